@@ -1,0 +1,138 @@
+"""Errors that people see: each has an HTTP status, a stable code and a sentence that helps."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+
+class FieldError(BaseModel):
+    """What is wrong with one field of a request."""
+
+    model_config = ConfigDict(frozen=True)
+
+    field: str
+    message: str
+
+
+class CortexError(Exception):
+    """Base of every error that is told to a user."""
+
+    status_code: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+    title: ClassVar[str] = "Internal error"
+
+    def __init__(self, detail: str, *, errors: Sequence[FieldError] = ()) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = tuple(errors)
+
+
+class InvalidRequest(CortexError):
+    status_code = 422
+    code = "invalid_request"
+    title = "The request is not valid"
+
+    @classmethod
+    def from_validation(
+        cls, error: ValidationError, where: str = "the job spec"
+    ) -> "InvalidRequest":
+        errors = field_errors(error)
+        names = ", ".join(f"`{item.field}` {item.message}" for item in errors[:3])
+        return cls(f"{where} is not valid: {names}", errors=errors)
+
+
+class NotAuthenticated(CortexError):
+    status_code = 401
+    code = "not_authenticated"
+    title = "No valid API key"
+
+
+class NotFound(CortexError):
+    status_code = 404
+    code = "not_found"
+    title = "Not found"
+
+
+class Conflict(CortexError):
+    status_code = 409
+    code = "conflict"
+    title = "The request conflicts with the current state"
+
+
+class IdempotencyConflict(Conflict):
+    code = "idempotency_key_reused"
+    title = "This Idempotency-Key was used for another request"
+
+
+class JobAlreadyEnded(Conflict):
+    code = "job_already_ended"
+    title = "The job has ended already"
+
+
+class NoProviderCanRun(CortexError):
+    """`errors` names every provider and why it cannot run the job."""
+
+    status_code = 422
+    code = "no_provider"
+    title = "No provider can run this job"
+
+
+class OverBudget(CortexError):
+    status_code = 422
+    code = "over_budget"
+    title = "The job would cost more than its budget"
+
+
+class PayloadTooLarge(CortexError):
+    status_code = 413
+    code = "payload_too_large"
+    title = "The request is too large"
+
+
+class TooManyRequests(CortexError):
+    status_code = 429
+    code = "too_many_requests"
+    title = "The server is busy"
+
+
+class ServiceUnavailable(CortexError):
+    """Something that Cortex stands on is away; the detail says what."""
+
+    status_code = 503
+    code = "service_unavailable"
+    title = "A service that Cortex needs is away"
+
+
+class DatabaseUnavailable(ServiceUnavailable):
+    code = "database_unavailable"
+    title = "The database is away"
+
+
+class TemporalUnavailable(ServiceUnavailable):
+    code = "temporal_unavailable"
+    title = "Temporal is away"
+
+
+def field_errors(error: ValidationError) -> list[FieldError]:
+    """One entry per problem, each with the dotted path of its field."""
+    return [
+        FieldError(field=_path(item["loc"]), message=_message(item["msg"], item["type"]))
+        for item in error.errors(include_url=False, include_context=False)
+    ]
+
+
+def _path(loc: tuple[int | str, ...]) -> str:
+    text = ""
+    for part in loc:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text or "spec"
+
+
+def _message(message: str, kind: str) -> str:
+    if kind == "extra_forbidden":
+        return "is not a known field"
+    if kind == "missing":
+        return "is required"
+    text = message.removeprefix("Value error, ")
+    return text[:1].lower() + text[1:]

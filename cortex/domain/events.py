@@ -1,0 +1,53 @@
+"""Events: facts that happened, in a CloudEvents 1.0 envelope."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class EventType(StrEnum):
+    JOB_SUBMITTED = "job.submitted"
+    JOB_STATE_CHANGED = "job.state.changed"
+    JOB_PROGRESS = "job.progress"
+    JOB_CANCEL_REQUESTED = "job.cancel.requested"
+    JOB_EXTENDED = "job.extended"
+    JOB_RETRYING = "job.retrying"
+    JOB_OUTPUTS_STORED = "job.outputs.stored"
+    LEASE_INTENDED = "lease.intended"
+    LEASE_RESERVED = "lease.reserved"
+    LEASE_ACTIVE = "lease.active"
+    LEASE_RUN_CHANGED = "lease.run.changed"
+    LEASE_RELEASED = "lease.released"
+    LEASE_FAILED = "lease.failed"
+    CHARGE_BOOKED = "charge.booked"
+    PROVIDER_STATUS_CHANGED = "provider.status.changed"
+
+
+class Event(BaseModel):
+    """One event. `position` orders all events and resumes a stream after a gap."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    position: str = Field(description="Opaque cursor: the SSE `id`, for `Last-Event-ID`.")
+    type: EventType
+    subject: str = Field(description="The id of what it happened to: job, lease or provider.")
+    job_id: str | None = None
+    time: datetime
+    data: dict[str, Any] = Field(default_factory=dict)
+
+    def cloudevent(self) -> dict[str, Any]:
+        """The envelope (CloudEvents 1.0, JSON event format)."""
+        return {
+            "specversion": "1.0",
+            "id": self.id,
+            "source": "/cortex",
+            "type": f"cortex.{self.type.value}",
+            "subject": self.subject,
+            "time": self.time.isoformat(),
+            "datacontenttype": "application/json",
+            "cortexposition": self.position,
+            "data": self.data,
+        }

@@ -1,0 +1,65 @@
+"""A job as the database knows it, and how it ended."""
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cortex.domain.money import Money
+from cortex.domain.spec import JobSpec
+from cortex.domain.states import JobState
+
+
+class Reason(StrEnum):
+    """Why a job ended as it did; stable, for programs."""
+
+    EXITED = "exited"
+    """The command ended by itself; the exit code says how."""
+    CANCELLED = "cancelled"
+    DEADLINE = "deadline_exceeded"
+    NO_CAPACITY = "no_capacity"
+    OVER_BUDGET = "over_budget"
+    LEASE_LOST = "lease_lost"
+    INVALID_SPEC = "invalid_spec"
+    AUTHENTICATION_FAILED = "authentication_failed"
+    PROVIDER_ERROR = "provider_error"
+    INTERNAL_ERROR = "internal_error"
+
+
+class Outcome(BaseModel):
+    """The end of a job: terminal state, reason and a sentence for people."""
+
+    model_config = ConfigDict(frozen=True)
+
+    state: JobState
+    reason: Reason
+    message: str = ""
+    exit_code: int | None = None
+
+
+class Job(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    name: str
+    owner: str
+    spec: JobSpec = Field(description="Secrets masked.")
+    state: JobState
+    reason: Reason | None = None
+    message: str = ""
+    exit_code: int | None = None
+    attempt: int = 0
+    provider_id: str | None = None
+    progress: Decimal | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+    cost: Money
+    extension: timedelta = timedelta(0)
+    log_bytes: int = 0
+    log_dropped_bytes: int = 0
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    deadline_at: datetime | None = None
+    cancel_requested_at: datetime | None = None
+    updated_at: datetime

@@ -1,0 +1,71 @@
+"""A lease as Cortex records it and as its network reports it."""
+
+from datetime import datetime
+from decimal import Decimal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cortex.domain.money import Money
+from cortex.domain.offers import Offer
+from cortex.domain.states import LeaseState, RunState
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class LeaseRef(_Model):
+    """How a provider finds a lease again.
+
+    `network_id` and `data` are the provider's own; they are stored with the lease and must
+    suffice, together with the key, after every process has been restarted.
+    """
+
+    key: str
+    network_id: str
+    data: dict[str, str] = Field(default_factory=dict)
+
+
+class Endpoint(_Model):
+    """Where a port of a running job can be reached."""
+
+    port: int
+    url: str
+
+
+class LeaseSnapshot(_Model):
+    """What a network says about one lease at one moment."""
+
+    key: str
+    state: RunState
+    exit_code: int | None = None
+    progress: Decimal | None = Field(default=None, description="From 0 to 1.")
+    endpoints: tuple[Endpoint, ...] = ()
+    message: str = ""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+class Lease(_Model):
+    """One attempt to run a job at one provider, as the database knows it."""
+
+    key: str
+    job_id: str
+    attempt: int
+    provider_id: str
+    state: LeaseState
+    offer: Offer
+    ref: LeaseRef | None = None
+    run_state: RunState | None = None
+    exit_code: int | None = None
+    message: str = ""
+    endpoints: tuple[Endpoint, ...] = ()
+    version: int = 0
+    signalled_version: int = 0
+    log_cursor: str | None = None
+    created_at: datetime
+    committed_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    released_at: datetime | None = None
+    cost: Money | None = Field(default=None, description="The booked charge, once settled.")

@@ -1,0 +1,115 @@
+"""Amounts of money: a Decimal and a currency, never a float."""
+
+import re
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, field_serializer, field_validator, model_validator
+
+# What the ledger stores: NUMERIC(28, 9). Finer fractions are rounded once, when booked.
+QUANTUM = Decimal("0.000000001")
+_TEXT = re.compile(r"(?P<amount>[-+]?\d+(?:\.\d+)?)\s*(?P<currency>[A-Za-z]{3,10})")
+
+
+class CurrencyMismatch(ValueError):
+    """Two amounts of different currencies met without a rate."""
+
+
+class Money(BaseModel):
+    """An amount in one currency.
+
+    Accepts `{"amount": "0.50", "currency": "USD"}` or the text `"0.50 USD"`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    amount: Decimal
+    currency: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        if isinstance(value, bool | int | float | Decimal):
+            raise ValueError(f"has no currency; write it as `{value} USD`")
+        if not isinstance(value, str):
+            return value
+        match = _TEXT.fullmatch(value.strip())
+        if match is None:
+            raise ValueError("must be an amount with its currency, such as `0.50 USD`")
+        return {"amount": match["amount"], "currency": match["currency"]}
+
+    @field_validator("amount", mode="before")
+    @classmethod
+    def _exact(cls, value: Any) -> Any:
+        if isinstance(value, float):
+            return str(value)
+        return value
+
+    @field_validator("amount")
+    @classmethod
+    def _finite(cls, value: Decimal) -> Decimal:
+        if not value.is_finite() or abs(value) >= Decimal(10) ** 15:
+            raise ValueError("must be a finite amount below 10^15")
+        return value
+
+    @field_validator("currency")
+    @classmethod
+    def _code(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z]{3,10}", value):
+            raise ValueError("must be a currency code such as `USD`")
+        return value.upper()
+
+    @field_serializer("amount")
+    def _plain(self, value: Decimal) -> str:
+        return format_amount(value)
+
+    @classmethod
+    def zero(cls, currency: str = "USD") -> Self:
+        return cls(amount=Decimal(0), currency=currency)
+
+    def rounded(self) -> "Money":
+        """The amount as the ledger books it."""
+        try:
+            amount = self.amount.quantize(QUANTUM, rounding=ROUND_HALF_UP)
+        except InvalidOperation:
+            raise ValueError(f"{self.amount} is too large to book") from None
+        return Money(amount=amount, currency=self.currency)
+
+    def __add__(self, other: "Money") -> "Money":
+        return Money(amount=self.amount + self._same(other), currency=self.currency)
+
+    def __sub__(self, other: "Money") -> "Money":
+        return Money(amount=self.amount - self._same(other), currency=self.currency)
+
+    def __mul__(self, factor: Decimal | int) -> "Money":
+        return Money(amount=self.amount * factor, currency=self.currency)
+
+    def __lt__(self, other: "Money") -> bool:
+        return self.amount < self._same(other)
+
+    def __le__(self, other: "Money") -> bool:
+        return self.amount <= self._same(other)
+
+    def __gt__(self, other: "Money") -> bool:
+        return self.amount > self._same(other)
+
+    def __ge__(self, other: "Money") -> bool:
+        return self.amount >= self._same(other)
+
+    def __str__(self) -> str:
+        return f"{format_amount(self.amount)} {self.currency}"
+
+    def _same(self, other: "Money") -> Decimal:
+        if other.currency != self.currency:
+            raise CurrencyMismatch(
+                f"cannot compare {self.currency} with {other.currency} without a rate"
+            )
+        return other.amount
+
+
+def format_amount(amount: Decimal) -> str:
+    """Plain digits, no exponent, no needless zeros: `0.0042`, `12`, `0`."""
+    text = f"{amount:f}"
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return text if text not in {"", "-0"} else "0"

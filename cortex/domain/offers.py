@@ -1,0 +1,151 @@
+"""What providers can do, what it costs, and what they offer for one job."""
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cortex.domain.money import Money
+from cortex.domain.spec import JobSpec
+from cortex.domain.units import format_bytes, format_duration
+
+_HOUR = Decimal(3600)
+_GIB = Decimal(2**30)
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Capabilities(_Model):
+    """What a provider can run at all, whatever its present load."""
+
+    images: bool = Field(description="Runs container images.")
+    processes: bool = Field(description="Runs plain commands without an image.")
+    batch: bool = True
+    services: bool = True
+    ports: bool = False
+    volumes: bool = False
+    gpu_models: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
+    max_cpu: Decimal | None = None
+    max_memory: int | None = None
+    max_storage: int | None = None
+    max_duration: timedelta | None = None
+    poll_interval: timedelta = timedelta(seconds=30)
+    two_phase: bool = True
+    read_only_root: bool = False
+
+    def objections(self, spec: JobSpec) -> list[str]:
+        """Why this provider cannot run the job, in words; empty when it can."""
+        found: list[str] = []
+        if spec.image is not None and not self.images:
+            found.append("it runs no container images")
+        if spec.image is None and not self.processes:
+            found.append("it runs container images only; name an `image`")
+        if spec.kind == "service" and not self.services:
+            found.append("it runs no services")
+        if spec.kind == "batch" and not self.batch:
+            found.append("it runs services only")
+        if spec.ports and not self.ports:
+            found.append("it exposes no ports")
+        if spec.volumes and not self.volumes:
+            found.append("it has no volumes")
+        if spec.read_only_root and not self.read_only_root:
+            found.append("it cannot make the root file system read-only")
+        return found + self._too_large(spec) + self._elsewhere(spec)
+
+    def _too_large(self, spec: JobSpec) -> list[str]:
+        need = spec.resources
+        found: list[str] = []
+        if self.max_cpu is not None and need.cpu > self.max_cpu:
+            found.append(f"it has {self.max_cpu} cores, {need.cpu} are asked for")
+        if self.max_memory is not None and need.memory > self.max_memory:
+            found.append(
+                f"it has {format_bytes(self.max_memory)} of memory, "
+                f"{format_bytes(need.memory)} are asked for"
+            )
+        if self.max_storage is not None and need.storage > self.max_storage:
+            found.append(
+                f"it has {format_bytes(self.max_storage)} of storage, "
+                f"{format_bytes(need.storage)} are asked for"
+            )
+        if self.max_duration is not None and spec.duration > self.max_duration:
+            found.append(f"it runs jobs for at most {format_duration(self.max_duration)}")
+        return found
+
+    def _elsewhere(self, spec: JobSpec) -> list[str]:
+        found: list[str] = []
+        gpu = spec.resources.gpu
+        if gpu is not None and not self.gpu_models:
+            found.append("it has no GPU")
+        elif gpu is not None and gpu.model and gpu.model.lower() not in self.gpu_models:
+            found.append(f"it has no GPU `{gpu.model}` (it has {', '.join(self.gpu_models)})")
+        if spec.placement.regions and not set(spec.placement.regions) & set(self.regions):
+            has = ", ".join(self.regions) or "none named"
+            found.append(f"it is in none of the regions asked for (its regions: {has})")
+        return found
+
+
+class PriceSheet(_Model):
+    """Prices per hour and unit, in the network's currency."""
+
+    currency: str = "USD"
+    cpu_hour: Decimal = Decimal(0)
+    memory_gib_hour: Decimal = Decimal(0)
+    storage_gib_hour: Decimal = Decimal(0)
+    gpu_hour: Decimal = Decimal(0)
+    usd_rate: Decimal = Field(default=Decimal(1), description="USD for one unit of the currency.")
+    as_of: datetime | None = None
+
+    def hourly(self, spec: JobSpec) -> Money:
+        """The price of the job's resources for one hour."""
+        need = spec.resources
+        gpus = need.gpu.count if need.gpu else 0
+        amount = (
+            need.cpu * self.cpu_hour
+            + need.memory / _GIB * self.memory_gib_hour
+            + need.storage / _GIB * self.storage_gib_hour
+            + gpus * self.gpu_hour
+        )
+        return Money(amount=amount, currency=self.currency)
+
+    def cost(self, spec: JobSpec, duration: timedelta) -> Money:
+        """The price of running the job for this long, rounded as it is booked."""
+        micros = duration // timedelta(microseconds=1)
+        hours = Decimal(micros) / 1_000_000 / _HOUR
+        return (self.hourly(spec) * hours).rounded()
+
+
+class Offer(_Model):
+    """What one provider would do a job for.
+
+    `data` is the provider's own; it is handed back to `prepare` unread.
+    """
+
+    provider_id: str
+    price_per_hour: Money
+    usd_rate: Decimal = Decimal(1)
+    region: str | None = None
+    hardware: str = ""
+    expected_wait: timedelta = timedelta(0)
+    performance: Decimal = Field(default=Decimal(1), description="Relative speed; more is faster.")
+    availability: Decimal = Field(default=Decimal(1), description="From 0 to 1.")
+    data: dict[str, str] = Field(default_factory=dict)
+
+    def usd_per_hour(self) -> Decimal:
+        return self.price_per_hour.amount * self.usd_rate
+
+    def estimate(self, duration: timedelta) -> Money:
+        """The most that the job may cost with this offer: its price for the whole duration."""
+        seconds = Decimal(duration // timedelta(microseconds=1)) / 1_000_000
+        return (self.price_per_hour * (seconds / _HOUR)).rounded()
+
+
+class Usage(_Model):
+    """What a lease has cost so far."""
+
+    cost: Money
+    final: bool
+    seconds: Decimal = Decimal(0)
+    detail: dict[str, str] = Field(default_factory=dict)

@@ -1,0 +1,331 @@
+"""The job spec, version 1: what a user asks for, in YAML or JSON."""
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SecretStr,
+    StringConstraints,
+    WithJsonSchema,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
+
+from cortex.domain.money import Money, format_amount
+from cortex.domain.units import (
+    format_bytes,
+    format_duration,
+    parse_bytes,
+    parse_cores,
+    parse_duration,
+)
+
+MAX_ENV_BYTES = 128 * 1024
+MAX_COMMAND_BYTES = 128 * 1024
+MAX_DURATION = timedelta(days=90)
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_LABEL_KEY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?")
+_IMAGE = re.compile(r"[a-z0-9][\w.\-/:@]{0,499}", re.ASCII)
+
+Cores = Annotated[
+    Decimal,
+    BeforeValidator(parse_cores),
+    Field(ge=Decimal("0.01"), le=1024),
+    PlainSerializer(format_amount, return_type=str, when_used="json"),
+    WithJsonSchema({"type": ["number", "string"], "examples": [2, "0.5", "250m"]}),
+]
+Bytes = Annotated[
+    int,
+    BeforeValidator(parse_bytes),
+    PlainSerializer(format_bytes, return_type=str, when_used="json"),
+    WithJsonSchema({"type": ["integer", "string"], "examples": ["512Mi", "4Gi"]}),
+]
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    PlainSerializer(format_duration, return_type=str, when_used="json"),
+    WithJsonSchema({"type": ["number", "string"], "examples": ["90s", "10m", "1h30m"]}),
+]
+ShortText = Annotated[str, StringConstraints(min_length=1, max_length=128, strip_whitespace=True)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class Strategy(StrEnum):
+    """How offers are ranked."""
+
+    COST = "cost"
+    PERFORMANCE = "performance"
+    AVAILABILITY = "availability"
+
+
+class Gpu(_Model):
+    count: int = Field(default=1, ge=1, le=64)
+    vendor: Literal["nvidia", "amd", "intel"] = "nvidia"
+    model: ShortText | None = Field(default=None, description="Such as `a100`; any when absent.")
+
+
+class Resources(_Model):
+    cpu: Cores = Field(default=Decimal("0.5"), description="Cores, or millicores as `250m`.")
+    memory: Annotated[Bytes, Field(ge=4 * 2**20, le=64 * 2**40)] = Field(default=256 * 2**20)
+    storage: Annotated[Bytes, Field(ge=0, le=1024 * 2**40)] = Field(
+        default=2**30, description="Scratch space of the job."
+    )
+    gpu: Gpu | None = None
+    pids: int = Field(default=512, ge=1, le=1_000_000, description="Most processes and threads.")
+
+
+class Port(_Model):
+    port: int = Field(ge=1, le=65535)
+    protocol: Literal["tcp", "udp"] = "tcp"
+    name: ShortText | None = None
+    public: bool = True
+
+
+class Volume(_Model):
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+    path: str
+    size: Annotated[Bytes, Field(ge=2**20, le=1024 * 2**40)] = Field(default=2**30)
+    persistent: bool = Field(default=False, description="Keep it when the lease is released.")
+
+    @field_validator("path")
+    @classmethod
+    def _absolute(cls, value: str) -> str:
+        return _container_path(value)
+
+
+class Retries(_Model):
+    """How often a job is started anew. The text form `retries: 2` sets `on_failure`."""
+
+    on_failure: int = Field(default=0, ge=0, le=100, description="The command exited non-zero.")
+    on_lost: int = Field(default=3, ge=0, le=100, description="The network lost the lease.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_number(cls, value: Any) -> Any:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return {"on_failure": value}
+        return value
+
+
+class Placement(_Model):
+    providers: tuple[ShortText, ...] = Field(default=(), description="Allowed ids; empty: all.")
+    strategy: Strategy = Strategy.COST
+    max_price: Money | None = Field(default=None, description="Most per hour.")
+    regions: tuple[ShortText, ...] = ()
+    failover: bool = Field(default=True, description="Try the next offer when one falls through.")
+    timeout: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(days=7))] = Field(
+        default=timedelta(minutes=10), description="How long to look for capacity."
+    )
+
+    @field_validator("max_price")
+    @classmethod
+    def _positive(cls, value: Money | None) -> Money | None:
+        return _positive_money(value)
+
+
+class JobSpec(_Model):
+    """What the user asked for.
+
+    `secret_env` holds secrets: it is shown masked everywhere and stored encrypted.
+    """
+
+    version: Literal[1] = 1
+    name: str = "job"
+    kind: Literal["batch", "service"] = Field(
+        default="batch", description="A batch ends by itself; a service runs until it is stopped."
+    )
+    image: str | None = Field(default=None, description="Container image; absent: a plain process.")
+    command: tuple[str, ...] = Field(default=(), description="Replaces the image's entry point.")
+    args: tuple[str, ...] = Field(default=(), description="Arguments of the command.")
+    workdir: str | None = None
+    env: dict[str, str] = Field(default_factory=dict)
+    secret_env: dict[str, SecretStr] = Field(default_factory=dict)
+    read_only_root: bool = False
+    resources: Resources = Field(default_factory=Resources)
+    ports: tuple[Port, ...] = Field(default=(), max_length=32)
+    volumes: tuple[Volume, ...] = Field(default=(), max_length=16)
+    duration: Annotated[Duration, Field(ge=timedelta(seconds=1), le=MAX_DURATION)] = Field(
+        default=timedelta(hours=1), description="The hard deadline of one attempt."
+    )
+    retries: Retries = Field(default_factory=Retries)
+    placement: Placement = Field(default_factory=Placement)
+    budget: Money | None = Field(default=None, description="The most this job may cost in all.")
+    outputs: tuple[str, ...] = Field(
+        default=(), max_length=64, description="Files or folders to keep, relative to the workdir."
+    )
+    labels: dict[str, str] = Field(default_factory=dict, max_length=32)
+
+    @field_validator("name")
+    @classmethod
+    def _dns_like(cls, value: str) -> str:
+        if not _NAME.fullmatch(value):
+            raise ValueError(
+                "must be 1 to 63 lower-case letters, digits, `.`, `_` or `-`, "
+                "and begin and end with a letter or digit"
+            )
+        return value
+
+    @field_validator("image")
+    @classmethod
+    def _image_reference(cls, value: str | None) -> str | None:
+        if value is not None and not _IMAGE.fullmatch(value):
+            raise ValueError("must be an image reference such as `busybox:1.36`")
+        return value
+
+    @field_validator("command", "args", mode="before")
+    @classmethod
+    def _list_of_text(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            raise ValueError('must be a list, such as ["sh", "-c", "echo hello"]')
+        return value
+
+    @field_validator("command", "args")
+    @classmethod
+    def _clean_words(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if any("\0" in word for word in value):
+            raise ValueError("must not contain a NUL character")
+        if sum(len(word.encode()) for word in value) > MAX_COMMAND_BYTES:
+            raise ValueError(f"is over {MAX_COMMAND_BYTES // 1024} KiB")
+        return value
+
+    @field_validator("command")
+    @classmethod
+    def _not_blank(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if value and not value[0].strip():
+            raise ValueError("must begin with a program to run")
+        return value
+
+    @field_validator("env", mode="before")
+    @classmethod
+    def _scalars(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        return {
+            name: _bool_text(item)
+            if isinstance(item, bool)
+            else str(item)
+            if isinstance(item, int | float)
+            else item
+            for name, item in value.items()
+        }
+
+    @field_validator("env")
+    @classmethod
+    def _plain_env(cls, value: dict[str, str]) -> dict[str, str]:
+        _check_env(value)
+        return value
+
+    @field_validator("secret_env")
+    @classmethod
+    def _hidden_env(cls, value: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        _check_env({name: secret.get_secret_value() for name, secret in value.items()})
+        return value
+
+    @field_validator("workdir")
+    @classmethod
+    def _workdir_path(cls, value: str | None) -> str | None:
+        return None if value is None else _container_path(value)
+
+    @field_validator("outputs")
+    @classmethod
+    def _safe_outputs(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for item in value:
+            path = PurePosixPath(item)
+            if not item.strip() or ".." in path.parts or "\0" in item or str(path) in {"/", "."}:
+                raise ValueError(f"`{item[:60]}` must name a file or folder, without `..`")
+        return value
+
+    @field_validator("labels")
+    @classmethod
+    def _label_form(cls, value: dict[str, str]) -> dict[str, str]:
+        for key, text in value.items():
+            if not _LABEL_KEY.fullmatch(key):
+                raise ValueError(f"key `{key[:60]}` must be 1 to 63 letters, digits or `._/-`")
+            if len(text) > 255 or "," in text or not text.isprintable():
+                raise ValueError(f"`{key}` must be at most 255 printable characters without `,`")
+        return value
+
+    @field_validator("budget")
+    @classmethod
+    def _positive_budget(cls, value: Money | None) -> Money | None:
+        return _positive_money(value)
+
+    @field_serializer("secret_env", when_used="json")
+    def _masked(self, value: dict[str, SecretStr]) -> dict[str, str]:
+        return dict.fromkeys(value, "**********")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.image is None and not self.command:
+            raise ValueError("needs an `image`, a `command`, or both")
+        both = self.env.keys() & self.secret_env.keys()
+        if both:
+            raise ValueError(f"`{min(both)}` stands in both `env` and `secret_env`")
+        _unique("ports", [(item.port, item.protocol) for item in self.ports])
+        _unique("volumes", [item.name for item in self.volumes])
+        _unique("volumes", [item.path for item in self.volumes])
+        return self
+
+    def secrets(self) -> dict[str, str]:
+        """The secret variables in clear; for encryption and for the provider only."""
+        return {name: secret.get_secret_value() for name, secret in self.secret_env.items()}
+
+    def with_secrets(self, secrets: Mapping[str, str]) -> "JobSpec":
+        """This spec with the real secrets in place of the stored mask."""
+        hidden = {name: SecretStr(secrets[name]) for name in self.secret_env}
+        return self.model_copy(update={"secret_env": hidden})
+
+    def environment(self) -> dict[str, str]:
+        """All variables of the job, secrets in clear."""
+        return {**self.env, **self.secrets()}
+
+
+def _check_env(env: Mapping[str, str]) -> None:
+    for name, text in env.items():
+        if not _ENV_NAME.fullmatch(name):
+            raise ValueError(f"`{name[:60]}` must be letters, digits and `_`")
+        if "\0" in text:
+            raise ValueError(f"`{name}` must not contain a NUL character")
+    size = sum(len(name) + len(text.encode()) + 2 for name, text in env.items())
+    if size > MAX_ENV_BYTES:
+        raise ValueError(
+            f"is {size // 1024} KiB and may be at most {MAX_ENV_BYTES // 1024} KiB; "
+            "pass large data as a file"
+        )
+
+
+def _container_path(value: str) -> str:
+    path = PurePosixPath(value)
+    if not path.is_absolute() or ".." in path.parts or "\0" in value or len(value) > 4096:
+        raise ValueError("must be an absolute path without `..`")
+    return str(path)
+
+
+def _positive_money(value: Money | None) -> Money | None:
+    if value is not None and value.amount <= 0:
+        raise ValueError("must be more than zero")
+    return value
+
+
+def _bool_text(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _unique(field: str, values: list[Any]) -> None:
+    if len(set(values)) != len(values):
+        raise ValueError(f"`{field}` names the same thing twice")

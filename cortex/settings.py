@@ -1,0 +1,189 @@
+"""All settings of Cortex in one class: defaults < `cortex.toml` < environment `CORTEX_*`.
+
+Nested names are joined by two underscores: `CORTEX_DATABASE__URL`. A secret may also come from a
+file of the same lower-case name in the folder `CORTEX_SECRETS_DIR` (`cortex_database__url`).
+"""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic_settings import (
+    BaseSettings,
+    NestedSecretsSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from cortex.domain.units import parse_bytes, parse_duration
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+Bytes = Annotated[int, BeforeValidator(parse_bytes)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DatabaseSettings(_Section):
+    url: SecretStr = Field(
+        default=SecretStr("postgresql://cortex@127.0.0.1:5432/cortex"),
+        description="PostgreSQL connection URL.",
+    )
+    pool_size: int = Field(default=10, ge=2, le=200, description="Connections per process.")
+    timeout: Duration = Field(default=timedelta(seconds=5), description="To get a connection.")
+
+
+class TemporalSettings(_Section):
+    address: str = Field(default="127.0.0.1:7233", description="host:port of the frontend.")
+    namespace: str = Field(default="cortex", description="Made at start if it does not exist.")
+    retention: Duration = Field(default=timedelta(days=30), description="Of closed workflows.")
+    ui_url: str = Field(default="http://127.0.0.1:8233", description="Web UI, for links.")
+    api_key: SecretStr | None = Field(default=None, description="For Temporal Cloud.")
+    tls: bool = Field(default=False, description="Connect with TLS.")
+
+
+class ApiSettings(_Section):
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8700, ge=1, le=65535)
+    key: SecretStr | None = Field(default=None, description="The API key that clients send.")
+    max_body: Bytes = Field(default=2 * 2**20, description="Largest request body.")
+    max_in_flight: int = Field(
+        default=64, ge=1, description="Requests worked on at once; more wait, then get a 503."
+    )
+    admission_timeout: Duration = Field(
+        default=timedelta(seconds=5), description="How long a request waits for its turn."
+    )
+
+
+class WorkerSettings(_Section):
+    queues: tuple[str, ...] = Field(
+        default=(),
+        description="Task queues to serve, such as `cortex`, `provider.docker`; empty: all.",
+    )
+    max_activities: int = Field(default=100, ge=1, description="At once, per task queue.")
+    max_workflow_tasks: int = Field(default=20, ge=2, description="At once.")
+    cached_workflows: int = Field(default=1000, ge=0, description="Kept in memory.")
+    graceful_shutdown: Duration = Field(default=timedelta(seconds=30))
+    health_file: Path | None = Field(
+        default=None, description="Touched while the worker is healthy, for container probes."
+    )
+
+
+class JobSettings(_Section):
+    max_duration: Duration = Field(
+        default=timedelta(days=30), description="Longest duration of a job, extensions included."
+    )
+    heartbeat_timeout: Duration = Field(
+        default=timedelta(seconds=15), description="A dead worker is noticed after this."
+    )
+    safety_check: Duration = Field(
+        default=timedelta(hours=1), description="How often a running job asks its provider itself."
+    )
+    quote_timeout: Duration = Field(
+        default=timedelta(seconds=10), description="How long a provider may take for an offer."
+    )
+
+
+class MonitorSettings(_Section):
+    heartbeat_timeout: Duration = Field(default=timedelta(seconds=30))
+    max_follows: int = Field(default=200, ge=0, description="Log streams followed at once.")
+
+
+class LogSettings(_Section):
+    max_bytes: Bytes = Field(
+        default=8 * 2**20, description="Kept per job: the first quarter and the newest rest."
+    )
+    retention: Duration = Field(default=timedelta(days=30), description="After the job has ended.")
+
+
+class RetentionSettings(_Section):
+    events: Duration = Field(default=timedelta(days=90), description="Of history tables.")
+
+
+class TelemetrySettings(_Section):
+    log_level: str = Field(default="INFO")
+    log_format: str = Field(default="json", pattern="^(json|console)$")
+    metrics_port: int | None = Field(default=None, description="Prometheus metrics of the worker.")
+
+
+class ProviderSettings(BaseModel):
+    """One provider: its `type`, and the fields of that type's configuration."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    type: str
+    enabled: bool = True
+
+    def config(self) -> dict[str, Any]:
+        return {**(self.model_extra or {}), "enabled": self.enabled}
+
+
+def default_data_dir() -> Path:
+    """`$XDG_DATA_HOME/cortex`, as desktops have it."""
+    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(base) / "cortex"
+
+
+class Settings(BaseSettings):
+    """Every setting, with its default and what it does."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CORTEX_",
+        env_nested_delimiter="__",
+        extra="ignore",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    data_dir: Path = Field(
+        default_factory=default_data_dir, description="Where outputs and embedded servers live."
+    )
+    database: DatabaseSettings = Field(default_factory=DatabaseSettings)
+    temporal: TemporalSettings = Field(default_factory=TemporalSettings)
+    api: ApiSettings = Field(default_factory=ApiSettings)
+    worker: WorkerSettings = Field(default_factory=WorkerSettings)
+    jobs: JobSettings = Field(default_factory=JobSettings)
+    monitor: MonitorSettings = Field(default_factory=MonitorSettings)
+    logs: LogSettings = Field(default_factory=LogSettings)
+    retention: RetentionSettings = Field(default_factory=RetentionSettings)
+    telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
+    encryption_keys: SecretStr | None = Field(
+        default=None,
+        description="Key ring: `id:base64` of 32 bytes each, comma-separated, newest first.",
+    )
+    providers: dict[str, ProviderSettings] = Field(
+        default_factory=lambda: {"local": ProviderSettings(type="local")},
+        description="Provider id to its type and configuration.",
+    )
+
+    @property
+    def outputs_dir(self) -> Path:
+        """Where result files are kept; shared by API and workers."""
+        return self.data_dir / "outputs"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        sources = [init_settings, env_settings]
+        secrets_dir = os.environ.get("CORTEX_SECRETS_DIR")
+        if secrets_dir:
+            sources.append(
+                NestedSecretsSettingsSource(file_secret_settings, secrets_dir=secrets_dir)
+            )
+        sources.append(TomlConfigSettingsSource(settings_cls, toml_file=config_file()))
+        return tuple(sources)
+
+
+def config_file() -> Path:
+    """The TOML file in use: `CORTEX_CONFIG`, or `cortex.toml` in the working folder."""
+    return Path(os.environ.get("CORTEX_CONFIG", "cortex.toml"))

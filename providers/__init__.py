@@ -1,0 +1,1 @@
+"""Networks that run jobs. Each folder knows one network's API; nothing else does."""

@@ -1,0 +1,53 @@
+"""Finds provider types through entry points (group `cortex.providers`) and makes them."""
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any
+
+from pydantic import ValidationError
+
+from cortex.domain.errors import InvalidRequest
+from providers.base import Provider, ProviderConfig
+
+GROUP = "cortex.providers"
+AnyProvider = Provider[Any]
+
+
+def provider_types() -> tuple[str, ...]:
+    """The names of the installed provider types."""
+    return tuple(sorted({point.name for point in entry_points(group=GROUP)}))
+
+
+@cache
+def provider_class(type_name: str) -> type[AnyProvider]:
+    """The class of a provider type.
+
+    Raises:
+        InvalidRequest: no installed package offers this type, or it cannot be loaded.
+    """
+    for point in entry_points(group=GROUP, name=type_name):
+        try:
+            loaded: type[AnyProvider] = point.load()
+        except ImportError as error:
+            raise InvalidRequest(
+                f"provider type `{type_name}` cannot be loaded: {error}"
+            ) from error
+        return loaded
+    known = ", ".join(f"`{name}`" for name in provider_types())
+    raise InvalidRequest(f"there is no provider type `{type_name}`; installed are {known}")
+
+
+def make_provider(provider_id: str, type_name: str, config: Mapping[str, Any]) -> AnyProvider:
+    """A provider from its configuration, not yet initialized.
+
+    Raises:
+        InvalidRequest: unknown type, or a field of the configuration is wrong.
+    """
+    cls = provider_class(type_name)
+    try:
+        checked: ProviderConfig = cls.Config.model_validate(dict(config))
+    except ValidationError as error:
+        where = f"the configuration of provider `{provider_id}`"
+        raise InvalidRequest.from_validation(error, where) from None
+    return cls(provider_id, checked)
