@@ -1,0 +1,94 @@
+"""The outbox of what Temporal must be told: workflow starts and signals, in order per job."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal
+
+from sqlalchemy import func, insert, select, text, update
+from sqlalchemy.orm import aliased
+
+from cortex.db.base import Repository
+from cortex.db.tables import NOW, CommandRow
+
+CHANNEL = "cortex_commands"
+CommandKind = Literal["start", "cancel", "extend"]
+
+
+@dataclass(frozen=True)
+class Command:
+    id: int
+    job_id: str
+    kind: CommandKind
+    payload: dict[str, Any]
+    attempts: int
+
+
+class CommandRepository(Repository):
+    async def add(
+        self, job_id: str, kind: CommandKind, payload: dict[str, Any] | None = None
+    ) -> None:
+        """Remember that Temporal must be told; the relay wakes when the transaction commits."""
+        await self.add_many([(job_id, kind, payload or {})])
+
+    async def add_many(self, commands: Sequence[tuple[str, CommandKind, dict[str, Any]]]) -> None:
+        rows = [{"job_id": job, "kind": kind, "payload": data} for job, kind, data in commands]
+        await self.connection.execute(insert(CommandRow), rows)
+        await self.connection.execute(text(f"NOTIFY {CHANNEL}"))
+
+    async def claim(self, limit: int, lease: timedelta) -> list[Command]:
+        """Take due commands for `lease`; other relays pass over them meanwhile.
+
+        Only the oldest open command of a job is taken, so that they stay in order.
+        """
+        earlier = aliased(CommandRow)
+        is_first = ~(
+            select(earlier.id)
+            .where(
+                earlier.job_id == CommandRow.job_id,
+                earlier.done_at.is_(None),
+                earlier.id < CommandRow.id,
+            )
+            .exists()
+        )
+        due = (
+            select(CommandRow.id)
+            .where(CommandRow.done_at.is_(None), CommandRow.due_at <= NOW, is_first)
+            .order_by(CommandRow.id)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        taken = (
+            update(CommandRow)
+            .where(CommandRow.id.in_(due.scalar_subquery()))
+            .values(attempts=CommandRow.attempts + 1, due_at=func.now() + lease)
+            .returning(
+                CommandRow.id,
+                CommandRow.job_id,
+                CommandRow.kind,
+                CommandRow.payload,
+                CommandRow.attempts,
+            )
+        )
+        rows = (await self.connection.execute(taken)).all()
+        return sorted((Command(*row) for row in rows), key=lambda command: command.id)
+
+    async def done(self, ids: Sequence[int]) -> None:
+        await self.connection.execute(
+            update(CommandRow).where(CommandRow.id.in_(ids)).values(done_at=NOW, error=None)
+        )
+
+    async def failed(self, command: Command, error: str, wait: timedelta) -> None:
+        """Try again after `wait`."""
+        await self.connection.execute(
+            update(CommandRow)
+            .where(CommandRow.id == command.id)
+            .values(error=error[:1000], due_at=func.now() + wait)
+        )
+
+    async def pending(self, job_id: str) -> int:
+        """How many commands of a job Temporal has not been told yet."""
+        query = select(CommandRow.id).where(
+            CommandRow.job_id == job_id, CommandRow.done_at.is_(None)
+        )
+        return len((await self.connection.execute(query)).all())

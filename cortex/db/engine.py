@@ -1,0 +1,97 @@
+"""The connection pool and the unit of work: one transaction with its repositories."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from psycopg_pool import PoolTimeout
+from sqlalchemy import make_url, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from cortex.db.commands import CommandRepository
+from cortex.db.events import EventRepository
+from cortex.db.idempotency import IdempotencyRepository
+from cortex.db.jobs import JobRepository
+from cortex.db.leases import LeaseRepository
+from cortex.db.ledger import LedgerRepository
+from cortex.db.logs import LogRepository
+from cortex.db.outputs import OutputRepository
+from cortex.db.providers import ProviderRepository
+from cortex.domain.errors import DatabaseUnavailable
+from cortex.settings import DatabaseSettings
+
+# SQLSTATE classes that mean "away or out of resources now", not "wrong statement".
+_AWAY = ("08", "53", "57", "58")
+
+
+class Transaction:
+    """The repositories of one open transaction."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self.connection = connection
+        self.jobs = JobRepository(connection)
+        self.leases = LeaseRepository(connection)
+        self.ledger = LedgerRepository(connection)
+        self.events = EventRepository(connection)
+        self.commands = CommandRepository(connection)
+        self.idempotency = IdempotencyRepository(connection)
+        self.logs = LogRepository(connection)
+        self.outputs = OutputRepository(connection)
+        self.providers = ProviderRepository(connection)
+
+
+class Database:
+    """Hands out transactions. Open one per process; close it at the end."""
+
+    def __init__(self, settings: DatabaseSettings, *, application: str = "cortex") -> None:
+        self.settings = settings
+        self.engine: AsyncEngine = create_async_engine(
+            make_url(settings.url.get_secret_value()).set(drivername="postgresql+psycopg"),
+            pool_size=settings.pool_size,
+            max_overflow=0,
+            pool_timeout=settings.timeout.total_seconds(),
+            pool_pre_ping=True,
+            pool_recycle=1800,
+            connect_args={
+                "connect_timeout": max(2, int(settings.timeout.total_seconds())),
+                "application_name": application,
+                "options": "-c timezone=UTC -c statement_timeout=60000"
+                " -c idle_in_transaction_session_timeout=60000",
+            },
+        )
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """Commits at the end, rolls back on any exception.
+
+        Raises:
+            DatabaseUnavailable: PostgreSQL cannot be reached, or broke off.
+        """
+        try:
+            async with self.engine.begin() as connection:
+                yield Transaction(connection)
+        except (OperationalError, InterfaceError, PoolTimeout, PoolExhausted, OSError) as error:
+            raise _unavailable(error) from error
+        except DBAPIError as error:
+            if error.connection_invalidated or _sqlstate(error).startswith(_AWAY):
+                raise _unavailable(error) from error
+            raise
+
+    async def ping(self) -> None:
+        """Raises `DatabaseUnavailable` if PostgreSQL does not answer."""
+        async with self.transaction() as tx:
+            await tx.connection.execute(text("SELECT 1"))
+
+    async def aclose(self) -> None:
+        await self.engine.dispose()
+
+
+def _sqlstate(error: DBAPIError) -> str:
+    return str(getattr(error.orig, "sqlstate", None) or "")
+
+
+def _unavailable(error: Exception) -> DatabaseUnavailable:
+    cause = getattr(error, "orig", None) or error
+    first = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
+    return DatabaseUnavailable(f"PostgreSQL does not answer: {first[:300]}")

@@ -1,0 +1,97 @@
+"""The event table: outbox and history in one.
+
+Readers see events in the order (`tx`, `seq`) and only below the oldest running transaction, so
+an event that commits late is never skipped. A transaction that writes events of a job takes the
+job's advisory lock first (`JobRepository.lock`), which makes that order causal per job.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import insert, select, text, tuple_
+
+from cortex.db.base import Repository
+from cortex.db.tables import EventRow
+from cortex.domain.errors import InvalidRequest
+from cortex.domain.events import Event, EventType
+from cortex.domain.ids import new_id
+
+CHANNEL = "cortex_events"
+_HORIZON = text("events.tx < pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
+
+
+class EventRepository(Repository):
+    async def add(
+        self,
+        event_type: EventType,
+        subject: str,
+        *,
+        job_id: str | None = None,
+        data: dict[str, Any] | None = None,
+    ) -> None:
+        """Write one event; listeners wake when the transaction commits."""
+        await self.add_many([(event_type, subject, job_id, data or {})])
+
+    async def add_many(
+        self, events: Sequence[tuple[EventType, str, str | None, dict[str, Any]]]
+    ) -> None:
+        """Write several events `(type, subject, job id, data)` in their order."""
+        rows = [
+            {
+                "id": new_id("evt"),
+                "type": event_type.value,
+                "subject": subject,
+                "job_id": job_id,
+                "data": data,
+            }
+            for event_type, subject, job_id, data in events
+        ]
+        await self.connection.execute(insert(EventRow), rows)
+        await self.connection.execute(text(f"NOTIFY {CHANNEL}"))
+
+    async def page(
+        self, after: str | None, *, job_id: str | None = None, limit: int = 500
+    ) -> list[Event]:
+        """Events after a position, oldest first.
+
+        Raises:
+            InvalidRequest: `after` is no position.
+        """
+        query = select(EventRow.__table__).where(_HORIZON)
+        if after is not None:
+            query = query.where(tuple_(EventRow.tx, EventRow.seq) > parse_position(after))
+        if job_id is not None:
+            query = query.where(EventRow.job_id == job_id)
+        query = query.order_by(EventRow.tx, EventRow.seq).limit(limit)
+        rows = (await self.connection.execute(query)).mappings()
+        return [
+            Event(
+                id=row["id"],
+                position=f"{row['tx']}-{row['seq']}",
+                type=EventType(row["type"]),
+                subject=row["subject"],
+                job_id=row["job_id"],
+                time=row["created_at"],
+                data=row["data"],
+            )
+            for row in rows
+        ]
+
+    async def latest(self) -> str:
+        """The position after every event that is visible now; for `tail`."""
+        query = (
+            select(EventRow.tx, EventRow.seq)
+            .where(_HORIZON)
+            .order_by(EventRow.tx.desc(), EventRow.seq.desc())
+            .limit(1)
+        )
+        row = (await self.connection.execute(query)).first()
+        return f"{row.tx}-{row.seq}" if row else "0-0"
+
+
+def parse_position(text_: str) -> tuple[int, int]:
+    """The pair inside an event position such as `1234-56`."""
+    tx, _, seq = text_.partition("-")
+    if not (tx.isdigit() and seq.isdigit()) or len(text_) > 40:
+        raise InvalidRequest(f"`{text_[:40]}` is no event position; use one that an event carried")
+    return int(tx), int(seq)

@@ -1,0 +1,136 @@
+"""Leases: the intent log. A row exists before its network is called."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import func, insert, select, update
+
+from cortex.db.base import Repository, Row
+from cortex.db.tables import NOW, LeaseRow
+from cortex.domain.errors import NotFound
+from cortex.domain.leases import Endpoint, Lease, LeaseRef
+from cortex.domain.money import Money
+from cortex.domain.offers import Offer
+from cortex.domain.states import LeaseState, RunState, lease_sources
+
+# What the monitor watches: live, or changed without the workflow having been told.
+_WATCHED = (LeaseState.ACTIVE.value, LeaseState.ENDED.value, LeaseState.LOST.value)
+
+
+class LeaseRepository(Repository):
+    async def add(self, key: str, job_id: str, attempt: int, *, offer: Offer) -> None:
+        """Write the intent to lease."""
+        await self.connection.execute(
+            insert(LeaseRow).values(
+                key=key,
+                job_id=job_id,
+                attempt=attempt,
+                provider_id=offer.provider_id,
+                state=LeaseState.INTENDED.value,
+                offer=offer.model_dump(mode="json"),
+                currency=offer.price_per_hour.currency,
+            )
+        )
+
+    async def get(self, key: str) -> Lease:
+        """One lease.
+
+        Raises:
+            NotFound: there is none with this key.
+        """
+        lease = await self.find(key)
+        if lease is None:
+            raise NotFound(f"there is no lease `{key[:80]}`")
+        return lease
+
+    async def find(self, key: str) -> Lease | None:
+        query = select(LeaseRow.__table__).where(LeaseRow.key == key)
+        row = (await self.connection.execute(query)).mappings().first()
+        return lease_of(row) if row else None
+
+    async def of_job(self, job_id: str) -> list[Lease]:
+        """All attempts of a job, first to last."""
+        query = (
+            select(LeaseRow.__table__).where(LeaseRow.job_id == job_id).order_by(LeaseRow.attempt)
+        )
+        return [lease_of(row) for row in (await self.connection.execute(query)).mappings()]
+
+    async def move(self, key: str, state: LeaseState, **values: Any) -> Lease | None:
+        """Move a lease to `state` if that is legal; None (and nothing changed) if it is not."""
+        sources = [source.value for source in lease_sources(state)]
+        statement = (
+            update(LeaseRow)
+            .where(LeaseRow.key == key, LeaseRow.state.in_(sources))
+            .values(state=state.value, **values)
+            .returning(*LeaseRow.__table__.columns)
+        )
+        row = (await self.connection.execute(statement)).mappings().first()
+        return lease_of(row) if row else None
+
+    async def put(self, key: str, **values: Any) -> None:
+        """Set columns other than the state."""
+        await self.connection.execute(update(LeaseRow).where(LeaseRow.key == key).values(**values))
+
+    async def watched(self, provider_id: str) -> list[Lease]:
+        """Leases of a provider that are live, or whose last change was not signalled yet."""
+        query = select(LeaseRow.__table__).where(
+            LeaseRow.provider_id == provider_id,
+            LeaseRow.state.in_(_WATCHED),
+            (LeaseRow.state == LeaseState.ACTIVE.value)
+            | (LeaseRow.signalled_version < LeaseRow.version),
+        )
+        return [lease_of(row) for row in (await self.connection.execute(query)).mappings()]
+
+    async def signalled(self, key: str, version: int) -> None:
+        """The workflow knows of this version."""
+        await self.connection.execute(
+            update(LeaseRow)
+            .where(LeaseRow.key == key, LeaseRow.signalled_version < version)
+            .values(signalled_version=version)
+        )
+
+    async def open_counts(self) -> dict[str, int]:
+        """How many leases are not released, by provider."""
+        query = (
+            select(LeaseRow.provider_id, func.count())
+            .where(LeaseRow.state != LeaseState.RELEASED.value)
+            .group_by(LeaseRow.provider_id)
+        )
+        return {row[0]: row[1] for row in await self.connection.execute(query)}
+
+    async def released_at_now(self, key: str) -> Lease | None:
+        """Write `released`; None if the lease is not being released."""
+        return await self.move(key, LeaseState.RELEASED, released_at=NOW)
+
+    async def open_keys(self, keys: Sequence[str]) -> set[str]:
+        """Which of these leases are not released."""
+        query = select(LeaseRow.key).where(
+            LeaseRow.key.in_(keys), LeaseRow.state != LeaseState.RELEASED.value
+        )
+        return set((await self.connection.execute(query)).scalars())
+
+
+def lease_of(row: Row) -> Lease:
+    cost = row["cost"]
+    return Lease(
+        key=row["key"],
+        job_id=row["job_id"],
+        attempt=row["attempt"],
+        provider_id=row["provider_id"],
+        state=LeaseState(row["state"]),
+        offer=Offer.model_validate(row["offer"]),
+        ref=LeaseRef.model_validate(row["ref"]) if row["ref"] else None,
+        run_state=RunState(row["run_state"]) if row["run_state"] else None,
+        exit_code=row["exit_code"],
+        message=row["message"],
+        endpoints=tuple(Endpoint.model_validate(item) for item in row["endpoints"]),
+        version=row["version"],
+        signalled_version=row["signalled_version"],
+        log_cursor=row["log_cursor"],
+        created_at=row["created_at"],
+        committed_at=row["committed_at"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+        released_at=row["released_at"],
+        cost=None if cost is None else Money(amount=cost, currency=row["currency"]),
+    )

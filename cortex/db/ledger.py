@@ -1,0 +1,134 @@
+"""The ledger: append-only, one charge and one release per lease (the database insists)."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Literal
+
+from sqlalchemy import ColumnElement, Text, cast, func, select, tuple_
+from sqlalchemy.dialects.postgresql import insert
+
+from cortex.db.base import Repository, Row
+from cortex.db.tables import JobRow, LedgerRow
+from cortex.domain.ids import new_id
+from cortex.domain.leases import Lease
+from cortex.domain.ledger import EntryKind, LedgerEntry
+from cortex.domain.money import Money
+
+CostGroup = Literal["provider", "owner", "job", "day"] | str
+"""`label:<key>` groups by the value of a label."""
+
+
+class LedgerRepository(Repository):
+    async def add(self, lease: Lease, kind: EntryKind, amount: Money, *, note: str = "") -> bool:
+        """Book one entry. False if this lease has its charge or release already."""
+        money = amount.rounded()
+        statement = (
+            insert(LedgerRow)
+            .values(
+                id=new_id("led"),
+                job_id=lease.job_id,
+                lease_key=lease.key,
+                provider_id=lease.provider_id,
+                kind=kind.value,
+                amount=money.amount,
+                currency=money.currency,
+                usd_rate=lease.offer.usd_rate,
+                note=note,
+            )
+            .on_conflict_do_nothing()
+            .returning(LedgerRow.id)
+        )
+        return (await self.connection.execute(statement)).first() is not None
+
+    async def held(self, lease: Lease) -> Money:
+        """The sum of the holds of a lease."""
+        query = select(func.coalesce(func.sum(LedgerRow.amount), 0)).where(
+            LedgerRow.lease_key == lease.key, LedgerRow.kind == EntryKind.HOLD.value
+        )
+        amount = Decimal((await self.connection.execute(query)).scalar_one())
+        return Money(amount=amount, currency=lease.offer.price_per_hour.currency)
+
+    async def page(
+        self,
+        *,
+        job_id: str | None = None,
+        after: tuple[datetime, str] | None = None,
+        limit: int = 500,
+    ) -> list[LedgerEntry]:
+        """Entries, oldest first; `after` is the (created_at, id) of the last one seen."""
+        query = select(LedgerRow.__table__)
+        if job_id is not None:
+            query = query.where(LedgerRow.job_id == job_id)
+        if after is not None:
+            query = query.where(tuple_(LedgerRow.created_at, LedgerRow.id) > after)
+        query = query.order_by(LedgerRow.created_at, LedgerRow.id).limit(limit)
+        return [_entry(row) for row in (await self.connection.execute(query)).mappings()]
+
+    async def costs(
+        self, group_by: CostGroup, *, since: datetime | None, until: datetime | None
+    ) -> list[tuple[str, int, str, Decimal, Decimal]]:
+        """Per group: its name, number of jobs, currency, sum charged, sum still held."""
+        group = _group(group_by)
+        charged = func.coalesce(
+            func.sum(LedgerRow.amount).filter(LedgerRow.kind == EntryKind.CHARGE.value), 0
+        )
+        closed = (
+            select(LedgerRow.lease_key)
+            .where(LedgerRow.kind == EntryKind.RELEASE.value)
+            .scalar_subquery()
+        )
+        held = func.coalesce(
+            func.sum(LedgerRow.amount).filter(
+                LedgerRow.kind == EntryKind.HOLD.value, LedgerRow.lease_key.not_in(closed)
+            ),
+            0,
+        )
+        jobs = func.count(func.distinct(LedgerRow.job_id))
+        query = (
+            select(group, jobs, LedgerRow.currency, charged, held)
+            .join(JobRow, JobRow.id == LedgerRow.job_id)
+            .group_by(group, LedgerRow.currency)
+            .order_by(charged.desc(), group)
+        )
+        if since is not None:
+            query = query.where(LedgerRow.created_at >= since)
+        if until is not None:
+            query = query.where(LedgerRow.created_at < until)
+        rows = await self.connection.execute(query)
+        return [(str(r[0]), int(r[1]), str(r[2]), Decimal(r[3]), Decimal(r[4])) for r in rows]
+
+    async def open_holds(self) -> list[str]:
+        """Lease keys with a hold that nothing has closed yet."""
+        closed = select(LedgerRow.lease_key).where(LedgerRow.kind == EntryKind.RELEASE.value)
+        query = (
+            select(LedgerRow.lease_key)
+            .where(LedgerRow.kind == EntryKind.HOLD.value, LedgerRow.lease_key.not_in(closed))
+            .distinct()
+        )
+        return list((await self.connection.execute(query)).scalars())
+
+
+def _group(group_by: CostGroup) -> ColumnElement[Any]:
+    if group_by.startswith("label:"):
+        return func.coalesce(JobRow.labels[group_by.removeprefix("label:")].astext, "(none)")
+    columns: dict[str, ColumnElement[Any]] = {
+        "provider": LedgerRow.provider_id.expression,
+        "owner": JobRow.owner.expression,
+        "job": LedgerRow.job_id.expression,
+        "day": cast(func.date_trunc("day", LedgerRow.created_at), Text),
+    }
+    return columns[group_by]
+
+
+def _entry(row: Row) -> LedgerEntry:
+    return LedgerEntry(
+        id=row["id"],
+        job_id=row["job_id"],
+        lease_key=row["lease_key"],
+        provider_id=row["provider_id"],
+        kind=EntryKind(row["kind"]),
+        amount=Money(amount=row["amount"], currency=row["currency"]),
+        usd_rate=str(row["usd_rate"]),
+        note=row["note"],
+        created_at=row["created_at"],
+    )

@@ -1,0 +1,224 @@
+"""The copied output of jobs: bounded chunks that outlive their lease.
+
+A job keeps the first quarter of its limit and the newest rest; what falls between is counted in
+`jobs.log_dropped_bytes`. Cursors are `<chunk>:<line>`: they stay valid while the chunk exists and
+resume after the gap when it does not.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, cast
+
+from sqlalchemy import delete, func, insert, select, text, update
+
+from cortex.db.base import Repository
+from cortex.db.tables import JobLogRow, JobRow, LeaseRow
+from cortex.domain.errors import InvalidRequest
+
+CHANNEL = "cortex_logs"
+Stream = Literal["stdout", "stderr", "cortex"]
+
+
+@dataclass(frozen=True)
+class StoredLine:
+    cursor: str
+    time: datetime
+    attempt: int
+    stream: Stream
+    text: str
+
+
+@dataclass(frozen=True)
+class NewLine:
+    time: datetime
+    stream: Stream
+    text: str
+
+
+class LogRepository(Repository):
+    async def append(
+        self,
+        job_id: str,
+        attempt: int,
+        lines: Sequence[NewLine],
+        *,
+        limit: int,
+        lease_key: str | None = None,
+        cursor: tuple[str | None, str] | None = None,
+    ) -> bool:
+        """Add lines to a job's output and keep it within `limit` bytes.
+
+        With `lease_key` and `cursor` = (expected, new), the lease's place in the provider's log
+        moves on in the same transaction; False and nothing written if it is not where expected,
+        because another copier was faster.
+        """
+        if lease_key is not None and cursor is not None:
+            moved = await self.connection.execute(
+                update(LeaseRow)
+                .where(
+                    LeaseRow.key == lease_key,
+                    LeaseRow.log_cursor.is_not_distinct_from(cursor[0]),
+                )
+                .values(log_cursor=cursor[1])
+                .returning(LeaseRow.key)
+            )
+            if moved.first() is None:
+                return False
+        if not lines:
+            return True
+        size = sum(len(line.text.encode()) + 1 for line in lines)
+        counted = await self.connection.execute(
+            update(JobRow)
+            .where(JobRow.id == job_id)
+            .values(log_seq=JobRow.log_seq + 1, log_bytes=JobRow.log_bytes + size)
+            .returning(JobRow.log_seq, JobRow.log_bytes)
+        )
+        seq, total = counted.one()
+        await self.connection.execute(
+            insert(JobLogRow).values(
+                job_id=job_id,
+                seq=seq,
+                attempt=attempt,
+                bytes=size,
+                last_at=lines[-1].time,
+                lines=[_packed(line) for line in lines],
+            )
+        )
+        if total > limit:
+            await self._shrink(job_id, limit)
+        await self.connection.execute(
+            text("SELECT pg_notify(:channel, :job)"), {"channel": CHANNEL, "job": job_id}
+        )
+        return True
+
+    async def _shrink(self, job_id: str, limit: int) -> None:
+        before = func.sum(JobLogRow.bytes).over(order_by=JobLogRow.seq)
+        sizes = (
+            select(JobLogRow.seq, JobLogRow.bytes, before.label("upto"))
+            .where(JobLogRow.job_id == job_id)
+            .order_by(JobLogRow.seq)
+        )
+        rows = (await self.connection.execute(sizes)).all()
+        excess = rows[-1].upto - limit
+        doomed: list[int] = []
+        dropped = 0
+        for row in rows[:-1]:
+            if dropped >= excess:
+                break
+            if row.upto > limit // 4:
+                doomed.append(row.seq)
+                dropped += row.bytes
+        if not doomed:
+            return
+        await self.connection.execute(
+            delete(JobLogRow).where(JobLogRow.job_id == job_id, JobLogRow.seq.in_(doomed))
+        )
+        await self.connection.execute(
+            update(JobRow)
+            .where(JobRow.id == job_id)
+            .values(
+                log_bytes=JobRow.log_bytes - dropped,
+                log_dropped_bytes=JobRow.log_dropped_bytes + dropped,
+            )
+        )
+
+    async def read(
+        self, job_id: str, *, since: str | None = None, limit: int = 1000
+    ) -> list[StoredLine]:
+        """Lines after a cursor, oldest first. A gap where lines were dropped is one line of
+        the stream `cortex` that says so.
+
+        Raises:
+            InvalidRequest: `since` is no cursor.
+        """
+        seq, index = parse_cursor(since) if since else (0, 0)
+        found: list[StoredLine] = []
+        edge = previous = seq
+        while len(found) < limit:
+            chunks = await self._chunks(job_id, edge, newest_first=False)
+            for chunk in chunks:
+                if chunk.seq > previous + 1:
+                    found.append(_gap(chunk))
+                found.extend(_lines(chunk)[index if chunk.seq == seq else 0 :])
+                previous = chunk.seq
+            if len(chunks) < _CHUNKS:
+                break
+            edge = previous + 1
+        return found[:limit]
+
+    async def tail(self, job_id: str, count: int) -> list[StoredLine]:
+        """The last `count` lines."""
+        found: list[StoredLine] = []
+        below: int | None = None
+        while len(found) < count:
+            chunks = await self._chunks(job_id, below, newest_first=True)
+            if not chunks:
+                break
+            for chunk in chunks:
+                found = _lines(chunk) + found
+            below = chunks[-1].seq
+        return found[-count:] if count else []
+
+    async def expire(self, older_than: timedelta) -> int:
+        """Delete the output of jobs that ended longer ago; returns how many chunks."""
+        old = select(JobRow.id).where(JobRow.finished_at < func.now() - older_than)
+        done = await self.connection.execute(
+            delete(JobLogRow).where(JobLogRow.job_id.in_(old.scalar_subquery()))
+        )
+        return int(done.rowcount)
+
+    async def _chunks(self, job_id: str, edge: int | None, *, newest_first: bool) -> list[Any]:
+        query = select(JobLogRow.seq, JobLogRow.attempt, JobLogRow.lines, JobLogRow.last_at).where(
+            JobLogRow.job_id == job_id
+        )
+        if newest_first:
+            if edge is not None:
+                query = query.where(JobLogRow.seq < edge)
+            query = query.order_by(JobLogRow.seq.desc())
+        else:
+            query = query.where(JobLogRow.seq >= (edge or 0)).order_by(JobLogRow.seq)
+        return list((await self.connection.execute(query.limit(_CHUNKS))).all())
+
+
+_CHUNKS = 20
+_STREAMS: tuple[Stream, ...] = ("stdout", "stderr", "cortex")
+
+
+def parse_cursor(cursor: str) -> tuple[int, int]:
+    """Chunk and line of a log cursor."""
+    seq, _, index = cursor.partition(":")
+    if not (seq.isdigit() and index.isdigit()) or len(cursor) > 30:
+        raise InvalidRequest(f"`{cursor[:30]}` is no log cursor; use one that a line carried")
+    return int(seq), int(index)
+
+
+def _packed(line: NewLine) -> list[Any]:
+    micros = (line.time - _EPOCH) // timedelta(microseconds=1)
+    return [micros, _STREAMS.index(line.stream), line.text.replace("\0", "\ufffd")]
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _lines(chunk: Any) -> list[StoredLine]:
+    return [
+        StoredLine(
+            cursor=f"{chunk.seq}:{index}",
+            time=_EPOCH + timedelta(microseconds=packed[0]),
+            attempt=chunk.attempt,
+            stream=_STREAMS[packed[1]],
+            text=cast(str, packed[2]),
+        )
+        for index, packed in enumerate(chunk.lines, start=1)
+    ]
+
+
+def _gap(chunk: Any) -> StoredLine:
+    return StoredLine(
+        cursor=f"{chunk.seq}:0",
+        time=chunk.last_at,
+        attempt=chunk.attempt,
+        stream="cortex",
+        text="[lines are missing here: the job wrote more than the log limit keeps]",
+    )

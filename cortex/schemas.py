@@ -1,0 +1,264 @@
+"""What the REST API answers: shared by the server (`api`) and the client (`cortex.client`)."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cortex.domain.errors import FieldError
+from cortex.domain.jobs import Reason
+from cortex.domain.leases import Endpoint
+from cortex.domain.ledger import EntryKind
+from cortex.domain.money import Money
+from cortex.domain.offers import Capabilities, Offer, PriceSheet
+from cortex.domain.spec import Duration, JobSpec
+from cortex.domain.states import JobState, LeaseState, RunState
+
+
+class _View(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Problem(_View):
+    """An error (RFC 9457), with a stable `code` and one entry per wrong field."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    code: str
+    detail: str
+    instance: str | None = None
+    errors: tuple[FieldError, ...] = ()
+    correlation_id: str | None = None
+
+
+class LeaseView(_View):
+    key: str
+    attempt: int
+    provider_id: str
+    state: LeaseState
+    run_state: RunState | None = None
+    exit_code: int | None = None
+    message: str = ""
+    endpoints: tuple[Endpoint, ...] = ()
+    price_per_hour: Money
+    created_at: datetime
+    committed_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    released_at: datetime | None = None
+    cost: Money | None = None
+
+
+class StatusChange(_View):
+    state: JobState
+    attempt: int
+    message: str = ""
+    time: datetime
+
+
+class JobSummary(_View):
+    """A job as it stands in a list."""
+
+    id: str
+    name: str
+    owner: str
+    state: JobState
+    reason: Reason | None = None
+    message: str = ""
+    exit_code: int | None = None
+    attempt: int = 0
+    provider_id: str | None = None
+    progress: Decimal | None = Field(default=None, description="From 0 to 1.")
+    labels: dict[str, str] = Field(default_factory=dict)
+    cost: Money
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    deadline_at: datetime | None = None
+
+
+class JobView(JobSummary):
+    """A job with everything that is known of it; secrets are masked."""
+
+    spec: JobSpec
+    leases: tuple[LeaseView, ...] = ()
+    history: tuple[StatusChange, ...] = ()
+    log_bytes: int = 0
+    log_dropped_bytes: int = 0
+    cancel_requested_at: datetime | None = None
+    temporal_url: str | None = Field(default=None, description="The run in Temporal's Web UI.")
+
+
+class JobPage(_View):
+    items: tuple[JobSummary, ...]
+    next_cursor: str | None = None
+
+
+class BatchRequest(BaseModel):
+    """Up to 1,000 jobs: all are accepted or none."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    jobs: Annotated[list[JobSpec], Field(min_length=1, max_length=1000)]
+
+
+class AcceptedJob(_View):
+    id: str
+    name: str
+    state: JobState
+
+
+class BatchAccepted(_View):
+    jobs: tuple[AcceptedJob, ...]
+
+
+class ProviderObjection(_View):
+    """Why a provider is not offered."""
+
+    provider_id: str
+    reasons: tuple[str, ...]
+
+
+class CostEstimate(_View):
+    provider_id: str
+    price_per_hour: Money
+    most: Money = Field(description="For the whole duration of one attempt.")
+
+
+class Validation(_View):
+    """The normalised spec, who could run it and what it may cost."""
+
+    spec: JobSpec
+    estimates: tuple[CostEstimate, ...]
+    objections: tuple[ProviderObjection, ...]
+
+
+class RankedOffer(_View):
+    rank: int
+    offer: Offer
+    most: Money = Field(description="For the whole duration of one attempt.")
+    why: str = ""
+
+
+class Quote(_View):
+    strategy: str
+    offers: tuple[RankedOffer, ...]
+    objections: tuple[ProviderObjection, ...]
+
+
+class CancelRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field(default="", max_length=500)
+
+
+class ExtendRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    duration: Duration = Field(description="How much longer, such as `30m`.")
+
+
+class LogEntry(_View):
+    """One line of a job's output; `cursor` resumes after it."""
+
+    cursor: str
+    time: datetime
+    attempt: int
+    stream: Literal["stdout", "stderr", "cortex"]
+    text: str
+
+
+class LogPage(_View):
+    lines: tuple[LogEntry, ...]
+    next_cursor: str | None = None
+    dropped_bytes: int = 0
+
+
+class EventView(_View):
+    """A CloudEvents 1.0 envelope."""
+
+    specversion: Literal["1.0"] = "1.0"
+    id: str
+    source: str = "/cortex"
+    type: str
+    subject: str
+    time: datetime
+    datacontenttype: Literal["application/json"] = "application/json"
+    cortexposition: str = Field(description="Resumes a stream: send it as `Last-Event-ID`.")
+    cortexjob: str | None = None
+    data: dict[str, Any] = Field(default_factory=dict)
+
+
+class EventPage(_View):
+    items: tuple[EventView, ...]
+    next_cursor: str | None = None
+
+
+class OutputView(_View):
+    path: str
+    size: int
+    sha256: str
+    attempt: int
+    created_at: datetime
+
+
+class LedgerView(_View):
+    id: str
+    job_id: str
+    lease_key: str
+    provider_id: str
+    kind: EntryKind
+    amount: Money
+    note: str = ""
+    created_at: datetime
+
+
+class LedgerPage(_View):
+    items: tuple[LedgerView, ...]
+    next_cursor: str | None = None
+
+
+class CostRow(_View):
+    group: str
+    jobs: int
+    charged: Money
+    held: Money = Field(description="Set aside for leases that are not settled yet.")
+
+
+class CostReport(_View):
+    group_by: str
+    since: datetime | None = None
+    until: datetime | None = None
+    rows: tuple[CostRow, ...]
+    total: tuple[Money, ...] = Field(description="One amount per currency.")
+
+
+class ProviderView(_View):
+    id: str
+    type: str
+    enabled: bool
+    status: str
+    message: str = ""
+    capabilities: Capabilities | None = None
+    prices: PriceSheet | None = None
+    active_leases: int = 0
+    updated_at: datetime
+
+
+class Info(_View):
+    version: str
+    temporal_ui: str
+    docs: str
+
+
+class Check(_View):
+    name: str
+    ok: bool
+    detail: str = ""
+
+
+class Health(_View):
+    status: Literal["ok", "unavailable"]
+    checks: tuple[Check, ...] = ()
