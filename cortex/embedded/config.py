@@ -1,0 +1,292 @@
+"""What one embedded stack is: its folder, its ports, its secrets, and the environment they make.
+
+Ports and secrets are generated once and kept in `stack.json` (readable by the owner only), so that
+the next start finds the same database, the same keys and the same addresses.
+"""
+
+import base64
+import json
+import os
+import random
+import secrets
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cortex.domain.errors import field_errors
+from cortex.embedded.errors import StackError
+from cortex.embedded.files import write_private
+from cortex.settings import Settings, config_file
+
+PortName = Literal["api", "temporal", "temporal_ui", "temporal_metrics", "postgres"]
+
+# How `cortex up` calls the option that moves a port; named in the message about a taken one.
+PORT_OPTIONS: dict[PortName, str] = {
+    "api": "--port",
+    "temporal": "--temporal-port",
+    "temporal_ui": "--temporal-ui-port",
+    "temporal_metrics": "--temporal-metrics-port",
+    "postgres": "--postgres-port",
+}
+LOOPBACK = "127.0.0.1"
+# Below the range that the kernel hands to outgoing connections, so that a port that was found free
+# is still free when its server binds it.
+_FREE_PORTS = range(15_000, 32_000)
+
+
+class Ports(BaseModel):
+    """The TCP ports of a stack. All but the API's listen on loopback only."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    api: int = Field(default=8700, ge=1, le=65535)
+    temporal: int = Field(default=7233, ge=1, le=65535)
+    temporal_ui: int = Field(default=8233, ge=1, le=65535)
+    temporal_metrics: int = Field(default=9233, ge=1, le=65535)
+    postgres: int = Field(default=54329, ge=1, le=65535)
+
+    @classmethod
+    def free(cls) -> Self:
+        """Ports that nothing listens on now, all different."""
+        return cls(**dict(zip(cls.model_fields, free_ports(len(cls.model_fields)), strict=True)))
+
+    def items(self) -> list[tuple[PortName, int]]:
+        return [(name, getattr(self, name)) for name in PORT_OPTIONS]
+
+
+class StackSecrets(BaseModel):
+    """Generated at the first start. Losing them means losing what is encrypted with them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    api_key: str = Field(
+        default_factory=lambda: f"ctx_{secrets.token_urlsafe(32)}", repr=False, min_length=16
+    )
+    encryption_keys: str = Field(
+        default_factory=lambda: f"k1:{base64.b64encode(secrets.token_bytes(32)).decode()}",
+        repr=False,
+    )
+    postgres_admin: str = Field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+    postgres_cortex: str = Field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+
+
+class StackConfig(BaseModel):
+    """One embedded stack. Make it with `load` (the usual ports) or `free` (ports that are free)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data_dir: Path
+    host: str = LOOPBACK
+    ports: Ports = Field(default_factory=Ports)
+    secrets: StackSecrets = Field(default_factory=StackSecrets)
+
+    @classmethod
+    def load(
+        cls,
+        data_dir: Path | None = None,
+        *,
+        host: str | None = None,
+        ports: Mapping[PortName, int] | None = None,
+    ) -> Self:
+        """The stack of this folder; what is not given comes from its `stack.json`, then defaults.
+
+        Args:
+            data_dir: The folder of all data; None: that of the settings.
+            host: The address that the API listens on.
+            ports: The ports that shall differ from the stored ones.
+
+        Raises:
+            StackError: `stack.json` is broken, or lost while the database that needs it is there.
+        """
+        settings = user_settings()
+        folder = (data_dir or settings.data_dir).expanduser().resolve()
+        stored = read_stack_file(folder)
+        if not stored:
+            _refuse_lost_secrets(folder)
+            if "port" in settings.api.model_fields_set:
+                stored["ports"] = {"api": settings.api.port}
+            if "host" in settings.api.model_fields_set:
+                stored["host"] = settings.api.host
+        stored["ports"] = {**stored.get("ports", {}), **(ports or {})}
+        if host:
+            stored["host"] = host
+        try:
+            return cls.model_validate({**stored, "data_dir": folder})
+        except ValidationError as err:
+            raise StackError(
+                f"The embedded stack cannot be configured so: {_problems(err)}."
+            ) from None
+
+    @classmethod
+    def free(cls, data_dir: Path) -> Self:
+        """A stack beside all others on this machine: its ports are free ones, then kept."""
+        folder = data_dir.expanduser().resolve()
+        if read_stack_file(folder):
+            return cls.load(folder)
+        return cls.load(folder, ports=dict(Ports.free().items()))
+
+    def save(self) -> None:
+        """Write `stack.json` (mode 0600), atomically."""
+        make_folders(self.data_dir)
+        stored = self.model_dump(mode="json", exclude={"data_dir"})
+        write_private(self.stack_file, json.dumps(stored, indent=2) + "\n")
+
+    @property
+    def stack_file(self) -> Path:
+        return self.data_dir / "stack.json"
+
+    @property
+    def run_dir(self) -> Path:
+        """Pid files, the lock, and the state that `status` shows."""
+        return self.data_dir / "run"
+
+    @property
+    def logs_dir(self) -> Path:
+        return self.data_dir / "logs"
+
+    @property
+    def api_url(self) -> str:
+        host = LOOPBACK if self.host in ("0.0.0.0", "::", "") else self.host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.ports.api}"
+
+    @property
+    def api_key(self) -> str:
+        """The user's own key where one is configured, else the generated one."""
+        own = user_settings().api.key
+        return own.get_secret_value() if own else self.secrets.api_key
+
+    @property
+    def temporal_address(self) -> str:
+        return f"{LOOPBACK}:{self.ports.temporal}"
+
+    @property
+    def temporal_ui_url(self) -> str:
+        return f"http://{LOOPBACK}:{self.ports.temporal_ui}"
+
+    @property
+    def database_url(self) -> str:
+        password = self.secrets.postgres_cortex
+        return f"postgresql://cortex:{password}@{LOOPBACK}:{self.ports.postgres}/cortex"
+
+    def environment(self) -> dict[str, str]:
+        """The environment of API and worker: the user's, with the stack's own values on top.
+
+        Settings that the stack does not own (providers, logs, limits...) pass through from the
+        user's environment and configuration file.
+
+        Raises:
+            StackError: the user's settings are not valid.
+        """
+        settings = user_settings()
+        own = {
+            "CORTEX_DATA_DIR": str(self.data_dir),
+            "CORTEX_DATABASE__URL": self.database_url,
+            "CORTEX_TEMPORAL__ADDRESS": self.temporal_address,
+            "CORTEX_TEMPORAL__UI_URL": self.temporal_ui_url,
+            "CORTEX_TEMPORAL__NAMESPACE": settings.temporal.namespace,
+            "CORTEX_TEMPORAL__TLS": "false",
+            "CORTEX_API__HOST": self.host,
+            "CORTEX_API__PORT": str(self.ports.api),
+            "CORTEX_API__KEY": self.api_key,
+            "PYTHONUNBUFFERED": "1",
+        }
+        if settings.encryption_keys is None:
+            own["CORTEX_ENCRYPTION_KEYS"] = self.secrets.encryption_keys
+        if config_file().exists():
+            own["CORTEX_CONFIG"] = str(config_file().resolve())
+        if "providers" not in settings.model_fields_set and container_socket() is not None:
+            both = {"local": {"type": "local"}, "docker": {"type": "docker"}}
+            own["CORTEX_PROVIDERS"] = json.dumps(both)
+        # Settings reads names in any case: an inherited `cortex_api__port` must not win.
+        taken = {name.upper() for name in own}
+        return {**{k: v for k, v in os.environ.items() if k.upper() not in taken}, **own}
+
+
+def user_settings() -> Settings:
+    """The settings from the user's environment and file, with errors for people."""
+    try:
+        return Settings()
+    except ValidationError as err:
+        raise StackError(
+            f"The settings ({config_file()}, CORTEX_*) are not valid: {_problems(err)}."
+        ) from None
+    except (ValueError, OSError) as err:
+        raise StackError(f"The settings ({config_file()}) cannot be read: {err}.") from None
+
+
+def read_stack_file(data_dir: Path) -> dict[str, Any]:
+    """The content of `stack.json`; empty if there is none."""
+    path = data_dir / "stack.json"
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except OSError as err:
+        raise StackError(f"{path} cannot be read: {err.strerror}.") from None
+    except ValueError as err:
+        raise StackError(f"{path} is not valid JSON ({err}); restore it from a backup.") from None
+    if not isinstance(stored, dict):
+        raise StackError(f"{path} is not a JSON object; restore it from a backup.")
+    return stored
+
+
+def make_folders(data_dir: Path) -> None:
+    """Make the folder and those in it that hold private files."""
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for name in ("run", "logs"):
+            (data_dir / name).mkdir(exist_ok=True, mode=0o700)
+    except OSError as err:
+        raise StackError(
+            f"The data folder {data_dir} cannot be made or written: {err.strerror}. "
+            "Choose another one with --data-dir."
+        ) from None
+
+
+def free_ports(count: int) -> list[int]:
+    """Distinct loopback ports that nothing listens on."""
+    found: list[int] = []
+    for port in random.sample(_FREE_PORTS, 500):
+        with socket.socket() as probe:
+            try:
+                probe.bind((LOOPBACK, port))
+            except OSError:
+                continue
+        found.append(port)
+        if len(found) == count:
+            return found
+    raise StackError(f"No {count} free ports found between {_FREE_PORTS[0]} and {_FREE_PORTS[-1]}.")
+
+
+def container_socket() -> Path | None:
+    """The socket of a Docker or Podman engine that this user may use."""
+    candidates = [Path("/var/run/docker.sock"), Path("/run/podman/podman.sock")]
+    host = os.environ.get("DOCKER_HOST", "")
+    if host.startswith("unix://"):
+        candidates.insert(0, Path(host.removeprefix("unix://")))
+    if runtime := os.environ.get("XDG_RUNTIME_DIR"):
+        candidates += [Path(runtime, "docker.sock"), Path(runtime, "podman", "podman.sock")]
+    for path in candidates:
+        try:
+            if path.is_socket() and os.access(path, os.R_OK | os.W_OK):
+                return path
+        except OSError:
+            continue
+    return None
+
+
+def _problems(err: ValidationError) -> str:
+    """Field by field, without the values: they may be secrets."""
+    return ", ".join(f"`{item.field}` {item.message}" for item in field_errors(err))
+
+
+def _refuse_lost_secrets(data_dir: Path) -> None:
+    if (data_dir / "postgres" / "PG_VERSION").exists():
+        raise StackError(
+            f"{data_dir / 'stack.json'} is missing, but there is a database in {data_dir}. "
+            "Its passwords and encryption keys were in that file: restore it from a backup, "
+            "or start anew with another --data-dir."
+        )

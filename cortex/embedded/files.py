@@ -1,0 +1,59 @@
+"""Small file work of the embedded stack: private atomic writes, log files bounded in size."""
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+from typing import IO
+
+LOG_LIMIT = 8 * 2**20
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace the file's content in one step; only its owner may read it."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def open_log(path: Path) -> IO[bytes]:
+    """Open for appending, so that the file can be cut while a child writes to it."""
+    trim_log(path)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    return os.fdopen(descriptor, "ab", buffering=0)
+
+
+def trim_log(path: Path, limit: int = LOG_LIMIT) -> None:
+    """Beyond the limit (bytes), move the content to `<name>.1` and start over.
+
+    The writer keeps its descriptor: children write to the file itself and not through us, so that
+    they lose nothing and do not stop when the supervisor dies. A line written between the copy and
+    the cut is lost; that is the price.
+    """
+    with contextlib.suppress(OSError):  # a full disk must not end the supervisor
+        if path.stat().st_size > limit:
+            with contextlib.suppress(OSError):
+                shutil.copyfile(path, path.with_name(f"{path.name}.1"))
+            os.truncate(path, 0)
+
+
+def last_lines(path: Path, count: int = 20, *, since: int = 0) -> list[str]:
+    """The last lines of a log, from the byte `since` on; none if there is no file."""
+    try:
+        with path.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            start = since if since <= end else 0  # the file was cut meanwhile
+            file.seek(max(start, end - 64 * 1024))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return []
+    return text.splitlines()[-count:]
+
+
+def free_bytes(path: Path) -> int:
+    """Free space for us on the file system of this path."""
+    return shutil.disk_usage(path).free

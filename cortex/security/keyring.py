@@ -1,0 +1,84 @@
+"""AES-256-GCM under a key ring: the newest key encrypts, every key decrypts."""
+
+import base64
+import binascii
+import json
+import os
+from collections.abc import Mapping
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from pydantic import SecretStr
+
+from cortex.domain.errors import CortexError, ServiceUnavailable
+
+_NONCE = 12
+
+
+class KeyRing:
+    """Encrypts small secrets, each bound to the place it is stored at."""
+
+    def __init__(self, keys: Mapping[str, bytes]) -> None:
+        """`keys` from id to 32 bytes, newest first."""
+        self._ciphers = {name: AESGCM(key) for name, key in keys.items()}
+        self._current = next(iter(keys), None)
+
+    @classmethod
+    def from_setting(cls, setting: SecretStr | None) -> "KeyRing":
+        """The ring of `Settings.encryption_keys`: `id:base64,id:base64`.
+
+        Raises:
+            CortexError: the setting is malformed.
+        """
+        keys: dict[str, bytes] = {}
+        for entry in filter(None, (setting.get_secret_value() if setting else "").split(",")):
+            name, _, encoded = entry.strip().partition(":")
+            try:
+                key = base64.b64decode(encoded, validate=True)
+            except binascii.Error:
+                key = b""
+            if not name or len(key) != 32:
+                raise CortexError(
+                    "`encryption_keys` must be `id:base64` of 32 bytes, comma-separated"
+                )
+            keys[name] = key
+        return cls(keys)
+
+    def encrypt(self, secrets: Mapping[str, str], place: str) -> bytes:
+        """Encrypted secrets that decrypt only for the same `place` (such as a job id).
+
+        Raises:
+            ServiceUnavailable: no key is configured.
+        """
+        if self._current is None:
+            raise ServiceUnavailable(
+                "`secret_env` cannot be stored: no `encryption_keys` are configured on the server"
+            )
+        nonce = os.urandom(_NONCE)
+        name = self._current.encode()
+        sealed = self._ciphers[self._current].encrypt(
+            nonce, json.dumps(dict(secrets)).encode(), _bound(name, place)
+        )
+        return bytes([len(name)]) + name + nonce + sealed
+
+    def decrypt(self, blob: bytes, place: str) -> dict[str, str]:
+        """The secrets.
+
+        Raises:
+            CortexError: the key is not in the ring, or the data is not what was stored there.
+        """
+        length = blob[0]
+        name, rest = blob[1 : 1 + length], blob[1 + length :]
+        cipher = self._ciphers.get(name.decode(errors="replace"))
+        if cipher is None:
+            raise CortexError(f"encryption key `{name.decode(errors='replace')}` is not configured")
+        try:
+            plain = cipher.decrypt(rest[:_NONCE], rest[_NONCE:], _bound(name, place))
+        except InvalidTag:
+            raise CortexError(f"the secrets of `{place}` cannot be decrypted") from None
+        found: dict[str, str] = json.loads(plain)
+        return found
+
+
+def _bound(name: bytes, place: str) -> bytes:
+    return name + b"\0" + place.encode()

@@ -1,0 +1,1 @@
+"""How Cortex speaks to Temporal: contracts, connection, delivery of commands."""

@@ -1,0 +1,122 @@
+"""Names, inputs and messages of the workflows: the contract of everyone who starts or signals.
+
+Handler names and fields are public and stored in histories: add fields with defaults, never
+rename or remove one.
+"""
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, Field
+from temporalio.common import SearchAttributeKey
+
+from cortex.domain.jobs import Outcome
+from cortex.domain.offers import Offer
+from cortex.domain.spec import JobSpec
+from cortex.domain.states import JobState, RunState
+
+TASK_QUEUE: Final = "cortex"
+JOB_WORKFLOW: Final = "Job"
+MONITOR_WORKFLOW: Final = "ProviderMonitor"
+QUOTE_WORKFLOW: Final = "Quote"
+MAINTENANCE_WORKFLOW: Final = "Maintenance"
+
+SIGNAL_LEASE_CHANGED: Final = "lease_changed"
+SIGNAL_CANCEL: Final = "cancel"
+SIGNAL_EXTEND: Final = "extend"
+
+PROVIDER: Final = SearchAttributeKey.for_keyword("CortexProvider")
+STATUS: Final = SearchAttributeKey.for_keyword("CortexStatus")
+USER: Final = SearchAttributeKey.for_keyword("CortexUser")
+GROUP: Final = SearchAttributeKey.for_keyword("CortexGroup")
+LABELS: Final = SearchAttributeKey.for_keyword_list("CortexLabels")
+SEARCH_ATTRIBUTES: Final = (PROVIDER, STATUS, USER, GROUP, LABELS)
+
+
+def provider_queue(provider_id: str) -> str:
+    """The task queue of a provider: a network that hangs starves no other."""
+    return f"provider.{provider_id}"
+
+
+def monitor_id(provider_id: str) -> str:
+    return f"monitor:{provider_id}"
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class JobInput(_Message):
+    """What the workflow needs to decide; everything else stays in the database.
+
+    No secret may stand here: workflow inputs are shown in the Web UI.
+    """
+
+    job_id: str
+    placement_timeout: timedelta = timedelta(minutes=10)
+    retries_on_failure: int = 0
+    retries_on_lost: int = 3
+    failover: bool = True
+    heartbeat_timeout: timedelta = timedelta(seconds=15)
+    safety_check: timedelta = timedelta(hours=1)
+
+
+class LeaseChange(_Message):
+    """Signal: the monitor recorded a change of a lease. Repeated ones are harmless."""
+
+    key: str
+    version: int
+    state: RunState
+    exit_code: int | None = None
+    message: str = ""
+
+
+class CancelSignal(_Message):
+    reason: str = ""
+
+
+class ExtendSignal(_Message):
+    """Signal: the deadline is now this. Comes from the database, so the latest one counts."""
+
+    deadline_at: datetime | None = None
+
+
+class JobProgress(_Message):
+    """Answer to the query `progress`."""
+
+    state: JobState
+    attempt: int = 0
+    provider_id: str | None = None
+    lease_key: str | None = None
+    deadline_at: datetime | None = None
+    undoing: str | None = None
+    outcome: Outcome | None = None
+
+
+class MonitorInput(_Message):
+    provider_id: str
+    heartbeat_timeout: timedelta = timedelta(seconds=30)
+
+
+class QuoteInput(_Message):
+    """What to ask all providers. The spec's secrets are masked."""
+
+    spec: JobSpec
+    timeout: timedelta = timedelta(seconds=10)
+
+
+class ProviderAnswer(_Message):
+    """What one provider says to a spec: offers, or why there are none."""
+
+    provider_id: str
+    offers: tuple[Offer, ...] = ()
+    reasons: tuple[str, ...] = ()
+
+
+class QuoteResult(_Message):
+    """Offers ranked by the spec's strategy, and why the rest is not offered."""
+
+    offers: tuple[Offer, ...] = ()
+    rejected: tuple[ProviderAnswer, ...] = ()
+    usd_rates: dict[str, Decimal] = Field(default_factory=dict)

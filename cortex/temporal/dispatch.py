@@ -1,0 +1,121 @@
+"""Telling Temporal what the database decided: starts and signals, harmless to repeat."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+from temporalio.client import Client
+from temporalio.common import (
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from cortex.db.commands import Command
+from cortex.domain.errors import TemporalUnavailable
+from cortex.domain.jobs import Job
+from cortex.domain.units import format_bytes
+from cortex.settings import JobSettings
+from cortex.temporal import contracts
+from cortex.temporal.contracts import CancelSignal, ExtendSignal, JobInput
+
+_CALL = timedelta(seconds=3)
+_AWAY = frozenset(
+    {
+        RPCStatusCode.UNAVAILABLE,
+        RPCStatusCode.DEADLINE_EXCEEDED,
+        RPCStatusCode.CANCELLED,
+        RPCStatusCode.RESOURCE_EXHAUSTED,
+        RPCStatusCode.ABORTED,
+        RPCStatusCode.UNKNOWN,
+        RPCStatusCode.INTERNAL,
+    }
+)
+
+
+async def deliver(client: Client, command: Command, job: Job, settings: JobSettings) -> None:
+    """Carry out one command. A workflow that has ended already needs no signal.
+
+    Raises:
+        TemporalUnavailable: try again later.
+    """
+    try:
+        async with asyncio.timeout(_CALL.total_seconds() + 2):
+            if command.kind == "start":
+                await _start(client, job, settings)
+            else:
+                await _signal(client, command, job)
+    except RPCError as error:
+        if error.status in _AWAY:
+            raise TemporalUnavailable(f"Temporal does not answer: {error.message}") from error
+        raise
+    except (TimeoutError, RuntimeError) as error:  # RuntimeError: a lazy client's first connect
+        raise TemporalUnavailable(f"Temporal does not answer: {error}") from error
+
+
+async def _start(client: Client, job: Job, settings: JobSettings) -> None:
+    attributes: list[SearchAttributePair[Any]] = [
+        SearchAttributePair(contracts.STATUS, job.state.value),
+        SearchAttributePair(contracts.USER, job.owner),
+    ]
+    if job.labels:
+        labels = [f"{key}={value}" for key, value in sorted(job.labels.items())]
+        attributes.append(SearchAttributePair(contracts.LABELS, labels))
+    spec = job.spec
+    try:
+        await client.start_workflow(
+            contracts.JOB_WORKFLOW,
+            JobInput(
+                job_id=job.id,
+                placement_timeout=spec.placement.timeout,
+                retries_on_failure=spec.retries.on_failure,
+                retries_on_lost=spec.retries.on_lost,
+                failover=spec.placement.failover,
+                heartbeat_timeout=settings.heartbeat_timeout,
+                safety_check=settings.safety_check,
+            ),
+            id=job.id,
+            task_queue=contracts.TASK_QUEUE,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            search_attributes=TypedSearchAttributes(attributes),
+            static_summary=summary(job),
+            static_details=_details(job),
+            rpc_timeout=_CALL,
+        )
+    except WorkflowAlreadyStartedError:
+        return
+
+
+async def _signal(client: Client, command: Command, job: Job) -> None:
+    handle = client.get_workflow_handle(job.id)
+    message: CancelSignal | ExtendSignal
+    if command.kind == "cancel":
+        name, message = contracts.SIGNAL_CANCEL, CancelSignal(**command.payload)
+    else:
+        name, message = contracts.SIGNAL_EXTEND, ExtendSignal(deadline_at=job.deadline_at)
+    try:
+        await handle.signal(name, message, rpc_timeout=_CALL)
+    except RPCError as error:
+        if error.status != RPCStatusCode.NOT_FOUND:
+            raise
+
+
+def summary(job: Job) -> str:
+    """One line for lists in the Web UI: `hello · busybox:1.36 · 0.5 cpu, 256Mi`."""
+    need = job.spec.resources
+    gpu = f", {need.gpu.count} x {need.gpu.model or need.gpu.vendor}" if need.gpu else ""
+    what = job.spec.image or " ".join(job.spec.command)[:60]
+    return f"{job.name} · {what} · {need.cpu.normalize():f} cpu, {format_bytes(need.memory)}{gpu}"[
+        :190
+    ]
+
+
+def _details(job: Job) -> str:
+    labels = ", ".join(f"`{key}={value}`" for key, value in sorted(job.labels.items())) or "none"
+    return (
+        f"**Job** `{job.id}`\n\n**Name** {job.name}\n\n**Owner** {job.owner}\n\n**Labels** {labels}"
+    )
