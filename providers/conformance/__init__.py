@@ -1,0 +1,35 @@
+"""The tests that decide whether a provider keeps the contract of `providers.base`.
+
+A provider's own tests subclass `ProviderConformance` and say how to make one:
+
+    class TestMine(ProviderConformance):
+        async def make_provider(self) -> AnyProvider:
+            provider = MyProvider("mine", MyConfig(url=self.url))
+            await provider.initialize()
+            return provider
+
+Everything is checked through the contract alone, with jobs that really run. What a network
+cannot do, by its `capabilities()` or by the class attributes of `Harness`, is skipped with the
+reason. Needs `pytest` and `pytest-asyncio`.
+"""
+
+import pytest
+
+for _part in ("_cancel", "_harness", "_lifecycle", "_logs", "_outputs", "_placing", "_usage"):
+    pytest.register_assert_rewrite(f"{__name__}.{_part}")
+
+from providers.conformance._cancel import CancelChecks  # noqa: E402
+from providers.conformance._harness import Harness, eventually  # noqa: E402
+from providers.conformance._lifecycle import LifecycleChecks  # noqa: E402
+from providers.conformance._logs import LogChecks  # noqa: E402
+from providers.conformance._outputs import OutputChecks  # noqa: E402
+from providers.conformance._placing import PlacingChecks  # noqa: E402
+from providers.conformance._usage import UsageChecks  # noqa: E402
+
+__all__ = ["Harness", "ProviderConformance", "eventually"]
+
+
+class ProviderConformance(
+    PlacingChecks, LifecycleChecks, CancelChecks, UsageChecks, LogChecks, OutputChecks
+):
+    """The whole suite; subclass it as `TestSomething`."""

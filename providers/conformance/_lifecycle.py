@@ -1,0 +1,110 @@
+"""Running: states, exit codes, secrets, pushes, restarts."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from cortex.domain.leases import LeaseRef
+from cortex.domain.states import RunState
+from providers.base import Provider
+from providers.conformance._harness import AnyProvider, Harness, texts
+
+
+class LifecycleChecks(Harness):
+    async def test_a_running_job_says_so(self, provider: AnyProvider) -> None:
+        ref = await self.running(provider, "echo ready; exec sleep 600")
+        status = await provider.status(ref)
+        assert status.key == ref.key
+        assert status.exit_code is None
+        assert status.finished_at is None
+        assert status.started_at is not None
+        assert abs(datetime.now(UTC) - status.started_at) < timedelta(minutes=2)
+
+    @pytest.mark.parametrize("code", [0, 7])
+    async def test_the_exit_code_arrives(self, provider: AnyProvider, code: int) -> None:
+        ref = await self.run(provider, f"exit {code}")
+        status = await provider.status(ref)
+        assert (status.state, status.exit_code) == (RunState.EXITED, code)
+        assert status.started_at is not None
+        assert status.finished_at is not None
+        assert status.started_at <= status.finished_at
+        assert status == await (await self.another()).status(ref)
+
+    async def test_a_command_that_does_not_exist(self, provider: AnyProvider) -> None:
+        ref = await self.run(provider, "", command=("/no/such/program", "x"))
+        assert (await provider.status(ref)).exit_code in (126, 127)
+
+    async def test_arguments_follow_the_command(self, provider: AnyProvider) -> None:
+        ref = await self.run(provider, "", command=("printf", "%s|"), args=("a b", "$HOME", "*"))
+        assert texts(await self.lines(provider, ref)) == ["a b|$HOME|*|"]
+
+    async def test_states_in_bulk(self, provider: AnyProvider) -> None:
+        over = await self.run(provider, "exit 3")
+        live = await self.running(provider, "echo ready; exec sleep 600")
+        data = over.data
+        unknown = LeaseRef(key=self.key(), network_id="no-such-lease", data=data)
+        found = {item.key: item for item in await provider.statuses([over, unknown, live])}
+        assert found[over.key].exit_code == 3
+        assert found[live.key].state is RunState.RUNNING
+        assert found[unknown.key].state is RunState.LOST
+        assert await provider.statuses([]) == []
+
+    async def test_variables_and_secrets_reach_the_job(self, provider: AnyProvider) -> None:
+        text = "quo\"te $HOME `id` 'x' ü"
+        ref = await self.run(
+            provider,
+            'printf "%s\\n" "$PLAIN" "$TOKEN"',
+            env={"PLAIN": text},
+            secret_env={"TOKEN": f"s3cret {text}"},
+        )
+        assert texts(await self.lines(provider, ref)) == [text, f"s3cret {text}"]
+        found = await provider.find(ref.key)
+        assert found is not None
+        assert "s3cret" not in found.ref.model_dump_json()
+
+    async def test_owned_lists_ended_leases_until_forgotten(self, provider: AnyProvider) -> None:
+        over = await self.run(provider, "true")
+        live = await self.running(provider, "echo ready; exec sleep 600")
+        assert sorted(await self.mine(provider)) == sorted([over.key, live.key])
+        await provider.cancel(over)
+        await provider.forget(over)
+        await provider.forget(over)
+        assert await self.mine(await self.another()) == [live.key]
+        assert await provider.find(over.key) is None
+        assert (await provider.status(over)).state is RunState.LOST
+        assert await self.lines(provider, over) == []
+
+    async def test_the_end_of_a_job_is_pushed(self, provider: AnyProvider) -> None:
+        if type(provider).wait_for_change is Provider.wait_for_change:
+            pytest.skip("this network does not push; it is polled")
+        ref = await self.running(provider, "echo ready; sleep 1")
+        while not (status := await provider.status(ref)).state.final:
+            await asyncio.wait_for(provider.wait_for_change(timedelta(seconds=30)), 20)
+        assert status.finished_at is not None
+        assert datetime.now(UTC) - status.finished_at < timedelta(seconds=2)
+
+    async def test_waiting_ends_with_its_timeout(self, provider: AnyProvider) -> None:
+        await asyncio.wait_for(provider.wait_for_change(timedelta(seconds=0.2)), 5)
+
+    async def test_a_new_instance_goes_on_with_everything(self, provider: AnyProvider) -> None:
+        """As after a restart of the worker in the middle of a job."""
+        first = await self.make_provider()
+        ref = await self.running(first, "echo one > file; echo ready; sleep 1; echo done; exit 5")
+        cursor = (await self.lines(first, ref))[-1].cursor
+        await first.aclose()
+
+        second = await self.make_provider()
+        found = await second.find(ref.key)
+        assert found is not None
+        assert found.committed
+        assert (await self.ended(second, found.ref)).exit_code == 5
+        assert texts(await self.lines(second, found.ref, since=cursor)) == ["done"]
+        await second.cancel(found.ref)
+        assert (await second.usage(found.ref)).final
+        await second.forget(found.ref)
+        assert await self.mine(second) == []
+        await second.aclose()
+
+    async def test_the_network_says_how_it_does(self, provider: AnyProvider) -> None:
+        assert (await provider.network_status()).reachable

@@ -1,0 +1,83 @@
+"""Result files: what was declared, nothing else, nowhere else."""
+
+from pathlib import Path
+
+from providers.conformance._harness import AnyProvider, Harness
+from providers.errors import ProviderError
+
+_SCRIPT = """
+mkdir -p out/deep 'out/with space' empty
+echo one > out/deep/a.txt
+echo two > b.txt
+printf '\\000\\001\\377' > 'out/with space/ü.bin'
+head -c 3000000 /dev/zero > big.bin
+"""
+_LINKS = """
+mkdir out
+echo mine > out/real.txt
+ln -s /etc/passwd out/passwd
+ln -s /etc etc
+ln -s ../../../../../../../../etc out/up
+ln -s /etc/passwd plain
+ln -s loop loop
+mkfifo out/fifo
+"""
+
+
+class OutputChecks(Harness):
+    async def test_files_and_folders(self, provider: AnyProvider, tmp_path: Path) -> None:
+        ref = await self.run(provider, _SCRIPT)
+        await provider.cancel(ref)
+        target = tmp_path / "target"
+        wanted = ["out", "b.txt", "missing", "no/such/file", "big.bin"]
+        written = await (await self.another()).outputs(ref, wanted, target)
+        assert sorted(map(str, written)) == [
+            "b.txt",
+            "big.bin",
+            "out/deep/a.txt",
+            "out/with space/ü.bin",
+        ]
+        assert (target / "out/deep/a.txt").read_text() == "one\n"
+        assert (target / "b.txt").read_text() == "two\n"
+        assert (target / "out/with space/ü.bin").read_bytes() == b"\0\1\xff"
+        assert (target / "big.bin").stat().st_size == 3_000_000
+
+    async def test_one_file_of_a_folder(self, provider: AnyProvider, tmp_path: Path) -> None:
+        ref = await self.run(provider, _SCRIPT)
+        written = await provider.outputs(ref, ["out/deep/a.txt"], tmp_path / "target")
+        assert written == [Path("out/deep/a.txt")]
+
+    async def test_links_out_are_not_followed(self, provider: AnyProvider, tmp_path: Path) -> None:
+        ref = await self.run(provider, _LINKS)
+        target = tmp_path / "target"
+        wanted = ["out", "etc", "plain", "etc/passwd", "out/up/passwd", "loop"]
+        written = await provider.outputs(ref, wanted, target)
+        assert Path("out/real.txt") in written
+        for path in _files(target):
+            assert path.resolve().is_relative_to(target.resolve())
+            assert "root:" not in path.read_text()
+
+    async def test_paths_cannot_lead_out(self, provider: AnyProvider, tmp_path: Path) -> None:
+        """Also where a caller forgot to check them: nothing comes in from outside of the job."""
+        ref = await self.run(provider, "echo mine > real.txt")
+        target = tmp_path / "target"
+        for path in ("../real.txt", "../../../../../../etc/passwd", "a/../../real.txt"):
+            try:
+                assert await provider.outputs(ref, [path], target) == []
+            except (ProviderError, ValueError):
+                continue
+        assert _files(tmp_path) == []
+
+    async def test_no_files_after_forget(self, provider: AnyProvider, tmp_path: Path) -> None:
+        ref = await self.run(provider, "echo mine > real.txt")
+        await provider.cancel(ref)
+        assert await provider.outputs(ref, ["real.txt"], tmp_path / "kept") == [Path("real.txt")]
+        await provider.forget(ref)
+        try:
+            assert await provider.outputs(ref, ["real.txt"], tmp_path / "gone") == []
+        except ProviderError:
+            return
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
