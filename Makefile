@@ -1,0 +1,71 @@
+# Every target sets itself up from nothing: python3 (3.11 or newer), make and a package index.
+# What is done already is not done again; `make clean` forgets it.
+
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.runtime-installed
+DEV := $(VENV)/.dev-installed
+WORKERS ?= 2
+PYTEST_ARGS ?=
+DEMO_ARGS ?=
+BENCH_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help venv dev demo test test-fast lint format types contracts check bench lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	@sh scripts/make-venv.sh "$(PYTHON)" "$(VENV)"
+
+$(RUNTIME): requirements.txt pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@touch $@
+
+$(DEV): requirements-dev.txt $(RUNTIME)
+	$(BIN)/python -m pip install --quiet --requirement requirements-dev.txt
+	@touch $@
+
+venv: $(RUNTIME) ## Install Cortex and its embedded servers into .venv
+
+dev: $(DEV) ## The same, with the tools for tests and checks
+
+demo: $(RUNTIME) ## Run real jobs on an embedded stack, show results and bills, clean up
+	$(BIN)/cortex demo $(DEMO_ARGS)
+
+test: $(DEV) ## All tests (PYTEST_ARGS="..." adds options, WORKERS=1 runs them in one process)
+	$(BIN)/python -m pytest -n $(WORKERS) tests $(PYTEST_ARGS)
+
+test-fast: $(DEV) ## The tests that start no whole stack and kill nothing
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not e2e and not faults" tests $(PYTEST_ARGS)
+
+lint: $(DEV) ## Style: ruff check and ruff format --check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(DEV) ## Repair what ruff can repair
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(DEV) ## mypy --strict over source and tests
+	$(BIN)/mypy
+
+contracts: $(DEV) ## Who may import whom
+	$(BIN)/lint-imports
+
+check: lint types contracts ## lint, types and contracts
+
+bench: $(RUNTIME) ## Measure (BENCH_ARGS="--help" lists the options)
+	$(BIN)/python -m bench $(BENCH_ARGS)
+
+lock: $(BIN)/python ## Pin the newest versions that pyproject.toml allows
+	$(BIN)/python -m pip install --quiet uv
+	sh scripts/lock.sh $(BIN)/uv
+
+clean: ## Remove the environment and every cache
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,23 @@
+#!/bin/sh
+# lock.sh UV: pin what pyproject.toml allows, in three files that agree with one another.
+#   requirements.txt         Cortex with its embedded servers
+#   requirements-dev.txt     the tools for tests and checks, on top of requirements.txt
+#   requirements-server.txt  Cortex without embedded servers, for container images
+set -eu
+
+uv=$1
+
+compile() { # compile OUTPUT ARGUMENT...
+    output=$1
+    shift
+    # A fresh file each time: an old one would hold its versions. No index or link is written.
+    rm -f "$output"
+    "$uv" pip compile --quiet --universal --python-version 3.11 --no-header \
+        --annotation-style line --output-file "$output" "$@"
+    { printf '# Made by `make lock` from pyproject.toml; do not edit.\n' && cat "$output"; } >"$output.new"
+    mv "$output.new" "$output"
+}
+
+compile requirements.txt pyproject.toml --extra embedded
+compile requirements-dev.txt --group dev --constraints requirements.txt
+compile requirements-server.txt pyproject.toml --constraints requirements.txt
