@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cortex.embedded.errors import StackError
+from cortex.embedded.processes import kill_group
 from cortex.embedded.service import ServiceUser
 
 # What the servers from wheels need of our environment: no secret is among it.
@@ -50,7 +51,9 @@ async def run_command(
         env=dict(env),
         cwd=cwd,
         start_new_session=True,  # Ctrl-C reaches the supervisor, which decides
-        **user_arguments(user),
+        user=user.uid if user else None,
+        group=user.gid if user else None,
+        extra_groups=[] if user else None,
     )
     try:
         async with asyncio.timeout(timeout):
@@ -59,16 +62,9 @@ async def run_command(
         raise StackError(f"{what}: no end after {timeout:.0f} s.") from None
     finally:
         if process.returncode is None:
-            process.kill()
+            kill_group(process.pid)
             await process.wait()
     if process.returncode:
         said = (err or out).decode("utf-8", "replace").strip().splitlines()[-20:]
         raise StackError("\n".join([f"{what} (exit code {process.returncode}):", *said]))
     return out.decode("utf-8", "replace")
-
-
-def user_arguments(user: ServiceUser | None) -> dict[str, int | list[int]]:
-    """Arguments of `subprocess` that make a child run as this user."""
-    if user is None:
-        return {}
-    return {"user": user.uid, "group": user.gid, "extra_groups": []}

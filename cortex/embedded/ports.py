@@ -47,11 +47,9 @@ def listener(port: int) -> Listener | None:
     """Who listens on a port; None if nobody does or the system does not tell."""
     with contextlib.suppress(psutil.Error, OSError):
         for connection in psutil.net_connections(kind="tcp"):
-            if (
-                connection.status == psutil.CONN_LISTEN
-                and connection.laddr.port == port
-                and connection.pid
-            ):
+            if connection.status != psutil.CONN_LISTEN or not connection.laddr:
+                continue
+            if connection.laddr.port == port and connection.pid:
                 process = psutil.Process(connection.pid)
                 return Listener(process.pid, process.name(), " ".join(process.cmdline()))
     return None

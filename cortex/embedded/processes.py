@@ -116,17 +116,18 @@ def kill_group(pgid: int) -> None:
         os.killpg(pgid, signal.SIGKILL)
 
 
-def memory_of(process: psutil.Process, *, everything: bool) -> int:
+def memory_of(process: psutil.Process, *, everything: bool = False, alone: bool = False) -> int:
     """Bytes in memory of a process and those it started; shared pages count once where known.
 
     Args:
         process: The leader.
         everything: Count children in other sessions too (PostgreSQL's backends); without it they
             are left out: a job that runs detached is not the worker's memory.
+        alone: Count no children at all.
     """
     family = [process]
     with contextlib.suppress(psutil.Error):
-        family += process.children(recursive=True)
+        family += [] if alone else process.children(recursive=True)
     total = 0
     for member in family:
         with contextlib.suppress(psutil.Error, ProcessLookupError, PermissionError):

@@ -1,0 +1,93 @@
+"""Cortex's own processes: migrations, API and worker, started as `python -m ...`."""
+
+import signal
+import sys
+
+from cortex.embedded.command import run_command
+from cortex.embedded.config import StackConfig, user_settings
+from cortex.embedded.ports import http_status
+from cortex.embedded.postgres import create_database, postgres_service
+from cortex.embedded.service import Part, Service, SetupTask
+from cortex.embedded.temporal import temporal_service
+
+# -P: a `worker.py` or an `api` folder in the user's working folder is not ours.
+_PYTHON = (sys.executable, "-P", "-m")
+
+
+def stack_parts(config: StackConfig) -> tuple[Part, ...]:
+    """All parts of the embedded stack; their `needs` give the order."""
+    return (
+        *server_parts(config),
+        migrations(config),
+        api_service(config),
+        worker_service(config),
+    )
+
+
+def server_parts(config: StackConfig) -> tuple[Part, ...]:
+    """The servers that are not ours: PostgreSQL with its database, and Temporal."""
+
+    async def database() -> None:
+        await create_database(config)
+
+    return (
+        postgres_service(config),
+        SetupTask(name="database", run=database, needs=("postgres",)),
+        temporal_service(config),
+    )
+
+
+def migrations(config: StackConfig) -> SetupTask:
+    """Bring the tables to the newest version."""
+
+    async def run() -> None:
+        await run_command(
+            [*_PYTHON, "cortex.db.migrate"],
+            what="The database could not be migrated",
+            env=config.environment(),
+        )
+
+    return SetupTask(name="migrations", run=run, needs=("database",))
+
+
+def api_service(config: StackConfig) -> Service:
+    """The API. It says that it is ready once database, Temporal and a worker are."""
+
+    async def ready() -> bool:
+        return await http_status(f"{config.api_url}/health/ready", timeout=10.0) == 200
+
+    return Service(
+        name="api",
+        argv=(*_PYTHON, "api"),
+        marker="-m api",
+        env=config.environment(),
+        ready=ready,
+        needs=("migrations", "temporal"),
+        ports=(("api", config.ports.api),),
+        host=config.host,
+        folder=config.data_dir,
+    )
+
+
+def worker_service(config: StackConfig) -> Service:
+    """The worker. It listens on no port: the API's readiness tells that it polls."""
+
+    async def ready() -> bool:
+        return True
+
+    return Service(
+        name="worker",
+        argv=(*_PYTHON, "worker"),
+        marker="-m worker",
+        env=config.environment(),
+        ready=ready,
+        needs=("migrations", "temporal"),
+        folder=config.data_dir,
+        # A little more than the worker gives its own activities.
+        stop=_worker_stop(),
+    )
+
+
+def _worker_stop() -> tuple[tuple[signal.Signals, float], ...]:
+    seconds = user_settings().worker.graceful_shutdown.total_seconds()
+    return ((signal.SIGTERM, seconds + 5.0),)
