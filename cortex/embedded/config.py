@@ -225,7 +225,9 @@ def read_stack_file(data_dir: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except OSError as err:
-        raise StackError(f"{path} cannot be read: {err.strerror}.") from None
+        raise StackError(
+            f"{path} cannot be read: {err.strerror}. Right that, or choose another --data-dir."
+        ) from None
     except ValueError as err:
         raise StackError(f"{path} is not valid JSON ({err}); restore it from a backup.") from None
     if not isinstance(stored, dict):
