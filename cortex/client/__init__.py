@@ -1,0 +1,35 @@
+"""The Python client of Cortex: `Cortex` blocks, `AsyncCortex` awaits; both do the same."""
+
+from cortex.client.async_client import AsyncCortex
+from cortex.client.connection import Connection
+from cortex.client.errors import (
+    ApiError,
+    BadAnswer,
+    ClientError,
+    ConnectionFailed,
+    DamagedDownload,
+    NotConfigured,
+    WaitTimeout,
+)
+from cortex.client.retry import NO_RETRY, RetryPolicy
+from cortex.client.routes import JobFilter, Spec
+from cortex.client.sync_client import Cortex
+from cortex.domain.spec import JobSpec
+
+__all__ = [
+    "NO_RETRY",
+    "ApiError",
+    "AsyncCortex",
+    "BadAnswer",
+    "ClientError",
+    "Connection",
+    "ConnectionFailed",
+    "Cortex",
+    "DamagedDownload",
+    "JobFilter",
+    "JobSpec",
+    "NotConfigured",
+    "RetryPolicy",
+    "Spec",
+    "WaitTimeout",
+]

@@ -1,0 +1,76 @@
+"""Where the server is and which key to send: arguments, environment, or the running local stack."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from cortex.client.errors import NotConfigured
+
+Source = Literal["argument", "environment", "local stack"]
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A server: its base URL, the key, and where the URL came from."""
+
+    url: str
+    api_key: str | None
+    source: Source
+
+    @property
+    def trust_env(self) -> bool:
+        """Whether proxy variables apply: never to this machine itself."""
+        return urlsplit(self.url).hostname not in _LOOPBACK
+
+
+def resolve(
+    base_url: str | None = None, api_key: str | None = None, data_dir: Path | None = None
+) -> Connection:
+    """The server to talk to.
+
+    Args:
+        base_url: Such as `http://127.0.0.1:8700`; None: `CORTEX_URL`, else the local stack.
+        api_key: None: `CORTEX_API_KEY`, else the local stack's if it is the one meant.
+        data_dir: Where to look for the local stack; None: the usual folder.
+
+    Raises:
+        NotConfigured: nothing names a server and no local stack runs, or the URL is none.
+    """
+    key = api_key or os.environ.get("CORTEX_API_KEY") or None
+    named = base_url or os.environ.get("CORTEX_URL")
+    if not named:
+        return _local(key, data_dir)
+    source: Source = "argument" if base_url else "environment"
+    url = _checked(named)
+    if key is None and urlsplit(url).hostname in _LOOPBACK:
+        key = _key_of_local(url, data_dir)
+    return Connection(url, key, source)
+
+
+def _checked(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise NotConfigured(f"`{url}` is no server URL; write it as `http://127.0.0.1:8700`")
+    return url.rstrip("/").removesuffix("/api/v1")
+
+
+def _local(key: str | None, data_dir: Path | None) -> Connection:
+    # Loaded only when needed: a client of a remote server has no use for the embedded stack.
+    from cortex.embedded.config import user_settings
+    from cortex.embedded.control import find_running
+
+    found = find_running(data_dir or user_settings().data_dir)
+    if found is None:
+        raise NotConfigured
+    return Connection(found.api_url, key or found.api_key, "local stack")
+
+
+def _key_of_local(url: str, data_dir: Path | None) -> str | None:
+    try:
+        local = _local(None, data_dir)
+    except Exception:  # a broken local stack is no reason to fail with another server
+        return None
+    return local.api_key if local.url == url else None
