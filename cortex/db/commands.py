@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
-from sqlalchemy import func, insert, select, text, update
+from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.orm import aliased
 
 from cortex.db.base import Repository
@@ -26,15 +26,36 @@ class Command:
 
 class CommandRepository(Repository):
     async def add(
-        self, job_id: str, kind: CommandKind, payload: dict[str, Any] | None = None
-    ) -> None:
+        self,
+        job_id: str,
+        kind: CommandKind,
+        payload: dict[str, Any] | None = None,
+        *,
+        delay: timedelta = timedelta(0),
+    ) -> int:
         """Remember that Temporal must be told; the relay wakes when the transaction commits."""
-        await self.add_many([(job_id, kind, payload or {})])
+        ids = await self.add_many([(job_id, kind, payload or {})], delay=delay)
+        return ids[0]
 
-    async def add_many(self, commands: Sequence[tuple[str, CommandKind, dict[str, Any]]]) -> None:
+    async def add_many(
+        self,
+        commands: Sequence[tuple[str, CommandKind, dict[str, Any]]],
+        *,
+        delay: timedelta = timedelta(0),
+    ) -> list[int]:
+        """Add several commands; their ids in the same order.
+
+        `delay` keeps the relay from them for a while: for a writer that delivers them itself.
+        """
         rows = [{"job_id": job, "kind": kind, "payload": data} for job, kind, data in commands]
-        await self.connection.execute(insert(CommandRow), rows)
+        statement = (
+            insert(CommandRow)
+            .values(due_at=func.now() + delay)
+            .returning(CommandRow.id, sort_by_parameter_order=True)
+        )
+        ids = list((await self.connection.execute(statement, rows)).scalars())
         await self.connection.execute(text(f"NOTIFY {CHANNEL}"))
+        return ids
 
     async def claim(self, limit: int, lease: timedelta) -> list[Command]:
         """Take due commands for `lease`; other relays pass over them meanwhile.
@@ -92,3 +113,10 @@ class CommandRepository(Repository):
             CommandRow.job_id == job_id, CommandRow.done_at.is_(None)
         )
         return len((await self.connection.execute(query)).all())
+
+    async def expire(self, older_than: timedelta) -> int:
+        """Delete commands that were carried out longer ago; returns how many."""
+        done = await self.connection.execute(
+            delete(CommandRow).where(CommandRow.done_at < func.now() - older_than)
+        )
+        return int(done.rowcount)

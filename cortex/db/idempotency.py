@@ -1,8 +1,9 @@
 """Remembered answers to requests that carried an `Idempotency-Key`."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 
-from sqlalchemy import select, text
+from sqlalchemy import delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from cortex.db.base import Repository
@@ -44,3 +45,10 @@ class IdempotencyRepository(Repository):
                 owner=owner, key=key, fingerprint=fingerprint, job_ids=list(job_ids)
             )
         )
+
+    async def expire(self, older_than: timedelta) -> int:
+        """Forget old keys; returns how many."""
+        done = await self.connection.execute(
+            delete(IdempotencyRow).where(IdempotencyRow.created_at < func.now() - older_than)
+        )
+        return int(done.rowcount)

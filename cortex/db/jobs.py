@@ -48,8 +48,11 @@ class JobRepository(Repository):
             text("SELECT pg_advisory_xact_lock(hashtextextended(:id, 0))"), {"id": job_id}
         )
 
-    async def add_many(self, jobs: Sequence[NewJob]) -> None:
-        """Store accepted jobs as `pending`, with the first entry of their history."""
+    async def add_many(self, jobs: Sequence[NewJob]) -> datetime:
+        """Store accepted jobs as `pending`, with the first entry of their history.
+
+        Returns when they were created.
+        """
         rows = [
             {
                 "id": job.id,
@@ -62,9 +65,11 @@ class JobRepository(Repository):
             }
             for job in jobs
         ]
-        await self.connection.execute(insert(JobRow), rows)
+        stored = await self.connection.execute(insert(JobRow).returning(JobRow.created_at), rows)
+        created_at: datetime = stored.scalars().all()[0]
         history = [{"job_id": job.id, "state": JobState.PENDING.value} for job in jobs]
         await self.connection.execute(insert(JobStatusRow), history)
+        return created_at
 
     async def get(self, job_id: str) -> Job:
         """One job.
@@ -132,11 +137,12 @@ class JobRepository(Repository):
             update(JobRow).where(JobRow.id == job_id).values(updated_at=NOW, **values)
         )
 
-    async def add_cost(self, job_id: str, amount: Decimal, currency: str) -> None:
+    async def add_cost(self, job_id: str, usd: Decimal) -> None:
+        """Add a booked charge to the job's bill, which is kept in USD."""
         await self.connection.execute(
             update(JobRow)
             .where(JobRow.id == job_id)
-            .values(cost=JobRow.cost + amount, currency=currency, updated_at=NOW)
+            .values(cost=JobRow.cost + usd, currency="USD", updated_at=NOW)
         )
 
     async def history(self, job_id: str) -> list[tuple[JobState, int, str, datetime]]:
@@ -164,7 +170,7 @@ class JobRepository(Repository):
         `before` is the (created_at, id) of the last job of the page before.
         """
         columns = [column for column in JobRow.__table__.columns if column.name not in _BULKY]
-        query = _narrow(select(*columns), where)
+        query = narrowed(select(*columns), where)
         if before is not None:
             query = query.where(tuple_(JobRow.created_at, JobRow.id) < before)
         query = query.order_by(JobRow.created_at.desc(), JobRow.id.desc()).limit(limit)
@@ -183,7 +189,8 @@ _BULKY = frozenset({"spec", "secrets"})
 _NO_SPEC = JobSpec(command=("-",))
 
 
-def _narrow(query: Select[Any], where: JobFilter) -> Select[Any]:
+def narrowed(query: Select[Any], where: JobFilter) -> Select[Any]:
+    """The query with the conditions of the filter."""
     if where.states:
         query = query.where(JobRow.state.in_([state.value for state in where.states]))
     if where.provider_id is not None:

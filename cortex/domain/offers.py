@@ -35,6 +35,7 @@ class Capabilities(_Model):
     poll_interval: timedelta = timedelta(seconds=30)
     two_phase: bool = True
     read_only_root: bool = False
+    logs: bool = Field(default=True, description="Has output that can be copied.")
 
     def objections(self, spec: JobSpec) -> list[str]:
         """Why this provider cannot run the job, in words; empty when it can."""

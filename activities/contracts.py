@@ -1,0 +1,70 @@
+"""Inputs and outputs of the activities. Stored in histories: add fields with defaults only."""
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict
+
+from cortex.domain.jobs import Outcome, Reason
+from cortex.temporal.contracts import LeaseChange
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class PlaceInput(_Message):
+    job_id: str
+    attempt: int
+    excluded: tuple[str, ...] = ()
+    """Providers that fell through already; not asked again in this round."""
+
+
+class Placement(_Message):
+    """Where the attempt goes, or why nowhere."""
+
+    lease_key: str | None = None
+    provider_id: str | None = None
+    reason: Reason | None = None
+    message: str = ""
+    try_again: bool = False
+    """Nothing now, but that may change: the placement timeout decides."""
+
+
+class LeaseInput(_Message):
+    job_id: str
+    lease_key: str
+
+
+class CommitResult(_Message):
+    """The lease is live until `deadline_at`; `change` if its command has ended already."""
+
+    deadline_at: datetime
+    change: LeaseChange | None = None
+
+
+class CheckResult(_Message):
+    """What the provider itself says; `change` if the lease has ended."""
+
+    change: LeaseChange | None = None
+    deadline_at: datetime | None = None
+
+
+class SettleInput(_Message):
+    """Release, book, and close the job with `outcome`, or go back to placing with `retry`."""
+
+    job_id: str
+    lease_key: str
+    outcome: Outcome | None = None
+    retry: str = ""
+    """Why the job is placed again: shown to the user."""
+
+
+class FinishInput(_Message):
+    """Close a job that holds no lease."""
+
+    job_id: str
+    outcome: Outcome
+
+
+class WatchInput(_Message):
+    provider_id: str

@@ -1,0 +1,81 @@
+"""Turns what activities raise into what the workflow can decide by."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from temporalio import activity
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+
+from cortex.domain.errors import CortexError, DatabaseUnavailable
+from providers import errors as provider_errors
+
+_log = structlog.get_logger(__name__)
+
+# Steps that are never given up: the promise stands on them.
+RELENTLESS = frozenset({"settle", "finish", "watch", "check", "maintain"})
+# How long a network may be unavailable before the next offer is tried.
+PATIENCE = timedelta(minutes=2)
+_MAX_TEXT = 2000
+_DATABASE_RETRY = timedelta(seconds=2)
+_RETRYABLE = (
+    provider_errors.Unavailable,
+    provider_errors.RateLimited,
+    provider_errors.OutcomeUnknown,
+)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Wraps the body of an activity: every error becomes an `ApplicationError` with a type."""
+    try:
+        yield
+    except ApplicationError:
+        raise
+    except provider_errors.ProviderError as error:
+        raise _from_provider(error) from error
+    except DatabaseUnavailable as error:
+        raise ApplicationError(
+            error.detail,
+            type="DatabaseUnavailable",
+            next_retry_delay=_DATABASE_RETRY,
+            category=ApplicationErrorCategory.BENIGN,
+        ) from error
+    except CortexError as error:
+        raise ApplicationError(
+            clip(error.detail), type=type(error).__name__, non_retryable=not _relentless()
+        ) from error
+    except Exception as error:
+        # A bug: the trace goes to the log, not to the user.
+        _log.exception("activity.bug", activity=activity.info().activity_type)
+        raise ApplicationError(
+            f"internal error ({type(error).__name__}); the worker's log has the trace",
+            type="Bug",
+            non_retryable=not _relentless(),
+        ) from error
+
+
+def clip(text: str) -> str:
+    """Error text short enough for a payload."""
+    return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}…"
+
+
+def _from_provider(error: provider_errors.ProviderError) -> ApplicationError:
+    delay = error.retry_after if isinstance(error, provider_errors.RateLimited) else None
+    final = not isinstance(error, _RETRYABLE) or _patience_is_over()
+    return ApplicationError(
+        clip(str(error)),
+        type=type(error).__name__,
+        non_retryable=final and not _relentless(),
+        next_retry_delay=delay,
+        category=ApplicationErrorCategory.BENIGN,
+    )
+
+
+def _relentless() -> bool:
+    return activity.info().activity_type in RELENTLESS
+
+
+def _patience_is_over() -> bool:
+    return datetime.now(UTC) - activity.info().scheduled_time > PATIENCE

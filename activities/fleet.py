@@ -1,0 +1,118 @@
+"""The providers of one worker: made from the settings, opened when they can be, kept current."""
+
+import asyncio
+import contextlib
+from datetime import timedelta
+
+import structlog
+
+from cortex.db.engine import Database
+from cortex.db.providers import ProviderStatus
+from cortex.domain.errors import CortexError, DatabaseUnavailable
+from cortex.domain.events import EventType
+from cortex.settings import Settings
+from providers.errors import ProviderError, Unavailable
+from providers.registry import AnyProvider, make_provider
+
+_log = structlog.get_logger(__name__)
+_REFRESH = timedelta(seconds=30)
+_FIRST_RETRY = timedelta(seconds=2)
+
+
+class Fleet:
+    """Knows which provider can be used now.
+
+    A provider whose network is away at start is tried again until it answers; its jobs wait.
+    """
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._database = database
+        self._providers: dict[str, AnyProvider] = {}
+        self._ready: set[str] = set()
+        self._problems: dict[str, str] = {}
+        self._task: asyncio.Task[None] | None = None
+        for provider_id, entry in settings.providers.items():
+            if entry.enabled:
+                config = entry.config()
+                if entry.type == "local":
+                    folder = settings.data_dir / "providers" / provider_id
+                    config.setdefault("state_dir", str(folder))
+                self._providers[provider_id] = make_provider(provider_id, entry.type, config)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(self._providers)
+
+    def get(self, provider_id: str) -> AnyProvider:
+        """A provider that is open.
+
+        Raises:
+            Unavailable: it is not configured in this worker, or its network is away.
+        """
+        if provider_id not in self._providers:
+            raise Unavailable(f"provider `{provider_id}` is not configured in this worker")
+        if provider_id not in self._ready:
+            why = self._problems.get(provider_id, "it is being opened")
+            raise Unavailable(f"provider `{provider_id}` cannot be used now: {why}")
+        return self._providers[provider_id]
+
+    async def start(self) -> None:
+        """Open what can be opened, write it to the database, and go on doing so."""
+        await self._refresh_all()
+        self._task = asyncio.create_task(self._keep_current(), name="fleet")
+
+    async def aclose(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        for provider in self._providers.values():
+            with contextlib.suppress(Exception):
+                await provider.aclose()
+
+    async def _keep_current(self) -> None:
+        while True:
+            waiting = len(self._ready) < len(self._providers)
+            await asyncio.sleep((_FIRST_RETRY if waiting else _REFRESH).total_seconds())
+            with contextlib.suppress(DatabaseUnavailable):
+                await self._refresh_all()
+
+    async def _refresh_all(self) -> None:
+        await asyncio.gather(*(self._refresh(provider) for provider in self._providers.values()))
+        async with self._database.transaction() as tx:
+            await tx.providers.disable_others(list(self._providers))
+
+    async def _refresh(self, provider: AnyProvider) -> None:
+        status, message = await self._state(provider)
+        usable = provider.id in self._ready
+        try:
+            prices = await provider.pricing() if usable else None
+        except ProviderError:
+            prices = None
+        async with self._database.transaction() as tx:
+            changed = await tx.providers.register(
+                provider.id,
+                provider.type_name,
+                status=status,
+                message=message,
+                capabilities=provider.capabilities() if usable else None,
+                prices=prices,
+            )
+            if changed:
+                data = {"status": status, "message": message}
+                await tx.events.add(EventType.PROVIDER_STATUS_CHANGED, provider.id, data=data)
+
+    async def _state(self, provider: AnyProvider) -> tuple[ProviderStatus, str]:
+        if provider.id not in self._ready:
+            try:
+                await provider.initialize()
+            except (ProviderError, CortexError) as error:
+                self._problems[provider.id] = str(error)
+                return "offline", str(error)
+            except Exception as error:
+                _log.exception("provider.initialize", provider=provider.id)
+                self._problems[provider.id] = f"internal error ({type(error).__name__})"
+                return "offline", self._problems[provider.id]
+            self._ready.add(provider.id)
+        network = await provider.network_status()
+        return ("online" if network.reachable else "offline"), network.message

@@ -1,0 +1,54 @@
+"""Housekeeping of the database: partitions ahead, retention behind."""
+
+import shutil
+from datetime import UTC, datetime, timedelta
+
+from temporalio import activity
+
+from cortex.db.engine import Database
+from cortex.db.partitions import drop_partitions, ensure_partitions
+from cortex.settings import Settings
+
+_IDEMPOTENCY = timedelta(days=7)
+_DONE_COMMANDS = timedelta(days=2)
+_STALE_PARTS = timedelta(days=1)
+
+
+class MaintenanceActivities:
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._database = database
+        self._settings = settings
+
+    @activity.defn
+    async def maintain(self) -> dict[str, int]:
+        """Make the partitions that are due and delete what is past its retention.
+
+        Returns how many of each kind were made or deleted.
+        """
+        now = datetime.now(UTC)
+        async with self._database.transaction() as tx:
+            made = await ensure_partitions(tx.connection, now)
+            dropped = await drop_partitions(tx.connection, now - self._settings.retention.events)
+        async with self._database.transaction() as tx:
+            logs = await tx.logs.expire(self._settings.logs.retention)
+            keys = await tx.idempotency.expire(_IDEMPOTENCY)
+            commands = await tx.commands.expire(_DONE_COMMANDS)
+        parts = self._drop_stale_parts(now)
+        return {
+            "partitions_made": len(made),
+            "partitions_dropped": len(dropped),
+            "log_chunks": logs,
+            "idempotency_keys": keys,
+            "commands": commands,
+            "output_parts": parts,
+        }
+
+    def _drop_stale_parts(self, now: datetime) -> int:
+        """Half-copied outputs of workers that died."""
+        stale = 0
+        for part in self._settings.outputs_dir.glob(".*.part"):
+            changed = datetime.fromtimestamp(part.stat().st_mtime, UTC)
+            if now - changed > _STALE_PARTS:
+                shutil.rmtree(part, ignore_errors=True)
+                stale += 1
+        return stale

@@ -1,0 +1,222 @@
+"""Step one: collect offers, rank them, write the intent to lease and the hold."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from decimal import Decimal
+
+import structlog
+from temporalio import activity
+
+from activities.contracts import FinishInput, PlaceInput, Placement
+from activities.fleet import Fleet
+from cortex.db.engine import Database, Transaction
+from cortex.domain.events import EventType
+from cortex.domain.ids import lease_key
+from cortex.domain.jobs import Job, Reason
+from cortex.domain.leases import Lease
+from cortex.domain.ledger import EntryKind
+from cortex.domain.offers import Offer
+from cortex.domain.ranking import price_objection, rank
+from cortex.domain.spec import JobSpec
+from cortex.domain.states import JobState
+from cortex.settings import Settings
+from cortex.temporal.contracts import ProviderAnswer, QuoteInput, QuoteResult
+from providers.errors import ProviderError
+from providers.registry import AnyProvider
+
+_log = structlog.get_logger(__name__)
+
+
+class PlacementActivities:
+    def __init__(self, database: Database, fleet: Fleet, settings: Settings) -> None:
+        self._database = database
+        self._fleet = fleet
+        self._settings = settings
+
+    @activity.defn
+    async def quote(self, order: QuoteInput) -> QuoteResult:
+        """Ask all allowed providers; answers in the time they are given."""
+        answers = await self._ask(order.spec, (), order.timeout)
+        return _ranked(answers, order.spec)
+
+    @activity.defn
+    async def place(self, order: PlaceInput) -> Placement:
+        """Choose a provider and write the lease row and its hold, both before any effect."""
+        key = lease_key(order.job_id, order.attempt)
+        async with self._database.transaction() as tx:
+            await tx.jobs.lock(order.job_id)
+            lease = await tx.leases.find(key)
+            if lease is not None:
+                return _placed(lease)
+            job = await _begin_placing(tx, order)
+        if job.state != JobState.PLACING:
+            return Placement(reason=Reason.CANCELLED, message=f"the job is {job.state.value}")
+        answers = await self._ask(job.spec, order.excluded, self._settings.jobs.quote_timeout)
+        ranked = _ranked(answers, job.spec)
+        affordable = [offer for offer in ranked.offers if _affordable(offer, job, ranked.usd_rates)]
+        if not affordable:
+            return _nowhere(ranked, job)
+        return await self._intend(job, order.attempt, affordable[0])
+
+    @activity.defn
+    async def finish(self, order: FinishInput) -> None:
+        """Close a job that holds no lease."""
+        async with self._database.transaction() as tx:
+            await tx.jobs.lock(order.job_id)
+            job = await tx.jobs.get(order.job_id)
+            if job.state.terminal:
+                return
+            if job.state == JobState.PENDING:  # it never came to placing
+                await move(tx, order.job_id, JobState.PLACING)
+            await move(tx, order.job_id, JobState.SETTLING)
+            if await tx.jobs.finish(order.job_id, order.outcome):
+                await announce(tx, order.job_id, order.outcome.state, **outcome_data(order))
+
+    async def _ask(
+        self, spec: JobSpec, excluded: Sequence[str], timeout: timedelta
+    ) -> list[ProviderAnswer]:
+        allowed = spec.placement.providers
+        asked = [
+            provider_id
+            for provider_id in self._fleet.ids
+            if provider_id not in excluded and (not allowed or provider_id in allowed)
+        ]
+        return list(await asyncio.gather(*(self._ask_one(item, spec, timeout) for item in asked)))
+
+    async def _ask_one(self, provider_id: str, spec: JobSpec, timeout: timedelta) -> ProviderAnswer:
+        try:
+            provider = self._fleet.get(provider_id)
+            objections = provider.capabilities().objections(spec)
+            if objections:
+                return ProviderAnswer(provider_id=provider_id, reasons=tuple(objections))
+            async with asyncio.timeout(timeout.total_seconds()):
+                return await _offers(provider, spec)
+        except TimeoutError:
+            why = f"it did not answer within {timeout.total_seconds():g} s"
+        except ProviderError as error:
+            why = str(error)
+        except Exception as error:
+            _log.exception("quote.bug", provider=provider_id)
+            why = f"internal error ({type(error).__name__})"
+        return ProviderAnswer(provider_id=provider_id, reasons=(why,))
+
+    async def _intend(self, job: Job, attempt: int, offer: Offer) -> Placement:
+        key = lease_key(job.id, attempt)
+        async with self._database.transaction() as tx:
+            await tx.jobs.lock(job.id)
+            lease = await tx.leases.find(key)
+            if lease is None:
+                current = await tx.jobs.get(job.id)
+                if current.state != JobState.PLACING:
+                    why = f"the job is {current.state.value}"
+                    return Placement(reason=Reason.CANCELLED, message=why)
+                await tx.leases.add(key, job.id, attempt, offer=offer)
+                lease = await tx.leases.get(key)
+                hold = offer.estimate(job.spec.duration + current.extension)
+                await tx.ledger.add(lease, EntryKind.HOLD, hold)
+                await tx.jobs.put(
+                    job.id,
+                    attempt=attempt,
+                    provider_id=offer.provider_id,
+                    message=f"placed on `{offer.provider_id}`",
+                )
+                data = {
+                    "provider": offer.provider_id,
+                    "attempt": attempt,
+                    "price_per_hour": str(offer.price_per_hour),
+                    "hold": str(hold),
+                }
+                await tx.events.add(EventType.LEASE_INTENDED, key, job_id=job.id, data=data)
+        return _placed(lease)
+
+
+async def move(tx: Transaction, job_id: str, state: JobState, message: str = "") -> bool:
+    """Move a job with its event; False if the move is not legal now."""
+    if await tx.jobs.move(job_id, state, message=message) is None:
+        return False
+    await announce(tx, job_id, state, message=message)
+    return True
+
+
+async def announce(tx: Transaction, job_id: str, state: JobState, **data: object) -> None:
+    """The event of a job's new state."""
+    await tx.events.add(
+        EventType.JOB_STATE_CHANGED, job_id, job_id=job_id, data={"state": state.value, **data}
+    )
+
+
+def outcome_data(order: FinishInput) -> dict[str, object]:
+    outcome = order.outcome
+    return {
+        "reason": outcome.reason.value,
+        "message": outcome.message,
+        "exit_code": outcome.exit_code,
+    }
+
+
+async def _begin_placing(tx: Transaction, order: PlaceInput) -> Job:
+    moved = await move(tx, order.job_id, JobState.PLACING)
+    job = await tx.jobs.get(order.job_id)
+    if moved:
+        await tx.jobs.put(order.job_id, attempt=order.attempt)
+    return job
+
+
+async def _offers(provider: AnyProvider, spec: JobSpec) -> ProviderAnswer:
+    offers = await provider.quote(spec)
+    reasons = () if offers else ("it makes no offer for this job now",)
+    return ProviderAnswer(provider_id=provider.id, offers=tuple(offers), reasons=reasons)
+
+
+def _ranked(answers: Sequence[ProviderAnswer], spec: JobSpec) -> QuoteResult:
+    rates: dict[str, Decimal] = {"USD": Decimal(1)}
+    for answer in answers:
+        for offer in answer.offers:
+            rates[offer.price_per_hour.currency] = offer.usd_rate
+    good: list[Offer] = []
+    rejected: list[ProviderAnswer] = []
+    for answer in answers:
+        verdicts = [(offer, price_objection(offer, spec, rates)) for offer in answer.offers]
+        fitting = [offer for offer, why in verdicts if why is None]
+        good.extend(fitting)
+        if not fitting:
+            reasons = answer.reasons or tuple(why for _, why in verdicts if why)[:1]
+            rejected.append(ProviderAnswer(provider_id=answer.provider_id, reasons=reasons))
+    return QuoteResult(
+        offers=tuple(rank(good, spec.placement.strategy)), rejected=tuple(rejected), usd_rates=rates
+    )
+
+
+def _affordable(offer: Offer, job: Job, rates: dict[str, Decimal]) -> bool:
+    budget = job.spec.budget
+    if budget is None:
+        return True
+    estimate = offer.estimate(job.spec.duration + job.extension)
+    if not job.cost.amount and budget.currency == estimate.currency:
+        return estimate <= budget
+    rate = rates.get(budget.currency)
+    # Without a rate nothing can be compared: better not to spend.
+    spent = job.cost.amount + estimate.amount * offer.usd_rate
+    return rate is not None and spent <= budget.amount * rate
+
+
+def _nowhere(ranked: QuoteResult, job: Job) -> Placement:
+    if ranked.offers:
+        cheapest = min(ranked.offers, key=lambda offer: offer.usd_per_hour())
+        most = cheapest.estimate(job.spec.duration + job.extension)
+        return Placement(
+            reason=Reason.OVER_BUDGET,
+            message=f"the budget is {job.spec.budget}, {job.cost} is spent, and the cheapest offer "
+            f"(`{cheapest.provider_id}`) may cost {most} for the whole duration",
+        )
+    whys = "; ".join(f"`{item.provider_id}`: {', '.join(item.reasons)}" for item in ranked.rejected)
+    return Placement(
+        reason=Reason.NO_CAPACITY,
+        message=f"no provider offers to run this job ({whys or 'none is left to ask'})",
+        try_again=True,
+    )
+
+
+def _placed(lease: Lease) -> Placement:
+    return Placement(lease_key=lease.key, provider_id=lease.provider_id)

@@ -1,0 +1,93 @@
+"""Writes down, once, what a network said about a lease: row, job state, event, wake-up."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import text
+
+from activities.placement import announce
+from cortex.db.engine import Transaction
+from cortex.domain.events import EventType
+from cortex.domain.leases import Lease, LeaseSnapshot
+from cortex.domain.states import JobState, LeaseState, RunState
+from cortex.temporal.contracts import LeaseChange
+
+LEASES_CHANNEL = "cortex_leases"
+_MESSAGE = 1000
+
+
+async def record(tx: Transaction, lease: Lease, snapshot: LeaseSnapshot) -> Lease:
+    """Bring the lease row in line with a snapshot; returns the lease as it is then.
+
+    The caller holds the job's lock. A snapshot of a lease that is being released, or that tells
+    nothing new, changes nothing.
+    """
+    if lease.state != LeaseState.ACTIVE:
+        return lease
+    if snapshot.state == lease.run_state:
+        await _details(tx, lease, snapshot)
+        return lease
+    if snapshot.started_at is not None or snapshot.state == RunState.RUNNING:
+        await _running(tx, lease, snapshot)
+    values = {
+        "run_state": snapshot.state.value,
+        "exit_code": snapshot.exit_code,
+        "message": snapshot.message[:_MESSAGE],
+        "endpoints": [item.model_dump() for item in snapshot.endpoints],
+        "version": lease.version + 1,
+        "started_at": snapshot.started_at or lease.started_at,
+        "finished_at": snapshot.finished_at,
+    }
+    if snapshot.state.final:
+        target = LeaseState.ENDED if snapshot.state == RunState.EXITED else LeaseState.LOST
+        values["finished_at"] = snapshot.finished_at or datetime.now(UTC)
+        await tx.leases.move(lease.key, target, **values)
+    else:
+        await tx.leases.put(lease.key, **values)
+    data = {
+        "run_state": snapshot.state.value,
+        "exit_code": snapshot.exit_code,
+        "message": snapshot.message[:_MESSAGE],
+        "provider": lease.provider_id,
+    }
+    await tx.events.add(EventType.LEASE_RUN_CHANGED, lease.key, job_id=lease.job_id, data=data)
+    return await tx.leases.get(lease.key)
+
+
+def change_of(lease: Lease) -> LeaseChange | None:
+    """The message about a recorded lease, once there is something to tell."""
+    if lease.run_state is None:
+        return None
+    return LeaseChange(
+        key=lease.key,
+        version=lease.version,
+        state=lease.run_state,
+        exit_code=lease.exit_code,
+        message=lease.message,
+    )
+
+
+async def wake_monitor(tx: Transaction, provider_id: str) -> None:
+    """Tell the provider's monitor, when this commits, that there is something to watch."""
+    await tx.connection.execute(
+        text("SELECT pg_notify(:channel, :provider)"),
+        {"channel": LEASES_CHANNEL, "provider": provider_id},
+    )
+
+
+async def _running(tx: Transaction, lease: Lease, snapshot: LeaseSnapshot) -> None:
+    started = snapshot.started_at or datetime.now(UTC)
+    moved = await tx.jobs.move(
+        lease.job_id, JobState.RUNNING, message=f"running on `{lease.provider_id}`"
+    )
+    if moved is None:
+        return
+    await tx.jobs.put(lease.job_id, started_at=moved.started_at or started)
+    await announce(tx, lease.job_id, JobState.RUNNING, provider=lease.provider_id)
+
+
+async def _details(tx: Transaction, lease: Lease, snapshot: LeaseSnapshot) -> None:
+    endpoints = [item.model_dump() for item in snapshot.endpoints]
+    if snapshot.endpoints != lease.endpoints or snapshot.message[:_MESSAGE] != lease.message:
+        await tx.leases.put(lease.key, endpoints=endpoints, message=snapshot.message[:_MESSAGE])
+    if snapshot.progress is not None:
+        await tx.jobs.put(lease.job_id, progress=snapshot.progress)

@@ -1,0 +1,94 @@
+"""The relay: delivers commands that nobody delivered yet, as soon as Temporal answers."""
+
+import asyncio
+import contextlib
+from datetime import timedelta
+
+import structlog
+from temporalio.client import Client
+
+from cortex.db.commands import CHANNEL, Command
+from cortex.db.engine import Database
+from cortex.db.notify import Notifier, wait_event
+from cortex.domain.errors import CortexError, DatabaseUnavailable
+from cortex.domain.jobs import Job
+from cortex.settings import JobSettings
+from cortex.temporal.dispatch import deliver
+
+_log = structlog.get_logger(__name__)
+_BATCH = 50
+_AT_ONCE = 10
+_CLAIM = timedelta(seconds=15)
+_IDLE = 1.0
+_SLOWEST = timedelta(seconds=15)
+
+
+class Relay:
+    """Runs in every worker; several share the work through row locks."""
+
+    def __init__(
+        self, database: Database, client: Client, notifier: Notifier, settings: JobSettings
+    ) -> None:
+        self._database = database
+        self._client = client
+        self._notifier = notifier
+        self._settings = settings
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="relay")
+
+    async def aclose(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _run(self) -> None:
+        with self._notifier.subscribe(CHANNEL) as woken:
+            while True:
+                try:
+                    busy = await self.deliver_due()
+                except DatabaseUnavailable as error:
+                    _log.warning("relay.database_away", error=error.detail)
+                    busy = 0
+                except Exception:
+                    _log.exception("relay.bug")
+                    busy = 0
+                if busy < _BATCH:
+                    await wait_event(woken, _IDLE)
+
+    async def deliver_due(self) -> int:
+        """One round; returns how many commands were taken."""
+        async with self._database.transaction() as tx:
+            commands = await tx.commands.claim(_BATCH, _CLAIM)
+            jobs = await tx.jobs.get_many([command.job_id for command in commands])
+        by_id = {job.id: job for job in jobs}
+        slots = asyncio.Semaphore(_AT_ONCE)
+        done = await asyncio.gather(
+            *(self._deliver(command, by_id[command.job_id], slots) for command in commands)
+        )
+        delivered = [command_id for command_id in done if command_id is not None]
+        if delivered:
+            async with self._database.transaction() as tx:
+                await tx.commands.done(delivered)
+        return len(commands)
+
+    async def _deliver(self, command: Command, job: Job, slots: asyncio.Semaphore) -> int | None:
+        async with slots:
+            try:
+                await deliver(self._client, command, job, self._settings)
+            except CortexError as error:
+                await self._put_off(command, error.detail)
+                return None
+            except Exception as error:
+                _log.exception("relay.delivery_bug", job=job.id, command=command.kind)
+                await self._put_off(command, f"{type(error).__name__}: {error}")
+                return None
+        return command.id
+
+    async def _put_off(self, command: Command, why: str) -> None:
+        wait = min(timedelta(seconds=2 ** min(command.attempts, 4)), _SLOWEST)
+        _log.warning("relay.put_off", job=command.job_id, command=command.kind, error=why)
+        async with self._database.transaction() as tx:
+            await tx.commands.failed(command, why, wait)
