@@ -14,7 +14,7 @@ compile() { # compile OUTPUT ARGUMENT...
     rm -f "$output"
     "$uv" pip compile --quiet --universal --python-version 3.11 --no-header \
         --annotation-style line --output-file "$output" "$@"
-    { printf '# Made by `make lock` from pyproject.toml; do not edit.\n' && cat "$output"; } >"$output.new"
+    { echo "# Made by 'make lock' from pyproject.toml; do not edit." && cat "$output"; } >"$output.new"
     mv "$output.new" "$output"
 }
 
