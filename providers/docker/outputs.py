@@ -1,0 +1,118 @@
+"""Unpacking result files: a tar from the engine is untrusted input.
+
+Only regular files and folders are written. A link is replaced by the file it points at if that is
+in the same tree; devices, absolute names, `..` and links that lead out are left out.
+"""
+
+import os
+import posixpath
+import shutil
+import tarfile
+from pathlib import Path, PurePosixPath
+
+from providers.errors import InvalidSpec
+
+
+class Budget:
+    """How many bytes may still be written."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._left = limit
+
+    def spend(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            raise InvalidSpec(
+                f"the outputs are larger than the {self._limit} bytes that this provider copies "
+                "(`max_output_bytes`)"
+            )
+
+    @property
+    def left(self) -> int:
+        return self._left
+
+
+def unpack(archive: Path, destination: Path, declared: str, budget: Budget) -> list[Path]:
+    """Write the files of the engine's tar of one path; blocking, so run it in a thread.
+
+    Args:
+        archive: The tar; its first path component stands for the declared path.
+        destination: The folder below which everything is written.
+        declared: The declared path, `result/out.txt`; files get the same path below it.
+        budget: Shared by all declared paths of a job.
+
+    Returns:
+        The files, relative to `destination`.
+
+    Raises:
+        InvalidSpec: the files are too large.
+    """
+    top = PurePosixPath(declared.lstrip("/"))
+    written: dict[PurePosixPath, Path] = {}
+    links: list[tuple[PurePosixPath, PurePosixPath]] = []
+    with tarfile.open(archive, mode="r:") as tar:
+        for member in tar:
+            inner = _inner(member.name)
+            if inner is None:
+                continue
+            if member.isdir():
+                _folder(destination, top / inner)
+            elif member.isreg():
+                budget.spend(member.size)
+                source = tar.extractfile(member)
+                if source is not None:
+                    written[inner] = _file(destination, top / inner, member.mode)
+                    with source, written[inner].open("wb") as target:
+                        shutil.copyfileobj(source, target, 1 << 20)
+            elif member.islnk() or member.issym():
+                aim = _aim(member, inner)
+                if aim is not None:
+                    links.append((inner, aim))
+    for inner, aim in links:
+        if aim in written and inner not in written:
+            budget.spend(written[aim].stat().st_size)
+            copy = _file(destination, top / inner, 0o644)
+            shutil.copyfile(written[aim], copy)
+            written[inner] = copy
+    return [path.relative_to(destination) for path in written.values()]
+
+
+def _inner(name: str) -> PurePosixPath | None:
+    """The path below the archive's first component; None for a name that is not safe."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\0" in name:
+        return None
+    return PurePosixPath(*path.parts[1:])
+
+
+def _aim(member: tarfile.TarInfo, inner: PurePosixPath) -> PurePosixPath | None:
+    """The file that a link means, if it can be in the same tree."""
+    if member.islnk():
+        return _inner(member.linkname)
+    if member.linkname.startswith("/"):
+        return None
+    aim = posixpath.normpath(posixpath.join(str(inner.parent), member.linkname))
+    return None if aim.startswith("..") else PurePosixPath(aim)
+
+
+def _folder(destination: Path, relative: PurePosixPath) -> Path:
+    """Make the folders one by one, replacing whatever else stands there (links above all)."""
+    path = destination
+    for part in relative.parts:
+        path = path / part
+        if path.is_symlink() or (path.exists() and not path.is_dir()):
+            path.unlink()
+        path.mkdir(exist_ok=True)
+    return path
+
+
+def _file(destination: Path, relative: PurePosixPath, mode: int) -> Path:
+    path = _folder(destination, relative.parent) / relative.name
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    os.chmod(path, 0o600 | mode & 0o755)
+    return path

@@ -1,0 +1,130 @@
+"""What the engine's answers look like, as far as they are read here."""
+
+import re
+from datetime import UTC, datetime
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic.alias_generators import to_pascal
+
+_TIME = re.compile(
+    r"(?P<base>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(?P<part>\d{1,9})\d*)?(?P<zone>Z|[-+]\d\d:\d\d)"
+)
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(frozen=True, alias_generator=to_pascal, populate_by_name=True)
+
+
+class Component(_Wire):
+    name: str = ""
+
+
+class Version(_Wire):
+    """`GET /version`."""
+
+    version: str = ""
+    api_version: str = "1.41"
+    components: tuple[Component, ...] | None = None
+
+    @property
+    def is_podman(self) -> bool:
+        return any("podman" in part.name.lower() for part in self.components or ())
+
+    def __str__(self) -> str:
+        return f"{'Podman' if self.is_podman else 'Docker'} {self.version}"
+
+
+class Info(_Wire):
+    """`GET /info`."""
+
+    ncpu: int = Field(default=0, alias="NCPU")
+    mem_total: int = 0
+    runtimes: dict[str, object] | None = None
+    containers_running: int = 0
+    images: int = 0
+
+
+class State(_Wire):
+    """The state of a container. `ran` tells whether its command was ever started."""
+
+    status: str = ""
+    exit_code: int = 0
+    error: str = ""
+    oom_killed: bool = Field(default=False, alias="OOMKilled")
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+    @field_validator("started_at", "finished_at", mode="before")
+    @classmethod
+    def _engine_time(cls, value: object) -> datetime | None:
+        return parse_time(value) if isinstance(value, str) else None
+
+    @property
+    def ran(self) -> bool:
+        return self.started_at is not None
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ("exited", "stopped", "dead", "removing")
+
+    @property
+    def waiting(self) -> bool:
+        """Created, and not started since (Podman has more than one word for it)."""
+        return self.status in ("created", "configured", "initialized", "")
+
+
+class ContainerConfig(_Wire):
+    image: str = ""
+    labels: dict[str, str] | None = None
+    working_dir: str = ""
+
+
+class Binding(_Wire):
+    host_ip: str = ""
+    host_port: str = ""
+
+
+class NetworkSettings(_Wire):
+    ports: dict[str, list[Binding] | None] | None = None
+
+
+class Container(_Wire):
+    """`GET /containers/{id}/json`."""
+
+    id: str
+    name: str = ""
+    state: State = Field(default_factory=State)
+    config: ContainerConfig = Field(default_factory=ContainerConfig)
+    network_settings: NetworkSettings = Field(default_factory=NetworkSettings)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return self.config.labels or {}
+
+
+class Listed(_Wire):
+    """One entry of `GET /containers/json`."""
+
+    id: str
+    state: str = ""
+    labels: dict[str, str] | None = None
+
+
+class Volume(_Wire):
+    name: str
+    labels: dict[str, str] | None = None
+
+
+class Volumes(_Wire):
+    """`GET /volumes`."""
+
+    volumes: tuple[Volume, ...] | None = None
+
+
+def parse_time(text: str) -> datetime | None:
+    """An engine's time (up to nanoseconds) in UTC; None for its zero time."""
+    match = _TIME.fullmatch(text.strip())
+    if match is None or match["base"].startswith("0001-"):
+        return None
+    micros = (match["part"] or "0")[:6].ljust(6, "0")
+    return datetime.fromisoformat(f"{match['base']}.{micros}{match['zone']}").astimezone(UTC)
