@@ -11,12 +11,11 @@ from pathlib import Path
 import psutil
 
 from cortex.embedded.errors import StackError
-from cortex.embedded.files import free_bytes, last_lines, open_log
+from cortex.embedded.files import LITTLE_SPACE, free_bytes, last_lines, open_log
 from cortex.embedded.processes import ProcessMark, dies_with_parent, kill_group
 from cortex.embedded.service import Service
 
 _READY_POLL = 0.05
-_LITTLE_SPACE = 32 * 2**20
 _FULL_DISK = ("no space left on device", "database or disk is full", "disk quota exceeded")
 
 
@@ -150,7 +149,7 @@ def full_disk(service: Service, said: list[str]) -> str | None:
     except OSError:
         return None
     text = "\n".join(said).lower()
-    if free > _LITTLE_SPACE and not any(sign in text for sign in _FULL_DISK):
+    if free > LITTLE_SPACE and not any(sign in text for sign in _FULL_DISK):
         return None
     return (
         f"The disk is full: `{service.name}` keeps its data in {service.folder}, "

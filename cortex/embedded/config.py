@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cortex.domain.errors import field_errors
 from cortex.embedded.errors import StackError
@@ -47,6 +47,12 @@ class Ports(BaseModel):
     temporal_ui: int = Field(default=8233, ge=1, le=65535)
     temporal_metrics: int = Field(default=9233, ge=1, le=65535)
     postgres: int = Field(default=54329, ge=1, le=65535)
+
+    @model_validator(mode="after")
+    def _all_different(self) -> Self:
+        if len({port for _, port in self.items()}) < len(PORT_OPTIONS):
+            raise ValueError("the ports must differ from each other")
+        return self
 
     @classmethod
     def free(cls) -> Self:
@@ -132,7 +138,10 @@ class StackConfig(BaseModel):
         """Write `stack.json` (mode 0600), atomically."""
         make_folders(self.data_dir)
         stored = self.model_dump(mode="json", exclude={"data_dir"})
-        write_private(self.stack_file, json.dumps(stored, indent=2) + "\n")
+        try:
+            write_private(self.stack_file, json.dumps(stored, indent=2) + "\n")
+        except OSError as err:
+            raise StackError(f"{self.stack_file} cannot be written: {err.strerror}.") from None
 
     @property
     def stack_file(self) -> Path:

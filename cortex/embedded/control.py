@@ -13,13 +13,14 @@ import psutil
 
 from cortex.embedded.config import StackConfig, read_stack_file
 from cortex.embedded.errors import StackError
-from cortex.embedded.files import last_lines, open_log
+from cortex.embedded.files import disk_warning, last_lines, open_log
 from cortex.embedded.leftovers import stop_leftovers
 from cortex.embedded.processes import ProcessMark, end_process, memory_of, wait_exit
 from cortex.embedded.service import OnEvent, Phase, StackEvent
 from cortex.embedded.state import StackState, stack_lock, supervisor_of
 
 _POLL = 0.1
+_NO_PROCESS = ("stack", "database", "migrations", "disk")
 # The worker's graceful shutdown, then Temporal, then PostgreSQL.
 _STOP_TIMEOUT = 90.0
 
@@ -72,6 +73,7 @@ class StackStatus:
     processes: tuple[ProcessStatus, ...]
     links: dict[str, str]
     error: str = ""
+    warning: str = ""
 
 
 async def detach(
@@ -167,6 +169,7 @@ def stack_status(data_dir: Path) -> StackStatus:
         processes=tuple(_process_status(n, run_dir, state, ports.get(n, {})) for n in names),
         links=_links(info) if info else {},
         error=state.error if state else "",
+        warning=(disk_warning(data_dir) if config else None) or "",
     )
 
 
@@ -234,7 +237,7 @@ def _spawn_supervisor(config: StackConfig) -> subprocess.Popen[bytes]:
 def _part_names(run_dir: Path, state: StackState | None) -> list[str]:
     marks = {path.stem for path in run_dir.glob("*.pid")} - {"supervisor"}
     known = list(state.parts) if state else []
-    shown = [name for name in known if name not in ("stack", "database", "migrations")]
+    shown = [name for name in known if name not in _NO_PROCESS]
     return shown + sorted(marks - set(shown))
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import IO
 
 LOG_LIMIT = 8 * 2**20
+# PostgreSQL adds log files of 16 MiB; with less than a few of these left, writes begin to fail.
+LITTLE_SPACE = 64 * 2**20
 
 
 def write_private(path: Path, text: str) -> None:
@@ -57,3 +59,17 @@ def last_lines(path: Path, count: int = 20, *, since: int = 0) -> list[str]:
 def free_bytes(path: Path) -> int:
     """Free space for us on the file system of this path."""
     return shutil.disk_usage(path).free
+
+
+def disk_warning(data_dir: Path) -> str | None:
+    """Plain words if there is little space left for the stack's data; None if there is enough."""
+    try:
+        free = free_bytes(data_dir)
+    except OSError:
+        return None
+    if free >= LITTLE_SPACE:
+        return None
+    return (
+        f"The disk is nearly full: {free / 2**20:.0f} MiB are free in {data_dir}. PostgreSQL and "
+        "Temporal fail there when none is left, and go on once there is; free some space."
+    )

@@ -11,7 +11,7 @@ from cortex.embedded.apps import stack_parts
 from cortex.embedded.child import Child, full_disk, how_it_ended
 from cortex.embedded.config import StackConfig, make_folders
 from cortex.embedded.errors import StackError
-from cortex.embedded.files import trim_log
+from cortex.embedded.files import disk_warning, trim_log
 from cortex.embedded.leftovers import clear_ports, stop_leftovers
 from cortex.embedded.service import OnEvent, Part, Phase, Service, SetupTask, StackEvent
 from cortex.embedded.state import StackState, stack_lock
@@ -20,7 +20,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 # A child that lives this long (seconds) is no longer "dying right after its start".
 _STEADY = 20.0
 _ATTEMPTS = 10
-_TRIM_EVERY = 10.0
+_HOUSEKEEPING = 10.0
 
 
 class Supervisor:
@@ -123,7 +123,7 @@ class Supervisor:
         async with asyncio.TaskGroup() as group:
             for part in parts:
                 group.create_task(self._start_part(part))
-        self._guards.append(asyncio.create_task(self._trim_logs()))
+        self._guards.append(asyncio.create_task(self._housekeeping()))
         self._state.ready = True
         self._emit("stack", "ready", f"in {time.monotonic() - began:.1f} s")
 
@@ -206,11 +206,19 @@ class Supervisor:
         needs = self._plan[name].needs if name in self._plan else ()
         return other in needs or any(self._stands_on(need, other) for need in needs)
 
-    async def _trim_logs(self) -> None:
+    async def _housekeeping(self) -> None:
+        """Keep logs short, and tell when the disk fills up: servers mostly survive that, mute."""
+        warned = False
         while True:
-            await asyncio.sleep(_TRIM_EVERY)
             for path in self._config.logs_dir.glob("*.log"):
                 await asyncio.to_thread(trim_log, path)
+            warning = await asyncio.to_thread(disk_warning, self._config.data_dir)
+            if warning is not None and not warned:
+                self._emit("disk", "note", warning)
+            if warning is None and warned:
+                self._emit("disk", "ready", "there is enough space again")
+            warned = warning is not None
+            await asyncio.sleep(_HOUSEKEEPING)
 
     def _emit(self, name: str, phase: Phase, detail: str = "") -> None:
         event = StackEvent(name, phase, detail)

@@ -1,13 +1,15 @@
 """A supervisor in a process of its own, for tests that kill it: `supervise.py DATA_DIR [KIND]`.
 
-Kinds: `fakes` runs two stand-ins only; `servers` runs PostgreSQL, Temporal and the two stand-ins.
+Kinds: `fakes` runs two stand-ins only; `servers` runs PostgreSQL, Temporal and the two stand-ins;
+`orphans` runs the same, but they outlive a killed supervisor, as on systems that cannot prevent it.
 Its events are printed, one JSON object a line.
 """
 
 import asyncio
 import json
+import signal
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from cortex.embedded import StackConfig, StackError, StackEvent, run_foreground
@@ -32,13 +34,19 @@ def fake(config: StackConfig, name: str, port: int, *options: str, **fields: obj
 
 def parts_of(config: StackConfig, kind: str) -> tuple[Part, ...]:
     """The parts of a test stack."""
-    needs: tuple[str, ...] = ("database", "temporal") if kind == "servers" else ()
-    servers = server_parts(config) if kind == "servers" else ()
-    # The stand-ins take ports that no other part of this kind of stack uses.
-    spare = config.ports.api if kind == "servers" else config.ports.temporal
-    worker = fake(config, "worker", spare + 1000, needs=needs)
+    needs = () if kind == "fakes" else ("database", "temporal")
+    servers = () if kind == "fakes" else server_parts(config)
+    # The ports of the test stacks are below 32,000: this one is nobody's.
+    worker = fake(config, "worker", config.ports.api + 20_000, needs=needs)
     api = fake(config, "api", config.ports.api, needs=needs, ports=(("api", config.ports.api),))
-    return (*servers, worker, api)
+    parts = (*servers, worker, api)
+    if kind != "orphans":
+        return parts
+    harmless = signal.SIGURG
+    return tuple(
+        replace(part, death_signal=harmless) if isinstance(part, Service) else part
+        for part in parts
+    )
 
 
 def main() -> int:

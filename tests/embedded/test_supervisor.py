@@ -12,7 +12,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cortex.embedded import AlreadyRunning, PortTaken, StackConfig, StackError, Supervisor
+from cortex.embedded import (
+    AlreadyRunning,
+    PortTaken,
+    StackConfig,
+    StackError,
+    Supervisor,
+    stack_status,
+)
 from cortex.embedded.config import free_ports
 from cortex.embedded.service import Part, Service, SetupTask, StackEvent
 
@@ -200,6 +207,25 @@ class TestRestart:
             assert str(config.data_dir) in died.detail
             assert "MiB are free" in died.detail
             assert stack.phases("full").count("failed") == 0
+
+
+class TestDisk:
+    async def test_little_space_is_told_before_it_hurts(
+        self,
+        config: StackConfig,
+        three: tuple[Service, Service, Service],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr("cortex.embedded.supervisor._HOUSEKEEPING", 0.05)
+        async with running(config, *three) as stack:
+            with monkeypatch.context() as patch:
+                patch.setattr("cortex.embedded.files.LITTLE_SPACE", 2**60)
+                told = await stack.until("disk", "note")
+                assert str(config.data_dir) in told.detail
+                assert "MiB are free" in stack_status(config.data_dir).warning
+            await stack.until("disk", "ready")
+            assert stack_status(config.data_dir).warning == ""
+            assert stack.phases("disk") == ["note", "ready"]
 
 
 class TestStop:
