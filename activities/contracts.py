@@ -36,7 +36,7 @@ class LeaseInput(_Message):
 
 
 class CommitResult(_Message):
-    """The lease is live until `deadline_at`; `change` if its command has ended already."""
+    """The lease is live until `deadline_at`; `change` tells how it does, where that is known."""
 
     deadline_at: datetime
     change: LeaseChange | None = None

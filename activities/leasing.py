@@ -17,7 +17,6 @@ from cortex.domain.leases import Lease
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import JobState, LeaseState
 from cortex.security.keyring import KeyRing
-from cortex.temporal.contracts import LeaseChange
 from providers.base import Committed, Report, Reservation
 from providers.errors import OutcomeUnknown
 from providers.registry import AnyProvider
@@ -170,10 +169,7 @@ async def _write_commit(tx: Transaction, lease: Lease, done: Committed) -> tuple
 def _committed(lease: Lease, job: Job) -> CommitResult:
     if job.deadline_at is None:
         raise RuntimeError(f"lease {lease.key} is live without a deadline")
-    change: LeaseChange | None = None
-    if lease.run_state is not None and lease.run_state.final:
-        change = change_of(lease)
-    return CommitResult(deadline_at=job.deadline_at, change=change)
+    return CommitResult(deadline_at=job.deadline_at, change=change_of(lease))
 
 
 def _require(lease: Lease, state: LeaseState) -> None:

@@ -214,7 +214,8 @@ def _nowhere(ranked: QuoteResult, job: Job) -> Placement:
     return Placement(
         reason=Reason.NO_CAPACITY,
         message=f"no provider offers to run this job ({whys or 'none is left to ask'})",
-        try_again=True,
+        # With nobody left to ask, only forgetting who was passed over could help.
+        try_again=bool(ranked.rejected),
     )
 
 

@@ -16,7 +16,14 @@ class AuthenticationFailed(ProviderError):
 
 
 class NoCapacity(ProviderError):
-    """Nothing free, no bid, image not to be had there. The next offer is tried."""
+    """Nothing free now, no bid. The next offer is tried; later, this one again."""
+
+
+class Unsuitable(ProviderError):
+    """This provider will never run this job (such as an image it cannot get); others may.
+
+    The next offer is tried, and this provider is not asked again for the job.
+    """
 
 
 class InsufficientFunds(ProviderError):

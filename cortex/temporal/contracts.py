@@ -60,6 +60,10 @@ class JobInput(_Message):
     failover: bool = True
     heartbeat_timeout: timedelta = timedelta(seconds=15)
     safety_check: timedelta = timedelta(hours=1)
+    attempt: int = 0
+    """This and the next two: carried over when the workflow continues as new."""
+    failures: int = 0
+    losses: int = 0
 
 
 class LeaseChange(_Message):

@@ -1,0 +1,100 @@
+"""What the end of a lease means for its job: pure rules, so that they can be read and tested."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from cortex.domain.jobs import Outcome, Reason
+from cortex.domain.states import JobState, RunState
+from cortex.temporal.contracts import JobInput, LeaseChange
+
+_FIRST_WAIT = timedelta(seconds=2)
+_LONGEST_WAIT = timedelta(minutes=10)
+
+
+class End(StrEnum):
+    """Why a lease is over."""
+
+    EXITED = "exited"
+    LOST = "lost"
+    DEADLINE = "deadline"
+    STOPPED = "stopped"
+    REFUSED = "refused"
+    """The network would not or could not: nothing has run."""
+    BROKEN = "broken"
+    """An error that no other provider would mend."""
+
+
+@dataclass(frozen=True)
+class LeaseEnd:
+    end: End
+    reason: Reason
+    message: str = ""
+    exit_code: int | None = None
+    ruled_out: bool = False
+    """This provider will never run the job: it is not asked again."""
+
+    @classmethod
+    def of_change(cls, change: LeaseChange) -> "LeaseEnd":
+        if change.state == RunState.LOST:
+            message = change.message or "the provider lost the lease"
+            return cls(End.LOST, Reason.LEASE_LOST, message)
+        return cls(End.EXITED, Reason.EXITED, change.message, change.exit_code)
+
+
+@dataclass(frozen=True)
+class Retry:
+    """Place the job again, after `wait`; `message` tells the user why."""
+
+    message: str
+    wait: timedelta
+    exclude: bool
+    ruled_out: bool = False
+
+
+@dataclass
+class Tally:
+    """How often a job was started anew so far."""
+
+    failures: int = 0
+    losses: int = 0
+
+
+def decide(end: LeaseEnd, order: JobInput, tally: Tally) -> Outcome | Retry:
+    """The job's outcome, or another try. Counts the try in `tally`."""
+    if end.end is End.EXITED:
+        return _after_exit(end, order, tally)
+    if end.end is End.LOST:
+        return _after_loss(end, order, tally)
+    if end.end is End.REFUSED and order.failover:
+        return Retry(end.message, timedelta(0), exclude=True, ruled_out=end.ruled_out)
+    state = JobState.CANCELLED if end.end is End.STOPPED else JobState.FAILED
+    return Outcome(state=state, reason=end.reason, message=end.message)
+
+
+def _after_exit(end: LeaseEnd, order: JobInput, tally: Tally) -> Outcome | Retry:
+    if end.exit_code == 0:
+        return Outcome(state=JobState.COMPLETED, reason=Reason.EXITED, exit_code=0)
+    what = f"the command exited with {end.exit_code}"
+    if end.message:
+        what += f" ({end.message})"
+    if tally.failures < order.retries_on_failure:
+        tally.failures += 1
+        message = f"{what}; retry {tally.failures} of {order.retries_on_failure}"
+        return Retry(message=message, wait=back_off(tally.failures), exclude=False)
+    return Outcome(
+        state=JobState.FAILED, reason=Reason.EXITED, message=what, exit_code=end.exit_code
+    )
+
+
+def _after_loss(end: LeaseEnd, order: JobInput, tally: Tally) -> Outcome | Retry:
+    if tally.losses < order.retries_on_lost:
+        tally.losses += 1
+        message = f"{end.message}; start {tally.losses} of {order.retries_on_lost} elsewhere"
+        return Retry(message=message, wait=back_off(tally.losses), exclude=True)
+    return Outcome(state=JobState.FAILED, reason=Reason.LEASE_LOST, message=end.message)
+
+
+def back_off(tries: int) -> timedelta:
+    """2 s, 4 s, 8 s … at most ten minutes."""
+    return min(_FIRST_WAIT * (1 << min(tries - 1, 20)), _LONGEST_WAIT)

@@ -1,0 +1,435 @@
+"""The life of one job (DESIGN section 3): place, prepare, commit, watch, settle.
+
+Three rules keep the promise here. The compensation of a lease is known before the first call
+that may create one. Steps with outside effects are never abandoned half-way: a stop waits for
+their outcome. And the end of the workflow lies behind `settle`, which is never given up.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.workflow import ActivityCancellationType
+
+with workflow.unsafe.imports_passed_through():
+    from activities.contracts import (
+        FinishInput,
+        LeaseInput,
+        PlaceInput,
+        Placement,
+        SettleInput,
+    )
+    from activities.leasing import LeaseActivities
+    from activities.placement import PlacementActivities
+    from activities.settlement import SettlementActivities
+    from cortex.domain.jobs import Outcome, Reason
+    from cortex.domain.states import JobState
+    from cortex.temporal import contracts
+    from cortex.temporal.contracts import (
+        CancelSignal,
+        ExtendSignal,
+        JobInput,
+        JobProgress,
+        LeaseChange,
+    )
+    from workflows.decisions import End, LeaseEnd, Retry, Tally, back_off, decide
+
+T = TypeVar("T")
+
+_QUICK = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=10))
+_RELENTLESS = RetryPolicy(
+    initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=5)
+)
+# Errors of prepare and commit after which another provider may still do the job.
+_REFUSALS = {
+    "NoCapacity": Reason.NO_CAPACITY,
+    "Unsuitable": Reason.NO_CAPACITY,
+    "InsufficientFunds": Reason.NO_CAPACITY,
+    "Unavailable": Reason.NO_CAPACITY,
+    "RateLimited": Reason.NO_CAPACITY,
+    "OutcomeUnknown": Reason.NO_CAPACITY,
+    "LeaseLost": Reason.LEASE_LOST,
+    "AuthenticationFailed": Reason.AUTHENTICATION_FAILED,
+}
+
+
+@workflow.defn(name=contracts.JOB_WORKFLOW)
+class JobWorkflow:
+    @workflow.init
+    def __init__(self, order: JobInput) -> None:
+        self._order = order
+        self._state = JobState.PENDING
+        self._attempt = order.attempt
+        self._tally = Tally(failures=order.failures, losses=order.losses)
+        self._placement: Placement | None = None
+        self._change: LeaseChange | None = None
+        self._deadline: datetime | None = None
+        self._extended: datetime | None = None
+        self._moved = False
+        self._stop: str | None = None
+        self._undoing: str | None = None
+        self._outcome: Outcome | None = None
+
+    @workflow.run
+    async def run(self, order: JobInput) -> Outcome:
+        """Runs until the job is terminal in the database; returns how it ended."""
+        self._outcome = await self._work()
+        self._enter(self._outcome.state)
+        return self._outcome
+
+    @workflow.signal(name=contracts.SIGNAL_LEASE_CHANGED)
+    def lease_changed(self, change: LeaseChange) -> None:
+        """The monitor recorded a change. Repeated, late and stale ones do no harm."""
+        current = self._placement.lease_key if self._placement else None
+        if change.key != current or (self._change and self._change.version >= change.version):
+            return
+        self._change = change
+        if not change.state.final:
+            self._enter(JobState.RUNNING)
+
+    @workflow.signal(name=contracts.SIGNAL_CANCEL)
+    def cancel(self, request: CancelSignal) -> None:
+        """The user stops the job; a second time changes nothing."""
+        self._stop = self._stop or request.reason or "cancelled on request"
+
+    @workflow.signal(name=contracts.SIGNAL_EXTEND)
+    def extend(self, request: ExtendSignal) -> None:
+        """The deadline moved; it never moves back."""
+        if request.deadline_at is not None:
+            # May come before the lease is live: kept until then.
+            self._extended = max(self._extended or request.deadline_at, request.deadline_at)
+            self._set_deadline(self._deadline)
+
+    @workflow.query
+    def state(self) -> str:
+        """The job's state."""
+        return self._state.value
+
+    @workflow.query
+    def progress(self) -> JobProgress:
+        """Where the job is."""
+        placement = self._placement
+        return JobProgress(
+            state=self._state,
+            attempt=self._attempt,
+            provider_id=placement.provider_id if placement else None,
+            lease_key=placement.lease_key if placement else None,
+            deadline_at=self._deadline,
+            undoing=self._undoing,
+            outcome=self._outcome,
+        )
+
+    async def _work(self) -> Outcome:
+        search = _Search(self._order, workflow.now())
+        while True:
+            placed = await self._place(search)
+            if isinstance(placed, Outcome):
+                await self._finish(placed)
+                return placed
+            verdict = decide(await self._lease(placed), self._order, self._tally)
+            if isinstance(verdict, Retry) and self._stopped():
+                verdict = self._cancelled()
+            await self._settle(placed, verdict)
+            if isinstance(verdict, Outcome):
+                return verdict
+            search.after(verdict, placed, workflow.now())
+            await self._pause(verdict.wait)
+
+    async def _place(self, search: "_Search") -> Placement | Outcome:
+        """The next offer, waiting for capacity as long as the spec allows."""
+        tries = 0
+        while not self._stopped():
+            self._enter(JobState.PLACING)
+            self._attempt += 1
+            self._placement, self._change, self._deadline = None, None, None
+            order = PlaceInput(
+                job_id=self._order.job_id, attempt=self._attempt, excluded=search.passed_over
+            )
+            placement = await self._ask(order)
+            if placement.lease_key is not None:
+                self._placement = placement
+                return placement
+            if placement.reason == Reason.CANCELLED:
+                break
+            self._attempt -= 1
+            tries += 1
+            ended = search.missed(placement, workflow.now())
+            if ended is not None:
+                return ended
+            await self._pause(search.wait(tries, workflow.now()))
+            self._renew(search)
+        return self._cancelled()
+
+    async def _ask(self, order: PlaceInput) -> Placement:
+        return await self._through(
+            lambda: workflow.execute_activity_method(
+                PlacementActivities.place,
+                order,
+                start_to_close_timeout=timedelta(minutes=1),
+                heartbeat_timeout=self._order.heartbeat_timeout,
+                retry_policy=_QUICK,
+                summary="collect offers",
+            )
+        )
+
+    def _renew(self, search: "_Search") -> None:
+        # Looking for capacity for days must not fill the history; nothing is leased here.
+        if not workflow.info().is_continue_as_new_suggested() or self._stopped():
+            return
+        workflow.continue_as_new(
+            self._order.model_copy(
+                update={
+                    "attempt": self._attempt,
+                    "failures": self._tally.failures,
+                    "losses": self._tally.losses,
+                    "placement_timeout": max(search.until - workflow.now(), timedelta(seconds=1)),
+                }
+            )
+        )
+
+    async def _lease(self, placement: Placement) -> LeaseEnd:
+        """Prepare, commit and watch one lease; says how it ended. Releases nothing."""
+        try:
+            self._enter(JobState.DEPLOYING, placement.provider_id)
+            await self._prepare(placement)
+            if self._stopped():
+                return self._stop_end()
+            committed = await self._through(lambda: self._commit(placement))
+            self._set_deadline(committed.deadline_at)
+            if committed.change is not None:
+                self.lease_changed(committed.change)
+            return await self._watch(placement)
+        except (ActivityError, asyncio.CancelledError) as error:
+            if self._stopped() or not isinstance(error, ActivityError):
+                return self._stop_end()
+            return _of_error(error, placement)
+
+    async def _prepare(self, placement: Placement) -> None:
+        """May take long (pulling an image), so a stop interrupts it; settle finds what is left."""
+        handle = workflow.start_activity_method(
+            LeaseActivities.prepare,
+            LeaseInput(job_id=self._order.job_id, lease_key=placement.lease_key or ""),
+            task_queue=contracts.provider_queue(placement.provider_id or ""),
+            start_to_close_timeout=timedelta(hours=1),
+            heartbeat_timeout=self._order.heartbeat_timeout,
+            cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+            retry_policy=_QUICK,
+            summary=f"reserve at {placement.provider_id}",
+        )
+        await self._until(lambda: handle.done() or self._stopped())
+        if not handle.done():
+            handle.cancel()
+        await handle
+
+    def _commit(self, placement: Placement) -> Awaitable[Any]:
+        return workflow.execute_activity_method(
+            LeaseActivities.commit,
+            LeaseInput(job_id=self._order.job_id, lease_key=placement.lease_key or ""),
+            task_queue=contracts.provider_queue(placement.provider_id or ""),
+            start_to_close_timeout=timedelta(minutes=10),
+            heartbeat_timeout=self._order.heartbeat_timeout,
+            retry_policy=_QUICK,
+            summary=f"start at {placement.provider_id}",
+        )
+
+    async def _watch(self, placement: Placement) -> LeaseEnd:
+        """Wait for the end of the lease. Costs nothing while nothing happens."""
+        while True:
+            if self._change is not None and self._change.state.final:
+                end = LeaseEnd.of_change(self._change)
+                # A command that succeeded before it could be stopped has succeeded.
+                return end if end.exit_code == 0 or not self._stopped() else self._stop_end()
+            if self._stopped():
+                return self._stop_end()
+            deadline = self._deadline or workflow.now()
+            left = deadline - workflow.now()
+            if left <= timedelta(0):
+                return LeaseEnd(End.DEADLINE, Reason.DEADLINE, "the job ran into its deadline")
+            news = await self._until(
+                lambda: self._over() or self._moved, min(left, self._order.safety_check)
+            )
+            self._moved = False
+            if not news and workflow.now() < deadline:
+                await self._check(placement)
+
+    def _over(self) -> bool:
+        return self._stopped() or (self._change is not None and self._change.state.final)
+
+    async def _check(self, placement: Placement) -> None:
+        """Ask the provider itself, far apart: the monitor may have missed something."""
+        order = LeaseInput(job_id=self._order.job_id, lease_key=placement.lease_key or "")
+        result = await self._through(
+            lambda: workflow.execute_activity_method(
+                LeaseActivities.check,
+                order,
+                task_queue=contracts.provider_queue(placement.provider_id or ""),
+                start_to_close_timeout=timedelta(minutes=2),
+                heartbeat_timeout=self._order.heartbeat_timeout,
+                retry_policy=_QUICK,
+                summary="safety check",
+            )
+        )
+        if result.change is not None:
+            self._change = result.change
+        self._set_deadline(result.deadline_at or self._deadline)
+
+    def _set_deadline(self, deadline: datetime | None) -> None:
+        if deadline is not None:
+            deadline = max(deadline, self._extended or deadline)
+        self._moved = self._moved or deadline != self._deadline
+        self._deadline = deadline
+
+    async def _settle(self, placement: Placement, verdict: Outcome | Retry) -> None:
+        """Release the lease, whatever it takes; with an outcome, close the job as well."""
+        final = verdict if isinstance(verdict, Outcome) else None
+        if final is not None:
+            self._enter(JobState.SETTLING)
+        self._undoing = f"lease {placement.lease_key} at {placement.provider_id}"
+        workflow.set_current_details(f"releasing {self._undoing}")
+        order = SettleInput(
+            job_id=self._order.job_id,
+            lease_key=placement.lease_key or "",
+            outcome=final,
+            retry=verdict.message if isinstance(verdict, Retry) else "",
+        )
+        await self._through(
+            lambda: workflow.execute_activity_method(
+                SettlementActivities.settle,
+                order,
+                task_queue=contracts.provider_queue(placement.provider_id or ""),
+                start_to_close_timeout=timedelta(hours=2),
+                heartbeat_timeout=self._order.heartbeat_timeout,
+                retry_policy=_RELENTLESS,
+                summary=f"release and book at {placement.provider_id}",
+            )
+        )
+        self._undoing = None
+
+    async def _finish(self, outcome: Outcome) -> None:
+        self._enter(JobState.SETTLING)
+        order = FinishInput(job_id=self._order.job_id, outcome=outcome)
+        await self._through(
+            lambda: workflow.execute_activity_method(
+                PlacementActivities.finish,
+                order,
+                start_to_close_timeout=timedelta(minutes=1),
+                retry_policy=_QUICK,
+                summary="close the job",
+            )
+        )
+
+    async def _through(self, start: Callable[[], Awaitable[T]]) -> T:
+        """Run a step to its end. A cancellation of the workflow is remembered as a stop."""
+        task = asyncio.ensure_future(start())
+        while True:
+            try:
+                return await asyncio.shield(task)
+            except asyncio.CancelledError:
+                self._note_cancellation()
+                if task.cancelled():
+                    raise
+
+    async def _until(self, condition: Callable[[], bool], timeout: timedelta | None = None) -> bool:
+        """Wait for the condition; False after the timeout. A cancellation counts as a stop."""
+        try:
+            await workflow.wait_condition(condition, timeout=timeout)
+        except TimeoutError:
+            return False
+        except asyncio.CancelledError:
+            self._note_cancellation()
+        return True
+
+    async def _pause(self, wait: timedelta) -> None:
+        if wait > timedelta(0):
+            await self._until(self._stopped, wait)
+
+    def _note_cancellation(self) -> None:
+        self._stop = self._stop or "cancelled in Temporal"
+
+    def _stopped(self) -> bool:
+        if self._stop is None and workflow.cancellation_reason() is not None:
+            self._note_cancellation()
+        return self._stop is not None
+
+    def _stop_end(self) -> LeaseEnd:
+        return LeaseEnd(End.STOPPED, Reason.CANCELLED, self._stop or "cancelled")
+
+    def _cancelled(self) -> Outcome:
+        message = self._stop or "cancelled on request"
+        return Outcome(state=JobState.CANCELLED, reason=Reason.CANCELLED, message=message)
+
+    def _enter(self, state: JobState, provider_id: str | None = None) -> None:
+        """Show the state in the Web UI: details, and attributes to search by."""
+        if state == self._state:
+            return
+        self._state = state
+        where = self._placement.provider_id if self._placement else None
+        workflow.set_current_details(f"{state.value}{f' on {where}' if where else ''}")
+        updates = [contracts.STATUS.value_set(state.value)]
+        if provider_id is not None:
+            updates.append(contracts.PROVIDER.value_set(provider_id))
+        workflow.upsert_search_attributes(updates)
+
+
+class _Search:
+    """Looking for capacity: who fell through, and until when it goes on."""
+
+    def __init__(self, order: JobInput, now: datetime) -> None:
+        self._patience = order.placement_timeout
+        self.until = now + self._patience
+        self._excluded: list[str] = []
+        self._ruled_out: list[str] = []
+        self._last_refusal: Retry | None = None
+
+    @property
+    def passed_over(self) -> tuple[str, ...]:
+        """Providers that are not asked in this round."""
+        return (*self._ruled_out, *self._excluded)
+
+    def after(self, retry: Retry, placement: Placement, now: datetime) -> None:
+        """A lease ended and the job is placed again."""
+        if retry.wait:  # it had run: a new search begins
+            self.until = now + retry.wait + self._patience
+        else:
+            self._last_refusal = retry
+        if not retry.exclude:
+            self._excluded.clear()
+        elif placement.provider_id is not None:
+            passed = self._ruled_out if retry.ruled_out else self._excluded
+            passed.append(placement.provider_id)
+
+    def missed(self, placement: Placement, now: datetime) -> Outcome | None:
+        """Nobody offered. None: ask again. An outcome: the time is over or it cannot help."""
+        again = placement.try_again or bool(self._excluded)
+        self._excluded.clear()
+        if again and now < self.until:
+            return None
+        refused = self._last_refusal.message if self._last_refusal else ""
+        message = "; ".join(filter(None, (refused, placement.message)))
+        reason = placement.reason or Reason.NO_CAPACITY
+        return Outcome(state=JobState.FAILED, reason=reason, message=message)
+
+    def wait(self, tries: int, now: datetime) -> timedelta:
+        return max(min(back_off(tries), self.until - now), timedelta(seconds=1))
+
+
+def _of_error(error: ActivityError, placement: Placement) -> LeaseEnd:
+    cause = error.cause
+    if is_cancelled_exception(error):
+        return LeaseEnd(End.STOPPED, Reason.CANCELLED, "cancelled in Temporal")
+    if not isinstance(cause, ApplicationError):
+        message = f"`{placement.provider_id}` did not answer in time"
+        return LeaseEnd(End.REFUSED, Reason.NO_CAPACITY, message)
+    message = f"`{placement.provider_id}`: {cause.message}"
+    if cause.type in _REFUSALS:
+        final = cause.type in ("Unsuitable", "AuthenticationFailed")
+        return LeaseEnd(End.REFUSED, _REFUSALS[cause.type], message, ruled_out=final)
+    if cause.type == "InvalidSpec":
+        return LeaseEnd(End.BROKEN, Reason.INVALID_SPEC, message)
+    if cause.type == "LeaseReleased":
+        return LeaseEnd(End.BROKEN, Reason.INTERNAL_ERROR, message)
+    return LeaseEnd(End.BROKEN, Reason.PROVIDER_ERROR, message)
