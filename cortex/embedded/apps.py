@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from pathlib import Path
 
 from cortex.embedded.command import run_command
 from cortex.embedded.config import StackConfig, user_settings
@@ -70,24 +71,26 @@ def api_service(config: StackConfig) -> Service:
 
 
 def worker_service(config: StackConfig) -> Service:
-    """The worker. It listens on no port: the API's readiness tells that it polls."""
+    """The worker. It listens on no port, and touches its health file while it works."""
+    settings = user_settings().worker
+    healthy = settings.health_file or config.run_dir / "worker.healthy"
 
     async def ready() -> bool:
-        return True
+        return _exists(healthy)
 
     return Service(
         name="worker",
         argv=(*_PYTHON, "worker"),
         marker="-m worker",
-        env=config.environment(),
+        env={**config.environment(), "CORTEX_WORKER__HEALTH_FILE": str(healthy)},
         ready=ready,
+        ready_file=healthy,
         needs=("migrations", "temporal"),
         folder=config.data_dir,
         # A little more than the worker gives its own activities.
-        stop=_worker_stop(),
+        stop=((signal.SIGTERM, settings.graceful_shutdown.total_seconds() + 5.0),),
     )
 
 
-def _worker_stop() -> tuple[tuple[signal.Signals, float], ...]:
-    seconds = user_settings().worker.graceful_shutdown.total_seconds()
-    return ((signal.SIGTERM, seconds + 5.0),)
+def _exists(path: Path) -> bool:
+    return path.exists()

@@ -50,6 +50,8 @@ class Child:
         service, user = self.service, self.service.user
         self._started = time.monotonic()
         try:
+            if service.ready_file is not None:
+                service.ready_file.unlink(missing_ok=True)
             with open_log(self.log) as log:
                 self._log_start = os.fstat(log.fileno()).st_size
                 # No await between fork and bookkeeping: a cancelled start must not lose a child.

@@ -206,8 +206,9 @@ class StackConfig(BaseModel):
             own["CORTEX_ENCRYPTION_KEYS"] = self.secrets.encryption_keys
         if config_file().exists():
             own["CORTEX_CONFIG"] = str(config_file().resolve())
-        if "providers" not in settings.model_fields_set and container_socket() is not None:
-            both = {"local": {"type": "local"}, "docker": {"type": "docker"}}
+        engine = container_socket() if "providers" not in settings.model_fields_set else None
+        if engine is not None:
+            both = {"local": {"type": "local"}, "docker": {"type": "docker", "socket": str(engine)}}
             own["CORTEX_PROVIDERS"] = json.dumps(both)
         # Settings reads names in any case: an inherited `cortex_api__port` must not win.
         taken = {name.upper() for name in own}

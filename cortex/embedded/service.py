@@ -41,6 +41,7 @@ class Service:
         marker: A part of its command line that tells it from others.
         ready: Polled until true; called only while the process runs.
         env: Its whole environment.
+        ready_file: Made by the service when it is ready; removed before each start.
         needs: Names of services and tasks that must be ready before.
         ports: What it listens on, to check before it is started.
         host: The address of those ports.
@@ -57,6 +58,7 @@ class Service:
     marker: str
     ready: Callable[[], Awaitable[bool]]
     env: Mapping[str, str] = field(repr=False)
+    ready_file: Path | None = None
     needs: tuple[str, ...] = ()
     ports: tuple[tuple[PortName, int], ...] = ()
     host: str = "127.0.0.1"
