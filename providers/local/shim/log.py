@@ -1,0 +1,81 @@
+"""The log of a job as the shim writes it."""
+
+import os
+import time
+
+CHUNK = 32 * 1024
+MAX_LINE = 64 * 1024
+
+
+class Log:
+    """A bounded log: the first quarter, and the newest of the rest.
+
+    Records are `L`, the stream (`o`, `e`), 8 bytes of microseconds, 4 bytes of length, and whole
+    lines. A file is named after the place of its first byte in the endless log, so a gap between
+    two files shows what was dropped.
+    """
+
+    def __init__(self, folder: str, max_bytes: int) -> None:
+        self.folder = folder
+        self.limit = max_bytes // 4
+        self.later_limit = max_bytes // 8
+        self.position = 0
+        self.size = 0
+        self.last_time = 0
+        self.tails: list[str] = []
+        self.file = self._open()
+
+    def _open(self) -> int:
+        self.size = 0
+        path = os.path.join(self.folder, f"{self.position:020d}")
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    def _rotate(self) -> None:
+        previous, self.file = self.file, self._open()
+        os.close(previous)
+        self.limit = self.later_limit
+        self.tails.append(f"{self.position:020d}")
+        if len(self.tails) > 6:
+            os.unlink(os.path.join(self.folder, self.tails.pop(0)))
+
+    def write(self, stream: bytes, data: bytes) -> None:
+        self.last_time = max(self.last_time, time.time_ns() // 1000)
+        head = b"L" + stream + self.last_time.to_bytes(8, "big") + len(data).to_bytes(4, "big")
+        record = head + data
+        try:
+            if self.size + len(record) > self.limit:
+                self._rotate()
+            written = os.write(self.file, record)
+            if written < len(record):
+                os.ftruncate(self.file, self.size)
+                return
+        except OSError:
+            return  # A full disk must stop neither the job nor its end; the output is lost.
+        self.size += written
+        self.position += written
+
+
+class Pipe:
+    """One output stream of the job, cut into whole lines."""
+
+    def __init__(self, log: Log, stream: bytes) -> None:
+        self.fd, self.writer = os.pipe()
+        self.log, self.stream, self.tail = log, stream, b""
+
+    def pump(self) -> bool:
+        """Read once; false at the end of the stream."""
+        data = os.read(self.fd, CHUNK)
+        if not data:
+            if self.tail:
+                self.log.write(self.stream, self.tail + b"\n")
+                self.tail = b""
+            return False
+        data = self.tail + data
+        end = data.rfind(b"\n") + 1
+        if end:
+            self.log.write(self.stream, data[:end])
+        self.tail = data[end:]
+        while len(self.tail) > MAX_LINE:
+            self.log.write(self.stream, self.tail[:MAX_LINE] + b"\n")
+            self.tail = self.tail[MAX_LINE:]
+        return True
