@@ -117,9 +117,14 @@ class TemporalUnavailable(ServiceUnavailable):
 def field_errors(error: ValidationError) -> list[FieldError]:
     """One entry per problem, each with the dotted path of its field."""
     return [
-        FieldError(field=_path(item["loc"]), message=_message(item["msg"], item["type"]))
+        field_error(item["loc"], item["msg"], item["type"])
         for item in error.errors(include_url=False, include_context=False)
     ]
+
+
+def field_error(loc: tuple[int | str, ...], message: str, kind: str) -> FieldError:
+    """One problem as pydantic reports it, in our words."""
+    return FieldError(field=_path(loc), message=_message(message, kind))
 
 
 def _path(loc: tuple[int | str, ...]) -> str:

@@ -21,6 +21,11 @@ def new_id(prefix: Prefix) -> str:
     return f"{prefix}_{_encode(number)}"
 
 
+def is_job_id(text: str) -> bool:
+    """Whether the text has the form of a job id; only then it is worth looking for."""
+    return bool(_JOB_ID.fullmatch(text))
+
+
 def lease_key(job_id: str, attempt: int) -> str:
     """The idempotency key of one attempt; known before any network is called."""
     return f"{job_id}-{attempt}"

@@ -1,0 +1,1 @@
+"""What Cortex does, as functions and services that every front end calls."""

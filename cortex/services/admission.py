@@ -1,0 +1,232 @@
+"""Whether a job can be taken at all: decided before anything is stored, without a network call."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+
+from cortex.db.providers import StoredProvider
+from cortex.domain.errors import (
+    CortexError,
+    FieldError,
+    InvalidRequest,
+    NoProviderCanRun,
+    OverBudget,
+    ServiceUnavailable,
+)
+from cortex.domain.money import Money
+from cortex.domain.offers import PriceSheet
+from cortex.domain.spec import JobSpec
+from cortex.domain.units import format_duration
+from cortex.schemas import CostEstimate, ProviderObjection
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """Who could run a job and for what price, and who could not and why."""
+
+    estimates: tuple[CostEstimate, ...] = ()
+    objections: tuple[ProviderObjection, ...] = ()
+
+
+@dataclass
+class _Sorted:
+    able: list[StoredProvider] = field(default_factory=list)
+    objections: dict[str, list[str]] = field(default_factory=dict)
+
+
+def assess(
+    spec: JobSpec, providers: Sequence[StoredProvider], *, max_duration: timedelta
+) -> Assessment:
+    """Check a spec against the registered providers and their prices.
+
+    Raises:
+        InvalidRequest: too long, or it names a provider that does not exist.
+        NoProviderCanRun: with one entry per provider that says why.
+        OverBudget: every provider that could run it costs more than it may.
+        ServiceUnavailable: no provider is registered yet.
+    """
+    check_duration(spec, max_duration)
+    check_providers(spec, providers)
+    found = _sort(spec, providers)
+    if not found.able:
+        raise _nobody(found)
+    estimates = _affordable(spec, found)
+    return Assessment(
+        estimates=tuple(sorted(estimates, key=lambda item: _usd(item, providers))),
+        objections=tuple(
+            ProviderObjection(provider_id=provider_id, reasons=tuple(reasons))
+            for provider_id, reasons in found.objections.items()
+        ),
+    )
+
+
+def check_duration(spec: JobSpec, max_duration: timedelta) -> None:
+    """Refuse a job that is longer than this server allows."""
+    if spec.duration > max_duration:
+        raise _invalid(
+            "duration",
+            f"is {format_duration(spec.duration)}, and this server runs jobs "
+            f"for at most {format_duration(max_duration)}",
+        )
+
+
+def check_providers(spec: JobSpec, providers: Sequence[StoredProvider]) -> None:
+    """Refuse a job that names a provider that does not exist."""
+    if not providers:
+        raise ServiceUnavailable(
+            "no worker has registered a provider yet; start a worker and try again"
+        )
+    known = [provider.id for provider in providers]
+    unknown = [name for name in spec.placement.providers if name not in known]
+    if unknown:
+        names = ", ".join(f"`{name[:60]}`" for name in unknown[:5])
+        verb = "is no known provider" if len(unknown) == 1 else "are no known providers"
+        raise _invalid(
+            "placement.providers", f"{names} {verb}; known are {', '.join(sorted(known))}"
+        )
+
+
+def at_index(error: CortexError, index: int) -> CortexError:
+    """The same error, said of one job of a batch."""
+    place = f"jobs[{index}]"
+    per_provider = isinstance(error, NoProviderCanRun | OverBudget)
+    errors = [
+        FieldError(field=place, message=f"{item.field}: {item.message}")
+        if per_provider
+        else FieldError(field=f"{place}.{item.field}", message=item.message)
+        for item in error.errors
+    ]
+    return type(error)(f"{place}: {error.detail}", errors=errors)
+
+
+def _sort(spec: JobSpec, providers: Sequence[StoredProvider]) -> _Sorted:
+    found = _Sorted()
+    for provider in providers:
+        reasons = _objections(spec, provider)
+        if reasons:
+            found.objections[provider.id] = reasons
+        else:
+            found.able.append(provider)
+    return found
+
+
+def _objections(spec: JobSpec, provider: StoredProvider) -> list[str]:
+    if not provider.enabled:
+        return ["it is disabled"]
+    if spec.placement.providers and provider.id not in spec.placement.providers:
+        return ["the job does not allow it (`placement.providers`)"]
+    if provider.capabilities is None:
+        return [f"it has not told what it can run yet{_because(provider.message)}"]
+    return provider.capabilities.objections(spec)
+
+
+def _because(message: str) -> str:
+    return f" ({message})" if message else ""
+
+
+def _nobody(found: _Sorted) -> NoProviderCanRun:
+    errors = [
+        FieldError(field=provider_id, message="; ".join(reasons))
+        for provider_id, reasons in found.objections.items()
+    ]
+    words = ". ".join(f"`{item.field}`: {item.message}" for item in errors[:10])
+    return NoProviderCanRun(f"no provider can run this job. {words}", errors=errors)
+
+
+def _affordable(spec: JobSpec, found: _Sorted) -> list[CostEstimate]:
+    """Estimates of the able providers within price and budget; those over it become objections.
+
+    A provider that has told no prices yet stays in the game: its offer will tell.
+    """
+    estimates: list[CostEstimate] = []
+    refused: list[FieldError] = []
+    cheapest: tuple[Decimal, CostEstimate] | None = None
+    unpriced = False
+    rates = _rates(found.able)
+    for provider in found.able:
+        sheet = provider.prices
+        if sheet is None:
+            unpriced = True
+            continue
+        estimate = CostEstimate(
+            provider_id=provider.id,
+            price_per_hour=sheet.hourly(spec).rounded(),
+            most=sheet.cost(spec, spec.duration),
+        )
+        reasons = _too_expensive(spec, estimate, sheet, rates)
+        if not reasons:
+            estimates.append(estimate)
+            continue
+        found.objections[provider.id] = reasons
+        refused.append(FieldError(field=provider.id, message="; ".join(reasons)))
+        price = estimate.price_per_hour.amount * sheet.usd_rate
+        if cheapest is None or price < cheapest[0]:
+            cheapest = (price, estimate)
+    if estimates or unpriced or cheapest is None:
+        return estimates
+    best = cheapest[1]
+    raise OverBudget(
+        f"the cheapest provider that can run it is `{best.provider_id}` with "
+        f"{best.price_per_hour} per hour, {best.most} for {format_duration(spec.duration)}; "
+        f"{_limits(spec)}",
+        errors=refused,
+    )
+
+
+def _too_expensive(
+    spec: JobSpec, estimate: CostEstimate, sheet: PriceSheet, rates: dict[str, Decimal]
+) -> list[str]:
+    reasons: list[str] = []
+    limit = spec.placement.max_price
+    hourly, most = estimate.price_per_hour, estimate.most
+    if limit is not None and _more(hourly, limit, sheet, rates, "placement.max_price"):
+        reasons.append(f"it costs {hourly} per hour, over the `max_price` of {limit}")
+    if spec.budget is not None and _more(most, spec.budget, sheet, rates, "budget"):
+        reasons.append(
+            f"it costs {most} for {format_duration(spec.duration)}, "
+            f"over the `budget` of {spec.budget}"
+        )
+    return reasons
+
+
+def _more(
+    price: Money, limit: Money, sheet: PriceSheet, rates: dict[str, Decimal], where: str
+) -> bool:
+    if price.currency == limit.currency:
+        return price > limit
+    rate = rates.get(limit.currency)
+    if rate is None:
+        raise _invalid(
+            where,
+            f"has the currency `{limit.currency}`, for which no provider has a rate; "
+            f"known are {', '.join(sorted(rates))}",
+        )
+    return price.amount * sheet.usd_rate > limit.amount * rate
+
+
+def _rates(providers: Sequence[StoredProvider]) -> dict[str, Decimal]:
+    """USD for one unit of each currency that is known."""
+    rates = {item.prices.currency: item.prices.usd_rate for item in providers if item.prices}
+    return {**rates, "USD": Decimal(1)}
+
+
+def _limits(spec: JobSpec) -> str:
+    limits: list[str] = []
+    if spec.placement.max_price is not None:
+        limits.append(f"`max_price` {spec.placement.max_price} per hour")
+    if spec.budget is not None:
+        limits.append(f"`budget` {spec.budget}")
+    return f"the job allows {' and '.join(limits)}"
+
+
+def _usd(estimate: CostEstimate, providers: Sequence[StoredProvider]) -> Decimal:
+    rates = {item.id: item.prices.usd_rate for item in providers if item.prices}
+    return estimate.price_per_hour.amount * rates[estimate.provider_id]
+
+
+def _invalid(where: str, message: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"the job spec is not valid: `{where}` {message}",
+        errors=[FieldError(field=where, message=message)],
+    )

@@ -1,0 +1,97 @@
+"""Tells Temporal at once what was just committed; what does not get through stays for the relay."""
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+import structlog
+from temporalio.client import Client
+
+from cortex.db.commands import Command
+from cortex.db.engine import Database
+from cortex.domain.errors import CortexError
+from cortex.domain.jobs import Job
+from cortex.settings import JobSettings
+from cortex.temporal.dispatch import deliver
+
+HEAD_START: Final = timedelta(seconds=2)
+"""How long the relay leaves a command to the process that wrote it."""
+
+_WORKERS: Final = 4
+_WAITING: Final = 200
+_FLUSH_SECONDS: Final = 0.1
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A committed command, and the job as it was then."""
+
+    command: Command
+    job: Job
+
+
+class Dispatcher:
+    """A bounded background queue of deliveries. Losing any of them costs only the head start."""
+
+    def __init__(self, database: Database, client: Client, settings: JobSettings) -> None:
+        self._database = database
+        self._client = client
+        self._settings = settings
+        self._queue: asyncio.Queue[Delivery] = asyncio.Queue(_WAITING)
+        self._delivered: list[int] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Begin to deliver."""
+        self._tasks = [
+            asyncio.create_task(self._work(), name=f"dispatcher-{number}")
+            for number in range(_WORKERS)
+        ]
+        self._tasks.append(asyncio.create_task(self._flush_always(), name="dispatcher-flush"))
+
+    async def aclose(self) -> None:
+        """Stop, and mark what was delivered."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._flush()
+
+    def has_room(self, count: int = 1) -> bool:
+        """Whether so many more can be delivered soon; if not, leave them to the relay."""
+        return self._queue.qsize() + count <= _WAITING
+
+    def offer(self, delivery: Delivery) -> None:
+        """Deliver soon, or leave it to the relay when there is too much to do."""
+        with contextlib.suppress(asyncio.QueueFull):
+            self._queue.put_nowait(delivery)
+
+    async def _work(self) -> None:
+        while True:
+            delivery = await self._queue.get()
+            try:
+                await deliver(self._client, delivery.command, delivery.job, self._settings)
+                self._delivered.append(delivery.command.id)
+            except CortexError as error:
+                _log.info("delivery.left_to_relay", job=delivery.job.id, why=error.detail)
+            except Exception:
+                _log.exception("delivery.failed", job=delivery.job.id)
+
+    async def _flush_always(self) -> None:
+        while True:
+            await asyncio.sleep(_FLUSH_SECONDS)
+            await self._flush()
+
+    async def _flush(self) -> None:
+        """Mark delivered commands together: one transaction for many."""
+        if not self._delivered:
+            return
+        ids, self._delivered = self._delivered, []
+        try:
+            async with self._database.transaction() as tx:
+                await tx.commands.done(ids)
+        except CortexError as error:
+            _log.info("delivery.not_marked", commands=len(ids), why=error.detail)

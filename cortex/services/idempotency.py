@@ -1,0 +1,43 @@
+"""What makes two requests with the same `Idempotency-Key` the same request."""
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+
+import orjson
+from pydantic import SecretStr
+
+from cortex.domain.errors import FieldError, InvalidRequest
+from cortex.domain.spec import JobSpec
+
+MAX_KEY_LENGTH = 255
+
+
+def check_key(key: str | None) -> str | None:
+    """The key of a request, or None.
+
+    Raises:
+        InvalidRequest: it is empty, too long or not printable.
+    """
+    if key is None:
+        return None
+    if not key.strip() or len(key) > MAX_KEY_LENGTH or not key.isprintable():
+        message = f"must be 1 to {MAX_KEY_LENGTH} printable characters"
+        raise InvalidRequest(
+            f"`Idempotency-Key` {message}",
+            errors=[FieldError(field="Idempotency-Key", message=message)],
+        )
+    return key
+
+
+def fingerprint(kind: str, specs: Sequence[JobSpec], encryption_keys: SecretStr | None) -> str:
+    """A digest of the normalised specs, secrets included.
+
+    It is keyed with the oldest encryption key, so that a stored fingerprint does not let anyone
+    guess a secret.
+    """
+    content = [kind, [[spec.model_dump(mode="json"), spec.secrets()] for spec in specs]]
+    setting = encryption_keys.get_secret_value() if encryption_keys else ""
+    oldest = setting.split(",")[-1].strip() or "cortex"
+    body = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
+    return hmac.new(oldest.encode(), body, hashlib.sha256).hexdigest()

@@ -1,0 +1,143 @@
+"""What the API reads: jobs, logs, events, outputs."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cortex.db.engine import Database
+from cortex.db.jobs import JobFilter
+from cortex.db.outputs import StoredOutput
+from cortex.domain.errors import InvalidRequest, NotFound
+from cortex.schemas import EventPage, LogPage, OutputView
+from cortex.services.pagination import decode_cursor, encode_cursor
+from cortex.services.views import event_view, job_summary, job_view, log_entry, output_view
+from cortex.settings import Settings
+
+
+class Queries:
+    """Reads. Jobs come as plain values, to be rendered with `cortex.services.views.render`."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._database = database
+        self._settings = settings
+
+    async def jobs(self, where: JobFilter, *, cursor: str | None, limit: int) -> dict[str, Any]:
+        """A `JobPage`, newest first.
+
+        Raises:
+            InvalidRequest: `cursor` is none of ours.
+        """
+        before = decode_cursor(cursor)
+        async with self._database.reading() as tx:
+            rows = await tx.reads.page(where, before=before, limit=limit + 1)
+        more = len(rows) > limit
+        rows = rows[:limit]
+        return {
+            "items": [job_summary(row) for row in rows],
+            "next_cursor": encode_cursor((rows[-1]["created_at"], rows[-1]["id"]))
+            if more
+            else None,
+        }
+
+    async def job(self, job_id: str) -> dict[str, Any]:
+        """A `JobView`.
+
+        Raises:
+            NotFound: there is no such job.
+        """
+        async with self._database.reading() as tx:
+            row = await tx.reads.job(job_id)
+            leases = await tx.reads.leases(job_id) if row["attempt"] else []
+            history = await tx.reads.history(job_id)
+        return job_view(row, leases, history, self._settings.temporal)
+
+    async def logs(
+        self, job_id: str, *, since: str | None, tail: int | None, limit: int
+    ) -> LogPage:
+        """Lines of a job: those after a cursor, or the last `tail` ones.
+
+        Raises:
+            NotFound: there is no such job.
+            InvalidRequest: `since` is no cursor, or both `since` and `tail` are given.
+        """
+        if since is not None and tail is not None:
+            raise InvalidRequest("give either `since` or `tail`, not both")
+        async with self._database.reading() as tx:
+            state = await tx.reads.state(job_id)
+            if tail is not None:
+                lines = await tx.logs.tail(job_id, tail)
+            else:
+                lines = await tx.logs.read(job_id, since=since, limit=limit)
+        return LogPage(
+            lines=tuple(log_entry(line) for line in lines),
+            next_cursor=lines[-1].cursor if lines else None,
+            dropped_bytes=state["log_dropped_bytes"],
+        )
+
+    async def events(self, *, job_id: str | None, after: str | None, limit: int) -> EventPage:
+        """Events after a position, oldest first.
+
+        Raises:
+            NotFound: there is no such job.
+            InvalidRequest: `after` is no position.
+        """
+        async with self._database.reading() as tx:
+            if job_id is not None:
+                await tx.reads.state(job_id)
+            events = await tx.events.page(after, job_id=job_id, limit=limit)
+        return EventPage(
+            items=tuple(event_view(event) for event in events),
+            next_cursor=events[-1].position if events else None,
+        )
+
+    async def require(self, job_id: str) -> Mapping[str, Any]:
+        """State, reason, message and exit code of a job.
+
+        Raises:
+            NotFound: there is no such job.
+        """
+        async with self._database.reading() as tx:
+            return await tx.reads.state(job_id)
+
+    async def outputs(self, job_id: str) -> list[OutputView]:
+        """The result files of a job.
+
+        Raises:
+            NotFound: there is no such job.
+        """
+        return [output_view(output) for output in await self._stored(job_id)]
+
+    async def output(self, job_id: str, path: str) -> tuple[StoredOutput, Path]:
+        """One result file and where it lies.
+
+        Raises:
+            NotFound: the job has no such file, or it is not on this machine any more.
+        """
+        for output in await self._stored(job_id):
+            if output.path == path:
+                return output, self.place(job_id, output)
+        raise NotFound(f"job `{job_id}` has no output `{path[:200]}`")
+
+    async def archive(self, job_id: str) -> list[tuple[StoredOutput, Path]]:
+        """All result files of a job and where they lie.
+
+        Raises:
+            NotFound: there is no such job, or a file is not on this machine any more.
+        """
+        return [(output, self.place(job_id, output)) for output in await self._stored(job_id)]
+
+    def place(self, job_id: str, output: StoredOutput) -> Path:
+        """The file of an output; never one outside the job's folder, whatever links lie there."""
+        folder = (self._settings.outputs_dir / job_id).resolve()
+        path = (folder / output.path).resolve()
+        if not path.is_relative_to(folder) or not path.is_file():
+            raise NotFound(
+                f"output `{output.path[:200]}` of job `{job_id}` is recorded, "
+                "but its file is not on this server any more"
+            )
+        return path
+
+    async def _stored(self, job_id: str) -> list[StoredOutput]:
+        async with self._database.reading() as tx:
+            await tx.reads.state(job_id)
+            return await tx.outputs.of_job(job_id)

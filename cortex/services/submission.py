@@ -1,0 +1,255 @@
+"""Taking jobs: checked, encrypted and stored with event and start command in one transaction."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from cortex.db.commands import Command
+from cortex.db.engine import Database, Transaction
+from cortex.db.jobs import NewJob
+from cortex.db.providers import StoredProvider
+from cortex.domain.errors import CortexError
+from cortex.domain.events import EventType
+from cortex.domain.ids import new_id
+from cortex.domain.jobs import Job
+from cortex.domain.money import Money
+from cortex.domain.spec import JobSpec
+from cortex.domain.states import JobState
+from cortex.schemas import AcceptedJob, BatchAccepted, Validation
+from cortex.security.keyring import KeyRing
+from cortex.services.admission import Assessment, assess, at_index
+from cortex.services.delivery import HEAD_START, Delivery, Dispatcher
+from cortex.services.idempotency import check_key, fingerprint
+from cortex.services.registry import ProviderRegistry
+from cortex.services.views import job_view, temporal_url
+from cortex.settings import Settings
+
+Kind = Literal["job", "batch"]
+
+# From here on checking takes long enough to be done beside the event loop.
+_MANY = 20
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """What a submission made, or had made the first time it was sent."""
+
+    answer: Any
+    job_id: str
+    replayed: bool
+
+
+class Submissions:
+    """Accepts jobs."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        registry: ProviderRegistry,
+        dispatcher: Dispatcher,
+        settings: Settings,
+    ) -> None:
+        self._database = database
+        self._registry = registry
+        self._dispatcher = dispatcher
+        self._settings = settings
+        self._keys = KeyRing.from_setting(settings.encryption_keys)
+
+    async def validate(self, spec: JobSpec) -> Validation:
+        """What `submit` would say, without storing anything."""
+        found = self._assess(spec, await self._registry.all())
+        return Validation(spec=spec, estimates=found.estimates, objections=found.objections)
+
+    async def submit(self, spec: JobSpec, owner: str, key: str | None = None) -> Accepted:
+        """Accept one job; its answer is a `JobView`.
+
+        Raises:
+            InvalidRequest, NoProviderCanRun, OverBudget: it is not taken; nothing is stored.
+            IdempotencyConflict: the key was used for another spec.
+            ServiceUnavailable: the database is away, or no provider is registered yet.
+        """
+        check_key(key)
+        providers = await self._registry.all()
+        jobs = self._new_jobs([spec], owner)
+        async with self._database.transaction() as tx:
+            seen = await self._seen(tx, "job", [spec], owner, key)
+            if seen is not None:
+                return Accepted(await self._view(tx, seen[0]), seen[0], replayed=True)
+            self._assess(spec, providers)
+            await self._remember(tx, "job", jobs, key)
+            created_at, deliveries = await self._store(tx, jobs)
+        self._deliver(deliveries)
+        answer = _fresh_view(jobs[0], created_at, temporal_url(self._settings.temporal, jobs[0].id))
+        return Accepted(answer, jobs[0].id, replayed=False)
+
+    async def submit_batch(
+        self, specs: Sequence[JobSpec], owner: str, key: str | None = None
+    ) -> Accepted:
+        """Accept all of these jobs or none; the answer is a `BatchAccepted`.
+
+        Raises:
+            CortexError: as `submit` does, with the index of the first wrong job.
+        """
+        check_key(key)
+        providers = await self._registry.all()
+        jobs = self._new_jobs(specs, owner)
+        async with self._database.transaction() as tx:
+            seen = await self._seen(tx, "batch", specs, owner, key)
+            if seen is not None:
+                return Accepted(await _accepted(tx, seen), seen[0], replayed=True)
+            await self._assess_all(specs, providers)
+            await self._remember(tx, "batch", jobs, key)
+            _, deliveries = await self._store(tx, jobs)
+        self._deliver(deliveries)
+        accepted = tuple(
+            AcceptedJob(id=job.id, name=job.spec.name, state=JobState.PENDING) for job in jobs
+        )
+        return Accepted(BatchAccepted(jobs=accepted), jobs[0].id, replayed=False)
+
+    def _assess(self, spec: JobSpec, providers: Sequence[StoredProvider]) -> Assessment:
+        return assess(spec, providers, max_duration=self._settings.jobs.max_duration)
+
+    async def _assess_all(
+        self, specs: Sequence[JobSpec], providers: Sequence[StoredProvider]
+    ) -> None:
+        def check() -> None:
+            for index, spec in enumerate(specs):
+                try:
+                    self._assess(spec, providers)
+                except CortexError as error:
+                    raise at_index(error, index) from None
+
+        if len(specs) < _MANY:
+            check()
+        else:
+            await asyncio.to_thread(check)
+
+    def _new_jobs(self, specs: Sequence[JobSpec], owner: str) -> list[NewJob]:
+        # Sorted, so that a batch is listed in its own order.
+        ids = sorted(new_id("job") for _ in specs)
+        return [
+            NewJob(
+                id=job_id,
+                owner=owner,
+                spec=spec,
+                secrets=self._keys.encrypt(spec.secrets(), job_id) if spec.secret_env else None,
+            )
+            for job_id, spec in zip(ids, specs, strict=True)
+        ]
+
+    async def _seen(
+        self, tx: Transaction, kind: Kind, specs: Sequence[JobSpec], owner: str, key: str | None
+    ) -> list[str] | None:
+        if key is None:
+            return None
+        mark = fingerprint(kind, specs, self._settings.encryption_keys)
+        return await tx.idempotency.seen(owner, key, mark)
+
+    async def _remember(
+        self, tx: Transaction, kind: Kind, jobs: Sequence[NewJob], key: str | None
+    ) -> None:
+        if key is None:
+            return
+        mark = fingerprint(kind, [job.spec for job in jobs], self._settings.encryption_keys)
+        await tx.idempotency.remember(
+            jobs[0].owner, key, fingerprint=mark, job_ids=[job.id for job in jobs]
+        )
+
+    async def _store(
+        self, tx: Transaction, jobs: Sequence[NewJob]
+    ) -> tuple[datetime, list[Delivery]]:
+        # No lock: nobody knows these ids before the commit.
+        created_at = await tx.jobs.add_many(jobs)
+        await tx.events.add_many(
+            [
+                (
+                    EventType.JOB_SUBMITTED,
+                    job.id,
+                    job.id,
+                    {
+                        "state": JobState.PENDING.value,
+                        "name": job.spec.name,
+                        "owner": job.owner,
+                        "labels": job.spec.labels,
+                    },
+                )
+                for job in jobs
+            ]
+        )
+        ours = self._dispatcher.has_room(len(jobs))
+        ids = await tx.commands.add_many(
+            [(job.id, "start", {}) for job in jobs], delay=HEAD_START if ours else timedelta(0)
+        )
+        deliveries = [
+            Delivery(Command(command_id, job.id, "start", {}, 0), _fresh_job(job, created_at))
+            for command_id, job in zip(ids, jobs, strict=True)
+        ]
+        return created_at, deliveries if ours else []
+
+    def _deliver(self, deliveries: Sequence[Delivery]) -> None:
+        for delivery in deliveries:
+            self._dispatcher.offer(delivery)
+
+    async def _view(self, tx: Transaction, job_id: str) -> dict[str, Any]:
+        row = await tx.reads.job(job_id)
+        leases = await tx.reads.leases(job_id)
+        history = await tx.reads.history(job_id)
+        return job_view(row, leases, history, self._settings.temporal)
+
+
+async def _accepted(tx: Transaction, job_ids: Sequence[str]) -> BatchAccepted:
+    jobs = await tx.jobs.get_many(job_ids)
+    return BatchAccepted(
+        jobs=tuple(AcceptedJob(id=job.id, name=job.name, state=job.state) for job in jobs)
+    )
+
+
+def _fresh_job(job: NewJob, created_at: datetime) -> Job:
+    return Job.model_construct(
+        id=job.id,
+        name=job.spec.name,
+        owner=job.owner,
+        spec=job.spec,
+        state=JobState.PENDING,
+        labels=job.spec.labels,
+        cost=Money.zero(),
+        created_at=created_at,
+        updated_at=created_at,
+    )
+
+
+def _fresh_view(job: NewJob, created_at: datetime, url: str) -> dict[str, Any]:
+    """The `JobView` of a job that was just stored: saves three reads per submission."""
+    state = JobState.PENDING.value
+    return {
+        "id": job.id,
+        "name": job.spec.name,
+        "owner": job.owner,
+        "state": state,
+        "labels": job.spec.labels,
+        "cost": {"amount": "0", "currency": "USD"},
+        "attempt": 0,
+        "message": "",
+        "created_at": created_at,
+        **dict.fromkeys(
+            (
+                "reason",
+                "exit_code",
+                "provider_id",
+                "progress",
+                "started_at",
+                "finished_at",
+                "deadline_at",
+                "cancel_requested_at",
+            )
+        ),
+        "spec": job.spec.model_dump(mode="json"),
+        "leases": [],
+        "history": [{"state": state, "attempt": 0, "message": "", "time": created_at}],
+        "log_bytes": 0,
+        "log_dropped_bytes": 0,
+        "temporal_url": url,
+    }
