@@ -85,12 +85,13 @@ class Service:
     workers: list[Worker]
 
     @classmethod
-    async def open(cls, settings: Settings, client: Client) -> "Service":
+    async def open(cls, settings: Settings, runtime: Runtime | None = None) -> "Service":
         """Open all of it.
 
         Raises:
             ServiceUnavailable: the database or Temporal is away.
         """
+        client = await connect(settings.temporal, lazy=False, runtime=runtime)
         await prepare_namespace(client, settings.temporal.retention)
         database = Database(settings.database, application="cortex-worker")
         fleet = Fleet(settings, database)
@@ -238,8 +239,8 @@ async def main_async(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    client = await connect(settings.temporal, runtime=_runtime(settings))
-    service = await patiently(lambda: Service.open(settings, client), stop)
+    runtime = _runtime(settings)
+    service = await patiently(lambda: Service.open(settings, runtime), stop)
     if service is None:
         return
     try:

@@ -1,0 +1,99 @@
+"""What all tests share: a real PostgreSQL and real Temporal servers, started once per worker."""
+
+import asyncio
+import os
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from pydantic import SecretStr
+from temporalio.client import Client
+from temporalio.common import SearchAttributeKey
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.testing import WorkflowEnvironment
+
+from cortex.db.engine import Database
+from cortex.db.migrate import migrate
+from cortex.embedded.child import Child
+from cortex.embedded.config import StackConfig
+from cortex.embedded.postgres import create_database, postgres_service
+from cortex.settings import DatabaseSettings
+from cortex.temporal.contracts import SEARCH_ATTRIBUTES
+from tests.support import temporal_program
+
+# Settings of the machine must not leak into tests.
+for _name in [name for name in os.environ if name.startswith("CORTEX_")]:
+    if _name != "CORTEX_REQUIRE_PODMAN":
+        del os.environ[_name]
+
+
+@pytest.fixture(scope="session")
+def short_tmp() -> Iterator[Path]:
+    """A folder with a short path (sockets), readable for the user that PostgreSQL runs as."""
+    with tempfile.TemporaryDirectory(prefix="ctx-") as name:
+        path = Path(name)
+        path.chmod(0o755)
+        yield path
+
+
+@pytest.fixture(scope="session")
+async def postgres(short_tmp: Path) -> AsyncIterator[StackConfig]:
+    """A PostgreSQL server with a migrated template database."""
+    config = StackConfig.free(short_tmp / "pg")
+    config.save()
+    service = postgres_service(config)
+    child = Child(service, run_dir=config.run_dir, logs_dir=config.logs_dir)
+    if service.prepare is not None:
+        await service.prepare()
+    child.spawn()
+    try:
+        await child.wait_ready()
+        await create_database(config)
+        database = Database(DatabaseSettings(url=SecretStr(config.database_url), pool_size=2))
+        await migrate(database)
+        await database.aclose()
+        yield config
+    finally:
+        await child.stop(asyncio.Event())
+
+
+@pytest.fixture
+async def database_url(postgres: StackConfig) -> AsyncIterator[str]:
+    """A fresh, migrated database of its own."""
+    name = f"t_{uuid.uuid4().hex[:12]}"
+    admin = postgres.database_url.replace(
+        f"cortex:{postgres.secrets.postgres_cortex}",
+        f"postgres:{postgres.secrets.postgres_admin}",
+    ).removesuffix("/cortex")
+    async with await psycopg.AsyncConnection.connect(f"{admin}/postgres", autocommit=True) as conn:
+        await conn.execute(f"CREATE DATABASE {name} OWNER cortex TEMPLATE cortex".encode())
+    yield postgres.database_url.removesuffix("/cortex") + f"/{name}"
+    async with await psycopg.AsyncConnection.connect(f"{admin}/postgres", autocommit=True) as conn:
+        await conn.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """The fresh database, open."""
+    found = Database(DatabaseSettings(url=SecretStr(database_url)))
+    yield found
+    await found.aclose()
+
+
+@pytest.fixture(scope="session")
+async def temporal() -> AsyncIterator[Client]:
+    """A real Temporal server (in memory), for what the time-skipping one lacks."""
+    env = await WorkflowEnvironment.start_local(
+        data_converter=pydantic_data_converter,
+        dev_server_existing_path=temporal_program("temporal"),
+        dev_server_extra_args=[
+            "--dynamic-config-value",
+            "history.transferProcessorMaxPollRPS=1000",
+        ],
+        search_attributes=list[SearchAttributeKey[object]](SEARCH_ATTRIBUTES),  # type: ignore[arg-type]
+    )
+    async with env:
+        yield env.client
