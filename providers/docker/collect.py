@@ -22,6 +22,7 @@ from providers.errors import Unavailable
 
 _PAUSE = 0.3
 _MOST_LINKS = 4
+_NO_FILE = ("too many levels", "no such file", "not a directory")
 _GO_SYMLINK = 1 << 27
 # What tar adds to the files' own bytes; checked exactly when unpacking.
 _TAR_SLACK = 64 * 2**20
@@ -130,7 +131,7 @@ class Collector:
             try:
                 link = await self._fetch_once(container_id, path, archive, budget)
             except EngineRefused as refused:
-                if refused.status == 404:
+                if refused.status == 404 or any(word in refused.message for word in _NO_FILE):
                     return False
                 raise
             if link is None:

@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 from cortex.domain.spec import Bytes, Duration
 from providers.base import ComputePrices, ProviderConfig
 
+# What ordinary images need to write their own files and to give up root by themselves. Podman's
+# root folder is not even writable for root without DAC_OVERRIDE.
+_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID")
 _CAPABILITY = re.compile(r"(CAP_)?[A-Z][A-Z_]*")
 
 
@@ -60,7 +63,8 @@ class DockerConfig(ProviderConfig):
     runtime: str | None = Field(default=None, description="OCI runtime, such as `runc`.")
     init: bool = Field(default=True, description="A small init as process 1, if the engine has it.")
     cap_add: tuple[str, ...] = Field(
-        default=(), description="Linux capabilities of a job; all others are dropped."
+        default=_CAPABILITIES,
+        description="Linux capabilities of a job; all others are dropped. May be empty.",
     )
     stop_grace: Duration = timedelta(seconds=10)
     log_max_size: Annotated[Bytes, Field(ge=64 * 1024)] = 32 * 2**20

@@ -13,6 +13,7 @@ from providers.docker.wire import Container, Listed
 from providers.errors import Unavailable
 
 _REMOVAL_PAUSE = 0.1
+_SETTLE_PAUSE = 0.05
 _REMOVAL_TRIES = 100
 
 
@@ -69,6 +70,14 @@ class Containers:
             if refused.status == 404:
                 return
             await self._quietly("POST", f"{path}/kill")
+
+    async def settled(self, container_id: str) -> None:
+        """Wait out the moment between the end of the processes and the end of the log."""
+        while True:
+            box = await self.inspect(container_id)
+            if box is None or box.state.ended or not box.state.over:
+                return
+            await asyncio.sleep(_SETTLE_PAUSE)
 
     async def remove_unstarted(self, container_id: str) -> None:
         """Remove it unless it runs: then the engine refuses, and nothing happens."""

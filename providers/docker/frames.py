@@ -157,7 +157,10 @@ class LogDecoder:
                 microsecond=part.time % 1_000_000_000 // 1000
             ),
             stream=stream,
-            text=bytes(part.text).decode("utf-8", errors="replace").removesuffix("\r"),
+            text=bytes(part.text)
+            .decode("utf-8", errors="replace")
+            .replace("\0", "\ufffd")
+            .removesuffix("\r"),
             cursor=str(self.cursor),
         )
 

@@ -153,6 +153,7 @@ class DockerProvider(Provider[DockerConfig]):
                 return
             if not box.state.waiting:
                 await self._containers.stop(box.id, self.config.stop_grace.total_seconds())
+                await self._containers.settled(box.id)
                 continue
             if box.state.ran:
                 return

@@ -81,7 +81,7 @@ def usage(ref: LeaseRef, box: Container | None, end: End | None, currency: str) 
     state = box.state
     if state.started_at is None:
         return Usage(cost=(price * 0).rounded(), final=end is not None or bool(state.error))
-    running = not state.ended and not state.waiting
+    running = not state.over and not state.waiting
     until = datetime.now(UTC) if running else state.finished_at or state.started_at
     # Podman notes an end before the start for a process that dies at once.
     micros = max(until - state.started_at, timedelta(0)) // timedelta(microseconds=1)

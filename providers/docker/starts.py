@@ -64,8 +64,12 @@ async def _start(containers: Containers, marks: Marks, ref: LeaseRef) -> None:
         if code is not None:
             await marks.put_end(ref.key, End(code, _command_message(refused.message)))
             return
-        if refused.status == 404:
+        # Removed or started by somebody else meanwhile? Engines say that in many ways.
+        box = await containers.inspect(ref.network_id)
+        if box is None:
             raise gone(ref) from None
+        if box.state.ran:
+            return
         raise NoCapacity(
             f"the container engine could not start the container: {refused.message}"
         ) from None

@@ -1,7 +1,7 @@
 """What the engine's answers look like, as far as they are read here."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic.alias_generators import to_pascal
@@ -9,6 +9,9 @@ from pydantic.alias_generators import to_pascal
 _TIME = re.compile(
     r"(?P<base>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(?P<part>\d{1,9})\d*)?(?P<zone>Z|[-+]\d\d:\d\d)"
 )
+
+
+_CLEANUP = timedelta(seconds=5)
 
 
 class _Wire(BaseModel):
@@ -64,8 +67,20 @@ class State(_Wire):
         return self.started_at is not None
 
     @property
-    def ended(self) -> bool:
+    def over(self) -> bool:
+        """Its processes are gone."""
         return self.status in ("exited", "stopped", "dead", "removing")
+
+    @property
+    def ended(self) -> bool:
+        """It is over, and its log is complete.
+
+        Podman says `stopped` until its monitor process has written the last of the log and cleaned
+        up. Should that one have been killed, the state stays, so it counts after a while.
+        """
+        if self.status != "stopped":
+            return self.over
+        return self.finished_at is None or datetime.now(UTC) - self.finished_at > _CLEANUP
 
     @property
     def waiting(self) -> bool:
