@@ -65,7 +65,7 @@ _log = structlog.get_logger("worker")
 # Tasks of a worker that was killed wait this long before another gets them.
 _STICKY_TIMEOUT = timedelta(seconds=5)
 _MAINTENANCE_EVERY = timedelta(hours=1)
-_RUNNER = SandboxedWorkflowRunner(
+RUNNER = SandboxedWorkflowRunner(
     restrictions=SandboxRestrictions.default.with_passthrough_modules(
         "cortex", "activities", "providers", "workflows.decisions", "sqlalchemy", "structlog"
     )
@@ -173,7 +173,7 @@ def _worker(
         workflows=workflows,
         activities=activities,
         interceptors=[ActivityGuard()],
-        workflow_runner=_RUNNER,
+        workflow_runner=RUNNER,
         max_concurrent_activities=limits.max_activities,
         max_concurrent_workflow_tasks=limits.max_workflow_tasks if workflows else None,
         max_cached_workflows=limits.cached_workflows if workflows else 0,

@@ -1,0 +1,189 @@
+"""The time-skipping server, and a scripted world in place of the activities."""
+
+import asyncio
+import uuid
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from temporalio import activity
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.client import Client, WorkflowHandle
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.exceptions import ApplicationError
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
+
+from activities.contracts import (
+    CheckResult,
+    CommitResult,
+    FinishInput,
+    LeaseInput,
+    PlaceInput,
+    Placement,
+    SettleInput,
+)
+from cortex.domain.ids import lease_key, new_id
+from cortex.domain.jobs import Outcome
+from cortex.domain.states import RunState
+from cortex.temporal import contracts
+from cortex.temporal.contracts import JobInput, LeaseChange, provider_queue
+from tests.support import temporal_program
+from worker import RUNNER
+from workflows import JobWorkflow
+
+
+@pytest.fixture(scope="session")
+async def skipping() -> AsyncIterator[WorkflowEnvironment]:
+    """A server whose clock jumps to the next timer."""
+    env = await WorkflowEnvironment.start_time_skipping(
+        data_converter=pydantic_data_converter,
+        test_server_existing_path=temporal_program("temporal-test-server"),
+    )
+    async with env:
+        attributes = {
+            key.name: IndexedValueType.ValueType(int(key.indexed_value_type))
+            for key in contracts.SEARCH_ATTRIBUTES
+        }
+        await env.client.operator_service.add_search_attributes(
+            AddSearchAttributesRequest(namespace=env.client.namespace, search_attributes=attributes)
+        )
+        yield env
+
+
+def refusal(kind: str, message: str = "no") -> ApplicationError:
+    """The error that an activity makes of a provider's error."""
+    return ApplicationError(message, type=kind, non_retryable=True)
+
+
+@dataclass
+class World:
+    """Scripted activities. Each answer is used once, the last one for ever."""
+
+    env: WorkflowEnvironment
+    provider: str = field(default_factory=lambda: f"p-{uuid.uuid4().hex[:6]}")
+    queue: str = field(default_factory=lambda: f"q-{uuid.uuid4().hex[:6]}")
+    job_id: str = field(default_factory=lambda: new_id("job"))
+    places: deque[Placement | None] = field(default_factory=lambda: deque([None]))
+    """None: placed with the provider."""
+    prepares: deque[Exception | float | None] = field(default_factory=lambda: deque([None]))
+    """A number: takes so many seconds and heartbeats."""
+    commits: deque[Exception | LeaseChange | str | None] = field(
+        default_factory=lambda: deque(["exit 0"])
+    )
+    settles: deque[Exception | None] = field(default_factory=lambda: deque([None]))
+    checks: deque[str | None] = field(default_factory=lambda: deque([None]))
+    duration: timedelta = timedelta(hours=1)
+    calls: list[str] = field(default_factory=list)
+    excluded: list[tuple[str, ...]] = field(default_factory=list)
+    settled: list[SettleInput] = field(default_factory=list)
+    finished: list[Outcome] = field(default_factory=list)
+    live: set[str] = field(default_factory=set)
+    preparing: asyncio.Event = field(default_factory=asyncio.Event)
+    watching: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def client(self) -> Client:
+        return self.env.client
+
+    def activities(self) -> list[Callable[..., Any]]:
+        return [self.place, self.prepare, self.commit, self.check, self.settle, self.finish]
+
+    @activity.defn
+    async def place(self, order: PlaceInput) -> Placement:
+        self.calls.append("place")
+        self.excluded.append(order.excluded)
+        answer = _next(self.places)
+        key = lease_key(order.job_id, order.attempt)
+        return answer or Placement(lease_key=key, provider_id=self.provider)
+
+    @activity.defn
+    async def prepare(self, order: LeaseInput) -> None:
+        self.calls.append("prepare")
+        self.preparing.set()
+        self.live.add(order.lease_key)
+        answer = _next(self.prepares)
+        if isinstance(answer, Exception):
+            raise answer
+        for _ in range(int((answer or 0) * 20)):
+            activity.heartbeat()
+            await asyncio.sleep(0.05)
+
+    @activity.defn
+    async def commit(self, order: LeaseInput) -> CommitResult:
+        self.calls.append("commit")
+        answer = _next(self.commits)
+        if isinstance(answer, Exception):
+            raise answer
+        self.live.add(order.lease_key)
+        self.watching.set()
+        change = exited(order.lease_key, answer) if isinstance(answer, str) else answer
+        now = await self.env.get_current_time()
+        return CommitResult(deadline_at=now + self.duration, change=change)
+
+    @activity.defn
+    async def check(self, order: LeaseInput) -> CheckResult:
+        self.calls.append("check")
+        answer = _next(self.checks)
+        return CheckResult(change=exited(order.lease_key, answer) if answer else None)
+
+    @activity.defn
+    async def settle(self, order: SettleInput) -> None:
+        self.calls.append("settle")
+        answer = _next(self.settles)
+        if isinstance(answer, Exception):
+            raise answer
+        self.live.discard(order.lease_key)
+        self.settled.append(order)
+
+    @activity.defn
+    async def finish(self, order: FinishInput) -> None:
+        self.calls.append("finish")
+        self.finished.append(order.outcome)
+
+    async def start(self, **fields: Any) -> WorkflowHandle[Any, Outcome]:
+        """Start the job's workflow."""
+        return await self.client.start_workflow(
+            JobWorkflow.run,
+            JobInput(job_id=self.job_id, **fields),
+            id=self.job_id,
+            task_queue=self.queue,
+        )
+
+    async def run(self, **fields: Any) -> Outcome:
+        """Run the job to its end."""
+        handle = await self.start(**fields)
+        return await asyncio.wait_for(handle.result(), 40)
+
+
+def exited(key: str, text: str, version: int = 1) -> LeaseChange:
+    """`exit 3`, `lost` or `running` as a change of a lease."""
+    if text.startswith("exit "):
+        return LeaseChange(key=key, version=version, state=RunState.EXITED, exit_code=int(text[5:]))
+    return LeaseChange(key=key, version=version, state=RunState(text))
+
+
+def _next(answers: "deque[Any]") -> Any:
+    return answers.popleft() if len(answers) > 1 else answers[0]
+
+
+@pytest.fixture
+async def world(skipping: WorkflowEnvironment) -> AsyncIterator[World]:
+    """A scripted world, with a worker that serves it."""
+    made = World(skipping)
+    async with AsyncExitStack() as stack:
+        for queue, workflows in ((made.queue, [JobWorkflow]), (provider_queue(made.provider), [])):
+            worker = Worker(
+                skipping.client,
+                task_queue=queue,
+                workflows=workflows,
+                activities=made.activities(),
+                workflow_runner=RUNNER,
+            )
+            await stack.enter_async_context(worker)
+        yield made

@@ -1,0 +1,276 @@
+"""The life of a job, path by path, on a clock that jumps."""
+
+import asyncio
+from collections import deque
+from datetime import timedelta
+
+import pytest
+from temporalio.client import WorkflowFailureError
+from temporalio.testing import WorkflowEnvironment
+
+from activities.contracts import Placement
+from cortex.domain.ids import lease_key
+from cortex.domain.jobs import Reason
+from cortex.domain.states import JobState
+from cortex.temporal.contracts import CancelSignal, ExtendSignal
+from tests.workflows.conftest import World, exited, refusal
+from workflows import JobWorkflow
+
+
+class TestSuccess:
+    async def test_goes_through_all_steps_once(self, world: World) -> None:
+        outcome = await world.run()
+        assert outcome.state == JobState.COMPLETED
+        assert world.calls == ["place", "prepare", "commit", "settle"]
+        assert not world.live
+
+    async def test_ends_by_signal(self, world: World) -> None:
+        world.commits = deque([None])
+        handle = await world.start()
+        await world.watching.wait()
+        await handle.signal("lease_changed", exited(lease_key(world.job_id, 1), "running"))
+        await handle.signal("lease_changed", exited(lease_key(world.job_id, 1), "exit 0", 2))
+        assert (await handle.result()).exit_code == 0
+
+    async def test_repeated_late_and_foreign_signals_do_no_harm(self, world: World) -> None:
+        world.commits = deque([None])
+        handle = await world.start()
+        await world.watching.wait()
+        key = lease_key(world.job_id, 1)
+        await handle.signal("lease_changed", exited(lease_key(world.job_id, 7), "exit 9"))
+        await handle.signal("lease_changed", exited(key, "running", 2))
+        await handle.signal("lease_changed", exited(key, "exit 9", 1))  # older than what is known
+        await handle.signal("lease_changed", exited(key, "exit 0", 3))
+        await handle.signal("lease_changed", exited(key, "exit 0", 3))
+        assert (await handle.result()).state == JobState.COMPLETED
+        assert world.calls.count("settle") == 1
+
+
+class TestFailure:
+    async def test_exit_code_fails_the_job(self, world: World) -> None:
+        world.commits = deque(["exit 3"])
+        outcome = await world.run()
+        assert (outcome.state, outcome.reason, outcome.exit_code) == (
+            JobState.FAILED,
+            Reason.EXITED,
+            3,
+        )
+        assert world.calls.count("commit") == 1
+
+    async def test_retries_on_failure_as_the_spec_says(self, world: World) -> None:
+        world.commits = deque(["exit 3", "exit 3", "exit 0"])
+        outcome = await world.run(retries_on_failure=2)
+        assert outcome.state == JobState.COMPLETED
+        assert [order.lease_key for order in world.settled] == [
+            lease_key(world.job_id, attempt) for attempt in (1, 2, 3)
+        ]
+        assert "retry 1 of 2" in world.settled[0].retry
+
+    async def test_lost_lease_starts_elsewhere(self, world: World) -> None:
+        world.commits = deque(["lost", "exit 0"])
+        outcome = await world.run(retries_on_lost=1)
+        assert outcome.state == JobState.COMPLETED
+        assert world.excluded == [(), (world.provider,)]
+        assert not world.live
+
+    async def test_lost_too_often(self, world: World) -> None:
+        world.commits = deque(["lost"])
+        outcome = await world.run(retries_on_lost=2)
+        assert (outcome.state, outcome.reason) == (JobState.FAILED, Reason.LEASE_LOST)
+        assert world.calls.count("settle") == 3
+
+    async def test_invalid_spec_is_not_offered_elsewhere(self, world: World) -> None:
+        world.prepares = deque([refusal("InvalidSpec", "no such thing")])
+        outcome = await world.run()
+        assert outcome.reason == Reason.INVALID_SPEC
+        assert "no such thing" in outcome.message
+        assert world.calls == ["place", "prepare", "settle"]
+
+    async def test_a_bug_in_a_provider_fails_the_job_and_releases(self, world: World) -> None:
+        world.commits = deque([refusal("Bug", "internal error (KeyError)")])
+        outcome = await world.run()
+        assert outcome.reason == Reason.PROVIDER_ERROR
+        assert not world.live
+
+
+class TestFailover:
+    @pytest.mark.parametrize("kind", ["NoCapacity", "InsufficientFunds", "Unavailable"])
+    async def test_next_offer_after_a_refusal(self, world: World, kind: str) -> None:
+        world.prepares = deque([refusal(kind), None])
+        outcome = await world.run()
+        assert outcome.state == JobState.COMPLETED
+        assert world.calls == ["place", "prepare", "settle", "place", "prepare", "commit", "settle"]
+        assert world.excluded[1] == (world.provider,)
+
+    async def test_refused_at_commit(self, world: World) -> None:
+        world.commits = deque([refusal("LeaseLost"), "exit 0"])
+        assert (await world.run()).state == JobState.COMPLETED
+        assert not world.live
+
+    async def test_switched_off(self, world: World) -> None:
+        world.prepares = deque([refusal("NoCapacity", "all taken")])
+        outcome = await world.run(failover=False)
+        assert (outcome.state, outcome.reason) == (JobState.FAILED, Reason.NO_CAPACITY)
+        assert "all taken" in outcome.message
+
+    async def test_unsuitable_provider_is_not_asked_again(self, world: World) -> None:
+        world.prepares = deque([refusal("Unsuitable", "no image `x`")])
+        none_left = Placement(reason=Reason.NO_CAPACITY, message="none is left to ask")
+        world.places = deque([None, none_left])
+        outcome = await world.run()
+        assert outcome.state == JobState.FAILED
+        assert "no image `x`" in outcome.message
+        assert world.calls == ["place", "prepare", "settle", "place", "finish"]
+
+
+class TestPlacement:
+    _NOTHING = Placement(reason=Reason.NO_CAPACITY, message="all taken", try_again=True)
+
+    async def test_waits_for_capacity(self, world: World) -> None:
+        world.places = deque([self._NOTHING, self._NOTHING, None])
+        assert (await world.run()).state == JobState.COMPLETED
+
+    async def test_gives_up_after_the_timeout(self, world: World) -> None:
+        world.places = deque([self._NOTHING])
+        outcome = await world.run(placement_timeout=timedelta(minutes=5))
+        assert (outcome.state, outcome.reason) == (JobState.FAILED, Reason.NO_CAPACITY)
+        assert world.finished == [outcome]
+
+    async def test_searching_for_a_week_continues_as_new(self, world: World) -> None:
+        world.places = deque([self._NOTHING])
+        handle = await world.start(placement_timeout=timedelta(days=7))
+        outcome = await asyncio.wait_for(handle.result(), 100)
+        assert outcome.reason == Reason.NO_CAPACITY
+        assert world.calls.count("place") > 900
+
+    async def test_over_budget_fails_at_once(self, world: World) -> None:
+        world.places = deque([Placement(reason=Reason.OVER_BUDGET, message="too dear")])
+        assert (await world.run()).reason == Reason.OVER_BUDGET
+        assert world.calls == ["place", "finish"]
+
+
+class TestCancel:
+    async def test_while_running(self, world: World) -> None:
+        world.commits = deque([None])
+        handle = await world.start()
+        await world.watching.wait()
+        await handle.signal("cancel", CancelSignal(reason="enough"))
+        await handle.signal("cancel", CancelSignal(reason="again"))
+        outcome = await handle.result()
+        assert (outcome.state, outcome.message) == (JobState.CANCELLED, "enough")
+        assert world.calls == ["place", "prepare", "commit", "settle"]
+        assert not world.live
+
+    async def test_while_preparing_interrupts_and_releases(self, world: World) -> None:
+        world.prepares = deque([30.0])
+        handle = await world.start(heartbeat_timeout=timedelta(seconds=2))
+        await world.preparing.wait()
+        await handle.signal("cancel", CancelSignal())
+        outcome = await asyncio.wait_for(handle.result(), 20)
+        assert outcome.state == JobState.CANCELLED
+        assert "commit" not in world.calls
+        assert not world.live
+
+    async def test_while_waiting_for_capacity(self, world: World) -> None:
+        world.places = deque([TestPlacement._NOTHING])
+        handle = await world.start(placement_timeout=timedelta(days=1))
+        await handle.signal("cancel", CancelSignal())
+        outcome = await handle.result()
+        assert outcome.state == JobState.CANCELLED
+        assert world.finished == [outcome]
+
+    async def test_before_anything_began(self, world: World) -> None:
+        stopped = Placement(reason=Reason.CANCELLED, message="the job is cancelling")
+        world.places = deque([stopped])
+        assert (await world.run()).state == JobState.CANCELLED
+
+    async def test_in_the_web_ui(self, world: World) -> None:
+        world.commits = deque([None])
+        handle = await world.start()
+        await world.watching.wait()
+        await handle.cancel()
+        outcome = await handle.result()
+        assert outcome.state == JobState.CANCELLED
+        assert not world.live
+
+    async def test_in_the_web_ui_while_preparing(self, world: World) -> None:
+        world.prepares = deque([30.0])
+        handle = await world.start(heartbeat_timeout=timedelta(seconds=2))
+        await world.preparing.wait()
+        await handle.cancel()
+        assert (await asyncio.wait_for(handle.result(), 20)).state == JobState.CANCELLED
+        assert not world.live
+
+    async def test_a_command_that_ended_well_before_has_completed(self, world: World) -> None:
+        world.commits = deque([None])
+        handle = await world.start()
+        await world.watching.wait()
+        await handle.signal("lease_changed", exited(lease_key(world.job_id, 1), "exit 0"))
+        await handle.signal("cancel", CancelSignal())
+        assert (await handle.result()).state == JobState.COMPLETED
+
+    async def test_no_retry_after_a_cancel(self, world: World) -> None:
+        world.commits = deque(["exit 1"])
+        handle = await world.start(retries_on_failure=5)
+        await world.watching.wait()
+        await handle.signal("cancel", CancelSignal())
+        assert (await handle.result()).state == JobState.CANCELLED
+
+
+class TestDeadline:
+    async def test_ends_the_job(self, world: World) -> None:
+        world.commits = deque([None])
+        outcome = await world.run()
+        assert (outcome.state, outcome.reason) == (JobState.FAILED, Reason.DEADLINE)
+        assert not world.live
+
+    async def test_extension_moves_it(self, world: World, skipping: WorkflowEnvironment) -> None:
+        world.commits = deque([None])
+        begin = await skipping.get_current_time()
+        handle = await world.start()
+        await world.watching.wait()
+        await handle.signal("extend", ExtendSignal(deadline_at=begin + timedelta(hours=5)))
+        outcome = await handle.result()
+        assert outcome.reason == Reason.DEADLINE
+        assert await skipping.get_current_time() >= begin + timedelta(hours=5)
+
+    async def test_safety_check_finds_a_missed_end(self, world: World) -> None:
+        world.commits = deque([None])
+        world.checks = deque([None, "exit 0"])
+        world.duration = timedelta(hours=9)
+        assert (await world.run()).state == JobState.COMPLETED
+        assert world.calls.count("check") == 2
+
+
+class TestCompensation:
+    async def test_release_is_never_given_up(self, world: World) -> None:
+        flaky = [RuntimeError("network down") for _ in range(12)]
+        world.settles = deque([*flaky, None])
+        assert (await world.run()).state == JobState.COMPLETED
+        assert world.calls.count("settle") == 13
+        assert not world.live
+
+
+class TestQueries:
+    async def test_tell_where_the_job_is(self, world: World) -> None:
+        world.commits = deque([None])
+        handle = await world.start()
+        await world.watching.wait()
+        await handle.signal("lease_changed", exited(lease_key(world.job_id, 1), "running"))
+        assert await handle.query(JobWorkflow.state) == "running"
+        progress = await handle.query(JobWorkflow.progress)
+        assert progress.provider_id == world.provider
+        assert progress.lease_key == lease_key(world.job_id, 1)
+        await handle.signal("cancel", CancelSignal())
+        await handle.result()
+
+
+class TestTermination:
+    async def test_ends_without_outcome(self, world: World) -> None:
+        """What only reconcile can mend: the lease stays as it is in the database."""
+        world.commits = deque([None])
+        handle = await world.start()
+        await world.watching.wait()
+        await handle.terminate()
+        with pytest.raises(WorkflowFailureError):
+            await handle.result()
