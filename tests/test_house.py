@@ -1,0 +1,162 @@
+"""What holds for the whole repository: who imports whom, what files may say, what is pinned."""
+
+import re
+import subprocess
+import sysconfig
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+# Longer than 600 lines, and why.
+LONG_FILES: dict[str, str] = {}
+
+# Written so that this file does not contain them.
+_PATHS = re.compile(r"(?<![\w./-])/(?:wo" "rk|fa" "rm|ro" "ot)/")
+_INDEX_HOSTS = re.compile(
+    r"py"
+    r"pi\.org|python"
+    r"hosted\.org|npm"
+    r"js\.(?:org|com)|crates"
+    r"\.io|proxy\.go"
+    r"lang"
+    r"|repo\.mav"
+    r"en|deb\.deb"
+    r"ian\.org"
+)
+_UNFINISHED = re.compile(r"\b(?:TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b")
+_PIN = re.compile(r"^(?P<name>[\w.-]+)==(?P<version>[\w.+!]+)(?: ; [^#]+?)?(?: +# .*)?$")
+
+
+def tracked() -> list[Path]:
+    """Every text file that git knows and that is there."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True)
+    paths = [ROOT / name for name in listed.stdout.decode().split("\0") if name]
+    return [path for path in paths if path.is_file() and b"\0" not in path.read_bytes()[:8000]]
+
+
+def offenders(pattern: re.Pattern[str]) -> list[str]:
+    return [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()[:80]}"
+        for path in tracked()
+        for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1)
+        if pattern.search(line)
+    ]
+
+
+def test_imports_keep_to_the_contracts() -> None:
+    done = subprocess.run(
+        [str(Path(sysconfig.get_path("scripts")) / "lint-imports"), "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+class TestFiles:
+    def test_none_names_a_path_of_somebodys_machine(self) -> None:
+        assert not offenders(_PATHS)
+
+    def test_none_names_the_host_of_a_package_index(self) -> None:
+        assert not offenders(_INDEX_HOSTS)
+
+    def test_none_is_unfinished(self) -> None:
+        assert not offenders(_UNFINISHED)
+
+    def test_none_is_a_lock_file_with_addresses(self) -> None:
+        names = {path.name for path in tracked()}
+        assert not names & {"uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock"}
+
+    def test_long_ones_have_a_reason(self) -> None:
+        long = {
+            str(path.relative_to(ROOT))
+            for path in tracked()
+            if path.suffix in {".py", ".ts", ".tsx", ".md", ".sh", ".yml", ".yaml", ".toml"}
+            and len(path.read_text().splitlines()) > 600
+        }
+        assert long == set(LONG_FILES)
+
+    def test_links_between_documents_lead_somewhere(self) -> None:
+        documents = [path for path in tracked() if path.suffix == ".md"]
+        assert documents
+        broken = [
+            f"{path.relative_to(ROOT)}: {target}"
+            for path in documents
+            for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text())
+            if not (path.parent / target).exists()
+        ]
+        assert not broken
+
+
+def declared() -> dict[str, list[Requirement]]:
+    project = PROJECT["project"]
+    return {
+        "run time": [Requirement(line) for line in project["dependencies"]],
+        "embedded": [
+            Requirement(line) for line in project["optional-dependencies"].get("embedded", [])
+        ],
+        "dev": [Requirement(line) for line in PROJECT["dependency-groups"]["dev"]],
+    }
+
+
+def pins(file: str) -> dict[str, str]:
+    lines = (ROOT / file).read_text().splitlines()
+    found = [_PIN.match(line) for line in lines if not line.startswith("#")]
+    assert all(found), [line for line in lines if not line.startswith("#") and not _PIN.match(line)]
+    return {canonicalize_name(match["name"]): match["version"] for match in found if match}
+
+
+class TestRequirements:
+    """A failure here means: run `make lock`."""
+
+    @pytest.mark.parametrize(
+        ("file", "groups"),
+        [
+            ("requirements.txt", ("run time", "embedded")),
+            ("requirements-server.txt", ("run time",)),
+            ("requirements-dev.txt", ("dev",)),
+        ],
+    )
+    def test_pins_are_what_the_project_asks_for(self, file: str, groups: tuple[str, ...]) -> None:
+        pinned = pins(file)
+        for group in groups:
+            for wanted in declared()[group]:
+                name = canonicalize_name(wanted.name)
+                assert name in pinned, f"{file} lacks {name}: run `make lock`"
+                assert wanted.specifier.contains(pinned[name], prereleases=True), wanted
+
+    def test_the_files_agree(self) -> None:
+        runtime = pins("requirements.txt")
+        for file in ("requirements-server.txt", "requirements-dev.txt"):
+            for name, version in pins(file).items():
+                assert runtime.get(name, version) == version, f"{file}: {name}"
+
+    def test_images_hold_no_embedded_server(self) -> None:
+        server = pins("requirements-server.txt")
+        embedded = {canonicalize_name(wanted.name) for wanted in declared()["embedded"]}
+        assert not embedded & set(server)
+        assert set(server) < set(pins("requirements.txt"))
+
+    def test_no_address_or_option_is_pinned(self) -> None:
+        for file in ROOT.glob("requirements*.txt"):
+            for line in file.read_text().splitlines():
+                assert "://" not in line
+                assert not line.startswith("-")
+
+    def test_every_dependency_says_why_it_is_there(self) -> None:
+        text = (ROOT / "docs/decisions/dependencies.md").read_text()
+        explained = {canonicalize_name(name) for name in re.findall(r"^- `([\w.-]+)`", text, re.M)}
+        wanted = {
+            canonicalize_name(each.name)
+            for group in ("run time", "embedded")
+            for each in declared()[group]
+        }
+        assert explained >= wanted, sorted(wanted - explained)
+        assert not explained - wanted, "explained, but no longer a dependency"
