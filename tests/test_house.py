@@ -1,5 +1,6 @@
 """What holds for the whole repository: who imports whom, what files may say, what is pinned."""
 
+import ast
 import re
 import subprocess
 import sysconfig
@@ -58,6 +59,25 @@ def test_imports_keep_to_the_contracts() -> None:
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_worker_stands_beside_api_and_cli() -> None:
+    """What the contracts say of `worker.py`, which import-linter cannot read."""
+    assert not imported(ROOT / "worker.py") & {"api", "cli"}
+    for room in ("cortex", "providers", "activities", "workflows", "api", "cli"):
+        for path in (ROOT / room).rglob("*.py"):
+            assert "worker" not in imported(path), path
+
+
+def imported(path: Path) -> set[str]:
+    """The top-level packages that a file imports, wherever in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.partition(".")[0])
+    return found
 
 
 class TestFiles:
