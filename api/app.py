@@ -1,0 +1,84 @@
+"""The ASGI application."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from fastapi import APIRouter, FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from api.middleware import (
+    AdmissionMiddleware,
+    AuthMiddleware,
+    BodyMiddleware,
+    ContextMiddleware,
+    is_loopback,
+)
+from api.openapi import document
+from api.problems import on_http_error, on_invalid_request
+from api.routes import billing, jobs, meta, outputs, providers, streams, submission
+from api.services import open_services
+from cortex.domain.errors import CortexError
+from cortex.settings import Settings
+
+PREFIX = "/api/v1"
+_log = structlog.get_logger(__name__)
+
+
+class Unprotected(CortexError):
+    """The server would be open to everyone on the network."""
+
+    code = "no_api_key"
+    title = "No API key is configured"
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The API. Its services run between start and end of its lifespan.
+
+    Raises:
+        Unprotected: it would listen beyond this machine without an API key.
+    """
+    _check_key(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_services(settings) as services:
+            app.state.services = services
+            yield
+
+    app = FastAPI(
+        title="Cortex",
+        version=meta.cortex_version(),
+        description="Durable jobs on decentralised compute networks and your own machine.",
+        lifespan=lifespan,
+        exception_handlers={
+            HTTPException: on_http_error,
+            RequestValidationError: on_invalid_request,
+        },
+        redirect_slashes=False,
+    )
+    routes = APIRouter(prefix=PREFIX)
+    # `/jobs/validate` and its like come before `/jobs/{job_id}`.
+    for module in (submission, jobs, streams, outputs, billing, providers, meta):
+        routes.include_router(module.router)
+    app.include_router(routes)
+    app.include_router(meta.health)
+    document(app)
+    # The last one added is the outermost.
+    app.add_middleware(AdmissionMiddleware, settings=settings.api)
+    app.add_middleware(BodyMiddleware, settings=settings.api)
+    app.add_middleware(AuthMiddleware, settings=settings.api)
+    app.add_middleware(ContextMiddleware)
+    return app
+
+
+def _check_key(settings: Settings) -> None:
+    if settings.api.key is not None and settings.api.key.get_secret_value():
+        return
+    if not is_loopback(settings.api.host):
+        raise Unprotected(
+            f"refusing to listen on `{settings.api.host}` without an API key: set CORTEX_API__KEY, "
+            "or listen on 127.0.0.1 (CORTEX_API__HOST)"
+        )
+    _log.warning("api.no_key", detail="any program on this machine may use the API")

@@ -1,0 +1,263 @@
+"""What every request passes, from the outside in: context, authentication, body, admission.
+
+All are plain ASGI: nothing is wrapped that does not need it.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import ipaddress
+import re
+import time
+import uuid
+from typing import Final
+from urllib.parse import parse_qs, urlsplit
+
+import structlog
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.problems import RequestTimeout, ServerBusy, problem_response
+from cortex.domain.errors import InvalidRequest, NotAuthenticated, PayloadTooLarge
+from cortex.domain.units import format_bytes
+from cortex.settings import ApiSettings
+
+API_PREFIX: Final = "/api/"
+MAX_STREAMS: Final = 1000
+
+_MAX_WAITING: Final = 1000
+_BODY_SECONDS: Final = 30.0
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_log = structlog.get_logger(__name__)
+
+
+class ContextMiddleware:
+    """Gives each request a correlation id and renders what goes wrong further in."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        correlation_id = _correlation_id(scope)
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(correlation_id=correlation_id)
+        began = time.monotonic()
+        status = 0
+
+        async def send_marked(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message.setdefault("headers", [])
+                message["headers"].append((b"x-request-id", correlation_id.encode()))
+            await send(message)
+
+        try:
+            if b"%00" in scope["query_string"]:
+                raise InvalidRequest("the query contains a NUL character")
+            await self._app(scope, receive, send_marked)
+        except Exception as error:
+            if status:
+                _log.exception("response.broken_off", path=scope["path"])
+                raise
+            await problem_response(error, scope)(scope, receive, send_marked)
+        if status >= 500:
+            took = round(time.monotonic() - began, 3)
+            _log.warning("request.refused", path=scope["path"], status=status, seconds=took)
+
+
+class AuthMiddleware:
+    """Lets in who has the API key. Without a key configured, only this machine itself."""
+
+    def __init__(self, app: ASGIApp, settings: ApiSettings) -> None:
+        self._app = app
+        self._key = _digest(settings.key.get_secret_value()) if settings.key else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(API_PREFIX):
+            headers = Headers(scope=scope)
+            if self._key is None:
+                _require_local(scope, headers)
+            else:
+                self._require_key(headers)
+        await self._app(scope, receive, send)
+
+    def _require_key(self, headers: Headers) -> None:
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        key = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
+        if not key:
+            raise NotAuthenticated(
+                "send the API key as `Authorization: Bearer <key>` or `X-API-Key: <key>`"
+            )
+        if self._key is None or not hmac.compare_digest(_digest(key), self._key):
+            raise NotAuthenticated("this API key is not valid")
+
+
+class BodyMiddleware:
+    """Reads the body before the request takes a place, and refuses one that is too large."""
+
+    def __init__(self, app: ASGIApp, settings: ApiSettings) -> None:
+        self._app = app
+        self._limit = settings.max_body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not _has_body(scope):
+            await self._app(scope, receive, send)
+            return
+        length = Headers(scope=scope).get("content-length", "")
+        if length.isdecimal() and int(length) > self._limit:
+            raise self._too_large()
+        try:
+            async with asyncio.timeout(_BODY_SECONDS):
+                body = await self._read(receive)
+        except TimeoutError:
+            raise RequestTimeout(f"the body did not arrive within {_BODY_SECONDS:g} s") from None
+        if body is None:
+            return
+        unread = True
+
+        async def receive_body() -> Message:
+            nonlocal unread
+            if unread:
+                unread = False
+                return {"type": "http.request", "body": body, "more_body": False}
+            return await receive()
+
+        await self._app(scope, receive_body, send)
+
+    async def _read(self, receive: Receive) -> bytes | None:
+        """The whole body; None if the client went away."""
+        body = bytearray()
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            body += message.get("body", b"")
+            if len(body) > self._limit:
+                raise self._too_large()
+            if not message.get("more_body", False):
+                return bytes(body)
+
+    def _too_large(self) -> PayloadTooLarge:
+        return PayloadTooLarge(f"the body may have at most {format_bytes(self._limit)}")
+
+
+class AdmissionMiddleware:
+    """Works on a bounded number of requests at once; more wait their turn, then are refused.
+
+    A place is free again when the answer begins: a slow reader holds none. Streams have their
+    own limit, and paths outside the API none at all.
+    """
+
+    def __init__(self, app: ASGIApp, settings: ApiSettings) -> None:
+        self._app = app
+        self._places = asyncio.Semaphore(settings.max_in_flight)
+        self._patience = settings.admission_timeout.total_seconds()
+        self._waiting = 0
+        self._streams = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith(API_PREFIX):
+            await self._app(scope, receive, send)
+        elif wants_stream(scope):
+            await self._stream(scope, receive, send)
+        else:
+            await self._request(scope, receive, send)
+
+    async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._streams >= MAX_STREAMS:
+            raise ServerBusy(f"server busy: {MAX_STREAMS} streams are open; try again later")
+        self._streams += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._streams -= 1
+
+    async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._enter()
+        held = True
+
+        def leave() -> None:
+            nonlocal held
+            if held:
+                held = False
+                self._places.release()
+
+        async def send_leaving(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                leave()
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_leaving)
+        finally:
+            leave()
+
+    async def _enter(self) -> None:
+        if not self._places.locked():
+            await self._places.acquire()
+            return
+        if self._waiting >= _MAX_WAITING:
+            raise ServerBusy("server busy: too many requests are waiting; try again")
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._places.acquire()
+        except TimeoutError:
+            raise ServerBusy(
+                f"server busy: no place became free within {self._patience:g} s; try again"
+            ) from None
+        finally:
+            self._waiting -= 1
+
+
+def wants_stream(scope: Scope) -> bool:
+    """Whether the request asks for server-sent events."""
+    path: str = scope["path"]
+    if scope["method"] != "GET" or not path.endswith(("/logs", "/events")):
+        return False
+    if "text/event-stream" in Headers(scope=scope).get("accept", ""):
+        return True
+    follow = parse_qs(scope["query_string"].decode("latin-1")).get("follow", [""])[-1]
+    return path.endswith("/logs") and follow.lower() in ("true", "1", "yes", "on")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine's own."""
+    name = host.strip("[]").lower()
+    if name == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _require_local(scope: Scope, headers: Headers) -> None:
+    """Refuse other machines, and web pages of others that a local browser has open."""
+    client = scope.get("client")
+    host = urlsplit(f"//{headers.get('host', '')}").hostname or ""
+    origin = headers.get("origin")
+    if client is None or not is_loopback(client[0]) or not is_loopback(host):
+        raise NotAuthenticated("without an API key only requests from this machine are accepted")
+    if origin and urlsplit(origin).netloc != headers.get("host", ""):
+        raise NotAuthenticated("without an API key no requests of other web pages are accepted")
+
+
+def _correlation_id(scope: Scope) -> str:
+    given = Headers(scope=scope).get("x-request-id", "")
+    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def _has_body(scope: Scope) -> bool:
+    return any(
+        name in (b"content-length", b"transfer-encoding") and value != b"0"
+        for name, value in scope["headers"]
+    )
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()

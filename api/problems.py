@@ -1,0 +1,147 @@
+"""Errors as problem+json (RFC 9457): the one place where they are rendered."""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+import structlog
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Scope
+
+from cortex.domain.errors import (
+    CortexError,
+    FieldError,
+    InvalidRequest,
+    NotAuthenticated,
+    ServiceUnavailable,
+    TooManyRequests,
+    field_error,
+)
+from cortex.schemas import Problem
+
+MEDIA_TYPE: Final = "application/problem+json"
+RETRY_AFTER: Final = "2"
+
+_SOURCES = frozenset({"query", "path", "header", "cookie", "body"})
+_log = structlog.get_logger(__name__)
+
+
+class MalformedBody(InvalidRequest):
+    """Not even JSON or YAML; the detail says where."""
+
+    status_code = 400
+    code = "malformed_body"
+    title = "The request body cannot be read"
+
+
+class UnsupportedMediaType(CortexError):
+    status_code = 415
+    code = "unsupported_media_type"
+    title = "The request body has a type that is not understood"
+
+
+class RequestTimeout(CortexError):
+    status_code = 408
+    code = "request_timeout"
+    title = "The request took too long to arrive"
+
+
+class ServerBusy(TooManyRequests):
+    """All places are taken; nothing was done."""
+
+    status_code = 503
+    title = "The server is busy"
+
+
+def problem_response(error: Exception, scope: Scope) -> Response:
+    """The answer to an error. Unexpected ones are logged and say nothing internal."""
+    if isinstance(error, CortexError) and type(error) is not CortexError:
+        return _rendered(
+            scope,
+            status=error.status_code,
+            code=error.code,
+            title=error.title,
+            detail=error.detail,
+            errors=error.errors,
+            headers=_headers(error),
+        )
+    _log.error("request.failed", path=scope.get("path"), exc_info=error)
+    return _rendered(
+        scope,
+        status=500,
+        code=CortexError.code,
+        title=CortexError.title,
+        detail="something went wrong in the server; its log says what, under the correlation id",
+    )
+
+
+async def on_http_error(request: Request, error: Exception) -> Response:
+    """Answers of the router: no such path, or not with this method."""
+    assert isinstance(error, HTTPException)
+    status = error.status_code
+    path = request.url.path[:200]
+    details = {
+        404: f"there is nothing at `{path}`; see /docs",
+        405: f"`{path}` does not take {request.method}",
+    }
+    phrase = HTTPStatus(status).phrase
+    return _rendered(
+        request.scope,
+        status=status,
+        code="_".join(phrase.lower().replace("-", " ").split()),
+        title=phrase,
+        detail=details.get(status, str(error.detail)),
+        headers=error.headers,
+    )
+
+
+async def on_invalid_request(request: Request, error: Exception) -> Response:
+    """Parameters that do not validate."""
+    assert isinstance(error, RequestValidationError)
+    errors = [_field(item) for item in error.errors()]
+    words = ", ".join(f"`{item.field}` {item.message}" for item in errors[:3])
+    return problem_response(
+        InvalidRequest(f"the request is not valid: {words}", errors=errors), request.scope
+    )
+
+
+def _field(item: Mapping[str, Any]) -> FieldError:
+    loc = tuple(item["loc"])
+    if len(loc) > 1 and loc[0] in _SOURCES:
+        loc = loc[1:]
+    return field_error(loc, item["msg"], item["type"])
+
+
+def _headers(error: CortexError) -> dict[str, str]:
+    if isinstance(error, ServiceUnavailable | TooManyRequests):
+        return {"retry-after": RETRY_AFTER}
+    if isinstance(error, NotAuthenticated):
+        return {"www-authenticate": "Bearer"}
+    return {}
+
+
+def _rendered(
+    scope: Scope,
+    *,
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    errors: Sequence[FieldError] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    problem = Problem(
+        title=title,
+        status=status,
+        code=code,
+        detail=detail,
+        instance=scope.get("path"),
+        errors=tuple(errors),
+        correlation_id=structlog.contextvars.get_contextvars().get("correlation_id"),
+    )
+    return Response(
+        problem.model_dump_json(), status_code=status, media_type=MEDIA_TYPE, headers=headers
+    )

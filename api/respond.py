@@ -1,0 +1,31 @@
+"""Answers from plain values and models, without validating them a second time."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from cortex.domain.errors import NotFound
+from cortex.domain.ids import is_job_id
+from cortex.services.views import render
+
+# There are no accounts yet: whoever has the key is this.
+OWNER: Final = "local"
+
+
+def answer(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """JSON of a model, or of plain values as `cortex.services.views` makes them."""
+    content = value.model_dump_json() if isinstance(value, BaseModel) else render(value)
+    return Response(content, status_code=status, media_type="application/json", headers=headers)
+
+
+def known_form(job_id: str) -> str:
+    """The job id, if it looks like one.
+
+    Raises:
+        NotFound: nothing can have such an id.
+    """
+    if not is_job_id(job_id):
+        raise NotFound(f"there is no job `{job_id[:60]}`")
+    return job_id

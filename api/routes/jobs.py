@@ -1,0 +1,98 @@
+"""Jobs: list, get, cancel, extend."""
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.bodies import read_body
+from api.openapi import body_schema, problems
+from api.respond import answer, known_form
+from api.services import Using
+from cortex.db.jobs import JobFilter
+from cortex.domain.errors import FieldError, InvalidRequest
+from cortex.domain.states import JobState
+from cortex.schemas import CancelRequest, ExtendRequest, JobPage, JobView
+
+router = APIRouter(tags=["jobs"])
+
+
+async def _filter(
+    state: Annotated[list[JobState] | None, Query(description="Any of these.")] = None,
+    provider: Annotated[str | None, Query(description="Id of the provider it runs at.")] = None,
+    owner: str | None = None,
+    name: str | None = None,
+    label: Annotated[list[str] | None, Query(description="`key=value`; all must match.")] = None,
+    created_after: datetime | None = None,
+    created_before: datetime | None = None,
+) -> JobFilter:
+    return JobFilter(
+        states=state or (),
+        provider_id=provider,
+        owner=owner,
+        name=name,
+        labels=_labels(label or []),
+        created_after=created_after,
+        created_before=created_before,
+    )
+
+
+@router.get("/jobs", response_model=JobPage, responses=problems(422, 503))
+async def list_jobs(
+    services: Using,
+    where: Annotated[JobFilter, Depends(_filter)],
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
+) -> Response:
+    """Jobs, newest first."""
+    return answer(await services.queries.jobs(where, cursor=cursor, limit=limit))
+
+
+@router.get("/jobs/{job_id}", response_model=JobView, responses=problems(404, 503))
+async def get_job(job_id: str, services: Using) -> Response:
+    """One job with its attempts, the history of its states and its spec (secrets masked)."""
+    return answer(await services.queries.job(known_form(job_id)))
+
+
+@router.post(
+    "/jobs/{job_id}/cancel",
+    status_code=202,
+    response_model=JobView,
+    responses=problems(400, 404, 409, 422, 503),
+    openapi_extra=body_schema(CancelRequest, required=False),
+)
+async def cancel_job(job_id: str, request: Request, services: Using) -> Response:
+    """Ask for the end of a job. It is `cancelled` once its lease is released and its bill booked.
+
+    Harmless to repeat; a job that has ended already is a conflict.
+    """
+    order = await read_body(request, CancelRequest, "the cancel request", optional=True)
+    return answer(await services.control.cancel(known_form(job_id), order.reason), status=202)
+
+
+@router.post(
+    "/jobs/{job_id}/extend",
+    status_code=202,
+    response_model=JobView,
+    responses=problems(400, 404, 409, 422, 503),
+    openapi_extra=body_schema(ExtendRequest),
+)
+async def extend_job(job_id: str, request: Request, services: Using) -> Response:
+    """Give a job more time, within its budget and the server's longest duration."""
+    order = await read_body(request, ExtendRequest, "the extend request")
+    return answer(await services.control.extend(known_form(job_id), order.duration), status=202)
+
+
+def _labels(given: list[str]) -> dict[str, str]:
+    labels: dict[str, str] = {}
+    for item in given:
+        key, equals, value = item.partition("=")
+        if not key or not equals or labels.get(key, value) != value:
+            message = f"`{item[:60]}` must be `key=value`, each key once"
+            raise InvalidRequest(
+                f"`label`: {message}", errors=[FieldError(field="label", message=message)]
+            )
+        labels[key] = value
+    return labels

@@ -1,0 +1,49 @@
+"""About the server itself: schema of job specs, version, health."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from api.respond import answer
+from api.services import Using
+from cortex.domain.schema import job_spec_schema
+from cortex.schemas import Health, Info
+
+router = APIRouter(tags=["server"])
+health = APIRouter(prefix="/health", tags=["server"])
+
+
+@router.get("/schemas/job-spec")
+async def job_spec() -> Response:
+    """The JSON Schema of job specs, for editors."""
+    return answer(job_spec_schema())
+
+
+@router.get("/info", response_model=Info)
+async def info(services: Using) -> Response:
+    """Version, and where to look further."""
+    return answer(
+        Info(version=cortex_version(), temporal_ui=services.settings.temporal.ui_url, docs="/docs")
+    )
+
+
+@health.get("/live", response_model=Health)
+async def live() -> Response:
+    """Whether the process answers at all."""
+    return answer(Health(status="ok"))
+
+
+@health.get("/ready", response_model=Health, responses={503: {"model": Health}})
+async def ready(services: Using) -> Response:
+    """Whether database, Temporal and workers are there; 503 names what is not."""
+    found = await services.probe.health()
+    return answer(found, status=200 if found.status == "ok" else 503)
+
+
+def cortex_version() -> str:
+    """The installed version."""
+    try:
+        return version("cortex-orchestrator")
+    except PackageNotFoundError:
+        return "0.0.0"

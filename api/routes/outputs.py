@@ -1,0 +1,67 @@
+"""Result files: list and download."""
+
+from typing import Annotated, Literal
+from urllib.parse import quote
+
+from fastapi import APIRouter, Header, Query
+from starlette.responses import FileResponse, Response, StreamingResponse
+
+from api.openapi import problems
+from api.respond import answer, known_form
+from api.services import Using
+from api.tar import tar_stream
+from cortex.schemas import OutputView
+
+router = APIRouter(tags=["outputs"])
+
+# What a job wrote is never shown as a page of this server.
+_HARMLESS = {"x-content-type-options": "nosniff", "content-security-policy": "sandbox"}
+
+
+@router.get(
+    "/jobs/{job_id}/outputs", response_model=list[OutputView], responses=problems(404, 422, 503)
+)
+async def list_outputs(
+    job_id: str,
+    services: Using,
+    archive: Annotated[
+        Literal["tar"] | None, Query(description="All files as one archive instead.")
+    ] = None,
+) -> Response:
+    """The files that a job has left, or one archive with all of them."""
+    known_form(job_id)
+    if archive is None:
+        found = await services.queries.outputs(job_id)
+        return answer([item.model_dump(mode="json") for item in found])
+    files = await services.queries.archive(job_id)
+    name = quote(f"{job_id}.tar")
+    return StreamingResponse(
+        tar_stream(files),
+        media_type="application/x-tar",
+        headers={**_HARMLESS, "content-disposition": f'attachment; filename="{name}"'},
+    )
+
+
+@router.head("/jobs/{job_id}/outputs/{path:path}", include_in_schema=False)
+@router.get(
+    "/jobs/{job_id}/outputs/{path:path}",
+    response_class=FileResponse,
+    responses=problems(404, 503),
+)
+async def get_output(
+    job_id: str,
+    path: str,
+    services: Using,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """One file. `ETag` is its SHA-256; parts can be asked for with `Range`."""
+    output, place = await services.queries.output(known_form(job_id), path)
+    etag = f'"{output.sha256}"'
+    headers = {**_HARMLESS, "etag": etag, "cache-control": "private, no-cache"}
+    if if_none_match and etag in [
+        tag.strip().removeprefix("W/") for tag in if_none_match.split(",")
+    ]:
+        return Response(status_code=304, headers=headers)
+    return FileResponse(
+        place, filename=place.name, media_type="application/octet-stream", headers=headers
+    )

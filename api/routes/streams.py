@@ -1,0 +1,118 @@
+"""Logs and events, as pages and as live streams (server-sent events)."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Header, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.middleware import wants_stream
+from api.openapi import problems, streamed
+from api.respond import answer, known_form
+from api.services import Services, Using
+from api.sse import sse_response
+from cortex.db.events import parse_position
+from cortex.db.logs import parse_cursor
+from cortex.schemas import EventPage, LogPage
+
+router = APIRouter()
+
+LastEventId = Annotated[
+    str | None,
+    Header(alias="Last-Event-ID", description="Resumes a stream after this `id`."),
+]
+After = Annotated[str | None, Query(description="`next_cursor`, or an event's `cortexposition`.")]
+From = Annotated[
+    Literal["start", "now"] | None,
+    Query(alias="from", description="Where a stream begins without a place to resume at."),
+]
+Limit = Annotated[int, Query(ge=1, le=1000)]
+
+
+@router.get(
+    "/jobs/{job_id}/logs",
+    tags=["logs"],
+    response_model=LogPage,
+    responses=problems(404, 422, 503) | streamed("`line` events, then `end`"),
+)
+async def job_logs(
+    job_id: str,
+    request: Request,
+    services: Using,
+    tail: Annotated[int | None, Query(ge=0, le=10_000, description="Only the last lines.")] = None,
+    since: Annotated[str | None, Query(description="The `cursor` of the last line seen.")] = None,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+    follow: Annotated[bool, Query(description="Stream lines until the job has ended.")] = False,
+    last_event_id: LastEventId = None,
+) -> Response:
+    """What a job has written. As a stream: `line` events, then one `end` with state and exit code.
+
+    `Last-Event-ID` goes before `since`, and both before `tail`.
+    """
+    known_form(job_id)
+    if not follow and not wants_stream(request.scope):
+        return answer(await services.queries.logs(job_id, since=since, tail=tail, limit=limit))
+    place = last_event_id or since
+    if place is not None:
+        parse_cursor(place)
+    await services.queries.require(job_id)
+    return sse_response(services.streams.logs(job_id, since=place, tail=tail))
+
+
+@router.get(
+    "/jobs/{job_id}/events",
+    tags=["events"],
+    response_model=EventPage,
+    responses=problems(404, 422, 503) | streamed("CloudEvents by their type, then `end`"),
+)
+async def job_events(
+    job_id: str,
+    request: Request,
+    services: Using,
+    after: After = None,
+    limit: Limit = 100,
+    start: From = None,
+    last_event_id: LastEventId = None,
+) -> Response:
+    """What happened to a job, oldest first.
+
+    With `Accept: text/event-stream` a live stream, from the start if not told otherwise, that ends
+    with an `end` event after the job's last one.
+    """
+    known_form(job_id)
+    if not wants_stream(request.scope):
+        return answer(await services.queries.events(job_id=job_id, after=after, limit=limit))
+    await services.queries.require(job_id)
+    return _stream(services, job_id, last_event_id or after, from_now=start == "now")
+
+
+@router.get(
+    "/events",
+    tags=["events"],
+    response_model=EventPage,
+    responses=problems(422, 503) | streamed("CloudEvents by their type"),
+)
+async def all_events(
+    request: Request,
+    services: Using,
+    after: After = None,
+    limit: Limit = 100,
+    start: From = None,
+    last_event_id: LastEventId = None,
+) -> Response:
+    """What happened to all jobs, oldest first.
+
+    With `Accept: text/event-stream` a live stream, from now if not told otherwise.
+    """
+    if not wants_stream(request.scope):
+        return answer(await services.queries.events(job_id=None, after=after, limit=limit))
+    await services.database.ping()
+    return _stream(services, None, last_event_id or after, from_now=start != "start")
+
+
+def _stream(
+    services: Services, job_id: str | None, after: str | None, *, from_now: bool
+) -> Response:
+    if after is not None:
+        parse_position(after)
+    return sse_response(services.streams.events(job_id=job_id, after=after, from_now=from_now))

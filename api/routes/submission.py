@@ -1,0 +1,90 @@
+"""Taking jobs: submit, batch, validate, quote."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.bodies import read_body
+from api.openapi import body_schema, problems
+from api.respond import OWNER, answer
+from api.services import Using
+from cortex.domain.spec import JobSpec
+from cortex.schemas import BatchAccepted, BatchRequest, JobView, Quote, Validation
+from cortex.services.submission import Accepted
+
+router = APIRouter(tags=["jobs"])
+
+_SPEC = "the job spec"
+IdempotencyKey = Annotated[
+    str | None,
+    Header(alias="Idempotency-Key", description="Makes it safe to send the request again."),
+]
+
+
+@router.post(
+    "/jobs",
+    status_code=202,
+    response_model=JobView,
+    responses=problems(400, 409, 413, 415, 422, 503),
+    openapi_extra=body_schema(JobSpec, yaml=True),
+)
+async def submit(
+    request: Request, services: Using, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """Submit a job. It is stored when this answers, and starts even if Temporal is away now.
+
+    The same `Idempotency-Key` with the same spec gives the same job again; with another spec it
+    is a conflict.
+    """
+    spec = await read_body(request, JobSpec, _SPEC)
+    accepted = await services.submissions.submit(spec, OWNER, idempotency_key)
+    return _accepted(accepted, location=f"/api/v1/jobs/{accepted.job_id}")
+
+
+@router.post(
+    "/jobs/batch",
+    status_code=202,
+    response_model=BatchAccepted,
+    responses=problems(400, 409, 413, 415, 422, 503),
+    openapi_extra=body_schema(BatchRequest, yaml=True),
+)
+async def submit_batch(
+    request: Request, services: Using, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """Submit up to 1,000 jobs: all are accepted, or none. An error names the job by its index."""
+    batch = await read_body(request, BatchRequest, "the batch")
+    accepted = await services.submissions.submit_batch(batch.jobs, OWNER, idempotency_key)
+    return _accepted(accepted)
+
+
+@router.post(
+    "/jobs/validate",
+    response_model=Validation,
+    responses=problems(400, 413, 415, 422, 503),
+    openapi_extra=body_schema(JobSpec, yaml=True),
+)
+async def validate(request: Request, services: Using) -> Response:
+    """Check a spec as submitting it would, without storing anything."""
+    spec = await read_body(request, JobSpec, _SPEC)
+    return answer(await services.submissions.validate(spec))
+
+
+@router.post(
+    "/quotes",
+    response_model=Quote,
+    responses=problems(400, 413, 415, 422, 503),
+    openapi_extra=body_schema(JobSpec, yaml=True),
+)
+async def quote(request: Request, services: Using) -> Response:
+    """Ask all providers for offers, and rank them by the spec's strategy."""
+    spec = await read_body(request, JobSpec, _SPEC)
+    return answer(await services.quotes.quote(spec))
+
+
+def _accepted(accepted: Accepted, location: str | None = None) -> Response:
+    headers = {"location": location} if location else {}
+    if accepted.replayed:
+        headers["idempotency-replayed"] = "true"
+    return answer(accepted.answer, status=202, headers=headers)

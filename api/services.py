@@ -1,0 +1,85 @@
+"""The services of one API process, opened and closed with it."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends
+from starlette.requests import Request
+
+from cortex.db import events, logs
+from cortex.db.engine import Database
+from cortex.db.notify import Notifier
+from cortex.services.billing import Billing
+from cortex.services.control import JobControl
+from cortex.services.delivery import Dispatcher
+from cortex.services.health import HealthProbe
+from cortex.services.live import EventHub
+from cortex.services.queries import Queries
+from cortex.services.quotes import Quotes
+from cortex.services.registry import ProviderRegistry
+from cortex.services.streams import Streams
+from cortex.services.submission import Submissions
+from cortex.settings import Settings
+from cortex.temporal.client import connect
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the routes call."""
+
+    settings: Settings
+    database: Database
+    registry: ProviderRegistry
+    submissions: Submissions
+    control: JobControl
+    queries: Queries
+    billing: Billing
+    quotes: Quotes
+    streams: Streams
+    hub: EventHub
+    probe: HealthProbe
+
+
+@asynccontextmanager
+async def open_services(settings: Settings) -> AsyncIterator[Services]:
+    """All services, running. Neither the database nor Temporal need be there yet."""
+    async with AsyncExitStack() as stack:
+        database = Database(settings.database, application="cortex-api")
+        stack.push_async_callback(database.aclose)
+        client = await connect(settings.temporal, lazy=True)
+        notifier = Notifier(settings.database, (events.CHANNEL, logs.CHANNEL))
+        hub = EventHub(database, notifier)
+        dispatcher = Dispatcher(database, client, settings.jobs)
+        probe = HealthProbe(settings, client)
+        for part in (notifier, hub, dispatcher, probe):
+            await part.start()
+            stack.push_async_callback(part.aclose)
+        registry = ProviderRegistry(database)
+        yield Services(
+            settings=settings,
+            database=database,
+            registry=registry,
+            submissions=Submissions(
+                database, registry=registry, dispatcher=dispatcher, settings=settings
+            ),
+            control=JobControl(
+                database, registry=registry, dispatcher=dispatcher, settings=settings
+            ),
+            queries=Queries(database, settings),
+            billing=Billing(database),
+            quotes=Quotes(client, registry, settings.jobs),
+            streams=Streams(database, hub),
+            hub=hub,
+            probe=probe,
+        )
+
+
+async def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+Using = Annotated[Services, Depends(_services)]
+"""The services, as a parameter of a route."""

@@ -1,0 +1,334 @@
+"""Submitting jobs: what is accepted, what is refused and how it is said."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from cortex.db.engine import Database
+from cortex.domain.spec import JobSpec
+from cortex.schemas import BatchAccepted, JobView, Problem, Validation
+from cortex.security.keyring import KeyRing
+from cortex.settings import Settings
+from tests.api.conftest import client_of, spec, submit
+
+JOBS = "/api/v1/jobs"
+
+
+async def count(database: Database, table: str) -> int:
+    async with database.transaction() as tx:
+        found = await tx.connection.scalar(text(f"SELECT count(*) FROM {table}"))
+    return int(found or 0)
+
+
+def problem(answer: httpx.Response, status: int, code: str) -> Problem:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    found = Problem.model_validate_json(answer.content)
+    assert found.code == code
+    assert found.status == status
+    assert found.correlation_id == answer.headers["x-request-id"]
+    return found
+
+
+class TestSubmit:
+    async def test_accepts_and_stores_everything_at_once(
+        self, client: httpx.AsyncClient, database: Database
+    ) -> None:
+        answer = await client.post(JOBS, json=spec(labels={"team": "a"}, duration="30m"))
+        assert answer.status_code == 202
+        job = JobView.model_validate_json(answer.content)
+        assert answer.headers["location"] == f"{JOBS}/{job.id}"
+        assert (job.state, job.name, job.owner) == ("pending", "hello", "local")
+        assert job.temporal_url == f"http://ui.test/namespaces/cortex/workflows/{job.id}"
+        assert [entry.state for entry in job.history] == ["pending"]
+        again = JobView.model_validate_json((await client.get(f"{JOBS}/{job.id}")).content)
+        assert again == job
+        async with database.transaction() as tx:
+            events = await tx.events.page(None, job_id=job.id)
+            assert await tx.commands.pending(job.id) == 1
+        assert [event.type for event in events] == ["job.submitted"]
+        assert events[0].data["state"] == "pending"
+
+    async def test_takes_yaml(self, client: httpx.AsyncClient) -> None:
+        body = "name: from-yaml\ncommand: [sh, -c, 'echo hi']\nresources: {memory: 512Mi}\n"
+        answer = await client.post(
+            JOBS, content=body, headers={"content-type": "application/yaml; charset=utf-8"}
+        )
+        assert answer.status_code == 202, answer.text
+        assert answer.json()["spec"]["resources"]["memory"] == "512Mi"
+
+    async def test_secrets_are_masked_and_encrypted(
+        self, client: httpx.AsyncClient, database: Database, settings: Settings
+    ) -> None:
+        answer = await client.post(JOBS, json=spec(secret_env={"TOKEN": "hunter2"}))
+        job_id = answer.json()["id"]
+        shown = await client.get(f"{JOBS}/{job_id}")
+        events = await client.get("/api/v1/events")
+        for text_ in (answer.text, shown.text, events.text):
+            assert "hunter2" not in text_
+        assert shown.json()["spec"]["secret_env"] == {"TOKEN": "**********"}
+        async with database.transaction() as tx:
+            blob = await tx.jobs.secrets(job_id)
+        assert blob is not None
+        keys = KeyRing.from_setting(settings.encryption_keys)
+        assert keys.decrypt(blob, job_id) == {"TOKEN": "hunter2"}
+
+    async def test_secrets_without_a_key_are_refused(
+        self, settings: Settings, providers: None, database: Database
+    ) -> None:
+        async with client_of(settings.model_copy(update={"encryption_keys": None})) as client:
+            answer = await client.post(JOBS, json=spec(secret_env={"TOKEN": "x"}))
+        problem(answer, 503, "service_unavailable")
+        assert await count(database, "jobs") == 0
+
+    async def test_before_any_worker_ran(self, settings: Settings, database_url: str) -> None:
+        async with client_of(settings) as client:
+            found = problem(await client.post(JOBS, json=spec()), 503, "service_unavailable")
+        assert "no worker has registered a provider yet" in found.detail
+
+
+BAD: list[tuple[dict[str, Any], str, str]] = [
+    ({"colour": "red"}, "colour", "is not a known field"),
+    ({"resources": {"memory": "512 Quux"}}, "resources.memory", "is no size"),
+    ({"resources": {"cpu": -1}}, "resources.cpu", "greater than"),
+    ({"resources": {"cpu": 100_000}}, "resources.cpu", "less than"),
+    ({"resources": {"memory": "9000Ti"}}, "resources.memory", "less than"),
+    ({"resources": {"gpu": {"count": 0}}}, "resources.gpu.count", "greater than"),
+    ({"command": []}, "spec", "needs an `image`, a `command`"),
+    ({"command": ["  "]}, "command", "program to run"),
+    ({"command": "echo hi"}, "command", "must be a list"),
+    ({"env": {"BIG": "x" * 2**20}}, "env", "at most 128 KiB"),
+    ({"env": {"BAD NAME": "x"}}, "env", "letters, digits"),
+    ({"placement": {"providers": ["akash-main"]}}, "placement.providers", "known are docker, loc"),
+    ({"placement": {"max_price": 0.5}}, "placement.max_price", "no currency"),
+    ({"placement": {"max_price": "1 XYZ"}}, "placement.max_price", "no provider has a rate"),
+    ({"budget": "0 USD"}, "budget", "more than zero"),
+    ({"duration": "soon"}, "duration", "is no duration"),
+    ({"duration": "60d"}, "duration", "at most 30d"),
+    ({"duration": -5}, "duration", "greater than"),
+    ({"name": "Not A Name!"}, "name", "lower-case"),
+    ({"ports": [{"port": 80, "name": "a\0b"}]}, "", "NUL"),
+]
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(("bad", "field", "words"), BAD)
+    async def test_a_bad_field_is_named(
+        self,
+        client: httpx.AsyncClient,
+        database: Database,
+        bad: dict[str, Any],
+        field: str,
+        words: str,
+    ) -> None:
+        for path in (JOBS, f"{JOBS}/validate"):
+            found = problem(await client.post(path, json=spec(**bad)), 422, "invalid_request")
+            if field:
+                assert [error.field for error in found.errors] == [field]
+                assert words in found.errors[0].message
+            assert words in found.detail
+        assert await count(database, "jobs") == 0
+        assert await count(database, "events") == 0
+
+    async def test_nobody_can_run_it(self, client: httpx.AsyncClient, database: Database) -> None:
+        answer = await client.post(JOBS, json=spec(resources={"memory": "16Gi"}))
+        found = problem(answer, 422, "no_provider")
+        said = {error.field: error.message for error in found.errors}
+        assert said.keys() == {"docker", "local"}
+        assert said["local"] == "it has 8Gi of memory, 16Gi are asked for"
+        assert "container images only" in said["docker"]
+        assert await count(database, "jobs") == 0
+
+    async def test_over_budget_says_the_cheapest_price(self, client: httpx.AsyncClient) -> None:
+        answer = await client.post(JOBS, json=spec(budget="0.001 USD"))
+        found = problem(answer, 422, "over_budget")
+        assert "0.01 USD" in found.detail
+        answer = await client.post(JOBS, json=spec(placement={"max_price": "0.001 USD"}))
+        found = problem(answer, 422, "over_budget")
+        assert "`local` with 0.01 USD per hour" in found.detail
+
+    @pytest.mark.parametrize(
+        ("body", "kind", "where"),
+        [
+            (b'{"name": "x",\n "command": [}', "application/json", "line 2, column 14"),
+            (b"\xff\xfe", "application/json", "JSON"),
+            (b"[1, 2]", "application/json", "must be an object"),
+            (b"", "application/json", "empty"),
+            (b"name: x\ncommand: [a\n", "application/yaml", "line 3"),
+            (b"name: x\nname: y\ncommand: [a]", "application/yaml", "line 2, column 1"),
+            (b"[" * 5000, "application/yaml", "nested too deeply"),
+            (b"[" * 5000, "application/json", "JSON"),
+            (b"name: !!python/object:os.system {}", "application/yaml", "line 1"),
+            (
+                b"a: &a [x,x,x,x,x,x,x,x,x]\n"
+                + b"".join(
+                    f"{chr(98 + n)}: &{chr(98 + n)} [{','.join([f'*{chr(97 + n)}'] * 9)}]\n".encode()
+                    for n in range(9)
+                ),
+                "application/yaml",
+                "too large",
+            ),
+        ],
+    )
+    async def test_a_body_that_cannot_be_read(
+        self, client: httpx.AsyncClient, body: bytes, kind: str, where: str
+    ) -> None:
+        answer = await client.post(JOBS, content=body, headers={"content-type": kind})
+        assert where in problem(answer, 400, "malformed_body").detail
+
+    async def test_another_content_type(self, client: httpx.AsyncClient) -> None:
+        answer = await client.post(JOBS, content=b"x", headers={"content-type": "text/plain"})
+        problem(answer, 415, "unsupported_media_type")
+
+    async def test_a_body_that_is_too_large(self, client: httpx.AsyncClient) -> None:
+        big = b'{"name": "' + b"x" * (3 * 2**20) + b'"}'
+
+        async def chunks() -> Any:
+            for start in range(0, len(big), 65536):
+                yield big[start : start + 65536]
+
+        for content in (big, chunks()):
+            answer = await client.post(JOBS, content=content)
+            assert "2Mi" in problem(answer, 413, "payload_too_large").detail
+
+    async def test_a_disabled_provider_is_not_able(
+        self, client: httpx.AsyncClient, database: Database
+    ) -> None:
+        async with database.transaction() as tx:
+            await tx.providers.disable_others(["docker"])
+        found = problem(await client.post(JOBS, json=spec()), 422, "no_provider")
+        assert "it is disabled" in {error.message for error in found.errors}
+
+
+class TestIdempotency:
+    async def test_the_same_request_makes_one_job(
+        self, client: httpx.AsyncClient, database: Database
+    ) -> None:
+        answers = await asyncio.gather(
+            *(client.post(JOBS, json=spec(), headers={"idempotency-key": "k-1"}) for _ in range(20))
+        )
+        assert {answer.status_code for answer in answers} == {202}
+        assert len({answer.json()["id"] for answer in answers}) == 1
+        replayed = [answer.headers.get("idempotency-replayed") for answer in answers]
+        assert sorted(map(str, replayed)) == ["None"] + ["true"] * 19
+        assert await count(database, "jobs") == 1
+        assert await count(database, "commands") == 1
+
+    async def test_another_body_is_a_conflict(
+        self, client: httpx.AsyncClient, database: Database
+    ) -> None:
+        headers = {"idempotency-key": "k-2"}
+        first = spec(secret_env={"A": "1"})
+        assert (await client.post(JOBS, json=first, headers=headers)).status_code == 202
+        for other in (spec(name="other"), spec(secret_env={"A": "2"})):
+            answer = await client.post(JOBS, json=other, headers=headers)
+            problem(answer, 409, "idempotency_key_reused")
+        answer = await client.post(f"{JOBS}/batch", json={"jobs": [first]}, headers=headers)
+        problem(answer, 409, "idempotency_key_reused")
+        assert await count(database, "jobs") == 1
+
+    async def test_the_same_spec_written_otherwise_is_the_same(
+        self, client: httpx.AsyncClient
+    ) -> None:
+        headers = {"idempotency-key": "k-3"}
+        first = await client.post(JOBS, json=spec(duration="60m"), headers=headers)
+        again = await client.post(JOBS, json=spec(duration=3600), headers=headers)
+        assert again.json() == first.json()
+        assert again.headers["idempotency-replayed"] == "true"
+
+    async def test_a_refused_request_does_not_use_up_its_key(
+        self, client: httpx.AsyncClient
+    ) -> None:
+        headers = {"idempotency-key": "k-4"}
+        bad = await client.post(JOBS, json=spec(budget="0.001 USD"), headers=headers)
+        assert bad.status_code == 422
+        assert (await client.post(JOBS, json=spec(), headers=headers)).status_code == 202
+
+    @pytest.mark.parametrize("key", ["", " ", "x" * 256])
+    async def test_a_bad_key(self, client: httpx.AsyncClient, key: str) -> None:
+        answer = await client.post(JOBS, json=spec(), headers={"idempotency-key": key})
+        found = problem(answer, 422, "invalid_request")
+        assert found.errors[0].field == "Idempotency-Key"
+
+
+class TestBatch:
+    async def test_all_are_accepted_in_their_order(
+        self, client: httpx.AsyncClient, database: Database
+    ) -> None:
+        jobs = [spec(name=f"job-{number}") for number in range(300)]
+        headers = {"idempotency-key": "batch"}
+        answer = await client.post(f"{JOBS}/batch", json={"jobs": jobs}, headers=headers)
+        assert answer.status_code == 202, answer.text
+        accepted = BatchAccepted.model_validate_json(answer.content)
+        assert [job.name for job in accepted.jobs] == [job["name"] for job in jobs]
+        again = await client.post(f"{JOBS}/batch", json={"jobs": jobs}, headers=headers)
+        assert again.json() == answer.json()
+        assert again.headers["idempotency-replayed"] == "true"
+        for table in ("jobs", "commands", "events"):
+            assert await count(database, table) == 300
+
+    async def test_one_wrong_field_refuses_all(
+        self, client: httpx.AsyncClient, database: Database
+    ) -> None:
+        jobs = [spec() for _ in range(30)]
+        jobs[17] = spec(resources={"memory": "lots"})
+        answer = await client.post(f"{JOBS}/batch", json={"jobs": jobs})
+        found = problem(answer, 422, "invalid_request")
+        assert [error.field for error in found.errors] == ["jobs[17].resources.memory"]
+        assert "jobs[17].resources.memory" in found.detail
+        assert await count(database, "jobs") == 0
+
+    async def test_one_that_nobody_can_run_refuses_all(
+        self, client: httpx.AsyncClient, database: Database
+    ) -> None:
+        jobs = [spec() for _ in range(30)]
+        jobs[21] = spec(resources={"memory": "16Gi"})
+        answer = await client.post(f"{JOBS}/batch", json={"jobs": jobs})
+        found = problem(answer, 422, "no_provider")
+        assert {error.field for error in found.errors} == {"jobs[21]"}
+        assert found.detail.startswith("jobs[21]: ")
+        jobs[21] = spec(placement={"providers": ["nope"]})
+        answer = await client.post(f"{JOBS}/batch", json={"jobs": jobs})
+        found = problem(answer, 422, "invalid_request")
+        assert [error.field for error in found.errors] == ["jobs[21].placement.providers"]
+        assert await count(database, "jobs") == 0
+
+    @pytest.mark.parametrize("size", [0, 1001])
+    async def test_the_size_is_bounded(self, client: httpx.AsyncClient, size: int) -> None:
+        answer = await client.post(f"{JOBS}/batch", json={"jobs": [spec()] * size})
+        found = problem(answer, 422, "invalid_request")
+        assert found.errors[0].field == "jobs"
+
+
+class TestValidate:
+    async def test_says_who_and_how_much(
+        self, client: httpx.AsyncClient, database: Database
+    ) -> None:
+        answer = await client.post(f"{JOBS}/validate", json=spec(duration="2h"))
+        assert answer.status_code == 200
+        found = Validation.model_validate_json(answer.content)
+        assert found.spec == JobSpec.model_validate(spec(duration="2h"))
+        assert [(item.provider_id, str(item.most)) for item in found.estimates] == [
+            ("local", "0.02 USD")
+        ]
+        assert [item.provider_id for item in found.objections] == ["docker"]
+        assert await count(database, "jobs") == 0
+
+
+class TestTemporalAway:
+    async def test_a_job_is_accepted_and_its_start_waits(
+        self, client: httpx.AsyncClient, database: Database
+    ) -> None:
+        job_id = await submit(client)
+        await asyncio.sleep(0.3)
+        async with database.transaction() as tx:
+            assert await tx.commands.pending(job_id) == 1
+
+    async def test_a_quote_says_what_is_away(self, client: httpx.AsyncClient) -> None:
+        answer = await client.post("/api/v1/quotes", json=spec())
+        found = problem(answer, 503, "temporal_unavailable")
+        assert "Temporal" in found.detail
+        assert answer.headers["retry-after"]
