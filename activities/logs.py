@@ -153,7 +153,10 @@ async def _fill(
     until = time.monotonic() + _BATCH_SECONDS
     while size < _BATCH_BYTES and (left := until - time.monotonic()) > 0:
         try:
-            item = await asyncio.wait_for(queue.get(), left)
+            # Waiting is dear: a loud job's lines are mostly there already.
+            item = (
+                queue.get_nowait() if queue.qsize() else await asyncio.wait_for(queue.get(), left)
+            )
         except TimeoutError:
             break
         if item is None:

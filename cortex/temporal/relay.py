@@ -55,7 +55,8 @@ class Relay:
                 except Exception:
                     _log.exception("relay.bug")
                     busy = 0
-                if busy < _BATCH:
+                # A delivered start makes the next command of its job due.
+                if not busy:
                     await wait_event(woken, _IDLE)
 
     async def deliver_due(self) -> int:
