@@ -90,14 +90,14 @@ def sandbox_options(
 ) -> list[str]:
     """The options of bwrap for one job whose lease folder is `folder`."""
     options = _system()
+    temporary = str(folder / "tmp")
+    options += ["--bind", temporary, "/tmp", "--bind", temporary, "/var/tmp"]
     for path in [Path(sys.base_prefix), *readable]:
         if not _below(str(path), _SYSTEM):
             options += ["--ro-bind-try", str(path), str(path)]
     for path in hidden:
         if any(path.is_relative_to(shown) for shown in (Path(sys.base_prefix), *readable)):
             options += ["--tmpfs", str(path)]
-    temporary = str(folder / "tmp")
-    options += ["--bind", temporary, "/tmp", "--bind", temporary, "/var/tmp"]
     options += ["--bind", str(folder / "work"), workdir, "--chdir", workdir, "--remount-ro", "/"]
     if network == "none":
         options.append("--unshare-net")

@@ -143,7 +143,7 @@ class LocalProvider(Provider[LocalConfig]):
         if folder is None:
             return
         status = await self._blocking(folder.fence)
-        if status is None or status.final:
+        if status is None or not await self._blocking(lambda: status.shim_alive):
             return
         patience = self.config.stop_grace.total_seconds() + _END_PATIENCE
         await end_process(status.pid, status.ticks, patience)

@@ -7,6 +7,7 @@ import resource
 import select
 import signal
 import time
+from contextlib import suppress
 
 from providers.local.shim.log import Log, Pipe
 from providers.local.shim.processes import (
@@ -24,7 +25,7 @@ from providers.local.shim.processes import (
 )
 from providers.local.shim.status import Status
 
-TICK = 1.0
+TICK = 0.5
 PULSE = 10.0
 DISK_INTERVAL = 5.0
 DRAIN = 2.0
@@ -295,10 +296,13 @@ def main(folder: str, lock_fd: int, ready_fd: int) -> None:
             shim = Shim(folder, json.load(file))
         shim.status.write(sync=True)
     except Exception as error:
-        os.write(ready_fd, f"{error}".encode()[:1000] or b"?")
+        with suppress(OSError):
+            os.write(ready_fd, f"{error}".encode()[:1000] or b"?")
         os._exit(1)
     os.unlink(plan_path)
-    os.write(ready_fd, b"\0")
+    # Whoever started this may be dead by now.
+    with suppress(OSError):
+        os.write(ready_fd, b"\0")
     os.close(ready_fd)
     os.close(lock_fd)
     shim.run()
