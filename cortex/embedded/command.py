@@ -2,12 +2,13 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cortex.embedded.errors import StackError
-from cortex.embedded.processes import kill_group
+from cortex.embedded.processes import dies_with_parent, kill_group
 from cortex.embedded.service import ServiceUser
 
 # What the servers from wheels need of our environment: no secret is among it.
@@ -51,6 +52,7 @@ async def run_command(
         env=dict(env),
         cwd=cwd,
         start_new_session=True,  # Ctrl-C reaches the supervisor, which decides
+        preexec_fn=dies_with_parent(signal.SIGKILL),
         user=user.uid if user else None,
         group=user.gid if user else None,
         extra_groups=[] if user else None,

@@ -80,6 +80,16 @@ class TestWholeStack:
         assert time.monotonic() - began < 20
         assert await remembered(StackConfig.load(data_dir)) == [2]
 
+    def test_killed_in_the_middle_of_the_first_start(
+        self, data_dir: Path, supervise: Supervise
+    ) -> None:
+        for name, phase in (("postgres", "starting"), ("postgres", "ready"), ("database", "ready")):
+            broken = supervise("servers")
+            broken.until(name, phase)
+            broken.process.kill()
+            broken.process.wait()
+        supervise("servers").until("stack", "ready")
+
     async def test_orphans_are_stopped_by_the_next_start(
         self, data_dir: Path, supervise: Supervise
     ) -> None:
