@@ -1,0 +1,265 @@
+"""`jobs`, `job`, `cancel`, `extend`."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Annotated
+
+import typer
+from rich.live import Live
+
+from cli import render
+from cli.errors import BadInput, CliError, ExitCode, as_cli_error, show
+from cli.find import find_id, find_job
+from cli.options import parse_labels
+from cli.state import State, state_of
+from cli.times import since
+from cortex.client import ClientError, Cortex, JobFilter
+from cortex.domain.states import JobState
+from cortex.domain.units import parse_duration
+from cortex.schemas import JobSummary, JobView, LedgerView
+
+app = typer.Typer()
+Id = Annotated[str, typer.Argument(metavar="ID", help="Job id, a job's unique name, or @last.")]
+_COLUMNS = ("ID", "NAME", "STATE", "PROVIDER", "DONE", "EXIT", "COST", "AGE")
+
+
+@app.command("jobs")
+def jobs(
+    ctx: typer.Context,
+    state_: Annotated[str | None, typer.Option("--state", "-s", help="Such as running.")] = None,
+    provider: Annotated[str | None, typer.Option(help="Provider id.")] = None,
+    owner: Annotated[str | None, typer.Option(help="Who submitted it.")] = None,
+    name: Annotated[str | None, typer.Option(help="The job's name.")] = None,
+    label: Annotated[list[str] | None, typer.Option("--label", "-l", help="KEY=VALUE.")] = None,
+    after: Annotated[
+        str | None, typer.Option("--since", help="Created after: `2h` ago, or `2026-01-31`.")
+    ] = None,
+    before: Annotated[str | None, typer.Option("--until", help="Created before.")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")] = 50,
+    all_: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it anew each second.")] = False,
+) -> None:
+    """List jobs, newest first."""
+    state = state_of(ctx)
+    which = JobFilter(
+        state=_known_state(state_),
+        provider=provider,
+        owner=owner,
+        name=name,
+        labels=parse_labels(label or ()),
+        created_after=since(after, "--since"),
+        created_before=since(before, "--until"),
+    )
+    with state.client() as cortex:
+        if watch:
+            _watch(state, cortex, which, limit)
+            return
+        found = _take(cortex, which, None if all_ else limit)
+        if state.json:
+            for item in found:
+                render.print_json(item)
+            return
+        items = list(found)
+        if not items:
+            render.say(state, "no jobs match")
+            return
+        render.table(state, _COLUMNS, map(_row, items), right=(4, 5, 6, 7))
+        if not all_ and len(items) == limit:
+            render.say(state, f"the newest {limit}; --limit or --all shows more", style="dim")
+
+
+def _known_state(text: str | None) -> str | None:
+    if text is None:
+        return None
+    try:
+        return JobState(text.lower()).value
+    except ValueError:
+        names = ", ".join(state.value for state in JobState)
+        raise BadInput(f"--state `{text}`: there is no such state; it is one of {names}") from None
+
+
+def _take(cortex: Cortex, which: JobFilter, limit: int | None) -> Iterator[JobSummary]:
+    page_size = 100 if limit is None else min(limit, 100)
+    return islice(cortex.iter_jobs(which, page_size=page_size), limit)
+
+
+def _watch(state: State, cortex: Cortex, which: JobFilter, limit: int) -> None:
+    console = render.console(state)
+    with Live(console=console, auto_refresh=False, screen=console.is_terminal) as live:
+        while True:
+            rows = [_row(item) for item in _take(cortex, which, limit)]
+            live.update(render.drawn(_COLUMNS, rows, right=(4, 5, 6, 7)), refresh=True)
+            time.sleep(1.0)
+
+
+def _row(job: JobSummary) -> tuple[str, ...]:
+    return (
+        job.id,
+        job.name,
+        job.state.value,
+        job.provider_id or "-",
+        "" if job.state.terminal else render.percent(job.progress),
+        "" if job.exit_code is None else str(job.exit_code),
+        str(job.cost),
+        render.age(job.created_at),
+    )
+
+
+@app.command("job")
+def job(ctx: typer.Context, job_id: Id) -> None:
+    """Show one job: what was asked for, each attempt, its history, its bill."""
+    state = state_of(ctx)
+    with state.client() as cortex:
+        found = find_job(cortex, job_id)
+        if state.json:
+            render.print_json(found)
+            return
+        _show_job(state, found, list(cortex.iter_ledger(found.id)))
+
+
+def _show_job(state: State, job: JobView, entries: list[LedgerView]) -> None:
+    render.fields(state, _facts(job))
+    if job.leases:
+        render.heading(state, "Leases")
+        rows = [
+            (
+                str(lease.attempt),
+                lease.provider_id,
+                lease.state.value,
+                lease.run_state.value if lease.run_state else "-",
+                "" if lease.exit_code is None else str(lease.exit_code),
+                f"{lease.price_per_hour}",
+                render.money(lease.cost),
+                lease.message,
+            )
+            for lease in job.leases
+        ]
+        columns = ("TRY", "PROVIDER", "LEASE", "RUN", "EXIT", "PER HOUR", "COST", "MESSAGE")
+        render.table(state, columns, rows, right=(0, 4, 5, 6))
+        for lease in job.leases:
+            for endpoint in lease.endpoints:
+                print(f"port {endpoint.port}: {endpoint.url}")
+    if job.history:
+        render.heading(state, "History")
+        history = [(render.clock(h.time), h.state.value, h.message) for h in job.history]
+        render.table(state, ("TIME", "STATE", "MESSAGE"), history)
+    if entries:
+        render.heading(state, "Bill")
+        bill = [
+            (render.clock(e.created_at), e.kind.value, str(e.amount), e.provider_id, e.note)
+            for e in entries
+        ]
+        render.table(state, ("TIME", "KIND", "AMOUNT", "PROVIDER", "NOTE"), bill, right=(2,))
+    render.heading(state, "Next")
+    steps = [("output", f"cortex logs {job.id}")]
+    if job.spec.outputs:
+        steps.append(("results", f"cortex outputs get {job.id}"))
+    if not job.state.terminal:
+        steps.append(("cancel", f"cortex cancel {job.id}"))
+    render.fields(state, [*steps, ("workflow", job.temporal_url or "")])
+
+
+def _facts(job: JobView) -> list[tuple[str, str]]:
+    spec, need = job.spec, job.spec.resources
+    asked = spec.model_dump(mode="json")["resources"]
+    gpu = f", {need.gpu.count} x {need.gpu.model or need.gpu.vendor}" if need.gpu else ""
+    left = ""
+    if job.deadline_at and not job.state.terminal:
+        rest = job.deadline_at - datetime.now().astimezone()
+        late = rest < timedelta(0)
+        left = f"{render.clock(job.deadline_at)} ({'over' if late else f'in {render.span(rest)}'})"
+    logs = render.size(job.log_bytes)
+    if job.log_dropped_bytes:
+        logs += f" ({render.size(job.log_dropped_bytes)} in the middle are not kept)"
+    ran = (
+        (job.finished_at or datetime.now().astimezone()) - job.started_at
+        if job.started_at
+        else None
+    )
+    return [
+        ("id", job.id),
+        ("name", job.name),
+        ("state", job.state.value),
+        ("reason", job.reason.value if job.reason else ""),
+        ("message", job.message),
+        ("exit code", "" if job.exit_code is None else str(job.exit_code)),
+        ("progress", render.percent(job.progress)),
+        ("provider", job.provider_id or ""),
+        ("image", spec.image or ""),
+        ("command", " ".join([*spec.command, *spec.args])[:2000]),
+        ("resources", f"{asked['cpu']} cores, {asked['memory']} memory{gpu}"),
+        ("labels", " ".join(f"{key}={value}" for key, value in job.labels.items())),
+        ("secrets", " ".join(spec.secret_env)),
+        ("created", f"{render.clock(job.created_at)} by {job.owner}"),
+        ("started", render.clock(job.started_at)),
+        ("finished", render.clock(job.finished_at)),
+        ("ran", render.span(ran) if ran is not None else ""),
+        ("deadline", left),
+        ("cost", str(job.cost)),
+        ("budget", str(spec.budget) if spec.budget else ""),
+        ("output", logs),
+    ]
+
+
+@app.command("cancel")
+def cancel(
+    ctx: typer.Context,
+    job_ids: Annotated[
+        list[str], typer.Argument(metavar="ID...", help="Job ids, unique names, or @last.")
+    ],
+    reason: Annotated[str, typer.Option(help="Is kept with the job.")] = "",
+    wait: Annotated[bool, typer.Option("--wait", help="Until its lease is released.")] = False,
+) -> None:
+    """Cancel jobs. What they used is charged, the rest of their holds is released."""
+    state = state_of(ctx)
+    raise typer.Exit(asyncio.run(_cancel(state, job_ids, reason, wait=wait)))
+
+
+async def _cancel(state: State, job_ids: list[str], reason: str, *, wait: bool) -> int:
+    """Each in turn; one that cannot be cancelled does not keep the others from it."""
+    worst = int(ExitCode.OK)
+    async with state.aclient() as cortex:
+        asked: list[JobView] = []
+        for text in job_ids:
+            try:
+                job_id = await asyncio.to_thread(_looked_up, state, text)
+                asked.append(await cortex.cancel(job_id, reason=reason))
+            except (CliError, ClientError) as error:
+                told = as_cli_error(error) or CliError(str(error))
+                show(told, as_json=state.json, color=state.colored(sys.stderr))
+                worst = max(worst, told.exit_code)
+        for job in asked:
+            now = await cortex.wait(job.id) if wait else job
+            _tell(state, now, f"{now.id}  {now.state.value}")
+    return worst
+
+
+def _looked_up(state: State, text: str) -> str:
+    with state.client() as cortex:
+        return find_id(cortex, text)
+
+
+@app.command("extend")
+def extend(
+    ctx: typer.Context,
+    job_id: Id,
+    duration: Annotated[str, typer.Argument(help="How much longer: `30m`, `2h`.")],
+) -> None:
+    """Move a job's deadline."""
+    state = state_of(ctx)
+    try:
+        longer = parse_duration(duration)
+    except ValueError as error:
+        raise BadInput(str(error)) from None
+    with state.client() as cortex:
+        job = cortex.extend(find_job(cortex, job_id).id, longer)
+    until = f"  until {render.clock(job.deadline_at)}" if job.deadline_at else ""
+    _tell(state, job, f"{job.id}  {duration} longer{until}")
+
+
+def _tell(state: State, job: JobView, text: str) -> None:
+    render.print_json(job) if state.json else print(text, flush=True)

@@ -1,0 +1,45 @@
+"""From what people type to a job: its id, its name if there is one such job, or `@last`."""
+
+import re
+
+from cli.errors import CliError, ExitCode
+from cortex.client import Cortex, JobFilter
+from cortex.schemas import JobSummary, JobView
+
+_ID = re.compile(r"job_[0-9a-z]{26}")
+
+
+def find_job(cortex: Cortex, text: str) -> JobView:
+    """The job that is meant.
+
+    Raises:
+        CliError: there is none, or more than one.
+        ApiError: there is no job with this id.
+    """
+    return cortex.job(find_id(cortex, text))
+
+
+def find_id(cortex: Cortex, text: str) -> str:
+    """Its id; one that has the form of an id is not looked up."""
+    if _ID.fullmatch(text):
+        return text
+    if text == "@last":
+        return _only(cortex.jobs(limit=1).items, "there are no jobs yet")
+    found = cortex.jobs(JobFilter(name=text), limit=5).items
+    if len(found) > 1:
+        ids = [f"{job.id}  {job.state.value}" for job in found]
+        raise CliError(
+            f"several jobs have the name `{text}`: give the id of one",
+            details=ids,
+            code="ambiguous",
+            exit_code=ExitCode.BAD_INPUT,
+        )
+    return _only(
+        found, f"there is no job with the id or name `{text}`; `cortex jobs` lists those there are"
+    )
+
+
+def _only(found: tuple[JobSummary, ...], otherwise: str) -> str:
+    if not found:
+        raise CliError(otherwise, code="not_found", exit_code=ExitCode.NOT_FOUND)
+    return found[0].id

@@ -1,0 +1,246 @@
+"""Following one job live: its states and progress on stderr, its output on stdout."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any, Literal
+
+import typer
+
+from cli import render
+from cli.errors import CliError, ExitCode
+from cli.state import State, interactive
+from cortex.client import AsyncCortex
+from cortex.domain.states import TERMINAL_JOB_STATES, JobState
+from cortex.schemas import EventView, JobView, LogEntry
+
+Choice = Literal["cancel", "detach"]
+_STEP = Decimal("0.05")
+_PROGRESS = "::progress "
+
+
+async def follow_job(
+    state: State, cortex: AsyncCortex, job: JobView, *, timeout: float | None = None
+) -> int:
+    """Show a job until it has ended; the exit code to end with.
+
+    Args:
+        state: The global options.
+        cortex: The client.
+        job: The accepted job.
+        timeout: Seconds to follow it.
+    """
+    shown = asyncio.ensure_future(_show(state, cortex, job.id))
+    try:
+        with _interrupts() as interrupted:
+            while not shown.done():
+                asked = asyncio.ensure_future(interrupted.wait())
+                await asyncio.wait(
+                    {shown, asked}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
+                )
+                asked.cancel()
+                if shown.done():
+                    break
+                if not interrupted.is_set():
+                    render.say(state, f"not ended after {timeout:g} s; it goes on")
+                    _how_to_go_on(state, job.id)
+                    return ExitCode.TIMEOUT
+                interrupted.clear()
+                code = await _interrupted(state, cortex, job.id, shown)
+                if code is not None:
+                    return code
+        return exit_code(await shown)
+    finally:
+        shown.cancel()
+        await asyncio.gather(shown, return_exceptions=True)
+
+
+def exit_code(job: JobView) -> int:
+    """The job's own exit code; 1 if it failed or was cancelled without one."""
+    if job.state is JobState.COMPLETED:
+        return ExitCode.OK
+    if job.exit_code:
+        return job.exit_code if 0 < job.exit_code < 256 else ExitCode.FAILED
+    return ExitCode.FAILED
+
+
+def show_end(state: State, job: JobView) -> None:
+    """The last lines about a job: how it ended, what it took and cost, where to look."""
+    if state.json:
+        render.print_json(job)
+        return
+    render.say(state, summary(job), style=render.state_style(job.state))
+    if job.message and job.state is not JobState.COMPLETED:
+        render.say(state, f"  {render.printable(job.message)}")
+    if job.spec.outputs and job.state is JobState.COMPLETED:
+        render.say(state, f"  results:  cortex outputs get {job.id}")
+    if job.log_dropped_bytes:
+        dropped = render.size(job.log_dropped_bytes)
+        render.say(state, f"  the middle of its output is not kept ({dropped})")
+    if job.temporal_url:
+        render.say(state, f"  workflow: {job.temporal_url}")
+
+
+def summary(job: JobView) -> str:
+    """One line: `completed · exit code 0 · ran 3.2 s on local · cost 0.00002 USD`."""
+    parts = [job.state.value]
+    if job.exit_code is not None:
+        parts.append(f"exit code {job.exit_code}")
+    elif job.reason is not None and job.state is not JobState.CANCELLED:
+        parts.append(job.reason.value.replace("_", " "))
+    if job.started_at and job.finished_at:
+        where = f" on {job.provider_id}" if job.provider_id else ""
+        parts.append(f"ran {render.span(job.finished_at - job.started_at)}{where}")
+    if job.attempt > 1:
+        parts.append(f"{job.attempt} attempts")
+    parts.append(f"cost {job.cost}")
+    return " · ".join(parts)
+
+
+async def _show(state: State, cortex: AsyncCortex, job_id: str) -> JobView:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_show_events(state, cortex, job_id))
+        group.create_task(_show_logs(state, cortex, job_id))
+    job = await cortex.wait(job_id)
+    show_end(state, job)
+    return job
+
+
+async def _show_events(state: State, cortex: AsyncCortex, job_id: str) -> None:
+    printer = EventPrinter(state)
+    async for event in cortex.events(job_id, follow=True):
+        if state.json:
+            sys.stdout.write(f'{{"event":{event.model_dump_json()}}}\n')
+        else:
+            printer.show(event)
+
+
+async def _show_logs(state: State, cortex: AsyncCortex, job_id: str) -> None:
+    async for line in cortex.logs(job_id, follow=True):
+        if state.json:
+            sys.stdout.write(f'{{"log":{line.model_dump_json()}}}\n')
+        elif not line.text.startswith(_PROGRESS):  # shown by its event
+            print_line(line)
+
+
+def print_line(line: LogEntry) -> None:
+    """One line of a job's output, to the stream that it was written to."""
+    stream = sys.stdout if line.stream == "stdout" else sys.stderr
+    stream.write(line.text + "\n")
+    stream.flush()
+
+
+class EventPrinter:
+    """Prints what a person wants to know of a job's events, one line each."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._progress: tuple[Decimal, str] = (Decimal(-1), "")
+
+    def show(self, event: EventView) -> None:
+        text = self._text(event)
+        if text:
+            console = render.console(self._state, stderr=True)
+            style = render.STYLES.get(str(event.data.get("state", "")), "dim")
+            console.print(f"{render.clock(event.time)}  {text}", style=style, soft_wrap=True)
+
+    def _text(self, event: EventView) -> str:
+        data = {key: render.printable(str(value)) for key, value in event.data.items()}
+        kind = event.type.removeprefix("cortex.")
+        if kind == "job.state.changed":
+            now = data.get("state", "?")
+            # The end gets a summary of its own.
+            return (
+                "" if now in TERMINAL_JOB_STATES else f"{now}  {data.get('message', '')}".rstrip()
+            )
+        if kind == "job.progress":
+            return self._progressed(event.data)
+        words = {
+            "job.cancel.requested": f"asked to cancel  {data.get('reason', '')}",
+            "job.extended": f"deadline moved  {data.get('deadline_at', '')}",
+            "job.outputs.stored": f"{data.get('files', '')} result file(s) kept",
+            "lease.intended": f"trying `{data.get('provider', '')}` for "
+            f"{data.get('price_per_hour', '?')}/h",
+            "lease.failed": f"`{event.subject}`: {data.get('message', '')}",
+        }
+        return words.get(kind, "").rstrip()
+
+    def _progressed(self, data: dict[str, Any]) -> str:
+        message = render.printable(str(data.get("message") or ""))
+        try:
+            now = Decimal(str(data["progress"]))
+        except (KeyError, ArithmeticError):
+            return message  # such as the pulling of an image
+        last, last_message = self._progress
+        if now < last + _STEP and message == last_message and now < 1:
+            return ""
+        self._progress = now, message
+        return f"{now:.0%}  {message}".rstrip()
+
+
+async def _interrupted(
+    state: State, cortex: AsyncCortex, job_id: str, shown: "asyncio.Future[JobView]"
+) -> int | None:
+    """Ctrl-C: cancel the job or leave it. None: it is being cancelled, follow on."""
+    if not interactive() or state.json:
+        render.say(state, f"interrupted; job {job_id} goes on")
+        _how_to_go_on(state, job_id)
+        return ExitCode.INTERRUPTED
+    choice = await asyncio.to_thread(_ask)
+    if choice == "detach":
+        render.say(state, f"job {job_id} goes on")
+        _how_to_go_on(state, job_id)
+        return ExitCode.OK
+    await cortex.cancel(job_id, reason="Ctrl-C in `cortex run`")
+    with _interrupts() as again:
+        asked = asyncio.ensure_future(again.wait())
+        waiting: set[asyncio.Future[Any]] = {shown, asked}
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        asked.cancel()
+        if not shown.done():
+            render.say(state, "it is being cancelled; not waiting for it")
+    return ExitCode.INTERRUPTED
+
+
+def _ask() -> Choice:
+    while True:
+        try:
+            answer = typer.prompt(
+                "\n[c]ancel the job or [d]etach and let it go on?", default="c", err=True
+            )
+        except typer.Abort:  # Ctrl-C or the end of the input
+            return "cancel"
+        word = str(answer).strip().lower()
+        if word in ("c", "cancel"):
+            return "cancel"
+        if word in ("d", "detach"):
+            return "detach"
+
+
+def _how_to_go_on(state: State, job_id: str) -> None:
+    render.say(state, f"  follow:  cortex logs -f {job_id}")
+    render.say(state, f"  cancel:  cortex cancel {job_id}")
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[asyncio.Event]:
+    """Set at SIGINT or SIGTERM, in place of an exception in the middle of something."""
+    loop = asyncio.get_running_loop()
+    interrupted = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, interrupted.set)
+    try:
+        yield interrupted
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+def unpacked(error: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first real error inside a group."""
+    for inner in error.exceptions:
+        return unpacked(inner) if isinstance(inner, BaseExceptionGroup) else inner
+    return CliError("unknown error")

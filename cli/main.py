@@ -1,0 +1,66 @@
+"""The `cortex` command."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.group import LazyGroup
+from cli.state import TAIL, State
+
+app = typer.Typer(
+    name="cortex",
+    cls=LazyGroup,
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    pretty_exceptions_short=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Begin with `cortex demo`, or `cortex up` and `cortex run examples/hello.yaml`.",
+)
+
+
+@app.callback()
+def root(
+    ctx: typer.Context,
+    url: Annotated[
+        str | None,
+        typer.Option(help="The server; else CORTEX_URL, else the stack on this machine."),
+    ] = None,
+    api_key: Annotated[
+        str | None, typer.Option(help="Its API key; else CORTEX_API_KEY, else the stack's.")
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder of the stack on this machine.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    no_color: Annotated[
+        bool, typer.Option("--no-color", help="No colours (also: NO_COLOR).")
+    ] = False,
+) -> None:
+    """Run jobs on decentralised compute networks and on your own machine, durably."""
+    color = not no_color and not os.environ.get("NO_COLOR")
+    if not color:
+        os.environ["NO_COLOR"] = "1"
+    ctx.obj = State(
+        url=url,
+        api_key=api_key,
+        data_dir=data_dir,
+        json=json,
+        color=color,
+        tail=ctx.meta.get(TAIL),
+    )
+
+
+def main() -> None:
+    """The console script."""
+    for stream in (sys.stdout, sys.stderr):
+        # Output may be anything: a terminal that cannot show it must not end the command.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace", line_buffering=True)
+    app(prog_name="cortex")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""What the global options say, and the clients and consoles that follow from it."""
+
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from cortex.client import AsyncCortex, Cortex, RetryPolicy
+
+TAIL = "cortex.tail"
+"""Key in `ctx.meta` of the words after `--`."""
+
+
+@dataclass
+class State:
+    """The global options."""
+
+    url: str | None = None
+    api_key: str | None = None
+    data_dir: Path | None = None
+    json: bool = False
+    color: bool = True
+    tail: list[str] | None = field(default=None)
+
+    def client(self, *, timeout: float = 30.0) -> "Cortex":
+        """The blocking client: gives up soon, because a person waits."""
+        from cortex.client import Cortex
+
+        return Cortex(
+            self.url,
+            self.api_key,
+            data_dir=self.data_dir,
+            timeout=timeout,
+            retry=_impatient(),
+        )
+
+    def aclient(self) -> "AsyncCortex":
+        """The asynchronous client, for following several things at once."""
+        from cortex.client import AsyncCortex, RetryPolicy
+
+        return AsyncCortex(
+            self.url,
+            self.api_key,
+            data_dir=self.data_dir,
+            retry=_impatient(),
+            stream_retry=RetryPolicy(attempts=15),
+        )
+
+    def folder(self) -> Path:
+        """The data folder of the embedded stack."""
+        from cortex.embedded.config import user_settings
+
+        return (self.data_dir or user_settings().data_dir).expanduser().resolve()
+
+    def colored(self, stream: IO[str]) -> bool:
+        """Whether to use colours there."""
+        return self.color and is_terminal(stream)
+
+
+def state_of(ctx: typer.Context) -> State:
+    """The state of this run of the command."""
+    found = ctx.find_root().obj
+    return found if isinstance(found, State) else State()
+
+
+def is_terminal(stream: IO[str]) -> bool:
+    """Whether a person looks at it."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def interactive() -> bool:
+    """Whether a question can be asked."""
+    return is_terminal(sys.stdin) and is_terminal(sys.stderr)
+
+
+def _impatient() -> "RetryPolicy":
+    from cortex.client import RetryPolicy
+
+    return RetryPolicy(attempts=4, base=0.2, longest=2.0)
