@@ -79,11 +79,14 @@ def unpack(archive: Path, destination: Path, declared: str, budget: Budget) -> l
 
 
 def _inner(name: str) -> PurePosixPath | None:
-    """The path below the archive's first component; None for a name that is not safe."""
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\0" in name:
+    """The path below the archive's first component; None for a name that is not safe.
+
+    The first component may be empty: so Podman names the files of a volume's own folder.
+    """
+    _, *parts = name.split("/")
+    if ".." in parts or "\0" in name:
         return None
-    return PurePosixPath(*path.parts[1:])
+    return PurePosixPath(*(part for part in parts if part))
 
 
 def _aim(member: tarfile.TarInfo, inner: PurePosixPath) -> PurePosixPath | None:

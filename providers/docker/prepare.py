@@ -89,7 +89,7 @@ class Preparer:
                 container_name(key), self._body(spec, key, labels, init=self._init)
             )
         except EngineRefused as refused:
-            if not self._init or "init" not in refused.message.lower():
+            if not self._init or not _wants_init(refused.message):
                 raise
             # Podman without catatonit. Remembered, since it says so for every container.
             created = await self._containers.create(
@@ -114,6 +114,11 @@ class Preparer:
         with suppress(ProviderError):
             if await self._containers.inspect(container_name(key)) is None:
                 await self._marks.remove_volumes(key)
+
+
+def _wants_init(message: str) -> bool:
+    """Whether the engine lacks the init; Podman's words differ by version."""
+    return any(word in message for word in ("init binary", "catatonit", "requested an init"))
 
 
 def _sorted(refused: EngineRefused, spec: JobSpec) -> ProviderError:

@@ -6,7 +6,9 @@ set -eu
 
 # iptables: without it netavark fails with a bare "No such file or directory".
 # catatonit: Podman's init, process 1 of each job.
-packages="podman runc netavark aardvark-dns iptables catatonit busybox-static docker-registry"
+packages="podman runc netavark aardvark-dns iptables catatonit busybox-static"
+# A registry to pull from, and htpasswd for one that asks who pulls.
+packages="$packages docker-registry apache2-utils"
 missing=""
 for package in $packages; do
     status=$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null || true)

@@ -79,9 +79,12 @@ class Podman:
         shutil.rmtree(self.home, ignore_errors=True)
 
     def trust_registry(self, host: str) -> None:
-        """Pull from this registry without TLS; read anew by each pull."""
+        """Pull from this registry without TLS. The service reads that at its start only."""
         text = f'[[registry]]\nlocation = "{host}"\ninsecure = true\n'
-        (self.home / "registries.conf").write_text(text)
+        with (self.home / "registries.conf").open("a") as file:
+            file.write(text)
+        self.kill()
+        self.start()
 
     def _await_ping(self) -> None:
         until = time.monotonic() + 20

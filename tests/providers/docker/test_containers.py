@@ -10,6 +10,7 @@ import pytest
 from cortex.domain.states import RunState
 from providers.base import Reservation
 from providers.docker import DockerProvider
+from providers.docker.engine import EngineRefused
 from providers.errors import InvalidSpec, LeaseLost, NoCapacity
 from tests.providers.docker.conftest import (
     IMAGE,
@@ -22,6 +23,8 @@ from tests.providers.docker.conftest import (
     until_final,
 )
 
+# What Podman 4.3 says without catatonit.
+_NO_INIT = "container create: container-init binary not found on the host: stat /usr/bin/catatonit"
 pytestmark = pytest.mark.integration
 Make = Callable[..., Any]
 
@@ -101,7 +104,7 @@ class TestCommands:
     ) -> None:
         image = "cortex-test/entry:latest"
         build_image(podman, image, 'ENTRYPOINT ["echo","entry"]', 'CMD ["cmd"]', "WORKDIR /work")
-        outcomes = [
+        outcomes: list[tuple[dict[str, Any], list[str]]] = [
             ({"command": ["echo", "mine"]}, ["mine"]),
             ({"command": ["echo"], "args": ["a", "b"]}, ["a b"]),
             ({"command": [], "args": ["c"]}, ["entry c"]),
@@ -120,26 +123,18 @@ class TestCommands:
         # Process 1 without a handler would have ignored SIGTERM: 137 after the grace.
         assert (await provider.status(ref)).exit_code == 143
 
-    async def test_an_engine_without_init(self, make: Make, podman: Podman) -> None:
+    async def test_an_engine_without_init(self, make: Make) -> None:
         provider: DockerProvider = await make()
         create = provider._containers.create
 
         async def without_catatonit(name: str, body: dict[str, Any]) -> str:
             if body["HostConfig"]["Init"]:
-                answer = podman_refusal("container-init binary not found on the host: stat ...")
-                raise answer
+                raise EngineRefused(500, _NO_INIT, "POST /containers/create")
             return await create(name, body)
 
         provider._containers.create = without_catatonit  # type: ignore[method-assign]
         _, status = await run_to_end(provider, job("exit 4"))
         assert status.exit_code == 4
-
-
-def podman_refusal(message: str) -> Exception:
-    """What Podman says; recorded from one without catatonit."""
-    from providers.docker.engine import EngineRefused
-
-    return EngineRefused(500, message, "POST /containers/create")
 
 
 class TestReservations:
