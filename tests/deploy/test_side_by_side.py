@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -141,7 +142,7 @@ async def test_a_job_runs_and_everything_stops_cleanly(
 
         try:
             for name in ("cortex-worker", "cortex-api"):
-                wait_until(lambda name=name: containers.healthy(name), f"a healthy {name}")  # type: ignore[misc]
+                wait_until(partial(containers.healthy, name), f"a healthy {name}")
             await _run_a_job(containers, postgres)
             await _found_in_temporal(temporal)
         except Exception as error:
