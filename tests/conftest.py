@@ -11,7 +11,6 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 from temporalio.client import Client
-from temporalio.common import SearchAttributeKey
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
@@ -21,7 +20,6 @@ from cortex.embedded.child import Child
 from cortex.embedded.config import StackConfig
 from cortex.embedded.postgres import create_database, postgres_service
 from cortex.settings import DatabaseSettings
-from cortex.temporal.contracts import SEARCH_ATTRIBUTES
 from tests.support import temporal_program
 
 # Settings of the machine must not leak into tests.
@@ -93,7 +91,6 @@ async def temporal() -> AsyncIterator[Client]:
             "--dynamic-config-value",
             "history.transferProcessorMaxPollRPS=1000",
         ],
-        search_attributes=list[SearchAttributeKey[object]](SEARCH_ATTRIBUTES),  # type: ignore[arg-type]
     )
     async with env:
         yield env.client

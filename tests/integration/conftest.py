@@ -2,8 +2,8 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -78,15 +78,14 @@ class Stage:
         return await self.job(job_id)
 
 
-StageMaker = Callable[..., Stage]
+StageMaker = Callable[..., Awaitable[Stage]]
 
 
 @pytest.fixture
 async def make_stage(
     database_url: str, database: Database, temporal: Client, tmp_path: Path
-) -> AsyncIterator[StageMaker]:
+) -> StageMaker:
     """Makes a stage with the given providers: `make_stage(null={"type": "null"})`."""
-    stack = AsyncExitStack()
 
     async def make(**providers: dict[str, Any]) -> Stage:
         settings = Settings(
@@ -105,5 +104,4 @@ async def make_stage(
         )
         return Stage(settings, database, await connect(settings.temporal))
 
-    async with stack:
-        yield make
+    return make

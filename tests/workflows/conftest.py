@@ -4,7 +4,7 @@ import asyncio
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -38,8 +38,8 @@ from worker import RUNNER
 from workflows import JobWorkflow
 
 
-@pytest.fixture(scope="session")
-async def skipping() -> AsyncIterator[WorkflowEnvironment]:
+@asynccontextmanager
+async def time_skipping() -> AsyncIterator[WorkflowEnvironment]:
     """A server whose clock jumps to the next timer."""
     env = await WorkflowEnvironment.start_time_skipping(
         data_converter=pydantic_data_converter,
@@ -53,6 +53,13 @@ async def skipping() -> AsyncIterator[WorkflowEnvironment]:
         await env.client.operator_service.add_search_attributes(
             AddSearchAttributesRequest(namespace=env.client.namespace, search_attributes=attributes)
         )
+        yield env
+
+
+@pytest.fixture(scope="session")
+async def skipping() -> AsyncIterator[WorkflowEnvironment]:
+    """One time-skipping server for all tests of a process."""
+    async with time_skipping() as env:
         yield env
 
 
@@ -172,18 +179,25 @@ def _next(answers: "deque[Any]") -> Any:
     return answers.popleft() if len(answers) > 1 else answers[0]
 
 
-@pytest.fixture
-async def world(skipping: WorkflowEnvironment) -> AsyncIterator[World]:
-    """A scripted world, with a worker that serves it."""
-    made = World(skipping)
+@asynccontextmanager
+async def open_world(env: WorkflowEnvironment) -> AsyncIterator[World]:
+    """A scripted world, with workers that serve it."""
+    made = World(env)
     async with AsyncExitStack() as stack:
         for queue, workflows in ((made.queue, [JobWorkflow]), (provider_queue(made.provider), [])):
             worker = Worker(
-                skipping.client,
+                env.client,
                 task_queue=queue,
                 workflows=workflows,
                 activities=made.activities(),
                 workflow_runner=RUNNER,
             )
             await stack.enter_async_context(worker)
+        yield made
+
+
+@pytest.fixture
+async def world(skipping: WorkflowEnvironment) -> AsyncIterator[World]:
+    """A world of its own for each test."""
+    async with open_world(skipping) as made:
         yield made

@@ -1,0 +1,146 @@
+"""Records a history of each path of a job: `python -m tests.workflows.record_histories`.
+
+Run it when a new path is added, never to make a failing replay pass: a history that no longer
+replays is a running job that would break. Put the change behind `workflow.patched` instead.
+"""
+
+import asyncio
+import json
+import sys
+from collections import deque
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+
+from temporalio.client import WorkflowHandle
+
+from activities.contracts import Placement
+from cortex.domain.ids import lease_key
+from cortex.domain.jobs import Outcome, Reason
+from cortex.temporal.contracts import CancelSignal, ExtendSignal
+from tests.workflows.conftest import World, exited, open_world, refusal, time_skipping
+
+FOLDER = Path(__file__).parent / "histories"
+Handle = WorkflowHandle[object, Outcome]
+_NOTHING = Placement(reason=Reason.NO_CAPACITY, message="all taken", try_again=True)
+
+
+async def completed(world: World) -> Handle:
+    return await world.start()
+
+
+async def completed_by_signal(world: World) -> Handle:
+    world.commits = deque([None])
+    handle = await world.start()
+    await world.watching.wait()
+    key = lease_key(world.job_id, 1)
+    await handle.signal("lease_changed", exited(key, "running"))
+    await handle.signal("lease_changed", exited(key, "exit 0", 2))
+    return handle
+
+
+async def failed(world: World) -> Handle:
+    world.commits = deque(["exit 3"])
+    return await world.start()
+
+
+async def retried(world: World) -> Handle:
+    world.commits = deque(["exit 3", "lost", "exit 0"])
+    return await world.start(retries_on_failure=1)
+
+
+async def failed_over(world: World) -> Handle:
+    world.prepares = deque([refusal("NoCapacity"), refusal("Unsuitable"), None])
+    return await world.start()
+
+
+async def no_capacity(world: World) -> Handle:
+    world.places = deque([_NOTHING])
+    return await world.start(placement_timeout=timedelta(minutes=2))
+
+
+async def cancelled_running(world: World) -> Handle:
+    world.commits = deque([None])
+    handle = await world.start()
+    await world.watching.wait()
+    await handle.signal("cancel", CancelSignal(reason="enough"))
+    return handle
+
+
+async def cancelled_preparing(world: World) -> Handle:
+    world.prepares = deque([30.0])
+    handle = await world.start(heartbeat_timeout=timedelta(seconds=2))
+    await world.preparing.wait()
+    await handle.signal("cancel", CancelSignal())
+    return handle
+
+
+async def cancelled_in_web_ui(world: World) -> Handle:
+    world.commits = deque([None])
+    handle = await world.start()
+    await world.watching.wait()
+    await handle.cancel()
+    return handle
+
+
+async def deadline_extended(world: World) -> Handle:
+    world.commits = deque([None])
+    handle = await world.start()
+    await world.watching.wait()
+    now = await world.env.get_current_time()
+    await handle.signal("extend", ExtendSignal(deadline_at=now + timedelta(hours=3)))
+    return handle
+
+
+async def compensation_retried(world: World) -> Handle:
+    world.settles = deque([RuntimeError("network down"), RuntimeError("network down"), None])
+    return await world.start()
+
+
+SCENARIOS: tuple[Callable[[World], Awaitable[Handle]], ...] = (
+    completed,
+    completed_by_signal,
+    failed,
+    retried,
+    failed_over,
+    no_capacity,
+    cancelled_running,
+    cancelled_preparing,
+    cancelled_in_web_ui,
+    deadline_extended,
+    compensation_retried,
+)
+
+
+async def main() -> None:
+    """Write one file per scenario."""
+    FOLDER.mkdir(exist_ok=True)
+    async with time_skipping() as env:
+        for scenario in SCENARIOS:
+            async with open_world(env) as world:
+                handle = await scenario(world)
+                outcome = await handle.result()
+                history = await handle.fetch_history()
+            target = FOLDER / f"{scenario.__name__}.json"
+            target.write_text(_scrubbed(history.to_json()) + "\n")
+            sys.stdout.write(f"{target.name}: {outcome.state.value}\n")
+
+
+def _scrubbed(history: str) -> str:
+    """Without what names this machine: it does not matter for a replay."""
+
+    def scrub(part: object) -> object:
+        if isinstance(part, list):
+            return [scrub(item) for item in part]
+        if isinstance(part, dict):
+            return {
+                name: "" if name in ("stackTrace", "identity") else scrub(item)
+                for name, item in part.items()
+            }
+        return part
+
+    return json.dumps(scrub(json.loads(history)), indent=1)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
