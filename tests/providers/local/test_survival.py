@@ -201,6 +201,7 @@ class TestShimKilled:
         _shims(state_dir, ref.key)[0].kill()
         path = state_dir / ref.key / "status.json"
         recorded = json.loads(path.read_text())
+        await asyncio.sleep(0.05)  # Start times are counted in hundredths of a second.
         innocent = await asyncio.create_subprocess_exec("sleep", "60")
         path.write_text(json.dumps({**recorded, "pid": innocent.pid}))
         assert (await local.status(ref)).state is RunState.LOST
