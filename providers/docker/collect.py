@@ -104,7 +104,7 @@ class Collector:
             async for line in self._request(ref.network_id, decoder, params):
                 yield line
         except EngineRefused as refused:
-            if refused.status not in (404, 409):
+            if not refused.missing and refused.status != 409:
                 raise
         except Unavailable:
             # A broken stream is taken up again where it broke; an engine that is away is told
@@ -131,7 +131,7 @@ class Collector:
             try:
                 link = await self._fetch_once(container_id, path, archive, budget)
             except EngineRefused as refused:
-                if refused.status == 404 or any(word in refused.message for word in _NO_FILE):
+                if refused.missing or any(word in refused.message for word in _NO_FILE):
                     return False
                 raise
             if link is None:

@@ -28,7 +28,7 @@ class Containers:
         try:
             found = await self.engine.get(f"/containers/{segment(name_or_id)}/json")
         except EngineRefused as refused:
-            if refused.status == 404:
+            if refused.missing:
                 return None
             raise
         try:
@@ -38,7 +38,7 @@ class Containers:
 
     async def listed(self, label: str) -> list[Listed]:
         """All containers with this label, ended ones too, in one call."""
-        found = await self.engine.get(
+        found = await self.engine.get_list(
             "/containers/json", {"all": "1", "filters": filters(label=label)}
         )
         try:
@@ -67,7 +67,7 @@ class Containers:
                 "POST", f"{path}/stop", params=whole, timeout=grace + 30, repeatable=True
             )
         except EngineRefused as refused:
-            if refused.status == 404:
+            if refused.missing:
                 return
             await self._quietly("POST", f"{path}/kill")
 

@@ -16,6 +16,7 @@ Method = Literal["GET", "HEAD", "POST", "PUT", "DELETE"]
 # nothing older than 1.44, Podman 4 nothing newer than 1.41.
 API_VERSION = (1, 44)
 CALL_TIMEOUT = 30.0
+_LIST_TRIES = 5
 
 
 class EngineRefused(Unavailable):
@@ -28,6 +29,12 @@ class EngineRefused(Unavailable):
         super().__init__(f"the container engine refused `{call}` ({status}): {message}")
         self.status = status
         self.message = message
+
+    @property
+    def missing(self) -> bool:
+        """What the call was about does not exist. Podman says 500 if it goes away meanwhile."""
+        gone = ("no such container", "no such volume")
+        return self.status == 404 or any(words in self.message for words in gone)
 
 
 class Engine:
@@ -71,6 +78,16 @@ class Engine:
             raise Unavailable(
                 f"{self._who} answered `GET {path}` with something else than JSON"
             ) from None
+
+    async def get_list(self, path: str, params: Mapping[str, str]) -> Any:
+        """A listing; asked again where Podman stumbles over an entry that is being removed."""
+        for _ in range(_LIST_TRIES):
+            try:
+                return await self.get(path, params)
+            except EngineRefused as refused:
+                if not refused.missing:
+                    raise
+        return await self.get(path, params)
 
     async def call(
         self,

@@ -70,7 +70,7 @@ class Marks:
         try:
             found = await self._engine.get(f"/volumes/{segment(f'cortex-{key}.end')}")
         except EngineRefused as refused:
-            if refused.status == 404:
+            if refused.missing:
                 return None
             raise
         return _end(_volume(found).labels or {})
@@ -89,7 +89,7 @@ class Marks:
         return {volume.labels[KEY] for volume in found if volume.labels and KEY in volume.labels}
 
     async def volumes(self, label: str) -> tuple[Volume, ...]:
-        found = await self._engine.get("/volumes", {"filters": filters(label=label)})
+        found = await self._engine.get_list("/volumes", {"filters": filters(label=label)})
         return _volumes(found)
 
     async def put_volume(self, name: str, labels: Mapping[str, str]) -> Volume:
@@ -114,7 +114,7 @@ class Marks:
         try:
             await self._engine.call("DELETE", f"/volumes/{segment(name)}", repeatable=True)
         except EngineRefused as refused:
-            if refused.status != 404:
+            if not refused.missing:
                 raise
 
     async def _put(self, name: str, key: str, labels: Mapping[str, str]) -> dict[str, str]:

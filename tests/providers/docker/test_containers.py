@@ -1,6 +1,7 @@
 """What the engine really enforces, and what becomes of jobs that misbehave."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -11,6 +12,8 @@ from cortex.domain.states import RunState
 from providers.base import Reservation
 from providers.docker import DockerProvider
 from providers.docker.engine import EngineRefused
+from providers.docker.names import KEY, SINCE, TOKEN
+from providers.docker.starts import STALE
 from providers.errors import InvalidSpec, LeaseLost, NoCapacity
 from tests.providers.docker.conftest import (
     IMAGE,
@@ -233,3 +236,43 @@ class TestSecretsAndPrices:
         usage = await dear.usage(ref)
         assert usage.final
         assert usage.cost.amount == (usage.seconds * Decimal("0.01")).quantize(Decimal("1e-9"))
+
+
+class TestTakingOver:
+    """A worker died between its claim of the start and the start."""
+
+    async def _claimed(self, provider: DockerProvider, age: float) -> Reservation:
+        reservation = await provider.prepare(job("echo run"), new_key())
+        labels = {KEY: reservation.ref.key, TOKEN: "of the dead", SINCE: str(time.time() - age)}
+        await provider._marks.put_volume(f"cortex-{reservation.ref.key}.start1", labels)
+        return reservation
+
+    async def test_an_old_claim_is_taken_over(self, make: Make) -> None:
+        first, second = await make(), await make()
+        reservation = await self._claimed(first, STALE + 1)
+        await asyncio.gather(*(one.commit(reservation) for one in (first, second)))
+        await until_final(first, reservation.ref)
+        assert await log_text(first, reservation.ref) == ["run"]
+
+    async def test_a_fresh_claim_is_waited_for(self, make: Make, podman: Podman) -> None:
+        provider: DockerProvider = await make()
+        reservation = await self._claimed(provider, 0)
+        waiting = asyncio.create_task(provider.commit(reservation))
+        await asyncio.sleep(0.5)
+        assert not waiting.done()
+        # The other one was only slow.
+        await asyncio.to_thread(podman.run, "start", reservation.ref.network_id)
+        await waiting
+        await until_final(provider, reservation.ref)
+        assert await log_text(provider, reservation.ref) == ["run"]
+
+    async def test_a_cancel_ends_the_waiting(self, make: Make, podman: Podman) -> None:
+        provider: DockerProvider = await make()
+        reservation = await self._claimed(provider, 0)
+        waiting = asyncio.create_task(provider.commit(reservation))
+        await asyncio.sleep(0.3)
+        await provider.cancel(reservation.ref)
+        with pytest.raises(LeaseLost):
+            await waiting
+        await provider.forget(reservation.ref)
+        assert podman.run("volume", "ls", "--quiet") == ""
