@@ -9,13 +9,16 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+
+from rich.text import Text
 
 from cli import demo_jobs, render
 from cli.commands.money import ledger_sums, open_holds
 from cli.demo_jobs import Expected
-from cli.errors import ExitCode
+from cli.errors import CliError, ExitCode
 from cli.follow import summary
 from cli.local import reporter
 from cli.state import State
@@ -65,7 +68,7 @@ def run_demo(state: State, *, keep: bool) -> int:
     try:
         kept = asyncio.run(_guarded(_demo(state, folder, checks, keep=keep)))
     except _Interrupted:
-        render.say(state, "\ninterrupted: cleaning up")
+        _tell(state, "\ninterrupted: cleaning up")
         return ExitCode.INTERRUPTED
     finally:
         if not kept:
@@ -88,19 +91,22 @@ async def _guarded(work: Any) -> bool:
 async def _demo(state: State, folder: Path, checks: Checks, *, keep: bool) -> bool:
     began = time.monotonic()
     with _step(state, "Starting PostgreSQL, Temporal, API and worker"):
-        info = await detach(StackConfig.free(folder), on_event=reporter(state))
+        info = await detach(StackConfig.free(folder), on_event=reporter(state, stderr=False))
     async with AsyncCortex(info.api_url, info.api_key) as cortex:
         plan = demo_jobs.plan()
         accepted = await cortex.submit_batch([item.spec for item in plan])
         ids = {job.id: item for job, item in zip(accepted.jobs, plan, strict=True)}
-        render.say(state, f"\n{len(ids)} jobs accepted; they run on this machine\n", style="bold")
-        jobs = await _follow(state, cortex, ids)
+        _tell(state, f"\n{len(ids)} jobs accepted; they run on this machine\n", style="bold")
+        try:
+            jobs = await _follow(state, cortex, ids)
+        except TimeoutError:
+            raise CliError(f"the jobs had not ended after {_JOBS_TIMEOUT:.0f} s") from None
         for job in jobs:
             _check_job(checks, job, ids[job.id])
         await _show_results(state, cortex, checks, jobs, folder)
         await _show_money(state, cortex, checks, jobs)
         _show_links(state, info, jobs)
-    render.say(state, f"\ntook {render.span(_since(began))}")
+    _tell(state, f"\ntook {render.span(_since(began))}")
     if keep:
         _say_kept(state, info, folder)
     return keep
@@ -201,10 +207,10 @@ def _show_links(state: State, info: StackInfo, jobs: list[JobView]) -> None:
 
 
 def _say_kept(state: State, info: StackInfo, folder: Path) -> None:
-    render.say(state, "\nThe stack goes on (--keep). To use it:")
-    render.say(state, f"  export CORTEX_DATA_DIR={folder}")
-    render.say(state, "  cortex jobs")
-    render.say(state, f"To stop it and remove its data:\n  cortex down && rm -r {folder}")
+    _tell(state, "\nThe stack goes on (--keep). To use it:")
+    _tell(state, f"  export CORTEX_DATA_DIR={folder}")
+    _tell(state, "  cortex jobs")
+    _tell(state, f"To stop it and remove its data:\n  cortex down && rm -r {folder}")
 
 
 def _verdict(state: State, checks: Checks) -> int:
@@ -225,12 +231,12 @@ def _verdict(state: State, checks: Checks) -> int:
 def _clean_up(state: State, folder: Path, *, remove: bool) -> None:
     """Stop everything; a second Ctrl-C must not leave processes behind."""
     with _deaf():
-        render.say(state, "\nstopping the stack")
+        _tell(state, "\nstopping the stack")
         asyncio.run(stop_stack(folder))
         if remove:
             shutil.rmtree(folder, ignore_errors=True)
             if folder.exists():
-                render.say(state, f"{folder} could not be removed completely", style="bold red")
+                _tell(state, f"{folder} could not be removed completely", style="bold red")
 
 
 @contextlib.contextmanager
@@ -247,14 +253,17 @@ def _deaf() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _step(state: State, text: str) -> Iterator[None]:
-    render.say(state, text, style="bold")
+    _tell(state, text, style="bold")
     began = time.monotonic()
     yield
-    render.say(state, f"  all ready in {render.span(_since(began))}", style="green")
-    sys.stderr.flush()
+    _tell(state, f"  all ready in {render.span(_since(began))}", style="green")
 
 
-def _since(began: float) -> Any:
-    from datetime import timedelta
+def _tell(state: State, text: str, *, style: str = "") -> None:
+    """On stdout: all of the demo is what was asked for, and stays in order."""
+    render.console(state).print(Text(text, style=style), soft_wrap=True)
+    sys.stdout.flush()
 
+
+def _since(began: float) -> timedelta:
     return timedelta(seconds=time.monotonic() - began)

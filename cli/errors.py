@@ -86,7 +86,10 @@ def as_cli_error(error: Exception) -> CliError | None:
 
 
 def _from_api(error: "ApiError") -> CliError:  # type: ignore[name-defined]  # noqa: F821
-    details = [f"`{item.field}` {item.message}" for item in error.errors]
+    told = error.detail  # often names the first fields already
+    details = [
+        f"`{item.field}` {item.message}" for item in error.errors if item.message not in told
+    ]
     if error.status == 401:
         details.append("give the key with --api-key or CORTEX_API_KEY (`cortex up` prints it)")
     if error.status >= 500 and error.problem.correlation_id:

@@ -12,6 +12,7 @@ import typer
 
 from cli import render
 from cli.errors import CliError, ExitCode
+from cli.local import dir_option
 from cli.state import State, interactive
 from cortex.client import AsyncCortex
 from cortex.domain.states import TERMINAL_JOB_STATES, JobState
@@ -76,7 +77,7 @@ def show_end(state: State, job: JobView) -> None:
     if job.message and job.state is not JobState.COMPLETED:
         render.say(state, f"  {render.printable(job.message)}")
     if job.spec.outputs and job.state is JobState.COMPLETED:
-        render.say(state, f"  results:  cortex outputs get {job.id}")
+        render.say(state, f"  results:  cortex {dir_option(state)}outputs get {job.id}")
     if job.log_dropped_bytes:
         dropped = render.size(job.log_dropped_bytes)
         render.say(state, f"  the middle of its output is not kept ({dropped})")
@@ -153,9 +154,7 @@ class EventPrinter:
         if kind == "job.state.changed":
             now = data.get("state", "?")
             # The end gets a summary of its own.
-            return (
-                "" if now in TERMINAL_JOB_STATES else f"{now}  {data.get('message', '')}".rstrip()
-            )
+            return "" if now in TERMINAL_JOB_STATES else _state_line(now, data.get("message", ""))
         if kind == "job.progress":
             return self._progressed(event.data)
         words = {
@@ -179,6 +178,10 @@ class EventPrinter:
             return ""
         self._progress = now, message
         return f"{now:.0%}  {message}".rstrip()
+
+
+def _state_line(state: str, message: str) -> str:
+    return message if message.startswith(state) else f"{state}  {message}".rstrip()
 
 
 async def _interrupted(
@@ -221,8 +224,8 @@ def _ask() -> Choice:
 
 
 def _how_to_go_on(state: State, job_id: str) -> None:
-    render.say(state, f"  follow:  cortex logs -f {job_id}")
-    render.say(state, f"  cancel:  cortex cancel {job_id}")
+    render.say(state, f"  follow:  cortex {dir_option(state)}logs -f {job_id}")
+    render.say(state, f"  cancel:  cortex {dir_option(state)}cancel {job_id}")
 
 
 @contextlib.contextmanager

@@ -54,8 +54,8 @@ def server_url(state: State) -> str:
 class reporter:
     """Prints what happens to the parts of the stack, one line each, on stderr."""
 
-    def __init__(self, state: State) -> None:
-        self._console = render.console(state, stderr=True)
+    def __init__(self, state: State, *, stderr: bool = True) -> None:
+        self._console = render.console(state, stderr=stderr)
 
     def __call__(self, event: StackEvent) -> None:
         if event.name == "stack" and event.phase == "ready":
@@ -70,14 +70,11 @@ class reporter:
 def show_links(state: State, *, api_url: str, temporal_ui: str, api_key: str, stop: str) -> None:
     """Where everything is, how to use it, how to end it."""
     masked = f"{api_key[:8]}…" if len(api_key) > 12 else "…"
-    show_key = "cortex status --show-key" + (
-        f" --data-dir {state.data_dir}" if state.data_dir else ""
-    )
     lines = [
         ("API", api_url),
         ("API docs", f"{api_url}/docs"),
         ("Temporal UI", temporal_ui),
-        ("API key", f"{masked}  ({show_key} prints it; `cortex` here finds it itself)"),
+        ("API key", f"{masked}  (to see it: cortex {dir_option(state)}status --show-key)"),
         ("Try", f"cortex {dir_option(state)}run -- echo hello"),
         ("Stop", stop),
     ]

@@ -187,7 +187,7 @@ def _facts(job: JobView) -> list[tuple[str, str]]:
         ("reason", job.reason.value if job.reason else ""),
         ("message", job.message),
         ("exit code", "" if job.exit_code is None else str(job.exit_code)),
-        ("progress", render.percent(job.progress)),
+        ("progress", "" if job.state.terminal else render.percent(job.progress)),
         ("provider", job.provider_id or ""),
         ("image", spec.image or ""),
         ("command", " ".join([*spec.command, *spec.args])[:2000]),

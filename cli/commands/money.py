@@ -13,7 +13,6 @@ from cli.state import State, state_of
 from cli.times import since as parse_since
 from cortex.domain.ledger import EntryKind
 from cortex.domain.money import Money
-from cortex.domain.units import format_bytes
 from cortex.schemas import CostReport, LedgerView, ProviderView
 
 app = typer.Typer()
@@ -64,8 +63,7 @@ def _limits(item: ProviderView) -> str:
     if can is None:
         return ""
     cpu = f"{can.max_cpu:f} cores" if can.max_cpu is not None else ""
-    # Rounded: the exact number of bytes of a machine's memory tells nobody anything.
-    memory = format_bytes(can.max_memory // 2**20 * 2**20) if can.max_memory is not None else ""
+    memory = render.size(can.max_memory) if can.max_memory is not None else ""
     return ", ".join(text for text in (cpu, memory) if text)
 
 

@@ -29,7 +29,10 @@ _AT_ONCE = 20
 def run(
     ctx: typer.Context,
     file: Annotated[
-        str | None, typer.Argument(help="A YAML or JSON file; `-`: standard input.")
+        str | None,
+        typer.Argument(
+            metavar="[FILE] [-- COMMAND...]", help="A YAML or JSON file; `-`: standard input."
+        ),
     ] = None,
     image: Annotated[str | None, typer.Option(help="Container image; none: a process.")] = None,
     name: Annotated[str | None, typer.Option(help="The job's name.")] = None,
@@ -287,7 +290,7 @@ def _placed(error: ApiError, documents: list[Document]) -> Exception:
     """The server's refusal with the places in the file that it speaks of."""
     if error.code != "invalid_request" or not error.errors:
         return error
-    return BadInput(error.detail, details=[_place(item, documents) for item in error.errors])
+    return BadInput(error.problem.title, details=[_place(item, documents) for item in error.errors])
 
 
 def _place(item: FieldError, documents: list[Document]) -> str:
