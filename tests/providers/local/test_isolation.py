@@ -53,7 +53,7 @@ async def _run(
 class TestSandbox:
     async def test_little_is_visible(self, sandboxed: LocalProvider, state_dir: Path) -> None:
         script = f"""
-        for path in /root /home /etc/shadow /etc/ssh {state_dir} {Path(__file__)} /run; do
+        for path in {Path.home()}/.bashrc /home /etc/shadow /etc/ssh {state_dir} {Path(__file__)} /run; do
             test ! -e $path || echo visible $path
         done
         for path in / /usr /etc /dev /usr/bin; do
