@@ -37,7 +37,7 @@ class CancelChecks(Harness):
         if status.state is not RunState.LOST:
             assert status.exit_code == 4
         lines = [line.text for line in await self.lines(provider, ref)]
-        assert lines[-1:] == ["bye"]
+        assert "bye" in lines
 
     async def test_cancel_ends_a_job_that_ignores_sigterm(self, provider: AnyProvider) -> None:
         ref = await self.running(provider, _STUBBORN)
