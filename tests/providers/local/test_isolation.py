@@ -52,8 +52,9 @@ async def _run(
 
 class TestSandbox:
     async def test_little_is_visible(self, sandboxed: LocalProvider, state_dir: Path) -> None:
+        home = Path.home()
         script = f"""
-        for path in {Path.home()}/.bashrc /home /etc/shadow /etc/ssh {state_dir} {Path(__file__)} /run; do
+        for path in {home}/.bashrc /home /etc/shadow /etc/ssh {state_dir} {Path(__file__)} /run; do
             test ! -e $path || echo visible $path
         done
         for path in / /usr /etc /dev /usr/bin; do
