@@ -1,4 +1,4 @@
-"""scripts/make-venv.sh with a Python that lacks something; the full one is what `make` itself uses."""
+"""scripts/make-venv.sh with a Python that lacks something; `make` itself uses a full one."""
 
 import os
 import subprocess
