@@ -64,7 +64,7 @@ class ContextMiddleware:
                 _log.exception("response.broken_off", path=scope["path"])
                 raise
             await problem_response(error, scope)(scope, receive, send_marked)
-        if status >= 500:
+        if status >= 500 and scope["path"].startswith(API_PREFIX):
             took = round(time.monotonic() - began, 3)
             _log.warning("request.refused", path=scope["path"], status=status, seconds=took)
 

@@ -1,5 +1,6 @@
 """What FastAPI cannot see by itself: bodies that we read, problems, streams, the API key."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -53,11 +54,11 @@ def body_schema(model: type[BaseModel], *, yaml: bool = False, required: bool = 
 
 def document(app: FastAPI) -> None:
     """Complete the OpenAPI document of the app."""
-    plain = app.openapi
+    plain: Callable[[], dict[str, Any]] = app.openapi
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is not None:
-            return app.openapi_schema
+            return dict(app.openapi_schema)
         schema: dict[str, Any] = plain()
         parts = schema.setdefault("components", {})
         parts.setdefault("schemas", {}).update(_definitions())
@@ -77,11 +78,12 @@ def _definitions() -> dict[str, Any]:
         [(model, "validation") for model in _BODIES],
         ref_template=f"#/components/schemas/{_input('{model}')}",
     )
-    found = {_input(name): value for name, value in inputs["$defs"].items()}
+    found: dict[str, Any] = {_input(name): value for name, value in inputs["$defs"].items()}
     _, answers = models_json_schema(
         [(Problem, "serialization")], ref_template="#/components/schemas/{model}"
     )
-    return found | answers["$defs"]
+    found.update(answers["$defs"])
+    return found
 
 
 def _input(name: str) -> str:

@@ -15,8 +15,11 @@ OWNER: Final = "local"
 
 
 def answer(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """JSON of a model, or of plain values as `cortex.services.views` makes them."""
-    content = value.model_dump_json() if isinstance(value, BaseModel) else render(value)
+    """JSON of a model, of plain values, or JSON already (as text)."""
+    if isinstance(value, BaseModel):
+        content: str | bytes = value.model_dump_json()
+    else:
+        content = value if isinstance(value, str) else render(value)
     return Response(content, status_code=status, media_type="application/json", headers=headers)
 
 

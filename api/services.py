@@ -11,6 +11,8 @@ from starlette.requests import Request
 from cortex.db import events, logs
 from cortex.db.engine import Database
 from cortex.db.notify import Notifier
+from cortex.db.readpool import ReadPool
+from cortex.db.reads import JobReads
 from cortex.services.billing import Billing
 from cortex.services.control import JobControl
 from cortex.services.delivery import Dispatcher
@@ -48,6 +50,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     async with AsyncExitStack() as stack:
         database = Database(settings.database, application="cortex-api")
         stack.push_async_callback(database.aclose)
+        pool = ReadPool(settings.database, application="cortex-api-reads")
+        stack.push_async_callback(pool.aclose)
         client = await connect(settings.temporal, lazy=True)
         notifier = Notifier(settings.database, (events.CHANNEL, logs.CHANNEL))
         hub = EventHub(database, notifier)
@@ -67,7 +71,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             control=JobControl(
                 database, registry=registry, dispatcher=dispatcher, settings=settings
             ),
-            queries=Queries(database, settings),
+            queries=Queries(database, JobReads(pool), settings),
             billing=Billing(database),
             quotes=Quotes(client, registry, settings.jobs),
             streams=Streams(database, hub),

@@ -9,6 +9,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from cortex.db.acceptance import AcceptanceRepository
 from cortex.db.commands import CommandRepository
 from cortex.db.events import EventRepository
 from cortex.db.idempotency import IdempotencyRepository
@@ -41,6 +42,7 @@ class Transaction:
         self.outputs = OutputRepository(connection)
         self.providers = ProviderRepository(connection)
         self.reads = ReadRepository(connection)
+        self.acceptance = AcceptanceRepository(connection)
 
 
 class Database:
@@ -53,7 +55,6 @@ class Database:
             pool_size=settings.pool_size,
             max_overflow=0,
             pool_timeout=settings.timeout.total_seconds(),
-            pool_pre_ping=True,
             pool_recycle=1800,
             connect_args={
                 "connect_timeout": max(2, int(settings.timeout.total_seconds())),
@@ -76,9 +77,9 @@ class Database:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Transaction]:
-        """For reads that need no common snapshot: every statement stands alone.
+        """Every statement stands alone: for reads that need no common snapshot.
 
-        Two round trips cheaper than a transaction. Nothing may be written here.
+        Two round trips cheaper than a transaction. What writes may be no more than one statement.
 
         Raises:
             DatabaseUnavailable: PostgreSQL cannot be reached, or broke off.
@@ -93,7 +94,7 @@ class Database:
         try:
             async with opening as connection:
                 yield Transaction(connection)
-        except (OperationalError, InterfaceError, PoolTimeout, PoolExhausted, OSError) as error:
+        except (OperationalError, InterfaceError, PoolTimeout, PoolExhausted) as error:
             raise _unavailable(error) from error
         except DBAPIError as error:
             if error.connection_invalidated or _sqlstate(error).startswith(_AWAY):
@@ -102,7 +103,7 @@ class Database:
 
     async def ping(self) -> None:
         """Raises `DatabaseUnavailable` if PostgreSQL does not answer."""
-        async with self.transaction() as tx:
+        async with self.reading() as tx:
             await tx.connection.execute(text("SELECT 1"))
 
     async def aclose(self) -> None:

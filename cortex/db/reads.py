@@ -1,109 +1,133 @@
-"""Narrow reads for the API: rows as they are shown, without the cost of domain objects.
+"""Jobs as JSON, written by PostgreSQL as `JobSummary` and `JobView` have them.
 
-Amounts come as text and stored specs as they lie there (masked), ready to be written as JSON.
+A list of 100 jobs is 100 finished texts here: no row is taken apart and put together again.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Text, cast, func, select, tuple_
+from sqlalchemy import select, text, tuple_
 
-from cortex.db.base import Repository, Row
+from cortex.db.base import Repository
 from cortex.db.events import parse_position
-from cortex.db.jobs import JobFilter, narrowed
-from cortex.db.tables import EventRow, JobRow, JobStatusRow, LeaseRow
+from cortex.db.jobs import JobFilter
+from cortex.db.readpool import ReadPool
+from cortex.db.tables import EventRow, JobRow
 from cortex.domain.errors import NotFound
 
-_SUMMARY: tuple[Any, ...] = (
-    JobRow.id,
-    JobRow.name,
-    JobRow.owner,
-    JobRow.state,
-    JobRow.reason,
-    JobRow.message,
-    JobRow.exit_code,
-    JobRow.attempt,
-    JobRow.provider_id,
-    cast(func.trim_scale(JobRow.progress), Text).label("progress"),
-    JobRow.labels,
-    cast(func.trim_scale(JobRow.cost), Text).label("cost"),
-    JobRow.currency,
-    JobRow.created_at,
-    JobRow.started_at,
-    JobRow.finished_at,
-    JobRow.deadline_at,
-)
-_WHOLE: tuple[Any, ...] = (
-    *_SUMMARY,
-    JobRow.spec,
-    JobRow.log_bytes,
-    JobRow.log_dropped_bytes,
-    JobRow.cancel_requested_at,
-)
-_LEASE: tuple[Any, ...] = (
-    LeaseRow.key,
-    LeaseRow.attempt,
-    LeaseRow.provider_id,
-    LeaseRow.state,
-    LeaseRow.run_state,
-    LeaseRow.exit_code,
-    LeaseRow.message,
-    LeaseRow.endpoints,
-    LeaseRow.offer["price_per_hour"].label("price_per_hour"),
-    LeaseRow.created_at,
-    LeaseRow.committed_at,
-    LeaseRow.started_at,
-    LeaseRow.finished_at,
-    LeaseRow.released_at,
-    cast(func.trim_scale(LeaseRow.cost), Text).label("cost"),
-    LeaseRow.currency,
-)
+Place = tuple[datetime, str]
+
+_SUMMARY: Final = """
+    j.id, j.name, j.owner, j.state, j.reason, j.message, j.exit_code, j.attempt, j.provider_id,
+    trim_scale(j.progress)::text AS progress, j.labels,
+    json_build_object('amount', trim_scale(j.cost)::text, 'currency', j.currency) AS cost,
+    j.created_at, j.started_at, j.finished_at, j.deadline_at"""
+
+_LEASE: Final = """
+    l.key, l.attempt, l.provider_id, l.state, l.run_state, l.exit_code, l.message, l.endpoints,
+    l.offer->'price_per_hour' AS price_per_hour,
+    l.created_at, l.committed_at, l.started_at, l.finished_at, l.released_at,
+    CASE WHEN l.cost IS NOT NULL THEN
+        json_build_object('amount', trim_scale(l.cost)::text, 'currency', l.currency)
+    END AS cost"""
+
+_JOB: Final = f"""
+SELECT row_to_json(v)::text FROM (
+    SELECT {_SUMMARY}, j.spec,
+        (SELECT coalesce(json_agg(row_to_json(a) ORDER BY a.attempt), '[]')
+            FROM (SELECT {_LEASE} FROM leases l WHERE l.job_id = j.id) a) AS leases,
+        (SELECT coalesce(json_agg(json_build_object(
+                'state', s.state, 'attempt', s.attempt, 'message', s.message,
+                'time', s.created_at) ORDER BY s.id), '[]')
+            FROM job_status s WHERE s.job_id = j.id) AS history,
+        j.log_bytes, j.log_dropped_bytes, j.cancel_requested_at
+    FROM jobs j WHERE j.id = {{id}}
+) v"""
+_JOB_ALONE: Final = _JOB.format(id="%s").encode()
+_JOB_INSIDE: Final = text(_JOB.format(id=":id").replace("::", "\\:\\:"))
 
 
-class ReadRepository(Repository):
-    async def page(
-        self, where: JobFilter, *, before: tuple[datetime, str] | None, limit: int
-    ) -> list[Row]:
-        """Rows of a list of jobs, newest first, after the place `before`."""
-        query = narrowed(select(*_SUMMARY), where)
-        if before is not None:
-            query = query.where(tuple_(JobRow.created_at, JobRow.id) < before)
-        query = query.order_by(JobRow.created_at.desc(), JobRow.id.desc()).limit(limit)
-        return list((await self.connection.execute(query)).mappings())
+@dataclass(frozen=True)
+class JsonPage:
+    """Jobs of a list, each as JSON, and the place of the last one if there are more."""
 
-    async def job(self, job_id: str) -> Row:
-        """The row of one job.
+    items: list[str]
+    last: Place | None
+
+
+class JobReads:
+    """Reads of jobs for the API."""
+
+    def __init__(self, pool: ReadPool) -> None:
+        self._pool = pool
+
+    async def job(self, job_id: str) -> str:
+        """One job with its leases and its history, as a JSON object.
 
         Raises:
             NotFound: there is none with this id.
         """
-        query = select(*_WHOLE).where(JobRow.id == job_id)
-        row = (await self.connection.execute(query)).mappings().first()
-        if row is None:
-            raise NotFound(f"there is no job `{job_id[:60]}`")
-        return row
+        rows = await self._pool.fetch(_JOB_ALONE, (job_id,))
+        if not rows:
+            raise _no_job(job_id)
+        view: str = rows[0][0]
+        return view
 
-    async def leases(self, job_id: str) -> list[Row]:
-        """The attempts of a job, first to last."""
-        query = select(*_LEASE).where(LeaseRow.job_id == job_id).order_by(LeaseRow.attempt)
-        return list((await self.connection.execute(query)).mappings())
-
-    async def history(self, job_id: str) -> list[Row]:
-        """The states of a job, oldest first."""
-        query = (
-            select(
-                JobStatusRow.state,
-                JobStatusRow.attempt,
-                JobStatusRow.message,
-                JobStatusRow.created_at.label("time"),
-            )
-            .where(JobStatusRow.job_id == job_id)
-            .order_by(JobStatusRow.id)
+    async def page(self, where: JobFilter, *, before: Place | None, limit: int) -> JsonPage:
+        """Jobs of a list, newest first, after the place `before`."""
+        conditions, params = _conditions(where)
+        if before is not None:
+            conditions.append("(j.created_at, j.id) < (%s, %s)")
+            params.extend(before)
+        narrowed = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+        statement = (
+            f"SELECT v.created_at, v.id, row_to_json(v)::text FROM ("
+            f"SELECT {_SUMMARY} FROM jobs j {narrowed} "
+            f"ORDER BY j.created_at DESC, j.id DESC LIMIT %s) v"
         )
-        return list((await self.connection.execute(query)).mappings())
+        rows = await self._pool.fetch(statement.encode(), (*params, limit + 1))
+        more = len(rows) > limit
+        return JsonPage(
+            items=[row[2] for row in rows[:limit]],
+            last=(rows[limit - 1][0], rows[limit - 1][1]) if more else None,
+        )
+
+
+def _conditions(where: JobFilter) -> tuple[list[str], list[Any]]:
+    wanted: list[tuple[str, Any]] = [
+        ("j.state = ANY(%s)", [state.value for state in where.states] or None),
+        ("j.provider_id = %s", where.provider_id),
+        ("j.owner = %s", where.owner),
+        ("j.name = %s", where.name),
+        ("j.created_at >= %s", where.created_after),
+        ("j.created_at < %s", where.created_before),
+    ]
+    found = [(text, value) for text, value in wanted if value is not None]
+    for key, value in where.labels.items():
+        found.append(("j.labels @> jsonb_build_object(%s::text, %s::text)", (key, value)))
+    params: list[Any] = []
+    for _, value in found:
+        params.extend(value if isinstance(value, tuple) else (value,))
+    return [text for text, _ in found], params
+
+
+class ReadRepository(Repository):
+    """Narrow reads inside a transaction."""
+
+    async def job(self, job_id: str) -> str:
+        """One job as `JobReads.job` gives it, with the transaction's own changes.
+
+        Raises:
+            NotFound: there is none with this id.
+        """
+        view = (await self.connection.execute(_JOB_INSIDE, {"id": job_id})).scalar_one_or_none()
+        if view is None:
+            raise _no_job(job_id)
+        return str(view)
 
     async def state(self, job_id: str) -> dict[str, Any]:
-        """State, exit code and dropped log bytes of a job.
+        """State, reason, message, exit code and dropped log bytes of a job.
 
         Raises:
             NotFound: there is none with this id.
@@ -113,7 +137,7 @@ class ReadRepository(Repository):
         ).where(JobRow.id == job_id)
         row = (await self.connection.execute(query)).mappings().first()
         if row is None:
-            raise NotFound(f"there is no job `{job_id[:60]}`")
+            raise _no_job(job_id)
         return dict(row)
 
     async def events_after(self, job_id: str, position: str) -> bool:
@@ -127,3 +151,7 @@ class ReadRepository(Repository):
             .limit(1)
         )
         return (await self.connection.execute(query)).first() is not None
+
+
+def _no_job(job_id: str) -> NotFound:
+    return NotFound(f"there is no job `{job_id[:60]}`")

@@ -46,8 +46,8 @@ class JobControl:
         self._dispatcher = dispatcher
         self._settings = settings
 
-    async def cancel(self, job_id: str, reason: str) -> dict[str, Any]:
-        """Ask for the end of a job; the answer is its `JobView`. Harmless to repeat.
+    async def cancel(self, job_id: str, reason: str) -> str:
+        """Ask for the end of a job; the answer is its `JobView` in JSON. Harmless to repeat.
 
         Raises:
             NotFound: there is no such job.
@@ -64,8 +64,8 @@ class JobControl:
         self._deliver(delivery)
         return view
 
-    async def extend(self, job_id: str, duration: timedelta) -> dict[str, Any]:
-        """Move the deadline of a job; the answer is its `JobView`.
+    async def extend(self, job_id: str, duration: timedelta) -> str:
+        """Move the deadline of a job; the answer is its `JobView` in JSON.
 
         Raises:
             NotFound: there is no such job.
@@ -161,11 +161,8 @@ class JobControl:
         if delivery is not None:
             self._dispatcher.offer(delivery)
 
-    async def _view(self, tx: Transaction, job_id: str) -> dict[str, Any]:
-        row = await tx.reads.job(job_id)
-        leases = await tx.reads.leases(job_id)
-        history = await tx.reads.history(job_id)
-        return job_view(row, leases, history, self._settings.temporal)
+    async def _view(self, tx: Transaction, job_id: str) -> str:
+        return job_view(await tx.reads.job(job_id), self._settings.temporal, job_id)
 
 
 def _refuse_ended(job: Job, what: str) -> None:

@@ -7,49 +7,39 @@ from typing import Any
 from cortex.db.engine import Database
 from cortex.db.jobs import JobFilter
 from cortex.db.outputs import StoredOutput
+from cortex.db.reads import JobReads
 from cortex.domain.errors import InvalidRequest, NotFound
 from cortex.schemas import EventPage, LogPage, OutputView
 from cortex.services.pagination import decode_cursor, encode_cursor
-from cortex.services.views import event_view, job_summary, job_view, log_entry, output_view
+from cortex.services.views import event_view, job_view, log_entry, output_view
 from cortex.settings import Settings
 
 
 class Queries:
-    """Reads. Jobs come as plain values, to be rendered with `cortex.services.views.render`."""
+    """Reads. Jobs come as finished JSON."""
 
-    def __init__(self, database: Database, settings: Settings) -> None:
+    def __init__(self, database: Database, jobs: JobReads, settings: Settings) -> None:
         self._database = database
+        self._jobs = jobs
         self._settings = settings
 
-    async def jobs(self, where: JobFilter, *, cursor: str | None, limit: int) -> dict[str, Any]:
+    async def jobs(self, where: JobFilter, *, cursor: str | None, limit: int) -> str:
         """A `JobPage`, newest first.
 
         Raises:
             InvalidRequest: `cursor` is none of ours.
         """
-        before = decode_cursor(cursor)
-        async with self._database.reading() as tx:
-            rows = await tx.reads.page(where, before=before, limit=limit + 1)
-        more = len(rows) > limit
-        rows = rows[:limit]
-        return {
-            "items": [job_summary(row) for row in rows],
-            "next_cursor": encode_cursor((rows[-1]["created_at"], rows[-1]["id"]))
-            if more
-            else None,
-        }
+        page = await self._jobs.page(where, before=decode_cursor(cursor), limit=limit)
+        place = f'"{encode_cursor(page.last)}"' if page.last else "null"
+        return f'{{"items":[{",".join(page.items)}],"next_cursor":{place}}}'
 
-    async def job(self, job_id: str) -> dict[str, Any]:
+    async def job(self, job_id: str) -> str:
         """A `JobView`.
 
         Raises:
             NotFound: there is no such job.
         """
-        async with self._database.reading() as tx:
-            row = await tx.reads.job(job_id)
-            leases = await tx.reads.leases(job_id) if row["attempt"] else []
-            history = await tx.reads.history(job_id)
-        return job_view(row, leases, history, self._settings.temporal)
+        return job_view(await self._jobs.job(job_id), self._settings.temporal, job_id)
 
     async def logs(
         self, job_id: str, *, since: str | None, tail: int | None, limit: int

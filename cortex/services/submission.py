@@ -11,7 +11,6 @@ from cortex.db.engine import Database, Transaction
 from cortex.db.jobs import NewJob
 from cortex.db.providers import StoredProvider
 from cortex.domain.errors import CortexError
-from cortex.domain.events import EventType
 from cortex.domain.ids import new_id
 from cortex.domain.jobs import Job
 from cortex.domain.money import Money
@@ -39,6 +38,13 @@ class Accepted:
     answer: Any
     job_id: str
     replayed: bool
+
+
+@dataclass(frozen=True)
+class _Stored:
+    created_at: datetime
+    specs: list[dict[str, Any]]
+    deliveries: list[Delivery]
 
 
 class Submissions:
@@ -74,16 +80,21 @@ class Submissions:
         check_key(key)
         providers = await self._registry.all()
         jobs = self._new_jobs([spec], owner)
-        async with self._database.transaction() as tx:
-            seen = await self._seen(tx, "job", [spec], owner, key)
-            if seen is not None:
-                return Accepted(await self._view(tx, seen[0]), seen[0], replayed=True)
+        if key is None:
             self._assess(spec, providers)
-            await self._remember(tx, "job", jobs, key)
-            created_at, deliveries = await self._store(tx, jobs)
-        self._deliver(deliveries)
-        answer = _fresh_view(jobs[0], created_at, temporal_url(self._settings.temporal, jobs[0].id))
-        return Accepted(answer, jobs[0].id, replayed=False)
+            async with self._database.reading() as tx:  # one statement, so it needs no more
+                stored = await self._store(tx, jobs)
+        else:
+            async with self._database.transaction() as tx:
+                seen = await self._seen(tx, "job", [spec], owner, key)
+                if seen is not None:
+                    return Accepted(await self._view(tx, seen[0]), seen[0], replayed=True)
+                self._assess(spec, providers)
+                await self._remember(tx, "job", jobs, key)
+                stored = await self._store(tx, jobs)
+        self._deliver(stored)
+        url = temporal_url(self._settings.temporal, jobs[0].id)
+        return Accepted(_fresh_view(jobs[0], stored, url), jobs[0].id, replayed=False)
 
     async def submit_batch(
         self, specs: Sequence[JobSpec], owner: str, key: str | None = None
@@ -102,8 +113,8 @@ class Submissions:
                 return Accepted(await _accepted(tx, seen), seen[0], replayed=True)
             await self._assess_all(specs, providers)
             await self._remember(tx, "batch", jobs, key)
-            _, deliveries = await self._store(tx, jobs)
-        self._deliver(deliveries)
+            stored = await self._store(tx, jobs)
+        self._deliver(stored)
         accepted = tuple(
             AcceptedJob(id=job.id, name=job.spec.name, state=JobState.PENDING) for job in jobs
         )
@@ -158,46 +169,26 @@ class Submissions:
             jobs[0].owner, key, fingerprint=mark, job_ids=[job.id for job in jobs]
         )
 
-    async def _store(
-        self, tx: Transaction, jobs: Sequence[NewJob]
-    ) -> tuple[datetime, list[Delivery]]:
+    async def _store(self, tx: Transaction, jobs: Sequence[NewJob]) -> _Stored:
         # No lock: nobody knows these ids before the commit.
-        created_at = await tx.jobs.add_many(jobs)
-        await tx.events.add_many(
-            [
-                (
-                    EventType.JOB_SUBMITTED,
-                    job.id,
-                    job.id,
-                    {
-                        "state": JobState.PENDING.value,
-                        "name": job.spec.name,
-                        "owner": job.owner,
-                        "labels": job.spec.labels,
-                    },
-                )
-                for job in jobs
-            ]
-        )
+        specs = [job.spec.model_dump(mode="json") for job in jobs]
         ours = self._dispatcher.has_room(len(jobs))
-        ids = await tx.commands.add_many(
-            [(job.id, "start", {}) for job in jobs], delay=HEAD_START if ours else timedelta(0)
-        )
+        delay = HEAD_START if ours else timedelta(0)
+        stored = await tx.acceptance.store(jobs, specs, delay=delay)
         deliveries = [
-            Delivery(Command(command_id, job.id, "start", {}, 0), _fresh_job(job, created_at))
-            for command_id, job in zip(ids, jobs, strict=True)
+            Delivery(
+                Command(command_id, job.id, "start", {}, 0), _fresh_job(job, stored.created_at)
+            )
+            for command_id, job in zip(stored.commands, jobs, strict=True)
         ]
-        return created_at, deliveries if ours else []
+        return _Stored(stored.created_at, specs, deliveries if ours else [])
 
-    def _deliver(self, deliveries: Sequence[Delivery]) -> None:
-        for delivery in deliveries:
+    def _deliver(self, stored: _Stored) -> None:
+        for delivery in stored.deliveries:
             self._dispatcher.offer(delivery)
 
-    async def _view(self, tx: Transaction, job_id: str) -> dict[str, Any]:
-        row = await tx.reads.job(job_id)
-        leases = await tx.reads.leases(job_id)
-        history = await tx.reads.history(job_id)
-        return job_view(row, leases, history, self._settings.temporal)
+    async def _view(self, tx: Transaction, job_id: str) -> str:
+        return job_view(await tx.reads.job(job_id), self._settings.temporal, job_id)
 
 
 async def _accepted(tx: Transaction, job_ids: Sequence[str]) -> BatchAccepted:
@@ -221,9 +212,10 @@ def _fresh_job(job: NewJob, created_at: datetime) -> Job:
     )
 
 
-def _fresh_view(job: NewJob, created_at: datetime, url: str) -> dict[str, Any]:
+def _fresh_view(job: NewJob, stored: _Stored, url: str) -> dict[str, Any]:
     """The `JobView` of a job that was just stored: saves three reads per submission."""
     state = JobState.PENDING.value
+    created_at = stored.created_at
     return {
         "id": job.id,
         "name": job.spec.name,
@@ -246,7 +238,7 @@ def _fresh_view(job: NewJob, created_at: datetime, url: str) -> dict[str, Any]:
                 "cancel_requested_at",
             )
         ),
-        "spec": job.spec.model_dump(mode="json"),
+        "spec": stored.specs[0],
         "leases": [],
         "history": [{"state": state, "attempt": 0, "message": "", "time": created_at}],
         "log_bytes": 0,

@@ -1,16 +1,14 @@
 """Rows and domain objects as the API shows them (`cortex.schemas` says what they look like).
 
-Jobs are written to JSON straight from their rows: a list of 100 must not cost 100 models.
+Jobs come from the database as JSON: a list of 100 must not cost 100 models.
 """
 
-from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
 
 import orjson
 
-from cortex.db.base import Row
 from cortex.db.logs import StoredLine
 from cortex.db.outputs import StoredOutput
 from cortex.domain.events import Event
@@ -18,51 +16,16 @@ from cortex.domain.ledger import LedgerEntry
 from cortex.schemas import EventView, LedgerView, LogEntry, OutputView
 from cortex.settings import TemporalSettings
 
-_PLAIN = (
-    "id",
-    "name",
-    "owner",
-    "state",
-    "reason",
-    "message",
-    "exit_code",
-    "attempt",
-    "provider_id",
-    "progress",
-    "labels",
-    "created_at",
-    "started_at",
-    "finished_at",
-    "deadline_at",
-)
-
 
 def render(value: Any) -> bytes:
     """JSON bytes of plain values, times in UTC."""
-    return orjson.dumps(value, default=_other, option=orjson.OPT_UTC_Z)
+    return orjson.dumps(value, default=_other)
 
 
-def job_summary(row: Row) -> dict[str, Any]:
-    """A `JobSummary`."""
-    shown: dict[str, Any] = {name: row[name] for name in _PLAIN}
-    shown["cost"] = {"amount": row["cost"], "currency": row["currency"]}
-    return shown
-
-
-def job_view(
-    row: Row, leases: Sequence[Row], history: Sequence[Row], temporal: TemporalSettings
-) -> dict[str, Any]:
-    """A `JobView`."""
-    return {
-        **job_summary(row),
-        "spec": row["spec"],
-        "leases": [_lease(lease) for lease in leases],
-        "history": [dict(entry) for entry in history],
-        "log_bytes": row["log_bytes"],
-        "log_dropped_bytes": row["log_dropped_bytes"],
-        "cancel_requested_at": row["cancel_requested_at"],
-        "temporal_url": temporal_url(temporal, row["id"]),
-    }
+def job_view(stored: str, temporal: TemporalSettings, job_id: str) -> str:
+    """A `JobView`: a job as the database shows it, with the link to its workflow."""
+    url = render(temporal_url(temporal, job_id)).decode()
+    return f'{stored[:-1]},"temporal_url":{url}}}'
 
 
 def temporal_url(settings: TemporalSettings, job_id: str) -> str:
@@ -114,13 +77,6 @@ def ledger_view(entry: LedgerEntry) -> LedgerView:
         note=entry.note,
         created_at=entry.created_at,
     )
-
-
-def _lease(row: Row) -> dict[str, Any]:
-    shown = dict(row)
-    cost, currency = shown.pop("cost"), shown.pop("currency")
-    shown["cost"] = None if cost is None else {"amount": cost, "currency": currency}
-    return shown
 
 
 def _other(value: Any) -> Any:

@@ -12,9 +12,7 @@ from cortex.domain.spec import JobSpec
 from cortex.schemas import BatchAccepted, JobView, Problem, Validation
 from cortex.security.keyring import KeyRing
 from cortex.settings import Settings
-from tests.api.conftest import client_of, spec, submit
-
-JOBS = "/api/v1/jobs"
+from tests.api.support import JOBS, client_of, spec, submit
 
 
 async def count(database: Database, table: str) -> int:
@@ -88,6 +86,12 @@ class TestSubmit:
         async with client_of(settings) as client:
             found = problem(await client.post(JOBS, json=spec()), 503, "service_unavailable")
         assert "no worker has registered a provider yet" in found.detail
+
+
+def _nine_times(name: str, other: str) -> bytes:
+    """A YAML list with the name that holds nine times another one."""
+    aliases = ",".join([f"*{other}"] * 9)
+    return f"{name}: &{name} [{aliases}]\n".encode()
 
 
 BAD: list[tuple[dict[str, Any], str, str]] = [
@@ -164,10 +168,7 @@ class TestRefusals:
             (b"name: !!python/object:os.system {}", "application/yaml", "line 1"),
             (
                 b"a: &a [x,x,x,x,x,x,x,x,x]\n"
-                + b"".join(
-                    f"{chr(98 + n)}: &{chr(98 + n)} [{','.join([f'*{chr(97 + n)}'] * 9)}]\n".encode()
-                    for n in range(9)
-                ),
+                + b"".join(_nine_times(chr(98 + n), chr(97 + n)) for n in range(9)),
                 "application/yaml",
                 "too large",
             ),

@@ -1,0 +1,91 @@
+"""Connections for single reads, without SQLAlchemy in between: lists and gets are asked often.
+
+Every statement stands alone (autocommit), so a broken connection only means asking again.
+"""
+
+import asyncio
+from typing import Any, Final
+
+import psycopg
+from psycopg.abc import Params
+
+from cortex.domain.errors import DatabaseUnavailable
+from cortex.settings import DatabaseSettings
+
+Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+
+_SIZE: Final = 6
+
+
+class ReadPool:
+    """A few connections, opened when they are needed."""
+
+    def __init__(self, settings: DatabaseSettings, *, application: str) -> None:
+        self._settings = settings
+        self._application = application
+        self._places = asyncio.Semaphore(_SIZE)
+        self._idle: list[Connection] = []
+
+    async def fetch(self, statement: bytes, params: Params) -> list[tuple[Any, ...]]:
+        """The rows of a SELECT.
+
+        Raises:
+            DatabaseUnavailable: PostgreSQL cannot be reached, or broke off.
+        """
+        await self._enter()
+        try:
+            return await self._fetch(statement, params)
+        except (psycopg.OperationalError, psycopg.InterfaceError, OSError) as error:
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise DatabaseUnavailable(f"PostgreSQL does not answer: {first[:300]}") from error
+        finally:
+            self._places.release()
+
+    async def aclose(self) -> None:
+        """Close what is open."""
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            await connection.close()
+
+    async def _enter(self) -> None:
+        if not self._places.locked():
+            await self._places.acquire()
+            return
+        try:
+            async with asyncio.timeout(self._settings.timeout.total_seconds()):
+                await self._places.acquire()
+        except TimeoutError:
+            raise DatabaseUnavailable("PostgreSQL is busy: no connection became free") from None
+
+    async def _fetch(self, statement: bytes, params: Params) -> list[tuple[Any, ...]]:
+        while self._idle:
+            connection = self._idle.pop()
+            try:
+                return await self._ask(connection, statement, params)
+            except (psycopg.OperationalError, psycopg.InterfaceError):
+                if not connection.broken:
+                    raise
+        return await self._ask(await self._connect(), statement, params)
+
+    async def _ask(
+        self, connection: Connection, statement: bytes, params: Params
+    ) -> list[tuple[Any, ...]]:
+        try:
+            cursor = await connection.execute(statement, params)
+            rows = await cursor.fetchall()
+        except BaseException:
+            # Also when the reader went away: nobody knows what is still on its way.
+            await connection.close()
+            raise
+        self._idle.append(connection)
+        return rows
+
+    async def _connect(self) -> Connection:
+        return await psycopg.AsyncConnection.connect(
+            self._settings.url.get_secret_value(),
+            autocommit=True,
+            prepare_threshold=2,
+            connect_timeout=max(2, int(self._settings.timeout.total_seconds())),
+            application_name=self._application,
+            options="-c timezone=UTC -c statement_timeout=30000",
+        )

@@ -1,0 +1,73 @@
+"""Helpers of the API's tests: apps in this process, real servers, specs."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import uvicorn
+from fastapi import FastAPI
+
+from api.__main__ import Server
+from api.app import create_app
+from cortex.settings import Settings
+
+KEY = "test-key"
+AUTH = {"authorization": f"Bearer {KEY}"}
+JOBS = "/api/v1/jobs"
+NOWHERE = "127.0.0.1:1"
+"""An address where no Temporal listens."""
+
+
+@asynccontextmanager
+async def client_of(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of an app in this process, its services running."""
+    app = create_app(settings)
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(
+            transport=transport, base_url="http://127.0.0.1", headers=AUTH, timeout=30
+        ) as client,
+    ):
+        yield client
+
+
+@asynccontextmanager
+async def serve(settings: Settings) -> AsyncIterator[tuple[str, uvicorn.Server]]:
+    """A real server on a free port, as `python -m api` runs it."""
+    app: FastAPI = create_app(settings)
+    server = Server(app, settings)
+    server.config.port = 0
+    with contextlib.ExitStack() as stack:
+        # The test process keeps its own signal handlers.
+        stack.enter_context(_no_signals(server))
+        task = asyncio.create_task(server.serve())
+        while not server.started:
+            await asyncio.sleep(0.01)
+            assert not task.done()
+        port = server.servers[0].sockets[0].getsockname()[1]
+        try:
+            yield f"http://127.0.0.1:{port}", server
+        finally:
+            server.should_exit = True
+            await task
+
+
+@contextlib.contextmanager
+def _no_signals(server: uvicorn.Server) -> Iterator[None]:
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
+    yield
+
+
+def spec(**values: Any) -> dict[str, Any]:
+    return {"name": "hello", "command": ["echo", "hello"], **values}
+
+
+async def submit(client: httpx.AsyncClient, **values: Any) -> str:
+    answer = await client.post("/api/v1/jobs", json=spec(**values))
+    assert answer.status_code == 202, answer.text
+    job_id: str = answer.json()["id"]
+    return job_id
