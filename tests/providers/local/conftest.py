@@ -30,6 +30,8 @@ def state_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("leases")
     yield folder
     leftovers = [process for process in psutil.process_iter() if _belongs(process, folder)]
+    # What a test itself has killed may take a moment to be gone.
+    leftovers = psutil.wait_procs(leftovers, timeout=3)[1]
     for process in leftovers:
         process.kill()
     assert leftovers == []
