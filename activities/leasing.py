@@ -8,9 +8,10 @@ from temporalio.exceptions import ApplicationError
 
 from activities.contracts import CheckResult, CommitResult, LeaseInput
 from activities.fleet import Fleet
-from activities.placement import move
+from activities.placement import announce
 from activities.recording import change_of, record, wake_monitor
 from cortex.db.engine import Database, Transaction
+from cortex.db.events import NewEvent
 from cortex.domain.events import EventType
 from cortex.domain.jobs import Job
 from cortex.domain.leases import Lease
@@ -39,9 +40,13 @@ class LeaseActivities:
             if lease.state == LeaseState.RESERVED:
                 return
             _require(lease, LeaseState.INTENDED)
-            await move(tx, order.job_id, JobState.DEPLOYING, f"deploying on `{lease.provider_id}`")
-            job = await tx.jobs.get(order.job_id)
-            secrets = await tx.jobs.secrets(order.job_id)
+            message = f"deploying on `{lease.provider_id}`"
+            job = await tx.jobs.move(order.job_id, JobState.DEPLOYING, message=message)
+            if job is not None:
+                await announce(tx, job.id, JobState.DEPLOYING, message=message)
+            else:  # a second try, or the job is being cancelled
+                job = await tx.jobs.get(order.job_id)
+            secrets = await tx.jobs.secrets(order.job_id) if job.spec.secret_env else None
         provider = self._fleet.get(lease.provider_id)
         reservation = await self._reserve(provider, lease, self._full_spec(job, secrets))
         async with self._database.transaction() as tx:
@@ -63,11 +68,10 @@ class LeaseActivities:
     @activity.defn
     async def commit(self, order: LeaseInput) -> CommitResult:
         """Phase two: the lease goes live and costs money from now on."""
-        async with self._database.transaction() as tx:
+        async with self._database.reading() as tx:
             lease = await tx.leases.get(order.lease_key)
-            job = await tx.jobs.get(order.job_id)
-        if lease.committed_at is not None:  # an earlier try got this far
-            return _committed(lease, job)
+            if lease.committed_at is not None:  # an earlier try got this far
+                return _committed(lease, await tx.jobs.get(order.job_id))
         _require(lease, LeaseState.RESERVED)
         if lease.ref is None:
             raise RuntimeError(f"lease {lease.key} is reserved without a reference")
@@ -155,14 +159,18 @@ async def _write_commit(tx: Transaction, lease: Lease, done: Committed) -> tuple
         return None
     job = await tx.jobs.get(lease.job_id)
     deadline = now + job.spec.duration + job.extension
-    await tx.jobs.put(lease.job_id, deadline_at=deadline)
     data = {"provider": lease.provider_id, "deadline_at": deadline.isoformat()}
-    await tx.events.add(EventType.LEASE_ACTIVE, lease.key, job_id=lease.job_id, data=data)
-    if done.snapshot is not None:
-        active = await record(tx, active, done.snapshot)
+    told: list[NewEvent] = [(EventType.LEASE_ACTIVE, lease.key, lease.job_id, data)]
+    if done.snapshot is None:
+        await tx.jobs.put(lease.job_id, deadline_at=deadline)
+        await tx.events.add_many(told)
+    else:
         # The workflow learns it from this activity's result and needs no signal.
-        await tx.leases.signalled(lease.key, active.version)
-    await wake_monitor(tx, lease.provider_id)
+        active = await record(
+            tx, active, done.snapshot, told=told, signalled=True, deadline_at=deadline
+        )
+    if active.state == LeaseState.ACTIVE:
+        await wake_monitor(tx, lease.provider_id)
     return active, job.model_copy(update={"deadline_at": deadline})
 
 

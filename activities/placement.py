@@ -11,6 +11,7 @@ from temporalio import activity
 from activities.contracts import FinishInput, PlaceInput, Placement
 from activities.fleet import Fleet
 from cortex.db.engine import Database, Transaction
+from cortex.db.events import NewEvent
 from cortex.domain.events import EventType
 from cortex.domain.ids import lease_key
 from cortex.domain.jobs import Job, Reason
@@ -26,6 +27,8 @@ from providers.errors import ProviderError
 from providers.registry import AnyProvider
 
 _log = structlog.get_logger(__name__)
+_SILENT = 0.3
+"""Seconds after which a job that waits for offers is shown as `placing`."""
 
 
 class PlacementActivities:
@@ -43,21 +46,20 @@ class PlacementActivities:
     @activity.defn
     async def place(self, order: PlaceInput) -> Placement:
         """Choose a provider and write the lease row and its hold, both before any effect."""
-        key = lease_key(order.job_id, order.attempt)
-        async with self._database.transaction() as tx:
-            await tx.jobs.lock(order.job_id)
-            lease = await tx.leases.find(key)
-            if lease is not None:
-                return _placed(lease)
-            job = await _begin_placing(tx, order)
-        if job.state != JobState.PLACING:
-            return Placement(reason=Reason.CANCELLED, message=f"the job is {job.state.value}")
-        answers = await self._ask(job.spec, order.excluded, self._settings.jobs.quote_timeout)
-        ranked = _ranked(answers, job.spec)
+        async with self._database.reading() as tx:
+            job = await tx.jobs.get(order.job_id)
+        asking = asyncio.create_task(
+            self._ask(job.spec, order.excluded, self._settings.jobs.quote_timeout)
+        )
+        done, _ = await asyncio.wait({asking}, timeout=_SILENT)
+        if not done:  # it takes a while: say what is being waited for
+            await self._show_placing(order)
+        ranked = _ranked(await asking, job.spec)
         affordable = [offer for offer in ranked.offers if _affordable(offer, job, ranked.usd_rates)]
-        if not affordable:
-            return _nowhere(ranked, job)
-        return await self._intend(job, order.attempt, affordable[0])
+        if affordable:
+            return await self._intend(order, affordable[0])
+        await self._show_placing(order)
+        return await self._existing(order) or _nowhere(ranked, job)
 
     @activity.defn
     async def finish(self, order: FinishInput) -> None:
@@ -101,33 +103,47 @@ class PlacementActivities:
             why = f"internal error ({type(error).__name__})"
         return ProviderAnswer(provider_id=provider_id, reasons=(why,))
 
-    async def _intend(self, job: Job, attempt: int, offer: Offer) -> Placement:
-        key = lease_key(job.id, attempt)
+    async def _show_placing(self, order: PlaceInput) -> None:
         async with self._database.transaction() as tx:
-            await tx.jobs.lock(job.id)
+            await tx.jobs.lock(order.job_id)
+            await move(tx, order.job_id, JobState.PLACING)
+
+    async def _existing(self, order: PlaceInput) -> Placement | None:
+        """What an earlier try of this attempt wrote."""
+        async with self._database.reading() as tx:
+            lease = await tx.leases.find(lease_key(order.job_id, order.attempt))
+        return _placed(lease) if lease else None
+
+    async def _intend(self, order: PlaceInput, offer: Offer) -> Placement:
+        key = lease_key(order.job_id, order.attempt)
+        message = f"placed on `{offer.provider_id}`"
+        values = {"attempt": order.attempt, "provider_id": offer.provider_id}
+        async with self._database.transaction() as tx:
+            await tx.jobs.lock(order.job_id)
             lease = await tx.leases.find(key)
-            if lease is None:
-                current = await tx.jobs.get(job.id)
-                if current.state != JobState.PLACING:
-                    why = f"the job is {current.state.value}"
+            if lease is not None:
+                return _placed(lease)
+            job = await tx.jobs.move(order.job_id, JobState.PLACING, message=message, **values)
+            fresh = job is not None
+            if job is None:
+                job = await tx.jobs.get(order.job_id)
+                if job.state != JobState.PLACING:
+                    why = f"the job is {job.state.value}"
                     return Placement(reason=Reason.CANCELLED, message=why)
-                await tx.leases.add(key, job.id, attempt, offer=offer)
-                lease = await tx.leases.get(key)
-                hold = offer.estimate(job.spec.duration + current.extension)
-                await tx.ledger.add(lease, EntryKind.HOLD, hold)
-                await tx.jobs.put(
-                    job.id,
-                    attempt=attempt,
-                    provider_id=offer.provider_id,
-                    message=f"placed on `{offer.provider_id}`",
-                )
-                data = {
-                    "provider": offer.provider_id,
-                    "attempt": attempt,
-                    "price_per_hour": str(offer.price_per_hour),
-                    "hold": str(hold),
-                }
-                await tx.events.add(EventType.LEASE_INTENDED, key, job_id=job.id, data=data)
+                await tx.jobs.put(order.job_id, message=message, **values)
+            lease = await tx.leases.add(key, order.job_id, order.attempt, offer=offer)
+            hold = offer.estimate(job.spec.duration + job.extension)
+            await tx.ledger.add(lease, EntryKind.HOLD, hold)
+            data = {
+                "provider": offer.provider_id,
+                "attempt": order.attempt,
+                "price_per_hour": str(offer.price_per_hour),
+                "hold": str(hold),
+            }
+            told: list[NewEvent] = [(EventType.LEASE_INTENDED, key, order.job_id, data)]
+            if fresh:
+                told.insert(0, state_event(order.job_id, JobState.PLACING))
+            await tx.events.add_many(told)
         return _placed(lease)
 
 
@@ -141,9 +157,12 @@ async def move(tx: Transaction, job_id: str, state: JobState, message: str = "")
 
 async def announce(tx: Transaction, job_id: str, state: JobState, **data: object) -> None:
     """The event of a job's new state."""
-    await tx.events.add(
-        EventType.JOB_STATE_CHANGED, job_id, job_id=job_id, data={"state": state.value, **data}
-    )
+    await tx.events.add_many([state_event(job_id, state, **data)])
+
+
+def state_event(job_id: str, state: JobState, **data: object) -> NewEvent:
+    """The event of a job's new state, to be written with others."""
+    return (EventType.JOB_STATE_CHANGED, job_id, job_id, {"state": state.value, **data})
 
 
 def outcome_data(order: FinishInput) -> dict[str, object]:
@@ -153,14 +172,6 @@ def outcome_data(order: FinishInput) -> dict[str, object]:
         "message": outcome.message,
         "exit_code": outcome.exit_code,
     }
-
-
-async def _begin_placing(tx: Transaction, order: PlaceInput) -> Job:
-    moved = await move(tx, order.job_id, JobState.PLACING)
-    job = await tx.jobs.get(order.job_id)
-    if moved:
-        await tx.jobs.put(order.job_id, attempt=order.attempt)
-    return job
 
 
 async def _offers(provider: AnyProvider, spec: JobSpec) -> ProviderAnswer:

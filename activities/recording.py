@@ -1,11 +1,13 @@
 """Writes down, once, what a network said about a lease: row, job state, event, wake-up."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from sqlalchemy import text
 
-from activities.placement import announce
+from activities.placement import state_event
 from cortex.db.engine import Transaction
+from cortex.db.events import NewEvent
 from cortex.domain.events import EventType
 from cortex.domain.leases import Lease, LeaseSnapshot
 from cortex.domain.states import JobState, LeaseState, RunState
@@ -15,42 +17,59 @@ LEASES_CHANNEL = "cortex_leases"
 _MESSAGE = 1000
 
 
-async def record(tx: Transaction, lease: Lease, snapshot: LeaseSnapshot) -> Lease:
+async def record(
+    tx: Transaction,
+    lease: Lease,
+    snapshot: LeaseSnapshot,
+    *,
+    told: Sequence[NewEvent] = (),
+    signalled: bool = False,
+    **job_values: object,
+) -> Lease:
     """Bring the lease row in line with a snapshot; returns the lease as it is then.
 
     The caller holds the job's lock. A snapshot of a lease that is being released, or that tells
-    nothing new, changes nothing.
+    nothing new, changes nothing. `told` are events that belong before those of the change,
+    `job_values` columns of the job to set with it; `signalled`: the workflow hears of it anyway.
     """
     if lease.state != LeaseState.ACTIVE:
         return lease
     if snapshot.state == lease.run_state:
         await _details(tx, lease, snapshot)
         return lease
-    if snapshot.started_at is not None or snapshot.state == RunState.RUNNING:
-        await _running(tx, lease, snapshot)
+    events = [*told]
+    running = snapshot.started_at is not None or snapshot.state == RunState.RUNNING
+    if running and lease.run_state in (None, RunState.STARTING):
+        events += await _running(tx, lease, snapshot, job_values)
+    elif job_values:
+        await tx.jobs.put(lease.job_id, **job_values)
+    version = lease.version + 1
     values = {
         "run_state": snapshot.state.value,
         "exit_code": snapshot.exit_code,
         "message": snapshot.message[:_MESSAGE],
         "endpoints": [item.model_dump() for item in snapshot.endpoints],
-        "version": lease.version + 1,
+        "version": version,
+        "signalled_version": version if signalled else lease.signalled_version,
         "started_at": snapshot.started_at or lease.started_at,
         "finished_at": snapshot.finished_at,
     }
     if snapshot.state.final:
         target = LeaseState.ENDED if snapshot.state == RunState.EXITED else LeaseState.LOST
         values["finished_at"] = snapshot.finished_at or datetime.now(UTC)
-        await tx.leases.move(lease.key, target, **values)
+        recorded = await tx.leases.move(lease.key, target, **values)
     else:
-        await tx.leases.put(lease.key, **values)
+        recorded = await tx.leases.put(lease.key, **values)
     data = {
         "run_state": snapshot.state.value,
         "exit_code": snapshot.exit_code,
         "message": snapshot.message[:_MESSAGE],
         "provider": lease.provider_id,
     }
-    await tx.events.add(EventType.LEASE_RUN_CHANGED, lease.key, job_id=lease.job_id, data=data)
-    return await tx.leases.get(lease.key)
+    await tx.events.add_many(
+        [*events, (EventType.LEASE_RUN_CHANGED, lease.key, lease.job_id, data)]
+    )
+    return recorded or lease
 
 
 def change_of(lease: Lease) -> LeaseChange | None:
@@ -74,15 +93,17 @@ async def wake_monitor(tx: Transaction, provider_id: str) -> None:
     )
 
 
-async def _running(tx: Transaction, lease: Lease, snapshot: LeaseSnapshot) -> None:
-    started = snapshot.started_at or datetime.now(UTC)
+async def _running(
+    tx: Transaction, lease: Lease, snapshot: LeaseSnapshot, job_values: dict[str, object]
+) -> list[NewEvent]:
+    values = {"started_at": snapshot.started_at or datetime.now(UTC), **job_values}
     moved = await tx.jobs.move(
-        lease.job_id, JobState.RUNNING, message=f"running on `{lease.provider_id}`"
+        lease.job_id, JobState.RUNNING, message=f"running on `{lease.provider_id}`", **values
     )
-    if moved is None:
-        return
-    await tx.jobs.put(lease.job_id, started_at=moved.started_at or started)
-    await announce(tx, lease.job_id, JobState.RUNNING, provider=lease.provider_id)
+    if moved is None:  # it is being cancelled
+        await tx.jobs.put(lease.job_id, **values)
+        return []
+    return [state_event(lease.job_id, JobState.RUNNING, provider=lease.provider_id)]
 
 
 async def _details(tx: Transaction, lease: Lease, snapshot: LeaseSnapshot) -> None:

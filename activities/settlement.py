@@ -14,9 +14,11 @@ from temporalio.exceptions import ApplicationError
 from activities.contracts import FinishInput, SettleInput
 from activities.fleet import Fleet
 from activities.logs import LogCopier
-from activities.placement import announce, move, outcome_data
+from activities.placement import announce, outcome_data, state_event
 from cortex.db.engine import Database, Transaction
+from cortex.db.events import NewEvent
 from cortex.domain.events import EventType
+from cortex.domain.jobs import Job
 from cortex.domain.leases import Lease, LeaseRef
 from cortex.domain.ledger import EntryKind
 from cortex.domain.money import Money
@@ -47,19 +49,16 @@ class SettlementActivities:
         """Release the lease, book its charge, close the job or send it back to placing."""
         async with self._database.transaction() as tx:
             await tx.jobs.lock(order.job_id)
-            lease = await tx.leases.find(order.lease_key)
-            if lease is not None:
-                lease = await _begin_release(tx, lease)
-            if order.outcome is not None:
-                await move(tx, order.job_id, JobState.SETTLING, "releasing and booking")
-            spec = (await tx.jobs.get(order.job_id)).spec
+            lease = await _begin_release(tx, order.lease_key)
+            job = await _begin_settling(tx, order)
         if lease is not None and lease.state != LeaseState.RELEASED:
-            await self._release(lease, spec)
+            await self._release(lease, job.spec)
         async with self._database.transaction() as tx:
             await tx.jobs.lock(order.job_id)
-            if lease is not None:
-                await _write_released(tx, lease)
-            await _close(tx, order)
+            told = await _write_released(tx, lease) if lease is not None else []
+            told += await _close(tx, order)
+            if told:
+                await tx.events.add_many(told)
 
     async def _release(self, lease: Lease, spec: JobSpec) -> None:
         provider = self._fleet.get(lease.provider_id)
@@ -133,8 +132,18 @@ class SettlementActivities:
             await _write_charge(tx, lease, usage)
 
 
-async def _begin_release(tx: Transaction, lease: Lease) -> Lease:
-    return await tx.leases.move(lease.key, LeaseState.RELEASING) or lease
+async def _begin_release(tx: Transaction, key: str) -> Lease | None:
+    return await tx.leases.move(key, LeaseState.RELEASING) or await tx.leases.find(key)
+
+
+async def _begin_settling(tx: Transaction, order: SettleInput) -> Job:
+    if order.outcome is not None:
+        message = "releasing the lease and booking its charge"
+        job = await tx.jobs.move(order.job_id, JobState.SETTLING, message=message)
+        if job is not None:
+            await announce(tx, order.job_id, JobState.SETTLING, message=message)
+            return job
+    return await tx.jobs.get(order.job_id)
 
 
 async def _look_for(provider: AnyProvider, key: str) -> LeaseRef | None:
@@ -176,41 +185,40 @@ async def _write_charge(tx: Transaction, lease: Lease, usage: Usage) -> None:
     cost = usage.cost.rounded()
     held = await tx.ledger.held(lease)
     await tx.leases.put(lease.key, cost=cost.amount, currency=cost.currency)
+    same = cost.currency == held.currency
+    rest = held - cost if same and cost < held else Money.zero(held.currency)
+    entries = {EntryKind.RELEASE: rest}
     if lease.committed_at is not None or cost.amount:
-        note = usage.detail.get("source", "")
-        if await tx.ledger.add(lease, EntryKind.CHARGE, cost, note=note):
-            await tx.jobs.add_cost(lease.job_id, cost.amount * lease.offer.usd_rate)
-            data = {"amount": str(cost), "provider": lease.provider_id, "lease": lease.key}
-            await tx.events.add(
-                EventType.CHARGE_BOOKED, lease.job_id, job_id=lease.job_id, data=data
-            )
-    rest = (
-        held - cost if cost.currency == held.currency and cost < held else Money.zero(held.currency)
-    )
-    await tx.ledger.add(lease, EntryKind.RELEASE, rest)
+        entries = {EntryKind.CHARGE: cost, **entries}
+    booked = await tx.ledger.add_many(lease, entries, note=usage.detail.get("source", ""))
+    if EntryKind.CHARGE in booked:
+        await tx.jobs.add_cost(lease.job_id, cost.amount * lease.offer.usd_rate)
+        data = {"amount": str(cost), "provider": lease.provider_id, "lease": lease.key}
+        await tx.events.add(EventType.CHARGE_BOOKED, lease.job_id, job_id=lease.job_id, data=data)
 
 
-async def _write_released(tx: Transaction, lease: Lease) -> None:
-    if await tx.leases.released_at_now(lease.key):
-        await tx.events.add(
-            EventType.LEASE_RELEASED,
-            lease.key,
-            job_id=lease.job_id,
-            data={"provider": lease.provider_id},
-        )
+async def _write_released(tx: Transaction, lease: Lease) -> list[NewEvent]:
+    if await tx.leases.released_at_now(lease.key) is None:
+        return []
+    data = {"provider": lease.provider_id}
+    return [(EventType.LEASE_RELEASED, lease.key, lease.job_id, data)]
 
 
-async def _close(tx: Transaction, order: SettleInput) -> None:
-    if order.outcome is not None:
-        if await tx.jobs.finish(order.job_id, order.outcome):
-            closing = FinishInput(job_id=order.job_id, outcome=order.outcome)
-            await announce(tx, order.job_id, order.outcome.state, **outcome_data(closing))
-        return
-    if order.retry and await move(tx, order.job_id, JobState.PLACING, order.retry):
-        await tx.jobs.put(order.job_id, deadline_at=None, progress=None)
-        await tx.events.add(
-            EventType.JOB_RETRYING,
-            order.job_id,
-            job_id=order.job_id,
-            data={"message": order.retry, "lease": order.lease_key},
-        )
+async def _close(tx: Transaction, order: SettleInput) -> list[NewEvent]:
+    outcome = order.outcome
+    if outcome is not None:
+        if await tx.jobs.finish(order.job_id, outcome) is None:
+            return []
+        closing = FinishInput(job_id=order.job_id, outcome=outcome)
+        return [state_event(order.job_id, outcome.state, **outcome_data(closing))]
+    if not order.retry:
+        return []
+    cleared = {"deadline_at": None, "progress": None}
+    moved = await tx.jobs.move(order.job_id, JobState.PLACING, message=order.retry, **cleared)
+    if moved is None:
+        return []
+    data = {"message": order.retry, "lease": order.lease_key}
+    return [
+        state_event(order.job_id, JobState.PLACING, message=order.retry),
+        (EventType.JOB_RETRYING, order.job_id, order.job_id, data),
+    ]

@@ -1,4 +1,6 @@
-"""Storing accepted jobs: rows, history, events and start commands in one statement.
+"""Storing accepted jobs: rows, events and start commands in one statement.
+
+Triggers write the history and wake the listeners.
 
 One round trip for one job as for a thousand, and it is atomic by itself.
 """
@@ -12,7 +14,6 @@ from typing import Any, Final
 import orjson
 from sqlalchemy import text
 
-from cortex.db import commands, events
 from cortex.db.base import Repository
 from cortex.db.jobs import NewJob
 from cortex.domain.events import EventType
@@ -20,7 +21,7 @@ from cortex.domain.ids import new_id
 from cortex.domain.states import JobState
 
 _STORE: Final = text(
-    f"""
+    """
 WITH given AS (
     SELECT e->>'id' AS id, e->>'name' AS name, e->>'owner' AS owner, e->'spec' AS spec,
         decode(e->>'secrets', 'base64') AS secrets, e->'labels' AS labels,
@@ -29,8 +30,6 @@ WITH given AS (
 ), stored AS (
     INSERT INTO jobs (id, name, owner, spec, secrets, state, labels)
     SELECT id, name, owner, spec, secrets, :state, labels FROM given
-), history AS (
-    INSERT INTO job_status (job_id, state) SELECT id, :state FROM given ORDER BY n
 ), told AS (
     INSERT INTO events (id, type, subject, job_id, data)
     SELECT event, :type, id, id, data FROM given ORDER BY n
@@ -38,10 +37,8 @@ WITH given AS (
     INSERT INTO commands (job_id, kind, due_at)
     SELECT id, 'start', now() + :delay FROM given ORDER BY n
     RETURNING id
-), woken AS MATERIALIZED (
-    SELECT pg_notify('{events.CHANNEL}', ''), pg_notify('{commands.CHANNEL}', '')
 )
-SELECT now(), array_agg(started.id ORDER BY started.id) FROM started, woken
+SELECT now(), array_agg(started.id ORDER BY started.id) FROM started
 """
 )
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
-from sqlalchemy import delete, func, insert, select, text, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import aliased
 
 from cortex.db.base import Repository
@@ -54,7 +54,6 @@ class CommandRepository(Repository):
             .returning(CommandRow.id, sort_by_parameter_order=True)
         )
         ids = list((await self.connection.execute(statement, rows)).scalars())
-        await self.connection.execute(text(f"NOTIFY {CHANNEL}"))
         return ids
 
     async def claim(self, limit: int, lease: timedelta) -> list[Command]:

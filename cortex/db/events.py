@@ -20,6 +20,10 @@ CHANNEL = "cortex_events"
 _HORIZON = text("events.tx < pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
 
 
+NewEvent = tuple[EventType, str, str | None, dict[str, Any]]
+"""Type, subject, job id, data."""
+
+
 class EventRepository(Repository):
     async def add(
         self,
@@ -29,13 +33,11 @@ class EventRepository(Repository):
         job_id: str | None = None,
         data: dict[str, Any] | None = None,
     ) -> None:
-        """Write one event; listeners wake when the transaction commits."""
+        """Write one event; a trigger wakes the listeners when the transaction commits."""
         await self.add_many([(event_type, subject, job_id, data or {})])
 
-    async def add_many(
-        self, events: Sequence[tuple[EventType, str, str | None, dict[str, Any]]]
-    ) -> None:
-        """Write several events `(type, subject, job id, data)` in their order."""
+    async def add_many(self, events: Sequence[NewEvent]) -> None:
+        """Write several events in their order."""
         rows = [
             {
                 "id": new_id("evt"),
@@ -47,7 +49,6 @@ class EventRepository(Repository):
             for event_type, subject, job_id, data in events
         ]
         await self.connection.execute(insert(EventRow), rows)
-        await self.connection.execute(text(f"NOTIFY {CHANNEL}"))
 
     async def page(
         self, after: str | None, *, job_id: str | None = None, limit: int = 500

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Select, insert, select, text, tuple_, update
+from sqlalchemy import Select, select, text, tuple_, update
 
 from cortex.db.base import Repository, Row
 from cortex.db.tables import NOW, JobRow, JobStatusRow
@@ -48,29 +48,6 @@ class JobRepository(Repository):
             text("SELECT pg_advisory_xact_lock(hashtextextended(:id, 0))"), {"id": job_id}
         )
 
-    async def add_many(self, jobs: Sequence[NewJob]) -> datetime:
-        """Store accepted jobs as `pending`, with the first entry of their history.
-
-        Returns when they were created.
-        """
-        rows = [
-            {
-                "id": job.id,
-                "name": job.spec.name,
-                "owner": job.owner,
-                "spec": job.spec.model_dump(mode="json"),
-                "secrets": job.secrets,
-                "state": JobState.PENDING.value,
-                "labels": job.spec.labels,
-            }
-            for job in jobs
-        ]
-        stored = await self.connection.execute(insert(JobRow).returning(JobRow.created_at), rows)
-        created_at: datetime = stored.scalars().all()[0]
-        history = [{"job_id": job.id, "state": JobState.PENDING.value} for job in jobs]
-        await self.connection.execute(insert(JobStatusRow), history)
-        return created_at
-
     async def get(self, job_id: str) -> Job:
         """One job.
 
@@ -98,8 +75,9 @@ class JobRepository(Repository):
     async def move(
         self, job_id: str, state: JobState, *, message: str = "", **values: Any
     ) -> Job | None:
-        """Move a job to `state` if that is legal from where it is, with its history entry.
+        """Move a job to `state` if that is legal from where it is.
 
+        A trigger writes the entry of its history.
         Further `values` are columns set in the same statement. Returns the job as it is then, or
         None if the move is not legal (another writer was first): nothing is changed then.
         """
@@ -111,14 +89,7 @@ class JobRepository(Repository):
             .returning(*JobRow.__table__.columns)
         )
         row = (await self.connection.execute(statement)).mappings().first()
-        if row is None:
-            return None
-        await self.connection.execute(
-            insert(JobStatusRow).values(
-                job_id=job_id, state=state.value, attempt=row["attempt"], message=message
-            )
-        )
-        return job_of(row)
+        return None if row is None else job_of(row)
 
     async def finish(self, job_id: str, outcome: Outcome) -> Job | None:
         """Write the terminal state; None if the job is not `settling`."""

@@ -18,10 +18,11 @@ _WATCHED = (LeaseState.ACTIVE.value, LeaseState.ENDED.value, LeaseState.LOST.val
 
 
 class LeaseRepository(Repository):
-    async def add(self, key: str, job_id: str, attempt: int, *, offer: Offer) -> None:
+    async def add(self, key: str, job_id: str, attempt: int, *, offer: Offer) -> Lease:
         """Write the intent to lease."""
-        await self.connection.execute(
-            insert(LeaseRow).values(
+        statement = (
+            insert(LeaseRow)
+            .values(
                 key=key,
                 job_id=job_id,
                 attempt=attempt,
@@ -30,7 +31,9 @@ class LeaseRepository(Repository):
                 offer=offer.model_dump(mode="json"),
                 currency=offer.price_per_hour.currency,
             )
+            .returning(*LeaseRow.__table__.columns)
         )
+        return lease_of((await self.connection.execute(statement)).mappings().one())
 
     async def get(self, key: str) -> Lease:
         """One lease.
@@ -67,9 +70,15 @@ class LeaseRepository(Repository):
         row = (await self.connection.execute(statement)).mappings().first()
         return lease_of(row) if row else None
 
-    async def put(self, key: str, **values: Any) -> None:
-        """Set columns other than the state."""
-        await self.connection.execute(update(LeaseRow).where(LeaseRow.key == key).values(**values))
+    async def put(self, key: str, **values: Any) -> Lease:
+        """Set columns other than the state; returns the lease as it is then."""
+        statement = (
+            update(LeaseRow)
+            .where(LeaseRow.key == key)
+            .values(**values)
+            .returning(*LeaseRow.__table__.columns)
+        )
+        return lease_of((await self.connection.execute(statement)).mappings().one())
 
     async def watched(self, provider_id: str) -> list[Lease]:
         """Leases of a provider that are live, or whose last change was not signalled yet."""

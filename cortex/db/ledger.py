@@ -1,5 +1,6 @@
 """The ledger: append-only, one charge and one release per lease (the database insists)."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal
@@ -21,24 +22,30 @@ CostGroup = Literal["provider", "owner", "job", "day"] | str
 class LedgerRepository(Repository):
     async def add(self, lease: Lease, kind: EntryKind, amount: Money, *, note: str = "") -> bool:
         """Book one entry. False if this lease has its charge or release already."""
-        money = amount.rounded()
+        return kind in await self.add_many(lease, {kind: amount}, note=note)
+
+    async def add_many(
+        self, lease: Lease, entries: Mapping[EntryKind, Money], *, note: str = ""
+    ) -> set[EntryKind]:
+        """Book several entries; returns the kinds that were not there already."""
+        rows = [
+            {
+                "id": new_id("led"),
+                "job_id": lease.job_id,
+                "lease_key": lease.key,
+                "provider_id": lease.provider_id,
+                "kind": kind.value,
+                "amount": amount.rounded().amount,
+                "currency": amount.currency,
+                "usd_rate": lease.offer.usd_rate,
+                "note": note,
+            }
+            for kind, amount in entries.items()
+        ]
         statement = (
-            insert(LedgerRow)
-            .values(
-                id=new_id("led"),
-                job_id=lease.job_id,
-                lease_key=lease.key,
-                provider_id=lease.provider_id,
-                kind=kind.value,
-                amount=money.amount,
-                currency=money.currency,
-                usd_rate=lease.offer.usd_rate,
-                note=note,
-            )
-            .on_conflict_do_nothing()
-            .returning(LedgerRow.id)
+            insert(LedgerRow).values(rows).on_conflict_do_nothing().returning(LedgerRow.kind)
         )
-        return (await self.connection.execute(statement)).first() is not None
+        return {EntryKind(kind) for kind in (await self.connection.execute(statement)).scalars()}
 
     async def held(self, lease: Lease) -> Money:
         """The sum of the holds of a lease."""

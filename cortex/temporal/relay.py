@@ -20,6 +20,8 @@ _BATCH = 50
 _AT_ONCE = 10
 _CLAIM = timedelta(seconds=15)
 _IDLE = 1.0
+# Wake-ups that come in a row are taken together.
+_BREATH = 0.1
 _SLOWEST = timedelta(seconds=15)
 
 
@@ -55,8 +57,9 @@ class Relay:
                 except Exception:
                     _log.exception("relay.bug")
                     busy = 0
-                # A delivered start makes the next command of its job due.
+                # A delivered start makes the next command of its job due: look again at once.
                 if not busy:
+                    await asyncio.sleep(_BREATH)
                     await wait_event(woken, _IDLE)
 
     async def deliver_due(self) -> int:

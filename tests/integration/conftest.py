@@ -15,7 +15,6 @@ from temporalio.client import Client
 
 from cortex.db.engine import Database
 from cortex.db.jobs import NewJob
-from cortex.domain.events import EventType
 from cortex.domain.ids import new_id
 from cortex.domain.jobs import Job
 from cortex.domain.spec import JobSpec
@@ -59,9 +58,8 @@ class Stage:
         spec = spec or JobSpec.model_validate({"command": ["true"], **changes})
         job_id = new_id("job")
         async with self.database.transaction() as tx:
-            await tx.jobs.add_many([NewJob(job_id, "tester", spec)])
-            await tx.events.add(EventType.JOB_SUBMITTED, job_id, job_id=job_id)
-            await tx.commands.add(job_id, "start")
+            job = NewJob(job_id, "tester", spec)
+            await tx.acceptance.store([job], [spec.model_dump(mode="json")], delay=timedelta(0))
         return job_id
 
     async def job(self, job_id: str) -> Job:

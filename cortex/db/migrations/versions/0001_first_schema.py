@@ -498,6 +498,8 @@ def upgrade() -> None:
     )
     op.execute(_APPEND_ONLY)
     op.execute(_TERMINAL_STAYS)
+    op.execute(_HISTORY)
+    op.execute(_WAKE)
 
 
 _APPEND_ONLY = """
@@ -520,12 +522,42 @@ CREATE TRIGGER job_terminal_stays BEFORE UPDATE OF state ON jobs
     EXECUTE FUNCTION job_terminal_stays();
 """
 
+# The history cannot miss a change, whoever makes it.
+_HISTORY = """
+CREATE FUNCTION job_status_history() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO job_status (job_id, state, attempt, message)
+        VALUES (NEW.id, NEW.state, NEW.attempt, NEW.message);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER job_status_of_new AFTER INSERT ON jobs
+    FOR EACH ROW EXECUTE FUNCTION job_status_history();
+CREATE TRIGGER job_status_of_change AFTER UPDATE OF state ON jobs
+    FOR EACH ROW WHEN (OLD.state IS DISTINCT FROM NEW.state)
+    EXECUTE FUNCTION job_status_history();
+"""
+
+# Listeners wake when the transaction commits (`cortex.db.notify`).
+_WAKE = """
+CREATE FUNCTION wake_listeners() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_notify('cortex_' || TG_TABLE_NAME, '');
+    RETURN NULL;
+END $$;
+CREATE TRIGGER wake_listeners AFTER INSERT ON events
+    FOR EACH STATEMENT EXECUTE FUNCTION wake_listeners();
+CREATE TRIGGER wake_listeners AFTER INSERT ON commands
+    FOR EACH STATEMENT EXECUTE FUNCTION wake_listeners();
+"""
+
 
 def downgrade() -> None:
     for table in _TABLES:
         op.execute(f"DROP TABLE IF EXISTS {table} CASCADE")
     op.execute("DROP FUNCTION ledger_append_only")
     op.execute("DROP FUNCTION job_terminal_stays")
+    op.execute("DROP FUNCTION job_status_history")
+    op.execute("DROP FUNCTION wake_listeners")
 
 
 _TABLES = (

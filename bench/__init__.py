@@ -1,0 +1,1 @@
+"""Benchmarks: `make bench`. Speeds are ratios, measured side by side in one run."""

@@ -1,0 +1,89 @@
+"""PostgreSQL and Temporal of their own, as `cortex up` runs them, for one benchmark run."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+from temporalio.client import Client
+
+from cortex.db.engine import Database
+from cortex.db.migrate import migrate
+from cortex.embedded.child import Child
+from cortex.embedded.config import StackConfig
+from cortex.embedded.postgres import create_database, postgres_service
+from cortex.embedded.service import Service as EmbeddedService
+from cortex.embedded.temporal import temporal_service
+from cortex.settings import (
+    DatabaseSettings,
+    MonitorSettings,
+    ProviderSettings,
+    Settings,
+    TemporalSettings,
+)
+from cortex.temporal.client import connect, prepare_namespace
+from worker import Service
+
+
+@dataclass
+class Stage:
+    config: StackConfig
+    settings: Settings
+    database: Database
+    client: Client
+    pids: dict[str, int]
+
+    @asynccontextmanager
+    async def worker(self) -> AsyncIterator[Service]:
+        """A worker in this process while the block runs."""
+        service = await Service.open(self.settings)
+        stop = asyncio.Event()
+        task = asyncio.create_task(service.run(stop))
+        await asyncio.sleep(1)
+        try:
+            yield service
+        finally:
+            stop.set()
+            await task
+            await service.aclose()
+
+
+@asynccontextmanager
+async def open_stage(null: dict[str, Any]) -> AsyncIterator[Stage]:
+    """Servers on free ports in a temporary folder, and one provider that runs nothing."""
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ctx-bench-")))
+        folder.chmod(0o755)
+        config = StackConfig.free(folder)
+        config.save()
+        postgres = await _run(stack, config, postgres_service(config))
+        await create_database(config)
+        temporal = await _run(stack, config, temporal_service(config))
+        settings = Settings(
+            data_dir=folder,
+            database=DatabaseSettings(url=SecretStr(config.database_url)),
+            temporal=TemporalSettings(address=config.temporal_address),
+            monitor=MonitorSettings(),
+            providers={"null": ProviderSettings.model_validate({"type": "null", **null})},
+        )
+        database = Database(settings.database)
+        stack.push_async_callback(database.aclose)
+        await migrate(database)
+        client = await connect(settings.temporal, lazy=False)
+        await prepare_namespace(client, settings.temporal.retention)
+        pids = {"postgres": postgres.pid or 0, "temporal": temporal.pid or 0}
+        yield Stage(config, settings, database, client, pids)
+
+
+async def _run(stack: AsyncExitStack, config: StackConfig, service: EmbeddedService) -> Child:
+    child = Child(service, run_dir=config.run_dir, logs_dir=config.logs_dir)
+    if service.prepare is not None:
+        await service.prepare()
+    child.spawn()
+    stack.push_async_callback(child.stop, asyncio.Event())
+    await child.wait_ready()
+    return child
