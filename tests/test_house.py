@@ -114,6 +114,12 @@ class TestFiles:
         ]
         assert not broken
 
+    def test_every_decision_stands_in_the_index(self) -> None:
+        folder = ROOT / "docs/decisions"
+        index = (folder / "README.md").read_text()
+        pages = [path.name for path in folder.glob("*.md") if path.name != "README.md"]
+        assert not [name for name in pages if f"]({name})" not in index]
+
 
 def declared() -> dict[str, list[Requirement]]:
     project = PROJECT["project"]
