@@ -4,7 +4,8 @@ import asyncio
 import base64
 import json
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from pathlib import Path, PurePosixPath
 
 import httpx
@@ -14,6 +15,7 @@ from providers.base import LogLine
 from providers.docker.config import DockerConfig
 from providers.docker.containers import Containers
 from providers.docker.engine import EngineRefused, segment
+from providers.docker.follow import Bell
 from providers.docker.frames import Cursor, LogDecoder
 from providers.docker.marks import Marks
 from providers.docker.outputs import Budget, unpack
@@ -21,6 +23,8 @@ from providers.docker.starts import gone
 from providers.errors import Unavailable
 
 _PAUSE = 0.3
+# Lines in one reading from which on a job counts as writing without pause.
+_FLOOD = 200
 _MOST_LINKS = 4
 _NO_FILE = ("too many levels", "no such file", "not a directory")
 _GO_SYMLINK = 1 << 27
@@ -40,31 +44,34 @@ class Collector:
     async def logs(self, ref: LeaseRef, since: str | None, follow: bool) -> AsyncIterator[LogLine]:
         """Lines after the cursor; with `follow` until the job has ended, across lost connections.
 
-        A stream that ends says nothing: Podman's ends for a container not yet started, and may
-        miss the last lines of one that exits. So the container's state decides, and after its end
-        the rest is read once more.
+        A stream that ends says nothing about the job, so the container's state decides, and after
+        its end the rest is read once more.
         """
-        cursor = Cursor.parse(since)
-        while True:
-            over = await self._is_over(ref)
-            if over is None:
-                return
-            decoder = LogDecoder(cursor)
-            async for line in self._read(ref, decoder, follow=follow and not over):
-                yield line
-            if over:
-                for line in decoder.flush():
+        stream = follow and not self._containers.engine.is_podman
+        async with Bell(self._containers.engine, ref.network_id) as bell:
+            while True:
+                over = await self._is_over(ref)
+                if over is None:
+                    return
+                if follow and not over and not stream:
+                    bell.looking()
+                async for line in self._pass(ref, since, over=over, stream=stream, bell=bell):
+                    since = line.cursor
                     yield line
-            if over or not follow:
-                return
-            cursor = decoder.cursor
-            await asyncio.sleep(_PAUSE)
+                if over or not follow:
+                    return
+                if stream:
+                    await asyncio.sleep(_PAUSE)
+                else:
+                    await bell.wait()
 
-    async def last_line(self, container_id: str) -> str:
-        """The last line of the log; nothing if there is none."""
-        decoder = LogDecoder(Cursor())
-        lines = [line async for line in self._request(container_id, decoder, {"tail": "1"})]
-        return lines[-1].text if lines else ""
+    async def first_line(self, container_id: str) -> str:
+        """The first line of an ended container's log; nothing if there is none."""
+        lines = self._request(container_id, LogDecoder(Cursor()), {})
+        async with aclosing(lines):
+            async for line in lines:
+                return line.text
+        return ""
 
     async def outputs(self, ref: LeaseRef, paths: Sequence[str], destination: Path) -> list[Path]:
         """Copy the declared paths out; see the contract."""
@@ -96,6 +103,30 @@ class Collector:
             return False
         return box.state.ran or await self._marks.end(ref.key) is not None
 
+    async def _pass(
+        self, ref: LeaseRef, since: str | None, *, over: bool, stream: bool, bell: Bell
+    ) -> AsyncIterator[LogLine]:
+        """One request for all that is there after the cursor, or for a stream."""
+        decoder = LogDecoder(Cursor.parse(since))
+        last: LogLine | None = None
+        count = 0
+        async for line in self._read(ref, decoder, follow=stream and not over):
+            if stream:
+                yield line
+                continue
+            if last is not None:
+                yield last
+            last, count = line, count + 1
+        if last is not None:
+            if over or count < _FLOOD:
+                yield last
+            else:
+                # The engine may have read it while it was being written. It comes next time.
+                bell.ring()
+        if over:
+            for line in decoder.flush():
+                yield line
+
     async def _read(
         self, ref: LeaseRef, decoder: LogDecoder, *, follow: bool
     ) -> AsyncIterator[LogLine]:
@@ -114,7 +145,7 @@ class Collector:
 
     async def _request(
         self, container_id: str, decoder: LogDecoder, params: dict[str, str]
-    ) -> AsyncIterator[LogLine]:
+    ) -> AsyncGenerator[LogLine, None]:
         async with self._containers.engine.stream(
             "GET",
             f"/containers/{segment(container_id)}/logs",

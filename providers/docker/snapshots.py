@@ -10,22 +10,23 @@ from cortex.domain.states import RunState
 from cortex.domain.units import format_bytes
 from providers.docker.config import DockerConfig
 from providers.docker.marks import End
-from providers.docker.names import MEMORY, PORTS, PRICE, price_of
+from providers.docker.names import INIT, MEMORY, PORTS, PRICE, price_of
 from providers.docker.starts import command_exit_code
 from providers.docker.wire import Container
 
 _HOUR = Decimal(3600)
 _SIGKILL = 137
+_INIT_TIME = timedelta(seconds=10)
 # Podman's init says this on the job's stderr and exits 1; Docker's exits as a shell would.
 _INIT_FAILED = re.compile(r"ERROR \(catatonit:\d+\): failed to exec pid1: (?P<why>.*)")
 
 
 def snapshot(
-    key: str, box: Container, end: End | None, config: DockerConfig, last_line: str = ""
+    key: str, box: Container, end: End | None, config: DockerConfig, log_line: str = ""
 ) -> LeaseSnapshot:
     """What is known of a lease from its container and, if it never ran, its end mark.
 
-    `last_line` is the end of the log, for the one case in which only the log tells the reason.
+    `log_line` is the first one of the log, for the one case in which only the log tells the reason.
     """
     state = box.state
     if state.waiting and not state.ran:
@@ -36,7 +37,7 @@ def snapshot(
     if state.status in ("dead", "removing"):
         return _lost(key, "the container is being removed")
     if state.ended:
-        return _exited(key, box, last_line)
+        return _exited(key, box, log_line)
     return LeaseSnapshot(
         key=key,
         state=RunState.RUNNING,
@@ -50,9 +51,14 @@ def lost(key: str) -> LeaseSnapshot:
     return _lost(key, "the container is gone")
 
 
-def needs_last_line(box: Container) -> bool:
+def needs_log(box: Container) -> bool:
     """Whether the exit code alone does not tell if the command could be started."""
-    return box.state.ended and box.state.exit_code == 1
+    state = box.state
+    if not (state.ended and state.exit_code == 1 and INIT in box.labels):
+        return False
+    if state.started_at is None or state.finished_at is None:
+        return True
+    return state.finished_at - state.started_at < _INIT_TIME
 
 
 def endpoints(box: Container, config: DockerConfig) -> tuple[Endpoint, ...]:
@@ -104,10 +110,10 @@ def _never_ran(key: str, box: Container, end: End | None) -> LeaseSnapshot:
     )
 
 
-def _exited(key: str, box: Container, last_line: str) -> LeaseSnapshot:
+def _exited(key: str, box: Container, log_line: str) -> LeaseSnapshot:
     state = box.state
     code, message = state.exit_code, state.error
-    failed = _INIT_FAILED.search(last_line) if code == 1 else None
+    failed = _INIT_FAILED.match(log_line) if code == 1 else None
     if failed:
         code = 127 if "no such file" in failed["why"].lower() else 126
         message = f"the command could not be started: {failed['why'].strip()}"

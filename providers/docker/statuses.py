@@ -60,8 +60,8 @@ class Statuses:
             box = await self._containers.inspect(ref.network_id)
             if box is None:
                 return snapshots.lost(ref.key)
-            last = await self._collector.last_line(box.id) if snapshots.needs_last_line(box) else ""
-        found = snapshots.snapshot(ref.key, box, end, self._config, last)
+            line = await self._collector.first_line(box.id) if snapshots.needs_log(box) else ""
+        found = snapshots.snapshot(ref.key, box, end, self._config, line)
         if found.state is RunState.RUNNING or box.state.status == "exited":
             self._known[ref.network_id] = found
         return found
