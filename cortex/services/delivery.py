@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -22,6 +23,7 @@ HEAD_START: Final = timedelta(seconds=2)
 _WORKERS: Final = 4
 _WAITING: Final = 200
 _FLUSH_SECONDS: Final = 0.1
+_PAUSE_SECONDS: Final = 2.0
 
 _log = structlog.get_logger(__name__)
 
@@ -43,6 +45,7 @@ class Dispatcher:
         self._settings = settings
         self._queue: asyncio.Queue[Delivery] = asyncio.Queue(_WAITING)
         self._delivered: list[int] = []
+        self._away_until = 0.0
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -62,7 +65,8 @@ class Dispatcher:
 
     def has_room(self, count: int = 1) -> bool:
         """Whether so many more can be delivered soon; if not, leave them to the relay."""
-        return self._queue.qsize() + count <= _WAITING
+        waits = self._queue.qsize() + count
+        return waits <= _WAITING and time.monotonic() >= self._away_until
 
     def offer(self, delivery: Delivery) -> None:
         """Deliver soon, or leave it to the relay when there is too much to do."""
@@ -76,9 +80,16 @@ class Dispatcher:
                 await deliver(self._client, delivery.command, delivery.job, self._settings)
                 self._delivered.append(delivery.command.id)
             except CortexError as error:
-                _log.info("delivery.left_to_relay", job=delivery.job.id, why=error.detail)
+                self._leave_to_relay(error)
             except Exception:
                 _log.exception("delivery.failed", job=delivery.job.id)
+
+    def _leave_to_relay(self, error: CortexError) -> None:
+        """Temporal is away: spare us the attempts for a while."""
+        now = time.monotonic()
+        if now >= self._away_until:
+            _log.info("delivery.left_to_relay", why=error.detail)
+        self._away_until = now + _PAUSE_SECONDS
 
     async def _flush_always(self) -> None:
         while True:

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from api.__main__ import Server
 from api.app import create_app
+from cortex.schemas import Problem
 from cortex.settings import Settings
 
 KEY = "test-key"
@@ -71,3 +72,14 @@ async def submit(client: httpx.AsyncClient, **values: Any) -> str:
     assert answer.status_code == 202, answer.text
     job_id: str = answer.json()["id"]
     return job_id
+
+
+def check_problem(answer: httpx.Response, status: int, code: str) -> Problem:
+    """The problem that was answered; it must be this one, and well-formed."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    found = Problem.model_validate_json(answer.content)
+    assert found.code == code
+    assert found.status == status
+    assert found.correlation_id == answer.headers["x-request-id"]
+    return found

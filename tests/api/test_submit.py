@@ -9,83 +9,14 @@ from sqlalchemy import text
 
 from cortex.db.engine import Database
 from cortex.domain.spec import JobSpec
-from cortex.schemas import BatchAccepted, JobView, Problem, Validation
-from cortex.security.keyring import KeyRing
-from cortex.settings import Settings
-from tests.api.support import JOBS, client_of, spec, submit
+from cortex.schemas import BatchAccepted, Validation
+from tests.api.support import JOBS, check_problem, spec, submit
 
 
 async def count(database: Database, table: str) -> int:
     async with database.transaction() as tx:
         found = await tx.connection.scalar(text(f"SELECT count(*) FROM {table}"))
     return int(found or 0)
-
-
-def problem(answer: httpx.Response, status: int, code: str) -> Problem:
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    found = Problem.model_validate_json(answer.content)
-    assert found.code == code
-    assert found.status == status
-    assert found.correlation_id == answer.headers["x-request-id"]
-    return found
-
-
-class TestSubmit:
-    async def test_accepts_and_stores_everything_at_once(
-        self, client: httpx.AsyncClient, database: Database
-    ) -> None:
-        answer = await client.post(JOBS, json=spec(labels={"team": "a"}, duration="30m"))
-        assert answer.status_code == 202
-        job = JobView.model_validate_json(answer.content)
-        assert answer.headers["location"] == f"{JOBS}/{job.id}"
-        assert (job.state, job.name, job.owner) == ("pending", "hello", "local")
-        assert job.temporal_url == f"http://ui.test/namespaces/cortex/workflows/{job.id}"
-        assert [entry.state for entry in job.history] == ["pending"]
-        again = JobView.model_validate_json((await client.get(f"{JOBS}/{job.id}")).content)
-        assert again == job
-        async with database.transaction() as tx:
-            events = await tx.events.page(None, job_id=job.id)
-            assert await tx.commands.pending(job.id) == 1
-        assert [event.type for event in events] == ["job.submitted"]
-        assert events[0].data["state"] == "pending"
-
-    async def test_takes_yaml(self, client: httpx.AsyncClient) -> None:
-        body = "name: from-yaml\ncommand: [sh, -c, 'echo hi']\nresources: {memory: 512Mi}\n"
-        answer = await client.post(
-            JOBS, content=body, headers={"content-type": "application/yaml; charset=utf-8"}
-        )
-        assert answer.status_code == 202, answer.text
-        assert answer.json()["spec"]["resources"]["memory"] == "512Mi"
-
-    async def test_secrets_are_masked_and_encrypted(
-        self, client: httpx.AsyncClient, database: Database, settings: Settings
-    ) -> None:
-        answer = await client.post(JOBS, json=spec(secret_env={"TOKEN": "hunter2"}))
-        job_id = answer.json()["id"]
-        shown = await client.get(f"{JOBS}/{job_id}")
-        events = await client.get("/api/v1/events")
-        for text_ in (answer.text, shown.text, events.text):
-            assert "hunter2" not in text_
-        assert shown.json()["spec"]["secret_env"] == {"TOKEN": "**********"}
-        async with database.transaction() as tx:
-            blob = await tx.jobs.secrets(job_id)
-        assert blob is not None
-        keys = KeyRing.from_setting(settings.encryption_keys)
-        assert keys.decrypt(blob, job_id) == {"TOKEN": "hunter2"}
-
-    async def test_secrets_without_a_key_are_refused(
-        self, settings: Settings, providers: None, database: Database
-    ) -> None:
-        async with client_of(settings.model_copy(update={"encryption_keys": None})) as client:
-            answer = await client.post(JOBS, json=spec(secret_env={"TOKEN": "x"}))
-        problem(answer, 503, "service_unavailable")
-        assert await count(database, "jobs") == 0
-
-    async def test_before_any_worker_ran(self, settings: Settings, database_url: str) -> None:
-        async with client_of(settings) as client:
-            found = problem(await client.post(JOBS, json=spec()), 503, "service_unavailable")
-        assert "no worker has registered a provider yet" in found.detail
 
 
 def _nine_times(name: str, other: str) -> bytes:
@@ -129,7 +60,7 @@ class TestRefusals:
         words: str,
     ) -> None:
         for path in (JOBS, f"{JOBS}/validate"):
-            found = problem(await client.post(path, json=spec(**bad)), 422, "invalid_request")
+            found = check_problem(await client.post(path, json=spec(**bad)), 422, "invalid_request")
             if field:
                 assert [error.field for error in found.errors] == [field]
                 assert words in found.errors[0].message
@@ -139,7 +70,7 @@ class TestRefusals:
 
     async def test_nobody_can_run_it(self, client: httpx.AsyncClient, database: Database) -> None:
         answer = await client.post(JOBS, json=spec(resources={"memory": "16Gi"}))
-        found = problem(answer, 422, "no_provider")
+        found = check_problem(answer, 422, "no_provider")
         said = {error.field: error.message for error in found.errors}
         assert said.keys() == {"docker", "local"}
         assert said["local"] == "it has 8Gi of memory, 16Gi are asked for"
@@ -148,10 +79,10 @@ class TestRefusals:
 
     async def test_over_budget_says_the_cheapest_price(self, client: httpx.AsyncClient) -> None:
         answer = await client.post(JOBS, json=spec(budget="0.001 USD"))
-        found = problem(answer, 422, "over_budget")
+        found = check_problem(answer, 422, "over_budget")
         assert "0.01 USD" in found.detail
         answer = await client.post(JOBS, json=spec(placement={"max_price": "0.001 USD"}))
-        found = problem(answer, 422, "over_budget")
+        found = check_problem(answer, 422, "over_budget")
         assert "`local` with 0.01 USD per hour" in found.detail
 
     @pytest.mark.parametrize(
@@ -178,11 +109,11 @@ class TestRefusals:
         self, client: httpx.AsyncClient, body: bytes, kind: str, where: str
     ) -> None:
         answer = await client.post(JOBS, content=body, headers={"content-type": kind})
-        assert where in problem(answer, 400, "malformed_body").detail
+        assert where in check_problem(answer, 400, "malformed_body").detail
 
     async def test_another_content_type(self, client: httpx.AsyncClient) -> None:
         answer = await client.post(JOBS, content=b"x", headers={"content-type": "text/plain"})
-        problem(answer, 415, "unsupported_media_type")
+        check_problem(answer, 415, "unsupported_media_type")
 
     async def test_a_body_that_is_too_large(self, client: httpx.AsyncClient) -> None:
         big = b'{"name": "' + b"x" * (3 * 2**20) + b'"}'
@@ -193,14 +124,14 @@ class TestRefusals:
 
         for content in (big, chunks()):
             answer = await client.post(JOBS, content=content)
-            assert "2Mi" in problem(answer, 413, "payload_too_large").detail
+            assert "2Mi" in check_problem(answer, 413, "payload_too_large").detail
 
     async def test_a_disabled_provider_is_not_able(
         self, client: httpx.AsyncClient, database: Database
     ) -> None:
         async with database.transaction() as tx:
             await tx.providers.disable_others(["docker"])
-        found = problem(await client.post(JOBS, json=spec()), 422, "no_provider")
+        found = check_problem(await client.post(JOBS, json=spec()), 422, "no_provider")
         assert "it is disabled" in {error.message for error in found.errors}
 
 
@@ -226,9 +157,9 @@ class TestIdempotency:
         assert (await client.post(JOBS, json=first, headers=headers)).status_code == 202
         for other in (spec(name="other"), spec(secret_env={"A": "2"})):
             answer = await client.post(JOBS, json=other, headers=headers)
-            problem(answer, 409, "idempotency_key_reused")
+            check_problem(answer, 409, "idempotency_key_reused")
         answer = await client.post(f"{JOBS}/batch", json={"jobs": [first]}, headers=headers)
-        problem(answer, 409, "idempotency_key_reused")
+        check_problem(answer, 409, "idempotency_key_reused")
         assert await count(database, "jobs") == 1
 
     async def test_the_same_spec_written_otherwise_is_the_same(
@@ -251,7 +182,7 @@ class TestIdempotency:
     @pytest.mark.parametrize("key", ["", " ", "x" * 256])
     async def test_a_bad_key(self, client: httpx.AsyncClient, key: str) -> None:
         answer = await client.post(JOBS, json=spec(), headers={"idempotency-key": key})
-        found = problem(answer, 422, "invalid_request")
+        found = check_problem(answer, 422, "invalid_request")
         assert found.errors[0].field == "Idempotency-Key"
 
 
@@ -277,7 +208,7 @@ class TestBatch:
         jobs = [spec() for _ in range(30)]
         jobs[17] = spec(resources={"memory": "lots"})
         answer = await client.post(f"{JOBS}/batch", json={"jobs": jobs})
-        found = problem(answer, 422, "invalid_request")
+        found = check_problem(answer, 422, "invalid_request")
         assert [error.field for error in found.errors] == ["jobs[17].resources.memory"]
         assert "jobs[17].resources.memory" in found.detail
         assert await count(database, "jobs") == 0
@@ -288,19 +219,19 @@ class TestBatch:
         jobs = [spec() for _ in range(30)]
         jobs[21] = spec(resources={"memory": "16Gi"})
         answer = await client.post(f"{JOBS}/batch", json={"jobs": jobs})
-        found = problem(answer, 422, "no_provider")
+        found = check_problem(answer, 422, "no_provider")
         assert {error.field for error in found.errors} == {"jobs[21]"}
         assert found.detail.startswith("jobs[21]: ")
         jobs[21] = spec(placement={"providers": ["nope"]})
         answer = await client.post(f"{JOBS}/batch", json={"jobs": jobs})
-        found = problem(answer, 422, "invalid_request")
+        found = check_problem(answer, 422, "invalid_request")
         assert [error.field for error in found.errors] == ["jobs[21].placement.providers"]
         assert await count(database, "jobs") == 0
 
     @pytest.mark.parametrize("size", [0, 1001])
     async def test_the_size_is_bounded(self, client: httpx.AsyncClient, size: int) -> None:
         answer = await client.post(f"{JOBS}/batch", json={"jobs": [spec()] * size})
-        found = problem(answer, 422, "invalid_request")
+        found = check_problem(answer, 422, "invalid_request")
         assert found.errors[0].field == "jobs"
 
 
@@ -330,6 +261,6 @@ class TestTemporalAway:
 
     async def test_a_quote_says_what_is_away(self, client: httpx.AsyncClient) -> None:
         answer = await client.post("/api/v1/quotes", json=spec())
-        found = problem(answer, 503, "temporal_unavailable")
+        found = check_problem(answer, 503, "temporal_unavailable")
         assert "Temporal" in found.detail
         assert answer.headers["retry-after"]
