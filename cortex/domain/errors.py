@@ -1,9 +1,13 @@
 """Errors that people see: each has an HTTP status, a stable code and a sentence that helps."""
 
+import re
 from collections.abc import Sequence
 from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+
+_DECIMAL = re.compile(r"Decimal\('([^']+)'\)")
 
 
 class FieldError(BaseModel):
@@ -140,4 +144,5 @@ def _message(message: str, kind: str) -> str:
     if kind == "missing":
         return "is required"
     text = message.removeprefix("Value error, ")
+    text = _DECIMAL.sub(r"\1", text.replace("Input should be", "must be", 1))
     return text[:1].lower() + text[1:]
