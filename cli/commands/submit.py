@@ -290,7 +290,9 @@ def _placed(error: ApiError, documents: list[Document]) -> Exception:
     """The server's refusal with the places in the file that it speaks of."""
     if error.code != "invalid_request" or not error.errors:
         return error
-    return BadInput(error.problem.title, details=[_place(item, documents) for item in error.errors])
+    return BadInput(
+        "the server refuses this", details=[_place(item, documents) for item in error.errors]
+    )
 
 
 def _place(item: FieldError, documents: list[Document]) -> str:
