@@ -6,7 +6,6 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-
 _DECIMAL = re.compile(r"Decimal\('([^']+)'\)")
 
 
