@@ -20,6 +20,8 @@ class SseDecoder:
         self._rest = b""
         self._event = ""
         self._data: list[str] = []
+        # Counts once its event is whole: else the event that was cut off would be skipped.
+        self._id = last_id
 
     def feed(self, chunk: bytes) -> list[SseEvent]:
         """The events that are whole now."""
@@ -38,12 +40,13 @@ class SseDecoder:
         elif name == "data":
             self._data.append(value)
         elif name == "id" and "\0" not in value:
-            self.last_id = value
+            self._id = value
         return None
 
     def _dispatch(self) -> SseEvent | None:
         event, data = self._event, self._data
         self._event, self._data = "", []
+        self.last_id = self._id
         if not data:
             return None
         return SseEvent(event or "message", "\n".join(data), self.last_id)
