@@ -54,7 +54,7 @@ def migrations(config: StackConfig) -> SetupTask:
 def api_service(config: StackConfig) -> Service:
     """The API. It says that it is ready once database, Temporal and a worker are."""
 
-    async def ready() -> bool:
+    async def ready(pid: int) -> bool:
         return await http_status(f"{config.api_url}/health/ready", timeout=10.0) == 200
 
     return Service(
@@ -75,7 +75,7 @@ def worker_service(config: StackConfig) -> Service:
     settings = user_settings().worker
     healthy = settings.health_file or config.run_dir / "worker.healthy"
 
-    async def ready() -> bool:
+    async def ready(pid: int) -> bool:
         return _exists(healthy)
 
     return Service(

@@ -95,7 +95,7 @@ class Child:
             code = self._child.poll()
             if code is not None:
                 raise StackError(self.report(f"ended before it was ready, {how_it_ended(code)}"))
-            if await self.service.ready():
+            if await self.service.ready(self._child.pid):
                 return
             if time.monotonic() > deadline:
                 limit = f"{self.service.ready_timeout:.0f} s"

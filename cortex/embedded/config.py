@@ -5,12 +5,13 @@ the next start finds the same database, the same keys and the same addresses.
 """
 
 import base64
+import contextlib
 import json
 import os
 import random
 import secrets
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -134,14 +135,32 @@ class StackConfig(BaseModel):
             return cls.load(folder)
         return cls.load(folder, ports=dict(Ports.free().items()))
 
-    def save(self) -> None:
-        """Write `stack.json` (mode 0600), atomically."""
+    def save(self) -> Self:
+        """Write `stack.json` (mode 0600), atomically. Secrets that are in it already stay.
+
+        To be called by the holder of the stack's lock.
+
+        Returns:
+            What is stored now: this stack, with the secrets of the file.
+
+        Raises:
+            StackError: the folder cannot be written.
+        """
+        self.save_new()
+        kept = StackSecrets.model_validate(read_stack_file(self.data_dir).get("secrets", {}))
+        stored = self.model_copy(update={"secrets": kept})
+        with _writing(self.stack_file):
+            write_private(self.stack_file, stored._as_text())
+        return stored
+
+    def save_new(self) -> None:
+        """Write `stack.json` unless there is one: of two first starts at once, one wins."""
         make_folders(self.data_dir)
-        stored = self.model_dump(mode="json", exclude={"data_dir"})
-        try:
-            write_private(self.stack_file, json.dumps(stored, indent=2) + "\n")
-        except OSError as err:
-            raise StackError(f"{self.stack_file} cannot be written: {err.strerror}.") from None
+        with _writing(self.stack_file), contextlib.suppress(FileExistsError):
+            write_private(self.stack_file, self._as_text(), replace=False)
+
+    def _as_text(self) -> str:
+        return json.dumps(self.model_dump(mode="json", exclude={"data_dir"}), indent=2) + "\n"
 
     @property
     def stack_file(self) -> Path:
@@ -288,6 +307,16 @@ def container_socket() -> Path | None:
         except OSError:
             continue
     return None
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileExistsError:
+        raise
+    except OSError as err:
+        raise StackError(f"{path} cannot be written: {err.strerror}.") from None
 
 
 def _problems(err: ValidationError) -> str:

@@ -93,7 +93,7 @@ async def detach(
     """
     watcher = _Watcher(config, on_event)
     if supervisor_of(config.data_dir) is None:
-        config.save()
+        config.save_new()
         watcher.process = _spawn_supervisor(config)
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
@@ -224,9 +224,12 @@ def _existing_run_dir(data_dir: Path) -> Path | None:
 
 
 def _spawn_supervisor(config: StackConfig) -> subprocess.Popen[bytes]:
+    # The ports go by argument: only the supervisor, once it holds the lock, may store them.
+    ports = [f"--port={name}={port}" for name, port in config.ports.items()]
+    where = ("--data-dir", str(config.data_dir), "--host", config.host)
     with open_log(config.logs_dir / "supervisor.log") as log:
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "cortex.embedded", "--data-dir", str(config.data_dir)],
+            [sys.executable, "-P", "-m", "cortex.embedded", *where, *ports],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

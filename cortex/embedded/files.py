@@ -11,15 +11,25 @@ LOG_LIMIT = 8 * 2**20
 LITTLE_SPACE = 64 * 2**20
 
 
-def write_private(path: Path, text: str) -> None:
-    """Replace the file's content in one step; only its owner may read it."""
+def write_private(path: Path, text: str, *, replace: bool = True) -> None:
+    """Put the file there whole, in one step; only its owner may read it.
+
+    Raises:
+        FileExistsError: there is one and `replace` is off.
+    """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        if replace:
+            draft.replace(path)
+        else:
+            path.hardlink_to(draft)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def open_log(path: Path) -> IO[bytes]:

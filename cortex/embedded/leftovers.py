@@ -1,13 +1,16 @@
 """What a killed supervisor may have left running: found, told from strangers, stopped."""
 
 import asyncio
+import contextlib
 import signal
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
 
-from cortex.embedded.ports import can_bind, listener, taken
+from cortex.embedded.config import PortName
+from cortex.embedded.ports import Listener, can_bind, listener, taken
 from cortex.embedded.processes import ProcessMark, StopSteps, end_process
 from cortex.embedded.service import Service
 
@@ -17,6 +20,8 @@ _STEPS: dict[str, StopSteps] = {
     "temporal": ((signal.SIGTERM, 8.0),),
 }
 _OTHER_STEPS: StopSteps = ((signal.SIGTERM, 5.0),)
+# A port may stay taken for a moment after its process, with all its threads, has ended (seconds).
+_CLOSING = 2.0
 _LAST = ("temporal", "postgres")
 
 
@@ -45,13 +50,27 @@ async def clear_ports(services: Iterable[Service]) -> None:
     """
     for service in services:
         for name, port in service.ports:
-            if can_bind(port, service.host):
-                continue
-            who = await asyncio.to_thread(listener, port)
-            ours = service.folder is not None and service.marker.startswith(str(service.folder))
-            if who is None or not ours or service.marker not in who.command:
-                raise taken(name, port, who)
-            await end_process(psutil.Process(who.pid), _STEPS.get(service.name, _OTHER_STEPS))
+            await _clear_port(service, name, port)
+
+
+async def _clear_port(service: Service, name: PortName, port: int) -> None:
+    deadline = time.monotonic() + _CLOSING
+    while not can_bind(port, service.host):
+        who = await asyncio.to_thread(listener, port)
+        if who is not None and _is_ours(service, who):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                steps = _STEPS.get(service.name, _OTHER_STEPS)
+                await end_process(psutil.Process(who.pid), steps)
+        elif who is not None or time.monotonic() > deadline:
+            raise taken(name, port, who)
+        else:
+            await asyncio.sleep(0.1)
+
+
+def _is_ours(service: Service, who: Listener) -> bool:
+    """Only a command line that names our data folder proves it."""
+    telling = service.folder is not None and service.marker.startswith(str(service.folder))
+    return telling and service.marker in who.command
 
 
 def _leftovers(run_dir: Path) -> dict[str, psutil.Process]:

@@ -51,7 +51,8 @@ def listener(port: int) -> Listener | None:
                 continue
             if connection.laddr.port == port and connection.pid:
                 process = psutil.Process(connection.pid)
-                return Listener(process.pid, process.name(), " ".join(process.cmdline()))
+                if process.status() != psutil.STATUS_ZOMBIE:  # that one is closing
+                    return Listener(process.pid, process.name(), " ".join(process.cmdline()))
     return None
 
 

@@ -52,8 +52,8 @@ def postgres_service(config: StackConfig) -> Service:
     async def prepare() -> None:
         await _prepare(config, data, user)
 
-    async def ready() -> bool:
-        return _postmaster_ready(data)
+    async def ready(pid: int) -> bool:
+        return _postmaster_ready(data, pid)
 
     return Service(
         name="postgres",
@@ -180,10 +180,13 @@ def _share_version(share: Path) -> str | None:
     return None
 
 
-def _postmaster_ready(data: Path) -> bool:
-    """What `pg_ctl` looks at as well: the last line of the server's own pid file."""
+def _postmaster_ready(data: Path, pid: int) -> bool:
+    """What `pg_ctl` looks at as well: first and last line of the server's own pid file.
+
+    A killed server leaves its file behind, which still says `ready`: hence the pid.
+    """
     try:
         lines = (data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
     except OSError:
         return False
-    return len(lines) >= 8 and lines[7].strip() == "ready"
+    return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"

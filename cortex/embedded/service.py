@@ -39,14 +39,14 @@ class Service:
     Attributes:
         name: Also the name of its pid file and log file.
         marker: A part of its command line that tells it from others.
-        ready: Polled until true; called only while the process runs.
+        ready: Polled with its pid until true, while the process runs.
         env: Its whole environment.
         ready_file: Made by the service when it is ready; removed before each start.
         needs: Names of services and tasks that must be ready before.
         ports: What it listens on, to check before it is started.
         host: The address of those ports.
         folder: Where its data is, for the message when the disk is full.
-        prepare: Run before its first start in this stack.
+        prepare: Run before each start; makes what is missing.
         user: The system user it runs as; None: ours.
         stop: Signals and how long each is given, in seconds; SIGKILL follows by itself.
         death_signal: What it gets when the supervisor dies (Linux).
@@ -56,7 +56,7 @@ class Service:
     name: str
     argv: tuple[str, ...]
     marker: str
-    ready: Callable[[], Awaitable[bool]]
+    ready: Callable[[int], Awaitable[bool]]
     env: Mapping[str, str] = field(repr=False)
     ready_file: Path | None = None
     needs: tuple[str, ...] = ()

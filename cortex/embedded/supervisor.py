@@ -63,7 +63,7 @@ class Supervisor:
         self._held.enter_context(stack_lock(self._config.run_dir))
         self._failed = asyncio.get_running_loop().create_future()
         try:
-            self._config.save()
+            self._config = self._config.save()
             await self._bring_up()
         except BaseException as err:
             failure = _first_error(err)
@@ -140,11 +140,11 @@ class Supervisor:
         self._emit(part.name, "ready", f"in {time.monotonic() - began:.1f} s")
 
     async def _start_service(self, service: Service) -> None:
-        if service.prepare is not None:
-            await service.prepare()
         config = self._config
         child = Child(service, run_dir=config.run_dir, logs_dir=config.logs_dir)
         self._children[service.name] = child
+        if service.prepare is not None:
+            await service.prepare()
         child.spawn()
         await child.wait_ready()
         self._guards.append(asyncio.create_task(self._guard(child)))
@@ -171,6 +171,8 @@ class Supervisor:
         child.restarts += 1
         self._emit(name, "restarting", f"restart {child.restarts}")
         try:
+            if child.service.prepare is not None:
+                await child.service.prepare()
             child.spawn()
         except StackError as err:
             self._emit(name, "note", str(err))

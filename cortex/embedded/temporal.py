@@ -25,7 +25,7 @@ def temporal_service(config: StackConfig) -> Service:
     async def prepare() -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
 
-    async def ready() -> bool:
+    async def ready(pid: int) -> bool:
         # The Web UI asks the frontend for this: one answer from both.
         return await http_status(f"{config.temporal_ui_url}/api/v1/cluster-info") == 200
 

@@ -1,9 +1,11 @@
 """Stacks in folders of their own, on free ports; nothing is left running by any test."""
 
+import contextlib
 import importlib.util
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -45,7 +47,7 @@ class Supervised:
             self.events.append((event["name"], event["phase"]))
             if (event["name"], event["phase"]) == (name, phase):
                 return str(event["detail"])
-        raise AssertionError(f"no {name} {phase}; seen: {self.events}")
+        raise AssertionError(f"no {name} {phase}; seen: {self.events}; last: {event}")
 
     def rest(self) -> None:
         """Read events until it has ended."""
@@ -61,13 +63,26 @@ class Supervised:
         return {path.stem: json.loads(path.read_text())["pid"] for path in files}
 
 
+@pytest.fixture(scope="module")
+def own_folder() -> Iterator[Callable[[], Path]]:
+    """Make empty folders outside of pytest's own.
+
+    Every pytest that starts shuts `/tmp/pytest-of-<user>` to all others again, also to the user
+    that PostgreSQL runs as when the tests run as root: another session would break this one.
+    """
+    with contextlib.ExitStack() as made:
+        yield lambda: Path(made.enter_context(tempfile.TemporaryDirectory(prefix="cortex-test-")))
+
+
 @pytest.fixture
-async def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Path]:
+async def data_dir(
+    own_folder: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Path]:
     """An empty data folder, far from the settings of whoever runs the tests."""
-    monkeypatch.setenv("CORTEX_CONFIG", str(tmp_path / "none.toml"))
-    folder = tmp_path / "data"
-    yield folder
-    await stop_stack(folder, timeout=20)
+    folder = own_folder()
+    monkeypatch.setenv("CORTEX_CONFIG", str(folder / "none.toml"))
+    yield folder / "data"
+    await stop_stack(folder / "data", timeout=20)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from cortex.embedded import StackConfig, StackError, StackEvent, run_foreground
 from cortex.embedded.apps import server_parts
+from cortex.embedded.config import free_ports
 from cortex.embedded.ports import http_status
 from cortex.embedded.service import Part, Service
 
@@ -23,7 +24,7 @@ FAKE = Path(__file__).with_name("fake_service.py")
 def fake(config: StackConfig, name: str, port: int, *options: str, **fields: object) -> Service:
     """A stand-in service on this port."""
 
-    async def ready() -> bool:
+    async def ready(pid: int) -> bool:
         return await http_status(f"http://127.0.0.1:{port}/") == 200
 
     journal = str(config.data_dir / "journal")
@@ -36,8 +37,7 @@ def parts_of(config: StackConfig, kind: str) -> tuple[Part, ...]:
     """The parts of a test stack."""
     needs = () if kind == "fakes" else ("database", "temporal")
     servers = () if kind == "fakes" else server_parts(config)
-    # The ports of the test stacks are below 32,000: this one is nobody's.
-    worker = fake(config, "worker", config.ports.api + 20_000, needs=needs)
+    worker = fake(config, "worker", free_ports(1)[0], needs=needs)
     api = fake(config, "api", config.ports.api, needs=needs, ports=(("api", config.ports.api),))
     parts = (*servers, worker, api)
     if kind != "orphans":

@@ -27,6 +27,17 @@ class TestStackFile:
         assert moved.ports.postgres == config.ports.postgres
         assert moved.secrets == config.secrets
 
+    def test_of_two_first_starts_one_makes_the_secrets(self, data_dir: Path) -> None:
+        one, two = StackConfig.free(data_dir), StackConfig.free(data_dir)
+        assert one.secrets != two.secrets
+        one.save_new()
+        two.save_new()
+        assert StackConfig.load(data_dir) == one
+        stored = two.save()
+        assert stored.secrets == one.secrets
+        assert stored.ports == two.ports
+        assert StackConfig.load(data_dir) == stored
+
     def test_secrets_are_not_in_its_text(self, config: StackConfig) -> None:
         assert config.secrets.api_key not in repr(config)
         assert config.secrets.postgres_cortex not in str(config)

@@ -25,8 +25,8 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
-async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[StackInfo]:
-    folder = tmp_path_factory.mktemp("stack") / "data"
+async def stack(own_folder: Callable[[], Path]) -> AsyncIterator[StackInfo]:
+    folder = own_folder() / "data"
     yield await detach(StackConfig.free(folder))
     await stop_stack(folder)
 
@@ -86,10 +86,13 @@ class TestFailure:
             await detach(config)
         assert find_running(data_dir) is None
 
-    async def test_killed_supervisor_then_again(
+    async def test_two_at_once_are_one_and_after_a_kill_it_starts_again(
         self, data_dir: Path, all_gone: Callable[[list[int]], bool]
     ) -> None:
-        first = await detach(StackConfig.free(data_dir))
+        first, same = await asyncio.gather(
+            detach(StackConfig.free(data_dir)), detach(StackConfig.free(data_dir))
+        )
+        assert first == same
         before = [pid for pid in pids(first).values() if pid]
         os.kill(first.pid, signal.SIGKILL)
         assert all_gone([first.pid])

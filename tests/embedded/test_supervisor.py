@@ -75,7 +75,7 @@ def three(config: StackConfig, fake: Callable[..., Service]) -> tuple[Service, S
 
 
 def failing(name: str, code: str, **fields: object) -> Service:
-    async def never() -> bool:
+    async def never(pid: int) -> bool:
         return False
 
     made = Service(name=name, argv=(sys.executable, "-c", code), marker="", ready=never, env={})
@@ -180,7 +180,7 @@ class TestRestart:
         monkeypatch.setattr("cortex.embedded.supervisor._FIRST_PAUSE", 0.001)
         monkeypatch.setattr("cortex.embedded.supervisor._LONGEST_PAUSE", 0.001)
 
-        async def at_once() -> bool:
+        async def at_once(pid: int) -> bool:
             return True
 
         brief = failing("brief", "import time; time.sleep(0.05); print('ouch')", ready=at_once)
@@ -196,7 +196,7 @@ class TestRestart:
         monkeypatch.setattr("cortex.embedded.supervisor._FIRST_PAUSE", 0.001)
         monkeypatch.setattr("cortex.embedded.supervisor._LONGEST_PAUSE", 0.001)
 
-        async def at_once() -> bool:
+        async def at_once(pid: int) -> bool:
             return True
 
         code = "import time; time.sleep(0.02); print('PANIC: No space left on device')"

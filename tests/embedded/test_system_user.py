@@ -1,6 +1,7 @@
 import os
 import pwd
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,8 @@ def user() -> ServiceUser:
 
 
 @pytest.fixture
-def closed(tmp_path: Path) -> Path:
-    folder = tmp_path / "closed"
+def closed(own_folder: Callable[[], Path]) -> Path:
+    folder = own_folder() / "closed"
     (folder / "inner").mkdir(parents=True)
     folder.chmod(0o700)
     return folder
