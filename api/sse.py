@@ -7,8 +7,8 @@ from starlette.responses import StreamingResponse
 from cortex.services.streams import Batch, Item
 
 _KEEP_ALIVE = b": keep-alive\n\n"
-# How long a client waits before it connects again, in milliseconds.
-_HELLO = b"retry: 1000\n: connected\n\n"
+# A comment, so that the client sees at once that it is connected.
+_HELLO = b": connected\n\n"
 
 
 def sse_response(batches: AsyncIterator[Batch]) -> StreamingResponse:
