@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -83,3 +83,12 @@ def check_problem(answer: httpx.Response, status: int, code: str) -> Problem:
     assert found.status == status
     assert found.correlation_id == answer.headers["x-request-id"]
     return found
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until it is true; fails after 30 s."""
+    async with asyncio.timeout(30):
+        while True:
+            if await condition():
+                return
+            await asyncio.sleep(0.02)

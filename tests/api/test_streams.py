@@ -207,7 +207,7 @@ class TestEvents:
 
         writing = asyncio.gather(*(work(part) for part in range(12)))
         steps: list[int] = []
-        place = {}
+        place: dict[str, str] = {}
         while len(steps) < total:
             async with stream(remote, "/api/v1/events?from=start", **place) as events:
                 taken = 0

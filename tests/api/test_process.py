@@ -1,0 +1,87 @@
+"""`python -m api` as an operator runs it."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import httpx
+
+from cortex.embedded.config import free_ports
+from cortex.settings import Settings
+from tests.api.support import AUTH, KEY, NOWHERE
+
+
+async def start(**env: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "api",
+        env={**os.environ, **env},
+        cwd=Path(__file__).parents[2],
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def test_starts_serves_and_ends_with_open_streams(
+    settings: Settings, providers: None, tmp_path: Path
+) -> None:
+    (port,) = free_ports(1)
+    process = await start(
+        CORTEX_DATABASE__URL=settings.database.url.get_secret_value(),
+        CORTEX_TEMPORAL__ADDRESS=NOWHERE,
+        CORTEX_API__KEY=KEY,
+        CORTEX_API__PORT=str(port),
+        CORTEX_DATA_DIR=str(tmp_path),
+    )
+    try:
+        async with httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{port}", headers=AUTH, trust_env=False
+        ) as client:
+            await _live(client)
+            headers = {"accept": "text/event-stream"}
+            async with client.stream("GET", "/api/v1/events", headers=headers) as answer:
+                chunks = answer.aiter_bytes()
+                assert await anext(chunks) == b": connected\n\n"
+                process.send_signal(signal.SIGTERM)
+                async with asyncio.timeout(10):
+                    async for _ in chunks:
+                        pass
+            async with asyncio.timeout(10):
+                _, log = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode == 0
+    lines = [json.loads(line) for line in log.splitlines()]
+    assert {"api.start", "api.end"} <= {line["event"] for line in lines}
+    assert all(line["level"] and line["timestamp"] for line in lines)
+
+
+async def test_refuses_an_open_address_without_a_key() -> None:
+    process = await start(CORTEX_API__HOST="0.0.0.0")
+    async with asyncio.timeout(60):
+        _, log = await process.communicate()
+    assert process.returncode == 1
+    assert b"CORTEX_API__KEY" in log
+
+
+async def test_names_a_bad_setting() -> None:
+    process = await start(CORTEX_API__PORT="99999")
+    async with asyncio.timeout(60):
+        _, log = await process.communicate()
+    assert process.returncode == 1
+    assert b"`api.port`" in log
+
+
+async def _live(client: httpx.AsyncClient) -> None:
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                if (await client.get("/health/live")).status_code == 200:
+                    return
+            except httpx.TransportError:
+                await asyncio.sleep(0.1)
