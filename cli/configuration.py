@@ -14,6 +14,7 @@ from pydantic_settings import (
     NestedSecretsSettingsSource,
     PydanticBaseSettingsSource,
     SecretsSettingsSource,
+    TomlConfigSettingsSource,
 )
 
 from cortex.domain.units import format_duration
@@ -62,7 +63,7 @@ def _sources() -> Iterator[tuple[str, PydanticBaseSettingsSource]]:
             yield f"secrets folder {os.environ.get('CORTEX_SECRETS_DIR', '')}", source
         elif isinstance(source, EnvSettingsSource):
             yield "environment", source
-        elif not isinstance(source, InitSettingsSource):
+        elif isinstance(source, TomlConfigSettingsSource):
             yield str(config_file()), source
 
 

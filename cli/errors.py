@@ -91,9 +91,8 @@ def _from_api(error: "ApiError") -> CliError:  # type: ignore[name-defined]  # n
         f"`{item.field}` {item.message}" for item in error.errors if item.message not in told
     ]
     if error.status == 401:
-        details.append(
-            "give the key with --api-key or CORTEX_API_KEY (`cortex status --show-key` prints the local stack's)"
-        )
+        details.append("give the key with --api-key or CORTEX_API_KEY")
+        details.append("`cortex status --show-key` prints that of the stack on this machine")
     if error.status >= 500 and error.problem.correlation_id:
         details.append(f"the server's log has more under `{error.problem.correlation_id}`")
     exit_code = _BY_STATUS.get(error.status, ExitCode.FAILED)

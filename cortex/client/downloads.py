@@ -9,8 +9,6 @@ import httpx
 from cortex.client.errors import ClientError, DamagedDownload
 from cortex.schemas import OutputView
 
-CHUNK = 256 * 1024
-
 
 def safe_target(folder: Path, path: str) -> Path:
     """Where an output goes inside a folder.
@@ -44,6 +42,7 @@ class Download:
 
     def start(self) -> dict[str, str]:
         """Make the folder; the headers that ask for what is missing."""
+        self.close()  # what came before the connection broke must be on the disk to be counted
         self.target.parent.mkdir(parents=True, exist_ok=True)
         have = self._part.stat().st_size if self._part.exists() else 0
         if 0 < have < self.output.size:
@@ -53,7 +52,8 @@ class Download:
     def open(self, response: httpx.Response) -> None:
         """Take the answer: the rest of the file (206) or all of it."""
         self.close()
-        self._file = self._part.open("ab" if response.status_code == 206 else "wb")
+        rest = response.status_code == 206 and "range" in response.request.headers
+        self._file = self._part.open("ab" if rest else "wb")
 
     def write(self, chunk: bytes) -> None:
         if self._file is None:

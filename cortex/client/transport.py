@@ -9,7 +9,7 @@ from typing import TypeVar
 import httpx
 
 from cortex.client.connection import Connection
-from cortex.client.downloads import CHUNK, Download
+from cortex.client.downloads import Download
 from cortex.client.errors import BadAnswer
 from cortex.client.retry import RetryPolicy, Tries
 from cortex.client.routes import Call
@@ -112,7 +112,7 @@ class AsyncTransport:
                     async with self._http.stream("GET", path, headers=headers) as response:
                         if response.is_success:
                             await asyncio.to_thread(download.open, response)
-                            async for chunk in response.aiter_bytes(CHUNK):
+                            async for chunk in response.aiter_bytes():
                                 await asyncio.to_thread(download.write, chunk)
                             return await asyncio.to_thread(download.finish)
                         await response.aread()
@@ -217,7 +217,7 @@ class Transport:
                     with self._http.stream("GET", path, headers=headers) as response:
                         if response.is_success:
                             download.open(response)
-                            for chunk in response.iter_bytes(CHUNK):
+                            for chunk in response.iter_bytes():
                                 download.write(chunk)
                             return download.finish()
                         response.read()

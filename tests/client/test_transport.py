@@ -69,7 +69,8 @@ def event(position: str, text: str = "x") -> str:
         "cortexposition": position,
         "data": {"text": text},
     }
-    return f"event: cortex.job.progress\nid: {position}\ndata: {json.dumps(body, ensure_ascii=False)}\n\n"
+    data = json.dumps(body, ensure_ascii=False)
+    return f"event: cortex.job.progress\nid: {position}\ndata: {data}\n\n"
 
 
 END = 'event: end\ndata: {"state": "completed"}\n\n'
