@@ -90,7 +90,7 @@ class TestList:
             ([("created_after", created), ("name", "three"), ("label", "team=b")], {three}),
         ]
         for params, wanted in cases:
-            answer = await client.get(JOBS, params=httpx.QueryParams(params))
+            answer = await client.get(JOBS, params=tuple(params))
             assert {job["id"] for job in answer.json()["items"]} == wanted, params
 
     @pytest.mark.parametrize(
