@@ -71,7 +71,7 @@ def exit_code(job: JobView) -> int:
 def show_end(state: State, job: JobView) -> None:
     """The last lines about a job: how it ended, what it took and cost, where to look."""
     if state.json:
-        render.print_json(job)
+        print(f'{{"job":{job.model_dump_json()}}}', flush=True)
         return
     render.say(state, summary(job), style=render.state_style(job.state))
     if job.message and job.state is not JobState.COMPLETED:
