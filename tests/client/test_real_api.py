@@ -16,6 +16,7 @@ from api.app import create_app
 from cortex.client import NO_RETRY, ApiError, AsyncCortex, Cortex, JobFilter, WaitTimeout
 from cortex.db.engine import Database
 from cortex.db.logs import NewLine
+from cortex.domain.events import EventType
 from cortex.domain.jobs import Outcome, Reason
 from cortex.domain.offers import Capabilities, PriceSheet
 from cortex.domain.spec import JobSpec
@@ -73,6 +74,8 @@ async def finish(database: Database, job_id: str) -> None:
             await tx.jobs.move(job_id, state)
         outcome = Outcome(state=JobState.COMPLETED, reason=Reason.EXITED, exit_code=0)
         await tx.jobs.finish(job_id, outcome)
+        kind, data = EventType.JOB_STATE_CHANGED, {"state": "completed"}
+        await tx.events.add(kind, job_id, job_id=job_id, data=data)
 
 
 class TestJobs:
