@@ -33,6 +33,7 @@ class Placement(_Message):
 class LeaseInput(_Message):
     job_id: str
     lease_key: str
+    provider_id: str
 
 
 class CommitResult(_Message):

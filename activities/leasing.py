@@ -8,16 +8,16 @@ from temporalio.exceptions import ApplicationError
 
 from activities.contracts import CheckResult, CommitResult, LeaseInput
 from activities.fleet import Fleet
-from activities.placement import announce
-from activities.recording import change_of, record, wake_monitor
-from cortex.db.engine import Database, Transaction
-from cortex.db.events import NewEvent
+from activities.placement import state_event
+from activities.recording import change_of, record, run_event, wake_monitor
+from cortex.db.engine import Database
+from cortex.db.steps import Held, Run
 from cortex.domain.events import EventType
-from cortex.domain.jobs import Job
-from cortex.domain.leases import Lease
+from cortex.domain.leases import Lease, LeaseSnapshot
 from cortex.domain.spec import JobSpec
-from cortex.domain.states import JobState, LeaseState
+from cortex.domain.states import JobState, LeaseState, RunState
 from cortex.security.keyring import KeyRing
+from cortex.temporal.contracts import LeaseChange
 from providers.base import Committed, Report, Reservation
 from providers.errors import OutcomeUnknown
 from providers.registry import AnyProvider
@@ -34,58 +34,69 @@ class LeaseActivities:
     @activity.defn
     async def prepare(self, order: LeaseInput) -> None:
         """Phase one: reserve under the lease key, and write down the reference."""
-        async with self._database.transaction() as tx:
-            await tx.jobs.lock(order.job_id)
-            lease = await tx.leases.get(order.lease_key)
-            if lease.state == LeaseState.RESERVED:
-                return
-            _require(lease, LeaseState.INTENDED)
-            message = f"deploying on `{lease.provider_id}`"
-            job = await tx.jobs.move(order.job_id, JobState.DEPLOYING, message=message)
-            if job is not None:
-                await announce(tx, job.id, JobState.DEPLOYING, message=message)
-            else:  # a second try, or the job is being cancelled
-                job = await tx.jobs.get(order.job_id)
-            secrets = await tx.jobs.secrets(order.job_id) if job.spec.secret_env else None
-        provider = self._fleet.get(lease.provider_id)
-        reservation = await self._reserve(provider, lease, self._full_spec(job, secrets))
-        async with self._database.transaction() as tx:
-            await tx.jobs.lock(order.job_id)
-            values: dict[str, object] = {"ref": reservation.ref.model_dump(mode="json")}
-            if reservation.price_per_hour is not None:
-                offer = lease.offer.model_copy(
-                    update={"price_per_hour": reservation.price_per_hour}
-                )
-                values["offer"] = offer.model_dump(mode="json")
-            if await tx.leases.move(lease.key, LeaseState.RESERVED, **values):
-                await tx.events.add(
-                    EventType.LEASE_RESERVED,
-                    lease.key,
-                    job_id=order.job_id,
-                    data={"provider": lease.provider_id},
-                )
+        provider_id = order.provider_id
+        message = f"deploying on `{provider_id}`"
+        state = state_event(order.job_id, JobState.DEPLOYING, message=message)
+        async with self._database.reading() as tx:
+            held = await tx.steps.begin_deploying(
+                order.job_id, order.lease_key, message=message, events=[state]
+            )
+        lease = held.lease
+        if lease.state == LeaseState.RESERVED:  # an earlier try got this far
+            return
+        _require(lease, LeaseState.INTENDED)
+        provider = self._fleet.get(provider_id)
+        reservation = await self._reserve(provider, lease, self._full_spec(held))
+        price = reservation.price_per_hour
+        offer = lease.offer.model_copy(update={"price_per_hour": price} if price else {})
+        data = {"provider": provider_id}
+        async with self._database.reading() as tx:
+            await tx.steps.reserve(
+                lease,
+                reservation.ref,
+                offer=offer,
+                events=[(EventType.LEASE_RESERVED, lease.key, order.job_id, data)],
+            )
 
     @activity.defn
     async def commit(self, order: LeaseInput) -> CommitResult:
         """Phase two: the lease goes live and costs money from now on."""
         async with self._database.reading() as tx:
-            lease = await tx.leases.get(order.lease_key)
-            if lease.committed_at is not None:  # an earlier try got this far
-                return _committed(lease, await tx.jobs.get(order.job_id))
+            held = await tx.steps.read(order.lease_key)
+        lease = held.lease
+        if lease.committed_at is not None:  # an earlier try got this far
+            return await self._as_written(order)
         _require(lease, LeaseState.RESERVED)
         if lease.ref is None:
             raise RuntimeError(f"lease {lease.key} is reserved without a reference")
         provider = self._fleet.get(lease.provider_id)
         done = await self._go_live(provider, Reservation(ref=lease.ref))
+        deadline = await self._write_live(held, done)
+        if deadline is None:
+            return await self._overtaken(order, provider, done)
+        change = _change(lease, done.snapshot) if done.snapshot is not None else None
+        return CommitResult(deadline_at=deadline, change=change)
+
+    async def _as_written(self, order: LeaseInput) -> CommitResult:
         async with self._database.transaction() as tx:
-            await tx.jobs.lock(order.job_id)
-            live = await _write_commit(tx, lease, done)
-        if live is None:
-            # Somebody released the lease meanwhile: what we just started must not live.
+            lease = await tx.leases.get(order.lease_key)
+            job = await tx.jobs.get(order.job_id)
+        if lease.committed_at is None:
+            raise _not_allowed(lease)
+        deadline = job.deadline_at or lease.committed_at
+        return CommitResult(deadline_at=deadline, change=change_of(lease))
+
+    async def _overtaken(
+        self, order: LeaseInput, provider: AnyProvider, done: Committed
+    ) -> CommitResult:
+        """Another try of this step, or the settlement, was faster than this one."""
+        async with self._database.reading() as tx:
+            lease = await tx.leases.get(order.lease_key)
+        if lease.state in (LeaseState.RELEASING, LeaseState.RELEASED):
+            # What we just started must not live.
             await provider.cancel(done.ref)
             raise _not_allowed(lease)
-        lease, job = live
-        return _committed(lease, job)
+        return await self._as_written(order)
 
     @activity.defn
     async def check(self, order: LeaseInput) -> CheckResult:
@@ -102,10 +113,32 @@ class LeaseActivities:
         change = change_of(lease) if lease.run_state and lease.run_state.final else None
         return CheckResult(change=change, deadline_at=job.deadline_at)
 
-    def _full_spec(self, job: Job, secrets: bytes | None) -> JobSpec:
-        if secrets is None:
-            return job.spec
-        return job.spec.with_secrets(self._keyring.decrypt(secrets, job.id))
+    def _full_spec(self, held: Held) -> JobSpec:
+        if held.secrets is None:
+            return held.spec
+        return held.spec.with_secrets(self._keyring.decrypt(held.secrets, held.lease.job_id))
+
+    async def _write_live(self, held: Held, done: Committed) -> datetime | None:
+        lease = held.lease
+        now = datetime.now(UTC)
+        data: dict[str, object] = {"provider": lease.provider_id}
+        live = (EventType.LEASE_ACTIVE, lease.key, lease.job_id, data)
+        running = state_event(lease.job_id, JobState.RUNNING, provider=lease.provider_id)
+        run = _run_of(done.snapshot) if done.snapshot is not None else None
+        async with self._database.reading() as tx:
+            deadline = await tx.steps.go_live(
+                lease,
+                done.ref,
+                now=now,
+                duration=held.spec.duration,
+                run=run,
+                live_events=[live],
+                running_events=[running],
+                events=[run_event(lease, done.snapshot)] if done.snapshot else [],
+            )
+            if deadline is not None and (run is None or not run.ended):
+                await wake_monitor(tx, lease.provider_id)
+        return deadline
 
     async def _reserve(self, provider: AnyProvider, lease: Lease, spec: JobSpec) -> Reservation:
         # After a crash or an unknown outcome the network is asked before anything is made.
@@ -150,34 +183,30 @@ class LeaseActivities:
         return report
 
 
-async def _write_commit(tx: Transaction, lease: Lease, done: Committed) -> tuple[Lease, Job] | None:
+def _run_of(snapshot: LeaseSnapshot) -> Run:
     now = datetime.now(UTC)
-    active = await tx.leases.move(
-        lease.key, LeaseState.ACTIVE, committed_at=now, ref=done.ref.model_dump(mode="json")
+    started = snapshot.started_at or (now if snapshot.state == RunState.RUNNING else None)
+    finished = snapshot.finished_at or (now if snapshot.state.final else None)
+    return Run(
+        state=snapshot.state.value,
+        # A lease that is lost at once is left to the monitor, which has the row to tell so.
+        ended=snapshot.state == RunState.EXITED,
+        exit_code=snapshot.exit_code,
+        message=snapshot.message[:1000],
+        endpoints=[item.model_dump() for item in snapshot.endpoints],
+        started_at=started,
+        finished_at=finished,
     )
-    if active is None:
-        return None
-    job = await tx.jobs.get(lease.job_id)
-    deadline = now + job.spec.duration + job.extension
-    data = {"provider": lease.provider_id, "deadline_at": deadline.isoformat()}
-    told: list[NewEvent] = [(EventType.LEASE_ACTIVE, lease.key, lease.job_id, data)]
-    if done.snapshot is None:
-        await tx.jobs.put(lease.job_id, deadline_at=deadline)
-        await tx.events.add_many(told)
-    else:
-        # The workflow learns it from this activity's result and needs no signal.
-        active = await record(
-            tx, active, done.snapshot, told=told, signalled=True, deadline_at=deadline
-        )
-    if active.state == LeaseState.ACTIVE:
-        await wake_monitor(tx, lease.provider_id)
-    return active, job.model_copy(update={"deadline_at": deadline})
 
 
-def _committed(lease: Lease, job: Job) -> CommitResult:
-    if job.deadline_at is None:
-        raise RuntimeError(f"lease {lease.key} is live without a deadline")
-    return CommitResult(deadline_at=job.deadline_at, change=change_of(lease))
+def _change(lease: Lease, snapshot: LeaseSnapshot) -> LeaseChange:
+    return LeaseChange(
+        key=lease.key,
+        version=lease.version + 1,
+        state=snapshot.state,
+        exit_code=snapshot.exit_code,
+        message=snapshot.message[:1000],
+    )
 
 
 def _require(lease: Lease, state: LeaseState) -> None:

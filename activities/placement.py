@@ -17,6 +17,7 @@ from cortex.domain.ids import lease_key
 from cortex.domain.jobs import Job, Reason
 from cortex.domain.leases import Lease
 from cortex.domain.ledger import EntryKind
+from cortex.domain.money import Money
 from cortex.domain.offers import Offer
 from cortex.domain.ranking import price_objection, rank
 from cortex.domain.spec import JobSpec
@@ -57,7 +58,8 @@ class PlacementActivities:
         ranked = _ranked(await asking, job.spec)
         affordable = [offer for offer in ranked.offers if _affordable(offer, job, ranked.usd_rates)]
         if affordable:
-            return await self._intend(order, affordable[0])
+            offer = affordable[0]
+            return await self._intend_at_once(order, job, offer) or await self._intend(order, offer)
         await self._show_placing(order)
         return await self._existing(order) or _nowhere(ranked, job)
 
@@ -114,37 +116,61 @@ class PlacementActivities:
             lease = await tx.leases.find(lease_key(order.job_id, order.attempt))
         return _placed(lease) if lease else None
 
+    async def _intend_at_once(self, order: PlaceInput, job: Job, offer: Offer) -> Placement | None:
+        """The usual case in one statement; None if anything is not as usual."""
+        key = lease_key(order.job_id, order.attempt)
+        hold = offer.estimate(job.spec.duration + job.extension)
+        async with self._database.reading() as tx:
+            placed = await tx.steps.intend(
+                order.job_id,
+                key,
+                order.attempt,
+                offer=offer,
+                hold=hold,
+                extension=job.extension,
+                message=f"placed on `{offer.provider_id}`",
+                events=[
+                    state_event(order.job_id, JobState.PLACING),
+                    _intended(order, offer, hold),
+                ],
+            )
+        return Placement(lease_key=key, provider_id=offer.provider_id) if placed else None
+
     async def _intend(self, order: PlaceInput, offer: Offer) -> Placement:
         key = lease_key(order.job_id, order.attempt)
-        message = f"placed on `{offer.provider_id}`"
-        values = {"attempt": order.attempt, "provider_id": offer.provider_id}
         async with self._database.transaction() as tx:
             await tx.jobs.lock(order.job_id)
             lease = await tx.leases.find(key)
-            if lease is not None:
+            if lease is not None:  # an earlier try of this attempt wrote it
                 return _placed(lease)
-            job = await tx.jobs.move(order.job_id, JobState.PLACING, message=message, **values)
-            fresh = job is not None
-            if job is None:
-                job = await tx.jobs.get(order.job_id)
-                if job.state != JobState.PLACING:
-                    why = f"the job is {job.state.value}"
-                    return Placement(reason=Reason.CANCELLED, message=why)
-                await tx.jobs.put(order.job_id, message=message, **values)
+            if await tx.jobs.move(order.job_id, JobState.PLACING, attempt=order.attempt):
+                await announce(tx, order.job_id, JobState.PLACING)
+            job = await tx.jobs.get(order.job_id)
+            if job.state != JobState.PLACING:
+                why = f"the job is {job.state.value}"
+                return Placement(reason=Reason.CANCELLED, message=why)
+            await tx.jobs.put(
+                order.job_id,
+                attempt=order.attempt,
+                provider_id=offer.provider_id,
+                message=f"placed on `{offer.provider_id}`",
+            )
             lease = await tx.leases.add(key, order.job_id, order.attempt, offer=offer)
             hold = offer.estimate(job.spec.duration + job.extension)
             await tx.ledger.add(lease, EntryKind.HOLD, hold)
-            data = {
-                "provider": offer.provider_id,
-                "attempt": order.attempt,
-                "price_per_hour": str(offer.price_per_hour),
-                "hold": str(hold),
-            }
-            told: list[NewEvent] = [(EventType.LEASE_INTENDED, key, order.job_id, data)]
-            if fresh:
-                told.insert(0, state_event(order.job_id, JobState.PLACING))
-            await tx.events.add_many(told)
+            await tx.events.add_many([_intended(order, offer, hold)])
         return _placed(lease)
+
+
+def _intended(order: PlaceInput, offer: Offer, hold: Money) -> NewEvent:
+    data = {
+        "provider": offer.provider_id,
+        "attempt": order.attempt,
+        "price_per_hour": str(offer.price_per_hour),
+        "hold": str(hold),
+    }
+    key = lease_key(order.job_id, order.attempt)
+    return (EventType.LEASE_INTENDED, key, order.job_id, data)
 
 
 async def move(tx: Transaction, job_id: str, state: JobState, message: str = "") -> bool:

@@ -1,6 +1,5 @@
 """Writes down, once, what a network said about a lease: row, job state, event, wake-up."""
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from sqlalchemy import text
@@ -21,36 +20,27 @@ async def record(
     tx: Transaction,
     lease: Lease,
     snapshot: LeaseSnapshot,
-    *,
-    told: Sequence[NewEvent] = (),
-    signalled: bool = False,
-    **job_values: object,
 ) -> Lease:
     """Bring the lease row in line with a snapshot; returns the lease as it is then.
 
     The caller holds the job's lock. A snapshot of a lease that is being released, or that tells
-    nothing new, changes nothing. `told` are events that belong before those of the change,
-    `job_values` columns of the job to set with it; `signalled`: the workflow hears of it anyway.
+    nothing new, changes nothing.
     """
     if lease.state != LeaseState.ACTIVE:
         return lease
     if snapshot.state == lease.run_state:
         await _details(tx, lease, snapshot)
         return lease
-    events = [*told]
+    events: list[NewEvent] = []
     running = snapshot.started_at is not None or snapshot.state == RunState.RUNNING
     if running and lease.run_state in (None, RunState.STARTING):
-        events += await _running(tx, lease, snapshot, job_values)
-    elif job_values:
-        await tx.jobs.put(lease.job_id, **job_values)
-    version = lease.version + 1
+        events += await _running(tx, lease, snapshot)
     values = {
         "run_state": snapshot.state.value,
         "exit_code": snapshot.exit_code,
         "message": snapshot.message[:_MESSAGE],
         "endpoints": [item.model_dump() for item in snapshot.endpoints],
-        "version": version,
-        "signalled_version": version if signalled else lease.signalled_version,
+        "version": lease.version + 1,
         "started_at": snapshot.started_at or lease.started_at,
         "finished_at": snapshot.finished_at,
     }
@@ -60,16 +50,19 @@ async def record(
         recorded = await tx.leases.move(lease.key, target, **values)
     else:
         recorded = await tx.leases.put(lease.key, **values)
+    await tx.events.add_many([*events, run_event(lease, snapshot)])
+    return recorded or lease
+
+
+def run_event(lease: Lease, snapshot: LeaseSnapshot) -> NewEvent:
+    """The event of a lease's new run state."""
     data = {
         "run_state": snapshot.state.value,
         "exit_code": snapshot.exit_code,
         "message": snapshot.message[:_MESSAGE],
         "provider": lease.provider_id,
     }
-    await tx.events.add_many(
-        [*events, (EventType.LEASE_RUN_CHANGED, lease.key, lease.job_id, data)]
-    )
-    return recorded or lease
+    return (EventType.LEASE_RUN_CHANGED, lease.key, lease.job_id, data)
 
 
 def change_of(lease: Lease) -> LeaseChange | None:
@@ -93,15 +86,14 @@ async def wake_monitor(tx: Transaction, provider_id: str) -> None:
     )
 
 
-async def _running(
-    tx: Transaction, lease: Lease, snapshot: LeaseSnapshot, job_values: dict[str, object]
-) -> list[NewEvent]:
-    values = {"started_at": snapshot.started_at or datetime.now(UTC), **job_values}
+async def _running(tx: Transaction, lease: Lease, snapshot: LeaseSnapshot) -> list[NewEvent]:
     moved = await tx.jobs.move(
-        lease.job_id, JobState.RUNNING, message=f"running on `{lease.provider_id}`", **values
+        lease.job_id,
+        JobState.RUNNING,
+        message=f"running on `{lease.provider_id}`",
+        started_at=snapshot.started_at or datetime.now(UTC),
     )
     if moved is None:  # it is being cancelled
-        await tx.jobs.put(lease.job_id, **values)
         return []
     return [state_event(lease.job_id, JobState.RUNNING, provider=lease.provider_id)]
 

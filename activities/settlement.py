@@ -14,13 +14,12 @@ from temporalio.exceptions import ApplicationError
 from activities.contracts import FinishInput, SettleInput
 from activities.fleet import Fleet
 from activities.logs import LogCopier
-from activities.placement import announce, outcome_data, state_event
-from cortex.db.engine import Database, Transaction
+from activities.placement import outcome_data, state_event
+from cortex.db.engine import Database
 from cortex.db.events import NewEvent
 from cortex.domain.events import EventType
-from cortex.domain.jobs import Job
+from cortex.domain.jobs import Outcome
 from cortex.domain.leases import Lease, LeaseRef
-from cortex.domain.ledger import EntryKind
 from cortex.domain.money import Money
 from cortex.domain.offers import Usage
 from cortex.domain.spec import JobSpec
@@ -47,16 +46,46 @@ class SettlementActivities:
     @activity.defn
     async def settle(self, order: SettleInput) -> None:
         """Release the lease, book its charge, close the job or send it back to placing."""
+        message = "releasing the lease and booking its charge"
+        state = state_event(order.job_id, JobState.SETTLING, message=message)
+        async with self._database.reading() as tx:
+            held = await tx.steps.begin_release(
+                order.job_id,
+                order.lease_key,
+                settling=order.outcome is not None,
+                message=message,
+                events=[state],
+            )
+        if held.lease.state != LeaseState.RELEASED:
+            await self._release(held.lease, held.spec)
+        if order.outcome is not None:
+            await self._close(order, order.outcome, held.lease)
+        else:
+            await self._place_again(order, held.lease)
+
+    async def _close(self, order: SettleInput, outcome: Outcome, lease: Lease) -> None:
+        data = outcome_data(FinishInput(job_id=order.job_id, outcome=outcome))
+        async with self._database.reading() as tx:
+            await tx.steps.close(
+                order.job_id,
+                order.lease_key,
+                outcome,
+                released_events=[_released(lease)],
+                events=[state_event(order.job_id, outcome.state, **data)],
+            )
+
+    async def _place_again(self, order: SettleInput, lease: Lease) -> None:
         async with self._database.transaction() as tx:
             await tx.jobs.lock(order.job_id)
-            lease = await _begin_release(tx, order.lease_key)
-            job = await _begin_settling(tx, order)
-        if lease is not None and lease.state != LeaseState.RELEASED:
-            await self._release(lease, job.spec)
-        async with self._database.transaction() as tx:
-            await tx.jobs.lock(order.job_id)
-            told = await _write_released(tx, lease) if lease is not None else []
-            told += await _close(tx, order)
+            told: list[NewEvent] = []
+            if await tx.leases.released_at_now(lease.key):
+                told.append(_released(lease))
+            cleared = {"deadline_at": None, "progress": None}
+            message = order.retry
+            if await tx.jobs.move(order.job_id, JobState.PLACING, message=message, **cleared):
+                data = {"message": message, "lease": order.lease_key}
+                told.append(state_event(order.job_id, JobState.PLACING, message=message))
+                told.append((EventType.JOB_RETRYING, order.job_id, order.job_id, data))
             if told:
                 await tx.events.add_many(told)
 
@@ -127,23 +156,17 @@ class SettlementActivities:
             )
 
     async def _book(self, lease: Lease, usage: Usage) -> None:
-        async with self._database.transaction() as tx:
-            await tx.jobs.lock(lease.job_id)
-            await _write_charge(tx, lease, usage)
-
-
-async def _begin_release(tx: Transaction, key: str) -> Lease | None:
-    return await tx.leases.move(key, LeaseState.RELEASING) or await tx.leases.find(key)
-
-
-async def _begin_settling(tx: Transaction, order: SettleInput) -> Job:
-    if order.outcome is not None:
-        message = "releasing the lease and booking its charge"
-        job = await tx.jobs.move(order.job_id, JobState.SETTLING, message=message)
-        if job is not None:
-            await announce(tx, order.job_id, JobState.SETTLING, message=message)
-            return job
-    return await tx.jobs.get(order.job_id)
+        cost = usage.cost.rounded()
+        data = {"amount": str(cost), "provider": lease.provider_id, "lease": lease.key}
+        async with self._database.reading() as tx:
+            await tx.steps.book(
+                lease,
+                cost,
+                hold_currency=lease.offer.price_per_hour.currency,
+                charge=lease.committed_at is not None or bool(cost.amount),
+                note=usage.detail.get("source", ""),
+                events=[(EventType.CHARGE_BOOKED, lease.job_id, lease.job_id, data)],
+            )
 
 
 async def _look_for(provider: AnyProvider, key: str) -> LeaseRef | None:
@@ -181,44 +204,6 @@ def _nothing(lease: Lease) -> Usage:
     return Usage(cost=Money.zero(lease.offer.price_per_hour.currency), final=True)
 
 
-async def _write_charge(tx: Transaction, lease: Lease, usage: Usage) -> None:
-    cost = usage.cost.rounded()
-    held = await tx.ledger.held(lease)
-    await tx.leases.put(lease.key, cost=cost.amount, currency=cost.currency)
-    same = cost.currency == held.currency
-    rest = held - cost if same and cost < held else Money.zero(held.currency)
-    entries = {EntryKind.RELEASE: rest}
-    if lease.committed_at is not None or cost.amount:
-        entries = {EntryKind.CHARGE: cost, **entries}
-    booked = await tx.ledger.add_many(lease, entries, note=usage.detail.get("source", ""))
-    if EntryKind.CHARGE in booked:
-        await tx.jobs.add_cost(lease.job_id, cost.amount * lease.offer.usd_rate)
-        data = {"amount": str(cost), "provider": lease.provider_id, "lease": lease.key}
-        await tx.events.add(EventType.CHARGE_BOOKED, lease.job_id, job_id=lease.job_id, data=data)
-
-
-async def _write_released(tx: Transaction, lease: Lease) -> list[NewEvent]:
-    if await tx.leases.released_at_now(lease.key) is None:
-        return []
+def _released(lease: Lease) -> NewEvent:
     data = {"provider": lease.provider_id}
-    return [(EventType.LEASE_RELEASED, lease.key, lease.job_id, data)]
-
-
-async def _close(tx: Transaction, order: SettleInput) -> list[NewEvent]:
-    outcome = order.outcome
-    if outcome is not None:
-        if await tx.jobs.finish(order.job_id, outcome) is None:
-            return []
-        closing = FinishInput(job_id=order.job_id, outcome=outcome)
-        return [state_event(order.job_id, outcome.state, **outcome_data(closing))]
-    if not order.retry:
-        return []
-    cleared = {"deadline_at": None, "progress": None}
-    moved = await tx.jobs.move(order.job_id, JobState.PLACING, message=order.retry, **cleared)
-    if moved is None:
-        return []
-    data = {"message": order.retry, "lease": order.lease_key}
-    return [
-        state_event(order.job_id, JobState.PLACING, message=order.retry),
-        (EventType.JOB_RETRYING, order.job_id, order.job_id, data),
-    ]
+    return (EventType.LEASE_RELEASED, lease.key, lease.job_id, data)

@@ -212,7 +212,7 @@ class JobWorkflow:
         """May take long (pulling an image), so a stop interrupts it; settle finds what is left."""
         handle = workflow.start_activity_method(
             LeaseActivities.prepare,
-            LeaseInput(job_id=self._order.job_id, lease_key=placement.lease_key or ""),
+            self._lease_input(placement),
             task_queue=contracts.provider_queue(placement.provider_id or ""),
             start_to_close_timeout=timedelta(hours=1),
             heartbeat_timeout=self._order.heartbeat_timeout,
@@ -225,10 +225,17 @@ class JobWorkflow:
             handle.cancel()
         await handle
 
+    def _lease_input(self, placement: Placement) -> LeaseInput:
+        return LeaseInput(
+            job_id=self._order.job_id,
+            lease_key=placement.lease_key or "",
+            provider_id=placement.provider_id or "",
+        )
+
     def _commit(self, placement: Placement) -> Awaitable[Any]:
         return workflow.execute_activity_method(
             LeaseActivities.commit,
-            LeaseInput(job_id=self._order.job_id, lease_key=placement.lease_key or ""),
+            self._lease_input(placement),
             task_queue=contracts.provider_queue(placement.provider_id or ""),
             start_to_close_timeout=timedelta(minutes=10),
             heartbeat_timeout=self._order.heartbeat_timeout,
@@ -261,7 +268,7 @@ class JobWorkflow:
 
     async def _check(self, placement: Placement) -> None:
         """Ask the provider itself, far apart: the monitor may have missed something."""
-        order = LeaseInput(job_id=self._order.job_id, lease_key=placement.lease_key or "")
+        order = self._lease_input(placement)
         result = await self._through(
             lambda: workflow.execute_activity_method(
                 LeaseActivities.check,

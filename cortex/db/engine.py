@@ -20,6 +20,7 @@ from cortex.db.logs import LogRepository
 from cortex.db.outputs import OutputRepository
 from cortex.db.providers import ProviderRepository
 from cortex.db.reads import ReadRepository
+from cortex.db.steps import StepRepository
 from cortex.domain.errors import DatabaseUnavailable
 from cortex.settings import DatabaseSettings
 
@@ -43,6 +44,7 @@ class Transaction:
         self.providers = ProviderRepository(connection)
         self.reads = ReadRepository(connection)
         self.acceptance = AcceptanceRepository(connection)
+        self.steps = StepRepository(connection)
 
 
 class Database:
