@@ -59,7 +59,7 @@ from cortex.temporal.contracts import (
     provider_queue,
 )
 from cortex.temporal.relay import Relay
-from workflows import WORKFLOWS
+from workflows.registry import WORKFLOWS
 
 _log = structlog.get_logger("worker")
 # Tasks of a worker that was killed wait this long before another gets them.

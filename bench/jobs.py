@@ -75,8 +75,11 @@ async def _job(stage: Stage) -> str:
 
 async def _activities(stage: Stage, job_id: str) -> int:
     history = await stage.client.get_workflow_handle(job_id).fetch_history()
+    # A local activity leaves a marker.
     return sum(
-        event.HasField("activity_task_scheduled_event_attributes") for event in history.events
+        event.HasField("activity_task_scheduled_event_attributes")
+        or event.HasField("marker_recorded_event_attributes")
+        for event in history.events
     )
 
 

@@ -1,6 +1,7 @@
 """PostgreSQL and Temporal of their own, as `cortex up` runs them, for one benchmark run."""
 
 import asyncio
+import os
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -57,7 +58,7 @@ async def open_stage(null: dict[str, Any]) -> AsyncIterator[Stage]:
     """Servers on free ports in a temporary folder, and one provider that runs nothing."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ctx-bench-")))
-        folder.chmod(0o755)
+        os.chmod(folder, 0o755)
         config = StackConfig.free(folder)
         config.save()
         postgres = await _run(stack, config, postgres_service(config))

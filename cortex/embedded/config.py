@@ -229,8 +229,9 @@ class StackConfig(BaseModel):
         if engine is not None:
             both = {"local": {"type": "local"}, "docker": {"type": "docker", "socket": str(engine)}}
             own["CORTEX_PROVIDERS"] = json.dumps(both)
-        # Settings reads names in any case: an inherited `cortex_api__port` must not win.
-        taken = {name.upper() for name in own}
+        # Settings reads names in any case: an inherited `cortex_api__port` must not win. And the
+        # worker loads its workflows for every run: without cached bytecode it compiles each time.
+        taken = {name.upper() for name in own} | {"PYTHONDONTWRITEBYTECODE"}
         return {**{k: v for k, v in os.environ.items() if k.upper() not in taken}, **own}
 
 

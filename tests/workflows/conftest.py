@@ -35,7 +35,7 @@ from cortex.temporal import contracts
 from cortex.temporal.contracts import JobInput, LeaseChange, provider_queue
 from tests.support import temporal_program
 from worker import RUNNER
-from workflows import JobWorkflow
+from workflows.job import JobWorkflow
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from cortex.domain.jobs import Reason
 from cortex.domain.states import JobState
 from cortex.temporal.contracts import CancelSignal, ExtendSignal
 from tests.workflows.conftest import World, exited, refusal
-from workflows import JobWorkflow
+from workflows.job import JobWorkflow
 
 
 class TestSuccess:

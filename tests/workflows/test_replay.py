@@ -12,7 +12,7 @@ from temporalio.workflow import NondeterminismError
 from cortex.temporal.contracts import JOB_WORKFLOW, JobInput
 from tests.workflows.record_histories import FOLDER, SCENARIOS
 from worker import RUNNER
-from workflows import JobWorkflow
+from workflows.job import JobWorkflow
 
 HISTORIES = sorted(FOLDER.glob("*.json"))
 

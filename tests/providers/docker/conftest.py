@@ -54,6 +54,7 @@ class Podman:
             stdout=log,
             stderr=log,
             start_new_session=True,
+            cwd=self.home,  # conmon leaves a file `oom` there
             env={**os.environ, "CONTAINERS_REGISTRIES_CONF": str(registries)},
         )
         log.close()

@@ -1,0 +1,31 @@
+"""`python -m bench [jobs|idle|api]`: all three by default, each printed when it is done."""
+
+import argparse
+import asyncio
+import sys
+
+# The sandbox loads workflow modules again and again: from bytecode, as in production.
+sys.dont_write_bytecode = False
+
+from bench import api, idle, jobs  # noqa: E402
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("which", nargs="*", choices=["jobs", "idle", "api", []], default=[])
+    parser.add_argument("--quick", action="store_true", help="small numbers, to see that it runs")
+    arguments = parser.parse_args()
+    which = arguments.which or ["jobs", "idle", "api"]
+    quick = arguments.quick
+    if "jobs" in which:
+        count = 50 if quick else 300
+        print(asyncio.run(jobs.measure(rounds=1 if quick else 3, per_round=count, in_flight=50)))
+    if "idle" in which:
+        count = 100 if quick else 2000
+        print(asyncio.run(idle.measure(jobs=count, seconds=10 if quick else 60)))
+    if "api" in which:
+        print(asyncio.run(api.measure(jobs=10_000, seconds=2 if quick else 8)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""The API of a whole stack with many jobs in the table: lists, reads, submits, health, memory."""
+
+import asyncio
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import psycopg
+
+from bench.wire import Sample, load
+from cortex.embedded import StackConfig, detach, stack_status, stop_stack
+
+_FILL = """
+INSERT INTO jobs (id, name, owner, spec, state, labels, created_at, finished_at, provider_id)
+SELECT 'job_' || lpad(i::text, 26, '0'), 'old-' || i, 'bench', %s::jsonb, 'completed',
+       jsonb_build_object('team', 't' || i %% 7), now() - i * interval '1 second', now(), 'null'
+FROM generate_series(1, %s) AS i
+"""
+_SPEC = {"name": "bench", "command": ["true"]}
+
+
+async def measure(*, jobs: int, seconds: float) -> str:
+    """Rates and latencies with 1 and 16 clients, as a table."""
+    os.environ["CORTEX_PROVIDERS"] = json.dumps({"null": {"type": "null"}})
+    with tempfile.TemporaryDirectory(prefix="ctx-bench-") as name:
+        folder = Path(name)
+        os.chmod(folder, 0o755)
+        config = StackConfig.free(folder)
+        await detach(config)
+        try:
+            await asyncio.sleep(5)
+            idle = _memory(folder)
+            async with await psycopg.AsyncConnection.connect(config.database_url) as connection:
+                await connection.execute(_FILL.encode(), (json.dumps(_SPEC), jobs))
+                await connection.execute(b"ANALYZE jobs")
+            rows = await _loads(config, seconds)
+        finally:
+            await stop_stack(folder)
+    return "\n".join(
+        [f"3. The API with {jobs} jobs in the table, whole stack running", *rows, idle]
+    )
+
+
+async def _loads(config: StackConfig, seconds: float) -> list[str]:
+    some = "/api/v1/jobs/job_" + "7".rjust(26, "0")
+    requests: dict[str, tuple[str, str, bytes]] = {
+        "list of 100": ("GET", "/api/v1/jobs?limit=100", b""),
+        "get": ("GET", some, b""),
+        "submit": ("POST", "/api/v1/jobs", json.dumps(_SPEC).encode()),
+    }
+    rows: list[str] = []
+    for clients in (1, 16):
+        rows.append(f"   {clients} client{'s' if clients > 1 else ''}")
+        for name, request in requests.items():
+            sample, health = await _measured(config, clients, seconds, request)
+            rows.append(sample.row(name))
+            rows.append(health.row("  health meanwhile"))
+    return rows
+
+
+async def _measured(
+    config: StackConfig, clients: int, seconds: float, request: tuple[str, str, bytes]
+) -> tuple[Sample, Sample]:
+    port, key = config.ports.api, config.api_key
+    health = ("GET", "/health/ready", b"")
+    await load(port, key, clients=clients, seconds=0.5, request=request)
+    return await asyncio.gather(
+        load(port, key, clients=clients, seconds=seconds, request=request),
+        load(port, key, clients=1, seconds=seconds, request=health),
+    )
+
+
+def _memory(folder: Path) -> str:
+    parts = {part.name: part.memory / 2**20 for part in stack_status(folder).processes}
+    each = ", ".join(f"{name} {size:.0f} MiB" for name, size in parts.items())
+    both = parts.get("api", 0) + parts.get("worker", 0)
+    return f"   idle stack: {each}; API and worker together {both:.0f} MiB (aim: under 250)"
