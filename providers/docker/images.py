@@ -9,7 +9,7 @@ from urllib.parse import quote
 from providers.base import Report
 from providers.docker.config import RegistryAuth
 from providers.docker.engine import Engine, EngineRefused
-from providers.errors import NoCapacity, RateLimited
+from providers.errors import NoCapacity, RateLimited, Unsuitable
 
 # A registry may be silent for long while a large layer is unpacked.
 _SILENCE = 600.0
@@ -48,12 +48,13 @@ async def ensure_image(
     """Have the image at the engine, pulled if the policy says so.
 
     Raises:
-        NoCapacity: it is not to be had here.
+        Unsuitable: it does not exist, or is not to be had here.
+        NoCapacity: it cannot be had now, such as when its registry is away.
     """
     if policy != "always" and await has_image(engine, image):
         return
     if policy == "never":
-        raise NoCapacity(
+        raise Unsuitable(
             f"image `{image}` is not on this machine, and this provider pulls none "
             "(`pull: never`); load it there first"
         )
@@ -90,7 +91,7 @@ class PullProgress:
         """A sentence if there is something new to say.
 
         Raises:
-            NoCapacity, RateLimited: the message says that the pull has failed.
+            NoCapacity, RateLimited, Unsuitable: the message says that the pull has failed.
         """
         if item.get("error"):
             raise pull_error(self._image, str(item["error"]))
@@ -127,13 +128,13 @@ async def json_items(chunks: AsyncIterator[bytes]) -> AsyncIterator[dict[str, An
         yield item
 
 
-def pull_error(image: str, reason: str) -> NoCapacity | RateLimited:
+def pull_error(image: str, reason: str) -> NoCapacity | RateLimited | Unsuitable:
     """Why an image cannot be had, as the error that the workflow decides by."""
     text = reason.lower()
     if "toomanyrequests" in text or "too many requests" in text or "rate limit" in text:
         return RateLimited(f"the registry of image `{image}` refuses more pulls now: {reason}")
     if any(word in text for word in _MISSING):
-        return NoCapacity(
+        return Unsuitable(
             f"image `{image}` does not exist or may not be pulled: {reason}; "
             "check its name and tag, or give this provider credentials for its registry"
         )

@@ -35,7 +35,7 @@ from providers.base import (
     Reservation,
     no_report,
 )
-from providers.errors import InvalidSpec, LeaseLost, NoCapacity, Unavailable
+from providers.errors import InvalidSpec, LeaseLost, NoCapacity, Unavailable, Unsuitable
 from providers.local import _sandbox
 from providers.local._bell import Bell
 from providers.local._launch import SEEN, TEMPORARY, Launcher, remove, remove_tree
@@ -113,7 +113,7 @@ class LocalProvider(Provider[LocalConfig]):
         if not await self._blocking(folder.exists):
             problems = self._problems(spec)
             if problems:
-                raise NoCapacity(f"`{self.id}` cannot run this job: {'; '.join(problems)}")
+                raise Unsuitable(f"`{self.id}` cannot run this job: {'; '.join(problems)}")
             if await self._blocking(self._active_leases) >= self.config.max_jobs:
                 raise NoCapacity(
                     f"`{self.id}` runs {self.config.max_jobs} jobs already, its `max_jobs`"
