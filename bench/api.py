@@ -50,12 +50,13 @@ async def _loads(config: StackConfig, seconds: float) -> list[str]:
         "submit": ("POST", "/api/v1/jobs", json.dumps(_SPEC).encode()),
     }
     rows: list[str] = []
-    for clients in (1, 16):
-        rows.append(f"   {clients} client{'s' if clients > 1 else ''}")
-        for name, request in requests.items():
-            sample, health = await _measured(config, clients, seconds, request)
-            rows.append(sample.row(name))
-            rows.append(health.row("  health meanwhile"))
+    # Reads first: accepted jobs run, and would take the cores from what is measured after them.
+    for names in (("list of 100", "get"), ("submit",)):
+        for clients in (1, 16):
+            for name in names:
+                sample, health = await _measured(config, clients, seconds, requests[name])
+                rows.append(sample.row(f"{name}, {clients} client{'s' if clients > 1 else ''}"))
+                rows.append(health.row("  health meanwhile"))
     return rows
 
 
@@ -67,7 +68,7 @@ async def _measured(
     await load(port, key, clients=clients, seconds=0.5, request=request)
     return await asyncio.gather(
         load(port, key, clients=clients, seconds=seconds, request=request),
-        load(port, key, clients=1, seconds=seconds, request=health),
+        load(port, key, clients=1, seconds=seconds, request=health, pause=0.05),
     )
 
 

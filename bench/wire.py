@@ -59,9 +59,18 @@ class Wire:
 
 
 async def load(
-    port: int, key: str, *, clients: int, seconds: float, request: tuple[str, str, bytes]
+    port: int,
+    key: str,
+    *,
+    clients: int,
+    seconds: float,
+    request: tuple[str, str, bytes],
+    pause: float = 0,
 ) -> Sample:
-    """The same request from several clients at once, each as fast as it gets answers."""
+    """The same request from several clients at once, each as fast as it gets answers.
+
+    With `pause`, each waits so many seconds between calls: an observer, not a load.
+    """
     sample = Sample()
     until = time.monotonic() + seconds
 
@@ -71,6 +80,8 @@ async def load(
             status, _ = await wire.call(*request)
             sample.latencies.append(time.monotonic() - started)
             sample.statuses[status] = sample.statuses.get(status, 0) + 1
+            if pause:
+                await asyncio.sleep(pause)
         wire.close()
 
     started = time.monotonic()
