@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 import structlog
 from temporalio.client import (
     Client,
+    Interceptor,
     Schedule,
     ScheduleActionStartWorkflow,
     ScheduleAlreadyRunningError,
@@ -49,6 +50,7 @@ from cortex.domain.errors import CortexError, ServiceUnavailable
 from cortex.security.keyring import KeyRing
 from cortex.settings import Settings
 from cortex.telemetry.logging import configure_logging
+from cortex.telemetry.tracing import configure_tracing
 from cortex.temporal.client import connect, prepare_namespace
 from cortex.temporal.contracts import (
     MAINTENANCE_WORKFLOW,
@@ -85,13 +87,20 @@ class Service:
     workers: list[Worker]
 
     @classmethod
-    async def open(cls, settings: Settings, runtime: Runtime | None = None) -> "Service":
+    async def open(
+        cls,
+        settings: Settings,
+        runtime: Runtime | None = None,
+        interceptors: Sequence[Interceptor] = (),
+    ) -> "Service":
         """Open all of it.
 
         Raises:
             ServiceUnavailable: the database or Temporal is away.
         """
-        client = await connect(settings.temporal, lazy=False, runtime=runtime)
+        client = await connect(
+            settings.temporal, lazy=False, runtime=runtime, interceptors=interceptors
+        )
         await prepare_namespace(client, settings.temporal.retention)
         database = Database(settings.database, application="cortex-worker")
         fleet = Fleet(settings, database)
@@ -240,7 +249,8 @@ async def main_async(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     runtime = _runtime(settings)
-    service = await patiently(lambda: Service.open(settings, runtime), stop)
+    tracing = configure_tracing(settings.telemetry, "cortex-worker")
+    service = await patiently(lambda: Service.open(settings, runtime, tracing), stop)
     if service is None:
         return
     try:

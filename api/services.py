@@ -24,6 +24,7 @@ from cortex.services.registry import ProviderRegistry
 from cortex.services.streams import Streams
 from cortex.services.submission import Submissions
 from cortex.settings import Settings
+from cortex.telemetry.tracing import configure_tracing
 from cortex.temporal.client import connect
 
 
@@ -52,7 +53,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         stack.push_async_callback(database.aclose)
         pool = ReadPool(settings.database, application="cortex-api-reads")
         stack.push_async_callback(pool.aclose)
-        client = await connect(settings.temporal, lazy=True)
+        tracing = configure_tracing(settings.telemetry, "cortex-api")
+        client = await connect(settings.temporal, lazy=True, interceptors=tracing)
         notifier = Notifier(settings.database, (events.CHANNEL, logs.CHANNEL))
         hub = EventHub(database, notifier)
         dispatcher = Dispatcher(database, client, settings.jobs)

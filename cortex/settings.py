@@ -108,6 +108,9 @@ class TelemetrySettings(_Section):
     log_level: str = Field(default="INFO")
     log_format: str = Field(default="json", pattern="^(json|console)$")
     metrics_port: int | None = Field(default=None, description="Prometheus metrics of the worker.")
+    otlp_endpoint: str | None = Field(
+        default=None, description="Collector of traces, such as http://127.0.0.1:4318/v1/traces."
+    )
 
 
 class ProviderSettings(BaseModel):

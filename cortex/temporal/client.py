@@ -1,5 +1,6 @@
 """Connecting to Temporal: the same code for the embedded server, a self-hosted one and Cloud."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from google.protobuf.duration_pb2 import Duration
@@ -9,7 +10,7 @@ from temporalio.api.operatorservice.v1 import (
     ListSearchAttributesRequest,
 )
 from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
-from temporalio.client import Client
+from temporalio.client import Client, Interceptor
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.runtime import Runtime
 from temporalio.service import RetryConfig, RPCError, RPCStatusCode
@@ -24,7 +25,11 @@ _RPC_TIMEOUT = timedelta(seconds=10)
 
 
 async def connect(
-    settings: TemporalSettings, *, lazy: bool = True, runtime: Runtime | None = None
+    settings: TemporalSettings,
+    *,
+    lazy: bool = True,
+    runtime: Runtime | None = None,
+    interceptors: Sequence[Interceptor] = (),
 ) -> Client:
     """A client; with `lazy` it connects at the first call, so a server that is away is no error.
 
@@ -41,6 +46,7 @@ async def connect(
             retry_config=_RETRY,
             lazy=lazy,
             runtime=runtime,
+            interceptors=interceptors,
         )
     except (RuntimeError, RPCError) as error:
         raise TemporalUnavailable(f"Temporal at {settings.address} does not answer") from error

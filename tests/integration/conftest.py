@@ -2,16 +2,16 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from temporalio.client import Client
+from temporalio.client import Client, Interceptor
 
 from cortex.db.engine import Database
 from cortex.db.jobs import NewJob
@@ -38,12 +38,12 @@ class Stage:
     settings: Settings
     database: Database
     client: Client
-    stops: list[asyncio.Event] = field(default_factory=list)
+    interceptors: Sequence[Interceptor] = ()
 
     @asynccontextmanager
     async def worker(self) -> AsyncIterator[Service]:
         """A worker that serves all queues while the block runs."""
-        service = await Service.open(self.settings)
+        service = await Service.open(self.settings, interceptors=self.interceptors)
         stop = asyncio.Event()
         task = asyncio.create_task(service.run(stop))
         try:
