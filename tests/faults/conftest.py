@@ -1,93 +1,14 @@
-"""A whole embedded stack on free ports, to be hurt."""
+"""A folder for a stack that is to be hurt."""
 
-import os
-import shutil
-import signal
-import tempfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
-import psycopg
 import pytest
-from psycopg.rows import dict_row
 
-from cortex.client import AsyncCortex
-from cortex.embedded import StackConfig, detach, stack_status, stop_stack
-from tests.support import eventually
-
-
-class Stack:
-    """A running stack and its books, seen from outside."""
-
-    def __init__(self, config: StackConfig) -> None:
-        self.config = config
-        self.client = AsyncCortex(config.api_url, api_key=config.api_key)
-
-    def pid(self, name: str) -> int:
-        """The pid of a process of the stack."""
-        status = stack_status(self.config.data_dir)
-        if name == "supervisor":
-            assert status.supervisor is not None
-            found = status.supervisor.pid
-        else:
-            found = next(part.pid for part in status.processes if part.name == name)
-        assert found is not None, f"{name} does not run"
-        return found
-
-    def kill(self, name: str) -> None:
-        """SIGKILL: no clean-up of any kind."""
-        os.kill(self.pid(name), signal.SIGKILL)
-
-    async def back(self, name: str, former: int) -> None:
-        """Wait until another process has taken the place of the killed one."""
-
-        async def running() -> bool:
-            status = stack_status(self.config.data_dir)
-            part = next(part for part in status.processes if part.name == name)
-            return part.pid not in (None, former) and part.phase in ("running", "ready")
-
-        await eventually(running, within=60, what=f"the restart of {name}")
-
-    async def rows(self, query: str) -> list[dict[str, object]]:
-        """What the database itself says."""
-        connect = psycopg.AsyncConnection.connect(self.config.database_url, row_factory=dict_row)
-        async with await connect as connection:
-            return await (await connection.execute(query.encode())).fetchall()
-
-    def leases_on_disk(self) -> list[Path]:
-        """What the local provider still holds."""
-        folder = self.config.data_dir / "providers" / "local"
-        return [path for path in folder.glob("job_*") if path.is_dir()]
-
-    def processes(self, mark: str) -> list[int]:
-        """Processes of jobs whose command line carries the mark."""
-        found: list[int] = []
-        for process in psutil.process_iter(["pid", "cmdline"]):
-            words = process.info["cmdline"] or []
-            if any(mark in word for word in words) and process.pid != os.getpid():
-                found.append(process.pid)
-        return found
-
-
-@asynccontextmanager
-async def running_stack(folder: Path) -> AsyncIterator[Stack]:
-    """Starts a stack, stops it at the end whatever happened to it."""
-    config = StackConfig.free(folder)
-    await detach(config)
-    stack = Stack(config)
-    try:
-        yield stack
-    finally:
-        await stack.client.aclose()
-        await stop_stack(folder)
+from tests.support.stack import short_folder
 
 
 @pytest.fixture
 def stack_folder() -> Iterator[Path]:
-    """A folder that PostgreSQL's own user can reach."""
-    folder = Path(tempfile.mkdtemp(prefix="ctx-faults-"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+    with short_folder("ctx-faults-") as folder:
+        yield folder

@@ -10,8 +10,8 @@ import pytest
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import JOB_TRANSITIONS, JobState
 from cortex.embedded import StackConfig, detach
-from tests.faults.conftest import Stack, running_stack
 from tests.support import eventually
+from tests.support.stack import Stack, running_stack
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 

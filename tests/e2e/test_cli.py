@@ -1,0 +1,209 @@
+"""The command against a whole stack: what people and programs see and get."""
+
+import hashlib
+import re
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import orjson
+import pytest
+
+from cortex.domain.states import JobState
+from tests.e2e.support import Command, check_books, shell, started
+from tests.support import eventually
+from tests.support.stack import Stack
+
+pytestmark = pytest.mark.e2e
+
+
+class TestRun:
+    async def test_shows_states_output_exit_code_and_bill(self, cortex: Command) -> None:
+        done = await cortex("run", "examples/hello.yaml")
+        assert re.fullmatch(r"hello from Linux\nthe time is [\d:]{8} UTC\n", done.out)
+        job_id = done.err.split()[0]
+        assert job_id.startswith("job_")
+        for words in ("trying `local` for", "deploying", "running", "completed · exit code 0"):
+            assert words in done.err, done.err
+        assert re.search(r"cost 0\.\d+ USD", done.err)
+        assert f"/{job_id}" in done.err.splitlines()[-1]  # the link to its workflow
+        shown = await cortex("job", job_id)
+        for words in ("state      completed", "released", "History", "Bill", "charge"):
+            assert words in shown.out, shown.out
+
+    @pytest.mark.parametrize("code", [3, 42])
+    async def test_passes_the_exit_code_on(self, cortex: Command, code: int) -> None:
+        done = await cortex("run", "--", "sh", "-c", f"echo bad >&2; exit {code}", code=code)
+        assert done.out == ""
+        assert "bad\n" in done.err
+        assert f"failed · exit code {code}" in done.err
+
+    async def test_json_is_lines_of_json_only(self, cortex: Command) -> None:
+        done = await cortex("run", "--json", "--", "sh", "-c", "echo one; echo two; exit 5", code=5)
+        lines = done.json()
+        assert {key for line in lines for key in line} == {"submitted", "event", "log", "job"}
+        assert next(iter(lines[0])) == "submitted"
+        assert [line["log"]["text"] for line in lines if "log" in line] == ["one", "two"]
+        assert lines[-1]["job"]["exit_code"] == 5
+        assert done.err == ""
+
+    async def test_retries_are_on_the_bill(self, stack: Stack, cortex: Command) -> None:
+        done = await cortex("run", "--json", "examples/fail.yaml", code=3)
+        job = done.json()[-1]["job"]
+        assert [lease["attempt"] for lease in job["leases"]] == [1, 2]
+        await check_books(stack, [job["id"]])
+
+
+class TestSubmit:
+    async def test_waits_for_a_batch(self, stack: Stack, cortex: Command, tmp_path: Path) -> None:
+        specs = [shell(f"echo {n}; exit {n % 2}", name=f"batch-{n}") for n in range(20)]
+        file = tmp_path / "batch.json"
+        file.write_bytes(orjson.dumps({"jobs": [spec.model_dump(mode="json") for spec in specs]}))
+        done = await cortex("submit", str(file), "--wait", "--json", code=1)
+        jobs = {job["name"]: job for job in done.json()}
+        assert len(jobs) == 20
+        for n in range(20):
+            assert jobs[f"batch-{n}"]["exit_code"] == n % 2
+        assert "10 of 20 completed" in done.err
+        await check_books(stack, [job["id"] for job in jobs.values()])
+
+    async def test_prints_ids_alone(self, stack: Stack, cortex: Command) -> None:
+        done = await cortex("submit", "examples/hello.yaml")
+        job = await stack.client.wait(done.out.strip(), timeout=30)
+        assert job.state is JobState.COMPLETED
+
+
+class TestOutput:
+    async def test_logs_follow_a_running_job_to_its_end(
+        self, stack: Stack, cortex: Command
+    ) -> None:
+        job = await stack.client.submit(
+            shell("echo first; for i in 1 2 3; do sleep 0.7; echo $i; done; echo last >&2")
+        )
+        await started(stack, [job.id])
+        async with cortex.started("logs", "-f", job.id) as process:
+            assert process.stdout is not None
+            assert await process.stdout.readline() == b"first\n"
+            assert not (await stack.client.job(job.id)).state.terminal
+            out, err = await process.communicate()
+        assert (process.returncode, out, err) == (0, b"1\n2\n3\n", b"last\n")
+        tail = await cortex("logs", "-n", "2", job.id)
+        assert (tail.out, tail.err) == ("3\n", "last\n")
+
+    async def test_outputs_are_written_and_checked(
+        self, stack: Stack, cortex: Command, tmp_path: Path
+    ) -> None:
+        script = "mkdir -p out; seq 1000 >out/a.txt; printf x >out/b.bin; echo no >other"
+        job = await stack.client.run(shell(script, outputs=["out/"]))
+        assert job.state is JobState.COMPLETED, job
+        listed = (await cortex("outputs", "list", "--json", job.id)).json()
+        got = await cortex("outputs", "get", job.id, "-o", str(tmp_path))
+        assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == ["a.txt", "b.bin"]
+        for item in listed:
+            data = (tmp_path / item["path"]).read_bytes()
+            assert hashlib.sha256(data).hexdigest() == item["sha256"]
+            assert str(tmp_path / item["path"]) in got.out
+        missing = await cortex("outputs", "get", job.id, "other", "-o", str(tmp_path), code=4)
+        assert "no result file `other`" in missing.err
+
+    async def test_events_resume(self, stack: Stack, cortex: Command) -> None:
+        job = await stack.client.run(shell("echo"))
+        all_ = (await cortex("events", "-f", "--json", job.id)).json()
+        assert all_[0]["type"] == "cortex.job.submitted"
+        states = [e["data"]["state"] for e in all_ if e["type"] == "cortex.job.state.changed"]
+        assert states == ["placing", "deploying", "running", "settling", "completed"]
+        half = len(all_) // 2
+        after = all_[half - 1]["cortexposition"]
+        rest = (await cortex("events", "-f", "--json", "--after", after, job.id)).json()
+        assert rest == all_[half:]
+
+
+class TestControl:
+    async def test_cancel_waits_for_the_end(self, stack: Stack, cortex: Command) -> None:
+        job = await stack.client.submit(shell("sleep 300"))
+        await started(stack, [job.id])
+        done = await cortex("cancel", "--wait", "--reason", "enough", job.id)
+        assert done.out == f"{job.id}  cancelled\n"
+        now = await stack.client.job(job.id)
+        assert now.state is JobState.CANCELLED
+        await check_books(stack, [job.id])
+        await cortex("cancel", job.id, code=5)
+
+    async def test_extend_moves_the_deadline(self, stack: Stack, cortex: Command) -> None:
+        job = await stack.client.submit(shell("sleep 6; echo late", duration="4s"))
+        await started(stack, [job.id])
+        before = (await stack.client.job(job.id)).deadline_at
+        shown = (await cortex("extend", "--json", job.id, "1m")).json()[0]
+        assert before is not None
+        assert datetime.fromisoformat(shown["deadline_at"]) - before == timedelta(minutes=1)
+        ended = await stack.client.wait(job.id, timeout=30)
+        assert ended.state is JobState.COMPLETED
+
+    async def test_deadline_ends_a_job(self, stack: Stack, cortex: Command) -> None:
+        done = await cortex("run", "--duration", "2s", "--", "sleep", "300", code=1)
+        assert "failed · deadline" in done.err
+        await check_books(stack, [done.err.split()[0]])
+
+    async def test_command_that_does_not_exist(self, stack: Stack, cortex: Command) -> None:
+        done = await cortex("run", "--", "no-such-program-at-all", code=127)
+        assert "failed · exit code 127" in done.err
+        await check_books(stack, [done.err.split()[0]])
+
+
+class TestKeys:
+    """Ctrl-C on a terminal."""
+
+    async def test_c_cancels(self, stack: Stack, cortex: Command) -> None:
+        async with cortex.on_terminal("run", "--", "sleep", "300") as terminal:
+            await terminal.shows("running")
+            terminal.press("\x03")
+            await terminal.shows("[c]ancel the job or [d]etach")
+            terminal.press("c\n")
+            assert await terminal.ends() == 130
+            await terminal.shows("cancelled · ", within=5)
+        job_id = re.findall(r"job_\w+", terminal.text)[0]
+        assert (await stack.client.job(job_id)).state is JobState.CANCELLED
+        await check_books(stack, [job_id])
+
+    async def test_d_detaches(self, stack: Stack, cortex: Command) -> None:
+        async with cortex.on_terminal("run", "--", "sh", "-c", "sleep 5; exit 7") as terminal:
+            await terminal.shows("running")
+            terminal.press("\x03")
+            await terminal.shows("[c]ancel the job or [d]etach")
+            terminal.press("d\n")
+            assert await terminal.ends() == 0
+            await terminal.shows("goes on", within=5)
+        job_id = re.findall(r"job_\w+", terminal.text)[0]
+        assert f"cancel {job_id}" in terminal.text
+        ended = await stack.client.wait(job_id, timeout=30)
+        assert ended.exit_code == 7
+
+
+class TestMoney:
+    async def test_quote_ranks(self, cortex: Command) -> None:
+        answer = (await cortex("quote", "--json", "examples/outputs.yaml")).json()[0]
+        assert [offer["rank"] for offer in answer["offers"]] == [1]
+        assert answer["offers"][0]["offer"]["provider_id"] == "local"
+        assert Decimal(answer["offers"][0]["most"]["amount"]) > 0
+        shown = await cortex("quote", "examples/outputs.yaml")
+        assert shown.out.splitlines()[0].split()[:4] == ["#", "PROVIDER", "PER", "HOUR"]
+
+    async def test_cost_and_ledger_add_up(self, stack: Stack, cortex: Command) -> None:
+        await stack.client.run(shell("sleep 0.5"))
+
+        async def quiet() -> bool:
+            rows = await stack.rows("SELECT id FROM jobs WHERE finished_at IS NULL")
+            return not rows
+
+        await eventually(quiet, within=30, what="the end of all jobs")
+        jobs = (await cortex("jobs", "--all", "--json")).json()
+        bills = sum((Decimal(job["cost"]["amount"]) for job in jobs), Decimal(0))
+        entries = (await cortex("ledger", "--json")).json()
+        charges = [entry for entry in entries if entry["kind"] == "charge"]
+        booked = sum((Decimal(entry["amount"]["amount"]) for entry in charges), Decimal(0))
+        report = (await cortex("cost", "--by", "job", "--json")).json()[0]
+        rows = sum((Decimal(row["charged"]["amount"]) for row in report["rows"]), Decimal(0))
+        total = Decimal(report["total"][0]["amount"])
+        assert bills == booked == rows == total > 0
+        assert len(charges) == len({entry["lease_key"] for entry in charges})
+        assert "open holds: 0" in (await cortex("ledger")).out
