@@ -8,6 +8,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from api.docs_page import add_docs
 from api.middleware import (
     AdmissionMiddleware,
     AuthMiddleware,
@@ -57,6 +58,8 @@ def create_app(settings: Settings) -> FastAPI:
             RequestValidationError: on_invalid_request,
         },
         redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
     )
     routes = APIRouter(prefix=PREFIX)
     # `/jobs/validate` and its like come before `/jobs/{job_id}`.
@@ -65,6 +68,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(routes)
     app.include_router(meta.health)
     document(app)
+    add_docs(app)
     # The last one added is the outermost.
     app.add_middleware(AdmissionMiddleware, settings=settings.api)
     app.add_middleware(BodyMiddleware, settings=settings.api)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -156,7 +157,16 @@ class TestDocuments:
         submit_job = document["paths"][JOBS]["post"]
         assert "application/problem+json" in submit_job["responses"]["422"]["content"]
         assert "application/yaml" in submit_job["requestBody"]["content"]
-        assert (await client.get("/docs")).status_code == 200
+
+    @pytest.mark.parametrize("page", ["/docs", "/redoc"])
+    async def test_docs_need_no_other_server(self, client: httpx.AsyncClient, page: str) -> None:
+        html = (await client.get(page)).text
+        links = re.findall(r'(?:src|href|url)\s*[=:]\s*["\']([^"\']+)', html)
+        assert "/openapi.json" in html
+        assert len(links) >= 2
+        for link in links:
+            assert link.startswith("/"), link
+            assert (await client.get(link)).status_code == 200, link
 
 
 class TestDatabaseAway:
