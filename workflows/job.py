@@ -44,6 +44,9 @@ T = TypeVar("T")
 _PASSING = (JobState.PLACING, JobState.SETTLING)
 
 _AT_ONCE = timedelta(seconds=2)
+_CHECK = timedelta(minutes=5)
+# A network that hangs for so long is passed over; an outage of the database is waited out.
+_ONE_DAY = timedelta(days=1)
 _QUICK = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=10))
 _RELENTLESS = RetryPolicy(
     initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=5)
@@ -145,7 +148,6 @@ class JobWorkflow:
 
     async def _place(self, search: "_Search") -> Placement | Outcome:
         """The next offer, waiting for capacity as long as the spec allows."""
-        tries = 0
         while not self._stopped():
             self._enter(JobState.PLACING)
             self._attempt += 1
@@ -153,18 +155,20 @@ class JobWorkflow:
             order = PlaceInput(
                 job_id=self._order.job_id, attempt=self._attempt, excluded=search.passed_over
             )
-            placement = await self._ask(order)
+            try:
+                placement = await self._ask(order)
+            except ActivityError as error:
+                return _unplaced(error)
             if placement.lease_key is not None:
                 self._placement = placement
                 return placement
             if placement.reason == Reason.CANCELLED:
                 break
             self._attempt -= 1
-            tries += 1
             ended = search.missed(placement, workflow.now())
             if ended is not None:
                 return ended
-            await self._pause(search.wait(tries, workflow.now()))
+            await self._pause(search.wait(workflow.now()))
             self._renew(search)
         return self._cancelled()
 
@@ -181,8 +185,7 @@ class JobWorkflow:
                 )
             )
         except ActivityError as error:
-            if is_cancelled_exception(error):
-                raise
+            workflow.logger.info("the offers take longer: %s", error.cause)
         return await self._through(
             lambda: workflow.execute_activity_method(
                 PlacementActivities.place,
@@ -233,6 +236,7 @@ class JobWorkflow:
             self._lease_input(placement),
             task_queue=contracts.provider_queue(placement.provider_id or ""),
             start_to_close_timeout=timedelta(hours=1),
+            schedule_to_close_timeout=_ONE_DAY,
             heartbeat_timeout=self._order.heartbeat_timeout,
             cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             retry_policy=_QUICK,
@@ -256,6 +260,7 @@ class JobWorkflow:
             self._lease_input(placement),
             task_queue=contracts.provider_queue(placement.provider_id or ""),
             start_to_close_timeout=timedelta(minutes=10),
+            schedule_to_close_timeout=_ONE_DAY,
             heartbeat_timeout=self._order.heartbeat_timeout,
             retry_policy=_QUICK,
             summary=f"start at {placement.provider_id}",
@@ -285,21 +290,30 @@ class JobWorkflow:
         return self._stopped() or (self._change is not None and self._change.state.final)
 
     async def _check(self, placement: Placement) -> None:
-        """Ask the provider itself, far apart: the monitor may have missed something."""
-        order = self._lease_input(placement)
-        result = await self._through(
-            lambda: workflow.execute_activity_method(
-                LeaseActivities.check,
-                order,
-                task_queue=contracts.provider_queue(placement.provider_id or ""),
-                start_to_close_timeout=timedelta(minutes=2),
-                heartbeat_timeout=self._order.heartbeat_timeout,
-                retry_policy=_QUICK,
-                summary="safety check",
-            )
+        """Ask the provider itself, far apart: the monitor may have missed something.
+
+        A provider that does not answer is asked again at the next check; nothing waits for it.
+        """
+        handle = workflow.start_activity_method(
+            LeaseActivities.check,
+            self._lease_input(placement),
+            task_queue=contracts.provider_queue(placement.provider_id or ""),
+            start_to_close_timeout=timedelta(minutes=2),
+            schedule_to_close_timeout=_CHECK,
+            heartbeat_timeout=self._order.heartbeat_timeout,
+            retry_policy=_QUICK,
+            summary="safety check",
         )
+        left = (self._deadline or workflow.now()) - workflow.now()
+        await self._until(lambda: handle.done() or self._over(), left)
+        if not handle.done():
+            handle.cancel()
+        try:
+            result = await handle
+        except ActivityError:
+            return
         if result.change is not None:
-            self._change = result.change
+            self.lease_changed(result.change)
         self._set_deadline(result.deadline_at or self._deadline)
 
     def _set_deadline(self, deadline: datetime | None) -> None:
@@ -408,6 +422,7 @@ class _Search:
     def __init__(self, order: JobInput, now: datetime) -> None:
         self._patience = order.placement_timeout
         self.until = now + self._patience
+        self._rounds = 0  # in vain; also those where an offer was made and then refused
         self._excluded: list[str] = []
         self._ruled_out: list[str] = []
         self._last_refusal: Retry | None = None
@@ -421,6 +436,7 @@ class _Search:
         """A lease ended and the job is placed again."""
         if retry.wait:  # it had run: a new search begins
             self.until = now + retry.wait + self._patience
+            self._rounds = 0
         else:
             self._last_refusal = retry
         if not retry.exclude:
@@ -433,6 +449,7 @@ class _Search:
         """Nobody offered. None: ask again. An outcome: the time is over or it cannot help."""
         again = placement.try_again or bool(self._excluded)
         self._excluded.clear()
+        self._rounds += 1
         if again and now < self.until:
             return None
         refused = self._last_refusal.message if self._last_refusal else ""
@@ -440,8 +457,14 @@ class _Search:
         reason = placement.reason or Reason.NO_CAPACITY
         return Outcome(state=JobState.FAILED, reason=reason, message=message)
 
-    def wait(self, tries: int, now: datetime) -> timedelta:
-        return max(min(back_off(tries), self.until - now), timedelta(seconds=1))
+    def wait(self, now: datetime) -> timedelta:
+        return max(min(back_off(self._rounds), self.until - now), timedelta(seconds=1))
+
+
+def _unplaced(error: ActivityError) -> Outcome:
+    """Placing failed for good, which is a fault of ours: the job must end all the same."""
+    message = f"the job could not be placed: {error.cause or error}"
+    return Outcome(state=JobState.FAILED, reason=Reason.INTERNAL_ERROR, message=message)
 
 
 def _of_error(error: ActivityError, placement: Placement) -> LeaseEnd:

@@ -107,6 +107,14 @@ class TestFailover:
         assert (await world.run()).state == JobState.COMPLETED
         assert not world.live
 
+    async def test_waits_longer_each_time_all_have_refused(self, world: World) -> None:
+        nobody = Placement(reason=Reason.NO_CAPACITY, message="none is left to ask")
+        world.prepares = deque([refusal("NoCapacity", "registry away")])
+        world.places = deque([None, nobody] * 200)
+        outcome = await world.run(placement_timeout=timedelta(minutes=10))
+        assert (outcome.state, outcome.reason) == (JobState.FAILED, Reason.NO_CAPACITY)
+        assert world.calls.count("prepare") <= 10  # 2 s, 4 s, 8 s … and the end
+
     async def test_switched_off(self, world: World) -> None:
         world.prepares = deque([refusal("NoCapacity", "all taken")])
         outcome = await world.run(failover=False)
