@@ -17,6 +17,7 @@ from api.middleware import (
     is_loopback,
 )
 from api.openapi import document
+from api.patience import PatienceMiddleware
 from api.problems import on_http_error, on_invalid_request
 from api.routes import billing, jobs, meta, outputs, providers, streams, submission
 from api.services import open_services
@@ -70,6 +71,7 @@ def create_app(settings: Settings) -> FastAPI:
     document(app)
     add_docs(app)
     # The last one added is the outermost.
+    app.add_middleware(PatienceMiddleware)
     app.add_middleware(AdmissionMiddleware, settings=settings.api)
     app.add_middleware(BodyMiddleware, settings=settings.api)
     app.add_middleware(AuthMiddleware, settings=settings.api)

@@ -59,6 +59,11 @@ class HealthProbe:
         ok = bool(checks) and all(check.ok for check in checks)
         return Health(status="ok" if ok else "unavailable", checks=checks)
 
+    @property
+    def database_away(self) -> str | None:
+        """What the last probe found wrong with the database; None if it answered."""
+        return next((c.detail for c in self._checks if c.name == "database" and not c.ok), None)
+
     async def _run(self) -> None:
         while True:
             database, temporal = await asyncio.gather(self._database(), self._temporal())

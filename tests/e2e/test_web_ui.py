@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, FrameLocator, Page, async_playwright, expect
 
 from cortex.domain.states import JobState
 from tests.e2e.support import shell, started
@@ -53,6 +53,11 @@ async def keep(page: Page, name: str) -> None:
         await page.screenshot(path=Path(folder, f"{name}.png"))
 
 
+def metadata(page: Page, number: int) -> FrameLocator:
+    """The summary (0), the details (1) or the current details (2) of a workflow."""
+    return page.locator("iframe").nth(number).content_frame
+
+
 class TestTemporal:
     async def test_finished_job(self, stack: Stack, page: Page) -> None:
         job = await stack.client.run(shell("echo hello", name="seen-in-browser"))
@@ -68,7 +73,7 @@ class TestTemporal:
             await expect(page.get_by_text(step).first).to_be_visible()
         await keep(page, "finished-job")
         await page.get_by_text("User Metadata").click()
-        await expect(page.get_by_text("seen-in-browser").first).to_be_visible()
+        await expect(metadata(page, 0).get_by_text("seen-in-browser")).to_be_visible()
         await keep(page, "finished-job-summary")
 
     async def test_running_job_says_where_it_is(self, stack: Stack, page: Page) -> None:
@@ -79,7 +84,7 @@ class TestTemporal:
         await page.goto(url)
         await expect(page.get_by_text("Running", exact=True).first).to_be_visible()
         await page.get_by_text("User Metadata").click()
-        await expect(page.get_by_text("running on local").first).to_be_visible()
+        await expect(metadata(page, 2).get_by_text("running on local")).to_be_visible()
         await keep(page, "running-job")
         await stack.client.cancel(job.id)
         await stack.client.wait(job.id, timeout=30)
@@ -109,5 +114,7 @@ class TestDocs:
         answer = await page.goto(f"{stack.config.api_url}/docs")
         assert answer is not None
         assert answer.status == 200
-        await expect(page).to_have_title("Cortex - Swagger UI")
+        await expect(page).to_have_title("Cortex API")
+        await expect(page.get_by_role("heading", name="Cortex").first).to_be_visible()
+        await expect(page.get_by_text("/api/v1/jobs/{job_id}/cancel").first).to_be_visible()
         await keep(page, "api-docs")
