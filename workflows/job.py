@@ -12,7 +12,12 @@ from typing import Any, TypeVar
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    FailureError,
+    is_cancelled_exception,
+)
 from temporalio.workflow import ActivityCancellationType
 
 with workflow.unsafe.imports_passed_through():
@@ -157,7 +162,7 @@ class JobWorkflow:
             )
             try:
                 placement = await self._ask(order)
-            except ActivityError as error:
+            except FailureError as error:
                 return _unplaced(error)
             if placement.lease_key is not None:
                 self._placement = placement
@@ -184,8 +189,8 @@ class JobWorkflow:
                     summary="collect offers",
                 )
             )
-        except ActivityError as error:
-            workflow.logger.info("the offers take longer: %s", error.cause)
+        except FailureError as error:  # a local activity's failure is no ActivityError
+            workflow.logger.info("the offers take longer: %s", error)
         return await self._through(
             lambda: workflow.execute_activity_method(
                 PlacementActivities.place,
@@ -461,7 +466,7 @@ class _Search:
         return max(min(back_off(self._rounds), self.until - now), timedelta(seconds=1))
 
 
-def _unplaced(error: ActivityError) -> Outcome:
+def _unplaced(error: FailureError) -> Outcome:
     """Placing failed for good, which is a fault of ours: the job must end all the same."""
     message = f"the job could not be placed: {error.cause or error}"
     return Outcome(state=JobState.FAILED, reason=Reason.INTERNAL_ERROR, message=message)

@@ -76,7 +76,7 @@ class World:
     provider: str = field(default_factory=lambda: f"p-{uuid.uuid4().hex[:6]}")
     queue: str = field(default_factory=lambda: f"q-{uuid.uuid4().hex[:6]}")
     job_id: str = field(default_factory=lambda: new_id("job"))
-    places: deque[Placement | None] = field(default_factory=lambda: deque([None]))
+    places: deque[Placement | Exception | None] = field(default_factory=lambda: deque([None]))
     """None: placed with the provider."""
     prepares: deque[Exception | float | None] = field(default_factory=lambda: deque([None]))
     """A number: takes so many seconds and heartbeats."""
@@ -84,7 +84,7 @@ class World:
         default_factory=lambda: deque(["exit 0"])
     )
     settles: deque[Exception | None] = field(default_factory=lambda: deque([None]))
-    checks: deque[str | None] = field(default_factory=lambda: deque([None]))
+    checks: deque[str | Exception | None] = field(default_factory=lambda: deque([None]))
     duration: timedelta = timedelta(hours=1)
     calls: list[str] = field(default_factory=list)
     excluded: list[tuple[str, ...]] = field(default_factory=list)
@@ -106,6 +106,8 @@ class World:
         self.calls.append("place")
         self.excluded.append(order.excluded)
         answer = _next(self.places)
+        if isinstance(answer, Exception):
+            raise answer
         key = lease_key(order.job_id, order.attempt)
         return answer or Placement(lease_key=key, provider_id=self.provider)
 
@@ -137,6 +139,8 @@ class World:
     async def check(self, order: LeaseInput) -> CheckResult:
         self.calls.append("check")
         answer = _next(self.checks)
+        if isinstance(answer, Exception):
+            raise answer
         return CheckResult(change=exited(order.lease_key, answer) if answer else None)
 
     @activity.defn

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from temporalio.client import WorkflowFailureError
+from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 
 from activities.contracts import Placement
@@ -132,6 +133,19 @@ class TestFailover:
 
 
 class TestPlacement:
+    async def test_an_outage_of_the_database_is_waited_out(self, world: World) -> None:
+        away = ApplicationError("PostgreSQL does not answer", type="DatabaseUnavailable")
+        world.places = deque([away, away, away, None])
+        assert (await world.run()).state == JobState.COMPLETED
+        assert world.calls == ["place"] * 4 + ["prepare", "commit", "settle"]
+
+    async def test_a_bug_of_ours_ends_the_job_all_the_same(self, world: World) -> None:
+        world.places = deque([refusal("Bug", "internal error")])
+        outcome = await world.run()
+        assert (outcome.state, outcome.reason) == (JobState.FAILED, Reason.INTERNAL_ERROR)
+        assert world.calls[-1] == "finish"
+        assert [item.reason for item in world.finished] == [Reason.INTERNAL_ERROR]
+
     _NOTHING = Placement(reason=Reason.NO_CAPACITY, message="all taken", try_again=True)
 
     async def test_waits_for_capacity(self, world: World) -> None:
@@ -248,6 +262,16 @@ class TestDeadline:
         world.duration = timedelta(hours=9)
         assert (await world.run()).state == JobState.COMPLETED
         assert world.calls.count("check") == 2
+
+    async def test_provider_that_never_answers_the_check_holds_nothing_up(
+        self, world: World
+    ) -> None:
+        world.commits = deque([None])
+        world.checks = deque([RuntimeError("network down")])
+        world.duration = timedelta(hours=3)
+        outcome = await world.run(safety_check=timedelta(hours=1))
+        assert outcome.reason == Reason.DEADLINE
+        assert not world.live
 
 
 class TestCompensation:
