@@ -51,12 +51,27 @@ class LeaseActivities:
         offer = lease.offer.model_copy(update={"price_per_hour": price} if price else {})
         data = {"provider": provider_id}
         async with self._database.reading() as tx:
-            await tx.steps.reserve(
+            written = await tx.steps.reserve(
                 lease,
                 reservation.ref,
                 offer=offer,
                 events=[(EventType.LEASE_RESERVED, lease.key, order.job_id, data)],
             )
+        if not written:
+            await self._reserved_late(provider, reservation, lease.key)
+
+    async def _reserved_late(
+        self, provider: AnyProvider, reservation: Reservation, key: str
+    ) -> None:
+        """Another try of this step, or the settlement, was faster than this one."""
+        async with self._database.reading() as tx:
+            lease = await tx.leases.get(key)
+        if lease.state in (LeaseState.RELEASING, LeaseState.RELEASED):
+            # The settlement may have looked before this was there: nobody else will remove it.
+            await provider.cancel(reservation.ref)
+            if lease.committed_at is None or lease.state == LeaseState.RELEASED:
+                await provider.forget(reservation.ref)
+            raise _not_allowed(lease)
 
     @activity.defn
     async def commit(self, order: LeaseInput) -> CommitResult:
@@ -95,6 +110,8 @@ class LeaseActivities:
         if lease.state in (LeaseState.RELEASING, LeaseState.RELEASED):
             # What we just started must not live.
             await provider.cancel(done.ref)
+            if lease.state == LeaseState.RELEASED:
+                await provider.forget(done.ref)
             raise _not_allowed(lease)
         return await self._as_written(order)
 

@@ -73,8 +73,8 @@ class LogCopier:
         lines = [NewLine(time=item.time, stream=item.stream, text=item.text) for item in batch]
         progress = self._progress(key, batch)
         async with self._database.transaction() as tx:
-            if progress is not None:
-                await tx.jobs.lock(job_id)
+            # Always: the steps write job and lease rows in an order of their own.
+            await tx.jobs.lock(job_id)
             stored = await tx.logs.append(
                 job_id,
                 attempt,

@@ -21,7 +21,7 @@ from cortex.domain.money import Money
 from cortex.domain.offers import Offer
 from cortex.domain.ranking import price_objection, rank
 from cortex.domain.spec import JobSpec
-from cortex.domain.states import JobState
+from cortex.domain.states import JobState, LeaseState
 from cortex.settings import Settings
 from cortex.temporal.contracts import ProviderAnswer, QuoteInput, QuoteResult
 from providers.errors import ProviderError
@@ -71,6 +71,7 @@ class PlacementActivities:
             job = await tx.jobs.get(order.job_id)
             if job.state.terminal:
                 return
+            await _drop_untouched(tx, order.job_id)
             if job.state == JobState.PENDING:  # it never came to placing
                 await move(tx, order.job_id, JobState.PLACING)
             await move(tx, order.job_id, JobState.SETTLING)
@@ -171,6 +172,23 @@ def _intended(order: PlaceInput, offer: Offer, hold: Money) -> NewEvent:
     }
     key = lease_key(order.job_id, order.attempt)
     return (EventType.LEASE_INTENDED, key, order.job_id, data)
+
+
+async def _drop_untouched(tx: Transaction, job_id: str) -> None:
+    """Close a lease that a try of `place` wrote which nobody waited for any more.
+
+    No step ever got its key, so no network was asked for it and no bill can come.
+    """
+    for lease in await tx.leases.of_job(job_id):
+        if lease.state != LeaseState.INTENDED:
+            continue
+        await tx.leases.move(lease.key, LeaseState.RELEASING)
+        await tx.ledger.add(lease, EntryKind.RELEASE, await tx.ledger.held(lease))
+        zero = {"cost": Decimal(0), "currency": lease.offer.price_per_hour.currency}
+        await tx.leases.put(lease.key, **zero)
+        await tx.leases.released_at_now(lease.key)
+        data = {"provider": lease.provider_id}
+        await tx.events.add_many([(EventType.LEASE_RELEASED, lease.key, job_id, data)])
 
 
 async def move(tx: Transaction, job_id: str, state: JobState, message: str = "") -> bool:

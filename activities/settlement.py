@@ -4,8 +4,13 @@ Safe to kill between any two lines: the charge is booked before the network forg
 and the lease counts as released only after the network said so.
 """
 
+import asyncio
 import shutil
+import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
 
 import structlog
 from temporalio import activity
@@ -17,6 +22,7 @@ from activities.logs import LogCopier
 from activities.placement import outcome_data, state_event
 from cortex.db.engine import Database
 from cortex.db.events import NewEvent
+from cortex.domain.errors import DatabaseUnavailable
 from cortex.domain.events import EventType
 from cortex.domain.jobs import Outcome
 from cortex.domain.leases import Lease, LeaseRef
@@ -24,7 +30,7 @@ from cortex.domain.money import Money
 from cortex.domain.offers import Usage
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import JobState, LeaseState, RunState
-from cortex.files import collect
+from cortex.files import KeptFile, digests, put_in_place
 from cortex.settings import Settings
 from providers.errors import LeaseLost, ProviderError
 from providers.registry import AnyProvider
@@ -32,6 +38,7 @@ from providers.registry import AnyProvider
 _log = structlog.get_logger(__name__)
 # Results are worth some tries, but a lease must not stay open for them for ever.
 _COLLECT_TRIES = 4
+_COLLECT_PAUSE = 1.0
 
 
 class SettlementActivities:
@@ -66,28 +73,29 @@ class SettlementActivities:
     async def _close(self, order: SettleInput, outcome: Outcome, lease: Lease) -> None:
         data = outcome_data(FinishInput(job_id=order.job_id, outcome=outcome))
         async with self._database.reading() as tx:
-            await tx.steps.close(
+            closed = await tx.steps.close(
                 order.job_id,
                 order.lease_key,
                 outcome,
                 released_events=[_released(lease)],
                 events=[state_event(order.job_id, outcome.state, **data)],
             )
+            if not closed and not (await tx.jobs.get(order.job_id)).state.terminal:
+                raise RuntimeError(f"job {order.job_id} could not be closed")
 
     async def _place_again(self, order: SettleInput, lease: Lease) -> None:
         async with self._database.transaction() as tx:
             await tx.jobs.lock(order.job_id)
-            told: list[NewEvent] = []
-            if await tx.leases.released_at_now(lease.key):
-                told.append(_released(lease))
+            if await tx.leases.released_at_now(lease.key) is None:
+                return  # another try did all this, and the job may be at its next lease by now
+            told = [_released(lease)]
             cleared = {"deadline_at": None, "progress": None}
             message = order.retry
             if await tx.jobs.move(order.job_id, JobState.PLACING, message=message, **cleared):
                 data = {"message": message, "lease": order.lease_key}
                 told.append(state_event(order.job_id, JobState.PLACING, message=message))
                 told.append((EventType.JOB_RETRYING, order.job_id, order.job_id, data))
-            if told:
-                await tx.events.add_many(told)
+            await tx.events.add_many(told)
 
     async def _release(self, lease: Lease, spec: JobSpec) -> None:
         provider = self._fleet.get(lease.provider_id)
@@ -110,34 +118,50 @@ class SettlementActivities:
         await provider.cancel(ref)
         if not ended and lease.committed_at is not None:
             await self._collect(provider, lease, ref, spec)
-        await self._book(lease, await _final_usage(provider, lease, ref))
+        usage = await _final_usage(provider, lease, ref)
+        await self._book(lease, usage, await _usd_rate(provider, lease, usage.cost.currency))
 
     async def _collect(
         self, provider: AnyProvider, lease: Lease, ref: LeaseRef, spec: JobSpec
     ) -> None:
-        try:
-            await self._copier.catch_up(provider, lease.key, ref)
-            if spec.outputs:
-                await self._keep_outputs(provider, lease, ref, spec)
-        except (ProviderError, OSError) as error:
-            if activity.info().attempt < _COLLECT_TRIES:
+        for tries in range(1, _COLLECT_TRIES + 1):
+            try:
+                await self._copier.catch_up(provider, lease.key, ref)
+                if spec.outputs:
+                    await self._keep_outputs(provider, lease, ref, spec)
+                return
+            except DatabaseUnavailable:
                 raise
-            _log.warning("settle.collect_failed", lease=lease.key, error=str(error))
-            await self._tell_incomplete(lease, error)
+            except Exception as error:
+                # Whatever is wrong with results, it must not keep a lease open for ever.
+                expected = isinstance(error, ProviderError | OSError)
+                log = _log.warning if expected else _log.exception
+                log("settle.collect_failed", lease=lease.key, tries=tries, error=str(error))
+                if tries == _COLLECT_TRIES:
+                    await self._tell_incomplete(lease, error)
+                else:
+                    await asyncio.sleep(_COLLECT_PAUSE * 2 ** (tries - 1))
 
     async def _keep_outputs(
         self, provider: AnyProvider, lease: Lease, ref: LeaseRef, spec: JobSpec
     ) -> None:
-        parts = self._settings.outputs_dir / f".{lease.key}.part"
-        shutil.rmtree(parts, ignore_errors=True)
+        # A folder of its own for every try: one that was cancelled may still be writing.
+        parts = self._settings.outputs_dir / f".{lease.key}.{uuid.uuid4().hex}.part"
         parts.mkdir(parents=True)
         try:
             written = await provider.outputs(ref, spec.outputs, parts)
-            files = await collect(parts, written, self._settings.outputs_dir / lease.job_id)
+            files = await digests(parts, written)
+            await self._put_in_place(lease, parts, files)
         finally:
-            shutil.rmtree(parts, ignore_errors=True)
+            await asyncio.to_thread(shutil.rmtree, parts, ignore_errors=True)
+
+    async def _put_in_place(self, lease: Lease, parts: Path, files: Sequence[KeptFile]) -> None:
         async with self._database.transaction() as tx:
             await tx.jobs.lock(lease.job_id)
+            now = await tx.leases.get(lease.key)
+            if now.state != LeaseState.RELEASING or now.cost is not None:
+                return  # another try has booked it: what is kept is whole, and ours may not be
+            await put_in_place(parts, self._settings.outputs_dir / lease.job_id)
             await tx.outputs.replace(
                 lease.job_id, lease.attempt, [(f.path, f.size, f.sha256) for f in files]
             )
@@ -155,7 +179,7 @@ class SettlementActivities:
                 EventType.LEASE_FAILED, lease.key, job_id=lease.job_id, data={"message": message}
             )
 
-    async def _book(self, lease: Lease, usage: Usage) -> None:
+    async def _book(self, lease: Lease, usage: Usage, usd_rate: Decimal | None = None) -> None:
         cost = usage.cost.rounded()
         data = {"amount": str(cost), "provider": lease.provider_id, "lease": lease.key}
         async with self._database.reading() as tx:
@@ -163,6 +187,7 @@ class SettlementActivities:
                 lease,
                 cost,
                 hold_currency=lease.offer.price_per_hour.currency,
+                usd_rate=usd_rate,
                 charge=lease.committed_at is not None or bool(cost.amount),
                 note=usage.detail.get("source", ""),
                 events=[(EventType.CHARGE_BOOKED, lease.job_id, lease.job_id, data)],
@@ -186,6 +211,18 @@ async def _final_usage(provider: AnyProvider, lease: Lease, ref: LeaseRef) -> Us
             next_retry_delay=timedelta(seconds=5),
         )
     return usage
+
+
+async def _usd_rate(provider: AnyProvider, lease: Lease, currency: str) -> Decimal:
+    """USD for one unit of the bill's currency, which need not be that of the offer."""
+    if currency == "USD":
+        return Decimal(1)
+    if currency != lease.offer.price_per_hour.currency:
+        sheet = await provider.pricing()
+        if sheet.currency == currency:
+            return sheet.usd_rate
+        _log.error("settle.no_rate", lease=lease.key, currency=currency)
+    return lease.offer.usd_rate
 
 
 def _own_reckoning(lease: Lease) -> Usage:

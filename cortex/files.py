@@ -1,8 +1,8 @@
 """Keeping result files: moved into place whole, with their sizes and digests."""
 
 import asyncio
+import contextlib
 import hashlib
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,20 +15,35 @@ class KeptFile:
     sha256: str
 
 
-async def collect(parts: Path, written: Sequence[Path], target: Path) -> list[KeptFile]:
-    """Put the files written below `parts` in place of the folder `target`.
+async def digests(parts: Path, written: Sequence[Path]) -> list[KeptFile]:
+    """Sizes and digests of the files written below `parts`.
 
     Raises:
-        OSError: the disk is full, or may not be written.
+        OSError: one cannot be read.
     """
-    return await asyncio.to_thread(_collect, parts, written, target)
+    return await asyncio.to_thread(_digests, parts, written)
 
 
-def _collect(parts: Path, written: Sequence[Path], target: Path) -> list[KeptFile]:
-    files = [_kept(parts, path) for path in sorted(set(written))]
-    shutil.rmtree(target, ignore_errors=True)
+async def put_in_place(parts: Path, target: Path) -> None:
+    """Swap the folder `parts` with the folder `target`, which need not be there.
+
+    Raises:
+        OSError: the disk may not be written.
+    """
+    await asyncio.to_thread(_put_in_place, parts, target)
+
+
+def _digests(parts: Path, written: Sequence[Path]) -> list[KeptFile]:
+    return [_kept(parts, path) for path in sorted(set(written))]
+
+
+def _put_in_place(parts: Path, target: Path) -> None:
+    old = parts.with_name(f"{parts.name}.old.part")
+    with contextlib.suppress(FileNotFoundError):
+        target.replace(old)
     parts.replace(target)
-    return files
+    with contextlib.suppress(FileNotFoundError):
+        old.replace(parts)
 
 
 def _kept(root: Path, path: Path) -> KeptFile:

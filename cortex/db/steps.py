@@ -3,7 +3,9 @@
 A step takes the job's lock, moves the job or lease only from a legal state, and writes the events
 only if it moved. One statement is one round trip and one transaction; a job has seven of them.
 Reading the row again under the lock is not needed: PostgreSQL checks the guard of an UPDATE on
-the newest version of the row.
+the newest version of the row, and what it returns is that version. Everything else in a statement
+sees the rows as they were before it waited for the lock: only an UPDATE's answer is trusted.
+PostgreSQL is free in the order of the writes of one statement, so all its events are one INSERT.
 """
 
 from collections.abc import Sequence
@@ -38,14 +40,18 @@ class Held:
     job_state: JobState
 
 
-def _events(name: str, gate: str) -> str:
-    """A part that inserts the events of the parameter `name` if `gate` has a row."""
-    return f"""told_{name} AS (
+def _events(*parts: tuple[str, str]) -> str:
+    """A part that inserts, in order, the events of each parameter whose gate has a row."""
+    chosen = " UNION ALL ".join(
+        f"""SELECT {number} AS part, n, e
+        FROM jsonb_array_elements(CAST(:{name} AS jsonb)) WITH ORDINALITY AS t(e, n)
+        WHERE EXISTS (SELECT 1 FROM {gate})"""
+        for number, (name, gate) in enumerate(parts)
+    )
+    return f"""told AS (
     INSERT INTO events (id, type, subject, job_id, data)
     SELECT e->>'id', e->>'type', e->>'subject', e->>'job_id', e->'data'
-    FROM jsonb_array_elements(CAST(:{name} AS jsonb)) WITH ORDINALITY AS t(e, n),
-        (SELECT 1 FROM {gate} LIMIT 1) AS gate
-    ORDER BY n
+    FROM ({chosen}) AS chosen ORDER BY part, n
 )"""
 
 
@@ -57,10 +63,16 @@ _LOCK: Final = "locked AS MATERIALIZED (SELECT pg_advisory_xact_lock(hashtextext
 _JOB_MOVED: Final = "UPDATE jobs SET updated_at = now(), state = {state}, {set} FROM locked " + (
     "WHERE id = :job AND state IN ({sources})"
 )
-_CONTEXT: Final = """
+
+
+def _context(leases: str) -> str:
+    return f"""
 SELECT l.*, j.spec AS job_spec, j.secrets AS job_secrets, j.state AS job_state
-FROM leases l JOIN jobs j ON j.id = l.job_id WHERE l.key = :key
+FROM {leases} l JOIN jobs j ON j.id = l.job_id WHERE l.key = :key
 """
+
+
+_READ: Final = text(_context("leases"))
 
 
 def _job_moves(state: JobState, values: str) -> str:
@@ -80,15 +92,17 @@ WITH {_LOCK}, moved AS (
 ), held AS (
     INSERT INTO ledger (id, job_id, lease_key, provider_id, kind, amount, currency, usd_rate)
     SELECT :entry, id, :key, :provider, 'hold', :hold, :currency, :usd_rate FROM moved
-), {_events("events", "moved")}
+), {_events(("events", "moved"))}
 SELECT count(*) FROM moved
 """)
 
 _DEPLOY: Final = text(f"""
 WITH {_LOCK}, moved AS (
-    {_job_moves(JobState.DEPLOYING, "message = :message")} RETURNING id
-), {_events("events", "moved")}
-{_CONTEXT}
+    {_job_moves(JobState.DEPLOYING, "message = :message")}
+        AND EXISTS (SELECT 1 FROM leases WHERE key = :key AND state = '{LeaseState.INTENDED}')
+    RETURNING id
+), {_events(("events", "moved"))}
+{_context("leases")}
 """)
 
 _RESERVE: Final = text(f"""
@@ -97,7 +111,7 @@ WITH {_LOCK}, moved AS (
         offer = CAST(:offer AS jsonb)
     FROM locked WHERE key = :key AND state IN ({_sources(lease_sources(LeaseState.RESERVED))})
     RETURNING key
-), {_events("events", "moved")}
+), {_events(("events", "moved"))}
 SELECT count(*) FROM moved
 """)
 
@@ -105,11 +119,14 @@ _RELEASE: Final = text(f"""
 WITH {_LOCK}, released AS (
     UPDATE leases SET state = '{LeaseState.RELEASING}'
     FROM locked WHERE key = :key AND state IN ({_sources(lease_sources(LeaseState.RELEASING))})
-    RETURNING key
+    RETURNING leases.*
 ), moved AS (
     {_job_moves(JobState.SETTLING, "message = :message")} AND :settling RETURNING id
-), {_events("events", "moved")}
-{_CONTEXT}
+), {_events(("events", "moved"))}, lease AS (
+    SELECT * FROM released
+    UNION ALL SELECT * FROM leases WHERE key = :key AND NOT EXISTS (SELECT 1 FROM released)
+)
+{_context("lease")}
 """)
 
 _BOOK: Final = text(f"""
@@ -126,11 +143,11 @@ WITH {_LOCK}, sums AS (
 ), released AS (
     INSERT INTO ledger (id, job_id, lease_key, provider_id, kind, amount, currency, usd_rate)
     SELECT :release_id, :job, :key, provider_id, 'release', GREATEST(held - :counted, 0),
-        :hold_currency, :usd_rate FROM lease, sums
+        :hold_currency, :hold_rate FROM lease, sums
     ON CONFLICT DO NOTHING
 ), billed AS (
     UPDATE jobs SET cost = cost + :usd, updated_at = now() FROM charged WHERE jobs.id = :job
-), {_events("events", "charged")}
+), {_events(("events", "charged"))}
 SELECT count(*) FROM lease
 """)
 
@@ -143,7 +160,7 @@ WITH {_LOCK}, released AS (
     UPDATE jobs SET updated_at = now(), state = :state, message = :message, reason = :reason,
         exit_code = :exit_code, finished_at = now()
     FROM locked WHERE id = :job AND state = '{JobState.SETTLING}' RETURNING id
-), {_events("released_events", "released")}, {_events("events", "finished")}
+), {_events(("released_events", "released"), ("events", "finished"))}
 SELECT count(*) FROM finished
 """)
 
@@ -174,8 +191,7 @@ WITH {_LOCK}, live AS (
 ), ran AS (
     SELECT 1 FROM moved, before
     WHERE moved.state = '{JobState.RUNNING}' AND before.state <> moved.state
-), {_events("live_events", "live")}, {_events("running_events", "ran")},
-    {_events("events", "live")}
+), {_events(("live_events", "live"), ("running_events", "ran"), ("events", "live"))}
 SELECT deadline_at FROM moved
 """)
 
@@ -255,7 +271,7 @@ class StepRepository(Repository):
         Raises:
             NotFound: there is none with this key.
         """
-        return await self._held(text(_CONTEXT), {"key": key}, key)
+        return await self._held(_READ, {"key": key}, key)
 
     async def go_live(
         self,
@@ -303,7 +319,7 @@ class StepRepository(Repository):
     async def begin_release(
         self, job_id: str, key: str, *, settling: bool, message: str, events: Sequence[NewEvent]
     ) -> Held:
-        """Lease to `releasing`, and with `settling` the job to `settling`.
+        """Lease to `releasing`, and with `settling` the job to `settling`; the lease as it is then.
 
         Raises:
             NotFound: there is no such lease.
@@ -315,7 +331,10 @@ class StepRepository(Repository):
             "message": message,
             "events": _packed(events),
         }
-        return await self._held(_RELEASE, values, key)
+        held = await self._held(_RELEASE, values, key)
+        if held.lease.state in (LeaseState.RELEASING, LeaseState.RELEASED):
+            return held
+        return await self.read(key)  # another try released it while this one waited
 
     async def book(
         self,
@@ -323,11 +342,16 @@ class StepRepository(Repository):
         cost: Money,
         *,
         hold_currency: str,
+        usd_rate: Decimal | None,
         charge: bool,
         note: str,
         events: Sequence[NewEvent],
     ) -> bool:
-        """Charge and release of the hold, once per lease; False if they are booked already."""
+        """Charge and release of the hold, once per lease; False if they are booked already.
+
+        `usd_rate` is that of the cost's currency; None: the offer's.
+        """
+        rate = lease.offer.usd_rate if usd_rate is None else usd_rate
         values = {
             "job": lease.job_id,
             "key": lease.key,
@@ -335,8 +359,9 @@ class StepRepository(Repository):
             "currency": cost.currency,
             "counted": cost.amount if cost.currency == hold_currency else Decimal(0),
             "hold_currency": hold_currency,
-            "usd": cost.amount * lease.offer.usd_rate,
-            "usd_rate": lease.offer.usd_rate,
+            "usd": cost.amount * rate,
+            "usd_rate": rate,
+            "hold_rate": lease.offer.usd_rate,
             "charge": charge,
             "note": note,
             "charge_id": new_id("led"),

@@ -57,6 +57,8 @@ async def deliver(client: Client, command: Command, job: Job, settings: JobSetti
 
 
 async def _start(client: Client, job: Job, settings: JobSettings) -> None:
+    if job.state.terminal:
+        return  # told long ago; Temporal itself refuses duplicates within its retention only
     attributes: list[SearchAttributePair[Any]] = [
         SearchAttributePair(contracts.STATUS, job.state.value),
         SearchAttributePair(contracts.USER, job.owner),
