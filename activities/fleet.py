@@ -10,6 +10,7 @@ from cortex.db.engine import Database
 from cortex.db.providers import ProviderStatus
 from cortex.domain.errors import CortexError, DatabaseUnavailable
 from cortex.domain.events import EventType
+from cortex.domain.offers import PriceSheet
 from cortex.settings import Settings
 from providers.errors import ProviderError, Unavailable
 from providers.registry import AnyProvider, make_provider
@@ -17,6 +18,8 @@ from providers.registry import AnyProvider, make_provider
 _log = structlog.get_logger(__name__)
 _REFRESH = timedelta(seconds=30)
 _FIRST_RETRY = timedelta(seconds=2)
+# A network that hangs must keep neither the others nor the worker's start waiting.
+_PATIENCE = 15.0
 
 
 class Fleet:
@@ -74,8 +77,12 @@ class Fleet:
         while True:
             waiting = len(self._ready) < len(self._providers)
             await asyncio.sleep((_FIRST_RETRY if waiting else _REFRESH).total_seconds())
-            with contextlib.suppress(DatabaseUnavailable):
+            try:
                 await self._refresh_all()
+            except DatabaseUnavailable as error:
+                _log.warning("fleet.database_away", error=error.detail)
+            except Exception:  # it must go on: offline providers are opened here
+                _log.exception("fleet.bug")
 
     async def _refresh_all(self) -> None:
         await asyncio.gather(*(self._refresh(provider) for provider in self._providers.values()))
@@ -85,10 +92,7 @@ class Fleet:
     async def _refresh(self, provider: AnyProvider) -> None:
         status, message = await self._state(provider)
         usable = provider.id in self._ready
-        try:
-            prices = await provider.pricing() if usable else None
-        except ProviderError:
-            prices = None
+        prices = await self._prices(provider) if usable else None
         async with self._database.transaction() as tx:
             changed = await tx.providers.register(
                 provider.id,
@@ -102,17 +106,30 @@ class Fleet:
                 data = {"status": status, "message": message}
                 await tx.events.add(EventType.PROVIDER_STATUS_CHANGED, provider.id, data=data)
 
+    async def _prices(self, provider: AnyProvider) -> PriceSheet | None:
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                return await provider.pricing()
+        except (ProviderError, TimeoutError):
+            return None
+        except Exception:
+            _log.exception("provider.pricing", provider=provider.id)
+            return None
+
     async def _state(self, provider: AnyProvider) -> tuple[ProviderStatus, str]:
-        if provider.id not in self._ready:
-            try:
-                await provider.initialize()
-            except (ProviderError, CortexError) as error:
-                self._problems[provider.id] = str(error)
-                return "offline", str(error)
-            except Exception as error:
-                _log.exception("provider.initialize", provider=provider.id)
-                self._problems[provider.id] = f"internal error ({type(error).__name__})"
-                return "offline", self._problems[provider.id]
-            self._ready.add(provider.id)
-        network = await provider.network_status()
-        return ("online" if network.reachable else "offline"), network.message
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                if provider.id not in self._ready:
+                    await provider.initialize()
+                    self._ready.add(provider.id)
+                network = await provider.network_status()
+            return ("online" if network.reachable else "offline"), network.message
+        except (ProviderError, CortexError) as error:
+            why = str(error)
+        except TimeoutError:
+            why = f"it did not answer within {_PATIENCE:g} s"
+        except Exception as error:
+            _log.exception("provider.bug", provider=provider.id)
+            why = f"internal error ({type(error).__name__})"
+        self._problems[provider.id] = why
+        return "offline", why

@@ -23,7 +23,7 @@ from activities.recording import LEASES_CHANNEL, change_of, record
 from cortex.db.engine import Database
 from cortex.db.notify import Notifier
 from cortex.domain.errors import DatabaseUnavailable
-from cortex.domain.leases import Lease
+from cortex.domain.leases import Lease, LeaseSnapshot
 from cortex.domain.states import LeaseState
 from cortex.settings import MonitorSettings
 from cortex.temporal.contracts import SIGNAL_LEASE_CHANGED
@@ -36,6 +36,8 @@ _SHIFT = timedelta(hours=1)
 _FASTEST = 0.05
 _SIGNAL_TIMEOUT = timedelta(seconds=3)
 _FOLLOW_AGAIN = 5.0
+# Heartbeats go on while a call hangs, so nothing else would end it.
+_PATIENCE = 60.0
 
 
 class MonitorActivities:
@@ -125,28 +127,40 @@ class _Shift:
             told = {lease.key for lease in changed}
             await self._tell([*changed, *(lease for lease in untold if lease.key not in told)])
             self._copy_logs(provider, live)
-            await provider.tend([lease.ref for lease in live if lease.ref])
+            async with asyncio.timeout(_PATIENCE):
+                await provider.tend([lease.ref for lease in live if lease.ref])
             return len(live)
-        except (ProviderError, DatabaseUnavailable) as error:
-            _log.warning("monitor.pass_failed", provider=self._provider_id, error=str(error))
+        except (ProviderError, DatabaseUnavailable, TimeoutError) as error:
+            why = str(error) or f"no answer within {_PATIENCE:g} s"
+            _log.warning("monitor.pass_failed", provider=self._provider_id, error=why)
             await asyncio.sleep(1)
             return 0
 
     async def _ask(self, provider: AnyProvider, live: Sequence[Lease]) -> list[Lease]:
         refs = [lease.ref for lease in live if lease.ref is not None]
-        snapshots = await provider.statuses(refs) if refs else []
+        async with asyncio.timeout(_PATIENCE):
+            snapshots = await provider.statuses(refs) if refs else []
         by_key = {lease.key: lease for lease in live}
         changed: list[Lease] = []
         for snapshot in snapshots:
             known = by_key.get(snapshot.key)
             if known is None or _tells_nothing_new(known, snapshot.state, snapshot.message):
                 continue
-            async with self._o._database.transaction() as tx:
-                await tx.jobs.lock(known.job_id)
-                lease = await record(tx, await tx.leases.get(known.key), snapshot)
+            try:
+                lease = await self._record(known, snapshot)
+            except DatabaseUnavailable:
+                raise
+            except Exception:  # one lease that cannot be recorded must not hide the others
+                _log.exception("monitor.record_failed", lease=known.key)
+                continue
             if lease.signalled_version < lease.version:
                 changed.append(lease)
         return changed
+
+    async def _record(self, known: Lease, snapshot: LeaseSnapshot) -> Lease:
+        async with self._o._database.transaction() as tx:
+            await tx.jobs.lock(known.job_id)
+            return await record(tx, await tx.leases.get(known.key), snapshot)
 
     async def _tell(self, leases: Sequence[Lease]) -> None:
         for start in range(0, len(leases), 20):
