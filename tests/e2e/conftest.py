@@ -13,7 +13,6 @@ from tests.support.stack import Stack, running_stack, short_folder
 _SETTINGS = {
     "CORTEX_JOBS__HEARTBEAT_TIMEOUT": "8s",
     "CORTEX_MONITOR__HEARTBEAT_TIMEOUT": "8s",
-    "CORTEX_LOGS__MAX_BYTES": "1Mi",
 }
 
 

@@ -17,6 +17,10 @@ from tests.support.stack import Stack
 pytestmark = pytest.mark.e2e
 
 
+def files_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+
+
 class TestRun:
     async def test_shows_states_output_exit_code_and_bill(self, cortex: Command) -> None:
         done = await cortex("run", "examples/hello.yaml")
@@ -98,7 +102,7 @@ class TestOutput:
         assert job.state is JobState.COMPLETED, job
         listed = (await cortex("outputs", "list", "--json", job.id)).json()
         got = await cortex("outputs", "get", job.id, "-o", str(tmp_path))
-        assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == ["a.txt", "b.bin"]
+        assert files_in(tmp_path) == ["a.txt", "b.bin"]
         for item in listed:
             data = (tmp_path / item["path"]).read_bytes()
             assert hashlib.sha256(data).hexdigest() == item["sha256"]

@@ -135,7 +135,7 @@ class TestWorker:
                 late = await stack.client.submit_batch(
                     [shell(script.format(mark=mark, code=n)) for n in range(6)]
                 )
-                ids = [job.id for job in (*jobs, *late.jobs)]
+                ids = [job.id for job in jobs] + [job.id for job in late.jobs]
                 waits = [asyncio.ensure_future(stack.client.wait(job_id)) for job_id in ids]
                 await asyncio.wait(waits, timeout=12)
             ended = await asyncio.wait_for(asyncio.gather(*waits), 90)

@@ -88,14 +88,14 @@ class TestEvents:
         first = asyncio.ensure_future(take(replica, after=begin, count=15 * 11))
         ids = {job.id for job in await asyncio.gather(*submitting)}
         got = await first
-        rest = await take(replica, after=got[-1].cortexposition, until=ids - ended(got)) if (
-            ids - ended(got)
-        ) else []
+        rest = (
+            await take(replica, after=got[-1].cortexposition, until=ids - ended(got))
+            if (ids - ended(got))
+            else []
+        )
         await check_complete(stack, begin, [*got, *rest], ids)
 
-    async def test_resumed_on_one_and_the_other(
-        self, stack: Stack, replica: AsyncCortex
-    ) -> None:
+    async def test_resumed_on_one_and_the_other(self, stack: Stack, replica: AsyncCortex) -> None:
         begin = await latest(stack)
         batch = await stack.client.submit_batch([shell(f"sleep 0.{n}") for n in range(10)])
         ids = {job.id for job in batch.jobs}

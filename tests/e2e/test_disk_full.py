@@ -1,0 +1,91 @@
+"""The data folder's disk is full while jobs run: clear answers, and all accepted jobs end well."""
+
+import asyncio
+import errno
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cortex.client import ApiError, AsyncCortex
+from cortex.client.retry import NO_RETRY
+from tests.e2e.support import check_books, shell, started
+from tests.support.stack import Stack, running_stack, short_folder
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+
+_SIZE = "260m"
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """A disk of its own for a data folder."""
+    with short_folder("ctx-disk-") as folder:
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={_SIZE},mode=0755", "tmpfs", str(folder)]
+        done = subprocess.run(mount, capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"this user may not mount a small disk: {done.stderr.strip()}")
+        try:
+            yield folder
+        finally:
+            subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(folder: Path) -> Path:
+    """Write until there is no room for one more byte."""
+    ballast = folder / "ballast"
+    handle = os.open(ballast, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    try:
+        for size in (2**20, 4096, 1):
+            while _written(handle, size):
+                pass
+    finally:
+        os.close(handle)
+    return ballast
+
+
+def _written(handle: int, size: int) -> bool:
+    try:
+        return os.write(handle, b"\0" * size) > 0
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        return False
+
+
+class TestDiskFull:
+    async def test_accepted_jobs_end_well_once_there_is_room(self, small_disk: Path) -> None:
+        async with running_stack(small_disk / "data") as stack:
+            running = [
+                await stack.client.submit(shell(f"sleep 3; echo {n} | tee r.txt; exit {n}"))
+                for n in range(4)
+            ]
+            await started(stack, [job.id for job in running])
+            ballast = fill(small_disk)
+            accepted, refused = await submit_for(stack, seconds=8)
+            for error in refused:
+                assert error.code in ("database_unavailable", "service_unavailable"), error
+            ballast.unlink()
+            ids = [job.id for job in running] + accepted
+            ended = {job_id: await stack.client.wait(job_id, timeout=90) for job_id in ids}
+            assert [ended[job.id].exit_code for job in running] == [0, 1, 2, 3]
+            assert all(ended[job_id].exit_code == 0 for job_id in accepted)
+            assert (await stack.client.run(shell("exit 3"), timeout=60)).exit_code == 3
+            await check_books(stack, ids)
+
+
+async def submit_for(stack: Stack, *, seconds: float) -> tuple[list[str], list[ApiError]]:
+    """Submit a job every half second; the accepted ones, and the refusals."""
+    accepted: list[str] = []
+    refused: list[ApiError] = []
+    config = stack.config
+    async with AsyncCortex(config.api_url, config.api_key, retry=NO_RETRY) as client:
+        for _ in range(int(seconds * 2)):
+            try:
+                accepted.append((await client.submit(shell("true"))).id)
+            except ApiError as error:
+                refused.append(error)
+            await asyncio.sleep(0.5)
+    return accepted, refused
