@@ -135,30 +135,40 @@ class LogRepository(Repository):
         seq, index = parse_cursor(since) if since else (0, 0)
         found: list[StoredLine] = []
         edge = previous = seq
+        count = _FIRST_CHUNKS
         while len(found) < limit:
-            chunks = await self._chunks(job_id, edge, newest_first=False)
+            chunks = await self._chunks(job_id, edge, count, newest_first=False)
             for chunk in chunks:
+                if len(found) >= limit:
+                    break
                 if chunk.seq > previous + 1:
                     found.append(_gap(chunk))
-                found.extend(_lines(chunk)[index if chunk.seq == seq else 0 :])
+                first = index if chunk.seq == seq else 0
+                found.extend(_lines(chunk, first, first + limit - len(found)))
                 previous = chunk.seq
-            if len(chunks) < _CHUNKS:
+            if len(chunks) < count:
                 break
             edge = previous + 1
+            count = _next_count(chunks, limit - len(found))
         return found[:limit]
 
     async def tail(self, job_id: str, count: int) -> list[StoredLine]:
         """The last `count` lines."""
         found: list[StoredLine] = []
         below: int | None = None
+        batch = _FIRST_CHUNKS
         while len(found) < count:
-            chunks = await self._chunks(job_id, below, newest_first=True)
-            if not chunks:
-                break
+            chunks = await self._chunks(job_id, below, batch, newest_first=True)
             for chunk in chunks:
-                found = _lines(chunk) + found
+                missing = count - len(found)
+                if missing <= 0:
+                    break
+                found = _lines(chunk, max(0, len(chunk.lines) - missing)) + found
+            if len(chunks) < batch:
+                break
             below = chunks[-1].seq
-        return found[-count:] if count else []
+            batch = _next_count(chunks, count - len(found))
+        return found
 
     async def expire(self, older_than: timedelta) -> int:
         """Delete the output of jobs that ended longer ago; returns how many chunks."""
@@ -168,7 +178,9 @@ class LogRepository(Repository):
         )
         return int(done.rowcount)
 
-    async def _chunks(self, job_id: str, edge: int | None, *, newest_first: bool) -> list[Any]:
+    async def _chunks(
+        self, job_id: str, edge: int | None, count: int, *, newest_first: bool
+    ) -> list[Any]:
         query = select(JobLogRow.seq, JobLogRow.attempt, JobLogRow.lines, JobLogRow.last_at).where(
             JobLogRow.job_id == job_id
         )
@@ -178,10 +190,12 @@ class LogRepository(Repository):
             query = query.order_by(JobLogRow.seq.desc())
         else:
             query = query.where(JobLogRow.seq >= (edge or 0)).order_by(JobLogRow.seq)
-        return list((await self.connection.execute(query.limit(_CHUNKS))).all())
+        return list((await self.connection.execute(query.limit(count))).all())
 
 
-_CHUNKS = 20
+# A chunk holds one line or thousands: how many are read at once follows what the first ones hold.
+_FIRST_CHUNKS = 2
+_MAX_CHUNKS = 200
 _STREAMS: tuple[Stream, ...] = ("stdout", "stderr", "cortex")
 
 
@@ -201,7 +215,12 @@ def _packed(line: NewLine) -> list[Any]:
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def _lines(chunk: Any) -> list[StoredLine]:
+def _next_count(chunks: Sequence[Any], missing: int) -> int:
+    held = max(1, sum(len(chunk.lines) for chunk in chunks))
+    return max(_FIRST_CHUNKS, min(_MAX_CHUNKS, -(-missing * len(chunks) // held)))
+
+
+def _lines(chunk: Any, first: int = 0, end: int | None = None) -> list[StoredLine]:
     return [
         StoredLine(
             cursor=f"{chunk.seq}:{index}",
@@ -210,7 +229,7 @@ def _lines(chunk: Any) -> list[StoredLine]:
             stream=_STREAMS[packed[1]],
             text=cast(str, packed[2]),
         )
-        for index, packed in enumerate(chunk.lines, start=1)
+        for index, packed in enumerate(chunk.lines[first:end], start=first + 1)
     ]
 
 

@@ -71,6 +71,28 @@ async def progress(database: Database, job_id: str, step: int) -> None:
 
 
 class TestLogPages:
+    @pytest.mark.parametrize("size", [1, 7, 50, 1000])
+    async def test_chunks_of_every_size_read_alike_in_pages(
+        self, client: httpx.AsyncClient, database: Database, size: int
+    ) -> None:
+        job_id = await submit(client)
+        every: list[str] = []
+        for chunk in (1, 1, 1, 120, 3, 1, 1, 60, 1, 1, 1, 1):
+            lines = [f"line {len(every) + index}" for index in range(chunk)]
+            await write(database, job_id, *lines)
+            every += lines
+        found: list[str] = []
+        cursor: str | None = None
+        async with database.reading() as tx:
+            while page := await tx.logs.read(job_id, since=cursor, limit=size):
+                assert len(page) == min(size, len(every) - len(found))
+                found += [line.text for line in page]
+                cursor = page[-1].cursor
+            last = await tx.logs.tail(job_id, size)
+        assert found == every
+        assert [line.text for line in last] == every[-size:]
+        assert last[-1].cursor == cursor
+
     async def test_since_tail_and_limit(
         self, client: httpx.AsyncClient, database: Database
     ) -> None:
