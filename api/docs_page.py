@@ -10,7 +10,7 @@ from typing import Final
 import fastapi_offline
 from fastapi import FastAPI, Request
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.staticfiles import StaticFiles
 
 _ASSETS: Final = "/docs/assets"
@@ -42,5 +42,9 @@ def add_docs(app: FastAPI) -> None:
             redoc_favicon_url=f"{root}{_ASSETS}/favicon.png",
             with_google_fonts=False,
         )
+
+    @app.get("/", include_in_schema=False)
+    async def home(request: Request) -> RedirectResponse:
+        return RedirectResponse(f"{request.scope.get('root_path', '')}/docs")
 
     app.mount(_ASSETS, StaticFiles(directory=_FILES), name="docs-assets")

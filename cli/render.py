@@ -1,5 +1,6 @@
 """How things look: tables and times for people, JSON for programs."""
 
+import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -108,6 +109,15 @@ def say(state: State, text: str, *, style: str = "") -> None:
 def printable(text: str) -> str:
     """The text without characters that would steer the terminal."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def command(words: Sequence[str]) -> str:
+    """A command as one would type it, on one line; a script's line ends become `⏎`."""
+    return shlex.join(words)[:2000].replace("\n", " ⏎ ")
+
+
+def cores(count: object) -> str:
+    return f"{count} core" if str(count) == "1" else f"{count} cores"
 
 
 def money(amount: Money | None) -> str:

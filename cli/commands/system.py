@@ -36,11 +36,11 @@ def config(
 
 
 @app.command("schema")
-def schema() -> None:
+def schema(ctx: typer.Context) -> None:
     """Print the JSON Schema of job files, for editors."""
     from cortex.domain.spec import JobSpec
 
-    print(json.dumps(JobSpec.model_json_schema(), indent=2))
+    print(json.dumps(JobSpec.model_json_schema(), indent=None if state_of(ctx).json else 2))
 
 
 @app.command("version")

@@ -2,10 +2,16 @@
 
 import re
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from cortex.domain.units import format_bytes, format_duration
+
+_TIMEDELTA = re.compile(r"datetime\.timedelta\(([a-z]+=\d+(?:, [a-z]+=\d+)*)\)")
+_BYTES = re.compile(r"(?<=equal to )\d+$")
+_SIZES = frozenset({"memory", "storage", "size"})
 _DECIMAL = re.compile(r"Decimal\('([^']+)'\)")
 
 
@@ -127,7 +133,10 @@ def field_errors(error: ValidationError) -> list[FieldError]:
 
 def field_error(loc: tuple[int | str, ...], message: str, kind: str) -> FieldError:
     """One problem as pydantic reports it, in our words."""
-    return FieldError(field=_path(loc), message=_message(message, kind))
+    path = _path(loc)
+    if path.rpartition(".")[2] in _SIZES:
+        message = _BYTES.sub(lambda found: format_bytes(int(found[0])), message)
+    return FieldError(field=path, message=_message(message, kind))
 
 
 def _path(loc: tuple[int | str, ...]) -> str:
@@ -143,5 +152,11 @@ def _message(message: str, kind: str) -> str:
     if kind == "missing":
         return "is required"
     text = message.removeprefix("Value error, ")
+    text = _TIMEDELTA.sub(_duration, text)
     text = _DECIMAL.sub(r"\1", text.replace("Input should be", "must be", 1))
     return text[:1].lower() + text[1:]
+
+
+def _duration(found: re.Match[str]) -> str:
+    parts = dict(part.split("=") for part in found[1].split(", "))
+    return format_duration(timedelta(**{unit: int(count) for unit, count in parts.items()}))

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cortex.domain.money import Money
 from cortex.domain.spec import JobSpec
-from cortex.domain.units import format_bytes, format_duration
+from cortex.domain.units import about_bytes, format_bytes, format_duration
 
 _HOUR = Decimal(3600)
 _GIB = Decimal(2**30)
@@ -63,12 +63,12 @@ class Capabilities(_Model):
             found.append(f"it has {self.max_cpu} cores, {need.cpu} are asked for")
         if self.max_memory is not None and need.memory > self.max_memory:
             found.append(
-                f"it has {format_bytes(self.max_memory)} of memory, "
+                f"it has {about_bytes(self.max_memory)} of memory, "
                 f"{format_bytes(need.memory)} are asked for"
             )
         if self.max_storage is not None and need.storage > self.max_storage:
             found.append(
-                f"it has {format_bytes(self.max_storage)} of storage, "
+                f"it has {about_bytes(self.max_storage)} of storage, "
                 f"{format_bytes(need.storage)} are asked for"
             )
         if self.max_duration is not None and spec.duration > self.max_duration:

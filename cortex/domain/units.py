@@ -83,6 +83,16 @@ def format_bytes(size: int) -> str:
     return str(size)
 
 
+def about_bytes(size: int) -> str:
+    """For people: the largest fitting unit, cut to one decimal: `24684084Ki` is `23.5Gi`."""
+    for unit in ("Ti", "Gi", "Mi", "Ki"):
+        tenths = size * 10 // _BYTE_UNITS[unit]
+        if tenths >= 10:
+            whole, rest = divmod(tenths, 10)
+            return f"{whole}.{rest}{unit}" if rest else f"{whole}{unit}"
+    return str(size)
+
+
 def format_duration(duration: timedelta) -> str:
     """`5400 s` becomes `1h30m`; fractions of a second are kept (`0.5s`)."""
     seconds = Decimal(str(duration.total_seconds())).normalize()

@@ -113,7 +113,7 @@ def _sort(spec: JobSpec, providers: Sequence[StoredProvider]) -> _Sorted:
 
 def _objections(spec: JobSpec, provider: StoredProvider) -> list[str]:
     if not provider.enabled:
-        return ["it is disabled"]
+        return ["it is switched off, or no longer in the configuration (`cortex config`)"]
     if spec.placement.providers and provider.id not in spec.placement.providers:
         return ["the job does not allow it (`placement.providers`)"]
     if provider.capabilities is None:

@@ -13,7 +13,7 @@ from cortex.domain.ids import is_lease_key
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
 from cortex.domain.offers import Capabilities, Offer, PriceSheet, Usage
 from cortex.domain.spec import JobSpec
-from cortex.domain.units import format_bytes
+from cortex.domain.units import about_bytes
 from providers.base import (
     Committed,
     Found,
@@ -108,7 +108,7 @@ class DockerProvider(Provider[DockerConfig]):
                 provider_id=self.id,
                 price_per_hour=self.config.prices.sheet().hourly(spec),
                 region=self.config.regions[0] if self.config.regions else None,
-                hardware=f"{self._info.ncpu} cores, {format_bytes(self._info.mem_total)}",
+                hardware=f"{self._info.ncpu} cores, {about_bytes(self._info.mem_total)}",
                 expected_wait=timedelta(0) if here else _PULL_WAIT,
             )
         ]
@@ -222,7 +222,7 @@ class DockerProvider(Provider[DockerConfig]):
             version=str(self._engine.version),
             capacity={
                 "cpu": str(info.ncpu),
-                "memory": format_bytes(info.mem_total),
+                "memory": about_bytes(info.mem_total),
                 "running": str(info.containers_running),
             },
         )

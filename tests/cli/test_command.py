@@ -130,6 +130,7 @@ class TestWithoutServer:
 
     def test_schema(self, tmp_path: Path) -> None:
         assert "resources" in json.loads(cortex("schema", folder=tmp_path).stdout)["properties"]
+        assert cortex("schema", "--json", folder=tmp_path).stdout.count("\n") == 1
 
     def test_version(self, tmp_path: Path) -> None:
         done = cortex("version", "--json", folder=tmp_path)
