@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from cortex.schemas import EventView, JobView, LogEntry
 Choice = Literal["cancel", "detach"]
 _STEP = Decimal("0.05")
 _PROGRESS = "::progress "
+_QUESTION = "[c]ancel the job or [d]etach and let it go on?"
 
 
 async def follow_job(
@@ -50,7 +52,7 @@ async def follow_job(
                     _how_to_go_on(state, job.id)
                     return ExitCode.TIMEOUT
                 interrupted.clear()
-                code = await _interrupted(state, cortex, job.id, shown)
+                code = await _interrupted(state, cortex, job.id, shown, interrupted)
                 if code is not None:
                     return code
         return exit_code(await shown)
@@ -185,14 +187,20 @@ def _state_line(state: str, message: str) -> str:
 
 
 async def _interrupted(
-    state: State, cortex: AsyncCortex, job_id: str, shown: "asyncio.Future[JobView]"
+    state: State,
+    cortex: AsyncCortex,
+    job_id: str,
+    shown: "asyncio.Future[JobView]",
+    interrupted: asyncio.Event,
 ) -> int | None:
-    """Ctrl-C: cancel the job or leave it. None: it is being cancelled, follow on."""
+    """Ctrl-C: cancel the job or leave it. None: it has ended meanwhile."""
     if not interactive() or state.json:
         render.say(state, f"interrupted; job {job_id} goes on")
         _how_to_go_on(state, job_id)
         return ExitCode.INTERRUPTED
-    choice = await asyncio.to_thread(_ask)
+    choice = await _ask(interrupted, shown)
+    if choice is None:
+        return None
     if choice == "detach":
         render.say(state, f"job {job_id} goes on")
         _how_to_go_on(state, job_id)
@@ -208,19 +216,38 @@ async def _interrupted(
     return ExitCode.INTERRUPTED
 
 
-def _ask() -> Choice:
-    while True:
-        try:
-            answer = typer.prompt(
-                "\n[c]ancel the job or [d]etach and let it go on?", default="c", err=True
-            )
-        except typer.Abort:  # Ctrl-C or the end of the input
-            return "cancel"
-        word = str(answer).strip().lower()
-        if word in ("c", "cancel"):
-            return "cancel"
-        if word in ("d", "detach"):
-            return "detach"
+async def _ask(interrupted: asyncio.Event, shown: "asyncio.Future[JobView]") -> Choice | None:
+    """The answer; None if the job ended before there was one.
+
+    The line is read by the event loop: a thread that waits for it could not be interrupted.
+    """
+    lines: asyncio.Queue[str] = asyncio.Queue()
+    keyboard = sys.stdin.fileno()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(
+        keyboard, lambda: lines.put_nowait(os.read(keyboard, 4096).decode(errors="replace"))
+    )
+    try:
+        while True:
+            typer.echo(f"\n{_QUESTION} [c]: ", nl=False, err=True)
+            line = asyncio.ensure_future(lines.get())
+            again = asyncio.ensure_future(interrupted.wait())
+            waiting: set[asyncio.Future[Any]] = {line, again, shown}
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            again.cancel()
+            if shown.done():
+                line.cancel()
+                return None
+            if not line.done() or not line.result():  # Ctrl-C or the end of the input
+                line.cancel()
+                return "cancel"
+            word = line.result().strip().lower()
+            if word in ("", "c", "cancel"):
+                return "cancel"
+            if word in ("d", "detach"):
+                return "detach"
+    finally:
+        loop.remove_reader(keyboard)
 
 
 def _how_to_go_on(state: State, job_id: str) -> None:

@@ -20,6 +20,9 @@ from cortex.domain.states import JobState
 
 Row = Sequence[str]
 
+# Between two columns, as much as at both edges together.
+_GAP = 2
+
 STYLES = {
     "completed": "green",
     "failed": "bold red",
@@ -42,7 +45,14 @@ def print_json(*items: BaseModel) -> None:
     sys.stdout.flush()
 
 
-def table(state: State, columns: Row, rows: Iterable[Row], *, right: Sequence[int] = ()) -> None:
+def table(
+    state: State,
+    columns: Row,
+    rows: Iterable[Row],
+    *,
+    right: Sequence[int] = (),
+    spare: Sequence[int] = (),
+) -> None:
     """A table on stdout: drawn for a terminal; aligned, whole and plain for anything else.
 
     Args:
@@ -50,10 +60,12 @@ def table(state: State, columns: Row, rows: Iterable[Row], *, right: Sequence[in
         columns: Their headings.
         rows: Their texts.
         right: Numbers of the columns that are aligned to the right.
+        spare: Numbers of the columns that a narrow terminal does without, the first one first.
     """
     clean = [[printable(cell) for cell in row] for row in rows]
     if is_terminal(sys.stdout):
-        console(state).print(drawn(columns, clean, right=right))
+        out = console(state)
+        out.print(drawn(columns, clean, right=right, spare=spare, width=out.width))
         return
     widths = [max(map(len, column)) for column in zip(columns, *clean, strict=True)]
     for row in (columns, *clean):
@@ -64,15 +76,34 @@ def table(state: State, columns: Row, rows: Iterable[Row], *, right: Sequence[in
         print("  ".join(cells).rstrip())
 
 
-def drawn(columns: Row, rows: Iterable[Row], *, right: Sequence[int] = ()) -> Table:
-    """The table as Rich draws it."""
-    found = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for number, name in enumerate(columns):
+def drawn(
+    columns: Row,
+    rows: Iterable[Row],
+    *,
+    right: Sequence[int] = (),
+    spare: Sequence[int] = (),
+    width: int | None = None,
+) -> Table:
+    """The table as Rich draws it, without `spare` columns where it would be wider than `width`."""
+    body = [[printable(cell) for cell in row] for row in rows]
+    shown = _fitting([columns, *body], spare, width)
+    found = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True, header_style="bold")
+    for number in shown:
         justify: Literal["left", "right"] = "right" if number in right else "left"
-        found.add_column(name, justify=justify, overflow="fold")
-    for row in rows:
-        found.add_row(*(Text(printable(cell), style=STYLES.get(cell, "")) for cell in row))
+        found.add_column(columns[number], justify=justify, overflow="fold")
+    for row in body:
+        found.add_row(*(Text(row[number], style=STYLES.get(row[number], "")) for number in shown))
     return found
+
+
+def _fitting(rows: Sequence[Row], spare: Sequence[int], width: int | None) -> list[int]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    shown = list(range(len(widths)))
+    for number in spare:
+        if width is None or sum(widths[kept] + _GAP for kept in shown) <= width:
+            break
+        shown.remove(number)
+    return shown
 
 
 def fields(state: State, pairs: Iterable[tuple[str, str]]) -> None:

@@ -25,6 +25,8 @@ from cortex.schemas import JobSummary, JobView, LedgerView
 app = typer.Typer()
 Id = Annotated[str, typer.Argument(metavar="ID", help="Job id, a job's unique name, or @last.")]
 _COLUMNS = ("ID", "NAME", "STATE", "PROVIDER", "DONE", "EXIT", "COST", "AGE")
+_RIGHT = (4, 5, 6, 7)
+_SPARE = (3, 4, 5, 6)  # the id stays whole: it is what people copy
 
 
 @app.command("jobs")
@@ -67,7 +69,7 @@ def jobs(
         if not items:
             render.say(state, "no jobs match")
             return
-        render.table(state, _COLUMNS, map(_row, items), right=(4, 5, 6, 7))
+        render.table(state, _COLUMNS, map(_row, items), right=_RIGHT, spare=_SPARE)
         if not all_ and len(items) == limit:
             render.say(state, f"the newest {limit}; --limit or --all shows more", style="dim")
 
@@ -92,7 +94,8 @@ def _watch(state: State, cortex: Cortex, which: JobFilter, limit: int) -> None:
     with Live(console=console, auto_refresh=False, screen=console.is_terminal) as live:
         while True:
             rows = [_row(item) for item in _take(cortex, which, limit)]
-            live.update(render.drawn(_COLUMNS, rows, right=(4, 5, 6, 7)), refresh=True)
+            table = render.drawn(_COLUMNS, rows, right=_RIGHT, spare=_SPARE, width=console.width)
+            live.update(table, refresh=True)
             time.sleep(1.0)
 
 

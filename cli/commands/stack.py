@@ -79,7 +79,7 @@ def up(
         _up_detached(state, config)
         return
     asyncio.run(run_foreground(config, on_event=_foreground_reporter(state, config)))
-    render.say(state, "stopped; its data stays")
+    render.say(state, "stopped; its data stays; running jobs go on, the next start finds them")
 
 
 def _up_detached(state: State, config: StackConfig) -> None:
@@ -123,7 +123,10 @@ def down(ctx: typer.Context, data_dir: DataDir = None) -> None:
     state = _with_folder(ctx, data_dir)
     folder = state.folder()
     if asyncio.run(stop_stack(folder)):
-        render.say(state, f"stopped; its data stays in {folder}")
+        render.say(
+            state,
+            f"stopped; its data stays in {folder}; running jobs go on, the next start finds them",
+        )
     else:
         render.say(state, f"nothing was running (data folder {folder})")
 
