@@ -82,7 +82,7 @@ def show_end(state: State, job: JobView) -> None:
         render.say(state, f"  results:  cortex {dir_option(state)}outputs get {job.id}")
     if job.log_dropped_bytes:
         dropped = render.size(job.log_dropped_bytes)
-        render.say(state, f"  the middle of its output is not kept ({dropped})")
+        render.say(state, f"  the middle of its output is not kept ({dropped} or more)")
     if job.temporal_url:
         render.say(state, f"  workflow: {job.temporal_url}")
 

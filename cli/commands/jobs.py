@@ -177,7 +177,7 @@ def _facts(job: JobView) -> list[tuple[str, str]]:
         left = f"{render.clock(job.deadline_at)} ({'over' if late else f'in {render.span(rest)}'})"
     logs = render.size(job.log_bytes)
     if job.log_dropped_bytes:
-        logs += f" ({render.size(job.log_dropped_bytes)} in the middle are not kept)"
+        logs += f" ({render.size(job.log_dropped_bytes)} or more in the middle are not kept)"
     ran = (
         (job.finished_at or datetime.now().astimezone()) - job.started_at
         if job.started_at
