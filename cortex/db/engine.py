@@ -24,8 +24,9 @@ from cortex.db.steps import StepRepository
 from cortex.domain.errors import DatabaseUnavailable
 from cortex.settings import DatabaseSettings
 
-# SQLSTATE classes that mean "away or out of resources now", not "wrong statement".
-_AWAY = ("08", "53", "57", "58")
+# SQLSTATE classes that mean "away or out of resources now", not "wrong statement"; a standby before
+# its promotion is read-only (25006), an idle transaction is ended (25P03).
+_AWAY = ("08", "53", "57", "58", "25006", "25P03")
 
 
 class Transaction:

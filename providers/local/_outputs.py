@@ -4,6 +4,7 @@ Every step goes through an open folder and refuses links, so nothing that is swa
 walk can lead out. Links are left out altogether, as is what is neither file nor folder.
 """
 
+import errno
 import os
 import shutil
 import stat
@@ -14,6 +15,7 @@ from pathlib import Path, PurePosixPath
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MAX_DEPTH = 100
+_DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
 
 class OutputCopier:
@@ -32,9 +34,13 @@ class OutputCopier:
             path = self._inside(text)
             if path is None:
                 continue
-            # It, or what it lies in, is not there (any more) or is a link.
-            with suppress(OSError), self._opened(path.parent) as folder:
-                self._copy_entry(folder, path.name, Path(path.parent), 0)
+            try:
+                with self._opened(path.parent) as folder:
+                    self._copy_entry(folder, path.name, Path(path.parent), 0)
+            except OSError as error:
+                # Else it, or what it lies in, is not there (any more) or is a link.
+                if error.errno in _DISK_TROUBLE:
+                    raise
         return sorted(set(self.written))
 
     def _inside(self, text: str) -> PurePosixPath | None:
