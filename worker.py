@@ -69,7 +69,13 @@ _STICKY_TIMEOUT = timedelta(seconds=5)
 _MAINTENANCE_EVERY = timedelta(hours=1)
 RUNNER = SandboxedWorkflowRunner(
     restrictions=SandboxRestrictions.default.with_passthrough_modules(
-        "cortex", "activities", "providers", "workflows.decisions", "sqlalchemy", "structlog"
+        "cortex",
+        "activities",
+        "providers",
+        "workflows.decisions",
+        "workflows.search",
+        "sqlalchemy",
+        "structlog",
     )
 )
 

@@ -14,9 +14,7 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import (
     ActivityError,
-    ApplicationError,
     FailureError,
-    is_cancelled_exception,
 )
 from temporalio.workflow import ActivityCancellationType
 
@@ -41,7 +39,8 @@ with workflow.unsafe.imports_passed_through():
         JobProgress,
         LeaseChange,
     )
-    from workflows.decisions import End, LeaseEnd, Retry, Tally, back_off, decide
+    from workflows.decisions import End, LeaseEnd, Retry, Tally, decide
+    from workflows.search import Search, end_of_error, unplaced
 
 T = TypeVar("T")
 
@@ -56,17 +55,6 @@ _QUICK = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=tim
 _RELENTLESS = RetryPolicy(
     initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=5)
 )
-# Errors of prepare and commit after which another provider may still do the job.
-_REFUSALS = {
-    "NoCapacity": Reason.NO_CAPACITY,
-    "Unsuitable": Reason.NO_CAPACITY,
-    "InsufficientFunds": Reason.NO_CAPACITY,
-    "Unavailable": Reason.NO_CAPACITY,
-    "RateLimited": Reason.NO_CAPACITY,
-    "OutcomeUnknown": Reason.NO_CAPACITY,
-    "LeaseLost": Reason.LEASE_LOST,
-    "AuthenticationFailed": Reason.AUTHENTICATION_FAILED,
-}
 
 
 @workflow.defn(name=contracts.JOB_WORKFLOW)
@@ -136,7 +124,7 @@ class JobWorkflow:
         )
 
     async def _work(self) -> Outcome:
-        search = _Search(self._order, workflow.now())
+        search = Search(self._order, workflow.now())
         while True:
             placed = await self._place(search)
             if isinstance(placed, Outcome):
@@ -151,7 +139,7 @@ class JobWorkflow:
             search.after(verdict, placed, workflow.now())
             await self._pause(verdict.wait)
 
-    async def _place(self, search: "_Search") -> Placement | Outcome:
+    async def _place(self, search: Search) -> Placement | Outcome:
         """The next offer, waiting for capacity as long as the spec allows."""
         while not self._stopped():
             self._enter(JobState.PLACING)
@@ -163,7 +151,7 @@ class JobWorkflow:
             try:
                 placement = await self._ask(order)
             except FailureError as error:
-                return _unplaced(error)
+                return unplaced(error)
             if placement.lease_key is not None:
                 self._placement = placement
                 return placement
@@ -202,7 +190,7 @@ class JobWorkflow:
             )
         )
 
-    def _renew(self, search: "_Search") -> None:
+    def _renew(self, search: Search) -> None:
         # Looking for capacity for days must not fill the history; nothing is leased here.
         if not workflow.info().is_continue_as_new_suggested() or self._stopped():
             return
@@ -232,7 +220,7 @@ class JobWorkflow:
         except (ActivityError, asyncio.CancelledError) as error:
             if self._stopped() or not isinstance(error, ActivityError):
                 return self._stop_end()
-            return _of_error(error, placement)
+            return end_of_error(error, placement)
 
     async def _prepare(self, placement: Placement) -> None:
         """May take long (pulling an image), so a stop interrupts it; settle finds what is left."""
@@ -419,72 +407,3 @@ class JobWorkflow:
         if provider_id is not None:
             updates.append(contracts.PROVIDER.value_set(provider_id))
         workflow.upsert_search_attributes(updates)
-
-
-class _Search:
-    """Looking for capacity: who fell through, and until when it goes on."""
-
-    def __init__(self, order: JobInput, now: datetime) -> None:
-        self._patience = order.placement_timeout
-        self.until = now + self._patience
-        self._rounds = 0  # in vain; also those where an offer was made and then refused
-        self._excluded: list[str] = []
-        self._ruled_out: list[str] = []
-        self._last_refusal: Retry | None = None
-
-    @property
-    def passed_over(self) -> tuple[str, ...]:
-        """Providers that are not asked in this round."""
-        return (*self._ruled_out, *self._excluded)
-
-    def after(self, retry: Retry, placement: Placement, now: datetime) -> None:
-        """A lease ended and the job is placed again."""
-        if retry.wait:  # it had run: a new search begins
-            self.until = now + retry.wait + self._patience
-            self._rounds = 0
-        else:
-            self._last_refusal = retry
-        if not retry.exclude:
-            self._excluded.clear()
-        elif placement.provider_id is not None:
-            passed = self._ruled_out if retry.ruled_out else self._excluded
-            passed.append(placement.provider_id)
-
-    def missed(self, placement: Placement, now: datetime) -> Outcome | None:
-        """Nobody offered. None: ask again. An outcome: the time is over or it cannot help."""
-        again = placement.try_again or bool(self._excluded)
-        self._excluded.clear()
-        self._rounds += 1
-        if again and now < self.until:
-            return None
-        refused = self._last_refusal.message if self._last_refusal else ""
-        message = "; ".join(filter(None, (refused, placement.message)))
-        reason = placement.reason or Reason.NO_CAPACITY
-        return Outcome(state=JobState.FAILED, reason=reason, message=message)
-
-    def wait(self, now: datetime) -> timedelta:
-        return max(min(back_off(self._rounds), self.until - now), timedelta(seconds=1))
-
-
-def _unplaced(error: FailureError) -> Outcome:
-    """Placing failed for good, which is a fault of ours: the job must end all the same."""
-    message = f"the job could not be placed: {error.cause or error}"
-    return Outcome(state=JobState.FAILED, reason=Reason.INTERNAL_ERROR, message=message)
-
-
-def _of_error(error: ActivityError, placement: Placement) -> LeaseEnd:
-    cause = error.cause
-    if is_cancelled_exception(error):
-        return LeaseEnd(End.STOPPED, Reason.CANCELLED, "cancelled in Temporal")
-    if not isinstance(cause, ApplicationError):
-        message = f"`{placement.provider_id}` did not answer in time"
-        return LeaseEnd(End.REFUSED, Reason.NO_CAPACITY, message)
-    message = f"`{placement.provider_id}`: {cause.message}"
-    if cause.type in _REFUSALS:
-        final = cause.type in ("Unsuitable", "AuthenticationFailed")
-        return LeaseEnd(End.REFUSED, _REFUSALS[cause.type], message, ruled_out=final)
-    if cause.type == "InvalidSpec":
-        return LeaseEnd(End.BROKEN, Reason.INVALID_SPEC, message)
-    if cause.type == "LeaseReleased":
-        return LeaseEnd(End.BROKEN, Reason.INTERNAL_ERROR, message)
-    return LeaseEnd(End.BROKEN, Reason.PROVIDER_ERROR, message)

@@ -1,0 +1,97 @@
+"""Looking for capacity, and what an error on the way means: pure rules, as in `decisions`."""
+
+from datetime import datetime, timedelta
+
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    FailureError,
+    is_cancelled_exception,
+)
+
+from activities.contracts import Placement
+from cortex.domain.jobs import Outcome, Reason
+from cortex.domain.states import JobState
+from cortex.temporal.contracts import JobInput
+from workflows.decisions import End, LeaseEnd, Retry, back_off
+
+# Errors of prepare and commit after which another provider may still do the job.
+_REFUSALS = {
+    "NoCapacity": Reason.NO_CAPACITY,
+    "Unsuitable": Reason.NO_CAPACITY,
+    "InsufficientFunds": Reason.NO_CAPACITY,
+    "Unavailable": Reason.NO_CAPACITY,
+    "RateLimited": Reason.NO_CAPACITY,
+    "OutcomeUnknown": Reason.NO_CAPACITY,
+    "LeaseLost": Reason.LEASE_LOST,
+    "AuthenticationFailed": Reason.AUTHENTICATION_FAILED,
+}
+
+
+class Search:
+    """Looking for capacity: who fell through, and until when it goes on."""
+
+    def __init__(self, order: JobInput, now: datetime) -> None:
+        self._patience = order.placement_timeout
+        self.until = now + self._patience
+        self._rounds = 0  # in vain; also those where an offer was made and then refused
+        self._excluded: list[str] = []
+        self._ruled_out: list[str] = []
+        self._last_refusal: Retry | None = None
+
+    @property
+    def passed_over(self) -> tuple[str, ...]:
+        """Providers that are not asked in this round."""
+        return (*self._ruled_out, *self._excluded)
+
+    def after(self, retry: Retry, placement: Placement, now: datetime) -> None:
+        """A lease ended and the job is placed again."""
+        if retry.wait:  # it had run: a new search begins
+            self.until = now + retry.wait + self._patience
+            self._rounds = 0
+        else:
+            self._last_refusal = retry
+        if not retry.exclude:
+            self._excluded.clear()
+        elif placement.provider_id is not None:
+            passed = self._ruled_out if retry.ruled_out else self._excluded
+            passed.append(placement.provider_id)
+
+    def missed(self, placement: Placement, now: datetime) -> Outcome | None:
+        """Nobody offered. None: ask again. An outcome: the time is over or it cannot help."""
+        again = placement.try_again or bool(self._excluded)
+        self._excluded.clear()
+        self._rounds += 1
+        if again and now < self.until:
+            return None
+        refused = self._last_refusal.message if self._last_refusal else ""
+        message = "; ".join(filter(None, (refused, placement.message)))
+        reason = placement.reason or Reason.NO_CAPACITY
+        return Outcome(state=JobState.FAILED, reason=reason, message=message)
+
+    def wait(self, now: datetime) -> timedelta:
+        return max(min(back_off(self._rounds), self.until - now), timedelta(seconds=1))
+
+
+def unplaced(error: FailureError) -> Outcome:
+    """Placing failed for good, which is a fault of ours: the job must end all the same."""
+    message = f"the job could not be placed: {error.cause or error}"
+    return Outcome(state=JobState.FAILED, reason=Reason.INTERNAL_ERROR, message=message)
+
+
+def end_of_error(error: ActivityError, placement: Placement) -> LeaseEnd:
+    cause = error.cause
+    if is_cancelled_exception(error):
+        return LeaseEnd(End.STOPPED, Reason.CANCELLED, "cancelled in Temporal")
+    if not isinstance(cause, ApplicationError):
+        message = f"`{placement.provider_id}` did not answer in time"
+        return LeaseEnd(End.REFUSED, Reason.NO_CAPACITY, message)
+    message = f"`{placement.provider_id}`: {cause.message}"
+    if cause.type in _REFUSALS:
+        final = cause.type in ("Unsuitable", "AuthenticationFailed")
+        return LeaseEnd(End.REFUSED, _REFUSALS[cause.type], message, ruled_out=final)
+    if cause.type == "InvalidSpec":
+        return LeaseEnd(End.BROKEN, Reason.INVALID_SPEC, message)
+    if cause.type == "LeaseReleased":
+        return LeaseEnd(End.BROKEN, Reason.INTERNAL_ERROR, message)
+    return LeaseEnd(End.BROKEN, Reason.PROVIDER_ERROR, message)
