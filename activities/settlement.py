@@ -126,7 +126,8 @@ class SettlementActivities:
     ) -> None:
         for tries in range(1, _COLLECT_TRIES + 1):
             try:
-                await self._copier.catch_up(provider, lease.key, ref)
+                if provider.capabilities().logs:
+                    await self._copier.catch_up(provider, lease.key, ref)
                 if spec.outputs:
                     await self._keep_outputs(provider, lease, ref, spec)
                 return

@@ -74,7 +74,7 @@ class NullProvider(Provider[NullConfig]):
 
     def capabilities(self) -> Capabilities:
         return Capabilities(
-            images=True, processes=True, ports=True, volumes=True, read_only_root=True
+            images=True, processes=True, ports=True, volumes=True, read_only_root=True, logs=False
         )
 
     async def pricing(self) -> PriceSheet:
