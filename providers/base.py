@@ -203,18 +203,28 @@ class Provider(ABC, Generic[ConfigT]):
             raise Unavailable(f"nothing is known about lease `{ref.key}` now")
         return found[0]
 
+    async def stop(self, ref: LeaseRef) -> None:
+        """Ask the command to end, so that its results can be collected before `cancel`.
+
+        Called where `capabilities().keeps_results` is false: there `cancel` takes logs and files
+        with it. Returns when the command has ended, or after half a minute at most; best effort,
+        nothing is raised for a job that is gone. By default it does nothing.
+        """
+
     @abstractmethod
     async def cancel(self, ref: LeaseRef) -> None:
         """End the run and its costs; returns only when the network confirms it.
 
         Succeeds if it has ended or is gone already. Afterwards `usage(ref).final` is true. What
-        costs nothing (logs, files, a stopped container) may stay until `forget`.
+        costs nothing (logs, files, a stopped container) may stay until `forget`; where it does
+        not, `capabilities().keeps_results` is false.
         """
 
     async def forget(self, ref: LeaseRef) -> None:
         """Remove what `cancel` left: called once everything is collected and booked.
 
-        Idempotent. Afterwards `find` and `owned` know the key no more.
+        Idempotent. Afterwards `find` and `owned` know the key no more, unless the network keeps
+        its records for ever; then `owned` leaves out what has ended.
         """
 
     @abstractmethod

@@ -36,6 +36,9 @@ class Capabilities(_Model):
     two_phase: bool = True
     read_only_root: bool = False
     logs: bool = Field(default=True, description="Has output that can be copied.")
+    keeps_results: bool = Field(
+        default=True, description="Logs and files can still be read after the lease was cancelled."
+    )
 
     def objections(self, spec: JobSpec) -> list[str]:
         """Why this provider cannot run the job, in words; empty when it can."""

@@ -1,0 +1,1 @@
+"""What all simulators share: faults, runs, clock, control routes, serving."""
