@@ -1,1 +1,1 @@
-"""Stand-ins for the networks: they speak their protocols on localhost and truly run the commands."""
+"""Stand-ins for the networks: they speak their HTTP on localhost and truly run the commands."""
