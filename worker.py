@@ -39,10 +39,12 @@ from activities.heartbeat import ActivityGuard
 from activities.leasing import LeaseActivities
 from activities.logs import LogCopier
 from activities.maintenance import MaintenanceActivities
+from activities.market import Market
 from activities.monitor import MonitorActivities
 from activities.placement import PlacementActivities
 from activities.recording import LEASES_CHANNEL
 from activities.settlement import SettlementActivities
+from activities.track import TrackRecords
 from cortex.db.commands import CHANNEL as COMMANDS_CHANNEL
 from cortex.db.engine import Database
 from cortex.db.notify import Notifier
@@ -143,7 +145,8 @@ def make_workers(
 ) -> list[Worker]:
     """One worker for workflows and database steps, and one for each provider's queue."""
     copier = LogCopier(database, settings.logs)
-    placement = PlacementActivities(database, fleet, settings)
+    market = Market(fleet, settings.placement, TrackRecords(database, settings.placement))
+    placement = PlacementActivities(database, fleet, settings, market)
     leasing = LeaseActivities(database, fleet, KeyRing.from_setting(settings.encryption_keys))
     settlement = SettlementActivities(database, fleet, settings, copier)
     monitor = MonitorActivities(database, fleet, client, notifier, copier, settings.monitor)

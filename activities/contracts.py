@@ -1,6 +1,7 @@
 """Inputs and outputs of the activities. Stored in histories: add fields with defaults only."""
 
 from datetime import datetime
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -58,6 +59,8 @@ class SettleInput(_Message):
     outcome: Outcome | None = None
     retry: str = ""
     """Why the job is placed again: shown to the user."""
+    failure: Literal["", "lost", "refused"] = ""
+    """What the network is to be blamed for: counted against it when offers are ranked."""
 
 
 class FinishInput(_Message):

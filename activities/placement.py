@@ -1,15 +1,13 @@
 """Step one: collect offers, rank them, write the intent to lease and the hold."""
 
 import asyncio
-from collections.abc import Sequence
-from datetime import timedelta
 from decimal import Decimal
 
-import structlog
 from temporalio import activity
 
 from activities.contracts import FinishInput, PlaceInput, Placement
 from activities.fleet import Fleet
+from activities.market import Market
 from cortex.db.engine import Database, Transaction
 from cortex.db.events import NewEvent
 from cortex.domain.events import EventType
@@ -19,30 +17,30 @@ from cortex.domain.leases import Lease
 from cortex.domain.ledger import EntryKind
 from cortex.domain.money import Money
 from cortex.domain.offers import Offer
-from cortex.domain.ranking import price_objection, rank
-from cortex.domain.spec import JobSpec
 from cortex.domain.states import JobState, LeaseState
 from cortex.settings import Settings
-from cortex.temporal.contracts import ProviderAnswer, QuoteInput, QuoteResult
-from providers.errors import ProviderError
-from providers.registry import AnyProvider
+from cortex.temporal.contracts import QuoteInput, QuoteResult
 
-_log = structlog.get_logger(__name__)
 _SILENT = 0.3
 """Seconds after which a job that waits for offers is shown as `placing`."""
 
 
 class PlacementActivities:
-    def __init__(self, database: Database, fleet: Fleet, settings: Settings) -> None:
+    def __init__(
+        self,
+        database: Database,
+        fleet: Fleet,
+        settings: Settings,
+        market: Market | None = None,
+    ) -> None:
         self._database = database
-        self._fleet = fleet
         self._settings = settings
+        self._market = market or Market(fleet, settings.placement)
 
     @activity.defn
     async def quote(self, order: QuoteInput) -> QuoteResult:
         """Ask all allowed providers; answers in the time they are given."""
-        answers = await self._ask(order.spec, (), order.timeout)
-        return _ranked(answers, order.spec)
+        return await self._market.quote(order.spec, (), order.timeout)
 
     @activity.defn
     async def place(self, order: PlaceInput) -> Placement:
@@ -50,12 +48,12 @@ class PlacementActivities:
         async with self._database.reading() as tx:
             job = await tx.jobs.get(order.job_id)
         asking = asyncio.create_task(
-            self._ask(job.spec, order.excluded, self._settings.jobs.quote_timeout)
+            self._market.quote(job.spec, order.excluded, self._settings.jobs.quote_timeout)
         )
         done, _ = await asyncio.wait({asking}, timeout=_SILENT)
         if not done:  # it takes a while: say what is being waited for
             await self._show_placing(order)
-        ranked = _ranked(await asking, job.spec)
+        ranked = await asking
         affordable = [offer for offer in ranked.offers if _affordable(offer, job, ranked.usd_rates)]
         if affordable:
             offer = affordable[0]
@@ -77,34 +75,6 @@ class PlacementActivities:
             await move(tx, order.job_id, JobState.SETTLING)
             if await tx.jobs.finish(order.job_id, order.outcome):
                 await announce(tx, order.job_id, order.outcome.state, **outcome_data(order))
-
-    async def _ask(
-        self, spec: JobSpec, excluded: Sequence[str], timeout: timedelta
-    ) -> list[ProviderAnswer]:
-        allowed = spec.placement.providers
-        asked = [
-            provider_id
-            for provider_id in self._fleet.ids
-            if provider_id not in excluded and (not allowed or provider_id in allowed)
-        ]
-        return list(await asyncio.gather(*(self._ask_one(item, spec, timeout) for item in asked)))
-
-    async def _ask_one(self, provider_id: str, spec: JobSpec, timeout: timedelta) -> ProviderAnswer:
-        try:
-            provider = self._fleet.get(provider_id)
-            objections = provider.capabilities().objections(spec)
-            if objections:
-                return ProviderAnswer(provider_id=provider_id, reasons=tuple(objections))
-            async with asyncio.timeout(timeout.total_seconds()):
-                return await _offers(provider, spec)
-        except TimeoutError:
-            why = f"it did not answer within {timeout.total_seconds():g} s"
-        except ProviderError as error:
-            why = str(error)
-        except Exception as error:
-            _log.exception("quote.bug", provider=provider_id)
-            why = f"internal error ({type(error).__name__})"
-        return ProviderAnswer(provider_id=provider_id, reasons=(why,))
 
     async def _show_placing(self, order: PlaceInput) -> None:
         async with self._database.transaction() as tx:
@@ -216,31 +186,6 @@ def outcome_data(order: FinishInput) -> dict[str, object]:
         "message": outcome.message,
         "exit_code": outcome.exit_code,
     }
-
-
-async def _offers(provider: AnyProvider, spec: JobSpec) -> ProviderAnswer:
-    offers = await provider.quote(spec)
-    reasons = () if offers else ("it makes no offer for this job now",)
-    return ProviderAnswer(provider_id=provider.id, offers=tuple(offers), reasons=reasons)
-
-
-def _ranked(answers: Sequence[ProviderAnswer], spec: JobSpec) -> QuoteResult:
-    rates: dict[str, Decimal] = {"USD": Decimal(1)}
-    for answer in answers:
-        for offer in answer.offers:
-            rates[offer.price_per_hour.currency] = offer.usd_rate
-    good: list[Offer] = []
-    rejected: list[ProviderAnswer] = []
-    for answer in answers:
-        verdicts = [(offer, price_objection(offer, spec, rates)) for offer in answer.offers]
-        fitting = [offer for offer, why in verdicts if why is None]
-        good.extend(fitting)
-        if not fitting:
-            reasons = answer.reasons or tuple(why for _, why in verdicts if why)[:1]
-            rejected.append(ProviderAnswer(provider_id=answer.provider_id, reasons=reasons))
-    return QuoteResult(
-        offers=tuple(rank(good, spec.placement.strategy)), rejected=tuple(rejected), usd_rates=rates
-    )
 
 
 def _affordable(offer: Offer, job: Job, rates: dict[str, Decimal]) -> bool:

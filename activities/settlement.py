@@ -60,6 +60,7 @@ class SettlementActivities:
                 order.job_id,
                 order.lease_key,
                 settling=order.outcome is not None,
+                failure=order.failure or None,
                 message=message,
                 events=[state],
             )

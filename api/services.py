@@ -75,7 +75,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             ),
             queries=Queries(database, JobReads(pool), settings),
             billing=Billing(database),
-            quotes=Quotes(client, registry, settings.jobs),
+            quotes=Quotes(client, registry, settings),
             streams=Streams(database, hub),
             hub=hub,
             probe=probe,

@@ -1,6 +1,6 @@
 """What the REST API answers: shared by the server (`api`) and the client (`cortex.client`)."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
@@ -12,7 +12,7 @@ from cortex.domain.leases import Endpoint
 from cortex.domain.ledger import EntryKind
 from cortex.domain.money import Money
 from cortex.domain.offers import Capabilities, Offer, PriceSheet
-from cortex.domain.spec import Duration, JobSpec
+from cortex.domain.spec import Duration, JobSpec, Weights
 from cortex.domain.states import JobState, LeaseState, RunState
 
 
@@ -136,14 +136,29 @@ class Validation(_View):
 
 
 class RankedOffer(_View):
+    """An offer in its place, with all that the place is built on."""
+
     rank: int
     offer: Offer
     most: Money = Field(description="For the whole duration of one attempt.")
+    usd_per_hour: Decimal = Field(description="The price at the network's own rate.")
+    score: Decimal | None = Field(default=None, description="The higher, the better.")
     why: str = ""
+    availability: Decimal | None = Field(
+        default=None, description="From 0 to 1; measured where something was measured."
+    )
+    availability_source: str = Field(default="", description="What that number is built on.")
+    wait: timedelta | None = Field(default=None, description="Until the job runs, as expected.")
+    wait_source: str = Field(default="", description="What that number is built on.")
+    notes: tuple[str, ...] = Field(default=(), description="Such as a rate that is old.")
 
 
 class Quote(_View):
     strategy: str
+    weights: Weights | None = Field(
+        default=None, description="Of the sides of an offer; none: the strategy is a plugin's."
+    )
+    note: str = Field(default="", description="What is to be said of the whole ranking.")
     offers: tuple[RankedOffer, ...]
     objections: tuple[ProviderObjection, ...]
 

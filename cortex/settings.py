@@ -6,6 +6,7 @@ file of the same lower-case name in the folder `CORTEX_SECRETS_DIR` (`cortex_dat
 
 import os
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +19,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from cortex.domain.spec import Weights
 from cortex.domain.units import parse_bytes, parse_duration
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
@@ -88,6 +90,31 @@ class JobSettings(_Section):
     )
 
 
+class StrategyWeights(_Section):
+    """What each strategy weighs, unless a job brings weights of its own."""
+
+    cost: Weights = Weights(cost=Decimal(1))
+    performance: Weights = Weights(performance=Decimal(9), cost=Decimal(1))
+    availability: Weights = Weights(availability=Decimal(9), cost=Decimal(1))
+
+
+class PlacementSettings(_Section):
+    weights: StrategyWeights = Field(default_factory=StrategyWeights)
+    window: Duration = Field(
+        default=timedelta(days=7), description="How far back health and leases are counted."
+    )
+    max_rate_age: Duration = Field(
+        default=timedelta(hours=1), description="A conversion rate older than this is told."
+    )
+    typical_run: Duration = Field(
+        default=timedelta(minutes=10),
+        description="What a job is taken to run for when speed is weighed against waiting.",
+    )
+    refresh: Duration = Field(
+        default=timedelta(seconds=15), description="How often a worker counts anew."
+    )
+
+
 class MonitorSettings(_Section):
     heartbeat_timeout: Duration = Field(default=timedelta(seconds=30))
     max_follows: int = Field(default=200, ge=0, description="Log streams followed at once.")
@@ -150,6 +177,7 @@ class Settings(BaseSettings):
     api: ApiSettings = Field(default_factory=ApiSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
     jobs: JobSettings = Field(default_factory=JobSettings)
+    placement: PlacementSettings = Field(default_factory=PlacementSettings)
     monitor: MonitorSettings = Field(default_factory=MonitorSettings)
     logs: LogSettings = Field(default_factory=LogSettings)
     retention: RetentionSettings = Field(default_factory=RetentionSettings)

@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from typing import Literal
 
 from cortex.domain.jobs import Outcome, Reason
 from cortex.domain.states import JobState, RunState
 from cortex.temporal.contracts import JobInput, LeaseChange
+
+Failure = Literal["", "lost", "refused"]
 
 _FIRST_WAIT = timedelta(seconds=2)
 _LONGEST_WAIT = timedelta(minutes=10)
@@ -40,6 +43,13 @@ class LeaseEnd:
             message = change.message or "the provider lost the lease"
             return cls(End.LOST, Reason.LEASE_LOST, message)
         return cls(End.EXITED, Reason.EXITED, change.message, change.exit_code)
+
+    @property
+    def failure(self) -> Failure:
+        """What the network is to be blamed for. Not what this job alone meets there."""
+        if self.end is End.LOST:
+            return "lost"
+        return "refused" if self.end is End.REFUSED and not self.ruled_out else ""
 
 
 @dataclass(frozen=True)

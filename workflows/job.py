@@ -12,10 +12,7 @@ from typing import Any, TypeVar
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import (
-    ActivityError,
-    FailureError,
-)
+from temporalio.exceptions import ActivityError, FailureError
 from temporalio.workflow import ActivityCancellationType
 
 with workflow.unsafe.imports_passed_through():
@@ -39,7 +36,7 @@ with workflow.unsafe.imports_passed_through():
         JobProgress,
         LeaseChange,
     )
-    from workflows.decisions import End, LeaseEnd, Retry, Tally, decide
+    from workflows.decisions import End, Failure, LeaseEnd, Retry, Tally, decide
     from workflows.search import Search, end_of_error, unplaced
 
 T = TypeVar("T")
@@ -130,10 +127,11 @@ class JobWorkflow:
             if isinstance(placed, Outcome):
                 await self._finish(placed)
                 return placed
-            verdict = decide(await self._lease(placed), self._order, self._tally)
+            end = await self._lease(placed)
+            verdict = decide(end, self._order, self._tally)
             if isinstance(verdict, Retry) and self._stopped():
                 verdict = self._cancelled()
-            await self._settle(placed, verdict)
+            await self._settle(placed, verdict, end.failure)
             if isinstance(verdict, Outcome):
                 return verdict
             search.after(verdict, placed, workflow.now())
@@ -315,7 +313,9 @@ class JobWorkflow:
         self._moved = self._moved or deadline != self._deadline
         self._deadline = deadline
 
-    async def _settle(self, placement: Placement, verdict: Outcome | Retry) -> None:
+    async def _settle(
+        self, placement: Placement, verdict: Outcome | Retry, failure: Failure
+    ) -> None:
         """Release the lease, whatever it takes; with an outcome, close the job as well."""
         final = verdict if isinstance(verdict, Outcome) else None
         if final is not None:
@@ -327,6 +327,7 @@ class JobWorkflow:
             lease_key=placement.lease_key or "",
             outcome=final,
             retry=verdict.message if isinstance(verdict, Retry) else "",
+            failure=failure,
         )
         await self._through(
             lambda: workflow.execute_activity_method(

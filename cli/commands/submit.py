@@ -10,13 +10,14 @@ from cli.errors import BadInput, CliError, ExitCode
 from cli.follow import exit_code, follow_job, summary, unpacked
 from cli.local import ensure_server
 from cli.options import RunOptions
+from cli.quotes import show_quote
 from cli.specfile import Document, load
 from cli.state import State, state_of
 from cortex.client import ApiError, AsyncCortex
 from cortex.domain.errors import FieldError
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import JobState
-from cortex.schemas import AcceptedJob, JobView, Quote, Validation
+from cortex.schemas import AcceptedJob, JobView, Validation
 
 app = typer.Typer()
 Files = Annotated[list[str], typer.Argument(help="YAML or JSON files; `-`: standard input.")]
@@ -220,7 +221,7 @@ def _show_validation(state: State, answer: Validation) -> None:
 
 @app.command("quote")
 def quote(ctx: typer.Context, file: File) -> None:
-    """Ask every provider what a job would cost; nothing is submitted."""
+    """Ask every provider what a job would cost, and explain the ranking; nothing is submitted."""
     state = state_of(ctx)
     documents = load(file)
     specs = _checked(documents)
@@ -232,33 +233,7 @@ def quote(ctx: typer.Context, file: File) -> None:
                 raise _placed(error, [document]) from None
             if len(specs) > 1 and not state.json:
                 render.heading(state, spec.name)
-            _show_quote(state, answer)
-
-
-def _show_quote(state: State, answer: Quote) -> None:
-    if state.json:
-        render.print_json(answer)
-        return
-    rows = [
-        (
-            str(item.rank),
-            item.offer.provider_id,
-            str(item.offer.price_per_hour),
-            str(item.most),
-            item.offer.region or "-",
-            item.offer.hardware or "-",
-            render.span(item.offer.expected_wait),
-            item.why,
-        )
-        for item in answer.offers
-    ]
-    if rows:
-        columns = ("#", "PROVIDER", "PER HOUR", "AT MOST", "REGION", "HARDWARE", "WAIT", "WHY")
-        render.table(state, columns, rows, right=(0, 2, 3))
-    for item in answer.objections:
-        print(f"not `{item.provider_id}`: {'; '.join(item.reasons)}")
-    if not rows:
-        raise CliError("no provider can run it", code="no_provider", exit_code=ExitCode.BAD_INPUT)
+            show_quote(state, answer)
 
 
 async def _hand_in(cortex: AsyncCortex, specs: list[JobSpec]) -> list[JobView] | list[AcceptedJob]:

@@ -21,6 +21,7 @@ from cortex.db.outputs import OutputRepository
 from cortex.db.providers import ProviderRepository
 from cortex.db.reads import ReadRepository
 from cortex.db.steps import StepRepository
+from cortex.db.track import TrackRepository
 from cortex.domain.errors import DatabaseUnavailable
 from cortex.settings import DatabaseSettings
 
@@ -46,6 +47,7 @@ class Transaction:
         self.reads = ReadRepository(connection)
         self.acceptance = AcceptanceRepository(connection)
         self.steps = StepRepository(connection)
+        self.track = TrackRepository(connection)
 
 
 class Database:

@@ -117,7 +117,7 @@ SELECT count(*) FROM moved
 
 _RELEASE: Final = text(f"""
 WITH {_LOCK}, released AS (
-    UPDATE leases SET state = '{LeaseState.RELEASING}'
+    UPDATE leases SET state = '{LeaseState.RELEASING}', failure = CAST(:failure AS text)
     FROM locked WHERE key = :key AND state IN ({_sources(lease_sources(LeaseState.RELEASING))})
     RETURNING leases.*
 ), moved AS (
@@ -317,9 +317,18 @@ class StepRepository(Repository):
         return None if row is None else row.deadline_at
 
     async def begin_release(
-        self, job_id: str, key: str, *, settling: bool, message: str, events: Sequence[NewEvent]
+        self,
+        job_id: str,
+        key: str,
+        *,
+        settling: bool,
+        failure: str | None,
+        message: str,
+        events: Sequence[NewEvent],
     ) -> Held:
         """Lease to `releasing`, and with `settling` the job to `settling`; the lease as it is then.
+
+        `failure` is what the network is to be blamed for, if anything: `lost`, `refused`.
 
         Raises:
             NotFound: there is no such lease.
@@ -328,6 +337,7 @@ class StepRepository(Repository):
             "job": job_id,
             "key": key,
             "settling": settling,
+            "failure": failure,
             "message": message,
             "events": _packed(events),
         }

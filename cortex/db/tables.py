@@ -130,9 +130,11 @@ class LeaseRow(Base):
     released_at: Mapped[datetime | None]
     cost: Mapped[Decimal | None]
     currency: Mapped[str] = mapped_column(server_default="USD")
+    failure: Mapped[str | None]
 
     __table_args__ = (
         Index("leases_job_attempt", "job_id", "attempt", unique=True),
+        Index("leases_created", "created_at", "provider_id"),
         Index(
             "leases_open",
             "provider_id",

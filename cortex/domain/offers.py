@@ -100,6 +100,9 @@ class PriceSheet(_Model):
     storage_gib_hour: Decimal = Decimal(0)
     gpu_hour: Decimal = Decimal(0)
     usd_rate: Decimal = Field(default=Decimal(1), description="USD for one unit of the currency.")
+    rate_as_of: datetime | None = Field(
+        default=None, description="When the network told `usd_rate`; none: not known, or USD."
+    )
     as_of: datetime | None = None
 
     def hourly(self, spec: JobSpec) -> Money:
@@ -130,11 +133,16 @@ class Offer(_Model):
     provider_id: str
     price_per_hour: Money
     usd_rate: Decimal = Decimal(1)
+    rate_as_of: datetime | None = Field(
+        default=None, description="When the network told `usd_rate`; none: not known, or USD."
+    )
     region: str | None = None
     hardware: str = ""
     expected_wait: timedelta = timedelta(0)
     performance: Decimal = Field(default=Decimal(1), description="Relative speed; more is faster.")
-    availability: Decimal = Field(default=Decimal(1), description="From 0 to 1.")
+    availability: Decimal = Field(
+        default=Decimal(1), description="What the network claims, from 0 to 1."
+    )
     data: dict[str, str] = Field(default_factory=dict)
 
     def usd_per_hour(self) -> Decimal:

@@ -66,11 +66,29 @@ class _Model(BaseModel):
 
 
 class Strategy(StrEnum):
-    """How offers are ranked."""
+    """The strategies that are always there; plugins add others by their own names."""
 
     COST = "cost"
     PERFORMANCE = "performance"
     AVAILABILITY = "availability"
+
+
+StrategyName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$"),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": r"^[a-z0-9][a-z0-9._-]{0,62}$",
+            "examples": [strategy.value for strategy in Strategy],
+        }
+    ),
+]
+_Weight = Annotated[
+    Decimal,
+    Field(ge=0, le=1000),
+    PlainSerializer(format_amount, return_type=str, when_used="json"),
+]
 
 
 class Gpu(_Model):
@@ -122,9 +140,32 @@ class Retries(_Model):
         return value
 
 
+class Weights(_Model):
+    """How much each side of an offer counts when offers are ranked."""
+
+    cost: _Weight = Decimal(0)
+    performance: _Weight = Decimal(0)
+    availability: _Weight = Decimal(0)
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.total():
+            raise ValueError("must give at least one of cost, performance, availability a weight")
+        return self
+
+    def total(self) -> Decimal:
+        return self.cost + self.performance + self.availability
+
+
 class Placement(_Model):
     providers: tuple[ShortText, ...] = Field(default=(), description="Allowed ids; empty: all.")
-    strategy: Strategy = Strategy.COST
+    strategy: StrategyName = Field(
+        default=Strategy.COST.value,
+        description="How offers are ranked: cost, performance, availability, or a plugin's.",
+    )
+    weights: Weights | None = Field(
+        default=None, description="In place of the weights that the strategy has by itself."
+    )
     max_price: Money | None = Field(default=None, description="Most per hour.")
     regions: tuple[ShortText, ...] = ()
     failover: bool = Field(default=True, description="Try the next offer when one falls through.")

@@ -1,9 +1,10 @@
 """Whether a job can be taken at all: decided before anything is stored, without a network call."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
+from typing import Final
 
 from cortex.db.providers import StoredProvider
 from cortex.domain.errors import (
@@ -16,9 +17,12 @@ from cortex.domain.errors import (
 )
 from cortex.domain.money import Money
 from cortex.domain.offers import PriceSheet
-from cortex.domain.spec import JobSpec
+from cortex.domain.spec import JobSpec, Strategy
 from cortex.domain.units import format_duration
 from cortex.schemas import CostEstimate, ProviderObjection
+
+BUILT_IN: Final = frozenset(strategy.value for strategy in Strategy)
+"""The strategies that need no plugin."""
 
 
 @dataclass(frozen=True)
@@ -36,17 +40,22 @@ class _Sorted:
 
 
 def assess(
-    spec: JobSpec, providers: Sequence[StoredProvider], *, max_duration: timedelta
+    spec: JobSpec,
+    providers: Sequence[StoredProvider],
+    *,
+    max_duration: timedelta,
+    strategies: Collection[str] = BUILT_IN,
 ) -> Assessment:
     """Check a spec against the registered providers and their prices.
 
     Raises:
-        InvalidRequest: too long, or it names a provider that does not exist.
+        InvalidRequest: too long, or it names a provider or strategy that does not exist.
         NoProviderCanRun: with one entry per provider that says why.
         OverBudget: every provider that could run it costs more than it may.
         ServiceUnavailable: no provider is registered yet.
     """
     check_duration(spec, max_duration)
+    check_strategy(spec, strategies)
     check_providers(spec, providers)
     found = _sort(spec, providers)
     if not found.able:
@@ -69,6 +78,14 @@ def check_duration(spec: JobSpec, max_duration: timedelta) -> None:
             f"is {format_duration(spec.duration)}, and this server runs jobs "
             f"for at most {format_duration(max_duration)}",
         )
+
+
+def check_strategy(spec: JobSpec, strategies: Collection[str]) -> None:
+    """Refuse a job that is to be placed by a strategy that no plugin here has."""
+    wanted = spec.placement.strategy
+    if wanted not in strategies:
+        known = ", ".join(f"`{name}`" for name in sorted(strategies))
+        raise _invalid("placement.strategy", f"`{wanted}` is no known strategy; known are {known}")
 
 
 def check_providers(spec: JobSpec, providers: Sequence[StoredProvider]) -> None:
@@ -111,11 +128,19 @@ def _sort(spec: JobSpec, providers: Sequence[StoredProvider]) -> _Sorted:
     return found
 
 
-def _objections(spec: JobSpec, provider: StoredProvider) -> list[str]:
+def why_not_asked(spec: JobSpec, provider: StoredProvider) -> list[str]:
+    """Why no worker asks this provider for an offer, as far as its record tells."""
     if not provider.enabled:
         return ["it is switched off, or no longer in the configuration (`cortex config`)"]
     if spec.placement.providers and provider.id not in spec.placement.providers:
         return ["the job does not allow it (`placement.providers`)"]
+    return []
+
+
+def _objections(spec: JobSpec, provider: StoredProvider) -> list[str]:
+    found = why_not_asked(spec, provider)
+    if found:
+        return found
     if provider.capabilities is None:
         return [f"it has not told what it can run yet{_because(provider.message)}"]
     return provider.capabilities.objections(spec)

@@ -1,25 +1,40 @@
 """Offers of all providers for a spec: asked through a short workflow on the workers."""
 
 import asyncio
+from collections.abc import Collection, Iterator, Sequence
 from datetime import timedelta
 from typing import Final
 
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.service import RPCError
 
+from cortex.db.providers import StoredProvider
 from cortex.domain.errors import ServiceUnavailable, TemporalUnavailable
 from cortex.domain.ids import new_id
 from cortex.domain.offers import Offer
 from cortex.domain.spec import JobSpec, Strategy
 from cortex.schemas import ProviderObjection, Quote, RankedOffer
-from cortex.services.admission import check_duration, check_providers
+from cortex.services.admission import (
+    BUILT_IN,
+    check_duration,
+    check_providers,
+    check_strategy,
+    why_not_asked,
+)
 from cortex.services.registry import ProviderRegistry
-from cortex.settings import JobSettings
-from cortex.temporal.contracts import QUOTE_WORKFLOW, TASK_QUEUE, QuoteInput, QuoteResult
+from cortex.settings import PlacementSettings, Settings
+from cortex.temporal.contracts import (
+    QUOTE_WORKFLOW,
+    TASK_QUEUE,
+    OfferStanding,
+    QuoteInput,
+    QuoteResult,
+)
 
 _WAIT: Final = 11.0
 """Seconds: with the network in between, the caller has its answer within 12."""
 
+_NOBODY_ASKS: Final = ("no worker has it open now; see `cortex providers`",)
 _EXECUTION: Final = timedelta(seconds=20)
 _CALL: Final = timedelta(seconds=3)
 
@@ -27,22 +42,32 @@ _CALL: Final = timedelta(seconds=3)
 class Quotes:
     """Asks for offers."""
 
-    def __init__(self, client: Client, registry: ProviderRegistry, settings: JobSettings) -> None:
+    def __init__(
+        self,
+        client: Client,
+        registry: ProviderRegistry,
+        settings: Settings,
+        strategies: Collection[str] = BUILT_IN,
+    ) -> None:
         self._client = client
         self._registry = registry
-        self._settings = settings
+        self._settings = settings.jobs
+        self._placement = settings.placement
+        self._strategies = strategies
 
     async def quote(self, spec: JobSpec) -> Quote:
         """Offers, ranked by the spec's strategy.
 
         Raises:
-            InvalidRequest: too long, or it names a provider that does not exist.
+            InvalidRequest: too long, or it names a provider or strategy that does not exist.
             ServiceUnavailable: no worker answered.
             TemporalUnavailable: Temporal is away.
         """
         check_duration(spec, self._settings.max_duration)
-        check_providers(spec, await self._registry.all())
-        return _ranked(spec, await self._ask(spec))
+        check_strategy(spec, self._strategies)
+        providers = await self._registry.all()
+        check_providers(spec, providers)
+        return _quote(spec, await self._ask(spec), providers, self._placement)
 
     async def _ask(self, spec: JobSpec) -> QuoteResult:
         started = False
@@ -76,29 +101,58 @@ class Quotes:
             raise TemporalUnavailable(f"Temporal does not answer: {error}") from error
 
 
-def _ranked(spec: JobSpec, result: QuoteResult) -> Quote:
+def _quote(
+    spec: JobSpec,
+    result: QuoteResult,
+    providers: Sequence[StoredProvider],
+    settings: PlacementSettings,
+) -> Quote:
+    own = {
+        Strategy.COST.value: settings.weights.cost,
+        Strategy.PERFORMANCE.value: settings.weights.performance,
+        Strategy.AVAILABILITY.value: settings.weights.availability,
+    }
+    strategy = spec.placement.strategy
+    weights = (spec.placement.weights or own[strategy]) if strategy in own else None
+    standings: Sequence[OfferStanding | None] = result.standings or [None] * len(result.offers)
     return Quote(
-        strategy=spec.placement.strategy.value,
+        strategy=strategy,
+        weights=weights,
+        note=result.note,
         offers=tuple(
-            RankedOffer(
-                rank=rank,
-                # `data` is the provider's own and means nothing to anyone else.
-                offer=offer.model_copy(update={"data": {}}),
-                most=offer.estimate(spec.duration),
-                why=_why(offer, spec.placement.strategy),
+            _ranked(rank, offer, standing, spec)
+            for rank, (offer, standing) in enumerate(
+                zip(result.offers, standings, strict=True), start=1
             )
-            for rank, offer in enumerate(result.offers, start=1)
         ),
-        objections=tuple(
-            ProviderObjection(provider_id=answer.provider_id, reasons=answer.reasons)
-            for answer in result.rejected
-        ),
+        objections=tuple(_objections(spec, result, providers)),
     )
 
 
-def _why(offer: Offer, strategy: Strategy) -> str:
-    if strategy is Strategy.PERFORMANCE:
-        return f"relative speed {offer.performance.normalize():f}, {offer.price_per_hour} per hour"
-    if strategy is Strategy.AVAILABILITY:
-        return f"availability {offer.availability:.0%}, {offer.price_per_hour} per hour"
-    return f"{offer.price_per_hour} per hour"
+def _ranked(rank: int, offer: Offer, standing: OfferStanding | None, spec: JobSpec) -> RankedOffer:
+    told = standing.model_dump() if standing else {}
+    return RankedOffer(
+        rank=rank,
+        # `data` is the provider's own and means nothing to anyone else.
+        offer=offer.model_copy(update={"data": {}}),
+        most=offer.estimate(spec.duration),
+        usd_per_hour=offer.usd_per_hour(),
+        **told,
+    )
+
+
+def _objections(
+    spec: JobSpec, result: QuoteResult, providers: Sequence[StoredProvider]
+) -> Iterator[ProviderObjection]:
+    """One for every provider without an offer, also for those that no worker asked."""
+    offered = {offer.provider_id for offer in result.offers}
+    refused = {answer.provider_id: answer.reasons for answer in result.rejected}
+    for provider in providers:
+        if provider.id in offered:
+            continue
+        reasons = why_not_asked(spec, provider) or refused.get(provider.id) or _NOBODY_ASKS
+        yield ProviderObjection(provider_id=provider.id, reasons=tuple(reasons))
+    known = {provider.id for provider in providers}
+    for provider_id, reasons in refused.items():
+        if provider_id not in known:
+            yield ProviderObjection(provider_id=provider_id, reasons=reasons)

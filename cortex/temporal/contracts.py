@@ -118,9 +118,25 @@ class ProviderAnswer(_Message):
     reasons: tuple[str, ...] = ()
 
 
+class OfferStanding(_Message):
+    """Where an offer stands in the ranking, and what that is built on."""
+
+    score: Decimal
+    why: str = ""
+    availability: Decimal = Decimal(1)
+    availability_source: str = ""
+    wait: timedelta = timedelta(0)
+    wait_source: str = ""
+    notes: tuple[str, ...] = ()
+
+
 class QuoteResult(_Message):
     """Offers ranked by the spec's strategy, and why the rest is not offered."""
 
     offers: tuple[Offer, ...] = ()
+    standings: tuple[OfferStanding, ...] = ()
+    """One for each offer, in the same order."""
+    note: str = ""
+    """What is to be said of the ranking as a whole, such as a strategy that failed."""
     rejected: tuple[ProviderAnswer, ...] = ()
     usd_rates: dict[str, Decimal] = Field(default_factory=dict)
