@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from cortex.db.providers import StoredProvider
-from cortex.domain.errors import NoProviderCanRun, OverBudget, ServiceUnavailable
+from cortex.domain.errors import InvalidRequest, NoProviderCanRun, OverBudget, ServiceUnavailable
 from cortex.domain.offers import Capabilities, PriceSheet
 from cortex.domain.spec import JobSpec
 from cortex.services.admission import Assessment, assess, at_index
@@ -83,3 +83,16 @@ class TestAbility:
         assert isinstance(inside, NoProviderCanRun)
         assert [item.field for item in inside.errors] == ["jobs[3]", "jobs[3]"]
         assert inside.errors[0].message == "a: it has no GPU"
+
+
+class TestStrategies:
+    def test_a_plugin_may_bring_one(self) -> None:
+        spec = JobSpec.model_validate({"command": ["x"], "placement": {"strategy": "near"}})
+        assert assess(
+            spec, [provider("a")], max_duration=timedelta(days=30), strategies={"cost", "near"}
+        ).estimates
+
+    def test_an_unknown_one_is_refused_with_those_that_are_known(self) -> None:
+        with pytest.raises(InvalidRequest, match="known are `availability`, `cost`") as caught:
+            decide([provider("a")], placement={"strategy": "costs"})
+        assert caught.value.errors[0].field == "placement.strategy"
