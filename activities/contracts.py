@@ -1,6 +1,6 @@
 """Inputs and outputs of the activities. Stored in histories: add fields with defaults only."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -18,6 +18,11 @@ class PlaceInput(_Message):
     attempt: int
     excluded: tuple[str, ...] = ()
     """Providers that fell through already; not asked again in this round."""
+    asks_again: bool = False
+    """Even if nobody offers and that would be no reason to."""
+    wait: timedelta = timedelta(0)
+    until: datetime | None = None
+    """If nobody offers now: when it is asked again, and for how long at most."""
 
 
 class Placement(_Message):
@@ -59,6 +64,8 @@ class SettleInput(_Message):
     outcome: Outcome | None = None
     retry: str = ""
     """Why the job is placed again: shown to the user."""
+    next: str = ""
+    """What Cortex does about it."""
     failure: Literal["", "lost", "refused"] = ""
     """What the network is to be blamed for: counted against it when offers are ranked."""
 

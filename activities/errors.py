@@ -19,7 +19,7 @@ RELENTLESS = frozenset({"settle", "finish", "watch", "check", "maintain"})
 PATIENCE = timedelta(minutes=2)
 _MAX_TEXT = 2000
 _DATABASE_RETRY = timedelta(seconds=2)
-_RETRYABLE = (
+RETRYABLE = (
     provider_errors.Unavailable,
     provider_errors.RateLimited,
     provider_errors.OutcomeUnknown,
@@ -63,7 +63,7 @@ def clip(text: str) -> str:
 
 def _from_provider(error: provider_errors.ProviderError) -> ApplicationError:
     delay = error.retry_after if isinstance(error, provider_errors.RateLimited) else None
-    final = not isinstance(error, _RETRYABLE) or _patience_is_over()
+    final = not isinstance(error, RETRYABLE) or _patience_is_over()
     return ApplicationError(
         clip(str(error)),
         type=type(error).__name__,

@@ -1,6 +1,7 @@
 """Steps two and three: reserve at the network, then make the lease live. And the safety check."""
 
 import time
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 
 from temporalio import activity
@@ -10,6 +11,7 @@ from activities.contracts import CheckResult, CommitResult, LeaseInput
 from activities.fleet import Fleet
 from activities.placement import state_event
 from activities.recording import change_of, record, run_event, wake_monitor
+from activities.trouble import telling
 from cortex.db.engine import Database
 from cortex.db.steps import Held, Run
 from cortex.domain.events import EventType
@@ -45,8 +47,9 @@ class LeaseActivities:
         if lease.state == LeaseState.RESERVED:  # an earlier try got this far
             return
         _require(lease, LeaseState.INTENDED)
-        provider = self._fleet.get(provider_id)
-        reservation = await self._reserve(provider, lease, self._full_spec(held))
+        async with self._telling(held, "reserve for the job"):
+            provider = self._fleet.get(provider_id)
+            reservation = await self._reserve(provider, lease, self._full_spec(held))
         price = reservation.price_per_hour
         offer = lease.offer.model_copy(update={"price_per_hour": price} if price else {})
         data = {"provider": provider_id}
@@ -84,8 +87,9 @@ class LeaseActivities:
         _require(lease, LeaseState.RESERVED)
         if lease.ref is None:
             raise RuntimeError(f"lease {lease.key} is reserved without a reference")
-        provider = self._fleet.get(lease.provider_id)
-        done = await self._go_live(provider, Reservation(ref=lease.ref))
+        async with self._telling(held, "start the job"):
+            provider = self._fleet.get(lease.provider_id)
+            done = await self._go_live(provider, Reservation(ref=lease.ref))
         deadline = await self._write_live(held, done)
         if deadline is None:
             return await self._overtaken(order, provider, done)
@@ -129,6 +133,10 @@ class LeaseActivities:
             job = await tx.jobs.get(order.job_id)
         change = change_of(lease) if lease.run_state and lease.run_state.final else None
         return CheckResult(change=change, deadline_at=job.deadline_at)
+
+    def _telling(self, held: Held, doing: str) -> AbstractAsyncContextManager[None]:
+        lease, failover = held.lease, held.spec.placement.failover
+        return telling(self._database, lease.job_id, lease.provider_id, doing, failover=failover)
 
     def _full_spec(self, held: Held) -> JobSpec:
         if held.secrets is None:

@@ -6,6 +6,7 @@ got lost is repeated at the next pass.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 from datetime import timedelta
@@ -19,6 +20,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.contracts import WatchInput
 from activities.fleet import Fleet
 from activities.logs import LogCopier
+from activities.outage import Outage
 from activities.recording import LEASES_CHANNEL, change_of, record
 from cortex.db.engine import Database
 from cortex.db.notify import Notifier
@@ -90,6 +92,7 @@ class _Shift:
         self._provider_id = provider_id
         self._follows: dict[str, asyncio.Task[None]] = {}
         self._follow_after: dict[str, float] = {}
+        self._outage = Outage(owner._database, provider_id, owner._settings)
         self._down = asyncio.create_task(activity.wait_for_worker_shutdown())
 
     async def work(self, length: timedelta) -> None:
@@ -129,10 +132,14 @@ class _Shift:
             self._copy_logs(provider, live)
             async with asyncio.timeout(_PATIENCE):
                 await provider.tend([lease.ref for lease in live if lease.ref])
+            await self._outage.over()
             return len(live)
         except (ProviderError, DatabaseUnavailable, TimeoutError) as error:
             why = str(error) or f"no answer within {_PATIENCE:g} s"
             _log.warning("monitor.pass_failed", provider=self._provider_id, error=why)
+            if not isinstance(error, DatabaseUnavailable):
+                with contextlib.suppress(DatabaseUnavailable):
+                    await self._outage.failed(why)
             await asyncio.sleep(1)
             return 0
 

@@ -1,6 +1,7 @@
 """Step one: collect offers, rank them, write the intent to lease and the hold."""
 
 import asyncio
+from datetime import UTC, datetime
 from decimal import Decimal
 
 from temporalio import activity
@@ -8,6 +9,7 @@ from temporalio import activity
 from activities.contracts import FinishInput, PlaceInput, Placement
 from activities.fleet import Fleet
 from activities.market import Market
+from activities.trouble import tell
 from cortex.db.engine import Database, Transaction
 from cortex.db.events import NewEvent
 from cortex.domain.events import EventType
@@ -18,6 +20,7 @@ from cortex.domain.ledger import EntryKind
 from cortex.domain.money import Money
 from cortex.domain.offers import Offer
 from cortex.domain.states import JobState, LeaseState
+from cortex.domain.units import format_duration
 from cortex.settings import Settings
 from cortex.temporal.contracts import QuoteInput, QuoteResult
 
@@ -59,7 +62,7 @@ class PlacementActivities:
             offer = affordable[0]
             return await self._intend_at_once(order, job, offer) or await self._intend(order, offer)
         await self._show_placing(order)
-        return await self._existing(order) or _nowhere(ranked, job)
+        return await self._existing(order) or await self._tell_nowhere(order, _nowhere(ranked, job))
 
     @activity.defn
     async def finish(self, order: FinishInput) -> None:
@@ -86,6 +89,17 @@ class PlacementActivities:
         async with self._database.reading() as tx:
             lease = await tx.leases.find(lease_key(order.job_id, order.attempt))
         return _placed(lease) if lease else None
+
+    async def _tell_nowhere(self, order: PlaceInput, placement: Placement) -> Placement:
+        """Say that nobody offers, if the job waits for that to change."""
+        again = placement.try_again or order.asks_again
+        if again and order.until is not None and datetime.now(UTC) < order.until:
+            then = (
+                f"Cortex asks again in {format_duration(order.wait)}, "
+                f"and gives up at {order.until:%H:%M:%S} UTC"
+            )
+            await tell(self._database, order.job_id, placement.message, then, "")
+        return placement
 
     async def _intend_at_once(self, order: PlaceInput, job: Job, offer: Offer) -> Placement | None:
         """The usual case in one statement; None if anything is not as usual."""

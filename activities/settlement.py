@@ -20,6 +20,7 @@ from activities.contracts import FinishInput, SettleInput
 from activities.fleet import Fleet
 from activities.logs import LogCopier
 from activities.placement import outcome_data, state_event
+from activities.trouble import telling
 from cortex.db.engine import Database
 from cortex.db.events import NewEvent
 from cortex.domain.errors import DatabaseUnavailable
@@ -65,7 +66,10 @@ class SettlementActivities:
                 events=[state],
             )
         if held.lease.state != LeaseState.RELEASED:
-            await self._release(held.lease, held.spec)
+            lease = held.lease
+            doing = "release the lease and tell its bill"
+            async with telling(self._database, lease.job_id, lease.provider_id, doing):
+                await self._release(lease, held.spec)
         if order.outcome is not None:
             await self._close(order, order.outcome, held.lease)
         else:
@@ -91,9 +95,9 @@ class SettlementActivities:
                 return  # another try did all this, and the job may be at its next lease by now
             told = [_released(lease)]
             cleared = {"deadline_at": None, "progress": None}
-            message = order.retry
+            message = "; ".join(filter(None, (order.retry, order.next)))
             if await tx.jobs.move(order.job_id, JobState.PLACING, message=message, **cleared):
-                data = {"message": message, "lease": order.lease_key}
+                data = {"message": order.retry, "next": order.next, "lease": order.lease_key}
                 told.append(state_event(order.job_id, JobState.PLACING, message=message))
                 told.append((EventType.JOB_RETRYING, order.job_id, order.job_id, data))
             await tx.events.add_many(told)

@@ -165,6 +165,7 @@ class EventPrinter:
             "job.outputs.stored": f"{data.get('files', '')} result file(s) kept",
             "lease.intended": f"trying `{data.get('provider', '')}` for "
             f"{data.get('price_per_hour', '?')}/h",
+            "job.trouble": f"{data.get('message', '')}; {data.get('next', '')}",
             "lease.failed": f"`{event.subject}`: {data.get('message', '')}",
         }
         return words.get(kind, "").rstrip()

@@ -117,6 +117,10 @@ class PlacementSettings(_Section):
 
 class MonitorSettings(_Section):
     heartbeat_timeout: Duration = Field(default=timedelta(seconds=30))
+    tell_after: Duration = Field(
+        default=timedelta(seconds=10),
+        description="A network that is silent for so long is told to the jobs that run there.",
+    )
     max_follows: int = Field(default=200, ge=0, description="Log streams followed at once.")
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from cortex.domain.jobs import Outcome, Reason
 from cortex.domain.states import JobState, RunState
+from cortex.domain.units import format_duration
 from cortex.temporal.contracts import JobInput, LeaseChange
 
 Failure = Literal["", "lost", "refused"]
@@ -54,9 +55,10 @@ class LeaseEnd:
 
 @dataclass(frozen=True)
 class Retry:
-    """Place the job again, after `wait`; `message` tells the user why."""
+    """Place the job again, after `wait`; `message` tells the user why, `next` what comes now."""
 
     message: str
+    next: str
     wait: timedelta
     exclude: bool
     ruled_out: bool = False
@@ -77,7 +79,10 @@ def decide(end: LeaseEnd, order: JobInput, tally: Tally) -> Outcome | Retry:
     if end.end is End.LOST:
         return _after_loss(end, order, tally)
     if end.end is End.REFUSED and order.failover:
-        return Retry(end.message, timedelta(0), exclude=True, ruled_out=end.ruled_out)
+        then = "Cortex takes the next offer"
+        if end.ruled_out:
+            then = f"Cortex does not ask it again for this job and {then.removeprefix('Cortex ')}"
+        return Retry(end.message, then, timedelta(0), exclude=True, ruled_out=end.ruled_out)
     state = JobState.CANCELLED if end.end is End.STOPPED else JobState.FAILED
     return Outcome(state=state, reason=end.reason, message=end.message)
 
@@ -90,8 +95,12 @@ def _after_exit(end: LeaseEnd, order: JobInput, tally: Tally) -> Outcome | Retry
         what += f" ({end.message})"
     if tally.failures < order.retries_on_failure:
         tally.failures += 1
-        message = f"{what}; retry {tally.failures} of {order.retries_on_failure}"
-        return Retry(message=message, wait=back_off(tally.failures), exclude=False)
+        wait = back_off(tally.failures)
+        then = (
+            f"Cortex starts it again in {format_duration(wait)}, "
+            f"retry {tally.failures} of {order.retries_on_failure}"
+        )
+        return Retry(what, then, wait, exclude=False)
     return Outcome(
         state=JobState.FAILED, reason=Reason.EXITED, message=what, exit_code=end.exit_code
     )
@@ -100,8 +109,12 @@ def _after_exit(end: LeaseEnd, order: JobInput, tally: Tally) -> Outcome | Retry
 def _after_loss(end: LeaseEnd, order: JobInput, tally: Tally) -> Outcome | Retry:
     if tally.losses < order.retries_on_lost:
         tally.losses += 1
-        message = f"{end.message}; start {tally.losses} of {order.retries_on_lost} elsewhere"
-        return Retry(message=message, wait=back_off(tally.losses), exclude=True)
+        wait = back_off(tally.losses)
+        then = (
+            f"Cortex starts the job anew elsewhere in {format_duration(wait)}, "
+            f"loss {tally.losses} of {order.retries_on_lost} that it makes good"
+        )
+        return Retry(end.message, then, wait, exclude=True)
     return Outcome(state=JobState.FAILED, reason=Reason.LEASE_LOST, message=end.message)
 
 

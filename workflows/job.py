@@ -143,11 +143,8 @@ class JobWorkflow:
             self._enter(JobState.PLACING)
             self._attempt += 1
             self._placement, self._change, self._deadline = None, None, None
-            order = PlaceInput(
-                job_id=self._order.job_id, attempt=self._attempt, excluded=search.passed_over
-            )
             try:
-                placement = await self._ask(order)
+                placement = await self._ask(search.order(self._attempt, workflow.now()))
             except FailureError as error:
                 return unplaced(error)
             if placement.lease_key is not None:
@@ -327,6 +324,7 @@ class JobWorkflow:
             lease_key=placement.lease_key or "",
             outcome=final,
             retry=verdict.message if isinstance(verdict, Retry) else "",
+            next=verdict.next if isinstance(verdict, Retry) else "",
             failure=failure,
         )
         await self._through(

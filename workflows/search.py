@@ -9,7 +9,7 @@ from temporalio.exceptions import (
     is_cancelled_exception,
 )
 
-from activities.contracts import Placement
+from activities.contracts import PlaceInput, Placement
 from cortex.domain.jobs import Outcome, Reason
 from cortex.domain.states import JobState
 from cortex.temporal.contracts import JobInput
@@ -32,6 +32,7 @@ class Search:
     """Looking for capacity: who fell through, and until when it goes on."""
 
     def __init__(self, order: JobInput, now: datetime) -> None:
+        self._job_id = order.job_id
         self._patience = order.placement_timeout
         self.until = now + self._patience
         self._rounds = 0  # in vain; also those where an offer was made and then refused
@@ -39,10 +40,16 @@ class Search:
         self._ruled_out: list[str] = []
         self._last_refusal: Retry | None = None
 
-    @property
-    def passed_over(self) -> tuple[str, ...]:
-        """Providers that are not asked in this round."""
-        return (*self._ruled_out, *self._excluded)
+    def order(self, attempt: int, now: datetime) -> PlaceInput:
+        """What the step is asked to do in this round."""
+        return PlaceInput(
+            job_id=self._job_id,
+            attempt=attempt,
+            excluded=(*self._ruled_out, *self._excluded),
+            asks_again=bool(self._excluded),
+            wait=self._pause(now, self._rounds + 1),
+            until=self.until,
+        )
 
     def after(self, retry: Retry, placement: Placement, now: datetime) -> None:
         """A lease ended and the job is placed again."""
@@ -70,7 +77,10 @@ class Search:
         return Outcome(state=JobState.FAILED, reason=reason, message=message)
 
     def wait(self, now: datetime) -> timedelta:
-        return max(min(back_off(self._rounds), self.until - now), timedelta(seconds=1))
+        return self._pause(now, self._rounds)
+
+    def _pause(self, now: datetime, rounds: int) -> timedelta:
+        return max(min(back_off(rounds), self.until - now), timedelta(seconds=1))
 
 
 def unplaced(error: FailureError) -> Outcome:

@@ -13,6 +13,7 @@ class EventType(StrEnum):
     JOB_PROGRESS = "job.progress"
     JOB_CANCEL_REQUESTED = "job.cancel.requested"
     JOB_EXTENDED = "job.extended"
+    JOB_TROUBLE = "job.trouble"
     JOB_RETRYING = "job.retrying"
     JOB_OUTPUTS_STORED = "job.outputs.stored"
     LEASE_INTENDED = "lease.intended"

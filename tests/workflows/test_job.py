@@ -65,7 +65,7 @@ class TestFailure:
         assert [order.lease_key for order in world.settled] == [
             lease_key(world.job_id, attempt) for attempt in (1, 2, 3)
         ]
-        assert "retry 1 of 2" in world.settled[0].retry
+        assert "retry 1 of 2" in world.settled[0].next
 
     async def test_lost_lease_starts_elsewhere(self, world: World) -> None:
         world.commits = deque(["lost", "exit 0"])
