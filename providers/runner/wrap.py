@@ -1,0 +1,80 @@
+"""What to run instead of a job's command."""
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+
+from cortex.domain.spec import JobSpec
+from providers.errors import Unsuitable
+
+_PREFIX = "CORTEX_RUNNER_"
+
+
+@dataclass(frozen=True)
+class RunnerUrls:
+    """Where the runner sends results (PUT or POST); both are optional and presigned."""
+
+    result: str | None = None
+    """Gets `{"exit_code", "finished_at", "outputs"}` once the command has ended."""
+    outputs: str | None = None
+    """Gets a tar of the declared outputs."""
+
+
+@dataclass(frozen=True)
+class Wrapped:
+    """A command with its variables, ready for a container."""
+
+    argv: tuple[str, ...]
+    env: dict[str, str] = field(repr=False)  # secrets of the job are among them
+
+
+def wrap(
+    spec: JobSpec,
+    key: str,
+    *,
+    state_dir: str | None = None,
+    urls: RunnerUrls | None = None,
+    idle: bool = True,
+) -> Wrapped:
+    """The runner with the job's command as its argument.
+
+    `state_dir` is a folder that outlives a restart of the container: with it the output and the
+    end of a run are told again after one; without it, the command is not run a second time as
+    long as the container's own files are there. `idle` is false where the network ends the lease
+    when the container exits.
+
+    Raises:
+        Unsuitable: the job leaves its command to the image, which nobody here can read.
+    """
+    if not spec.command:
+        raise Unsuitable(
+            "this network needs the job's `command`: the one inside the image cannot be wrapped"
+        )
+    urls = urls or RunnerUrls()
+    own = {
+        "TOKEN": token(key),
+        "KEY": key,
+        "IDLE": "1" if idle else "0",
+        "STATE": state_dir,
+        "WORKDIR": spec.workdir,
+        "OUTPUTS": "\n".join(spec.outputs),
+        "OUTPUTS_URL": urls.outputs if spec.outputs else None,
+        "RESULT_URL": urls.result,
+    }
+    control = {f"{_PREFIX}{name}": value for name, value in own.items() if value}
+    argv = ("/bin/sh", "-c", script(), "cortex-runner", *spec.command, *spec.args)
+    return Wrapped(argv=argv, env={**spec.environment(), **control})
+
+
+def token(key: str) -> str:
+    """The mark of the runner's own lines; the same in every process that knows the key."""
+    return hashlib.sha256(f"cortex-runner:{key}".encode()).hexdigest()[:16]
+
+
+@cache
+def script() -> str:
+    """The runner, without its comment lines: some networks limit the size of a command."""
+    text = files("providers.runner").joinpath("runner.sh").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
+    return "\n".join(line for line in lines if line.strip()) + "\n"

@@ -1,0 +1,273 @@
+"""The runner, run by the shells that images have."""
+
+import asyncio
+import json
+import os
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from fastapi import FastAPI, Request
+
+from cortex.domain.spec import JobSpec
+from providers.conformance import eventually
+from providers.errors import Unsuitable
+from providers.runner import RunnerLog, RunnerResult, RunnerUrls, wrap
+from providers.runner.wrap import token
+from simulators.kit.serve import serving
+
+KEY = "job_01jjjjjjjjjjjjjjjjjjjjjjjj-1"
+SHELLS = [
+    pytest.param(
+        name, marks=pytest.mark.skipif(not shutil.which(name[0]), reason=f"no {name[0]} here")
+    )
+    for name in (("dash",), ("bash", "--posix"), ("busybox", "sh"))
+]
+
+
+@dataclass
+class Container:
+    """A container that runs the runner; it can be restarted with its files or without."""
+
+    shell: tuple[str, ...]
+    folder: Path
+    process: asyncio.subprocess.Process | None = None
+    raw: list[str] = field(default_factory=list)
+    _reader: asyncio.Task[None] | None = None
+
+    async def start(self, spec: JobSpec, **options: Any) -> None:
+        wrapped = wrap(spec, KEY, **options)
+        self.process = await asyncio.create_subprocess_exec(
+            *self.shell,
+            *wrapped.argv[1:],
+            cwd=self.folder,
+            env={"PATH": os.environ["PATH"], "TMPDIR": str(self.folder), **wrapped.env},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            limit=2**20,
+        )
+        self.raw = []
+        self._reader = asyncio.create_task(self._read(self.process))
+
+    async def _read(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
+        async for line in process.stdout:
+            self.raw.append(line.decode(errors="replace"))
+
+    def log(self) -> RunnerLog:
+        log = RunnerLog(KEY)
+        for line in list(self.raw):
+            log.feed(line)
+        return log
+
+    def texts(self) -> list[str]:
+        return [line.text for line in self.log().lines()]
+
+    async def result(self) -> RunnerResult:
+        async def ended() -> RunnerResult | None:
+            return self.log().result
+
+        found = await eventually(ended, what="the end of the command")
+        assert found is not None
+        return found
+
+    async def kill(self) -> None:
+        """As a node does that loses power."""
+        if self.process is not None and self.process.returncode is None:
+            self.process.kill()
+            await self.process.wait()
+        if self._reader is not None:
+            self._reader.cancel()
+
+
+@pytest_asyncio.fixture(params=SHELLS)
+async def container(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Container]:
+    made = Container(request.param, tmp_path)
+    yield made
+    if made.process is not None and made.process.returncode is None:
+        made.process.terminate()
+        try:
+            await asyncio.wait_for(made.process.wait(), 5)
+        except TimeoutError:
+            await made.kill()
+            raise
+    await made.kill()
+
+
+def shell(script: str, **more: Any) -> JobSpec:
+    return JobSpec.model_validate({"command": ["sh", "-c", script], **more})
+
+
+class TestRunner:
+    async def test_frames_both_streams_and_tells_the_end(self, container: Container) -> None:
+        await container.start(shell("echo a; sleep 0.2; echo b >&2; sleep 0.2; printf c; exit 3"))
+        result = await container.result()
+        assert result.exit_code == 3
+        assert result.started_at is not None
+        assert result.finished_at is not None
+        lines = container.log().lines()
+        assert [(line.stream, line.text) for line in lines] == [
+            ("stdout", "a"),
+            ("stderr", "b"),
+            ("stdout", "c"),
+        ]
+        assert [line.text for line in container.log().lines(lines[0].cursor)] == ["b", "c"]
+
+    async def test_idles_after_the_end_until_it_is_released(self, container: Container) -> None:
+        await container.start(shell("echo done"))
+        await container.result()
+        process = container.process
+        assert process is not None
+        assert process.returncode is None
+        process.terminate()
+        assert await asyncio.wait_for(process.wait(), 5) == 0
+
+    async def test_ends_with_the_command_where_it_need_not_idle(self, container: Container) -> None:
+        await container.start(shell("exit 9"), idle=False)
+        assert container.process is not None
+        assert await asyncio.wait_for(container.process.wait(), 10) == 9
+
+    async def test_the_command_cannot_forge_the_end(self, container: Container) -> None:
+        forged = f"c {token(KEY)} end 0 1 none"
+        await container.start(shell(f"echo '{forged}'; echo '{forged}' >&2; exit 5"))
+        assert (await container.result()).exit_code == 5
+        assert sorted(container.texts()) == [forged, forged]
+
+    async def test_what_the_command_forked_ends_with_it(self, container: Container) -> None:
+        script = "(while :; do echo tick; sleep 0.1; done) & sleep 0.3; exit 6"
+        await container.start(shell(script))
+        assert (await container.result()).exit_code == 6
+        before = container.texts()
+        await asyncio.sleep(0.4)
+        assert container.texts() == before
+
+    async def test_a_signal_reaches_the_command(self, container: Container) -> None:
+        script = "trap 'echo bye; exit 4' TERM; echo ready; while :; do sleep 0.1; done"
+        await container.start(shell(script))
+
+        async def ready() -> bool:
+            return "ready" in container.texts()
+
+        await eventually(ready)
+        assert container.process is not None
+        container.process.terminate()
+        assert (await container.result()).exit_code == 4
+        assert container.texts() == ["ready", "bye"]
+
+    async def test_a_command_that_is_killed(self, container: Container) -> None:
+        await container.start(shell("echo x; kill -9 $$"))
+        assert (await container.result()).exit_code == 137
+        assert container.texts() == ["x"]
+
+    async def test_a_command_that_does_not_exist(self, container: Container) -> None:
+        await container.start(JobSpec.model_validate({"command": ["/no/such/program"]}))
+        assert (await container.result()).exit_code == 127
+
+    async def test_arguments_and_variables_arrive_as_they_are(self, container: Container) -> None:
+        spec = JobSpec.model_validate(
+            {
+                "command": ["sh", "-c", 'printf "%s|" "$@"; echo "$A"; env', "x"],
+                "args": ["a b", "$HOME", "*", ""],
+                "env": {"A": "q\"u'o $x"},
+            }
+        )
+        await container.start(spec)
+        await container.result()
+        texts = container.texts()
+        assert texts[0] == "a b|$HOME|*||q\"u'o $x"
+        assert not [text for text in texts if text.startswith("CORTEX_RUNNER")]
+
+    async def test_many_lines_arrive_in_order(self, container: Container) -> None:
+        await container.start(shell("i=0; while [ $i -lt 500 ]; do echo $i; i=$((i+1)); done"))
+        await container.result()
+        assert container.texts() == [str(i) for i in range(500)]
+
+    async def test_a_restarted_container_does_not_run_it_again(self, container: Container) -> None:
+        spec = shell("echo once >> ran; echo one; sleep 600")
+        await container.start(spec)
+
+        async def ran() -> bool:
+            return container.texts() == ["one"]
+
+        await eventually(ran)
+        await container.kill()
+        await container.start(spec)
+        result = await container.result()
+        assert result.interrupted
+        assert (container.folder / "ran").read_text() == "once\n"
+
+    async def test_a_kept_folder_tells_all_again(self, container: Container) -> None:
+        spec = shell("echo one; echo two >&2; exit 7")
+        await container.start(spec, state_dir=str(container.folder / "kept"))
+        await container.result()
+        before = sorted(container.texts())
+        await container.kill()
+        await container.start(spec, state_dir=str(container.folder / "kept"))
+        again = await container.result()
+        assert (again.exit_code, again.interrupted) == (7, False)
+        assert sorted(container.texts()) == before
+
+    async def test_the_working_folder_is_made(self, container: Container) -> None:
+        place = container.folder / "deep" / "er"
+        await container.start(shell("pwd", workdir=str(place)))
+        await container.result()
+        assert container.texts() == [str(place)]
+
+    async def test_results_and_outputs_are_sent(self, container: Container) -> None:
+        bodies: dict[str, bytes] = {}
+
+        app = FastAPI()
+
+        @app.api_route("/{name}", methods=["PUT", "POST"])
+        async def sink(name: str, request: Request) -> None:
+            bodies[name] = await request.body()
+
+        async with serving(app) as url:
+            urls = RunnerUrls(result=f"{url}/result", outputs=f"{url}/outputs")
+            spec = shell(
+                "mkdir -p out; echo data > 'out/a b.txt'; exit 2", outputs=["out", "missing"]
+            )
+            await container.start(spec, urls=urls)
+            result = await container.result()
+
+            async def told() -> bool:
+                return "result" in bodies
+
+            await eventually(told)
+        assert result.outputs == "sent"
+        assert json.loads(bodies["result"])["exit_code"] == 2
+        assert b"out/a b.txt" in bodies["outputs"]
+
+
+class TestWrap:
+    def test_a_command_inside_the_image_cannot_be_wrapped(self) -> None:
+        with pytest.raises(Unsuitable, match="command"):
+            wrap(JobSpec.model_validate({"image": "busybox"}), KEY)
+
+    def test_secrets_do_not_show(self) -> None:
+        spec = JobSpec.model_validate({"command": ["true"], "secret_env": {"A": "s3cret"}})
+        assert "s3cret" not in repr(wrap(spec, KEY))
+
+
+class TestLog:
+    def test_lines_without_a_frame_are_kept(self) -> None:
+        log = RunnerLog(KEY)
+        for raw in ("exec format error", "o1 a", "o1 a", "o2 b"):
+            log.feed(raw)
+        assert [line.text for line in log.lines()] == ["exec format error", "a", "b"]
+        assert [line.text for line in log.lines("0.0.1")] == ["a", "b"]
+
+    def test_a_cursor_survives_a_log_that_lost_its_beginning(self) -> None:
+        log = RunnerLog(KEY)
+        for raw in ("o7 seven", "o8 eight", "e2 two"):
+            log.feed(raw)
+        assert [line.text for line in log.lines("7.1.0")] == ["eight", "two"]
+
+    def test_long_lines_are_cut(self) -> None:
+        line = RunnerLog(KEY).feed("o1 " + "ü" * 100_000)
+        assert line is not None
+        assert len(line.text.encode()) <= 64 * 1024
