@@ -87,13 +87,16 @@ sweep() { # sweep SIGNAL: whatever carries the run's mark, wherever it has gone
 
 command_itself() {
     trap : TERM INT HUP
-    exec 5>&2 2>/dev/null # what this shell has to say of the command's end is not its output
     unset CORTEX_RUNNER_TOKEN CORTEX_RUNNER_KEY CORTEX_RUNNER_IDLE CORTEX_RUNNER_STATE \
         CORTEX_RUNNER_WORKDIR CORTEX_RUNNER_OUTPUTS CORTEX_RUNNER_OUTPUTS_URL \
         CORTEX_RUNNER_RESULT_URL
-    # shellcheck disable=SC2016
-    CORTEX_RUN=$token sh -c 'printf "%s\n" "$$" >"$0.pid"; exec "$@"' "$state" "$@" 2>&5 3>&- 4>&- 5>&-
-    code=$?
+    # What this shell has to say of the command's end ("Killed") is not its output: 5 is stderr.
+    {
+        # shellcheck disable=SC2016
+        (CORTEX_RUN=$token sh -c 'printf "%s\n" "$$" >"$0.pid"; exec "$@"' "$state" "$@" \
+            2>&5 3>&- 4>&- 5>&-)
+        code=$?
+    } 5>&2 2>/dev/null
     printf '%s\n' "$code" >"$state.code"
     sweep KILL
 }

@@ -1,9 +1,11 @@
 """The runner, run by the shells that images have."""
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
+import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +51,7 @@ class Container:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             limit=2**20,
+            start_new_session=True,
         )
         self.raw = []
         self._reader = asyncio.create_task(self._read(self.process))
@@ -77,8 +80,9 @@ class Container:
 
     async def kill(self) -> None:
         """As a node does that loses power."""
-        if self.process is not None and self.process.returncode is None:
-            self.process.kill()
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
             await self.process.wait()
         if self._reader is not None:
             self._reader.cancel()
