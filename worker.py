@@ -42,11 +42,11 @@ from activities.maintenance import MaintenanceActivities
 from activities.market import Market
 from activities.monitor import MonitorActivities
 from activities.placement import PlacementActivities
-from activities.recording import LEASES_CHANNEL
 from activities.settlement import SettlementActivities
 from activities.track import TrackRecords
 from cortex.db.commands import CHANNEL as COMMANDS_CHANNEL
 from cortex.db.engine import Database
+from cortex.db.leases import CHANNEL as LEASES_CHANNEL
 from cortex.db.notify import Notifier
 from cortex.domain.errors import CortexError, ServiceUnavailable
 from cortex.security.keyring import KeyRing

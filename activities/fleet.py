@@ -12,6 +12,7 @@ from cortex.domain.errors import CortexError, DatabaseUnavailable
 from cortex.domain.events import EventType
 from cortex.domain.offers import PriceSheet
 from cortex.settings import Settings
+from providers.dropbox import DropBox
 from providers.errors import ProviderError, Unavailable
 from providers.registry import AnyProvider, make_provider
 
@@ -20,6 +21,16 @@ _REFRESH = timedelta(seconds=30)
 _FIRST_RETRY = timedelta(seconds=2)
 # A network that hangs must keep neither the others nor the worker's start waiting.
 _PATIENCE = 15.0
+
+
+def drop_box(settings: Settings) -> DropBox | None:
+    """The drop box that jobs leave results in, where one is configured."""
+    drop = settings.drop
+    if drop.secret is None:
+        return None
+    url = drop.url or f"http://{settings.api.host}:{settings.api.port}"
+    secret = drop.secret.get_secret_value().encode()
+    return DropBox(url, secret, public_url=drop.public_url)
 
 
 class Fleet:
@@ -40,7 +51,9 @@ class Fleet:
                 if entry.type == "local":
                     folder = settings.data_dir / "providers" / provider_id
                     config.setdefault("state_dir", str(folder))
-                self._providers[provider_id] = make_provider(provider_id, entry.type, config)
+                provider = make_provider(provider_id, entry.type, config)
+                provider.drop = drop_box(settings)
+                self._providers[provider_id] = provider
 
     @property
     def ids(self) -> tuple[str, ...]:

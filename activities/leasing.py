@@ -10,7 +10,7 @@ from temporalio.exceptions import ApplicationError
 from activities.contracts import CheckResult, CommitResult, LeaseInput
 from activities.fleet import Fleet
 from activities.placement import state_event
-from activities.recording import change_of, record, run_event, wake_monitor
+from activities.recording import change_of, record, run_event
 from activities.trouble import telling
 from cortex.db.engine import Database
 from cortex.db.steps import Held, Run
@@ -162,7 +162,7 @@ class LeaseActivities:
                 events=[run_event(lease, done.snapshot)] if done.snapshot else [],
             )
             if deadline is not None and (run is None or not run.ended):
-                await wake_monitor(tx, lease.provider_id)
+                await tx.leases.wake_monitor(lease.key)
         return deadline
 
     async def _reserve(self, provider: AnyProvider, lease: Lease, spec: JobSpec) -> Reservation:

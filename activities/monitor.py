@@ -21,8 +21,9 @@ from activities.contracts import WatchInput
 from activities.fleet import Fleet
 from activities.logs import LogCopier
 from activities.outage import Outage
-from activities.recording import LEASES_CHANNEL, change_of, record
+from activities.recording import change_of, record
 from cortex.db.engine import Database
+from cortex.db.leases import CHANNEL as LEASES_CHANNEL
 from cortex.db.notify import Notifier
 from cortex.domain.errors import DatabaseUnavailable
 from cortex.domain.leases import Lease, LeaseSnapshot

@@ -1,8 +1,6 @@
-"""Writes down, once, what a network said about a lease: row, job state, event, wake-up."""
+"""Writes down, once, what a network said about a lease: row, job state, event."""
 
 from datetime import UTC, datetime
-
-from sqlalchemy import text
 
 from activities.placement import state_event
 from cortex.db.engine import Transaction
@@ -12,7 +10,6 @@ from cortex.domain.leases import Lease, LeaseSnapshot
 from cortex.domain.states import JobState, LeaseState, RunState
 from cortex.temporal.contracts import LeaseChange
 
-LEASES_CHANNEL = "cortex_leases"
 _MESSAGE = 1000
 
 
@@ -75,14 +72,6 @@ def change_of(lease: Lease) -> LeaseChange | None:
         state=lease.run_state,
         exit_code=lease.exit_code,
         message=lease.message,
-    )
-
-
-async def wake_monitor(tx: Transaction, provider_id: str) -> None:
-    """Tell the provider's monitor, when this commits, that there is something to watch."""
-    await tx.connection.execute(
-        text("SELECT pg_notify(:channel, :provider)"),
-        {"channel": LEASES_CHANNEL, "provider": provider_id},
     )
 
 

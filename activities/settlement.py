@@ -40,6 +40,7 @@ _log = structlog.get_logger(__name__)
 # Results are worth some tries, but a lease must not stay open for them for ever.
 _COLLECT_TRIES = 4
 _COLLECT_PAUSE = 1.0
+_STOP_PATIENCE = 45.0
 
 
 class SettlementActivities:
@@ -117,14 +118,26 @@ class SettlementActivities:
         self, provider: AnyProvider, lease: Lease, ref: LeaseRef, spec: JobSpec
     ) -> None:
         ended = lease.run_state == RunState.EXITED
+        live = lease.committed_at is not None and not ended
+        if live and not provider.capabilities().keeps_results:
+            # Results go with the lease: end the command first, so that there are some.
+            await self._stop(provider, ref)
+            ended = True
         if ended:
-            # Some networks drop everything with the lease: take it before.
             await self._collect(provider, lease, ref, spec)
         await provider.cancel(ref)
         if not ended and lease.committed_at is not None:
             await self._collect(provider, lease, ref, spec)
         usage = await _final_usage(provider, lease, ref)
         await self._book(lease, usage, await _usd_rate(provider, lease, usage.cost.currency))
+
+    async def _stop(self, provider: AnyProvider, ref: LeaseRef) -> None:
+        """Best effort: a network that is away now must not keep the lease open."""
+        try:
+            async with asyncio.timeout(_STOP_PATIENCE):
+                await provider.stop(ref)
+        except (ProviderError, TimeoutError) as error:
+            _log.warning("settle.stop_failed", lease=ref.key, error=str(error))
 
     async def _collect(
         self, provider: AnyProvider, lease: Lease, ref: LeaseRef, spec: JobSpec

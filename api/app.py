@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from api.docs_page import add_docs
+from api.drop import DropMiddleware
 from api.middleware import (
     AdmissionMiddleware,
     AuthMiddleware,
@@ -76,7 +77,25 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(BodyMiddleware, settings=settings.api)
     app.add_middleware(AuthMiddleware, settings=settings.api)
     app.add_middleware(ContextMiddleware)
+    _add_drop_box(app, settings)
     return app
+
+
+def _add_drop_box(app: FastAPI, settings: Settings) -> None:
+    if settings.drop.secret is None:
+        return
+
+    async def arrived(key: str, _name: str) -> None:
+        async with app.state.services.database.transaction() as tx:
+            await tx.leases.wake_monitor(key)
+
+    app.add_middleware(
+        DropMiddleware,
+        folder=settings.data_dir / "drop",
+        secret=settings.drop.secret.get_secret_value().encode(),
+        limit=settings.drop.max_bytes,
+        arrived=arrived,
+    )
 
 
 def _check_key(settings: Settings) -> None:

@@ -131,6 +131,21 @@ class LogSettings(_Section):
     retention: Duration = Field(default=timedelta(days=30), description="After the job has ended.")
 
 
+class DropSettings(_Section):
+    """The drop box, through which jobs on a network hand over results and output files."""
+
+    secret: SecretStr | None = Field(
+        default=None, description="Signs its links; without it there is no drop box."
+    )
+    url: str | None = Field(
+        default=None, description="How workers reach the API; default: its own address."
+    )
+    public_url: str | None = Field(
+        default=None, description="How jobs on a network reach the API; default: as `url`."
+    )
+    max_bytes: Bytes = Field(default=10 * 2**30, description="Largest object.")
+
+
 class RetentionSettings(_Section):
     events: Duration = Field(default=timedelta(days=90), description="Of history tables.")
 
@@ -184,6 +199,7 @@ class Settings(BaseSettings):
     placement: PlacementSettings = Field(default_factory=PlacementSettings)
     monitor: MonitorSettings = Field(default_factory=MonitorSettings)
     logs: LogSettings = Field(default_factory=LogSettings)
+    drop: DropSettings = Field(default_factory=DropSettings)
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
     encryption_keys: SecretStr | None = Field(

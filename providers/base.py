@@ -19,6 +19,7 @@ from cortex.domain.leases import LeaseRef, LeaseSnapshot
 from cortex.domain.money import Money
 from cortex.domain.offers import Capabilities, Offer, PriceSheet, Usage
 from cortex.domain.spec import JobSpec
+from providers.dropbox import DropBox
 from providers.errors import Unavailable
 
 Report = Callable[[str], Awaitable[None]]
@@ -122,6 +123,8 @@ class Provider(ABC, Generic[ConfigT]):
     type_name: ClassVar[str]
     """The name of the network: `docker`, `akash`."""
     Config: ClassVar[type[ProviderConfig]]
+    drop: DropBox | None = None
+    """Where jobs can leave results; set by the worker where one is configured."""
 
     def __init__(self, provider_id: str, config: ConfigT) -> None:
         self.id = provider_id

@@ -13,6 +13,8 @@ from cortex.domain.money import Money
 from cortex.domain.offers import Offer
 from cortex.domain.states import LeaseState, RunState, lease_sources
 
+# Told, with the provider's id, when its monitor should look at once.
+CHANNEL = "cortex_leases"
 # What the monitor watches: live, or changed without the workflow having been told.
 _WATCHED = (LeaseState.ACTIVE.value, LeaseState.ENDED.value, LeaseState.LOST.value)
 
@@ -50,6 +52,11 @@ class LeaseRepository(Repository):
         query = select(LeaseRow.__table__).where(LeaseRow.key == key)
         row = (await self.connection.execute(query)).mappings().first()
         return lease_of(row) if row else None
+
+    async def wake_monitor(self, key: str) -> None:
+        """Tell the monitor of the lease's provider, when this commits, to look at once."""
+        query = select(func.pg_notify(CHANNEL, LeaseRow.provider_id)).where(LeaseRow.key == key)
+        await self.connection.execute(query)
 
     async def of_job(self, job_id: str) -> list[Lease]:
         """All attempts of a job, first to last."""

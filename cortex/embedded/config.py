@@ -76,6 +76,7 @@ class StackSecrets(BaseModel):
         default_factory=lambda: f"k1:{base64.b64encode(secrets.token_bytes(32)).decode()}",
         repr=False,
     )
+    drop: str = Field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
     postgres_admin: str = Field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
     postgres_cortex: str = Field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
 
@@ -219,10 +220,13 @@ class StackConfig(BaseModel):
             "CORTEX_API__HOST": self.host,
             "CORTEX_API__PORT": str(self.ports.api),
             "CORTEX_API__KEY": self.api_key,
+            "CORTEX_DROP__URL": self.api_url,
             "PYTHONUNBUFFERED": "1",
         }
         if settings.encryption_keys is None:
             own["CORTEX_ENCRYPTION_KEYS"] = self.secrets.encryption_keys
+        if settings.drop.secret is None:
+            own["CORTEX_DROP__SECRET"] = self.secrets.drop
         if config_file().exists():
             own["CORTEX_CONFIG"] = str(config_file().resolve())
         engine = container_socket() if "providers" not in settings.model_fields_set else None

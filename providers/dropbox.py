@@ -1,0 +1,103 @@
+"""The drop box: where jobs on a network leave results that the network itself would not carry.
+
+A job gets presigned links to put its exit code (`RESULT`) and its outputs (`OUTPUTS`, a tar) into
+it; the adapter reads them with links of its own. The API of Cortex serves one (`api/drop.py`).
+"""
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+
+from cortex.security.presign import Operation, presigned
+from providers.errors import Unavailable
+
+RESULT = "result.json"
+OUTPUTS = "outputs.tar"
+_SHORT = timedelta(minutes=10)
+_TIMEOUT = httpx.Timeout(60, connect=10)
+
+
+class DropBox:
+    """One drop box. `public_url` is how jobs reach it, `url` how we do."""
+
+    def __init__(self, url: str, secret: bytes, *, public_url: str | None = None) -> None:
+        self._url = url
+        self._public_url = public_url or url
+        self._secret = secret
+
+    def put_url(self, key: str, name: str, lifetime: timedelta) -> str:
+        """A link for a job: PUT or POST the object, as often as it likes until it expires."""
+        return presigned(self._public_url, self._secret, "put", (key, name), lifetime)
+
+    async def fetch(self, key: str, name: str, *, limit: int = 2**20) -> bytes | None:
+        """The object, cut at `limit` bytes; None if nobody has put it there.
+
+        Raises:
+            Unavailable: the drop box does not answer.
+        """
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            async with (
+                httpx.AsyncClient(timeout=_TIMEOUT) as client,
+                client.stream("GET", self._link("get", key, name)) as response,
+            ):
+                if not _found(response):
+                    return None
+                async for chunk in response.aiter_bytes():
+                    chunks.append(chunk)
+                    size += len(chunk)
+                    if size >= limit:
+                        break
+        except httpx.HTTPError as error:
+            raise _away(error) from error
+        return b"".join(chunks)[:limit]
+
+    async def download(self, key: str, name: str, to: Path) -> bool:
+        """Write the object into a file; false if nobody has put it there.
+
+        Raises:
+            Unavailable: the drop box does not answer.
+        """
+        try:
+            async with (
+                httpx.AsyncClient(timeout=_TIMEOUT) as client,
+                client.stream("GET", self._link("get", key, name)) as response,
+            ):
+                if not _found(response):
+                    return False
+                with to.open("wb") as file:
+                    async for chunk in response.aiter_bytes(2**20):
+                        await asyncio.to_thread(file.write, chunk)
+        except httpx.HTTPError as error:
+            raise _away(error) from error
+        return True
+
+    async def delete(self, key: str, name: str) -> None:
+        """Remove the object; succeeds if it is not there.
+
+        Raises:
+            Unavailable: the drop box does not answer.
+        """
+        try:
+            async with httpx.AsyncClient(timeout=_TIMEOUT) as client:
+                _found(await client.delete(self._link("delete", key, name)))
+        except httpx.HTTPError as error:
+            raise _away(error) from error
+
+    def _link(self, operation: Operation, key: str, name: str) -> str:
+        return presigned(self._url, self._secret, operation, (key, name), _SHORT)
+
+
+def _found(response: httpx.Response) -> bool:
+    if response.status_code == 404:
+        return False
+    if not response.is_success:
+        raise Unavailable(f"the drop box answers with {response.status_code}")
+    return True
+
+
+def _away(error: Exception) -> Unavailable:
+    return Unavailable(f"the drop box cannot be reached ({type(error).__name__})")
