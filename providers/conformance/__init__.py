@@ -15,10 +15,20 @@ reason. Needs `pytest` and `pytest-asyncio`.
 
 import pytest
 
-for _part in ("_cancel", "_harness", "_lifecycle", "_logs", "_outputs", "_placing", "_usage"):
+for _part in (
+    "_cancel",
+    "_faults",
+    "_harness",
+    "_lifecycle",
+    "_logs",
+    "_outputs",
+    "_placing",
+    "_usage",
+):
     pytest.register_assert_rewrite(f"{__name__}.{_part}")
 
 from providers.conformance._cancel import CancelChecks  # noqa: E402
+from providers.conformance._faults import FaultChecks  # noqa: E402
 from providers.conformance._harness import Harness, eventually  # noqa: E402
 from providers.conformance._lifecycle import LifecycleChecks  # noqa: E402
 from providers.conformance._logs import LogChecks  # noqa: E402
@@ -30,6 +40,12 @@ __all__ = ["Harness", "ProviderConformance", "eventually"]
 
 
 class ProviderConformance(
-    PlacingChecks, LifecycleChecks, CancelChecks, UsageChecks, LogChecks, OutputChecks
+    PlacingChecks,
+    LifecycleChecks,
+    CancelChecks,
+    UsageChecks,
+    LogChecks,
+    OutputChecks,
+    FaultChecks,
 ):
     """The whole suite; subclass it as `TestSomething`."""

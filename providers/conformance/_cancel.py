@@ -31,8 +31,14 @@ class CancelChecks(Harness):
 
     async def test_a_job_may_clean_up(self, provider: AnyProvider) -> None:
         script = "trap 'echo bye; exit 4' TERM; echo ready; while :; do sleep 0.1; done"
+        if not self.stops:
+            pytest.skip("this network ends a command without asking it")
         ref = await self.running(provider, script)
-        await asyncio.wait_for(provider.cancel(ref), self.patience)
+        if provider.capabilities().keeps_results:
+            await asyncio.wait_for(provider.cancel(ref), self.patience)
+        else:  # what it says at its end is read before the lease goes
+            await asyncio.wait_for(provider.stop(ref), self.patience)
+            assert (await self.ended(provider, ref)).state.final
         status = await provider.status(ref)
         if status.state is not RunState.LOST:
             assert status.exit_code == 4
@@ -80,7 +86,9 @@ class CancelChecks(Harness):
         ref = await self.run(provider, "exit 3")
         await provider.cancel(ref)
         status = await provider.status(ref)
-        assert (status.state, status.exit_code) == (RunState.EXITED, 3)
+        assert status.state.final
+        if provider.capabilities().keeps_results:
+            assert (status.state, status.exit_code) == (RunState.EXITED, 3)
 
     async def test_cancel_of_a_forgotten_lease_succeeds(self, provider: AnyProvider) -> None:
         ref = await self.run(provider, "true")

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import pytest_asyncio
+from pydantic import BaseModel, SecretStr
 
 from cortex.domain.ids import lease_key, new_id
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
@@ -57,6 +58,18 @@ class Harness(ABC):
     """Whether offers cost what the price sheet says (false where a market makes the price)."""
     concurrent: ClassVar[bool] = True
     """Whether the network can be asked the same thing twice at once."""
+    forgets: ClassVar[bool] = True
+    """Whether records can be removed from the network (false where they stay for ever)."""
+    live_logs: ClassVar[bool] = True
+    """Whether output can be read while the job runs (false where it comes with the end)."""
+    has_outputs: ClassVar[bool] = True
+    """Whether result files can be had."""
+    stops: ClassVar[bool] = True
+    """Whether `stop` (or else `cancel`) lets a command clean up."""
+    image: ClassVar[str | None] = None
+    """The image of every job, where the network runs nothing else."""
+    sim_url: str | None = None
+    """The base URL of a simulator with a fault plan; without one its checks are skipped."""
 
     @abstractmethod
     async def make_provider(self) -> AnyProvider:
@@ -69,6 +82,8 @@ class Harness(ABC):
             "command": ("sh", "-c", script),
             "duration": "10m",
         }
+        if self.image is not None:
+            fields["image"] = self.image
         return JobSpec.model_validate({**fields, **changes})
 
     @pytest_asyncio.fixture
@@ -107,7 +122,9 @@ class Harness(ABC):
 
         async def is_ready() -> bool:
             status = await provider.status(ref)
-            ready = "ready" in [line.text for line in await self.lines(provider, ref)]
+            ready = not self.live_logs or "ready" in [
+                line.text for line in await self.lines(provider, ref)
+            ]
             return ready and status.state is RunState.RUNNING
 
         await eventually(is_ready, timeout=self.patience, interval=self.interval, what="`ready`")
@@ -147,3 +164,14 @@ class Harness(ABC):
 def texts(lines: Sequence[LogLine], stream: str | None = None) -> list[str]:
     """The texts of the lines, of one stream where named."""
     return [line.text for line in lines if stream in (None, line.stream)]
+
+
+def secrets_of(config: BaseModel) -> list[str]:
+    """Every secret of a configuration, in clear."""
+    found: list[str] = []
+    for value in dict(config).values():
+        if isinstance(value, SecretStr) and value.get_secret_value():
+            found.append(value.get_secret_value())
+        elif isinstance(value, BaseModel):
+            found += secrets_of(value)
+    return found
