@@ -66,4 +66,4 @@ def _leases(count: int) -> str:
 def _percent(share: Decimal) -> str:
     """Two digits at most, and never a round 100 % that it is not."""
     text = f"{share * 100:.2f}".rstrip("0").rstrip(".")
-    return "under 100 %" if text == "100" and share < 1 else f"{text} %"
+    return "under 100%" if text == "100" and share < 1 else f"{text}%"

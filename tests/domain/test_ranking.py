@@ -104,7 +104,7 @@ class TestAvailability:
     def test_health_counts(self) -> None:
         record = TrackRecord(online=Decimal("0.5"), leases=10)
         assert record.availability(Decimal(1)) == Decimal("0.5")
-        assert "healthy 50 % of the time, 0 of 10 leases" in record.availability_source()
+        assert "healthy 50% of the time, 0 of 10 leases" in record.availability_source()
 
     def test_a_claim_is_told_as_a_claim(self) -> None:
         assert "claims" in TrackRecord().availability_source()
@@ -112,7 +112,7 @@ class TestAvailability:
 
     def test_a_round_hundred_is_not_claimed(self) -> None:
         text = TrackRecord(online=Decimal("0.99999")).availability_source()
-        assert "healthy under 100 % of the time" in text
+        assert "healthy under 100% of the time" in text
 
 
 class TestWeights:
