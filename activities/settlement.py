@@ -199,7 +199,7 @@ class SettlementActivities:
             )
 
     async def _book(self, lease: Lease, usage: Usage, usd_rate: Decimal | None = None) -> None:
-        cost = usage.cost.rounded()
+        cost = usage.cost.billed()
         data = {"amount": str(cost), "provider": lease.provider_id, "lease": lease.key}
         async with self._database.reading() as tx:
             await tx.steps.book(

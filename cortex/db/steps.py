@@ -369,7 +369,7 @@ class StepRepository(Repository):
             "currency": cost.currency,
             "counted": cost.amount if cost.currency == hold_currency else Decimal(0),
             "hold_currency": hold_currency,
-            "usd": cost.amount * rate,
+            "usd": _in_usd(cost, rate),
             "usd_rate": rate,
             "hold_rate": lease.offer.usd_rate,
             "charge": charge,
@@ -410,6 +410,11 @@ class StepRepository(Repository):
         if row is None:
             raise NotFound(f"there is no lease `{key[:80]}`")
         return _held_of(row)
+
+
+def _in_usd(cost: Money, rate: Decimal) -> Decimal:
+    """For the sum of a job's bills; digits beyond those of the rate mean nothing."""
+    return cost.amount if rate == 1 else (cost * rate).rounded().amount
 
 
 def _held_of(row: Any) -> Held:

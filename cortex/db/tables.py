@@ -30,7 +30,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 NOW = text("now()")
 # The id of the writing transaction: with the snapshot's xmin it gives readers a gapless order.
 CURRENT_TX = text("(pg_current_xact_id()::text)::bigint")
-MONEY = Numeric(28, 9)
+MONEY = Numeric(38, 18)
 
 
 class Base(DeclarativeBase):

@@ -1,13 +1,16 @@
 """Amounts of money: a Decimal and a currency, never a float."""
 
 import re
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, field_serializer, field_validator, model_validator
 
-# What the ledger stores: NUMERIC(28, 9). Finer fractions are rounded once, when booked.
+# Of what we reckon ourselves: prices for a duration, holds.
 QUANTUM = Decimal("0.000000001")
+# Of what a network bills: NUMERIC(38, 18), as fine as any of their currencies.
+_FINEST = Decimal("1e-18")
+_WIDE = Context(prec=60, rounding=ROUND_HALF_UP)
 _TEXT = re.compile(r"(?P<amount>[-+]?\d+(?:\.\d+)?)\s*(?P<currency>[A-Za-z]{3,10})")
 
 
@@ -67,8 +70,13 @@ class Money(BaseModel):
     def zero(cls, currency: str = "USD") -> Self:
         return cls(amount=Decimal(0), currency=currency)
 
+    def billed(self) -> "Money":
+        """The amount of a network's bill as the ledger books it: to the last digit."""
+        amount = self.amount.quantize(_FINEST, context=_WIDE)
+        return Money(amount=amount, currency=self.currency)
+
     def rounded(self) -> "Money":
-        """The amount as the ledger books it."""
+        """The amount as we reckon it ourselves, in holds and estimates."""
         try:
             amount = self.amount.quantize(QUANTUM, rounding=ROUND_HALF_UP)
         except InvalidOperation:
