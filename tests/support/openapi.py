@@ -135,8 +135,8 @@ class Contract:
             text = text.replace(old, new)
         document = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
         document["servers"] = [{"url": "http://network" + prefix}]
-        # The files are what they are: Akash declares optional parameters in paths, which is no OpenAPI.
-        config = Config(spec_validator_cls=None)
+        # The files are what they are: Akash declares optional parameters in paths.
+        config = Config(spec_validator_cls=None)  # type: ignore[arg-type]
         self._api = OpenAPI.from_dict(document, base_uri=path.as_uri(), config=config)
 
     def problems(
