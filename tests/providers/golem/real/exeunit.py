@@ -1,0 +1,202 @@
+"""An exe-unit on the service bus: takes batches for one activity and truly runs their commands."""
+
+import asyncio
+import shutil
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tests.providers.golem.real.gsb import Bus
+
+_STATE = "/local/activity/SetActivityState"
+_USAGE = "/local/activity/SetActivityUsage"
+
+
+@dataclass
+class _Batch:
+    results: list[dict[str, Any]] = field(default_factory=list)
+    finished: bool = False
+    grown: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class ExeUnit:
+    """Serves `/public/exeunit/<activity>`; a container path is a folder below `folder`."""
+
+    def __init__(self, bus: Bus, node: str, activity: str, folder: Path) -> None:
+        self._bus = bus
+        self._node = node
+        self._activity = activity
+        self._folder = folder
+        self._batches: dict[str, _Batch] = {}
+        self._queue: asyncio.Queue[tuple[str, list[dict[str, Any]]]] = asyncio.Queue()
+        self._began = time.monotonic()
+        self._processes: list[asyncio.subprocess.Process] = []
+
+    @property
+    def usage(self) -> list[float]:
+        """Seconds that it has been up, seconds of one busy core."""
+        seconds = round(time.monotonic() - self._began, 3)
+        return [seconds, round(seconds / 2, 3)]
+
+    async def start(self) -> None:
+        self._folder.mkdir(parents=True)
+        await self._bus.serve(f"/public/exeunit/{self._activity}", self._answer)
+        self._worker = asyncio.create_task(self._work())
+        self._reporter = asyncio.create_task(self._report())
+        await self.state("Initialized")
+
+    async def stop(self) -> None:
+        """End everything that it runs, and say so."""
+        for task in (self._worker, self._reporter):
+            task.cancel()
+        await asyncio.gather(self._worker, self._reporter, return_exceptions=True)
+        for process in self._processes:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        await self._bus.unserve(f"/public/exeunit/{self._activity}")
+        await self.tell_usage()
+        await self.state("Terminated")
+
+    async def state(self, now: str, then: str | None = None) -> None:
+        arguments = {
+            "activityId": self._activity,
+            "state": {"state": [now, then], "reason": None, "errorMessage": None},
+            "timeout": None,
+            "credentials": None,
+        }
+        await self._bus.call(self._node, _STATE, arguments)
+
+    async def tell_usage(self) -> None:
+        usage = {"currentUsage": self.usage, "timestamp": int(time.time())}
+        arguments = {"activityId": self._activity, "usage": usage, "timeout": None}
+        await self._bus.call(self._node, _USAGE, arguments)
+
+    async def _report(self) -> None:
+        while True:
+            await self.tell_usage()
+            await asyncio.sleep(0.5)
+
+    async def _answer(self, call: tuple[str, Any]) -> Any:
+        method, arguments = call
+        if method == "Exec":
+            batch = arguments["batchId"]
+            self._batches[batch] = _Batch()
+            self._queue.put_nowait((batch, arguments["exeScript"]))
+            return {"Ok": batch}
+        if method == "GetExecBatchResults":
+            return await self._results(arguments)
+        return {"Err": {"badRequest": f"no method {method}"}}
+
+    async def _results(self, arguments: dict[str, Any]) -> Any:
+        batch = self._batches.get(arguments["batchId"])
+        if batch is None:
+            return {"Err": {"notFound": f"no batch {arguments['batchId']}"}}
+        wanted = arguments.get("commandIndex")
+        deadline = time.monotonic() + float(arguments.get("timeout") or 0)
+
+        def enough() -> bool:
+            return batch.finished or (wanted is not None and len(batch.results) > wanted)
+
+        while not enough() and (left := deadline - time.monotonic()) > 0:
+            batch.grown.clear()
+            try:
+                await asyncio.wait_for(batch.grown.wait(), left)
+            except TimeoutError:
+                break
+        return {"Ok": batch.results}
+
+    async def _work(self) -> None:
+        while True:
+            name, script = await self._queue.get()
+            batch = self._batches[name]
+            for index, command in enumerate(script):
+                result = await self._command(command)
+                bad = result["result"] == "Error"
+                last = bad or index == len(script) - 1
+                moment = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+                batch.results.append(
+                    {"index": index, "eventDate": moment, "isBatchFinished": last, **result}
+                )
+                batch.finished = last
+                batch.grown.set()
+                if bad:
+                    break
+
+    async def _command(self, command: dict[str, Any]) -> dict[str, Any]:
+        ((verb, arguments),) = command.items()
+        if verb == "deploy":
+            await self.state("Initialized", "Deployed")
+            await self.state("Deployed")
+            return _result("Ok")
+        if verb == "start":
+            await self.state("Deployed", "Ready")
+            await self.state("Ready")
+            return _result("Ok")
+        if verb == "run":
+            return await self._run(arguments)
+        if verb == "transfer":
+            return await self._transfer(arguments)
+        return _result("Ok")
+
+    async def _run(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        where = str(self._folder)
+        words = [
+            word.replace("/golem/work", where)
+            for word in [arguments["entry_point"], *arguments.get("args", [])]
+        ]
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *words, cwd=self._folder, stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            )  # fmt: skip
+        except OSError as error:
+            return _result("Error", message=f"ExeScript command exited with code -1: {error}")
+        self._processes.append(process)
+        out, err = await process.communicate()
+        capture = arguments.get("capture") or {}
+        code = process.returncode or 0
+        return _result(
+            "Ok" if code == 0 else "Error",
+            stdout=_captured(out, capture.get("stdout")),
+            stderr=_captured(err, capture.get("stderr")),
+            message=None if code == 0 else f"ExeScript command exited with code {code}",
+        )
+
+    async def _transfer(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Only between the container's own files; a daemon without internet fetches nothing."""
+        pair = [self._path(arguments[end]) for end in ("from", "to")]
+        if None in pair or pair[0] is None or pair[1] is None or not pair[0].exists():
+            return _result("Error", message="ExeScript command exited with code -1: transfer failed")
+        await asyncio.to_thread(shutil.copyfile, pair[0], pair[1])
+        return _result("Ok")
+
+    def _path(self, place: str) -> Path | None:
+        if not place.startswith("container:/golem/work/"):
+            return None
+        return self._folder / place.removeprefix("container:/golem/work/")
+
+
+def _result(
+    result: str,
+    *,
+    stdout: str | list[int] | None = None,
+    stderr: str | list[int] | None = None,
+    message: str | None = None,
+) -> dict[str, Any]:
+    return {"result": result, "stdout": stdout, "stderr": stderr, "message": message}
+
+
+def _captured(data: bytes, mode: dict[str, Any] | None) -> str | list[int] | None:
+    if mode is None:
+        return None
+    at_end = mode.get("atEnd") or {}
+    if "head" in at_end:
+        data = data[: at_end["head"]]
+    if "tail" in at_end:
+        data = data[-at_end["tail"] :]
+    if at_end.get("format") in {"bin", "binary"}:
+        return list(data)
+    return data.decode(errors="replace")
