@@ -1,0 +1,89 @@
+"""A look at a job inside its activity: how it does, and a piece of its log."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from providers.base import LogLine
+from providers.errors import Unavailable
+from providers.golem.activities import Activities
+from providers.golem.config import GolemConfig
+from providers.golem.guest import Guest
+from providers.runner import RunnerLog, RunnerResult
+
+Life = Literal["none", "live", "gone", "ended"]
+PIECE = 128 * 1024
+_HEAD = 1024
+_PATIENCE = 25.0
+
+
+@dataclass(frozen=True)
+class Glance:
+    """One answer of the guest."""
+
+    life: Life
+    started_at: datetime | None
+    result: RunnerResult | None
+    log: bytes
+    whole: bool
+    """Whether nothing of the log lies behind this piece."""
+
+
+class Viewer:
+    """Asks jobs how they do."""
+
+    def __init__(self, activities: Activities, config: GolemConfig) -> None:
+        self._activities = activities
+        self._config = config
+
+    async def look(self, activity_id: str, key: str, *, offset: int = 0, limit: int = PIECE) -> Glance:
+        """One question to the guest.
+
+        Raises:
+            Unavailable: it cannot be asked now.
+            UnitGone: there is nobody to ask any more.
+        """
+        guest = Guest(self._config, key)
+        told = await self._activities.ask(activity_id, guest.read(offset), limit, _PATIENCE)
+        head, _, log = told.stdout.partition(b"\n")
+        life, _, rest = head.decode(errors="replace").partition(" ")
+        if life not in ("none", "live", "gone", "ended"):
+            raise Unavailable(f"the job cannot be looked at: {told.message or told.stderr[:200]!r}")
+        reader = RunnerLog(key)
+        if offset == 0:
+            reader.feed(log.split(b"\n", 1)[0].decode(errors="replace"))
+        started = reader.started_at
+        if life == "ended":
+            reader.feed(guest.end_line(rest))
+        return Glance(
+            life=life,  # type: ignore[arg-type]
+            started_at=started,
+            result=reader.result,
+            log=log,
+            whole=len(told.stdout) < limit,
+        )
+
+    async def state(self, activity_id: str, key: str) -> Glance:
+        """How it does, with as little of the log as tells when it began."""
+        return await self.look(activity_id, key, limit=_HEAD)
+
+    async def lines(
+        self, activity_id: str, key: str, since: str | None
+    ) -> AsyncIterator[LogLine]:
+        """The lines that are there after the cursor, which counts bytes of the framed log."""
+        offset = int(since) if since is not None and since.isdigit() else 0
+        rest = b""
+        at = offset
+        while at < self._config.max_log_bytes:
+            seen = await self.look(activity_id, key, offset=at)
+            at += len(seen.log)
+            *whole, rest = (rest + seen.log).split(b"\n")
+            # Numbers of lines are told again by nobody here: each piece has a reader of its own.
+            for raw in whole:
+                offset += len(raw) + 1
+                line = RunnerLog(key).feed(raw.decode(errors="replace"))
+                if line is not None:
+                    yield line.model_copy(update={"cursor": str(offset)})
+            if seen.whole or not seen.log:
+                return

@@ -1,0 +1,139 @@
+"""What is run at the provider: small shell scripts around the job's own command.
+
+A batch shows nothing of a command that still runs, and keeps the next batch waiting. So the job
+runs in the background under the runner, which frames its output into a file, and later batches of
+one short command each read that file from where the last one stopped: logs are live, complete and
+can be resumed anywhere, without a word from the daemon's memory.
+"""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from providers.golem.config import GolemConfig
+from providers.golem.sealed import SealedJob
+from providers.runner.wrap import token
+
+_FOLDER = ".cortex"
+START_LIMIT = 4096
+
+# $1: working folder; the runner and the job's command follow. Runs once: `set -C` refuses the
+# second. The pid is noted before the batch ends.
+_START = """
+work=$1; shift
+mkdir -p "$work/{folder}" && cd "$work" || exit 120
+(set -C; : >"{folder}/begun") 2>/dev/null || exit 0
+trap '' HUP
+{exports}
+"$@" </dev/null >"{folder}/out" 2>"{folder}/err" &
+printf '%s\\n' "$!" >"{folder}/pid.new" && mv "{folder}/pid.new" "{folder}/pid"
+"""
+
+# Prints one line: none, gone, live or ended, and then the log from byte $3 on. The end is read
+# before the log, so that a log with an end beside it is a whole one.
+_READ = """
+cd "$1/{folder}" 2>/dev/null || {{ echo none; exit 0; }}
+state=$2
+if [ -r "$state.end" ]; then IFS= read -r end <"$state.end"; echo "ended $end"
+elif [ ! -r pid ]; then echo none
+elif IFS= read -r pid <pid; kill -0 "$pid" 2>/dev/null; then echo live
+elif [ -r "$state.end" ]; then IFS= read -r end <"$state.end"; echo "ended $end"
+else echo gone; fi
+[ -r "$state.log" ] || exit 0
+tail -c +"$3" "$state.log"
+"""
+
+_STOP = """
+cd "$1/{folder}" 2>/dev/null || exit 0
+if [ -r pid ] && [ ! -r "$2.end" ]; then IFS= read -r pid <pid; kill -TERM "$pid" 2>/dev/null; fi
+exit 0
+"""
+
+# $1 folder of the state, $2 the job's folder; declared paths follow. A path that leads out of the
+# job's folder through a link is left out. Prints the size of the archive.
+_PACK = """
+out=$1/{folder}/outputs.tar
+cd "$2" 2>/dev/null || {{ echo 0; exit 0; }}
+command -v tar >/dev/null 2>&1 || {{ echo 'the image has no `tar`' >&2; exit 121; }}
+root=$(pwd -P)
+count=$#; shift 2
+for path in "$@"; do
+    shift
+    case $path in /*) where=$path ;; *) where=./$path ;; esac
+    [ -e "$where" ] || continue
+    above=$(cd -P -- "${{where%/*}}/" 2>/dev/null && pwd -P) || continue
+    case $above/ in "$root"/*) set -- "$@" "$where" ;; esac
+done
+[ $# -gt 0 ] || {{ echo 0; exit 0; }}
+tar -czf "$out" -- "$@" 2>/dev/null || tar -cf "$out" -- "$@" 2>/dev/null
+[ -s "$out" ] || {{ echo 'the files cannot be packed' >&2; exit 122; }}
+wc -c <"$out"
+"""
+
+
+@dataclass(frozen=True)
+class Guest:
+    """The commands for one lease, as words of a `run`."""
+
+    config: GolemConfig
+    key: str
+
+    @property
+    def work(self) -> str:
+        return self.config.work_dir
+
+    @property
+    def state_dir(self) -> str:
+        """Where the runner keeps what it knows."""
+        return f"{self.work}/{_FOLDER}"
+
+    @property
+    def archive(self) -> str:
+        return f"{self.state_dir}/outputs.tar"
+
+    def batch(self, job: SealedJob) -> list[dict[str, Any]]:
+        """The one batch that starts everything. Finished once the job's process is there."""
+        deploy: dict[str, Any] = {}
+        if self.config.declare_volume:
+            deploy = {"volumes": [self.work]}
+        exports = "\n".join(
+            f"export {name}={shlex.quote(text)}" for name, text in job.env.items()
+        )
+        # Braces of the job's own variables are no fields of the template.
+        script = _START.replace("{folder}", _FOLDER).replace("{exports}", exports)
+        words = ["-c", script, "cortex", self.work, *job.argv]
+        capture = {
+            "stdout": {"atEnd": {"tail": START_LIMIT}},
+            "stderr": {"atEnd": {"tail": START_LIMIT}},
+        }
+        run = {"entry_point": "/bin/sh", "args": words, "capture": capture}
+        return [{"deploy": deploy}, {"start": {"args": []}}, {"run": run}]
+
+    def read(self, offset: int) -> list[str]:
+        """How the job does, and its log from this byte on."""
+        return self._shell(_READ, self.work, self._state, str(offset + 1))
+
+    def stop(self) -> list[str]:
+        """Ask the job to end."""
+        return self._shell(_STOP, self.work, self._state)
+
+    def pack(self, folder: str, paths: Sequence[str]) -> list[str]:
+        """Pack declared outputs; prints the archive's size."""
+        return self._shell(_PACK, self.work, folder or self.work, *paths)
+
+    def piece(self, offset: int) -> list[str]:
+        """The archive from this byte on."""
+        return ["/bin/sh", "-c", 'tail -c +"$1" "$2"', "cortex", str(offset + 1), self.archive]
+
+    @property
+    def _state(self) -> str:
+        """The beginning of the names of the runner's own files."""
+        return f"{self.state_dir}/.cortex-{self.key}"
+
+    def _shell(self, script: str, *words: str) -> list[str]:
+        return ["/bin/sh", "-c", script.format(folder=_FOLDER), "cortex", *words]
+
+    def end_line(self, words: str) -> str:
+        """The runner's last word, as it would have printed it."""
+        return f"c {token(self.key)} end {words}"
