@@ -163,9 +163,7 @@ class Agreements:
         )
 
     async def _listed(self, **params: str) -> list[Agreement]:
-        rows = await self._daemon.get(
-            list[AgreementListed], f"{MARKET}/agreements", params=params
-        )
+        rows = await self._daemon.get(list[AgreementListed], f"{MARKET}/agreements", params=params)
         found: list[Agreement] = []
         for row in rows:
             if row.role == "Requestor":

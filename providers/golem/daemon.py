@@ -6,7 +6,6 @@ its whim), so every success is taken; a status that a caller can use is named in
 
 import json
 from collections.abc import Collection, Mapping
-from datetime import timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple, TypeVar
 
@@ -21,6 +20,7 @@ from providers.errors import (
     Unavailable,
 )
 from providers.golem.config import GolemConfig
+from providers.http import retry_after
 
 T = TypeVar("T")
 _CONNECT = 5.0
@@ -191,9 +191,7 @@ def _refusal(
             "the yagna daemon refuses the app-key; `yagna app-key list` shows the valid ones"
         )
     if answer.status == 429:
-        seconds = response.headers.get("retry-after", "5")
-        pause = float(seconds) if seconds.replace(".", "", 1).isdigit() else 5.0
-        return RateLimited("the yagna daemon is asked too often", timedelta(seconds=pause))
+        return RateLimited("the yagna daemon is asked too often", retry_after(response))
     text = f"the yagna daemon refused {_shown(path)} with {answer.status}: {answer.message}"
     if answer.status >= 500 or answer.status == 408:
         return lost(text)

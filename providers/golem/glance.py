@@ -37,7 +37,9 @@ class Viewer:
         self._activities = activities
         self._config = config
 
-    async def look(self, activity_id: str, key: str, *, offset: int = 0, limit: int = PIECE) -> Glance:
+    async def look(
+        self, activity_id: str, key: str, *, offset: int = 0, limit: int = PIECE
+    ) -> Glance:
         """One question to the guest.
 
         Raises:
@@ -68,9 +70,7 @@ class Viewer:
         """How it does, with as little of the log as tells when it began."""
         return await self.look(activity_id, key, limit=_HEAD)
 
-    async def lines(
-        self, activity_id: str, key: str, since: str | None
-    ) -> AsyncIterator[LogLine]:
+    async def lines(self, activity_id: str, key: str, since: str | None) -> AsyncIterator[LogLine]:
         """The lines that are there after the cursor, which counts bytes of the framed log."""
         offset = int(since) if since is not None and since.isdigit() else 0
         rest = b""

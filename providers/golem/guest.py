@@ -97,9 +97,7 @@ class Guest:
         deploy: dict[str, Any] = {}
         if self.config.declare_volume:
             deploy = {"volumes": [self.work]}
-        exports = "\n".join(
-            f"export {name}={shlex.quote(text)}" for name, text in job.env.items()
-        )
+        exports = "\n".join(f"export {name}={shlex.quote(text)}" for name, text in job.env.items())
         # Braces of the job's own variables are no fields of the template.
         script = _START.replace("{folder}", _FOLDER).replace("{exports}", exports)
         words = ["-c", script, "cortex", self.work, *job.argv]

@@ -48,7 +48,7 @@ async def _taken(path: Path) -> int:
         ours = False
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            ours = path.stat().st_ino == os.fstat(fd).st_ino
+            ours = os.stat(path).st_ino == os.fstat(fd).st_ino
             if ours:
                 return fd
         except (BlockingIOError, FileNotFoundError):

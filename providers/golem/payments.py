@@ -10,18 +10,19 @@ import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import TypeVar
 
 from providers.errors import OutcomeUnknown, Unavailable
 from providers.golem.activities import Activities
 from providers.golem.agreements import Agreements, terms_of
 from providers.golem.allocations import PAYMENT, Allocations
 from providers.golem.config import GolemConfig
-from providers.golem.daemon import Daemon
+from providers.golem.daemon import Daemon, parse
 from providers.golem.demand import ALLOCATION, NOTE_INTERVAL
 from providers.golem.terms import CPU, DURATION
 from providers.golem.wire import Agreement, DebitNote, Invoice
 
+BillT = TypeVar("BillT", DebitNote, Invoice)
 PAID = ("ACCEPTED", "SETTLED")
 _DUST = Decimal("0.000001")
 _CLOCKS = Decimal(15)
@@ -253,12 +254,13 @@ class Payments:
     def _with_slack(self, amount: Decimal) -> Decimal:
         return amount * (1 + self._config.overcharge) + _DUST
 
-    async def _pages(self, kind: type[Any], name: str, after: datetime) -> list[Any]:
+    async def _pages(self, kind: type[BillT], name: str, after: datetime) -> list[BillT]:
         """Every document since a moment; the daemon gives at most a hundred at once."""
-        found: dict[str, Any] = {}
+        found: dict[str, BillT] = {}
         while True:
             params = {"afterTimestamp": after.isoformat(), "maxItems": _PAGE}
-            page = await self._daemon.get(list[kind], f"{PAYMENT}/{name}", params=params)  # type: ignore[valid-type]
+            body = (await self._daemon.read(f"{PAYMENT}/{name}", params=params)).body
+            page = [parse(kind, item, name) for item in body or []]
             fresh = {_id(item): item for item in page if _id(item) not in found}
             found.update(fresh)
             if len(page) < _PAGE or not fresh:

@@ -42,7 +42,7 @@ def unpack(archive: Path, declared: Sequence[str], destination: Path, limit: int
                     target = _made(destination, parts)
                     with source, target.open("wb") as out:
                         shutil.copyfileobj(source, out, 2**20)
-                    written.append(Path(*parts))
+                    written.append(Path(*(parts or ())))
     except (tarfile.TarError, EOFError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise

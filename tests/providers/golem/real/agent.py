@@ -40,7 +40,7 @@ class Agent:
 
     def __init__(self, daemon: Daemon, folder: Path) -> None:
         self._daemon = daemon
-        self._folder = folder
+        self.folder = folder
         self._client = daemon.client(daemon.provider_key)
         self._bus = Bus()
         self._jobs: dict[str, _Job] = {}
@@ -176,9 +176,7 @@ class Agent:
                 kind = next(iter(event["eventType"]))
                 name = event["activityId"]
                 if kind == "CreateActivity":
-                    unit = ExeUnit(
-                        self._bus, self._daemon.provider, name, self._folder / name[:12]
-                    )
+                    unit = ExeUnit(self._bus, self._daemon.provider, name, self.folder / name[:12])
                     self._jobs[name] = _Job(event["agreementId"], unit)
                     await unit.start()
                 elif kind == "DestroyActivity" and name in self._jobs:

@@ -55,7 +55,7 @@ class FakeChain:
             return hex(1)
         return None
 
-    def _handler(chain) -> type[BaseHTTPRequestHandler]:  # noqa: N805
+    def _handler(chain) -> type[BaseHTTPRequestHandler]:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 

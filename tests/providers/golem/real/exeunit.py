@@ -32,12 +32,13 @@ class ExeUnit:
         self._batches: dict[str, _Batch] = {}
         self._queue: asyncio.Queue[tuple[str, list[dict[str, Any]]]] = asyncio.Queue()
         self._began = time.monotonic()
+        self._ended: float | None = None
         self._processes: list[asyncio.subprocess.Process] = []
 
     @property
     def usage(self) -> list[float]:
         """Seconds that it has been up, seconds of one busy core."""
-        seconds = round(time.monotonic() - self._began, 3)
+        seconds = round((self._ended or time.monotonic()) - self._began, 3)
         return [seconds, round(seconds / 2, 3)]
 
     async def start(self) -> None:
@@ -48,7 +49,10 @@ class ExeUnit:
         await self.state("Initialized")
 
     async def stop(self) -> None:
-        """End everything that it runs, and say so."""
+        """End everything that it runs, and say so. A repeat does nothing."""
+        if self._ended is not None:
+            return
+        self._ended = time.monotonic()
         for task in (self._worker, self._reporter):
             task.cancel()
         await asyncio.gather(self._worker, self._reporter, return_exceptions=True)
@@ -169,7 +173,9 @@ class ExeUnit:
         """Only between the container's own files; a daemon without internet fetches nothing."""
         pair = [self._path(arguments[end]) for end in ("from", "to")]
         if None in pair or pair[0] is None or pair[1] is None or not pair[0].exists():
-            return _result("Error", message="ExeScript command exited with code -1: transfer failed")
+            return _result(
+                "Error", message="ExeScript command exited with code -1: transfer failed"
+            )
         await asyncio.to_thread(shutil.copyfile, pair[0], pair[1])
         return _result("Ok")
 

@@ -24,10 +24,8 @@ def encode(value: Any) -> bytes:
 
 def decode(data: bytes) -> Any:
     """What a service wrote, inflated where it was deflated."""
-    try:
+    with contextlib.suppress(zlib.error):
         data = zlib.decompress(data)
-    except zlib.error:
-        pass
     return flexbuffers.Loads(data) if data else None
 
 

@@ -1,0 +1,148 @@
+"""Getting things out of a running activity: its log and its result files.
+
+Both are gone with the activity; `stop` comes before, so that they can be had.
+"""
+
+import asyncio
+import tempfile
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cortex.domain.leases import LeaseRef
+from providers.base import LogLine
+from providers.errors import InvalidSpec, ProviderError, Unavailable
+from providers.golem import demand as names
+from providers.golem.activities import Activities, UnitGone
+from providers.golem.agreements import Agreements
+from providers.golem.config import GolemConfig
+from providers.golem.glance import PIECE, Viewer
+from providers.golem.guest import Guest
+from providers.golem.sealed import unseal
+from providers.golem.unpack import unpack
+
+_PACK_PATIENCE = 300.0
+_STOP_PATIENCE = 30.0
+_STOP_EVERY = 0.2
+_FOLLOW_EVERY = 0.5
+_ENDED = ("Terminated", "Cancelled", "Rejected", "Expired")
+
+
+@dataclass(frozen=True)
+class Collector:
+    """Reads logs and files of leases that are still there."""
+
+    config: GolemConfig
+    agreements: Agreements
+    activities: Activities
+    viewer: Viewer
+
+    async def logs(self, ref: LeaseRef, since: str | None, follow: bool) -> AsyncIterator[LogLine]:
+        """The lines after a cursor; with `follow`, until the job has ended or is gone."""
+        cursor = since
+        while True:
+            activity_id = await self.live(ref)
+            if activity_id is None:
+                return
+            try:
+                # Asked first: a log that is read after the end is a whole one.
+                over = await self._over(activity_id, ref)
+                async for line in self.viewer.lines(activity_id, ref.key, cursor):
+                    cursor = line.cursor
+                    yield line
+            except UnitGone:
+                return
+            except Unavailable:
+                if await self.live(ref) is None:
+                    return  # it was cancelled while it was read
+                raise
+            if over or not follow:
+                return
+            await asyncio.sleep(_FOLLOW_EVERY)
+
+    async def outputs(self, ref: LeaseRef, paths: Sequence[str], destination: Path) -> list[Path]:
+        """The declared files, below `destination`."""
+        activity_id = await self.live(ref)
+        wanted = [path for path in paths if _inside(path)]
+        if activity_id is None or not wanted:
+            return []
+        guest = Guest(self.config, ref.key)
+        folder = await self._folder(ref)
+        try:
+            told = await self.activities.ask(
+                activity_id, guest.pack(folder, wanted), 4096, _PACK_PATIENCE
+            )
+            if not told.ok:
+                text = told.stderr.decode(errors="replace").strip() or told.message
+                raise Unavailable(f"the outputs cannot be packed at the provider: {text[:200]}")
+            size = int(told.stdout.strip() or b"0")
+            if size > self.config.max_output_bytes:
+                raise InvalidSpec(
+                    f"the packed outputs have {size} bytes; this provider copies at most "
+                    f"{self.config.max_output_bytes} (`max_output_bytes`)"
+                )
+            return await self._fetch(activity_id, guest, size, wanted, destination)
+        except UnitGone:
+            return []
+
+    async def stop(self, ref: LeaseRef) -> None:
+        """Ask the job to end and wait for it, for half a minute at most."""
+        activity_id = await self.live(ref)
+        if activity_id is None:
+            return
+        guest = Guest(self.config, ref.key)
+        ends = time.monotonic() + _STOP_PATIENCE
+        try:
+            await self.activities.ask(activity_id, guest.stop(), 256, 10)
+            for _ in range(int(_STOP_PATIENCE / _STOP_EVERY)):
+                if time.monotonic() > ends or await self._over(activity_id, ref):
+                    return
+                await asyncio.sleep(_STOP_EVERY)
+        except ProviderError:
+            return
+
+    async def live(self, ref: LeaseRef) -> str | None:
+        """The activity in which the job can be asked; None where there is none."""
+        agreement = await self.agreements.get(ref.network_id)
+        if agreement is None or agreement.state in _ENDED:
+            return None
+        for activity_id in reversed(await self.activities.of(agreement.agreement_id)):
+            state = await self.activities.state(activity_id)
+            if state is not None and state.state == ("Ready", None):
+                return activity_id
+        return None
+
+    async def _over(self, activity_id: str, ref: LeaseRef) -> bool:
+        seen = await self.viewer.state(activity_id, ref.key)
+        return seen.life in ("ended", "gone")
+
+    async def _folder(self, ref: LeaseRef) -> str:
+        agreement = await self.agreements.get(ref.network_id)
+        if agreement is None:
+            return ""
+        sealed = str(agreement.demand.properties.get(names.SEALED, ""))
+        return unseal(sealed, ref.key, self.config.app_key.get_secret_value()).workdir
+
+    async def _fetch(
+        self, activity_id: str, guest: Guest, size: int, wanted: Sequence[str], destination: Path
+    ) -> list[Path]:
+        if not size:
+            return []
+        with tempfile.TemporaryDirectory(prefix="cortex-golem-") as folder:
+            archive = Path(folder) / "outputs.tar"
+            with archive.open("wb") as out:
+                at = 0
+                while at < size:
+                    piece = await self.activities.ask(activity_id, guest.piece(at), PIECE, 60)
+                    if not piece.stdout:
+                        raise Unavailable("the provider sent a part of the outputs only")
+                    await asyncio.to_thread(out.write, piece.stdout)
+                    at += len(piece.stdout)
+            return await asyncio.to_thread(
+                unpack, archive, wanted, destination, self.config.max_output_bytes
+            )
+
+
+def _inside(path: str) -> bool:
+    return ".." not in path.split("/") and "\0" not in path and path.strip() != ""

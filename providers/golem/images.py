@@ -1,0 +1,187 @@
+"""From an image reference to what Golem runs: a GVMI file with its hash.
+
+No provider pulls from a container registry. In this order: a package that the job names itself,
+the configured map, Golem's own registry, what was converted before, a conversion with
+`gvmkit-build` where that is installed.
+"""
+
+import asyncio
+import hashlib
+import json
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from providers.base import Report
+from providers.errors import Unavailable, Unsuitable
+from providers.golem.config import GolemConfig
+
+_PACKAGE = re.compile(r"hash:sha3:[0-9a-f]{56}:https?://\S+")
+_DIGEST = re.compile(r"[0-9a-f]{56}")
+_TIMEOUT = 15.0
+_CONVERSION = 30 * 60.0
+_running: dict[str, asyncio.Lock] = {}
+
+
+class Images:
+    """Finds the package of an image."""
+
+    def __init__(self, config: GolemConfig) -> None:
+        self._config = config
+        self._known: dict[str, str] = {}
+
+    def possible(self, image: str | None) -> bool:
+        """Whether there is any way to get at it; asks nobody."""
+        if image is None:
+            return False
+        config = self._config
+        direct = _PACKAGE.fullmatch(image) is not None or image in config.images
+        return direct or bool(config.registry_url) or self._can_convert()
+
+    async def package(self, image: str | None, report: Report) -> str:
+        """The value of `golem.srv.comp.task_package`.
+
+        Raises:
+            Unsuitable: this image cannot be had here; says what can be done.
+        """
+        if image is None:
+            raise Unsuitable("Golem runs images only; name an `image`")
+        wanted = self._config.images.get(image, image)
+        if _PACKAGE.fullmatch(wanted):
+            return wanted
+        if image in self._known:
+            return self._known[image]
+        found = await self._looked_up(wanted)
+        if found is None:
+            found = self._cached(image)
+        if found is None and self._can_convert():
+            found = await self._converted(image, report)
+        if found is None:
+            raise Unsuitable(self._no_way(image))
+        self._known[image] = found
+        return found
+
+    def _no_way(self, image: str) -> str:
+        return (
+            f"Golem runs GVMI images only and has none for `{image}`: convert it with "
+            "`gvmkit-build <image> --push-to <user>/<repository>:<tag>` and name that tag, or map "
+            "the image in `images` of this provider, or set `gvmkit_build` and `push_to` so that "
+            "Cortex converts it"
+        )
+
+    async def _looked_up(self, tag: str) -> str | None:
+        """What Golem's registry has under a tag or a hash."""
+        base = self._config.registry_url
+        if not base:
+            return None
+        name = tag.removeprefix("golem:")
+        key = "hash" if _DIGEST.fullmatch(name) else "tag"
+        if key == "tag" and "/" not in name:
+            return None  # tags of the registry are `user/repository:tag`
+        if key == "tag" and ":" not in name.rpartition("/")[2]:
+            name += ":latest"
+        try:
+            async with httpx.AsyncClient(timeout=_TIMEOUT) as client:
+                answer = await client.get(
+                    f"{base}/v1/image/info", params={key: name, "count": "true"}
+                )
+                info = answer.json() if answer.is_success else None
+        except (httpx.HTTPError, ValueError):
+            raise Unavailable("Golem's image registry does not answer") from None
+        if answer.status_code >= 500:
+            raise Unavailable("Golem's image registry is out of order")
+        return _from_info(info)
+
+    def _can_convert(self) -> bool:
+        return bool(self._config.gvmkit_build and self._config.push_to)
+
+    def _folder(self) -> Path:
+        named = self._config.image_cache
+        return Path(named) if named else Path.home() / ".cache" / "cortex" / "golem"
+
+    def _note(self, image: str) -> Path:
+        return self._folder() / f"{hashlib.sha256(image.encode()).hexdigest()[:40]}.json"
+
+    def _cached(self, image: str) -> str | None:
+        """What was converted before; a tag that can move is trusted all the same until removed."""
+        try:
+            kept = json.loads(self._note(image).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        package = str(kept.get("package", ""))
+        return package if kept.get("image") == image and _PACKAGE.fullmatch(package) else None
+
+    async def _converted(self, image: str, report: Report) -> str:
+        """Convert and upload once, however many jobs wait for it."""
+        async with _running.setdefault(image, asyncio.Lock()):
+            there = self._cached(image)
+            if there is not None:
+                return there
+            await report(f"converting image {image} for Golem")
+            target = f"{self._config.push_to}:{_tag(image)}"
+            await self._gvmkit(image, target)
+            found = await self._looked_up(target)
+            if found is None:
+                raise Unsuitable(
+                    f"`{image}` was converted and pushed to `{target}`, but Golem's registry does "
+                    "not show it; look there whether the repository is public"
+                )
+            await asyncio.to_thread(self._keep, image, found)
+            return found
+
+    async def _gvmkit(self, image: str, target: str) -> None:
+        user = self._config.push_to.partition("/")[0]
+        token = self._config.registry_token.get_secret_value()
+        login = [] if token else ["--nologin"]
+        with tempfile.TemporaryDirectory(prefix="cortex-gvmi-") as folder:
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    self._config.gvmkit_build, image, "--push-to", target, "--hide-progress",
+                    *login,
+                    cwd=folder,
+                    env={**os.environ, "REGISTRY_USER": user, "REGISTRY_TOKEN": token},
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.STDOUT,
+                )  # fmt: skip
+            except OSError as error:
+                raise Unsuitable(
+                    f"`gvmkit_build` of this provider cannot be run: {error.strerror}"
+                ) from None
+            try:
+                said, _ = await asyncio.wait_for(process.communicate(), _CONVERSION)
+            except BaseException:
+                if process.returncode is None:
+                    process.kill()
+                    await process.wait()
+                raise
+        if process.returncode != 0:
+            text = said.decode(errors="replace").strip().splitlines()
+            last = text[-1][:200] if text else f"exit code {process.returncode}"
+            if token:
+                last = last.replace(token, "**********")
+            raise Unsuitable(f"`{image}` cannot be converted for Golem: {last}")
+
+    def _keep(self, image: str, package: str) -> None:
+        note = self._note(image)
+        note.parent.mkdir(parents=True, exist_ok=True)
+        fresh = note.with_suffix(f".{os.getpid()}")
+        fresh.write_text(json.dumps({"image": image, "package": package}), encoding="utf-8")
+        fresh.replace(note)
+
+
+def _from_info(info: Any) -> str | None:
+    if not isinstance(info, dict) or not _DIGEST.fullmatch(str(info.get("sha3", ""))):
+        return None
+    url = info.get("https") or info.get("http")
+    return f"hash:sha3:{info['sha3']}:{url}" if url else None
+
+
+def _tag(image: str) -> str:
+    """A tag of the registry that stands for one image reference."""
+    name = re.sub(r"[^a-z0-9.-]+", "-", image.lower()).strip("-.")[-40:]
+    return f"{name}-{hashlib.sha256(image.encode()).hexdigest()[:8]}"
