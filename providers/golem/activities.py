@@ -65,7 +65,10 @@ class Activities:
         )
         if not answer.ok:
             return None
-        return parse(ActivityCreated, answer.body, "/activity").activity_id
+        try:
+            return parse(ActivityCreated, answer.body, "/activity").activity_id
+        except Unavailable as error:
+            raise OutcomeUnknown(str(error)) from None
 
     async def state(self, activity_id: str) -> ActivityState | None:
         """Its state; None where the daemon knows no such activity (it says so with a 500)."""

@@ -107,8 +107,8 @@ class Agreements:
             expect=(410,),
         )
 
-    async def approved(self, agreement_id: str, seconds: float) -> tuple[bool | None, str]:
-        """Wait for the provider's word: yes, no, or None where it has not come; and its reason."""
+    async def approved(self, agreement_id: str, seconds: float) -> bool | None:
+        """Wait for the provider's word: yes, no, or None where it has not come."""
         try:
             answer = await self._daemon.effect(
                 "POST",
@@ -118,16 +118,14 @@ class Agreements:
                 wait=seconds,
             )
         except OutcomeUnknown:  # waiting changes nothing: the state is read
-            return None, ""
-        if answer.status == 408:
-            return None, ""
-        return answer.ok, answer.message
+            return None
+        return None if answer.status == 408 else answer.ok
 
-    async def withdraw(self, agreement: Agreement) -> None:
+    async def withdraw(self, agreement_id: str) -> None:
         """Take back what the provider has not approved. It may approve in the meantime."""
         await self._daemon.effect(
             "POST",
-            f"{MARKET}/agreements/{agreement.agreement_id}/cancel",
+            f"{MARKET}/agreements/{agreement_id}/cancel",
             {"message": "cancelled before it was approved"},
             expect=(404, 409, 410, 500),
         )

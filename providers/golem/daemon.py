@@ -26,6 +26,7 @@ T = TypeVar("T")
 _CONNECT = 5.0
 _SLACK = 10.0
 _PLAIN = 15.0
+_QUICK = 4.0
 _LONGEST_TEXT = 300
 
 
@@ -130,15 +131,18 @@ class Daemon:
         lost: type[ProviderError] = OutcomeUnknown if effect else Unavailable
         # Reasons are optional by the specification, yet a body that is JSON is demanded.
         content = json.dumps(body, default=_plain).encode() if method in ("POST", "PUT") else None
+        request = self._client.build_request(
+            method,
+            path,
+            content=content,
+            params=dict(params) if params else None,
+            headers={"content-type": "application/json"} if content else None,
+        )
         try:
-            response = await self._client.request(
-                method,
-                path,
-                content=content,
-                params=dict(params) if params else None,
-                headers={"content-type": "application/json"} if content else None,
-                timeout=httpx.Timeout(max(_PLAIN, wait + _SLACK), connect=_CONNECT),
-            )
+            if effect or wait:
+                response = await self._sent(request, max(_PLAIN, wait + _SLACK))
+            else:
+                response = await self._read_twice(request)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
             raise Unavailable(f"the yagna daemon at {self._config.url} cannot be reached") from None
         except httpx.HTTPError as error:
@@ -152,6 +156,22 @@ class Daemon:
                 raise lost(f"the yagna daemon answered {_shown(path)} with what is no JSON")
             return answer
         raise _refusal(answer, path, response, lost)
+
+    async def _read_twice(self, request: httpx.Request) -> httpx.Response:
+        """Seen with 0.17.6: an agreement read at the very moment of its approval is never told,
+        and told at once when it is asked for again.
+        """
+        try:
+            return await self._sent(request, _QUICK)
+        except httpx.ReadTimeout:
+            return await self._sent(request, _PLAIN)
+
+    async def _sent(self, request: httpx.Request, seconds: float) -> httpx.Response:
+        if self._client is None:
+            raise httpx.ConnectError("closed")
+        patience = httpx.Timeout(seconds, connect=_CONNECT)
+        request.extensions = {**request.extensions, "timeout": patience.as_dict()}
+        return await self._client.send(request)
 
 
 def parse(kind: type[T], body: Any, path: str) -> T:

@@ -98,19 +98,19 @@ class Negotiator:
                 await asyncio.shield(self._unpublish(demand_id))
         raise NoCapacity(_why(table, limits, self._config))
 
-    async def settle_pending(self, agreement: Agreement) -> bool:
-        """Whether an agreement that was sent is approved; withdrawn where no word comes."""
+    async def settle_pending(self, agreement_id: str) -> Agreement | None:
+        """An agreement that was sent, once it is approved; withdrawn where no word comes."""
         ends = time.monotonic() + self._config.approval_timeout.total_seconds()
         while (left := ends - time.monotonic()) > 0:
-            said, _ = await self._agreements.approved(agreement.agreement_id, min(left, 15.0))
-            now = await self._agreements.get(agreement.agreement_id)
+            said = await self._agreements.approved(agreement_id, min(left, 15.0))
+            now = await self._agreements.get(agreement_id)
             if now is None or now.state not in ("Pending", "Proposal"):
-                return now is not None and now.state == "Approved"
+                return now if now is not None and now.state == "Approved" else None
             if said is None:
                 await asyncio.sleep(0.05)
-        await self._agreements.withdraw(agreement)
-        now = await self._agreements.get(agreement.agreement_id)
-        return now is not None and now.state == "Approved"
+        await self._agreements.withdraw(agreement_id)
+        now = await self._agreements.get(agreement_id)
+        return now if now is not None and now.state == "Approved" else None
 
     async def _publish(self, demand: Demand, key: str) -> str:
         try:
@@ -234,13 +234,10 @@ class Negotiator:
             return None
         agreement_id = parse(str, answer.body, "/agreements")
         await self._send(agreement_id, key)
-        agreement = await self._agreements.get(agreement_id)
-        if agreement is None:
-            return None
-        if agreement.state != "Approved" and not await self.settle_pending(agreement):
+        made = await self.settle_pending(agreement_id)
+        if made is None:
             table.turned_down.append("the agreement was not approved")
-            return None
-        return await self._agreements.get(agreement_id)
+        return made
 
     async def _send(self, agreement_id: str, key: str) -> None:
         """Confirm; the id is known, so a lost answer is cleared up by asking again."""

@@ -30,7 +30,7 @@ class Releaser:
         if agreement is None:
             return
         if agreement.state in ("Proposal", "Pending"):
-            await self.agreements.withdraw(agreement)
+            await self.agreements.withdraw(agreement.agreement_id)
             agreement = await self.agreements.get(ref.network_id) or agreement
             if agreement.state == "Pending":
                 raise Unavailable("the agreement could not be withdrawn yet")

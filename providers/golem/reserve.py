@@ -46,7 +46,7 @@ class Reserver:
         """The agreement of this lease: the one that is there, or a new one."""
         there = await self.agreements.under(key)
         if there is not None and there.state == "Pending":
-            await self.negotiator.settle_pending(there)
+            await self.negotiator.settle_pending(there.agreement_id)
             there = await self.agreements.under(key)
         if there is not None:
             return there

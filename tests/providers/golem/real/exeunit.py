@@ -1,6 +1,7 @@
 """An exe-unit on the service bus: takes batches for one activity and truly runs their commands."""
 
 import asyncio
+import logging
 import shutil
 import time
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any
 
 from tests.providers.golem.real.gsb import Bus
 
+_log = logging.getLogger(__name__)
 _STATE = "/local/activity/SetActivityState"
 _USAGE = "/local/activity/SetActivityUsage"
 
@@ -80,7 +82,10 @@ class ExeUnit:
 
     async def _report(self) -> None:
         while True:
-            await self.tell_usage()
+            try:
+                await self.tell_usage()
+            except (RuntimeError, TimeoutError):
+                _log.exception("the usage of %s was not taken", self._activity)
             await asyncio.sleep(0.5)
 
     async def _answer(self, call: tuple[str, Any]) -> Any:
@@ -117,7 +122,11 @@ class ExeUnit:
             name, script = await self._queue.get()
             batch = self._batches[name]
             for index, command in enumerate(script):
-                result = await self._command(command)
+                try:
+                    result = await self._command(command)
+                except (RuntimeError, TimeoutError, OSError) as error:
+                    _log.exception("command %d of %s failed", index, name)
+                    result = _result("Error", message=f"exe-unit: {error}")
                 bad = result["result"] == "Error"
                 last = bad or index == len(script) - 1
                 moment = datetime.now(UTC).isoformat().replace("+00:00", "Z")
