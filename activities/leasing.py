@@ -49,7 +49,8 @@ class LeaseActivities:
         _require(lease, LeaseState.INTENDED)
         async with self._telling(held, "reserve for the job"):
             provider = self._fleet.get(provider_id)
-            reservation = await self._reserve(provider, lease, self._full_spec(held))
+            spec = await self._unfinished(held, self._full_spec(held))
+            reservation = await self._reserve(provider, lease, spec)
         price = reservation.price_per_hour
         offer = lease.offer.model_copy(update={"price_per_hour": price} if price else {})
         data = {"provider": provider_id}
@@ -142,6 +143,14 @@ class LeaseActivities:
         if held.secrets is None:
             return held.spec
         return held.spec.with_secrets(self._keyring.decrypt(held.secrets, held.lease.job_id))
+
+    async def _unfinished(self, held: Held, spec: JobSpec) -> JobSpec:
+        """Of a render job, what no earlier lease has finished: no frame is paid for twice."""
+        if spec.render is None:
+            return spec
+        async with self._database.reading() as tx:
+            done = await tx.frames.done(held.lease.job_id)
+        return spec.model_copy(update={"render": spec.render.without(done)})
 
     async def _write_live(self, held: Held, done: Committed) -> datetime | None:
         lease = held.lease

@@ -93,6 +93,7 @@ class _Shift:
         self._provider_id = provider_id
         self._follows: dict[str, asyncio.Task[None]] = {}
         self._follow_after: dict[str, float] = {}
+        self._frames: dict[str, int] = {}
         self._outage = Outage(owner._database, provider_id, owner._settings)
         self._down = asyncio.create_task(activity.wait_for_worker_shutdown())
 
@@ -149,10 +150,11 @@ class _Shift:
         async with asyncio.timeout(_PATIENCE):
             snapshots = await provider.statuses(refs) if refs else []
         by_key = {lease.key: lease for lease in live}
+        self._frames = {key: seen for key, seen in self._frames.items() if key in by_key}
         changed: list[Lease] = []
         for snapshot in snapshots:
             known = by_key.get(snapshot.key)
-            if known is None or _tells_nothing_new(known, snapshot.state, snapshot.message):
+            if known is None or self._tells_nothing_new(known, snapshot):
                 continue
             try:
                 lease = await self._record(known, snapshot)
@@ -161,9 +163,17 @@ class _Shift:
             except Exception:  # one lease that cannot be recorded must not hide the others
                 _log.exception("monitor.record_failed", lease=known.key)
                 continue
+            if snapshot.frames:
+                self._frames[snapshot.key] = hash(snapshot.frames)
             if lease.signalled_version < lease.version:
                 changed.append(lease)
         return changed
+
+    def _tells_nothing_new(self, known: Lease, snapshot: LeaseSnapshot) -> bool:
+        # A thousand frames are compared here, and written only when one of them has changed.
+        if snapshot.frames and self._frames.get(snapshot.key) != hash(snapshot.frames):
+            return False
+        return known.run_state == snapshot.state and known.message == snapshot.message[:1000]
 
     async def _record(self, known: Lease, snapshot: LeaseSnapshot) -> Lease:
         async with self._o._database.transaction() as tx:
@@ -229,7 +239,3 @@ class _Shift:
         if isinstance(outcomes[0], Exception):
             _log.warning("monitor.push_failed", provider=self._provider_id, error=str(outcomes[0]))
             await asyncio.sleep(1)
-
-
-def _tells_nothing_new(known: Lease, state: object, message: str) -> bool:
-    return known.run_state == state and known.message == message[:1000]

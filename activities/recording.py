@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+from activities.frames import record_frames
 from activities.placement import state_event
 from cortex.db.engine import Transaction
 from cortex.db.events import NewEvent
@@ -25,6 +26,8 @@ async def record(
     """
     if lease.state != LeaseState.ACTIVE:
         return lease
+    if snapshot.frames:
+        await record_frames(tx, lease, snapshot.frames)
     if snapshot.state == lease.run_state:
         await _details(tx, lease, snapshot)
         return lease
@@ -91,5 +94,5 @@ async def _details(tx: Transaction, lease: Lease, snapshot: LeaseSnapshot) -> No
     endpoints = [item.model_dump() for item in snapshot.endpoints]
     if snapshot.endpoints != lease.endpoints or snapshot.message[:_MESSAGE] != lease.message:
         await tx.leases.put(lease.key, endpoints=endpoints, message=snapshot.message[:_MESSAGE])
-    if snapshot.progress is not None:
+    if snapshot.progress is not None and not snapshot.frames:
         await tx.jobs.put(lease.job_id, progress=snapshot.progress)

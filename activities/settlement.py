@@ -18,6 +18,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.contracts import FinishInput, SettleInput
 from activities.fleet import Fleet
+from activities.frames import last_frames, settle_frames
 from activities.logs import LogCopier
 from activities.placement import outcome_data, state_event
 from activities.trouble import telling
@@ -31,7 +32,7 @@ from cortex.domain.money import Money
 from cortex.domain.offers import Usage
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import JobState, LeaseState, RunState
-from cortex.files import KeptFile, digests, put_in_place
+from cortex.files import KeptFile, add_missing, digests, put_in_place
 from cortex.settings import Settings
 from providers.errors import LeaseLost, ProviderError
 from providers.registry import AnyProvider
@@ -128,6 +129,8 @@ class SettlementActivities:
         await provider.cancel(ref)
         if not ended and lease.committed_at is not None:
             await self._collect(provider, lease, ref, spec)
+        if spec.render is not None:
+            await settle_frames(self._database, lease)
         usage = await _final_usage(provider, lease, ref)
         await self._book(lease, usage, await _usd_rate(provider, lease, usage.cost.currency))
 
@@ -146,7 +149,9 @@ class SettlementActivities:
             try:
                 if provider.capabilities().logs:
                     await self._copier.catch_up(provider, lease.key, ref)
-                if spec.outputs:
+                if spec.render is not None:
+                    await last_frames(self._database, provider, lease, ref)
+                if spec.kept():
                     await self._keep_outputs(provider, lease, ref, spec)
                 return
             except DatabaseUnavailable:
@@ -168,22 +173,27 @@ class SettlementActivities:
         parts = self._settings.outputs_dir / f".{lease.key}.{uuid.uuid4().hex}.part"
         parts.mkdir(parents=True)
         try:
-            written = await provider.outputs(ref, spec.outputs, parts)
+            written = await provider.outputs(ref, spec.kept(), parts)
             files = await digests(parts, written)
-            await self._put_in_place(lease, parts, files)
+            await self._put_in_place(lease, parts, files, merge=spec.render is not None)
         finally:
             await asyncio.to_thread(shutil.rmtree, parts, ignore_errors=True)
 
-    async def _put_in_place(self, lease: Lease, parts: Path, files: Sequence[KeptFile]) -> None:
+    async def _put_in_place(
+        self, lease: Lease, parts: Path, files: Sequence[KeptFile], *, merge: bool
+    ) -> None:
+        """Keep the files; with `merge`, beside those of attempts before this one."""
         async with self._database.transaction() as tx:
             await tx.jobs.lock(lease.job_id)
             now = await tx.leases.get(lease.key)
             if now.state != LeaseState.RELEASING or now.cost is not None:
                 return  # another try has booked it: what is kept is whole, and ours may not be
-            await put_in_place(parts, self._settings.outputs_dir / lease.job_id)
-            await tx.outputs.replace(
-                lease.job_id, lease.attempt, [(f.path, f.size, f.sha256) for f in files]
-            )
+            kept = self._settings.outputs_dir / lease.job_id
+            if merge:
+                await add_missing(parts, kept)
+            await put_in_place(parts, kept)
+            write = tx.outputs.merge if merge else tx.outputs.replace
+            await write(lease.job_id, lease.attempt, [(f.path, f.size, f.sha256) for f in files])
             data = {"files": len(files), "bytes": sum(f.size for f in files)}
             await tx.events.add(
                 EventType.JOB_OUTPUTS_STORED, lease.job_id, job_id=lease.job_id, data=data

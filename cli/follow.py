@@ -78,7 +78,9 @@ def show_end(state: State, job: JobView) -> None:
     render.say(state, summary(job), style=render.state_style(job.state))
     if job.message and job.state is not JobState.COMPLETED:
         render.say(state, f"  {render.printable(job.message)}")
-    if job.spec.outputs and job.state is JobState.COMPLETED:
+    if job.spec.render is not None:
+        render.say(state, f"  frames:   cortex {dir_option(state)}frames {job.id}")
+    if job.spec.kept() and (job.state is JobState.COMPLETED or job.spec.render is not None):
         render.say(state, f"  results:  cortex {dir_option(state)}outputs get {job.id}")
     if job.log_dropped_bytes:
         dropped = render.size(job.log_dropped_bytes)
@@ -159,6 +161,8 @@ class EventPrinter:
             return "" if now in TERMINAL_JOB_STATES else _state_line(now, data.get("message", ""))
         if kind == "job.progress":
             return self._progressed(event.data)
+        if kind == "job.frames":
+            return frames_line(event.data)
         words = {
             "job.cancel.requested": f"asked to cancel  {data.get('reason', '')}",
             "job.extended": f"deadline moved  {data.get('deadline_at', '')}",
@@ -181,6 +185,28 @@ class EventPrinter:
             return ""
         self._progress = now, message
         return f"{now:.0%}  {message}".rstrip()
+
+
+def frames_line(data: dict[str, Any]) -> str:
+    """`50%  frame 12 done; 12 of 24 · 0.0004 USD · tried 2 times`."""
+    text = render.printable(str(data.get("message") or ""))
+    with contextlib.suppress(KeyError, ArithmeticError):
+        text = f"{Decimal(str(data['progress'])):>4.0%}  {text}"
+    frames = [item for item in data.get("frames") or [] if isinstance(item, dict)]
+    if len(frames) == 1:
+        text += _one_frame(frames[0])
+    failed = [item for item in frames if item.get("state") == "failed"]
+    if failed:
+        text += f" ({render.printable(str(failed[0].get('message', '')))})"
+    return text
+
+
+def _one_frame(frame: dict[str, Any]) -> str:
+    cost, attempts = frame.get("cost"), frame.get("attempts", 1)
+    text = f" · {cost.get('amount')} {cost.get('currency')}" if isinstance(cost, dict) else ""
+    return (
+        f"{text} · tried {attempts} times" if isinstance(attempts, int) and attempts > 1 else text
+    )
 
 
 def _state_line(state: str, message: str) -> str:

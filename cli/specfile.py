@@ -1,6 +1,7 @@
 """Job files: YAML or JSON, one job or many, with the line and column of what is wrong."""
 
 import json
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -75,7 +76,11 @@ def load(path: str) -> list[Document]:
         BadInput: it cannot be read, is no YAML or JSON, or holds no jobs.
     """
     source = "<stdin>" if path == "-" else path
-    return parse(_read(path), source)
+    found = parse(_read(path), source)
+    folder = Path.cwd() if path == "-" else Path(path).absolute().parent
+    for document in found:
+        _locate_scene(document, folder)
+    return found
 
 
 def parse(text: str, source: str) -> list[Document]:
@@ -126,6 +131,15 @@ def put(document: Document, path: str, value: Any, option: str) -> None:
         target = target[name]
     target[last] = value
     document.options[path] = option
+
+
+def _locate_scene(document: Document, folder: Path) -> None:
+    """A scene is named as seen from the job file; the server knows no such place."""
+    wanted = document.data.get("render")
+    scene = wanted.get("scene") if isinstance(wanted, Mapping) else None
+    if isinstance(wanted, Mapping) and isinstance(scene, str) and scene and "://" not in scene:
+        place = os.path.normpath(folder / scene)
+        document.data["render"] = {**wanted, "scene": place}
 
 
 def _read(path: str) -> str:

@@ -61,7 +61,7 @@ class Watch:
         if kind == "job.state.changed":
             self._states[job_id] = str(event.data.get("state", ""))
             self._notes[job_id] = note
-        elif kind == "job.progress" and "progress" in event.data:
+        elif kind in ("job.progress", "job.frames") and "progress" in event.data:
             self._notes[job_id] = f"{float(event.data['progress']):.0%}  {note}"
         else:
             return

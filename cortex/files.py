@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,15 @@ async def digests(parts: Path, written: Sequence[Path]) -> list[KeptFile]:
     return await asyncio.to_thread(_digests, parts, written)
 
 
+async def add_missing(parts: Path, earlier: Path) -> None:
+    """Put the files below `earlier`, which need not be there, into `parts` where it has none.
+
+    Raises:
+        OSError: the disk may not be written.
+    """
+    await asyncio.to_thread(_add_missing, parts, earlier)
+
+
 async def put_in_place(parts: Path, target: Path) -> None:
     """Swap the folder `parts` with the folder `target`, which need not be there.
 
@@ -35,6 +45,14 @@ async def put_in_place(parts: Path, target: Path) -> None:
 
 def _digests(parts: Path, written: Sequence[Path]) -> list[KeptFile]:
     return [_kept(parts, path) for path in sorted(set(written))]
+
+
+def _add_missing(parts: Path, earlier: Path) -> None:
+    for path in earlier.rglob("*"):
+        target = parts / path.relative_to(earlier)
+        if path.is_file() and not path.is_symlink() and not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.link(path, target)
 
 
 def _put_in_place(parts: Path, target: Path) -> None:

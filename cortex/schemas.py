@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from cortex.domain.errors import FieldError
+from cortex.domain.frames import FrameState, FrameStatus
 from cortex.domain.jobs import Reason
 from cortex.domain.leases import Endpoint
 from cortex.domain.ledger import EntryKind
@@ -94,6 +95,18 @@ class JobView(JobSummary):
 class JobPage(_View):
     items: tuple[JobSummary, ...]
     next_cursor: str | None = None
+
+
+class FramePage(_View):
+    """The frames of a render job, in order, with sums over all of them."""
+
+    items: tuple[FrameStatus, ...]
+    next_cursor: str | None = None
+    total: int
+    counts: dict[FrameState, int]
+    cost: tuple[Money, ...] = Field(
+        default=(), description="What the frames cost so far, a sum for each currency."
+    )
 
 
 class BatchRequest(BaseModel):

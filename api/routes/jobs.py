@@ -13,8 +13,9 @@ from api.respond import answer, known_form
 from api.services import Using
 from cortex.db.jobs import JobFilter
 from cortex.domain.errors import FieldError, InvalidRequest
+from cortex.domain.frames import MAX_FRAMES, FrameState
 from cortex.domain.states import JobState
-from cortex.schemas import CancelRequest, ExtendRequest, JobPage, JobView
+from cortex.schemas import CancelRequest, ExtendRequest, FramePage, JobPage, JobView
 
 router = APIRouter(tags=["jobs"])
 
@@ -54,6 +55,21 @@ async def list_jobs(
 async def get_job(job_id: str, services: Using) -> Response:
     """One job with its attempts, the history of its states and its spec (secrets masked)."""
     return answer(await services.queries.job(known_form(job_id)))
+
+
+@router.get("/jobs/{job_id}/frames", response_model=FramePage, responses=problems(404, 422, 503))
+async def list_frames(
+    job_id: str,
+    services: Using,
+    state: Annotated[FrameState | None, Query(description="Only frames in this state.")] = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_FRAMES)] = 1000,
+    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
+) -> Response:
+    """The frames of a render job: state, attempts, cost and file of each, over all its leases."""
+    page = await services.queries.frames(
+        known_form(job_id), state=state, cursor=cursor, limit=limit
+    )
+    return answer(page)
 
 
 @router.post(

@@ -14,6 +14,7 @@ from rich.live import Live
 from cli import render
 from cli.errors import BadInput, CliError, ExitCode, as_cli_error, show
 from cli.find import find_id, find_job
+from cli.frames import show_frames
 from cli.options import parse_labels
 from cli.state import State, state_of
 from cli.times import since
@@ -113,11 +114,20 @@ def _row(job: JobSummary) -> tuple[str, ...]:
 
 
 @app.command("job")
-def job(ctx: typer.Context, job_id: Id) -> None:
+def job(
+    ctx: typer.Context,
+    job_id: Id,
+    frames: Annotated[
+        bool, typer.Option("--frames", help="Only the frames of a render job.")
+    ] = False,
+) -> None:
     """Show one job: what was asked for, each attempt, its history, its bill."""
     state = state_of(ctx)
     with state.client() as cortex:
         found = find_job(cortex, job_id)
+        if frames:
+            show_frames(state, cortex, found.id, None)
+            return
         if state.json:
             render.print_json(found)
             return
@@ -159,7 +169,9 @@ def _show_job(state: State, job: JobView, entries: list[LedgerView]) -> None:
         render.table(state, ("TIME", "KIND", "AMOUNT", "PROVIDER", "NOTE"), bill, right=(2,))
     render.heading(state, "Next")
     steps = [("output", f"cortex logs {job.id}")]
-    if job.spec.outputs:
+    if job.spec.render is not None:
+        steps.append(("frames", f"cortex frames {job.id}"))
+    if job.spec.kept():
         steps.append(("results", f"cortex outputs get {job.id}"))
     if not job.state.terminal:
         steps.append(("cancel", f"cortex cancel {job.id}"))
@@ -193,6 +205,8 @@ def _facts(job: JobView) -> list[tuple[str, str]]:
         ("progress", "" if job.state.terminal else render.percent(job.progress)),
         ("provider", job.provider_id or ""),
         ("image", spec.image or ""),
+        ("scene", spec.render.scene if spec.render else ""),
+        ("frames", spec.render.frames if spec.render else ""),
         ("command", render.command([*spec.command, *spec.args])),
         ("resources", f"{render.cores(asked['cpu'])}, {asked['memory']} memory{gpu}"),
         ("labels", " ".join(f"{key}={value}" for key, value in job.labels.items())),

@@ -21,6 +21,7 @@ from cortex.schemas import (
     CostReport,
     EventPage,
     EventView,
+    FramePage,
     Health,
     Info,
     JobPage,
@@ -122,6 +123,11 @@ def jobs(which: JobFilter, limit: int, cursor: str | None) -> Call[JobPage]:
 
 def job(job_id: str) -> Call[JobView]:
     return _get(_job(job_id), JobView)
+
+
+def frames(job_id: str, *, state: str | None, limit: int, cursor: str | None) -> Call[FramePage]:
+    params = _params(state=state, limit=limit, cursor=cursor)
+    return _get(f"{_job(job_id)}/frames", FramePage, params)
 
 
 def cancel(job_id: str, reason: str) -> Call[JobView]:

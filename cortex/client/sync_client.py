@@ -20,6 +20,7 @@ from cortex.schemas import (
     BatchAccepted,
     CostReport,
     EventView,
+    FramePage,
     Health,
     Info,
     JobPage,
@@ -193,6 +194,25 @@ class Cortex:
             cursor = page.next_cursor
             if cursor is None:
                 return
+
+    def frames(
+        self,
+        job_id: str,
+        *,
+        state: str | None = None,
+        limit: int = 1000,
+        cursor: str | None = None,
+    ) -> FramePage:
+        """One page of a render job's frames, in order, with counts and cost of all of them.
+
+        Args:
+            job_id: Its id.
+            state: Only frames in this state, such as `failed`.
+            limit: Frames per page.
+            cursor: `next_cursor` of the page before.
+        """
+        call = routes.frames(job_id, state=state, limit=limit, cursor=cursor)
+        return self._transport.call(call)
 
     def cancel(self, job_id: str, *, reason: str = "") -> JobView:
         """Ask for a job's end; it is over when its lease is released (`wait`)."""

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from cortex.db.acceptance import AcceptanceRepository
 from cortex.db.commands import CommandRepository
 from cortex.db.events import EventRepository
+from cortex.db.frames import FrameRepository
 from cortex.db.idempotency import IdempotencyRepository
 from cortex.db.jobs import JobRepository
 from cortex.db.leases import LeaseRepository
@@ -43,6 +44,7 @@ class Transaction:
         self.idempotency = IdempotencyRepository(connection)
         self.logs = LogRepository(connection)
         self.outputs = OutputRepository(connection)
+        self.frames = FrameRepository(connection)
         self.providers = ProviderRepository(connection)
         self.reads = ReadRepository(connection)
         self.acceptance = AcceptanceRepository(connection)

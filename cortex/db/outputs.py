@@ -27,6 +27,19 @@ class OutputRepository(Repository):
     ) -> None:
         """Put `(path, size, sha256)` of an attempt in place of those of attempts before it."""
         await self.connection.execute(delete(JobOutputRow).where(JobOutputRow.job_id == job_id))
+        await self._insert(job_id, attempt, files)
+
+    async def merge(self, job_id: str, attempt: int, files: Sequence[tuple[str, int, str]]) -> None:
+        """Add `(path, size, sha256)` of an attempt to those of attempts before it."""
+        paths = [path for path, _, _ in files]
+        await self.connection.execute(
+            delete(JobOutputRow).where(JobOutputRow.job_id == job_id, JobOutputRow.path.in_(paths))
+        )
+        await self._insert(job_id, attempt, files)
+
+    async def _insert(
+        self, job_id: str, attempt: int, files: Sequence[tuple[str, int, str]]
+    ) -> None:
         if not files:
             return
         rows = [

@@ -255,6 +255,32 @@ class JobOutputRow(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
 
+class JobFrameRow(Base):
+    """A frame of a render job: how it does in the lease that has it, and what it took before."""
+
+    __tablename__ = "job_frames"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    frame: Mapped[int] = mapped_column(primary_key=True)
+    state: Mapped[str]
+    lease_key: Mapped[str]
+    attempts: Mapped[int] = mapped_column(server_default="0")
+    earlier_attempts: Mapped[int] = mapped_column(server_default="0")
+    cost: Mapped[Decimal | None]
+    earlier_cost: Mapped[Decimal | None]
+    currency: Mapped[str | None]
+    seconds: Mapped[Decimal | None]
+    message: Mapped[str] = mapped_column(server_default="")
+    output: Mapped[str | None]
+    finished_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        CheckConstraint(
+            "state IN ('queued', 'rendering', 'done', 'failed')", name="job_frames_state"
+        ),
+    )
+
+
 class ProviderRow(Base):
     __tablename__ = "providers"
 

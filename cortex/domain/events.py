@@ -11,6 +11,7 @@ class EventType(StrEnum):
     JOB_SUBMITTED = "job.submitted"
     JOB_STATE_CHANGED = "job.state.changed"
     JOB_PROGRESS = "job.progress"
+    JOB_FRAMES = "job.frames"
     JOB_CANCEL_REQUESTED = "job.cancel.requested"
     JOB_EXTENDED = "job.extended"
     JOB_TROUBLE = "job.trouble"

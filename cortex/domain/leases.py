@@ -5,6 +5,7 @@ from decimal import Decimal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from cortex.domain.frames import FrameStatus
 from cortex.domain.money import Money
 from cortex.domain.offers import Offer
 from cortex.domain.states import LeaseState, RunState
@@ -44,6 +45,9 @@ class LeaseSnapshot(_Model):
     message: str = ""
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    frames: tuple[FrameStatus, ...] = Field(
+        default=(), description="Of a render job: its frames, as far as something is known of them."
+    )
 
 
 class Lease(_Model):

@@ -6,6 +6,7 @@ from decimal import Decimal
 from pydantic import BaseModel, ConfigDict, Field
 
 from cortex.domain.money import Money
+from cortex.domain.rendering import ENGINES, FORMATS, Render
 from cortex.domain.spec import JobSpec
 from cortex.domain.units import about_bytes, format_bytes, format_duration
 
@@ -39,14 +40,13 @@ class Capabilities(_Model):
     keeps_results: bool = Field(
         default=True, description="Logs and files can still be read after the lease was cancelled."
     )
+    render: bool = Field(default=False, description="Renders scenes.")
+    render_engines: tuple[str, ...] = ENGINES
+    render_formats: tuple[str, ...] = FORMATS
 
     def objections(self, spec: JobSpec) -> list[str]:
         """Why this provider cannot run the job, in words; empty when it can."""
-        found: list[str] = []
-        if spec.image is not None and not self.images:
-            found.append("it runs no container images")
-        if spec.image is None and not self.processes:
-            found.append("it runs container images only; name an `image`")
+        found = self._no_way_to_run(spec) if spec.render is None else self._no_render(spec.render)
         if spec.kind == "service" and not self.services:
             found.append("it runs no services")
         if spec.kind == "batch" and not self.batch:
@@ -58,6 +58,26 @@ class Capabilities(_Model):
         if spec.read_only_root and not self.read_only_root:
             found.append("it cannot make the root file system read-only")
         return found + self._too_large(spec) + self._elsewhere(spec)
+
+    def _no_way_to_run(self, spec: JobSpec) -> list[str]:
+        if not self.images and not self.processes:
+            return ["it renders scenes only"]
+        if spec.image is not None and not self.images:
+            return ["it runs no container images"]
+        if spec.image is None and not self.processes:
+            return ["it runs container images only; name an `image`"]
+        return []
+
+    def _no_render(self, render: Render) -> list[str]:
+        if not self.render:
+            return ["it renders no scenes"]
+        found: list[str] = []
+        if render.engine is not None and render.engine not in self.render_engines:
+            has = ", ".join(self.render_engines)
+            found.append(f"it does not render with {render.engine} (it has {has})")
+        if render.format not in self.render_formats:
+            found.append(f"it writes no {render.format} (it has {', '.join(self.render_formats)})")
+        return found
 
     def _too_large(self, spec: JobSpec) -> list[str]:
         need = spec.resources

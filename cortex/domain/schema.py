@@ -22,12 +22,13 @@ def job_spec_schema() -> dict[str, Any]:
     _write_defaults(parts["Resources"], Resources())
     _write_defaults(parts["Placement"], Placement())
     _write_defaults(parts["Volume"], Volume(name="v", path="/v"))
+    parts["Render"]["properties"]["frames"]["type"] = ["string", "integer"]
     _write_defaults(schema, JobSpec(command=("x",)))
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,
         "title": "Cortex job spec, version 1",
-        "anyOf": [{"required": ["image"]}, {"required": ["command"]}],
+        "anyOf": [{"required": ["image"]}, {"required": ["command"]}, {"required": ["render"]}],
     }
 
 

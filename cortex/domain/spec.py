@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from cortex.domain.money import Money, format_amount
+from cortex.domain.rendering import RENDER_OUTPUTS, RENDER_RESOURCES, Render
 from cortex.domain.units import (
     format_bytes,
     format_duration,
@@ -37,6 +38,18 @@ MAX_DURATION = timedelta(days=90)
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LABEL_KEY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?")
+_NOT_RENDERED = (
+    "image",
+    "command",
+    "args",
+    "workdir",
+    "env",
+    "secret_env",
+    "ports",
+    "volumes",
+    "outputs",
+    "read_only_root",
+)
 _IMAGE = re.compile(r"[a-z0-9][\w.\-/:@]{0,499}", re.ASCII)
 
 Cores = Annotated[
@@ -193,6 +206,11 @@ class JobSpec(_Model):
     image: str | None = Field(default=None, description="Container image; absent: a plain process.")
     command: tuple[str, ...] = Field(default=(), description="Replaces the image's entry point.")
     args: tuple[str, ...] = Field(default=(), description="Arguments of the command.")
+    render: Render | None = Field(
+        default=None,
+        description="Frames of a scene to render, in place of an image or command. "
+        "`resources` then begin with 1 core, 2 GiB of memory, 4 GiB of storage.",
+    )
     workdir: str | None = None
     env: dict[str, str] = Field(default_factory=dict)
     secret_env: dict[str, SecretStr] = Field(default_factory=dict)
@@ -210,6 +228,16 @@ class JobSpec(_Model):
         default=(), max_length=64, description="Files or folders to keep, relative to the workdir."
     )
     labels: dict[str, str] = Field(default_factory=dict, max_length=32)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _roomy(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping) or value.get("render") is None:
+            return value
+        need = value.get("resources", {})
+        if not isinstance(need, Mapping):
+            return value
+        return {**value, "resources": {**RENDER_RESOURCES, **need}}
 
     @field_validator("name")
     @classmethod
@@ -312,8 +340,10 @@ class JobSpec(_Model):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        if self.image is None and not self.command:
-            raise ValueError("needs an `image`, a `command`, or both")
+        if self.render is not None:
+            self._only_render()
+        elif self.image is None and not self.command:
+            raise ValueError("needs an `image`, a `command`, or both; or a scene to `render`")
         both = self.env.keys() & self.secret_env.keys()
         if both:
             raise ValueError(f"`{min(both)}` stands in both `env` and `secret_env`")
@@ -321,6 +351,18 @@ class JobSpec(_Model):
         _unique("volumes", [item.name for item in self.volumes])
         _unique("volumes", [item.path for item in self.volumes])
         return self
+
+    def _only_render(self) -> None:
+        """What a render job runs is known, so it takes nothing that says what to run."""
+        for name in _NOT_RENDERED:
+            if getattr(self, name):
+                raise ValueError(f"asks to `render` a scene, so it takes no `{name}`")
+        if self.kind != "batch":
+            raise ValueError("asks to `render` a scene, so it cannot be a service")
+
+    def kept(self) -> tuple[str, ...]:
+        """The files and folders to keep: those declared, or what a render job makes."""
+        return RENDER_OUTPUTS if self.render is not None else self.outputs
 
     def secrets(self) -> dict[str, str]:
         """The secret variables in clear; for encryption and for the provider only."""

@@ -9,7 +9,9 @@ from cortex.db.jobs import JobFilter
 from cortex.db.outputs import StoredOutput
 from cortex.db.reads import JobReads
 from cortex.domain.errors import InvalidRequest, NotFound
-from cortex.schemas import EventPage, LogPage, OutputView
+from cortex.domain.frames import FrameState
+from cortex.schemas import EventPage, FramePage, LogPage, OutputView
+from cortex.services.frames import frame_page
 from cortex.services.pagination import decode_cursor, encode_cursor
 from cortex.services.views import event_view, job_view, log_entry, output_view
 from cortex.settings import Settings
@@ -63,6 +65,23 @@ class Queries:
             next_cursor=lines[-1].cursor if lines else None,
             dropped_bytes=state["log_dropped_bytes"],
         )
+
+    async def frames(
+        self, job_id: str, *, state: FrameState | None, cursor: str | None, limit: int
+    ) -> FramePage:
+        """The frames of a render job, also those that no provider has told of yet.
+
+        Raises:
+            NotFound: there is no such job, or it renders nothing.
+            InvalidRequest: `cursor` is none of ours.
+        """
+        after = _frame_cursor(cursor)
+        async with self._database.reading() as tx:
+            render = (await tx.jobs.get(job_id)).spec.render
+            known = await tx.frames.of_job(job_id)
+        if render is None:
+            raise NotFound(f"job `{job_id}` renders nothing, so it has no frames")
+        return frame_page(render.numbers(), known, state=state, after=after, limit=limit)
 
     async def events(self, *, job_id: str | None, after: str | None, limit: int) -> EventPage:
         """Events after a position, oldest first.
@@ -131,3 +150,11 @@ class Queries:
         async with self._database.reading() as tx:
             await tx.reads.state(job_id)
             return await tx.outputs.of_job(job_id)
+
+
+def _frame_cursor(cursor: str | None) -> int:
+    if cursor is None:
+        return -1
+    if not cursor.isdecimal() or len(cursor) > 10:
+        raise InvalidRequest("`cursor` is not one that this server gave out")
+    return int(cursor)

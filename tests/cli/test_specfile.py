@@ -30,6 +30,10 @@ class TestPlaces:
                 "f.yaml:2:13: `resources.cpu` must be greater",
             ),
             ("name: x\ncommand: []\n", "f.yaml:1:1: needs an `image`, a `command`, or both"),
+            (
+                "render:\n  scene: /a.blend\n  frames: 5-1\n",
+                "f.yaml:3:3: `render.frames` has `5-1`, which ends before it begins",
+            ),
             ("command: ['']\n", "f.yaml:1:1: `command` must begin with a program"),
             ("command: [a]\nbudget: 5\n", "f.yaml:2:1: `budget` has no currency"),
             ("command: [a]\nports:\n- port: 80\n- port: 99999\n", "f.yaml:4:3: `ports[1].port`"),
@@ -141,3 +145,16 @@ class TestOptions:
         with pytest.raises(BadInput) as caught:
             RunOptions(command=["a"], memory="3q", max_price="5").document().spec()
         assert [line.split(":")[0] for line in caught.value.details] == ["--memory", "--max-price"]
+
+
+def test_a_scene_is_named_as_seen_from_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "shots" / "job.yaml"
+    file.parent.mkdir()
+    file.write_text("render: {scene: ../scenes/a.blend, frames: 1}\n")
+    found = load(str(file))[0].spec().render
+    assert found is not None
+    assert found.scene == str(tmp_path / "scenes" / "a.blend")
+    file.write_text("render: {scene: 'https://host/a.blend', frames: 1}\n")
+    found = load(str(file))[0].spec().render
+    assert found is not None
+    assert found.scene == "https://host/a.blend"

@@ -32,6 +32,7 @@ def test_it_is_a_schema() -> None:
             "retries": {"on_lost": 1},
             "resources": {"cpu": "250m", "memory": "1Gi"},
         },
+        {"render": {"scene": "/a.blend", "frames": 7}},
         {"command": ["a"], "placement": {"max_price": {"amount": "0.5", "currency": "USD"}}},
     ],
 )
