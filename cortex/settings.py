@@ -159,6 +159,28 @@ class TelemetrySettings(_Section):
     )
 
 
+class PluginDeliverySettings(_Section):
+    tries: int = Field(default=5, ge=1, le=100, description="Of one event, then it is skipped.")
+    first_wait: Duration = Field(
+        default=timedelta(seconds=1), description="After the first failure; doubles with each."
+    )
+    longest_wait: Duration = Field(default=timedelta(minutes=1), description="Between two tries.")
+    timeout: Duration = Field(
+        default=timedelta(seconds=10), description="How long a plugin may take for one event."
+    )
+
+
+class PluginSettings(BaseModel):
+    """One plugin: the fields of its own configuration."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    enabled: bool = True
+
+    def config(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
 class ProviderSettings(BaseModel):
     """One provider: its `type`, and the fields of that type's configuration."""
 
@@ -206,6 +228,10 @@ class Settings(BaseSettings):
         default=None,
         description="Key ring: `id:base64` of 32 bytes each, comma-separated, newest first.",
     )
+    plugins: dict[str, PluginSettings] = Field(
+        default_factory=dict, description="Plugin name to its configuration."
+    )
+    plugin_delivery: PluginDeliverySettings = Field(default_factory=PluginDeliverySettings)
     providers: dict[str, ProviderSettings] = Field(
         default_factory=lambda: {"local": ProviderSettings(type="local")},
         description="Provider id to its type and configuration.",

@@ -19,6 +19,7 @@ from cortex.db.leases import LeaseRepository
 from cortex.db.ledger import LedgerRepository
 from cortex.db.logs import LogRepository
 from cortex.db.outputs import OutputRepository
+from cortex.db.plugins import PluginRepository
 from cortex.db.providers import ProviderRepository
 from cortex.db.reads import ReadRepository
 from cortex.db.steps import StepRepository
@@ -50,6 +51,7 @@ class Transaction:
         self.acceptance = AcceptanceRepository(connection)
         self.steps = StepRepository(connection)
         self.track = TrackRepository(connection)
+        self.plugins = PluginRepository(connection)
 
 
 class Database:

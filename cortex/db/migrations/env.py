@@ -2,7 +2,11 @@
 
 from alembic import context
 
+from cortex.db import plugin_tables
 from cortex.db.tables import Base
+
+TABLES = (plugin_tables,)
+"""Modules that add tables to `Base`."""
 
 
 def _ours(_object: object, name: str | None, kind: str, reflected: bool, _to: object) -> bool:

@@ -1,0 +1,17 @@
+"""Plugins of other packages: subscribers to events, placement strategies, notification channels."""
+
+from cortex.domain.events import Event, EventType
+from cortex.domain.ranking import Facts, PlacementStrategy
+from cortex.plugins.contract import NotificationChannel, Plugin, PluginConfig
+from cortex.plugins.notifications import Notification
+
+__all__ = [
+    "Event",
+    "EventType",
+    "Facts",
+    "Notification",
+    "NotificationChannel",
+    "PlacementStrategy",
+    "Plugin",
+    "PluginConfig",
+]
