@@ -46,9 +46,12 @@ from activities.settlement import SettlementActivities
 from activities.track import TrackRecords
 from cortex.db.commands import CHANNEL as COMMANDS_CHANNEL
 from cortex.db.engine import Database
+from cortex.db.events import CHANNEL as EVENTS_CHANNEL
 from cortex.db.leases import CHANNEL as LEASES_CHANNEL
 from cortex.db.notify import Notifier
 from cortex.domain.errors import CortexError, ServiceUnavailable
+from cortex.plugins.host import PluginHost
+from cortex.plugins.loading import Loaded, load_plugins, strategies_of
 from cortex.security.keyring import KeyRing
 from cortex.settings import Settings
 from cortex.telemetry.logging import configure_logging
@@ -92,6 +95,7 @@ class Service:
     fleet: Fleet
     notifier: Notifier
     relay: Relay
+    plugins: PluginHost
     workers: list[Worker]
 
     @classmethod
@@ -112,12 +116,14 @@ class Service:
         await prepare_namespace(client, settings.temporal.retention)
         database = Database(settings.database, application="cortex-worker")
         fleet = Fleet(settings, database)
-        notifier = Notifier(settings.database, (COMMANDS_CHANNEL, LEASES_CHANNEL))
+        notifier = Notifier(settings.database, (COMMANDS_CHANNEL, LEASES_CHANNEL, EVENTS_CHANNEL))
         relay = Relay(database, client, notifier, settings.jobs)
+        loaded = await asyncio.to_thread(load_plugins, settings.plugins)
+        plugins = PluginHost(loaded, database, notifier, settings.plugin_delivery)
         await fleet.start()
         await notifier.start()
-        workers = make_workers(settings, database, client, fleet, notifier)
-        return cls(settings, database, client, fleet, notifier, relay, workers)
+        workers = make_workers(settings, database, client, fleet, notifier, loaded)
+        return cls(settings, database, client, fleet, notifier, relay, plugins, workers)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then hand over."""
@@ -127,10 +133,12 @@ class Service:
             await ensure_monitors(self.client, self.settings, self.fleet)
             await ensure_maintenance(self.client)
             await self.relay.start()
+            await self.plugins.start()
             _log.info("worker.ready", queues=[worker.task_queue for worker in self.workers])
             beat = asyncio.create_task(_touch(self.settings.worker.health_file))
             await stop.wait()
             beat.cancel()
+            await self.plugins.aclose()
             await self.relay.aclose()
 
     async def aclose(self) -> None:
@@ -141,11 +149,17 @@ class Service:
 
 
 def make_workers(
-    settings: Settings, database: Database, client: Client, fleet: Fleet, notifier: Notifier
+    settings: Settings,
+    database: Database,
+    client: Client,
+    fleet: Fleet,
+    notifier: Notifier,
+    plugins: Sequence[Loaded] = (),
 ) -> list[Worker]:
     """One worker for workflows and database steps, and one for each provider's queue."""
     copier = LogCopier(database, settings.logs)
-    market = Market(fleet, settings.placement, TrackRecords(database, settings.placement))
+    records = TrackRecords(database, settings.placement)
+    market = Market(fleet, settings.placement, records, strategies_of(plugins))
     placement = PlacementActivities(database, fleet, settings, market)
     leasing = LeaseActivities(database, fleet, KeyRing.from_setting(settings.encryption_keys))
     settlement = SettlementActivities(database, fleet, settings, copier)

@@ -20,7 +20,7 @@ from api.middleware import (
 from api.openapi import document
 from api.patience import PatienceMiddleware
 from api.problems import on_http_error, on_invalid_request
-from api.routes import billing, jobs, meta, outputs, providers, streams, submission
+from api.routes import billing, jobs, meta, outputs, plugins, providers, streams, submission
 from api.services import open_services
 from cortex.domain.errors import CortexError
 from cortex.settings import Settings
@@ -65,7 +65,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     routes = APIRouter(prefix=PREFIX)
     # `/jobs/validate` and its like come before `/jobs/{job_id}`.
-    for module in (submission, jobs, streams, outputs, billing, providers, meta):
+    for module in (submission, jobs, streams, outputs, billing, providers, plugins, meta):
         routes.include_router(module.router)
     app.include_router(routes)
     app.include_router(meta.health)

@@ -18,6 +18,7 @@ from cortex.services.control import JobControl
 from cortex.services.delivery import Dispatcher
 from cortex.services.health import HealthProbe
 from cortex.services.live import EventHub
+from cortex.services.plugins import PluginDirectory
 from cortex.services.queries import Queries
 from cortex.services.quotes import Quotes
 from cortex.services.registry import ProviderRegistry
@@ -39,6 +40,7 @@ class Services:
     control: JobControl
     queries: Queries
     billing: Billing
+    plugins: PluginDirectory
     quotes: Quotes
     streams: Streams
     hub: EventHub
@@ -63,19 +65,25 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             await part.start()
             stack.push_async_callback(part.aclose)
         registry = ProviderRegistry(database)
+        plugins = PluginDirectory(database)
         yield Services(
             settings=settings,
             database=database,
             registry=registry,
             submissions=Submissions(
-                database, registry=registry, dispatcher=dispatcher, settings=settings
+                database,
+                registry=registry,
+                plugins=plugins,
+                dispatcher=dispatcher,
+                settings=settings,
             ),
             control=JobControl(
                 database, registry=registry, dispatcher=dispatcher, settings=settings
             ),
             queries=Queries(database, JobReads(pool), settings),
             billing=Billing(database),
-            quotes=Quotes(client, registry, settings),
+            plugins=plugins,
+            quotes=Quotes(client, registry, plugins, settings),
             streams=Streams(database, hub),
             hub=hub,
             probe=probe,

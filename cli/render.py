@@ -33,6 +33,8 @@ STYLES = {
     "ok": "green",
     "up": "green",
     "died": "bold red",
+    "failing": "bold red",
+    "absent": "yellow",
     "unavailable": "bold red",
     "down": "bold red",
 }

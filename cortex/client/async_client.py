@@ -32,6 +32,7 @@ from cortex.schemas import (
     LogEntry,
     LogPage,
     OutputView,
+    PluginView,
     ProviderView,
     Quote,
     Validation,
@@ -377,6 +378,14 @@ class AsyncCortex:
     async def provider(self, provider_id: str) -> ProviderView:
         """One provider."""
         return await self._transport.call(routes.provider(provider_id))
+
+    async def plugins(self) -> tuple[PluginView, ...]:
+        """Every plugin of the workers: what it adds, whether it takes its events."""
+        return await self._transport.call(routes.plugins())
+
+    async def plugin(self, name: str) -> PluginView:
+        """One plugin."""
+        return await self._transport.call(routes.plugin(name))
 
     async def job_schema(self) -> Mapping[str, Any]:
         """The JSON Schema of the job spec."""

@@ -30,6 +30,7 @@ from cortex.schemas import (
     LogEntry,
     LogPage,
     OutputView,
+    PluginView,
     ProviderView,
     Quote,
     Validation,
@@ -45,6 +46,7 @@ Since = datetime | timedelta
 _V1 = "/api/v1"
 _JSON = {"Content-Type": "application/json"}
 _OUTPUTS = TypeAdapter(tuple[OutputView, ...])
+_PLUGINS = TypeAdapter(tuple[PluginView, ...])
 _PROVIDERS = TypeAdapter(tuple[ProviderView, ...])
 
 
@@ -196,6 +198,14 @@ def providers() -> Call[tuple[ProviderView, ...]]:
 
 def provider(provider_id: str) -> Call[ProviderView]:
     return _get(f"/providers/{quoted(provider_id, safe='')}", ProviderView)
+
+
+def plugins() -> Call[tuple[PluginView, ...]]:
+    return Call("GET", f"{_V1}/plugins", _PLUGINS.validate_json)
+
+
+def plugin(name: str) -> Call[PluginView]:
+    return _get(f"/plugins/{quoted(name, safe='')}", PluginView)
 
 
 def job_schema() -> Call[dict[str, Any]]:

@@ -31,6 +31,7 @@ from cortex.schemas import (
     LogEntry,
     LogPage,
     OutputView,
+    PluginView,
     ProviderView,
     Quote,
     Validation,
@@ -370,6 +371,14 @@ class Cortex:
     def provider(self, provider_id: str) -> ProviderView:
         """One provider."""
         return self._transport.call(routes.provider(provider_id))
+
+    def plugins(self) -> tuple[PluginView, ...]:
+        """Every plugin of the workers: what it adds, whether it takes its events."""
+        return self._transport.call(routes.plugins())
+
+    def plugin(self, name: str) -> PluginView:
+        """One plugin."""
+        return self._transport.call(routes.plugin(name))
 
     def job_schema(self) -> Mapping[str, Any]:
         """The JSON Schema of the job spec."""

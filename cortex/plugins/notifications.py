@@ -41,7 +41,8 @@ def notification_of(event: Event) -> Notification | None:
     data = {name: value for name, value in event.data.items() if isinstance(value, str)}
     text = data.get("message", "")
     if event.type is EventType.JOB_TROUBLE:
-        return _note(event, "warning", f"job {event.subject} is held up", text)
+        told = "; ".join(filter(None, (text, data.get("next", ""))))
+        return _note(event, "warning", f"job {event.subject} is held up", told)
     if event.type is EventType.JOB_STATE_CHANGED and data.get("state") in _ENDS:
         level, words = _ENDS[data["state"]]
         return _note(event, level, f"job {event.subject} {words}", text)

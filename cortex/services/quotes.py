@@ -1,7 +1,7 @@
 """Offers of all providers for a spec: asked through a short workflow on the workers."""
 
 import asyncio
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -15,12 +15,12 @@ from cortex.domain.offers import Offer
 from cortex.domain.spec import JobSpec, Strategy
 from cortex.schemas import ProviderObjection, Quote, RankedOffer
 from cortex.services.admission import (
-    BUILT_IN,
     check_duration,
     check_providers,
     check_strategy,
     why_not_asked,
 )
+from cortex.services.plugins import PluginDirectory
 from cortex.services.registry import ProviderRegistry
 from cortex.settings import PlacementSettings, Settings
 from cortex.temporal.contracts import (
@@ -46,14 +46,14 @@ class Quotes:
         self,
         client: Client,
         registry: ProviderRegistry,
+        plugins: PluginDirectory,
         settings: Settings,
-        strategies: Collection[str] = BUILT_IN,
     ) -> None:
         self._client = client
         self._registry = registry
         self._settings = settings.jobs
         self._placement = settings.placement
-        self._strategies = strategies
+        self._plugins = plugins
 
     async def quote(self, spec: JobSpec) -> Quote:
         """Offers, ranked by the spec's strategy.
@@ -64,7 +64,7 @@ class Quotes:
             TemporalUnavailable: Temporal is away.
         """
         check_duration(spec, self._settings.max_duration)
-        check_strategy(spec, self._strategies)
+        check_strategy(spec, await self._plugins.strategies())
         providers = await self._registry.all()
         check_providers(spec, providers)
         return _quote(spec, await self._ask(spec), providers, self._placement)

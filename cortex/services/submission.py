@@ -1,7 +1,7 @@
 """Taking jobs: checked, encrypted and stored with event and start command in one transaction."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -21,6 +21,7 @@ from cortex.security.keyring import KeyRing
 from cortex.services.admission import Assessment, assess, at_index
 from cortex.services.delivery import HEAD_START, Delivery, Dispatcher
 from cortex.services.idempotency import check_key, fingerprint
+from cortex.services.plugins import PluginDirectory
 from cortex.services.registry import ProviderRegistry
 from cortex.services.views import job_view, temporal_url
 from cortex.settings import Settings
@@ -47,6 +48,14 @@ class _Stored:
     deliveries: list[Delivery]
 
 
+@dataclass(frozen=True)
+class _Market:
+    """What jobs are checked against."""
+
+    providers: Sequence[StoredProvider]
+    strategies: Collection[str]
+
+
 class Submissions:
     """Accepts jobs."""
 
@@ -55,18 +64,20 @@ class Submissions:
         database: Database,
         *,
         registry: ProviderRegistry,
+        plugins: PluginDirectory,
         dispatcher: Dispatcher,
         settings: Settings,
     ) -> None:
         self._database = database
         self._registry = registry
+        self._plugins = plugins
         self._dispatcher = dispatcher
         self._settings = settings
         self._keys = KeyRing.from_setting(settings.encryption_keys)
 
     async def validate(self, spec: JobSpec) -> Validation:
         """What `submit` would say, without storing anything."""
-        found = self._assess(spec, await self._registry.all())
+        found = self._assess(spec, await self._market())
         return Validation(spec=spec, estimates=found.estimates, objections=found.objections)
 
     async def submit(self, spec: JobSpec, owner: str, key: str | None = None) -> Accepted:
@@ -78,10 +89,10 @@ class Submissions:
             ServiceUnavailable: the database is away, or no provider is registered yet.
         """
         check_key(key)
-        providers = await self._registry.all()
+        market = await self._market()
         jobs = self._new_jobs([spec], owner)
         if key is None:
-            self._assess(spec, providers)
+            self._assess(spec, market)
             async with self._database.reading() as tx:  # one statement, so it needs no more
                 stored = await self._store(tx, jobs)
         else:
@@ -89,7 +100,7 @@ class Submissions:
                 seen = await self._seen(tx, "job", [spec], owner, key)
                 if seen is not None:
                     return Accepted(await self._view(tx, seen[0]), seen[0], replayed=True)
-                self._assess(spec, providers)
+                self._assess(spec, market)
                 await self._remember(tx, "job", jobs, key)
                 stored = await self._store(tx, jobs)
         self._deliver(stored)
@@ -105,13 +116,13 @@ class Submissions:
             CortexError: as `submit` does, with the index of the first wrong job.
         """
         check_key(key)
-        providers = await self._registry.all()
+        market = await self._market()
         jobs = self._new_jobs(specs, owner)
         async with self._database.transaction() as tx:
             seen = await self._seen(tx, "batch", specs, owner, key)
             if seen is not None:
                 return Accepted(await _accepted(tx, seen), seen[0], replayed=True)
-            await self._assess_all(specs, providers)
+            await self._assess_all(specs, market)
             await self._remember(tx, "batch", jobs, key)
             stored = await self._store(tx, jobs)
         self._deliver(stored)
@@ -120,16 +131,22 @@ class Submissions:
         )
         return Accepted(BatchAccepted(jobs=accepted), jobs[0].id, replayed=False)
 
-    def _assess(self, spec: JobSpec, providers: Sequence[StoredProvider]) -> Assessment:
-        return assess(spec, providers, max_duration=self._settings.jobs.max_duration)
+    async def _market(self) -> _Market:
+        return _Market(await self._registry.all(), await self._plugins.strategies())
 
-    async def _assess_all(
-        self, specs: Sequence[JobSpec], providers: Sequence[StoredProvider]
-    ) -> None:
+    def _assess(self, spec: JobSpec, market: _Market) -> Assessment:
+        return assess(
+            spec,
+            market.providers,
+            max_duration=self._settings.jobs.max_duration,
+            strategies=market.strategies,
+        )
+
+    async def _assess_all(self, specs: Sequence[JobSpec], market: _Market) -> None:
         def check() -> None:
             for index, spec in enumerate(specs):
                 try:
-                    self._assess(spec, providers)
+                    self._assess(spec, market)
                 except CortexError as error:
                     raise at_index(error, index) from None
 
