@@ -1,15 +1,15 @@
 """plugins, the subscribers among them and their cursors, the events that they did not take
 
-Revision ID: 0004_plugins
-Revises: 0003
+Revision ID: 0005
+Revises: 0004_job_frames
 """
 
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0004_plugins"
-down_revision = "0003"
+revision = "0005"
+down_revision = "0004_job_frames"
 branch_labels = None
 depends_on = None
 
