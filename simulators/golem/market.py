@@ -1,0 +1,314 @@
+"""The market API: demands, proposals, agreements, scans."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from simulators.golem.core import REQUESTOR, Core
+from simulators.golem.filters import matches
+from simulators.golem.replies import (
+    DaemonRoute,
+    Refused,
+    empty,
+    hexadecimal,
+    json_body,
+    limit,
+    moment,
+    reply,
+    seconds,
+)
+from simulators.golem.state import Agreement, Demand, Proposal, new_id, stamp
+
+_EVERY = 0.02
+
+
+def market(core: Core) -> APIRouter:
+    router = APIRouter(prefix="/market-api/v1", route_class=DaemonRoute)
+    _demands(router, core)
+    _agreements(router, core)
+    _endings(router, core)
+    _scans(router, core)
+    return router
+
+
+def _demands(router: APIRouter, core: Core) -> None:
+    @router.post("/demands")
+    async def publish(request: Request) -> Response:
+        body = _demand_of(await json_body(request))
+        return reply(core.publish(body["properties"], body["constraints"]).id, 201)
+
+    @router.get("/demands")
+    async def own() -> Response:
+        return reply(
+            [
+                {
+                    "properties": item.properties,
+                    "constraints": item.constraints,
+                    "demandId": item.id,
+                    "requestorId": REQUESTOR,
+                    "timestamp": stamp(item.timestamp),
+                }
+                for item in core.demands.values()
+            ]
+        )
+
+    @router.delete("/demands/{demand_id}")
+    async def unpublish(demand_id: str) -> Response:
+        del core.demands[_demand(core, demand_id).id]
+        return empty()
+
+    @router.get("/demands/{demand_id}/events")
+    async def collect(request: Request, demand_id: str) -> Response:
+        most = limit(request, "maxEvents")
+        if not 1 <= most <= 100:
+            raise Refused(400, f"Invalid maxEvents '{most}', should be between 1 and 100.")
+        demand = _demand(core, demand_id)
+        await _until(lambda: bool(demand.events), seconds(request), demand_id in core.demands)
+        if demand_id not in core.demands:
+            raise Refused(404, f"Subscription [{demand_id}] not found.")
+        told, demand.events = demand.events[:most], demand.events[most:]
+        return reply(told)
+
+    @router.post("/demands/{demand_id}/proposals/{proposal_id}")
+    async def counter(request: Request, demand_id: str, proposal_id: str) -> Response:
+        body = _demand_of(await json_body(request))
+        demand, to = _demand(core, demand_id), _proposal(core, proposal_id)
+        if to.ours:
+            raise Refused(400, f"Can't react to own Proposal [{proposal_id}].")
+        if to.countered:
+            raise Refused(410, f"Proposal [{proposal_id}] was already countered")
+        return reply(core.counter(demand, to, body).id)
+
+    @router.post("/demands/{demand_id}/proposals/{proposal_id}/reject")
+    async def reject(request: Request, demand_id: str, proposal_id: str) -> Response:
+        await json_body(request)
+        _demand(core, demand_id)
+        _proposal(core, proposal_id).countered = True
+        return empty()
+
+
+def _agreements(router: APIRouter, core: Core) -> None:
+    @router.post("/agreements")
+    async def create(request: Request) -> Response:
+        body = await json_body(request)
+        if not isinstance(body, dict) or not isinstance(body.get("proposalId"), str):
+            raise Refused(400, "Json deserialize error: missing field `proposalId`")
+        draft = _proposal(core, body["proposalId"])
+        if draft.ours or not draft.answers:
+            raise Refused(400, f"Proposal [{draft.id}] was not negotiated.")
+        if draft.agreed:
+            raise Refused(409, f"Agreement for Proposal [{draft.id}] already exists.")
+        valid = moment(body.get("validTo")) or core.now() + timedelta(minutes=1)
+        draft.agreed = True
+        made = Agreement(
+            id=new_id(), node=draft.node, demand=draft.answers | {"demandId": draft.demand_id},
+            offer={"properties": draft.properties, "constraints": "()"},
+            state="Proposal", valid_to=valid, timestamp=core.now(),
+        )  # fmt: skip
+        core.agreements[made.id] = made
+        return reply(made.id)
+
+    @router.get("/agreements")
+    async def listed(request: Request) -> Response:
+        query = request.query_params
+        after, before = moment(query.get("afterDate")), moment(query.get("beforeDate"))
+        return reply(
+            [
+                {
+                    "id": item.id,
+                    "timestamp": stamp(item.timestamp),
+                    "approvedDate": stamp(item.approved) if item.approved else None,
+                    "role": "Requestor",
+                }
+                for item in core.agreements.values()
+                if query.get("state") in (None, "", item.state)
+                and query.get("appSessionId") in (None, "", item.session)
+                and (after is None or item.timestamp > after)
+                and (before is None or item.timestamp < before)
+            ]
+        )
+
+    @router.get("/agreements/{agreement_id}")
+    async def read(agreement_id: str) -> Response:
+        return reply(_shown(_agreement(core, agreement_id)))
+
+    @router.post("/agreements/{agreement_id}/confirm")
+    async def confirm(request: Request, agreement_id: str) -> Response:
+        item = _agreement(core, agreement_id)
+        if item.state != "Proposal":
+            raise Refused(410, f"Can't transition agreement {_move(item, 'Pending')}")
+        item.session = request.query_params.get("appSessionId")
+        core.sent(item)
+        return empty()
+
+    @router.post("/agreements/{agreement_id}/wait")
+    async def wait(request: Request, agreement_id: str) -> Response:
+        item = _agreement(core, agreement_id)
+        if item.state == "Proposal":
+            raise Refused(400, f"Agreement [{agreement_id}] must be confirmed first")
+        await _until(lambda: item.state != "Pending", seconds(request))
+        if item.state == "Pending":
+            raise Refused(408, "Timeout while waiting for Agreement approval")
+        if item.state == "Approved":
+            return empty()
+        return reply(item.state, 410)
+
+    @router.get("/agreementEvents")
+    async def events(request: Request) -> Response:
+        query = request.query_params
+        after = moment(query.get("afterTimestamp"))
+        session = query.get("appSessionId")
+
+        def found() -> list[dict[str, Any]]:
+            told = [
+                event
+                for item in core.agreements.values()
+                for event in item.events
+                if session in (None, item.session)
+            ]
+            told.sort(key=lambda event: str(event["eventDate"]))
+            return [e for e in told if after is None or (moment(e["eventDate"]) or after) > after]
+
+        await _until(lambda: bool(found()), seconds(request))
+        return reply(found()[: limit(request, "maxEvents")])
+
+
+def _endings(router: APIRouter, core: Core) -> None:
+    @router.post("/agreements/{agreement_id}/cancel")
+    async def cancel(request: Request, agreement_id: str) -> Response:
+        await json_body(request)
+        item = _agreement(core, agreement_id)
+        if item.state == "Proposal":
+            raise Refused(500, "Internal error: the agreement was not sent")
+        if item.state != "Pending":
+            raise Refused(410, f"Can't transition agreement {_move(item, 'Cancelled')}")
+        item.state = "Cancelled"
+        return empty(200)
+
+    @router.post("/agreements/{agreement_id}/terminate")
+    async def terminate(request: Request, agreement_id: str) -> Response:
+        reason = await json_body(request)
+        item = _agreement(core, agreement_id)
+        if item.state == "Proposal":
+            raise Refused(409, f"Can't transition agreement {_move(item, 'Terminated')}")
+        if item.state != "Approved":
+            raise Refused(410, f"Can't transition agreement {_move(item, 'Terminated')}")
+        if not item.node.online:
+            # The provider must hear of it before it is written down.
+            raise Refused(504, "Failed to terminate: the provider does not answer")
+        core.terminate(item, "Requestor", reason)
+        return empty(200)
+
+    @router.get("/agreements/{agreement_id}/terminate/reason")
+    async def why(agreement_id: str) -> Response:
+        item = _agreement(core, agreement_id)
+        if item.ended is None:
+            raise Refused(409, f"Agreement [{agreement_id}] is not terminated")
+        return reply(item.ended)
+
+
+def _scans(router: APIRouter, core: Core) -> None:
+    @router.post("/scan")
+    async def begin(request: Request) -> Response:
+        body = await json_body(request)
+        if not isinstance(body, dict) or body.get("type") not in ("offer", "demand"):
+            raise Refused(400, "Json deserialize error: missing field `type`")
+        wanted = str(body.get("constraints") or "()")
+        name = str(len(core.scans))
+        core.scans[name] = [
+            {
+                "properties": node.properties,
+                "constraints": "()",
+                "offerId": node.offer_id,
+                "providerId": node.id,
+                "timestamp": stamp(core.now()),
+            }
+            for node in core.nodes
+            if body["type"] == "offer" and node.online and matches(wanted, node.properties)
+        ]
+        return reply(name, 201)
+
+    @router.get("/scan/{name}/events")
+    async def found(request: Request, name: str) -> Response:
+        if name not in core.scans:
+            raise Refused(404, f"Scan [{name}] not found")
+        await _until(lambda: bool(core.scans.get(name)), seconds(request))
+        most = limit(request, "maxEvents")
+        told, core.scans[name] = core.scans[name][:most], core.scans[name][most:]
+        return reply(told)
+
+    @router.delete("/scan/{name}")
+    async def end(name: str) -> Response:
+        if core.scans.pop(name, None) is None:
+            raise Refused(404, f"Scan [{name}] not found")
+        return empty()
+
+
+def _shown(item: Agreement) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "agreementId": item.id,
+        "demand": {**item.demand, "requestorId": REQUESTOR, "timestamp": stamp(item.timestamp)},
+        "offer": {
+            **item.offer,
+            "offerId": item.node.offer_id,
+            "providerId": item.node.id,
+            "timestamp": stamp(item.timestamp),
+        },
+        "validTo": stamp(item.valid_to),
+        "state": item.state,
+        "timestamp": stamp(item.timestamp),
+    }
+    if item.session is not None:
+        shown["appSessionId"] = item.session
+    if item.state in ("Pending", "Approved", "Terminated"):
+        shown["proposedSignature"] = "NoSignature"
+    if item.approved is not None:
+        shown["approvedDate"] = stamp(item.approved)
+        shown["approvedSignature"] = shown["committedSignature"] = "NoSignature"
+    return shown
+
+
+def _demand_of(body: Any) -> dict[str, Any]:
+    """A demand or a counter-proposal. Constraints are taken as they come, even broken ones."""
+    if not isinstance(body, dict) or not isinstance(body.get("properties"), dict):
+        raise Refused(400, "Json deserialize error: missing field `properties`")
+    if not isinstance(body.get("constraints"), str):
+        raise Refused(400, "Json deserialize error: missing field `constraints`")
+    return body
+
+
+def _demand(core: Core, demand_id: str) -> Demand:
+    found = core.demands.get(demand_id)
+    if found is None:
+        raise Refused(404, f"Subscription [{demand_id}] not found.")
+    return found
+
+
+def _proposal(core: Core, proposal_id: str) -> Proposal:
+    found = core.proposals.get(proposal_id)
+    if found is None:
+        raise Refused(404, f"Proposal [{proposal_id}] not found.")
+    return found
+
+
+def _agreement(core: Core, agreement_id: str) -> Agreement:
+    found = core.agreements.get(hexadecimal(agreement_id))
+    if found is None:
+        raise Refused(404, f"Agreement [{agreement_id}] not found.")
+    if found.state in ("Proposal", "Pending") and core.now() > found.valid_to:
+        found.state = "Expired"  # noticed only when it is looked at
+    return found
+
+
+def _move(item: Agreement, to: str) -> str:
+    return f"[{item.id}] state from {item.state} to {to}"
+
+
+async def _until(true: Callable[[], bool], wait: float, go_on: bool = True) -> None:
+    ends = time.monotonic() + wait
+    while go_on and not true() and time.monotonic() < ends:
+        await asyncio.sleep(_EVERY)
