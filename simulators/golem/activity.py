@@ -24,6 +24,7 @@ _EVERY = 0.01
 def activity(core: Core) -> APIRouter:
     router = APIRouter(prefix="/activity-api/v1", route_class=DaemonRoute)
     _life(router, core)
+    _facts(router, core)
     _work(router, core)
     return router
 
@@ -51,6 +52,16 @@ def _life(router: APIRouter, core: Core) -> None:
         wanted = _hex(request.query_params.get("agreementId", ""))
         return reply([a.id for a in core.activities.values() if a.agreement.id == wanted])
 
+    @router.delete("/activity/{activity_id}")
+    async def destroy(activity_id: str) -> Response:
+        item = _found(core, activity_id)
+        if not item.agreement.node.online:
+            raise Refused(500, "GSB error: the provider does not answer")
+        await core.finish(item)
+        return reply(None)
+
+
+def _facts(router: APIRouter, core: Core) -> None:
     @router.get("/activity/{activity_id}/state")
     async def state(activity_id: str) -> Response:
         item = _found(core, activity_id)
@@ -75,14 +86,6 @@ def _life(router: APIRouter, core: Core) -> None:
     async def command(activity_id: str) -> Response:
         _found(core, activity_id)
         raise Refused(500, "GSB error: the running command cannot be told")
-
-    @router.delete("/activity/{activity_id}")
-    async def destroy(activity_id: str) -> Response:
-        item = _found(core, activity_id)
-        if not item.agreement.node.online:
-            raise Refused(500, "GSB error: the provider does not answer")
-        await core.finish(item)
-        return reply(None)
 
 
 def _work(router: APIRouter, core: Core) -> None:

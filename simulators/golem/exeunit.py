@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import shutil
 import sys
 import time
@@ -166,7 +167,7 @@ class ExeUnits:
 
     async def _appears(self, path: Path, within: float | None) -> bool:
         ends = time.monotonic() + within if within is not None else None
-        while not path.exists():
+        while not os.path.exists(path):  # noqa: ASYNC240
             if ends is not None and time.monotonic() > ends:
                 return False
             await asyncio.sleep(0.01)

@@ -30,6 +30,7 @@ def market(core: Core) -> APIRouter:
     router = APIRouter(prefix="/market-api/v1", route_class=DaemonRoute)
     _demands(router, core)
     _agreements(router, core)
+    _sending(router, core)
     _endings(router, core)
     _scans(router, core)
     return router
@@ -136,6 +137,8 @@ def _agreements(router: APIRouter, core: Core) -> None:
     async def read(agreement_id: str) -> Response:
         return reply(_shown(_agreement(core, agreement_id)))
 
+
+def _sending(router: APIRouter, core: Core) -> None:
     @router.post("/agreements/{agreement_id}/confirm")
     async def confirm(request: Request, agreement_id: str) -> Response:
         item = _agreement(core, agreement_id)
@@ -310,5 +313,7 @@ def _move(item: Agreement, to: str) -> str:
 
 async def _until(true: Callable[[], bool], wait: float, go_on: bool = True) -> None:
     ends = time.monotonic() + wait
-    while go_on and not true() and time.monotonic() < ends:
+    while go_on and not true():
+        if time.monotonic() > ends:
+            return
         await asyncio.sleep(_EVERY)

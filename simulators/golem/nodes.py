@@ -16,7 +16,7 @@ _PAY = "golem.com.scheme.payu.payment-timeout-sec?"
 
 
 def make_nodes(subnet: str = "public") -> list[Node]:
-    """Many alike at rising prices, one with a GPU, one of another runtime, one of another subnet."""
+    """Many alike at rising prices, and three others: a GPU, another runtime, another subnet."""
     nodes = [_node(index, subnet) for index in range(_COUNT)]
     gpu = _node(_COUNT, subnet, name="gpu-0")
     gpu.properties |= {

@@ -149,11 +149,9 @@ def _accept(core: Core, bill: Bill, body: Any) -> None:
     if allocation is None:
         raise Refused(410, f"Allocation {body.get('allocationId')} not found")
     increase = max(Decimal(0), amount - core.promised(bill.agreement))
-    if increase > allocation.total - allocation.spent:
-        raise Refused(
-            400,
-            f"Not enough funds. Allocated: {allocation.total - allocation.spent:f} Needed: {increase:f}",
-        )
+    left = allocation.total - allocation.spent
+    if increase > left:
+        raise Refused(400, f"Not enough funds. Allocated: {left:f} Needed: {increase:f}")
     allocation.spent += increase
     bill.status = "ACCEPTED"
 

@@ -23,7 +23,7 @@ __all__ = ["APP_KEY", "PLATFORM", "GolemWorld"]
 
 
 class GolemWorld(World):
-    """Golem Network seen through one yagna daemon. Lost with the process, as a wiped data folder."""
+    """Golem Network through one yagna daemon. Lost with the process, as a wiped data folder."""
 
     name: ClassVar[str] = "golem"
 

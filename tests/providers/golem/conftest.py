@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ class Sim:
 
 @contextlib.asynccontextmanager
 async def simulated(folder: Path) -> AsyncIterator[Sim]:
-    world = GolemWorld(folder, Clock(), Runs(folder / "runs"))
+    world = GolemWorld(folder, Clock(), Runs(folder / "runs", grace=timedelta(seconds=0.05)))
     recorder = Recorder(make_app(world))
     async with serving(recorder) as url:
         yield Sim(url, world, recorder)
