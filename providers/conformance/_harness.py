@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, ClassVar, TypeVar
 
+import pytest
 import pytest_asyncio
 from pydantic import BaseModel, SecretStr
 
@@ -49,6 +50,9 @@ async def eventually(
 
 class Harness(ABC):
     """What a subclass says about its provider, and helpers for the checks."""
+
+    pytestmark = pytest.mark.asyncio
+    """The checks run in any mode of pytest-asyncio: a plugin's package need set none."""
 
     patience: ClassVar[float] = 30
     """Seconds that a job may take to start, to end, to be cancelled."""
