@@ -1,4 +1,4 @@
-"""A package from outside the tree, installed with pip: its network runs jobs, its plugin listens."""
+"""A package from outside the tree, installed with pip: its network runs, its plugin listens."""
 
 import asyncio
 import json
@@ -103,7 +103,17 @@ async def stack(installed: Path, queue: str, folder: Path) -> AsyncIterator[Stac
 async def test_its_own_tests_pass(installed: Path, folder: Path) -> None:
     """The suite that Cortex ships, in no mode or folder of ours."""
     said = await _python(
-        *("-m", "pytest", "-q", "-p", "no:cacheprovider", "--pyargs", "cortex_plugin_example"),
+        *(
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-n",
+            "3",
+            "--pyargs",
+            "cortex_plugin_example",
+        ),
         path=installed,
         cwd=folder,
     )
@@ -181,7 +191,8 @@ async def test_its_plugin_fails_where_all_can_see_it(stack: Stack, folder: Path)
         kept.rename(journal)
 
     async def well_again() -> bool:
-        return (await cortex("--json", "plugins", "journal")).json()[0]["status"] == "ok"
+        shown = (await cortex("--json", "plugins", "journal")).json()[0]
+        return bool(shown["status"] == "ok")
 
     await eventually(well_again, within=60, what="the event was taken after all")
     shown = (await cortex("--json", "plugins", "journal")).json()[0]
