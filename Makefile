@@ -7,13 +7,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
+RENDER := $(VENV)/.render-installed
 WORKERS ?= 2
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev demo test test-fast lint format types contracts check bench lock clean
+.PHONY: help venv dev render demo test test-fast lint format types contracts check bench lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +34,12 @@ $(DEV): requirements-dev.txt $(RUNTIME)
 venv: $(RUNTIME) ## Install Cortex and its embedded servers into .venv
 
 dev: $(DEV) ## The same, with the tools for tests and checks
+
+$(RENDER): requirements-render.txt $(RUNTIME)
+	$(BIN)/python -m pip install --quiet --requirement requirements-render.txt
+	@touch $@
+
+render: $(RENDER) ## Add Blender (about 1 GB) for render jobs on this machine; needs Python 3.11
 
 demo: $(RUNTIME) ## Run real jobs on an embedded stack, show results and bills, clean up
 	$(BIN)/cortex demo $(DEMO_ARGS)

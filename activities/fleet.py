@@ -48,7 +48,7 @@ class Fleet:
         for provider_id, entry in settings.providers.items():
             if entry.enabled:
                 config = entry.config()
-                if entry.type == "local":
+                if entry.type in ("local", "render"):
                     folder = settings.data_dir / "providers" / provider_id
                     config.setdefault("state_dir", str(folder))
                 provider = make_provider(provider_id, entry.type, config)

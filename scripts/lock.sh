@@ -1,7 +1,8 @@
 #!/bin/sh
-# lock.sh UV: pin what pyproject.toml allows, in three files that agree with one another.
+# lock.sh UV: pin what pyproject.toml allows, in four files that agree with one another.
 #   requirements.txt         Cortex with its embedded servers
 #   requirements-dev.txt     the tools for tests and checks, on top of requirements.txt
+#   requirements-render.txt  Cortex with Blender, for the render provider's driver `local`
 #   requirements-server.txt  Cortex without embedded servers, for container images
 set -eu
 
@@ -20,4 +21,5 @@ compile() { # compile OUTPUT ARGUMENT...
 
 compile requirements.txt pyproject.toml --extra embedded
 compile requirements-dev.txt --group dev --constraints requirements.txt
+compile requirements-render.txt pyproject.toml --extra render --constraints requirements.txt
 compile requirements-server.txt pyproject.toml --constraints requirements.txt

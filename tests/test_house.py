@@ -69,6 +69,14 @@ def test_the_worker_stands_beside_api_and_cli() -> None:
             assert "worker" not in imported(path), path
 
 
+def test_blender_is_imported_nowhere() -> None:
+    """It is GPL: only a script that runs in a process of its own may."""
+    painter = ROOT / "providers/render/blender/paint.py"
+    for room in ("cortex", "providers", "activities", "workflows", "api", "cli", "simulators"):
+        for path in (ROOT / room).rglob("*.py"):
+            assert path == painter or "bpy" not in imported(path), path
+
+
 def imported(path: Path) -> set[str]:
     """The top-level packages that a file imports, wherever in it."""
     found: set[str] = set()
@@ -128,6 +136,9 @@ def declared() -> dict[str, list[Requirement]]:
         "embedded": [
             Requirement(line) for line in project["optional-dependencies"].get("embedded", [])
         ],
+        "render": [
+            Requirement(line) for line in project["optional-dependencies"].get("render", [])
+        ],
         "dev": [Requirement(line) for line in PROJECT["dependency-groups"]["dev"]],
     }
 
@@ -146,6 +157,7 @@ class TestRequirements:
         ("file", "groups"),
         [
             ("requirements.txt", ("run time", "embedded")),
+            ("requirements-render.txt", ("run time", "render")),
             ("requirements-server.txt", ("run time",)),
             ("requirements-dev.txt", ("dev",)),
         ],
@@ -160,7 +172,11 @@ class TestRequirements:
 
     def test_the_files_agree(self) -> None:
         runtime = pins("requirements.txt")
-        for file in ("requirements-server.txt", "requirements-dev.txt"):
+        for file in (
+            "requirements-server.txt",
+            "requirements-render.txt",
+            "requirements-dev.txt",
+        ):
             for name, version in pins(file).items():
                 assert runtime.get(name, version) == version, f"{file}: {name}"
 
@@ -181,7 +197,7 @@ class TestRequirements:
         explained = {canonicalize_name(name) for name in re.findall(r"^- `([\w.-]+)`", text, re.M)}
         wanted = {
             canonicalize_name(each.name)
-            for group in ("run time", "embedded")
+            for group in ("run time", "embedded", "render")
             for each in declared()[group]
         }
         assert explained >= wanted, sorted(wanted - explained)

@@ -23,6 +23,7 @@ for _part in (
     "_logs",
     "_outputs",
     "_placing",
+    "_render",
     "_usage",
 ):
     pytest.register_assert_rewrite(f"{__name__}.{_part}")
@@ -34,9 +35,10 @@ from providers.conformance._lifecycle import LifecycleChecks  # noqa: E402
 from providers.conformance._logs import LogChecks  # noqa: E402
 from providers.conformance._outputs import OutputChecks  # noqa: E402
 from providers.conformance._placing import PlacingChecks  # noqa: E402
+from providers.conformance._render import RenderConformance, size_of  # noqa: E402
 from providers.conformance._usage import UsageChecks  # noqa: E402
 
-__all__ = ["Harness", "ProviderConformance", "eventually"]
+__all__ = ["Harness", "ProviderConformance", "RenderConformance", "eventually", "size_of"]
 
 
 class ProviderConformance(

@@ -1,0 +1,1 @@
+"""The Render Network on localhost: Dispersed's API, and the render gateway."""
