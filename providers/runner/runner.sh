@@ -11,6 +11,7 @@ token=$CORTEX_RUNNER_TOKEN
 key=$CORTEX_RUNNER_KEY
 idle=${CORTEX_RUNNER_IDLE:-1}
 keep=$CORTEX_RUNNER_STATE
+marks=$CORTEX_RUNNER_MARKS
 workdir=$CORTEX_RUNNER_WORKDIR
 outputs=$CORTEX_RUNNER_OUTPUTS
 outputs_url=$CORTEX_RUNNER_OUTPUTS_URL
@@ -24,7 +25,7 @@ now() { date +%s 2>/dev/null || printf 0; }
 has() { command -v "$1" >/dev/null 2>&1; }
 
 # The first folder that can be written; one that is kept when the container restarts, if named.
-for folder in "$keep" "$TMPDIR" /tmp /dev/shm /var/tmp /run . /; do
+for folder in "$keep" "$marks" "$TMPDIR" /tmp /dev/shm /var/tmp /run . /; do
     [ -n "$folder" ] || continue
     [ -d "$folder" ] || mkdir -p "$folder" 2>/dev/null
     state=$folder/.cortex-$key
@@ -88,7 +89,7 @@ sweep() { # sweep SIGNAL: whatever carries the run's mark, wherever it has gone
 command_itself() {
     trap : TERM INT HUP
     unset CORTEX_RUNNER_TOKEN CORTEX_RUNNER_KEY CORTEX_RUNNER_IDLE CORTEX_RUNNER_STATE \
-        CORTEX_RUNNER_WORKDIR CORTEX_RUNNER_OUTPUTS CORTEX_RUNNER_OUTPUTS_URL \
+        CORTEX_RUNNER_MARKS CORTEX_RUNNER_WORKDIR CORTEX_RUNNER_OUTPUTS CORTEX_RUNNER_OUTPUTS_URL \
         CORTEX_RUNNER_RESULT_URL
     # What this shell has to say of the command's end ("Killed") is not its output: 5 is stderr.
     {
@@ -162,7 +163,7 @@ if [ -n "$outputs" ] && [ -n "$outputs_url" ]; then
     fi
 fi
 
-[ -z "$keep" ] || printf '%s %s %s\n' "$code" "$ended" "$sent" >"$state.end"
+printf '%s %s %s\n' "$code" "$ended" "$sent" >"$state.end"
 say "end $code $ended $sent"
 if [ -n "$result_url" ]; then
     printf '{"exit_code":%s,"finished_at":%s,"outputs":"%s"}\n' "$code" "$ended" "$sent" >"$state.json"

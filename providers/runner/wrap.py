@@ -34,6 +34,7 @@ def wrap(
     key: str,
     *,
     state_dir: str | None = None,
+    marks_dir: str | None = None,
     urls: RunnerUrls | None = None,
     idle: bool = True,
 ) -> Wrapped:
@@ -41,7 +42,8 @@ def wrap(
 
     `state_dir` is a folder that outlives a restart of the container: with it the output and the
     end of a run are told again after one; without it, the command is not run a second time as
-    long as the container's own files are there. `idle` is false where the network ends the lease
+    long as the container's own files are there, or those in `marks_dir`: a small folder, in which
+    nothing of the output is kept. `idle` is false where the network ends the lease
     when the container exits.
 
     Raises:
@@ -57,6 +59,7 @@ def wrap(
         "KEY": key,
         "IDLE": "1" if idle else "0",
         "STATE": state_dir,
+        "MARKS": marks_dir,
         "WORKDIR": spec.workdir,
         "OUTPUTS": "\n".join(spec.outputs),
         "OUTPUTS_URL": urls.outputs if spec.outputs else None,
