@@ -18,7 +18,7 @@ from providers.docker.engine import EngineRefused, segment
 from providers.docker.follow import Bell
 from providers.docker.frames import Cursor, LogDecoder
 from providers.docker.marks import Marks
-from providers.docker.outputs import Budget, unpack
+from providers.unpack import Budget, unpack
 from providers.docker.starts import gone
 from providers.errors import Unavailable
 

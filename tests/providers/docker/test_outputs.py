@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from providers.docker import DockerProvider
-from providers.docker.outputs import Budget, unpack
+from providers.unpack import Budget, unpack
 from providers.errors import InvalidSpec
 from tests.providers.docker.conftest import job, run_to_end
 

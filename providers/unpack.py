@@ -1,4 +1,4 @@
-"""Unpacking result files: a tar from the engine is untrusted input.
+"""Unpacking result files: a tar that comes from a job is untrusted input.
 
 Only regular files and folders are written. A link is replaced by the file it points at if that is
 in the same tree; devices, absolute names, `..` and links that lead out are left out.
@@ -34,7 +34,7 @@ class Budget:
 
 
 def unpack(archive: Path, destination: Path, declared: str, budget: Budget) -> list[Path]:
-    """Write the files of the engine's tar of one path; blocking, so run it in a thread.
+    """Write the files of a tar of one path; blocking, so run it in a thread.
 
     Args:
         archive: The tar; its first path component stands for the declared path.
