@@ -1,0 +1,87 @@
+"""Collects bids and chooses one: by price, measured uptime, audit, region and our experience."""
+
+import time
+from collections.abc import Sequence
+from decimal import Decimal
+
+from cortex.domain.spec import JobSpec
+from providers.akash import wire
+from providers.akash.config import AkashConfig
+from providers.akash.console import Console
+from providers.akash.money import per_hour
+
+_COOL_DOWN = 30 * 60
+_UNKNOWN_UPTIME = Decimal("0.9")
+_LEAST_UPTIME = Decimal("0.05")
+_UNAUDITED = Decimal("1.25")
+_SEEN_FOR = 60
+
+
+class Market:
+    """The network's providers, and which of them have failed us lately."""
+
+    def __init__(self, console: Console, config: AkashConfig) -> None:
+        self._console = console
+        self._config = config
+        self._cool: dict[str, float] = {}
+        self._known: dict[str, wire.ProviderInfo] = {}
+        self._read_at = -float(_SEEN_FOR)
+
+    async def known(self) -> dict[str, wire.ProviderInfo]:
+        """All providers by address, read at most once a minute."""
+        if time.monotonic() - self._read_at >= _SEEN_FOR:
+            self._known = {item.owner: item for item in await self._console.providers()}
+            self._read_at = time.monotonic()
+        return self._known
+
+    def failed(self, provider: str) -> None:
+        """It let us down: prefer others for half an hour."""
+        self._cool[provider] = time.monotonic() + _COOL_DOWN
+
+    async def label(self, address: str) -> str:
+        """How to name a provider to a user."""
+        info = (await self.known()).get(address)
+        return info.label if info else address
+
+    async def ranked(self, bids: Sequence[wire.Bid], regions: Sequence[str] = ()) -> list[wire.Bid]:
+        """Open bids that can be taken, the best first."""
+        known = await self.known()
+        good = []
+        for bid in bids:
+            info = known.get(bid.id.provider)
+            if bid.state == "open" and self._takes(bid, info, regions):
+                good.append((self._score(bid, info), bid.id.provider, bid))
+        return [bid for _, _, bid in sorted(good, key=lambda item: item[:2])]
+
+    def _takes(self, bid: wire.Bid, info: wire.ProviderInfo | None, regions: Sequence[str]) -> bool:
+        if bid.price.denom != "uact" or bid.id.provider in self._config.avoid_providers:
+            return False
+        if info is None:  # bids of the Console come from audited providers
+            return not regions
+        if not info.is_online or (self._config.audited_only and not info.is_audited):
+            return False
+        return not regions or info.location_region in regions
+
+    def _score(self, bid: wire.Bid, info: wire.ProviderInfo | None) -> tuple[bool, Decimal]:
+        cooling = self._cool.get(bid.id.provider, 0) > time.monotonic()
+        uptime = info.uptime7d if info and info.uptime7d is not None else _UNKNOWN_UPTIME
+        # Time lost to a provider that goes away costs more than its share: the third power.
+        score = bid.price.amount / max(uptime, _LEAST_UPTIME) ** 3
+        if info is None or not info.is_audited:
+            score *= _UNAUDITED
+        return cooling, score
+
+
+def nobody(spec: JobSpec, cap: Decimal, able: int, config: AkashConfig) -> str:
+    """Why there is no bid, in words."""
+    price = per_hour(cap, config)
+    if able:
+        return (
+            f"{able} providers of Akash could run the job, but none bids at most {price} per "
+            "hour for it; allow a higher `placement.max_price`, or try later"
+        )
+    gpu = spec.resources.gpu
+    if gpu is not None:
+        name = f"GPU `{gpu.model}`" if gpu.model else "GPU"
+        return f"no provider of Akash has {gpu.count} x {name} free on one machine now"
+    return "no provider of Akash has room for the job now; smaller `resources` find more offers"

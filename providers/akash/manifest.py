@@ -1,0 +1,178 @@
+"""The manifest: what a provider is sent, in the one form whose hash is on the chain.
+
+The Console answers a creation with it. When that answer is lost it is made again here: the same
+text to the last byte, or the provider refuses it (`tests/providers/akash/test_oracle.py` compares
+it with the network's own library).
+"""
+
+import base64
+import hashlib
+import json
+from decimal import ROUND_CEILING, Decimal
+from typing import Any
+
+_POWERS = {"k": 1, "m": 2, "g": 3, "t": 4, "p": 5, "e": 6}
+_HTTP_OPTIONS = {
+    "maxBodySize": 1048576,
+    "nextCases": ["error", "timeout"],
+    "nextTimeout": 0,
+    "nextTries": 3,
+    "readTimeout": 60000,
+    "sendTimeout": 60000,
+}
+_RANDOM_PORT = 1
+
+
+def manifest_json(sdl: dict[str, Any]) -> str:
+    """The manifest of an SDL document with one service in each placement."""
+    groups = []
+    for placement in sorted(sdl["profiles"]["placement"]):
+        services = [
+            _service(sdl, name, places[placement])
+            for name, places in sorted(sdl["deployment"].items())
+            if placement in places
+        ]
+        groups.append({"name": placement, "services": services})
+    text = json.dumps(groups, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    for char, escape in (("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026")):
+        text = text.replace(char, escape)
+    return text
+
+
+def version(manifest: str) -> str:
+    """The hash that the chain keeps of a manifest (`deployment.hash`)."""
+    return base64.b64encode(hashlib.sha256(manifest.encode()).digest()).decode()
+
+
+def _service(sdl: dict[str, Any], name: str, deployed: dict[str, Any]) -> dict[str, Any]:
+    given = sdl["services"][name]
+    compute = sdl["profiles"]["compute"][deployed["profile"]]["resources"]
+    login = given.get("credentials")
+    found = {
+        "name": name,
+        "image": given["image"],
+        "command": given.get("command") or None,
+        "args": given.get("args") or None,
+        "env": given.get("env") or None,
+        "resources": _resources(compute, given.get("expose") or []),
+        "count": deployed["count"],
+        "expose": _expose(given.get("expose") or []),
+        "credentials": {"email": "", **login} if login else None,
+    }
+    if given.get("params"):
+        storage = given["params"].get("storage") or {}
+        found["params"] = {
+            "storage": [
+                {
+                    "name": item,
+                    "mount": storage[item].get("mount", ""),
+                    "readOnly": storage[item].get("readOnly", False),
+                }
+                for item in sorted(storage)
+            ]
+        }
+    return found
+
+
+def _resources(compute: dict[str, Any], expose: list[dict[str, Any]]) -> dict[str, Any]:
+    gpu = compute.get("gpu") or {}
+    units: dict[str, Any] = {"units": {"val": str(gpu.get("units", 0))}}
+    attributes = gpu_attributes(gpu)
+    if attributes:
+        units["attributes"] = attributes
+    return {
+        "id": 1,
+        "cpu": {"units": {"val": milli(compute["cpu"]["units"])}},
+        "memory": {"size": {"val": size_of(compute["memory"]["size"])}},
+        "storage": [_storage(item) for item in compute["storage"]],
+        "gpu": units,
+        "endpoints": _endpoints(expose),
+    }
+
+
+def _storage(item: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "name": item.get("name") or "default",
+        "size": {"val": size_of(item["size"])},
+    }
+    attributes = storage_attributes(item)
+    if attributes:
+        found["attributes"] = attributes
+    return found
+
+
+def _expose(expose: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    found = [
+        {
+            "port": item["port"],
+            "externalPort": item.get("as", 0),
+            "proto": item.get("proto", "tcp").upper(),
+            "service": to.get("service", ""),
+            "global": to.get("global", False),
+            "hosts": item.get("accept") or None,
+            "httpOptions": _HTTP_OPTIONS,
+            "ip": "",
+            "endpointSequenceNumber": 0,
+        }
+        for item in expose
+        for to in item.get("to", ())
+    ]
+    order = ("service", "port", "proto")
+    return sorted(found, key=lambda item: (*(item[name] for name in order), not item["global"]))
+
+
+def _endpoints(expose: list[dict[str, Any]]) -> list[dict[str, int]]:
+    kinds = sorted(
+        0 if is_ingress(item) else _RANDOM_PORT
+        for item in expose
+        for to in item.get("to", ())
+        if to.get("global")
+    )
+    # A kind of nought, a web address, is not written.
+    return [{"sequence_number": 0, **({"kind": kind} if kind else {})} for kind in kinds]
+
+
+def is_ingress(item: dict[str, Any]) -> bool:
+    """Whether an exposed port gets a web address; the others get a port of the provider."""
+    return bool(item.get("proto", "tcp").upper() == "TCP" and item.get("as", item["port"]) == 80)
+
+
+def gpu_attributes(gpu: dict[str, Any]) -> list[dict[str, str]]:
+    """The GPU models of a compute profile as the chain writes them."""
+    vendors = (gpu.get("attributes") or {}).get("vendor") or {}
+    found = []
+    for vendor in sorted(vendors):
+        if vendors[vendor] is None:
+            found.append({"key": f"vendor/{vendor}/model/*", "value": "true"})
+        for model in vendors[vendor] or ():
+            key = f"vendor/{vendor}/model/{model['model']}"
+            for part in ("ram", "interface"):
+                key += f"/{part}/{model[part]}" if model.get(part) else ""
+            found.append({"key": key, "value": "true"})
+    return found
+
+
+def storage_attributes(item: dict[str, Any]) -> list[dict[str, str]]:
+    """The attributes of a volume as the chain writes them."""
+    attributes = item.get("attributes") or {}
+    return [{"key": key, "value": _word(attributes[key])} for key in sorted(attributes)]
+
+
+def milli(units: str | int | float) -> str:
+    """Thousandths of a core."""
+    text = str(units)
+    value = Decimal(text.removesuffix("m")) * (1 if text.endswith("m") else 1000)
+    return f"{value.normalize():f}"
+
+
+def size_of(text: str) -> str:
+    """Bytes of a size such as `512Mi` or `2G`."""
+    number = text.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    unit = text[len(number) :].lower()
+    base = 1024 if unit.endswith("i") else 1000
+    value = Decimal(number) * base ** _POWERS[unit[0]]
+    return str(value.to_integral_value(ROUND_CEILING))
+
+
+def _word(value: Any) -> str:
+    return ("true" if value else "false") if isinstance(value, bool) else str(value)

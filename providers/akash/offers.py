@@ -1,0 +1,61 @@
+"""What Akash offers for a job, before there is an auction for it."""
+
+from cortex.domain.offers import Offer
+from cortex.domain.spec import JobSpec
+from providers.akash import wire
+from providers.akash.bids import Market
+from providers.akash.config import AkashConfig
+from providers.akash.console import Console
+from providers.akash.pricing import Prices
+from providers.akash.screening import able
+from providers.akash.sdl import render
+from providers.errors import InvalidSpec, Unsuitable
+
+# Any key: it is not part of what is asked.
+_NO_KEY = f"job_{'0' * 26}-1"
+
+
+class Offers:
+    """Makes offers of what the network's providers could do."""
+
+    def __init__(
+        self,
+        provider_id: str,
+        console: Console,
+        config: AkashConfig,
+        market: Market,
+        prices: Prices,
+    ) -> None:
+        self._id = provider_id
+        self._console = console
+        self._config = config
+        self._market = market
+        self._prices = prices
+
+    async def quote(self, spec: JobSpec) -> list[Offer]:
+        """One offer, or none where nobody could bid."""
+        price = await self._prices.asked(spec)
+        if price is None:
+            return []
+        try:
+            rendered = render(spec, _NO_KEY, self._config, self._prices.cap(spec, price))
+        except (InvalidSpec, Unsuitable):
+            return []
+        candidates = await self._candidates(rendered.sdl, spec)
+        return [self._prices.offer(spec, self._id, price, candidates)] if candidates else []
+
+    async def _candidates(self, sdl: dict[str, object], spec: JobSpec) -> list[wire.ProviderInfo]:
+        known = await self._market.known()
+        found = []
+        for screened in await able(self._console, sdl):
+            info = known.get(screened.owner)
+            if info is None or not info.is_online:
+                continue
+            if self._config.audited_only and not info.is_audited:
+                continue
+            if info.owner in self._config.avoid_providers:
+                continue
+            if spec.placement.regions and info.location_region not in spec.placement.regions:
+                continue
+            found.append(info)
+        return found

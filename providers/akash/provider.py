@@ -1,0 +1,220 @@
+"""The `akash` provider: each job is a deployment of its own, through the Console's API."""
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import ClassVar
+
+from cortex.domain.leases import LeaseRef, LeaseSnapshot
+from cortex.domain.money import Money
+from cortex.domain.offers import Capabilities, Offer, PriceSheet, Usage
+from cortex.domain.spec import JobSpec
+from providers.akash import money
+from providers.akash.bids import Market
+from providers.akash.close import Closer
+from providers.akash.config import AkashConfig
+from providers.akash.console import Console
+from providers.akash.gateway import Gateway
+from providers.akash.golive import Starter
+from providers.akash.logs import Logs
+from providers.akash.names import lease_ref
+from providers.akash.offers import Offers
+from providers.akash.outputs import Outputs
+from providers.akash.pricing import Prices
+from providers.akash.reserve import Reserver
+from providers.akash.search import Search
+from providers.akash.statuses import Statuses
+from providers.akash.stopping import Stopper
+from providers.akash.upkeep import Upkeep
+from providers.base import (
+    Committed,
+    Found,
+    LogLine,
+    NetworkStatus,
+    Provider,
+    ProviderConfig,
+    Report,
+    Reservation,
+    no_report,
+)
+from providers.errors import LeaseLost, ProviderError
+
+
+class AkashProvider(Provider[AkashConfig]):
+    """One account at the Akash Console."""
+
+    type_name: ClassVar[str] = "akash"
+    Config: ClassVar[type[ProviderConfig]] = AkashConfig
+
+    def __init__(self, provider_id: str, config: AkashConfig) -> None:
+        super().__init__(provider_id, config)
+        self._console = Console(config)
+        self._search = Search(self._console, config.mark)
+        self._market = Market(self._console, config)
+        self._gateway = Gateway(self._console, config, self._market)
+        self._prices = Prices(self._console, config)
+        self._offers = Offers(provider_id, self._console, config, self._market, self._prices)
+        self._reserver = Reserver(self._console, config, self._search, self._market, self._prices)
+        self._starter = Starter(self._console, config, self._market)
+        self._closer = Closer(self._console, config)
+        self._logs = Logs(self._console, config, self._gateway)
+        self._statuses = Statuses(self._console, config, self._market, self._gateway, self._logs)
+        self._stopper = Stopper(self._console, config, self._gateway, self._statuses)
+        self._outputs = Outputs(config, self._gateway)
+        self._upkeep = Upkeep(self._console, config, self._search)
+        self._gpu_models: tuple[str, ...] = ()
+        self._regions: tuple[str, ...] = ()
+
+    async def initialize(self) -> None:
+        await self._console.open()
+        models = (await self._console.gpu_prices()).models
+        self._gpu_models = tuple(
+            sorted({item.model.lower() for item in models if item.vendor == "nvidia"})
+        )
+        regions = await self._console.regions()
+        self._regions = tuple(sorted({item.key for item in regions if item.providers}))
+
+    async def aclose(self) -> None:
+        await self._gateway.aclose()
+        await self._console.aclose()
+
+    def capabilities(self) -> Capabilities:
+        """What the whole network can run; whether somebody does is said by bids."""
+        return Capabilities(
+            images=True,
+            processes=False,
+            ports=True,
+            volumes=True,
+            gpu_models=self._gpu_models,
+            regions=self._regions,
+            max_cpu=Decimal(384),
+            max_storage=32 * 2**40,
+            poll_interval=self.config.poll,
+            two_phase=True,
+            keeps_results=False,
+        )
+
+    async def pricing(self) -> PriceSheet:
+        return await self._prices.sheet()
+
+    async def quote(self, spec: JobSpec) -> list[Offer]:
+        """One offer for the network as a whole: who takes the job is settled by auction."""
+        if self.capabilities().objections(spec):
+            return []
+        return await self._offers.quote(spec)
+
+    async def prepare(
+        self, spec: JobSpec, key: str, *, offer: Offer | None = None, report: Report = no_report
+    ) -> Reservation:
+        """Create the deployment and wait for bids. Nothing is paid before a lease; the deposit
+        is locked meanwhile.
+        """
+        price = offer.price_per_hour if offer else await self._prices.asked(spec)
+        ref, bid = await self._reserver.reserve(spec, key, price, report)
+        return Reservation(ref=ref, price_per_hour=self._hourly(bid))
+
+    async def commit(self, reservation: Reservation) -> Committed:
+        """Lease the best bid and send what to run."""
+        ref = reservation.ref
+        if not ref.network_id.isdecimal():
+            raise LeaseLost(f"lease `{ref.key}` is none of Akash's")
+        await self._starter.start(ref, self._reserver.manifest(ref.network_id))
+        return Committed(ref=ref)
+
+    async def find(self, key: str) -> Found | None:
+        """By the mark in the deployment's name. Doubles of an active one are closed here."""
+        active = await self._search.active(key)
+        if active:
+            kept, marker = active[0]
+            if len(active) > 1:
+                await self._reserver.sole(key)
+            committed = kept.lease is not None
+            return Found(ref=lease_ref(kept.dseq, marker), committed=committed)
+        closed = await self._search.closed(key)
+        if closed is None:
+            return None
+        detail = await self._console.detail(closed[0])
+        committed = detail is not None and detail.lease is not None
+        return Found(ref=lease_ref(*closed), committed=committed)
+
+    async def statuses(self, refs: Sequence[LeaseRef]) -> list[LeaseSnapshot]:
+        return await self._statuses.of(refs) if refs else []
+
+    async def stop(self, ref: LeaseRef) -> None:
+        """SIGTERM to the command of a batch, through a shell in its container."""
+        await self._stopper.stop(ref)
+
+    async def cancel(self, ref: LeaseRef) -> None:
+        """Close the deployment; logs and files go with it."""
+        if ref.network_id.isdecimal():
+            await self._closer.close(ref.network_id)
+
+    async def forget(self, ref: LeaseRef) -> None:
+        """The chain keeps its records; nothing is left to remove."""
+        self._statuses.forget(ref)
+
+    async def usage(self, ref: LeaseRef) -> Usage:
+        detail = None
+        if ref.network_id.isdecimal():
+            detail = await self._console.detail(ref.network_id)
+        if detail is None:
+            raise LeaseLost(f"the network knows nothing of lease `{ref.key}`")
+        height = 0
+        if detail.escrow_account.state.state == "open":
+            height = (await self._console.height()).height
+        return money.usage(detail, height, self.config)
+
+    async def logs(
+        self, ref: LeaseRef, *, since: str | None = None, follow: bool = False
+    ) -> AsyncIterator[LogLine]:
+        async for line in self._logs.lines(ref, since, follow):
+            yield line
+
+    async def outputs(self, ref: LeaseRef, paths: Sequence[str], destination: Path) -> list[Path]:
+        """Fetch result files out of the container, while it is there.
+
+        Raises:
+            LeaseLost: the lease has ended, and its files with it.
+            InvalidSpec: the files are larger than `max_output_bytes`.
+        """
+        detail = None
+        if ref.network_id.isdecimal():
+            detail = await self._console.detail(ref.network_id)
+        lease = detail.lease if detail is not None and detail.active else None
+        if lease is None or not lease.live:
+            raise LeaseLost(f"the files of lease `{ref.key}` are gone with its container")
+        return await self._outputs.collect(ref, lease.id, paths, destination)
+
+    async def owned(self) -> list[LeaseRef]:
+        """Every active deployment that carries our mark; closed ones cost nothing."""
+        found = await self._search.all_active()
+        return [lease_ref(detail.dseq, marker) for detail, marker in found]
+
+    async def network_status(self) -> NetworkStatus:
+        asked = time.monotonic()
+        try:
+            balance = await self._console.balance()
+            latency = timedelta(seconds=time.monotonic() - asked)
+            known = (await self._market.known()).values()
+        except ProviderError as error:
+            return NetworkStatus(reachable=False, message=str(error))
+        online = [item for item in known if item.is_online]
+        return NetworkStatus(
+            reachable=True,
+            latency=latency,
+            balance=Money(amount=balance, currency="USD"),
+            capacity={
+                "providers": str(len(online)),
+                "audited": str(sum(item.is_audited for item in online)),
+                "gpu_models": str(len(self._gpu_models)),
+            },
+        )
+
+    async def tend(self, refs: Sequence[LeaseRef]) -> None:
+        """Top up escrows that run low, move runtime limits on, close doubles."""
+        await self._upkeep.tend(refs)
+
+    def _hourly(self, per_block: Decimal) -> Money:
+        return money.per_hour(per_block, self.config)

@@ -1,0 +1,253 @@
+"""Phase one: a deployment under the lease's mark, and bids for it.
+
+The Console has no key that makes a creation safe to repeat: each call makes another deployment.
+So a creation whose outcome is not known is never sent again. It is looked for by its mark, for as
+long as the Console may still be at it.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from weakref import WeakValueDictionary
+
+from cortex.domain.leases import LeaseRef
+from cortex.domain.money import Money
+from cortex.domain.spec import JobSpec
+from cortex.domain.units import format_duration
+from providers.akash import wire
+from providers.akash.bids import Market, nobody
+from providers.akash.close import Closer
+from providers.akash.config import AkashConfig
+from providers.akash.console import Console
+from providers.akash.manifest import version
+from providers.akash.money import UACT
+from providers.akash.pricing import Prices
+from providers.akash.screening import able
+from providers.akash.sdl import Rendered, render
+from providers.akash.sdl_rules import too_large
+from providers.akash.seal import seal
+from providers.akash.search import Search
+from providers.base import Report
+from providers.errors import InvalidSpec, NoCapacity, OutcomeUnknown, ProviderError, Unavailable
+from providers.http import Refused
+
+_KEPT = 500
+_TWO_DAYS = 48
+_CENT = Decimal("0.01")
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is wanted: the job, the most per hour, the cap on bids."""
+
+    spec: JobSpec
+    key: str
+    price: Money | None
+    cap: Decimal
+    rendered: Rendered
+
+
+class Reserver:
+    """Makes deployments and collects bids for them."""
+
+    def __init__(
+        self, console: Console, config: AkashConfig, search: Search, market: Market, prices: Prices
+    ) -> None:
+        self._console = console
+        self._config = config
+        self._search = search
+        self._market = market
+        self._prices = prices
+        self._closer = Closer(console, config)
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._manifests: OrderedDict[str, str] = OrderedDict()
+
+    async def reserve(
+        self, spec: JobSpec, key: str, price: Money | None, report: Report
+    ) -> tuple[LeaseRef, Decimal]:
+        """The reference of a deployment that has a bid, and the bid's price per block.
+
+        Raises:
+            InvalidSpec, Unsuitable, NoCapacity, InsufficientFunds: nothing is left behind.
+            OutcomeUnknown, Unavailable: `find` tells.
+        """
+        cap = self._prices.cap(spec, price)
+        order = Order(spec, key, price, cap, render(spec, key, self._config, cap))
+        if too_large(order.rendered.text):
+            raise InvalidSpec("the job is larger than Akash takes (512 KiB with all variables)")
+        lock = self._locks.setdefault(key, asyncio.Lock())
+        async with lock:
+            return await self._reserve(order, report)
+
+    def manifest(self, dseq: str) -> str | None:
+        """A manifest that this process has got, for a lease whose reference lacks it."""
+        return self._manifests.get(dseq)
+
+    async def sole(self, key: str) -> wire.Detail | None:
+        """The one deployment of this key; of several the oldest is kept, the others are closed."""
+        found = await self._search.active(key)
+        for extra, _ in found[1:]:
+            await self._closer.close(extra.dseq)
+        return found[0][0] if found else None
+
+    async def _reserve(self, order: Order, report: Report) -> tuple[LeaseRef, Decimal]:
+        detail = await self._existing(order.key)
+        waited = 0.0
+        if detail is None:
+            await report("creating a deployment on Akash")
+            dseq = await self._create(order, report)
+        else:
+            dseq, waited = detail.dseq, _age(detail.dseq)
+            if detail.lease is not None:  # it went live already
+                return self._ref(order, dseq, detail.lease.id), detail.lease.price.amount
+            self._recover(order, detail)
+        bid = await self._bid(order, dseq, waited, report)
+        return self._ref(order, dseq, bid.id), bid.price.amount
+
+    async def _existing(self, key: str) -> wire.Detail | None:
+        found = await self.sole(key)
+        if found is not None:
+            return found
+        closed = await self._search.closed(key)
+        if closed is None:
+            return None
+        detail = await self._console.detail(closed[0])
+        if detail is None or detail.lease is None:
+            raise NoCapacity(f"lease `{key}` was cancelled before it was prepared")
+        return detail
+
+    def _recover(self, order: Order, detail: wire.Detail) -> None:
+        """The manifest of a deployment that was made before: ours, if its hash agrees."""
+        ours = order.rendered.manifest
+        if detail.dseq not in self._manifests and version(ours) == detail.deployment.hash:
+            self._keep(detail.dseq, ours)
+
+    async def _create(self, order: Order, report: Report) -> str:
+        try:
+            made = await self._console.create(self._body(order))
+        except OutcomeUnknown as error:
+            await report("the answer of the Console was lost; looking for what it has made")
+            return await self._look_for(order, error)
+        except Refused as refused:
+            raise _why(refused) from None
+        self._keep(made.dseq, made.manifest)
+        self._search.learn(made.dseq, str(order.rendered.marker))
+        kept = await self.sole(order.key)
+        return kept.dseq if kept is not None else made.dseq
+
+    async def _look_for(self, order: Order, error: OutcomeUnknown) -> str:
+        """Adopt what an unanswered call has made, or be sure that it has made nothing.
+
+        The Console may send the transaction after the connection is gone: one look is not enough.
+        """
+        deadline = time.monotonic() + self._config.search_window.total_seconds()
+        while True:
+            try:
+                found = await self.sole(order.key)
+            except Unavailable:
+                found = None
+                if time.monotonic() > deadline:
+                    raise error from None
+            if found is not None:
+                self._recover(order, found)
+                return found.dseq
+            if time.monotonic() > deadline:
+                window = format_duration(self._config.search_window)
+                raise NoCapacity(f"{error}; within {window} nothing of it appeared on the chain")
+            await asyncio.sleep(self._config.bid_poll.total_seconds())
+
+    def _body(self, order: Order) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "sdl": order.rendered.text,
+            "deposit": float(self._deposit(order)),
+        }
+        if self._console.extended:
+            body["name"] = str(order.rendered.marker)
+            window = self._config.runtime_window.total_seconds() / 3600
+            body["runtimeLimitHours"] = min(_TWO_DAYS, max(1, round(window)))
+        return body
+
+    def _deposit(self, order: Order) -> Decimal:
+        """Enough for the first hour at the highest price that we take; what is left comes back."""
+        least = self._config.min_deposit
+        if order.price is None:
+            return least
+        span = min(self._config.deposit_for, order.spec.duration)
+        wanted = order.price.amount * Decimal(span.total_seconds()) / 3600
+        return max(least, wanted.quantize(_CENT))
+
+    async def _bid(self, order: Order, dseq: str, before: float, report: Report) -> wire.Bid:
+        """The best bid, once there was time for a few. `before`: seconds that bids had already.
+
+        Raises:
+            NoCapacity: there is none; the deployment is closed.
+        """
+        opened = time.monotonic() - min(before, self._config.bid_wait.total_seconds())
+        told = -1
+        while True:
+            bids = await self._console.bids(dseq)
+            good = await self._market.ranked(bids, order.spec.placement.regions)
+            waited = time.monotonic() - opened
+            if good and waited >= self._config.bid_wait.total_seconds():
+                return good[0]
+            if waited >= self._config.bid_deadline.total_seconds():
+                break
+            if len(good) != told:
+                told = len(good)
+                await report(f"waiting for bids of Akash's providers ({told} so far)")
+            await asyncio.sleep(self._config.bid_poll.total_seconds())
+        await self._closer.close(dseq)
+        if any(bid.state == "open" for bid in bids):
+            raise NoCapacity(
+                "all bids came from providers that are offline, not audited, avoided by the "
+                "configuration, or in other regions"
+            )
+        raise NoCapacity(nobody(order.spec, order.cap, await self._able(order), self._config))
+
+    async def _able(self, order: Order) -> int:
+        try:
+            return len(await able(self._console, order.rendered.sdl))
+        except ProviderError:
+            return 0
+
+    def _ref(self, order: Order, dseq: str, bid: wire.BidId) -> LeaseRef:
+        data = order.rendered.marker.data
+        manifest = self._manifests.get(dseq)
+        if manifest is not None:
+            key = self._config.api_key.get_secret_value()
+            data["manifest"] = seal(manifest, key, order.key)
+        data["bid"] = f"{bid.gseq}/{bid.oseq}/{bid.provider}"
+        if order.spec.placement.regions:
+            data["regions"] = ",".join(order.spec.placement.regions)
+        if order.price is not None:
+            hours = Decimal(order.spec.duration.total_seconds()) / 3600
+            most = order.price.amount * hours
+            if order.spec.budget is not None and order.spec.budget.currency == "USD":
+                most = min(most, order.spec.budget.amount)
+            data["most"] = f"{(max(most, self._deposit(order)) * UACT):.0f}"
+        return LeaseRef(key=order.key, network_id=dseq, data=data)
+
+    def _keep(self, dseq: str, manifest: str) -> None:
+        self._manifests[dseq] = manifest
+        while len(self._manifests) > _KEPT:
+            self._manifests.popitem(last=False)
+
+
+def _age(dseq: str) -> float:
+    """Seconds since a deployment was made; nought where the clocks differ."""
+    return max(0.0, datetime.now(UTC).timestamp() - int(dseq) / 1000)
+
+
+def _why(refused: Refused) -> ProviderError:
+    """A refused creation."""
+    if refused.status == 409:
+        return Unavailable("the wallet of the Akash account is just being made; try again soon")
+    if "deposit" in str(refused).lower():
+        return NoCapacity(f"{refused}; raise `min_deposit` of the provider's configuration")
+    if refused.status in (400, 422):
+        return InvalidSpec(f"Akash does not accept the job: {refused}")
+    return NoCapacity(f"Akash made no deployment: {refused}")

@@ -1,0 +1,199 @@
+"""Renders a job as SDL, the description that the network bids on.
+
+One service in one placement group. The name of the placement is the lease's mark.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import yaml
+
+from cortex.domain.spec import JobSpec, Port
+from providers.akash.config import AkashConfig, RegistryLogin
+from providers.akash.manifest import manifest_json
+from providers.akash.names import SERVICE, Marker
+from providers.akash.sdl_rules import check
+from providers.errors import Unsuitable
+from providers.runner import wrap
+
+_MIB = 2**20
+_LEAST_STORAGE = 5 * _MIB
+# Where a few MiB of memory tell the runner, after a restart, that the command has run.
+_MARKS = "/run/cortex"
+_MARKS_NAME = "marks"
+# What a batch job exposes: a provider refuses a manifest without any global service, and a web
+# address is the one that costs least. Nothing listens there.
+_IDLE_PORT = 8099
+_IN_FOLDER = 'cd "$0" && exec "$@"'
+_CENT_OF_UACT = Decimal("0.000001")
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A job for the network. `manifest` is a secret: it holds variables and credentials."""
+
+    marker: Marker
+    sdl: dict[str, Any] = field(repr=False)
+    manifest: str = field(repr=False)
+
+    @property
+    def text(self) -> str:
+        """The SDL as it is sent; JSON is YAML, but people read this one in the Console."""
+        dumped: str = yaml.safe_dump(self.sdl, sort_keys=False, allow_unicode=True, width=10**6)
+        return dumped
+
+
+def render(spec: JobSpec, key: str, config: AkashConfig, cap: Decimal) -> Rendered:
+    """The SDL of a job. `cap` is the most per block that a bid may ask, in uact.
+
+    Raises:
+        InvalidSpec, Unsuitable: the network would refuse it, some of it only after billing began.
+    """
+    if spec.image is None:
+        raise Unsuitable("Akash runs container images only; name an `image`")
+    web = ingress(spec.ports)
+    marker = Marker(config.mark, key, spec.kind == "batch", web.port if web else None)
+    placement = str(marker)
+    sdl: dict[str, Any] = {
+        "version": "2.0",
+        "services": {SERVICE: _service(spec, key, config, web)},
+        "profiles": {
+            "compute": {SERVICE: {"resources": resources(spec, config)}},
+            "placement": {placement: _placement(spec, cap)},
+        },
+        "deployment": {SERVICE: {placement: {"profile": SERVICE, "count": 1}}},
+    }
+    check(sdl)
+    return Rendered(marker, sdl, manifest_json(sdl))
+
+
+def resources(spec: JobSpec, config: AkashConfig) -> dict[str, Any]:
+    """The compute profile."""
+    need = spec.resources
+    storage: list[dict[str, Any]] = [{"size": _mib(max(need.storage, _LEAST_STORAGE))}]
+    for volume in spec.volumes:
+        attributes = {"persistent": True, "class": config.storage_class}
+        size = _mib(max(volume.size, _LEAST_STORAGE))
+        storage.append({"name": _volume(volume.name), "size": size, "attributes": attributes})
+    if _guarded(spec, config):
+        in_memory = {"persistent": False, "class": "ram"}
+        storage.append({"name": _MARKS_NAME, "size": "8Mi", "attributes": in_memory})
+    found: dict[str, Any] = {
+        "cpu": {"units": f"{math.ceil(need.cpu * 1000)}m"},
+        "memory": {"size": _mib(need.memory)},
+        "storage": storage,
+    }
+    if need.gpu is not None:
+        models = [{"model": need.gpu.model.lower()}] if need.gpu.model else None
+        vendors = {"vendor": {need.gpu.vendor: models}}
+        found["gpu"] = {"units": need.gpu.count, "attributes": vendors}
+    return found
+
+
+def ingress(ports: Sequence[Port]) -> Port | None:
+    """The port that gets a web address: the first public TCP one whose name is not `tcp…`."""
+    for item in ports:
+        if item.public and item.protocol == "tcp" and not (item.name or "").startswith("tcp"):
+            return item
+    return None
+
+
+def literal(text: str) -> str:
+    """Kubernetes puts variables into commands, arguments and values (`$(NAME)`, and `$$` for `$`):
+    this is the text that comes out of it as it was.
+    """
+    return text.replace("$", "$$")
+
+
+def _service(spec: JobSpec, key: str, config: AkashConfig, web: Port | None) -> dict[str, Any]:
+    argv, env = _command(spec, key, config)
+    found: dict[str, Any] = {"image": spec.image}
+    login = _login(spec.image or "", config.registries)
+    if login is not None:
+        found["credentials"] = {
+            "host": login.server,
+            "username": login.username,
+            "password": login.password.get_secret_value(),
+        }
+    if argv:
+        found["command"] = [literal(argv[0])]
+    if argv[1:]:
+        found["args"] = [literal(word) for word in argv[1:]]
+    if env:
+        found["env"] = [f"{name}={literal(text)}" for name, text in env.items()]
+    found["expose"] = _expose(spec.ports, web)
+    mounts = {_volume(item.name): item.path for item in spec.volumes}
+    if _guarded(spec, config):
+        mounts[_MARKS_NAME] = _MARKS
+    if mounts:
+        storage = {name: {"mount": path, "readOnly": False} for name, path in mounts.items()}
+        found["params"] = {"storage": storage}
+    return found
+
+
+def _command(
+    spec: JobSpec, key: str, config: AkashConfig
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """What the container runs. A batch runs inside the runner: exited containers are restarted."""
+    if spec.kind == "batch":
+        marks = _MARKS if _guarded(spec, config) else None
+        wrapped = wrap(spec, key, marks_dir=marks)
+        return wrapped.argv, wrapped.env
+    argv = (*spec.command, *spec.args)
+    if spec.workdir is not None:
+        if not spec.command:
+            raise Unsuitable("on Akash a service with a `workdir` needs its `command` as well")
+        argv = ("/bin/sh", "-c", _IN_FOLDER, spec.workdir, *argv)
+    elif spec.args and not spec.command:
+        raise Unsuitable("on Akash a service with `args` needs its `command` as well")
+    return argv, spec.environment()
+
+
+def _expose(ports: Sequence[Port], web: Port | None) -> list[dict[str, Any]]:
+    everywhere = [{"global": True}]
+    found: list[dict[str, Any]] = []
+    for item in ports:
+        if not item.public:
+            continue
+        entry: dict[str, Any] = {"port": item.port}
+        if item is web:
+            entry["as"] = 80
+        elif item.protocol == "tcp" and item.port == 80:
+            entry["as"] = 8080  # 80 would make it a second web address
+        found.append({**entry, "proto": item.protocol, "to": everywhere})
+    if not found:
+        found.append({"port": _IDLE_PORT, "as": 80, "proto": "tcp", "to": everywhere})
+    return [{**entry, "to": [dict(to) for to in entry["to"]]} for entry in found]
+
+
+def _placement(spec: JobSpec, cap: Decimal) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if len(spec.placement.regions) == 1:
+        # Of several regions one is chosen among the bids: attributes must all hold at once.
+        found["attributes"] = {"location-region": spec.placement.regions[0]}
+    amount = f"{cap.quantize(_CENT_OF_UACT):f}"
+    found["pricing"] = {SERVICE: {"denom": "uact", "amount": amount}}
+    return found
+
+
+def _login(image: str, logins: Sequence[RegistryLogin]) -> RegistryLogin | None:
+    host, slash, _ = image.partition("/")
+    if not slash or not ("." in host or ":" in host or host == "localhost"):
+        host = "docker.io"
+    return next((item for item in logins if item.server == host), None)
+
+
+def _guarded(spec: JobSpec, config: AkashConfig) -> bool:
+    return config.guard_restarts and spec.kind == "batch"
+
+
+def _volume(name: str) -> str:
+    """Names of storage begin with a letter, and `marks` is taken."""
+    return f"v-{name}"
+
+
+def _mib(size: int) -> str:
+    return f"{math.ceil(size / _MIB)}Mi"

@@ -1,0 +1,189 @@
+"""How leases do: the network's list, each deployment's detail, the runner's last lines."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from cortex.domain.leases import LeaseRef, LeaseSnapshot
+from cortex.domain.units import format_duration
+from providers.akash import snapshots, wire
+from providers.akash.bids import Market
+from providers.akash.config import AkashConfig
+from providers.akash.console import Console
+from providers.akash.gateway import Gateway
+from providers.akash.logs import Logs
+from providers.akash.snapshots import Run
+from providers.errors import LeaseLost, Unavailable
+
+_AT_ONCE = 8
+_KEPT = 5000
+_FEW = 4
+_DETAIL_KEPT = 60.0
+_PULL_WORDS = ("pull", "image")
+_PULL_LIMIT = 0.25
+
+
+@dataclass
+class _Seen:
+    """What is remembered of one lease; all of it can be learned again."""
+
+    run: Run = field(default_factory=Run)
+    ran: bool = False
+    dark_since: float | None = None
+    detail: wire.Detail | None = None
+    read_at: float = 0.0
+
+
+class Statuses:
+    """Makes snapshots."""
+
+    def __init__(
+        self, console: Console, config: AkashConfig, market: Market, gateway: Gateway, logs: Logs
+    ) -> None:
+        self._console = console
+        self._config = config
+        self._market = market
+        self._gateway = gateway
+        self._logs = logs
+        self._seen: OrderedDict[str, _Seen] = OrderedDict()
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+
+    async def of(self, refs: Sequence[LeaseRef]) -> list[LeaseSnapshot]:
+        """Snapshots; what nothing can be said of now is left out."""
+        listed: dict[str, wire.Detail] = {}
+        if len(refs) > _FEW:
+            listed = {item.dseq: item for item in await self._console.active()}
+        found = await asyncio.gather(*(self._bounded(ref, listed) for ref in refs))
+        return [item for item in found if item is not None]
+
+    def forget(self, ref: LeaseRef) -> None:
+        """Nothing more will be asked of it."""
+        self._seen.pop(ref.network_id, None)
+
+    async def result(self, ref: LeaseRef) -> bool:
+        """Whether its command has ended, as far as can be told now."""
+        found = await self._one(ref, {})
+        return found is not None and found.state.final
+
+    async def _bounded(self, ref: LeaseRef, listed: dict[str, wire.Detail]) -> LeaseSnapshot | None:
+        async with self._slots:
+            return await self._one(ref, listed)
+
+    async def _one(self, ref: LeaseRef, listed: dict[str, wire.Detail]) -> LeaseSnapshot | None:
+        if not ref.network_id.isdecimal():
+            return snapshots.lost(ref, "the network knows nothing of it")
+        seen = self._remember(ref.network_id)
+        known = snapshots.exited(ref, seen.run)
+        detail = await self._detail(ref.network_id, listed, seen)
+        if detail is None:
+            return known or snapshots.lost(ref, "the network knows nothing of it")
+        lease = detail.lease
+        label = await self._market.label(lease.id.provider) if lease is not None else ""
+        why = snapshots.why_lost(detail, lease, label)
+        if why is not None:
+            return known or snapshots.lost(ref, why)
+        if lease is None:
+            return snapshots.starting(ref, "waits for its lease")
+        if lease.status is None:
+            return await self._dark(ref, lease, seen)
+        seen.dark_since = None
+        if not lease.status.ready:
+            return await self._not_ready(ref, lease, seen)
+        return await self._ready(ref, lease, lease.status, seen)
+
+    async def _detail(
+        self, dseq: str, listed: dict[str, wire.Detail], seen: _Seen
+    ) -> wire.Detail | None:
+        """Details are slow: of a lease that is listed and has run, one a minute is enough."""
+        fresh, kept = listed.get(dseq), seen.detail
+        young = seen.ran and time.monotonic() - seen.read_at < _DETAIL_KEPT
+        if young and fresh is not None and fresh.lease is not None and kept is not None:
+            status = kept.lease.status if kept.lease is not None else None
+            lease = fresh.lease.model_copy(update={"status": status})
+            return fresh.model_copy(update={"leases": [lease]})
+        detail = await self._console.detail(dseq)
+        seen.detail, seen.read_at = detail, time.monotonic()
+        return detail
+
+    async def _ready(
+        self, ref: LeaseRef, lease: wire.Lease, status: wire.LeaseStatus, seen: _Seen
+    ) -> LeaseSnapshot | None:
+        ports = snapshots.endpoints(ref, status, self._config.mark)
+        if snapshots.is_batch(ref, self._config.mark) and seen.run.result is None:
+            try:
+                seen.run = await self._logs.run(ref.key, lease.id, seen.run)
+            except (LeaseLost, Unavailable):
+                seen.detail = None  # look closely next time
+                return None
+        seen.ran = True
+        return snapshots.exited(ref, seen.run, ports) or snapshots.running(
+            ref, lease, seen.run, ports
+        )
+
+    async def _dark(self, ref: LeaseRef, lease: wire.Lease, seen: _Seen) -> LeaseSnapshot | None:
+        """The provider does not answer: that alone says nothing of the job."""
+        seen.detail = None
+        now = time.monotonic()
+        if seen.dark_since is None:
+            seen.dark_since = now
+        dark = timedelta(seconds=now - seen.dark_since)
+        if dark < self._config.dark_after:
+            return None
+        info = await self._console.provider(lease.id.provider)
+        if info is not None and info.is_online and dark < 3 * self._config.dark_after:
+            return None
+        label = info.label if info is not None else lease.id.provider
+        self._market.failed(lease.id.provider)
+        whole = timedelta(seconds=round(dark.total_seconds()))
+        return snapshots.lost(
+            ref, f"provider {label} has not answered for {format_duration(whole)}; it is given up"
+        )
+
+    async def _not_ready(
+        self, ref: LeaseRef, lease: wire.Lease, seen: _Seen
+    ) -> LeaseSnapshot | None:
+        if seen.ran:
+            message = "the provider starts the container again"
+            return snapshots.running(ref, lease, seen.run, ()).model_copy(
+                update={"message": message}
+            )
+        label = await self._market.label(lease.id.provider)
+        age = await self._age(lease)
+        trouble = await self._trouble(lease)
+        limit = self._config.ready_within * (_PULL_LIMIT if trouble else 1)
+        if age < limit:
+            return snapshots.starting(ref, trouble or f"provider {label} prepares the container")
+        self._market.failed(lease.id.provider)
+        why = trouble or "the image may be large or cannot be pulled, or the command fails at once"
+        within = format_duration(self._config.ready_within)
+        return snapshots.lost(
+            ref, f"the container did not come up at provider {label} within {within}: {why}"
+        )
+
+    async def _trouble(self, lease: wire.Lease) -> str:
+        """What Kubernetes says against the image, if anything."""
+        try:
+            events = await self._gateway.events(lease.id)
+        except (LeaseLost, Unavailable):
+            return ""
+        for event in reversed(events):
+            note = str(event.get("note") or "")
+            words = note.lower()
+            if event.get("type") == "Warning" and all(word in words for word in _PULL_WORDS):
+                return f"the image cannot be pulled there: {note[:200]}"
+        return ""
+
+    async def _age(self, lease: wire.Lease) -> timedelta:
+        height = (await self._console.height()).height
+        blocks = max(0, height - int(lease.created_at or 0))
+        return timedelta(seconds=float(blocks * self._config.block_seconds))
+
+    def _remember(self, dseq: str) -> _Seen:
+        seen = self._seen.setdefault(dseq, _Seen())
+        self._seen.move_to_end(dseq)
+        while len(self._seen) > _KEPT:
+            self._seen.popitem(last=False)
+        return seen
