@@ -1,0 +1,239 @@
+"""The Console's answers, field by field as its API file has them."""
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from simulators.akash import escrow
+from simulators.akash.cluster import service_of
+from simulators.akash.model import SimBid, SimDeployment, SimLease
+from simulators.akash.settings import OWNER, SimProvider
+
+if TYPE_CHECKING:
+    from simulators.akash.world import AkashWorld
+
+_DAY = "2026-01-01T00:00:00.000Z"
+
+
+def coin(amount: Decimal) -> dict[str, str]:
+    return {"denom": "uact", "amount": f"{amount:.18f}"}
+
+
+async def detail(world: "AkashWorld", item: SimDeployment, *, status: bool) -> dict[str, Any]:
+    """One deployment; with `status`, also what its provider says."""
+    found: dict[str, Any] = {
+        "deployment": {
+            "id": {"owner": OWNER, "dseq": item.dseq},
+            "state": item.state,
+            "hash": item.hash,
+            "created_at": str(item.created),
+        },
+        "leases": [await lease(world, item, each, status=status) for each in item.leases],
+        "escrow_account": escrow_account(item),
+    }
+    if world.settings.extended:
+        found["name"] = item.name or "job"
+        if not status:
+            found["groups"] = [group(item)]
+    return found
+
+
+async def lease(
+    world: "AkashWorld", item: SimDeployment, each: SimLease, *, status: bool
+) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "id": {**_id(item, each.oseq, each.provider), "bseq": 0},
+        "state": each.state,
+        "price": coin(each.price),
+        "created_at": str(each.created),
+        "closed_on": str(each.closed_on),
+        # An active lease shows the first of all reasons.
+        "reason": each.reason or "lease_closed_invalid",
+    }
+    if each.reclaim_at is not None:
+        found["reclamation"] = {"deadline": each.reclaim_at}
+    if status:
+        found["status"] = await lease_status(world, item, each)
+    return found
+
+
+async def lease_status(
+    world: "AkashWorld", item: SimDeployment, each: SimLease
+) -> dict[str, Any] | None:
+    """What the Console gets from the provider; nothing of it where that does not answer."""
+    if not each.live or each.delivered_at is None or world.dark(each):
+        return None
+    service = service_of(item)
+    up = 1 if await world.cluster.ready(item, each) else 0
+    exposed = [entry for entry in service["expose"] if entry["global"]]
+    web = [entry for entry in exposed if entry["externalPort"] == 80 and entry["proto"] == "TCP"]
+    others = [entry for entry in exposed if entry not in web]
+    name = service["name"]
+    return {
+        "services": {
+            name: {
+                "name": name,
+                "available": up,
+                "total": 1,
+                "uris": [f"127.0.0.1:{entry['port']}" for entry in web],
+                "observed_generation": 1,
+                "replicas": 1,
+                "updated_replicas": 1,
+                "ready_replicas": up,
+                "available_replicas": up,
+            }
+        },
+        "forwarded_ports": {
+            name: [
+                {"host": "127.0.0.1", "port": entry["port"], "externalPort": entry["port"]}
+                for entry in others
+            ]
+        }
+        if others
+        else {},
+        "ips": {},
+    }
+
+
+def escrow_account(item: SimDeployment) -> dict[str, Any]:
+    account = item.escrow
+    return {
+        "id": {"scope": "deployment", "xid": f"{OWNER}/{item.dseq}"},
+        "state": {
+            "owner": OWNER,
+            "state": account.state,
+            "transferred": [coin(account.transferred)],
+            "settled_at": str(account.settled_at),
+            "funds": [coin(account.funds)],
+            "deposits": [
+                {
+                    "owner": OWNER,
+                    "height": str(item.created),
+                    "source": "grant",
+                    "balance": coin(account.funds),
+                }
+            ],
+        },
+    }
+
+
+def bid(world: "AkashWorld", item: SimDeployment, each: SimBid) -> dict[str, Any]:
+    resource = world.resource(item.sdl)
+    offered = {
+        "resources": {
+            "cpu": {**resource["cpu"], "attributes": []},
+            "gpu": {"attributes": [], **resource["gpu"]},
+            "memory": {"quantity": resource["memory"]["size"], "attributes": []},
+            "storage": [
+                {
+                    "name": entry["name"],
+                    "quantity": entry["size"],
+                    "attributes": entry.get("attributes", []),
+                }
+                for entry in resource["storage"]
+            ],
+            "endpoints": endpoints(resource),
+        },
+        "count": 1,
+    }
+    return {
+        "bid": {
+            "id": {**_id(item, item.oseq, each.provider), "bseq": 0},
+            "state": each.state,
+            "price": coin(each.price),
+            "created_at": str(each.height),
+            "resources_offer": [offered],
+            "reclamation_window": "0s",
+        },
+        "escrow_account": {
+            "id": {"scope": "bid", "xid": f"{OWNER}/{item.dseq}/1/{item.oseq}/{each.provider}"},
+            "state": {
+                "owner": each.provider,
+                "state": "open",
+                "transferred": [],
+                "settled_at": str(each.height),
+                "funds": [coin(escrow.UACT / 2)],
+                "deposits": [],
+            },
+        },
+    }
+
+
+def group(item: SimDeployment) -> dict[str, Any]:
+    return {
+        "id": {"owner": OWNER, "dseq": item.dseq, "gseq": 1},
+        "state": item.group_state,
+        "group_spec": {
+            "name": item.group,
+            "requirements": {"signed_by": {"all_of": [], "any_of": []}, "attributes": []},
+            "resources": [],
+        },
+        "created_at": str(item.created),
+    }
+
+
+def endpoints(resource: dict[str, Any]) -> list[dict[str, Any]]:
+    kinds = {0: "SHARED_HTTP", 1: "RANDOM_PORT"}
+    return [
+        {"kind": kinds[entry.get("kind", 0)], "sequence_number": entry["sequence_number"]}
+        for entry in resource["endpoints"]
+    ]
+
+
+def provider(item: SimProvider, base_url: str) -> dict[str, Any]:
+    gpus = [
+        {"vendor": "nvidia", "model": name, "ram": "80Gi", "interface": "PCIe"}
+        for name in item.gpus
+    ]
+    texts = (
+        "email website lastCheckDate ipLat ipLon lastOnlineDate host organization statusPage "
+        "country city timezone locationType hostingProvider hardwareCpu hardwareCpuArch "
+        "hardwareGpuVendor hardwareMemory networkProvider tier ipRegion ipRegionCode ipCountry "
+        "ipCountryCode"
+    )
+    return {
+        **dict.fromkeys(texts.split()),
+        "owner": item.address,
+        "name": item.name,
+        "hostUri": f"{base_url}gateway/{item.address}",
+        "createdHeight": 1,
+        "cosmosSdkVersion": "v0.53.4",
+        "akashVersion": "v0.10.6",
+        "uptime1d": float(item.uptime) if item.online else 0.0,
+        "uptime7d": float(item.uptime),
+        "uptime30d": float(item.uptime),
+        "isValidVersion": True,
+        "isOnline": item.online,
+        "isAudited": item.audited,
+        "gpuModels": gpus,
+        "attributes": [
+            {"key": "location-region", "value": item.region, "auditedBy": []},
+        ],
+        "locationRegion": item.region,
+        "hardwareGpuModels": list(item.gpus),
+        "hardwareDisk": [],
+        "featPersistentStorage": True,
+        "featPersistentStorageType": ["beta3"],
+        "networkSpeedDown": 1000,
+        "networkSpeedUp": 1000,
+        "featEndpointCustomDomain": True,
+        "workloadSupportChia": False,
+        "workloadSupportChiaCapabilities": [],
+        "featEndpointIp": False,
+    }
+
+
+def provider_detail(item: SimProvider, base_url: str) -> dict[str, Any]:
+    parts = ("cpu", "gpu", "memory")
+    amounts = {"active": 0, "available": 1000, "pending": 0}
+    found = provider(item, base_url)
+    found["deploymentCount"] = found["leaseCount"] = 0
+    found["stats"] = {
+        **{part: dict(amounts) for part in parts},
+        "storage": {"ephemeral": dict(amounts), "persistent": dict(amounts)},
+    }
+    found["uptime"] = [{"id": "1", "isOnline": item.online, "checkDate": _DAY}]
+    return found
+
+
+def _id(item: SimDeployment, oseq: int, address: str) -> dict[str, Any]:
+    return {"owner": OWNER, "dseq": item.dseq, "gseq": 1, "oseq": oseq, "provider": address}

@@ -1,0 +1,66 @@
+"""Reads SDL as the Console does, and what a provider checks of a manifest.
+
+The Console's library lets through what a provider refuses later; so does this.
+"""
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import yaml
+
+from providers.akash.manifest import manifest_json, version
+
+_SERVICE = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+
+
+class BadSdl(Exception):
+    """The Console refuses it."""
+
+
+@dataclass(frozen=True)
+class Parsed:
+    sdl: dict[str, Any]
+    manifest: str
+    hash: str
+    group: str
+    cap: Decimal
+    attributes: dict[str, str]
+
+
+def parse(text: str) -> Parsed:
+    """The document, its manifest, and what goes on the chain.
+
+    Raises:
+        BadSdl: it is none.
+    """
+    try:
+        sdl = yaml.safe_load(text)
+        ((group, placement),) = sdl["profiles"]["placement"].items()
+        (price,) = placement["pricing"].values()
+        cap = Decimal(str(price["amount"]))
+        if price["denom"] != "uact":
+            raise BadSdl("Invalid SDL: denom")
+        manifest = manifest_json(sdl)
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, InvalidOperation) as error:
+        raise BadSdl(f"Invalid SDL: {type(error).__name__}") from error
+    if cap > 10_000_000:
+        raise BadSdl("Unit price exceeds the maximum")
+    return Parsed(
+        sdl, manifest, version(manifest), group, cap, dict(placement.get("attributes") or {})
+    )
+
+
+def refusal(manifest: list[dict[str, Any]]) -> str | None:
+    """Why a provider refuses a manifest; None if it does not."""
+    services = [service for group in manifest for service in group["services"]]
+    for service in services:
+        if not _SERVICE.fullmatch(service["name"]):
+            return f"invalid service name {service['name']!r}"
+        for variable in service["env"] or ():
+            if "=" not in variable:
+                return "invalid environment variable"
+    if not any(item["global"] for service in services for item in service["expose"]):
+        return "zero global services"
+    return None

@@ -1,0 +1,79 @@
+"""How the simulated network is set up: its pace, its features, who is in it."""
+
+from decimal import Decimal
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+API_KEY = "ac.sk.simulated." + "5" * 64
+OWNER = "akash1qqqsimulatedaccountqqqqqqqqqqqqqqqqqqq"
+
+_Seconds = Annotated[float, Field(ge=0)]
+
+
+class SimProvider(BaseModel):
+    """Somebody with machines."""
+
+    address: str
+    name: str
+    region: str
+    price_factor: Decimal = Decimal(1)
+    uptime: Decimal = Decimal("0.99")
+    audited: bool = True
+    gpus: dict[str, int] = Field(default_factory=dict)
+    cpu_milli: int = 128_000
+    memory: int = 512 * 2**30
+    online: bool = True
+
+
+def usual_providers() -> list[SimProvider]:
+    return [
+        SimProvider(
+            address="akash1providereuropeqqqqqqqqqqqqqqqqqqqqqqqq",
+            name="provider.europe.example.org",
+            region="eu-west",
+            gpus={"a100": 8, "rtx4090": 4},
+        ),
+        SimProvider(
+            address="akash1provideramericaqqqqqqqqqqqqqqqqqqqqqqq",
+            name="provider.america.example.org",
+            region="us-east",
+            price_factor=Decimal("1.15"),
+            uptime=Decimal("0.999"),
+            gpus={"h100": 8, "a100": 2},
+        ),
+        SimProvider(
+            address="akash1providerasiaqqqqqqqqqqqqqqqqqqqqqqqqqq",
+            name="provider.asia.example.org",
+            region="as-east",
+            price_factor=Decimal("0.9"),
+            uptime=Decimal("0.6"),
+        ),
+    ]
+
+
+class AkashSettings(BaseModel):
+    """Times are seconds. By default those of the real network, but for the bids and the start."""
+
+    extended: bool = Field(default=False, description="Names, search and runtime limits.")
+    block_seconds: Annotated[float, Field(gt=0)] = 6.0
+    bid_delay: _Seconds = 2.0
+    bid_spread: _Seconds = 1.0
+    ready_delay: _Seconds = 1.0
+    restart_delay: _Seconds = 10.0
+    index_lag: _Seconds = 0.0
+    manifest_timeout: _Seconds = 300.0
+    unstable_after: _Seconds = 480.0
+    bids_kept: _Seconds = 300.0
+    withdraw_every: _Seconds = 600.0
+    credits: Decimal = Decimal(100)
+    min_deposit: Decimal = Decimal("0.5")
+    tick: _Seconds = 0.1
+    providers: list[SimProvider] = Field(default_factory=usual_providers)
+    gpu_hour: dict[str, Decimal] = Field(
+        default_factory=lambda: {
+            "a100": Decimal("1.1"),
+            "h100": Decimal("2.4"),
+            "rtx4090": Decimal("0.4"),
+        }
+    )
