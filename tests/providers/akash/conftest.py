@@ -1,0 +1,151 @@
+"""A simulated Akash on a free port, at a hundred times its pace."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from cortex.domain.ids import lease_key, new_id
+from cortex.domain.spec import JobSpec
+from providers.akash import AkashConfig, AkashProvider
+from simulators.akash import API_KEY, AkashSettings, AkashWorld
+from simulators.kit.app import make_app
+from simulators.kit.clock import Clock
+from simulators.kit.runs import Runs
+from simulators.kit.serve import serving
+from tests.support.openapi import Recorder
+
+BLOCK = 0.05
+
+
+def fast(**changes: Any) -> AkashSettings:
+    """A network whose bids and blocks come at once."""
+    usual: dict[str, Any] = {
+        "block_seconds": BLOCK,
+        "bid_delay": 0.0,
+        "bid_spread": 0.0,
+        "ready_delay": 0.0,
+        "restart_delay": 0.2,
+        "tick": 0.05,
+    }
+    return AkashSettings.model_validate({**usual, **changes})
+
+
+def config(url: str, **changes: Any) -> AkashConfig:
+    """An adapter that is as impatient."""
+    usual: dict[str, Any] = {
+        "api_key": API_KEY,
+        "console_url": url,
+        "chain_url": url,
+        "block_seconds": str(BLOCK),
+        "bid_wait": "0s",
+        "bid_deadline": "1s",
+        "bid_poll": "0.05s",
+        "poll": "0.1s",
+        "search_window": "1s",
+        "close_wait": "3s",
+        "upkeep_every": "0s",
+    }
+    return AkashConfig.model_validate({**usual, **changes})
+
+
+def spec(script: str = "true", **changes: Any) -> JobSpec:
+    """A job in an image."""
+    usual: dict[str, Any] = {
+        "name": "akash",
+        "image": "busybox:1.36",
+        "command": ("sh", "-c", script),
+        "duration": "10m",
+    }
+    return JobSpec.model_validate({**usual, **changes})
+
+
+def key() -> str:
+    return lease_key(new_id("job"), 1)
+
+
+@dataclass
+class Net:
+    """One simulated network and how to reach it."""
+
+    url: str
+    world: AkashWorld
+    recorder: Recorder
+    stack: AsyncExitStack
+
+    async def provider(self, **changes: Any) -> AkashProvider:
+        made = AkashProvider("akash", config(self.url, **changes))
+        self.stack.push_async_callback(made.aclose)
+        await made.initialize()
+        return made
+
+    async def act(self, action: str, **args: Any) -> None:
+        async with httpx.AsyncClient(base_url=self.url) as client:
+            answer = await client.post("/_sim/world", json={"action": action, "args": args})
+        assert answer.is_success, answer.text
+
+    async def fault(self, match: str, fault: str, **more: Any) -> None:
+        async with httpx.AsyncClient(base_url=self.url) as client:
+            rule = {"match": match, "fault": fault, **more}
+            answer = await client.put("/_sim/faults", json=[rule])
+        assert answer.is_success, answer.text
+
+    async def calls(self, method: str, path: str) -> int:
+        async with httpx.AsyncClient(base_url=self.url) as client:
+            found = (await client.get("/_sim/calls")).json()
+        return sum(item["method"] == method and item["path"] == path for item in found)
+
+    async def alive(self) -> list[str]:
+        async with httpx.AsyncClient(base_url=self.url) as client:
+            found = (await client.get("/_sim/leases")).json()
+        return [item["key"] for item in found if item["alive"]]
+
+    async def bill(self, lease: str) -> dict[str, Any]:
+        async with httpx.AsyncClient(base_url=self.url) as client:
+            found = (await client.get("/_sim/bill")).json()
+        (line,) = [item for item in found if item["key"] == lease]
+        return dict(line)
+
+
+MakeNet = Callable[..., Awaitable[Net]]
+
+
+@pytest_asyncio.fixture
+async def make_net(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[MakeNet]:
+    """Makes networks; all that runs in them is ended after the test."""
+    async with AsyncExitStack() as stack:
+
+        async def make(**settings: Any) -> Net:
+            folder = tmp_path_factory.mktemp("akash")
+            runs = Runs(folder / "runs", grace=timedelta(seconds=0.5))
+            world = AkashWorld(folder, Clock(), runs, fast(**settings))
+            recorder = Recorder(make_app(world))
+            url = await stack.enter_async_context(serving(recorder))
+            stack.push_async_callback(_end_all, world)
+            return Net(url, world, recorder, stack)
+
+        yield make
+
+
+async def _end_all(world: AkashWorld) -> None:
+    for item in world.book.deployments.values():
+        await world.close(item)
+        for lease in item.leases:
+            await world.cluster.end(item, lease)
+
+
+@pytest_asyncio.fixture
+async def net(make_net: MakeNet) -> Net:
+    """A usual network."""
+    return await make_net()
+
+
+@pytest.fixture
+def lease() -> str:
+    """A new lease key."""
+    return key()
