@@ -18,9 +18,9 @@ from providers.docker.engine import EngineRefused, segment
 from providers.docker.follow import Bell
 from providers.docker.frames import Cursor, LogDecoder
 from providers.docker.marks import Marks
-from providers.unpack import Budget, unpack
 from providers.docker.starts import gone
 from providers.errors import Unavailable
+from providers.unpack import Budget, unpack
 
 _PAUSE = 0.3
 # Lines in one reading from which on a job counts as writing without pause.

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from providers.docker import DockerProvider
-from providers.unpack import Budget, unpack
 from providers.errors import InvalidSpec
+from providers.unpack import Budget, unpack
 from tests.providers.docker.conftest import job, run_to_end
 
 Make = Callable[..., Any]
