@@ -58,6 +58,15 @@ def up(
         typer.Option("--temporal-metrics-port", help="Of Temporal's metrics (9233)."),
     ] = None,
     postgres_port: Annotated[int | None, typer.Option(help="Of PostgreSQL (54329).")] = None,
+    simulators: Annotated[
+        bool | None,
+        typer.Option(
+            "--simulators/--no-simulators",
+            help="Also run simulated networks, as providers `akash-sim`, `golem-sim`, … "
+            "(as at the last start).",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Start the whole stack on this machine: PostgreSQL, Temporal, API, worker.
 
@@ -73,7 +82,7 @@ def up(
         "postgres": postgres_port,
     }
     ports = {name: port for name, port in given.items() if port is not None}
-    config = StackConfig.load(state.folder(), host=host, ports=ports)
+    config = StackConfig.load(state.folder(), host=host, ports=ports, simulators=simulators)
     render.say(state, f"starting the stack (data in {config.data_dir})")
     if background:
         _up_detached(state, config)

@@ -20,9 +20,12 @@ def main() -> int:
     parser.add_argument(
         "--port", type=_port, action="append", default=[], metavar="NAME=PORT", dest="ports"
     )
+    parser.add_argument("--simulators", action=argparse.BooleanOptionalAction, default=None)
     args = parser.parse_args()
     try:
-        config = StackConfig.load(args.data_dir, host=args.host, ports=dict(args.ports))
+        config = StackConfig.load(
+            args.data_dir, host=args.host, ports=dict(args.ports), simulators=args.simulators
+        )
         asyncio.run(run_foreground(config, on_event=_say))
     except StackError as err:
         _write(str(err))

@@ -1,5 +1,6 @@
 """Cortex's own processes: migrations, API and worker, started as `python -m ...`."""
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from cortex.embedded.config import StackConfig, user_settings
 from cortex.embedded.ports import http_status
 from cortex.embedded.postgres import create_database, postgres_service
 from cortex.embedded.service import Part, Service, SetupTask
+from cortex.embedded.simulators import service_name
 from cortex.embedded.temporal import temporal_service
 
 # -P: a `worker.py` or an `api` folder in the user's working folder is not ours.
@@ -22,6 +24,7 @@ def stack_parts(config: StackConfig) -> tuple[Part, ...]:
         migrations(config),
         api_service(config),
         worker_service(config),
+        *simulator_services(config),
     )
 
 
@@ -85,10 +88,38 @@ def worker_service(config: StackConfig) -> Service:
         env={**config.environment(), "CORTEX_WORKER__HEALTH_FILE": str(healthy)},
         ready=ready,
         ready_file=healthy,
-        needs=("migrations", "temporal"),
+        # The networks first: a provider whose network is away at the start is tried again later.
+        needs=("migrations", "temporal", *map(service_name, config.simulator_urls())),
         folder=config.data_dir,
         # A little more than the worker gives its own activities.
         stop=((signal.SIGTERM, settings.graceful_shutdown.total_seconds() + 5.0),),
+    )
+
+
+def simulator_services(config: StackConfig) -> tuple[Service, ...]:
+    """The simulated networks; what they know is kept in the data folder."""
+    return tuple(_simulator(config, name, url) for name, url in config.simulator_urls().items())
+
+
+def _simulator(config: StackConfig, name: str, url: str) -> Service:
+    folder = config.data_dir / "simulators" / name
+    port = config.simulator_ports[name]
+
+    async def ready(pid: int) -> bool:
+        return await http_status(f"{url}/_sim/faults") == 200
+
+    where = ("--port", str(port), "--folder", str(folder))
+    return Service(
+        name=service_name(name),
+        argv=(*_PYTHON, "simulators", name, *where),
+        marker=f"-m simulators {name}",
+        # It is a network of its own: nothing of our settings and secrets is for it.
+        env={
+            key: text for key, text in os.environ.items() if not key.upper().startswith("CORTEX_")
+        },
+        ready=ready,
+        folder=config.data_dir,
+        stop=((signal.SIGTERM, 10.0),),
     )
 
 

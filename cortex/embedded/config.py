@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from cortex.domain.errors import field_errors
 from cortex.embedded.errors import StackError
 from cortex.embedded.files import write_private
+from cortex.embedded.simulators import SIMULATORS, simulated_providers
 from cortex.settings import Settings, config_file
 
 PortName = Literal["api", "temporal", "temporal_ui", "temporal_metrics", "postgres"]
@@ -89,6 +90,8 @@ class StackConfig(BaseModel):
     data_dir: Path
     host: str = LOOPBACK
     ports: Ports = Field(default_factory=Ports)
+    simulators: bool = False
+    simulator_ports: dict[str, int] = Field(default_factory=dict)
     secrets: StackSecrets = Field(default_factory=StackSecrets)
 
     @classmethod
@@ -98,6 +101,7 @@ class StackConfig(BaseModel):
         *,
         host: str | None = None,
         ports: Mapping[PortName, int] | None = None,
+        simulators: bool | None = None,
     ) -> Self:
         """The stack of this folder; what is not given comes from its `stack.json`, then defaults.
 
@@ -105,6 +109,7 @@ class StackConfig(BaseModel):
             data_dir: The folder of all data; None: that of the settings.
             host: The address that the API listens on.
             ports: The ports that shall differ from the stored ones.
+            simulators: Whether the simulated networks run as well.
 
         Raises:
             StackError: `stack.json` is broken, or lost while the database that needs it is there.
@@ -121,6 +126,8 @@ class StackConfig(BaseModel):
         stored["ports"] = {**stored.get("ports", {}), **(ports or {})}
         if host:
             stored["host"] = host
+        if simulators is not None:
+            stored["simulators"] = simulators
         try:
             return cls.model_validate({**stored, "data_dir": folder})
         except ValidationError as err:
@@ -135,6 +142,18 @@ class StackConfig(BaseModel):
         if read_stack_file(folder):
             return cls.load(folder)
         return cls.load(folder, ports=dict(Ports.free().items()))
+
+    def with_simulator_ports(self) -> Self:
+        """This stack with a free port for each simulator: the one of last time, if it is free.
+
+        To be called by the holder of the stack's lock, when no simulator runs.
+        """
+        if not self.simulators:
+            return self
+        ports = dict(self.simulator_ports)
+        taken = [name for name in SIMULATORS if not _is_free(ports.get(name))]
+        ports.update(zip(taken, free_ports(len(taken)), strict=True))
+        return self.model_copy(update={"simulator_ports": ports})
 
     def save(self) -> Self:
         """Write `stack.json` (mode 0600), atomically. Secrets that are in it already stay.
@@ -229,14 +248,39 @@ class StackConfig(BaseModel):
             own["CORTEX_DROP__SECRET"] = self.secrets.drop
         if config_file().exists():
             own["CORTEX_CONFIG"] = str(config_file().resolve())
-        engine = container_socket() if "providers" not in settings.model_fields_set else None
-        if engine is not None:
-            both = {"local": {"type": "local"}, "docker": {"type": "docker", "socket": str(engine)}}
-            own["CORTEX_PROVIDERS"] = json.dumps(both)
+        providers = self._providers(settings)
+        if providers:
+            own["CORTEX_PROVIDERS"] = json.dumps(providers, default=str)
         # Settings reads names in any case: an inherited `cortex_api__port` must not win. And the
         # worker loads its workflows for every run: without cached bytecode it compiles each time.
         taken = {name.upper() for name in own} | {"PYTHONDONTWRITEBYTECODE"}
         return {**{k: v for k, v in os.environ.items() if k.upper() not in taken}, **own}
+
+    def _providers(self, settings: Settings) -> dict[str, Any]:
+        """The providers beside those that API and worker find in the settings themselves."""
+        chosen = "providers" in settings.model_fields_set
+        engine = None if chosen else container_socket()
+        found: dict[str, Any] = {}
+        if engine is not None:
+            found = {
+                "local": {"type": "local"},
+                "docker": {"type": "docker", "socket": str(engine)},
+            }
+        if self.simulators:
+            # The variable stands for the whole mapping: what the user has must be said again.
+            own = {key: entry.model_dump(mode="json") for key, entry in settings.providers.items()}
+            found = {**own, **found, **simulated_providers(self.simulator_urls())}
+        return found
+
+    def simulator_urls(self) -> dict[str, str]:
+        """Where the simulated networks listen, by their names; none if they do not run."""
+        if not self.simulators:
+            return {}
+        return {
+            name: f"http://{LOOPBACK}:{port}"
+            for name, port in self.simulator_ports.items()
+            if name in SIMULATORS
+        }
 
 
 def user_settings() -> Settings:
@@ -295,6 +339,18 @@ def free_ports(count: int) -> list[int]:
         if len(found) == count:
             return found
     raise StackError(f"No {count} free ports found between {_FREE_PORTS[0]} and {_FREE_PORTS[-1]}.")
+
+
+def _is_free(port: int | None) -> bool:
+    if port is None:
+        return False
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
 
 
 def container_socket() -> Path | None:

@@ -17,6 +17,7 @@ from cortex.embedded.files import disk_warning, last_lines, open_log
 from cortex.embedded.leftovers import stop_leftovers
 from cortex.embedded.processes import ProcessMark, end_process, memory_of, wait_exit
 from cortex.embedded.service import OnEvent, Phase, StackEvent
+from cortex.embedded.simulators import service_name
 from cortex.embedded.state import StackState, stack_lock, supervisor_of
 
 _POLL = 0.1
@@ -92,7 +93,9 @@ async def detach(
         StackError: it could not start; with the reason that its supervisor gave.
     """
     watcher = _Watcher(config, on_event)
-    if supervisor_of(config.data_dir) is None:
+    if supervisor_of(config.data_dir) is not None:
+        _refuse_other_parts(config)
+    else:
         config.save_new()
         watcher.process = _spawn_supervisor(config)
     deadline = time.monotonic() + timeout
@@ -173,6 +176,16 @@ def stack_status(data_dir: Path) -> StackStatus:
     )
 
 
+def _refuse_other_parts(config: StackConfig) -> None:
+    """Say so if the stack that runs is not the one that is asked for."""
+    running = StackConfig.load(config.data_dir).simulators
+    if config.simulators != running:
+        has = "runs the simulators" if running else "runs without the simulators"
+        raise StackError(
+            f"The stack on {config.data_dir} {has}. Stop it first: `cortex down`, then `cortex up`."
+        )
+
+
 class _Watcher:
     """Follows a background supervisor by its state file until it is ready or gone."""
 
@@ -226,7 +239,8 @@ def _existing_run_dir(data_dir: Path) -> Path | None:
 def _spawn_supervisor(config: StackConfig) -> subprocess.Popen[bytes]:
     # The ports go by argument: only the supervisor, once it holds the lock, may store them.
     ports = [f"--port={name}={port}" for name, port in config.ports.items()]
-    where = ("--data-dir", str(config.data_dir), "--host", config.host)
+    simulators = "--simulators" if config.simulators else "--no-simulators"
+    where = ("--data-dir", str(config.data_dir), "--host", config.host, simulators)
     with open_log(config.logs_dir / "supervisor.log") as log:
         return subprocess.Popen(
             [sys.executable, "-P", "-m", "cortex.embedded", *where, *ports],
@@ -281,6 +295,7 @@ def _ports_by_service(config: StackConfig) -> dict[str, dict[str, int]]:
             "ui": ports.temporal_ui,
             "metrics": ports.temporal_metrics,
         },
+        **{service_name(name): {"http": port} for name, port in config.simulator_ports.items()},
     }
 
 

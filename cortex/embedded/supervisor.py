@@ -112,9 +112,11 @@ class Supervisor:
         self._hurry.set()
 
     async def _bring_up(self) -> None:
-        config = self._config
-        for name in await stop_leftovers(config.run_dir):
+        for name in await stop_leftovers(self._config.run_dir):
             self._emit(name, "stopped", "left running by an earlier supervisor")
+        if self._config.simulators:
+            self._config = self._config.with_simulator_ports().save()
+        config = self._config
         parts = tuple(self._parts if self._parts is not None else stack_parts(config))
         self._plan = {part.name: part for part in parts}
         await clear_ports(part for part in parts if isinstance(part, Service))
