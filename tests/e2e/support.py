@@ -170,3 +170,7 @@ async def check_books(stack: Stack, ids: Sequence[str]) -> Decimal:
         assert sum((entry.amount.amount for entry in charges), Decimal(0)) == job.cost.amount
         total += job.cost.amount
     return total
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob("*") if path.is_file())

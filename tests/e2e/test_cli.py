@@ -10,15 +10,11 @@ import orjson
 import pytest
 
 from cortex.domain.states import JobState
-from tests.e2e.support import Command, check_books, shell, started
+from tests.e2e.support import Command, check_books, files_in, shell, started
 from tests.support import eventually
 from tests.support.stack import Stack
 
 pytestmark = pytest.mark.e2e
-
-
-def files_in(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.rglob("*") if path.is_file())
 
 
 class TestRun:

@@ -29,6 +29,7 @@ class Stack:
         """Start it, or start it again on the data that is there."""
         with patch.dict(os.environ, self.settings):
             await detach(self.config)
+        self.config = StackConfig.load(self.config.data_dir)  # the simulators have ports by now
 
     def environment(self) -> dict[str, str]:
         """What its API and worker are started with, for more of them."""
@@ -97,10 +98,11 @@ class Stack:
 
 @asynccontextmanager
 async def running_stack(
-    folder: Path, settings: Mapping[str, str] | None = None
+    folder: Path, settings: Mapping[str, str] | None = None, *, simulators: bool = False
 ) -> AsyncIterator[Stack]:
     """Starts a stack, stops it at the end whatever happened to it."""
-    stack = Stack(StackConfig.free(folder), settings)
+    config = StackConfig.free(folder).model_copy(update={"simulators": simulators})
+    stack = Stack(config, settings)
     try:
         await stack.start()
         yield stack

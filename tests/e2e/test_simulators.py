@@ -1,0 +1,166 @@
+"""A stack with all simulated networks: their offers, jobs on each, bills as they have them."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from pathlib import Path
+
+import httpx
+import pytest
+
+from cortex.domain.money import Money
+from cortex.domain.states import JobState
+from cortex.embedded.simulators import SIMULATORS, provider_id, service_name
+from cortex.schemas import JobView
+from simulators.registry import names
+from tests.e2e.support import Command, check_books, files_in, shell, started
+from tests.support import eventually
+from tests.support.stack import Stack, running_stack, short_folder
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+
+PROVIDERS = [provider_id(name) for name in SIMULATORS]
+TRAIN = "examples/train.yaml"
+
+
+@pytest.fixture(scope="module")
+async def stack() -> AsyncIterator[Stack]:
+    """A stack of its own with the simulators, once all their providers are open."""
+    with short_folder("ctx-sim-") as folder:
+        async with running_stack(folder, simulators=True) as running:
+
+            async def online() -> bool:
+                providers = await running.client.providers()
+                return {item.id for item in providers if item.status == "online"} >= set(PROVIDERS)
+
+            await eventually(online, within=30, what=f"{PROVIDERS} online")
+            yield running
+
+
+@pytest.fixture
+def cortex(stack: Stack) -> Command:
+    """The `cortex` command, pointed at the stack's data folder."""
+    return Command(stack.config.data_dir)
+
+
+async def bill(stack: Stack, provider: str, key: str) -> Money:
+    """What the simulator itself charges for a lease."""
+    url = stack.config.simulator_urls()[provider.removesuffix("-sim")]
+    async with httpx.AsyncClient() as http:
+        entries = (await http.get(f"{url}/_sim/bill")).json()
+    (entry,) = [item for item in entries if item["key"] == key]
+    assert entry["final"], entry
+    return Money(amount=Decimal(str(entry["amount"])), currency=entry["currency"])
+
+
+async def charge(stack: Stack, job_id: str) -> Money:
+    """What Cortex has booked for the one lease of a job."""
+    entries = [entry async for entry in stack.client.iter_ledger(job_id)]
+    (found,) = [entry.amount for entry in entries if entry.kind == "charge"]
+    return found
+
+
+def test_the_stack_knows_every_simulator() -> None:
+    assert set(SIMULATORS) == set(names())
+
+
+class TestQuote:
+    async def test_offers_of_all_networks_are_ranked_with_reasons(self, cortex: Command) -> None:
+        answer = (await cortex("quote", "--json", TRAIN)).json()[0]
+        offers = answer["offers"]
+        assert {item["offer"]["provider_id"] for item in offers} >= set(PROVIDERS)
+        prices = [Decimal(item["usd_per_hour"]) for item in offers]
+        assert prices == sorted(prices)
+        for item in offers:
+            offer = item["offer"]
+            assert item["why"]
+            assert item["availability_source"]
+            assert Decimal(item["usd_per_hour"]) == (
+                Decimal(offer["price_per_hour"]["amount"]) * Decimal(offer["usd_rate"])
+            )
+            if offer["price_per_hour"]["currency"] != "USD":
+                assert offer["rate_as_of"], offer
+        (objection,) = [o for o in answer["objections"] if o["provider_id"] == "local"]
+        assert objection["reasons"] == ["it runs no container images"]
+
+    async def test_it_is_shown_to_people(self, cortex: Command) -> None:
+        shown = (await cortex("quote", TRAIN)).out
+        assert shown.startswith("ranked by cost (price 100%)\n")
+        for name in PROVIDERS:
+            assert f"`{name}`: available: " in shown
+        assert "not `local`: it runs no container images" in shown
+
+    async def test_those_that_are_not_asked_say_why(self, cortex: Command, tmp_path: Path) -> None:
+        file = tmp_path / "job.json"
+        placement = {"providers": [PROVIDERS[0]]}
+        file.write_text(
+            json.dumps({"image": "busybox", "command": ["true"], "placement": placement})
+        )
+        answer = (await cortex("quote", "--json", str(file))).json()[0]
+        assert {item["offer"]["provider_id"] for item in answer["offers"]} == {PROVIDERS[0]}
+        told = {item["provider_id"]: item["reasons"] for item in answer["objections"]}
+        for name in PROVIDERS[1:]:
+            assert told[name] == ["the job does not allow it (`placement.providers`)"]
+
+
+class TestJobs:
+    async def test_each_network_runs_the_example_and_bills_it(
+        self, stack: Stack, cortex: Command, tmp_path: Path
+    ) -> None:
+        await asyncio.gather(*(self.train(stack, cortex, name, tmp_path) for name in PROVIDERS))
+
+    async def train(self, stack: Stack, cortex: Command, provider: str, folder: Path) -> None:
+        done = await cortex("run", TRAIN, "--provider", provider)
+        assert '"slope": 3.0' in done.out or '"slope": 2.9' in done.out, done
+        assert "trained for 1000 epochs" in done.err
+        job_id = done.err.split()[0]
+        job = await stack.client.job(job_id)
+        assert (job.state, job.exit_code, job.provider_id) == (JobState.COMPLETED, 0, provider)
+        target = folder / provider
+        await cortex("outputs", "get", job_id, "-o", str(target))
+        assert files_in(target) == ["model.json"]
+        assert json.loads((target / "model.json").read_text())["loss"] < 0.01
+        await self.same_bill(stack, job)
+
+    async def same_bill(self, stack: Stack, job: JobView) -> None:
+        assert job.provider_id is not None
+        (lease,) = job.leases
+        booked = await charge(stack, job.id)
+        assert booked == await bill(stack, job.provider_id, lease.key)
+        assert booked.amount > 0
+        await check_books(stack, [job.id])
+
+    @pytest.mark.parametrize("provider", PROVIDERS)
+    async def test_exit_code(self, stack: Stack, provider: str) -> None:
+        spec = shell("echo no >&2; exit 9", image="busybox", placement={"providers": [provider]})
+        job = await stack.client.run(spec, timeout=60)
+        assert (job.state, job.exit_code) == (JobState.FAILED, 9)
+        await self.same_bill(stack, await stack.client.job(job.id))
+
+
+class TestRestart:
+    async def test_jobs_survive_a_restart_of_everything(
+        self, stack: Stack, cortex: Command
+    ) -> None:
+        script = "echo begun; sleep 14; echo done; exit 5"
+        jobs = [
+            await stack.client.submit(
+                shell(script, image="busybox", placement={"providers": [provider]})
+            )
+            for provider in PROVIDERS
+        ]
+        await started(stack, [job.id for job in jobs])
+        before = stack.config.simulator_ports
+        await cortex("down")
+        await stack.start()
+        assert stack.config.simulator_ports == before
+        for job in jobs:
+            ended = await stack.client.wait(job.id, timeout=90)
+            assert (ended.exit_code, ended.attempt) == (5, 1), ended
+        await check_books(stack, [job.id for job in jobs])
+
+    async def test_status_shows_them(self, cortex: Command) -> None:
+        status = (await cortex("status", "--json")).json()[0]
+        parts = {item["name"]: item["phase"] for item in status["stack"]["processes"]}
+        assert {parts[service_name(name)] for name in SIMULATORS} == {"ready"}
