@@ -200,12 +200,16 @@ class SettlementActivities:
             )
 
     async def _tell_incomplete(self, lease: Lease, error: Exception) -> None:
-        message = f"logs or outputs could not be collected completely: {error}"[:1000]
+        message = f"logs or outputs could not be collected completely: {error}"[:900]
+        then = "Cortex releases the lease and closes the job with what there is"
         async with self._database.transaction() as tx:
             await tx.jobs.lock(lease.job_id)
             await tx.leases.put(lease.key, message=message)
             await tx.events.add(
-                EventType.LEASE_FAILED, lease.key, job_id=lease.job_id, data={"message": message}
+                EventType.LEASE_FAILED,
+                lease.key,
+                job_id=lease.job_id,
+                data={"message": message, "next": then},
             )
 
     async def _book(self, lease: Lease, usage: Usage, usd_rate: Decimal | None = None) -> None:

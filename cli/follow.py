@@ -170,7 +170,8 @@ class EventPrinter:
             "lease.intended": f"trying `{data.get('provider', '')}` for "
             f"{data.get('price_per_hour', '?')}/h",
             "job.trouble": f"{data.get('message', '')}; {data.get('next', '')}",
-            "lease.failed": f"`{event.subject}`: {data.get('message', '')}",
+            "lease.failed": f"`{event.subject}`: {data.get('message', '')}"
+            f"; {data.get('next', '')}".removesuffix("; "),
         }
         return words.get(kind, "").rstrip()
 

@@ -84,7 +84,10 @@ def decide(end: LeaseEnd, order: JobInput, tally: Tally) -> Outcome | Retry:
             then = f"Cortex does not ask it again for this job and {then.removeprefix('Cortex ')}"
         return Retry(end.message, then, timedelta(0), exclude=True, ruled_out=end.ruled_out)
     state = JobState.CANCELLED if end.end is End.STOPPED else JobState.FAILED
-    return Outcome(state=state, reason=end.reason, message=end.message)
+    message = end.message
+    if end.end is End.REFUSED:
+        message += "; the job takes no other offer (`placement.failover` is off)"
+    return Outcome(state=state, reason=end.reason, message=message)
 
 
 def _after_exit(end: LeaseEnd, order: JobInput, tally: Tally) -> Outcome | Retry:
@@ -115,7 +118,11 @@ def _after_loss(end: LeaseEnd, order: JobInput, tally: Tally) -> Outcome | Retry
             f"loss {tally.losses} of {order.retries_on_lost} that it makes good"
         )
         return Retry(end.message, then, wait, exclude=True)
-    return Outcome(state=JobState.FAILED, reason=Reason.LEASE_LOST, message=end.message)
+    why = f"the job may be started anew only {order.retries_on_lost} times (`retries.on_lost`)"
+    if not order.retries_on_lost:
+        why = "the job is not to be started anew after a loss (`retries.on_lost` is 0)"
+    message = f"{end.message}; {why}"
+    return Outcome(state=JobState.FAILED, reason=Reason.LEASE_LOST, message=message)
 
 
 def back_off(tries: int) -> timedelta:
