@@ -150,9 +150,15 @@ class StackConfig(BaseModel):
         """
         if not self.simulators:
             return self
-        ports = dict(self.simulator_ports)
-        taken = [name for name in SIMULATORS if not _is_free(ports.get(name))]
-        ports.update(zip(taken, free_ports(len(taken)), strict=True))
+        kept = {
+            name: port
+            for name, port in self.simulator_ports.items()
+            if name in SIMULATORS and _is_free(port)
+        }
+        missing = [name for name in SIMULATORS if name not in kept]
+        own = {port for _, port in self.ports.items()} | set(kept.values())
+        fresh = [port for port in free_ports(len(SIMULATORS) + len(own)) if port not in own]
+        ports = {**kept, **dict(zip(missing, fresh, strict=False))}
         return self.model_copy(update={"simulator_ports": ports})
 
     def save(self) -> Self:
@@ -341,9 +347,7 @@ def free_ports(count: int) -> list[int]:
     raise StackError(f"No {count} free ports found between {_FREE_PORTS[0]} and {_FREE_PORTS[-1]}.")
 
 
-def _is_free(port: int | None) -> bool:
-    if port is None:
-        return False
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
