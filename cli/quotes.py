@@ -41,9 +41,9 @@ def show_quote(state: State, answer: Quote) -> None:
         print(_strategy(answer))
         rows = [_row(item) for item in answer.offers]
         render.table(state, _COLUMNS, rows, right=_RIGHT, spare=_SPARE)
-        for item in answer.offers:
-            for line in _sources(item):
-                print(render.printable(line))
+        # Several offers of one provider have the same sources.
+        for line in dict.fromkeys(line for item in answer.offers for line in _sources(item)):
+            print(render.printable(line))
     for objection in answer.objections:
         reasons = "; ".join(objection.reasons)
         print(render.printable(f"not `{objection.provider_id}`: {reasons}"))
