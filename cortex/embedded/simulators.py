@@ -3,18 +3,39 @@
 The keys below open nothing: each simulator accepts exactly these, and only on this machine.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
-
-SIMULATORS: Final = ("akash", "golem", "render", "nosana")
-
 
 def simulated_providers(urls: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """The providers that use the simulators at these addresses, by their ids."""
     return {provider_id(name): {"type": name, **_CONFIG[name](url)} for name, url in urls.items()}
 
 
-_CONFIG: Final[dict[str, Any]] = {}
+_IMAGES: Final = ("alpine:3", "busybox", "busybox:1.36", "debian:12-slim", "python:3.12-slim")
+"""Those of the examples, and their like: Golem's registry has images under a user's name only."""
+
+
+def _golem(url: str) -> dict[str, Any]:
+    return {
+        "url": url,
+        "app_key": "golem-simulator",
+        "payment_platform": "erc20-polygon-glm",
+        "registry_url": f"{url}/registry",
+        "stats_url": f"{url}/stats",
+        "rate_url": f"{url}/rate",
+        "images": {image: f"cortex/{image}" for image in _IMAGES},
+        # Nobody is far away, and those who look on should not wait.
+        "collect_for": 0.5,
+        "scan_for": 1,
+        "poll_interval": 1,
+        "invoice_wait": 10,
+    }
+
+
+_CONFIG: Final[dict[str, Callable[[str], dict[str, Any]]]] = {
+    "golem": _golem,
+}
+SIMULATORS: Final = tuple(_CONFIG)
 
 
 def provider_id(name: str) -> str:

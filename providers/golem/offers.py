@@ -76,6 +76,7 @@ class Market:
             currency=self._config.currency,
             cpu_hour=(hour + env).quantize(_MICRO),
             usd_rate=rate.usd,
+            rate_as_of=rate.as_of,
             as_of=rate.as_of or datetime.now(UTC),
         )
 
@@ -172,6 +173,7 @@ class Market:
             provider_id=provider_id,
             price_per_hour=self._per_hour(seen.terms.estimate(hours * 3600), hours),
             usd_rate=rate.usd,
+            rate_as_of=rate.as_of,
             region=seen.region or None,
             hardware=f"{seen.terms.threads} threads, {seen.memory:.3g} GiB ({seen.name})",
             expected_wait=_WAIT,
@@ -193,6 +195,7 @@ class Market:
             provider_id=provider_id,
             price_per_hour=self._per_hour(start + (env + cpu * threads) * hours, hours),
             usd_rate=rate.usd,
+            rate_as_of=rate.as_of,
             hardware="median of the network",
             expected_wait=timedelta(minutes=3),
         )

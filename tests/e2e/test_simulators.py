@@ -113,7 +113,7 @@ class TestJobs:
     async def train(self, stack: Stack, cortex: Command, provider: str, folder: Path) -> None:
         done = await cortex("run", TRAIN, "--provider", provider)
         assert '"slope": 3.0' in done.out or '"slope": 2.9' in done.out, done
-        assert "trained for 1000 epochs" in done.err
+        assert "trained for 2000 epochs" in done.err
         job_id = done.err.split()[0]
         job = await stack.client.job(job_id)
         assert (job.state, job.exit_code, job.provider_id) == (JobState.COMPLETED, 0, provider)
