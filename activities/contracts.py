@@ -18,6 +18,8 @@ class PlaceInput(_Message):
     attempt: int
     excluded: tuple[str, ...] = ()
     """Providers that fell through already; not asked again in this round."""
+    excluded_offers: tuple[str, ...] = ()
+    """Offers (`Offer.identity`) that fell through in this round; others of theirs may do."""
     asks_again: bool = False
     """Even if nobody offers and that would be no reason to."""
     wait: timedelta = timedelta(0)
@@ -30,6 +32,8 @@ class Placement(_Message):
 
     lease_key: str | None = None
     provider_id: str | None = None
+    offer: str | None = None
+    """Which of the provider's offers (`Offer.identity`)."""
     reason: Reason | None = None
     message: str = ""
     try_again: bool = False

@@ -61,17 +61,29 @@ class Market:
         }
 
     async def quote(
-        self, spec: JobSpec, excluded: Sequence[str], timeout: timedelta
+        self,
+        spec: JobSpec,
+        timeout: timedelta,
+        *,
+        without: Sequence[str] = (),
+        without_offers: Sequence[str] = (),
     ) -> QuoteResult:
-        """Ask all allowed providers; answers in the time they are given."""
+        """Ask all allowed providers but some; answers in the time they are given.
+
+        Args:
+            spec: The job.
+            timeout: How long each provider may take.
+            without: Providers that are not asked.
+            without_offers: Offers that are left out, by their identity.
+        """
         allowed = spec.placement.providers
         asked = [
             provider_id
             for provider_id in self._fleet.ids
-            if provider_id not in excluded and (not allowed or provider_id in allowed)
+            if provider_id not in without and (not allowed or provider_id in allowed)
         ]
         answers = await asyncio.gather(*(self._ask(item, spec, timeout) for item in asked))
-        return await self._ranked(answers, spec)
+        return await self._ranked([_left(item, without_offers) for item in answers], spec)
 
     async def _ask(self, provider_id: str, spec: JobSpec, timeout: timedelta) -> ProviderAnswer:
         try:
@@ -84,7 +96,8 @@ class Market:
         except TimeoutError:
             why = f"it did not answer within {timeout.total_seconds():g} s"
         except ProviderError as error:
-            why = str(error)
+            # Its name stands before the reason already.
+            why = str(error).replace(f"provider `{provider_id}`", "it", 1)
         except Exception as error:
             _log.exception("quote.bug", provider=provider_id)
             why = f"internal error ({type(error).__name__})"
@@ -132,6 +145,13 @@ class Market:
             wait_source=record.wait_source(),
             notes=(note,) if note else (),
         )
+
+
+def _left(answer: ProviderAnswer, without: Sequence[str]) -> ProviderAnswer:
+    """The answer without offers that fell through already."""
+    left = tuple(offer for offer in answer.offers if offer.identity not in without)
+    reasons = answer.reasons if left or not answer.offers else ("its offers were tried already",)
+    return answer.model_copy(update={"offers": left, "reasons": reasons})
 
 
 def _sorted(

@@ -43,7 +43,7 @@ class PlacementActivities:
     @activity.defn
     async def quote(self, order: QuoteInput) -> QuoteResult:
         """Ask all allowed providers; answers in the time they are given."""
-        return await self._market.quote(order.spec, (), order.timeout)
+        return await self._market.quote(order.spec, order.timeout)
 
     @activity.defn
     async def place(self, order: PlaceInput) -> Placement:
@@ -51,7 +51,12 @@ class PlacementActivities:
         async with self._database.reading() as tx:
             job = await tx.jobs.get(order.job_id)
         asking = asyncio.create_task(
-            self._market.quote(job.spec, order.excluded, self._settings.jobs.quote_timeout)
+            self._market.quote(
+                job.spec,
+                self._settings.jobs.quote_timeout,
+                without=order.excluded,
+                without_offers=order.excluded_offers,
+            )
         )
         done, _ = await asyncio.wait({asking}, timeout=_SILENT)
         if not done:  # it takes a while: say what is being waited for
@@ -62,7 +67,9 @@ class PlacementActivities:
             offer = affordable[0]
             return await self._intend_at_once(order, job, offer) or await self._intend(order, offer)
         await self._show_placing(order)
-        return await self._existing(order) or await self._tell_nowhere(order, _nowhere(ranked, job))
+        return await self._existing(order) or await self._tell_nowhere(
+            order, _nowhere(ranked, job, order)
+        )
 
     @activity.defn
     async def finish(self, order: FinishInput) -> None:
@@ -119,7 +126,7 @@ class PlacementActivities:
                     _intended(order, offer, hold),
                 ],
             )
-        return Placement(lease_key=key, provider_id=offer.provider_id) if placed else None
+        return _at(key, offer) if placed else None
 
     async def _intend(self, order: PlaceInput, offer: Offer) -> Placement:
         key = lease_key(order.job_id, order.attempt)
@@ -215,7 +222,7 @@ def _affordable(offer: Offer, job: Job, rates: dict[str, Decimal]) -> bool:
     return rate is not None and spent <= budget.amount * rate
 
 
-def _nowhere(ranked: QuoteResult, job: Job) -> Placement:
+def _nowhere(ranked: QuoteResult, job: Job, order: PlaceInput) -> Placement:
     if ranked.offers:
         cheapest = min(ranked.offers, key=lambda offer: offer.usd_per_hour())
         most = cheapest.estimate(job.spec.duration + job.extension)
@@ -224,14 +231,19 @@ def _nowhere(ranked: QuoteResult, job: Job) -> Placement:
             message=f"the budget is {job.spec.budget}, {job.cost} is spent, and the cheapest offer "
             f"(`{cheapest.provider_id}`) may cost {most} for the whole duration",
         )
-    whys = "; ".join(f"`{item.provider_id}`: {', '.join(item.reasons)}" for item in ranked.rejected)
+    whys = [f"`{item.provider_id}`: {', '.join(item.reasons)}" for item in ranked.rejected]
+    whys += [f"`{provider_id}` was tried already" for provider_id in order.excluded]
     return Placement(
         reason=Reason.NO_CAPACITY,
-        message=f"no provider offers to run this job ({whys or 'none is left to ask'})",
+        message=f"no provider offers to run this job ({'; '.join(whys) or 'there is none to ask'})",
         # With nobody left to ask, only forgetting who was passed over could help.
         try_again=bool(ranked.rejected),
     )
 
 
 def _placed(lease: Lease) -> Placement:
-    return Placement(lease_key=lease.key, provider_id=lease.provider_id)
+    return _at(lease.key, lease.offer)
+
+
+def _at(key: str, offer: Offer) -> Placement:
+    return Placement(lease_key=key, provider_id=offer.provider_id, offer=offer.identity)

@@ -37,11 +37,14 @@ class LeaseEnd:
     exit_code: int | None = None
     ruled_out: bool = False
     """This provider will never run the job: it is not asked again."""
+    one_offer: bool = False
+    """Another offer of the same provider may do."""
 
     @classmethod
-    def of_change(cls, change: LeaseChange) -> "LeaseEnd":
+    def of_change(cls, change: LeaseChange, provider_id: str = "") -> "LeaseEnd":
         if change.state == RunState.LOST:
-            message = change.message or "the provider lost the lease"
+            who = f"`{provider_id}`" if provider_id else "the provider"
+            message = ": ".join(filter(None, (f"{who} lost the lease", change.message)))
             return cls(End.LOST, Reason.LEASE_LOST, message)
         return cls(End.EXITED, Reason.EXITED, change.message, change.exit_code)
 
@@ -62,6 +65,7 @@ class Retry:
     wait: timedelta
     exclude: bool
     ruled_out: bool = False
+    one_offer: bool = False
 
 
 @dataclass
@@ -82,7 +86,14 @@ def decide(end: LeaseEnd, order: JobInput, tally: Tally) -> Outcome | Retry:
         then = "Cortex takes the next offer"
         if end.ruled_out:
             then = f"Cortex does not ask it again for this job and {then.removeprefix('Cortex ')}"
-        return Retry(end.message, then, timedelta(0), exclude=True, ruled_out=end.ruled_out)
+        return Retry(
+            end.message,
+            then,
+            timedelta(0),
+            exclude=True,
+            ruled_out=end.ruled_out,
+            one_offer=end.one_offer,
+        )
     state = JobState.CANCELLED if end.end is End.STOPPED else JobState.FAILED
     message = end.message
     if end.end is End.REFUSED:
@@ -115,7 +126,7 @@ def _after_loss(end: LeaseEnd, order: JobInput, tally: Tally) -> Outcome | Retry
         wait = back_off(tally.losses)
         then = (
             f"Cortex starts the job anew elsewhere in {format_duration(wait)}, "
-            f"loss {tally.losses} of {order.retries_on_lost} that it makes good"
+            f"start {tally.losses} of {order.retries_on_lost} after a loss"
         )
         return Retry(end.message, then, wait, exclude=True)
     why = f"the job may be started anew only {order.retries_on_lost} times (`retries.on_lost`)"

@@ -258,7 +258,7 @@ class JobWorkflow:
         """Wait for the end of the lease. Costs nothing while nothing happens."""
         while True:
             if self._change is not None and self._change.state.final:
-                end = LeaseEnd.of_change(self._change)
+                end = LeaseEnd.of_change(self._change, placement.provider_id or "")
                 # A command that succeeded before it could be stopped has succeeded.
                 return end if end.exit_code == 0 or not self._stopped() else self._stop_end()
             if self._stopped():

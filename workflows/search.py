@@ -37,6 +37,7 @@ class Search:
         self.until = now + self._patience
         self._rounds = 0  # in vain; also those where an offer was made and then refused
         self._excluded: list[str] = []
+        self._fallen: list[str] = []  # single offers
         self._ruled_out: list[str] = []
         self._last_refusal: Retry | None = None
 
@@ -46,7 +47,8 @@ class Search:
             job_id=self._job_id,
             attempt=attempt,
             excluded=(*self._ruled_out, *self._excluded),
-            asks_again=bool(self._excluded),
+            excluded_offers=tuple(self._fallen),
+            asks_again=bool(self._excluded or self._fallen),
             wait=self._pause(now, self._rounds + 1),
             until=self.until,
         )
@@ -59,15 +61,17 @@ class Search:
         else:
             self._last_refusal = retry
         if not retry.exclude:
-            self._excluded.clear()
+            self._forget()
+        elif retry.one_offer and placement.offer not in (None, placement.provider_id):
+            self._fallen.append(placement.offer or "")
         elif placement.provider_id is not None:
             passed = self._ruled_out if retry.ruled_out else self._excluded
             passed.append(placement.provider_id)
 
     def missed(self, placement: Placement, now: datetime) -> Outcome | None:
         """Nobody offered. None: ask again. An outcome: the time is over or it cannot help."""
-        again = placement.try_again or bool(self._excluded)
-        self._excluded.clear()
+        again = placement.try_again or bool(self._excluded or self._fallen)
+        self._forget()
         self._rounds += 1
         if again and now < self.until:
             return None
@@ -75,6 +79,10 @@ class Search:
         message = "; ".join(filter(None, (refused, placement.message)))
         reason = placement.reason or Reason.NO_CAPACITY
         return Outcome(state=JobState.FAILED, reason=reason, message=message)
+
+    def _forget(self) -> None:
+        self._excluded.clear()
+        self._fallen.clear()
 
     def wait(self, now: datetime) -> timedelta:
         return self._pause(now, self._rounds)
@@ -98,8 +106,13 @@ def end_of_error(error: ActivityError, placement: Placement) -> LeaseEnd:
         return LeaseEnd(End.REFUSED, Reason.NO_CAPACITY, message)
     message = f"`{placement.provider_id}`: {cause.message}"
     if cause.type in _REFUSALS:
-        final = cause.type in ("Unsuitable", "AuthenticationFailed")
-        return LeaseEnd(End.REFUSED, _REFUSALS[cause.type], message, ruled_out=final)
+        return LeaseEnd(
+            End.REFUSED,
+            _REFUSALS[cause.type],
+            message,
+            ruled_out=cause.type in ("Unsuitable", "AuthenticationFailed"),
+            one_offer=cause.type == "NoCapacity",
+        )
     if cause.type == "InvalidSpec":
         return LeaseEnd(End.BROKEN, Reason.INVALID_SPEC, message)
     if cause.type == "LeaseReleased":

@@ -1,5 +1,6 @@
 """What providers can do, what it costs, and what they offer for one job."""
 
+import hashlib
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -164,6 +165,14 @@ class Offer(_Model):
         default=Decimal(1), description="What the network claims, from 0 to 1."
     )
     data: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def identity(self) -> str:
+        """Tells it from other offers of the same provider; the same when it is made again."""
+        if not self.data:
+            return self.provider_id
+        text = repr(sorted(self.data.items())).encode()
+        return f"{self.provider_id}/{hashlib.sha256(text).hexdigest()[:16]}"
 
     def usd_per_hour(self) -> Decimal:
         return self.price_per_hour.amount * self.usd_rate

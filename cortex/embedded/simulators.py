@@ -6,6 +6,7 @@ The keys below open nothing: each simulator accepts exactly these, and only on t
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+
 def simulated_providers(urls: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """The providers that use the simulators at these addresses, by their ids."""
     return {provider_id(name): {"type": name, **_CONFIG[name](url)} for name, url in urls.items()}
@@ -29,6 +30,7 @@ def _golem(url: str) -> dict[str, Any]:
         "scan_for": 1,
         "poll_interval": 1,
         "invoice_wait": 10,
+        "negotiation_timeout": 8,
     }
 
 

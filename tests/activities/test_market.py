@@ -64,7 +64,7 @@ async def ask(
 ) -> QuoteResult:
     spec = JobSpec.model_validate({"command": ["x"], "placement": placement})
     market = Market(Networks(*networks, away=away), PlacementSettings(), strategies=strategies)
-    return await market.quote(spec, (), _SECOND)
+    return await market.quote(spec, _SECOND)
 
 
 class TestAsking:

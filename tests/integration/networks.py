@@ -1,5 +1,6 @@
 """Simulated networks inside a test's own process, to be hurt over their control routes."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -55,8 +56,8 @@ class Network:
 @asynccontextmanager
 async def network(name: str, folder: Path) -> AsyncIterator[Network]:
     """Serve a simulated network; nothing that it ran is left at the end."""
-    folder.mkdir(parents=True, exist_ok=True)
     runs = folder / "runs"
+    await asyncio.to_thread(runs.mkdir, parents=True, exist_ok=True)
     try:
         world = world_class(name)(folder, Clock(), Runs(runs))
         async with serving(make_app(world)) as url:

@@ -41,5 +41,5 @@ class TestNobodyOffers:
             ended = await stage.ended(await stage.submit(**fields))
         assert ended.reason == Reason.NO_CAPACITY
         (told,) = await troubles(stage, ended.id)
-        assert "`away`: provider `away` cannot be used now: " in told
+        assert "`away`: it cannot be used now: " in told
         assert "Cortex asks again in 2s" in told

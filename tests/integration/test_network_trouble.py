@@ -1,0 +1,230 @@
+"""Trouble with networks, made by their simulators: the events say what happened and what is next.
+
+Each story goes through workflow, activities, adapter and the network's own protocol; those of all
+networks are lived through at the same time.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cortex.domain.jobs import Job, Reason
+from cortex.domain.states import JobState, LeaseState
+from cortex.embedded.simulators import SIMULATORS
+from cortex.settings import MonitorSettings
+from tests.integration.conftest import Stage, StageMaker
+from tests.integration.networks import Network, network
+from tests.integration.story import troubles
+from tests.support import eventually
+
+WRONG_KEYS: dict[str, dict[str, Any]] = {
+    "golem": {"app_key": "wrong"},
+}
+
+
+class Scene:
+    """All simulated networks, and a stage with a provider for each (and one with a wrong key)."""
+
+    def __init__(self, nets: list[Network], stage: Stage) -> None:
+        self.nets = nets
+        self.stage = stage
+
+    async def each(self, story: Callable[[Network], Awaitable[None]]) -> None:
+        """Live through a story on every network at once."""
+        async with self.stage.worker():
+            await asyncio.gather(*(story(net) for net in self.nets))
+        async with self.stage.database.transaction() as tx:
+            assert not await tx.ledger.open_holds()
+        for net in self.nets:
+            assert not await net.alive(), net.name
+
+    async def submit(self, provider_id: str, script: str = "echo hello", **changes: Any) -> str:
+        """Submit a small job that only this provider may run."""
+        placement = {"timeout": "3s", **changes.pop("placement", {})}
+        return await self.stage.submit(
+            **{
+                "image": "busybox",
+                "command": ["sh", "-c", script],
+                "resources": {"cpu": "500m", "memory": "256Mi"},
+                "duration": "10m",
+                "placement": {**placement, "providers": [provider_id]},
+                **changes,
+            },
+        )
+
+    async def ended(self, job_id: str) -> Job:
+        """The job at its end, with all its leases released."""
+        job = await self.stage.ended(job_id, within=80)
+        async with self.stage.database.transaction() as tx:
+            leases = await tx.leases.of_job(job_id)
+        assert {lease.state for lease in leases} <= {LeaseState.RELEASED}
+        return job
+
+    async def told(self, job_id: str) -> str:
+        """What the events tell of trouble, as one text."""
+        return "\n".join(await troubles(self.stage, job_id))
+
+    async def tells(self, job_id: str, words: str) -> None:
+        """Wait until the events tell it."""
+
+        async def there() -> bool:
+            return words in await self.told(job_id)
+
+        await eventually(there, within=40, what=f"`{words}` of {job_id}")
+
+    async def runs(self, job_id: str, attempt: int = 1) -> int:
+        """Wait until it runs, in this attempt or a later one; which one it is."""
+
+        async def running() -> bool:
+            job = await self.stage.job(job_id)
+            assert not job.state.terminal, job.message
+            return job.state == JobState.RUNNING and job.attempt >= attempt
+
+        try:
+            await eventually(running, within=60, what=f"attempt {attempt} of {job_id} running")
+        except AssertionError as error:
+            job = await self.stage.job(job_id)
+            story = f"{job.state}, {job.message}; told: {await self.told(job_id)}"
+            raise AssertionError(f"{error}; {story}") from None
+        return (await self.stage.job(job_id)).attempt
+
+    async def cancel(self, job_id: str) -> None:
+        """Ask for a cancellation as the API does."""
+        async with self.stage.database.transaction() as tx:
+            await tx.jobs.lock(job_id)
+            if await tx.jobs.move(job_id, JobState.CANCELLING, message="cancel requested"):
+                await tx.commands.add(job_id, "cancel", {"reason": "test"})
+
+
+@pytest.fixture
+async def scene(tmp_path: Path, make_stage: StageMaker) -> AsyncIterator[Scene]:
+    """Everything that a story needs."""
+    async with AsyncExitStack() as stack:
+        nets = [
+            await stack.enter_async_context(network(name, tmp_path / name)) for name in SIMULATORS
+        ]
+        entries = {net.provider_id: net.entry() for net in nets}
+        entries |= {f"{net.name}-bad": net.entry(**WRONG_KEYS[net.name]) for net in nets}
+        stage = await make_stage(**entries)
+        # Tests wait for minutes of nobody.
+        monitor = MonitorSettings(
+            heartbeat_timeout=timedelta(seconds=3), tell_after=timedelta(seconds=1)
+        )
+        stage.settings = stage.settings.model_copy(update={"monitor": monitor})
+        yield Scene(nets, stage)
+
+
+class TestBeforeItRuns:
+    async def test_what_no_network_takes(self, scene: Scene) -> None:
+        async def story(net: Network) -> None:
+            await asyncio.gather(
+                self.wrong_key(scene, net),
+                self.price_cap(scene, net),
+                self.unknown_gpu(scene, net),
+                self.unknown_image(scene, net),
+            )
+
+        await scene.each(story)
+
+    async def wrong_key(self, scene: Scene, net: Network) -> None:
+        job = await scene.ended(await scene.submit(f"{net.name}-bad"))
+        told = await scene.told(job.id)
+        assert (job.state, job.reason) == (JobState.FAILED, Reason.NO_CAPACITY)
+        assert f"`{net.name}-bad`: it cannot be used now: " in told
+        assert "key" in told
+        assert "Cortex asks again in 2s, and gives up at " in told
+
+    async def price_cap(self, scene: Scene, net: Network) -> None:
+        placement = {"max_price": "0.0000001 USD"}
+        job = await scene.ended(await scene.submit(net.provider_id, placement=placement))
+        told = await scene.told(job.id)
+        assert job.reason == Reason.NO_CAPACITY
+        assert "the limit is 0.0000001 USD" in told
+        assert "Cortex asks again in 2s" in told
+        assert "the limit is 0.0000001 USD" in job.message
+
+    async def unknown_gpu(self, scene: Scene, net: Network) -> None:
+        resources = {"cpu": 1, "memory": "1Gi", "gpu": {"model": "no-such-gpu"}}
+        job = await scene.ended(await scene.submit(net.provider_id, resources=resources))
+        told = await scene.told(job.id)
+        assert job.reason == Reason.NO_CAPACITY
+        assert "GPU" in told
+        assert "Cortex asks again" in told
+
+    async def unknown_image(self, scene: Scene, net: Network) -> None:
+        image = "acme/no-such-image:1"
+        job = await scene.ended(await scene.submit(net.provider_id, image=image))
+        assert job.state == JobState.FAILED
+        told = await scene.told(job.id)
+        assert image in told
+        assert "Cortex" in told
+
+    async def test_empty_wallet(self, scene: Scene) -> None:
+        async def story(net: Network) -> None:
+            await net.act("drain_funds")
+            job = await scene.ended(await scene.submit(net.provider_id))
+            told = await scene.told(job.id)
+            assert (job.state, job.reason) == (JobState.FAILED, Reason.NO_CAPACITY)
+            assert any(word in told for word in ("balance", "funds", "wallet", "credit")), told
+            assert "Cortex takes the next offer" in told or "Cortex asks again" in told
+
+        await scene.each(story)
+
+    async def test_network_that_is_down(self, scene: Scene) -> None:
+        async def story(net: Network) -> None:
+            await net.faults({"match": "* *", "fault": "drop_before", "times": 1_000_000})
+            job_id = await scene.submit(net.provider_id, placement={"timeout": "60s"})
+            await scene.tells(job_id, "Cortex ")
+            assert f"`{net.provider_id}`" in await scene.told(job_id)
+            await net.faults()
+            assert (await scene.ended(job_id)).state == JobState.COMPLETED
+
+        await scene.each(story)
+
+
+class TestWhileItRuns:
+    async def test_provider_that_vanishes(self, scene: Scene) -> None:
+        async def story(net: Network) -> None:
+            await asyncio.gather(self.given_up(scene, net), self.started_anew(scene, net))
+
+        await scene.each(story)
+
+    async def given_up(self, scene: Scene, net: Network) -> None:
+        patient, none = {"timeout": "60s"}, {"on_lost": 0}
+        job_id = await scene.submit(net.provider_id, "sleep 60", placement=patient, retries=none)
+        attempt = await scene.runs(job_id)
+        await net.act("lose_lease", key=f"{job_id}-{attempt}")
+        job = await scene.ended(job_id)
+        assert (job.state, job.reason) == (JobState.FAILED, Reason.LEASE_LOST)
+        assert job.message.startswith(f"`{net.provider_id}` lost the lease")
+        assert "`retries.on_lost` is 0" in job.message
+
+    async def started_anew(self, scene: Scene, net: Network) -> None:
+        job_id = await scene.submit(net.provider_id, "sleep 60", placement={"timeout": "60s"})
+        attempt = await scene.runs(job_id)
+        await net.act("lose_lease", key=f"{job_id}-{attempt}")
+        await scene.runs(job_id, attempt + 1)
+        told = await scene.told(job_id)
+        assert f"`{net.provider_id}` lost the lease" in told
+        assert "Cortex starts the job anew elsewhere in 2s, start 1 of 3 after a loss" in told
+        await scene.cancel(job_id)
+        assert (await scene.ended(job_id)).state == JobState.CANCELLED
+
+    async def test_network_that_is_down_for_a_while(self, scene: Scene) -> None:
+        async def story(net: Network) -> None:
+            job_id = await scene.submit(net.provider_id, "sleep 6; exit 4")
+            await scene.runs(job_id)
+            await net.faults({"match": "* *", "fault": "drop_before", "times": 1_000_000})
+            await scene.tells(job_id, f"`{net.provider_id}` does not answer: ")
+            assert "Cortex keeps asking, and the job's deadline holds" in await scene.told(job_id)
+            await net.faults()
+            await scene.tells(job_id, "answers again; Cortex watches the job as before")
+            job = await scene.ended(job_id)
+            assert (job.exit_code, job.attempt) == (4, 1)
+
+        await scene.each(story)
