@@ -1,8 +1,8 @@
 """Runs the workflows and activities: `python -m worker`.
 
-Serves every task queue by default, or those of `CORTEX_WORKER__QUEUES`. Also runs the relay,
-which delivers commands that nobody delivered yet. Stops on SIGTERM: activities are handed over
-to other workers, jobs go on.
+Serves every task queue by default, or those of `CORTEX_WORKER__QUEUES`; providers that are added
+while it runs are taken up (`activities.queues`). Also runs the relay, which delivers commands that
+nobody delivered yet. Stops on SIGTERM: activities are handed over to other workers, jobs go on.
 """
 
 import asyncio
@@ -16,39 +16,32 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from temporalio.client import (
-    Client,
-    Interceptor,
-    Schedule,
-    ScheduleActionStartWorkflow,
-    ScheduleAlreadyRunningError,
-    ScheduleIntervalSpec,
-    SchedulePolicy,
-    ScheduleSpec,
-    ScheduleUpdate,
-    ScheduleUpdateInput,
-)
-from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.client import Client, Interceptor
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.service import RPCError
 from temporalio.worker import PollerBehaviorAutoscaling, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from activities.builder import Builder
+from activities.drafts import DraftActivities
 from activities.fleet import Fleet
-from activities.heartbeat import ActivityGuard
 from activities.leasing import LeaseActivities
 from activities.logs import LogCopier
 from activities.maintenance import MaintenanceActivities
 from activities.market import Market
 from activities.monitor import MonitorActivities
 from activities.placement import PlacementActivities
+from activities.probing import HealthActivities
+from activities.queues import ProviderQueues, check_queues, make_worker, serves
 from activities.settlement import SettlementActivities
 from activities.track import TrackRecords
+from cortex.db.circuits import CHANNEL as CIRCUITS_CHANNEL
 from cortex.db.commands import CHANNEL as COMMANDS_CHANNEL
 from cortex.db.engine import Database
 from cortex.db.events import CHANNEL as EVENTS_CHANNEL
 from cortex.db.leases import CHANNEL as LEASES_CHANNEL
 from cortex.db.notify import Notifier
+from cortex.db.providers import CHANNEL as PROVIDERS_CHANNEL
 from cortex.domain.errors import CortexError, ServiceUnavailable
 from cortex.plugins.host import PluginHost
 from cortex.plugins.loading import Loaded, load_plugins, strategies_of
@@ -57,21 +50,14 @@ from cortex.settings import Settings
 from cortex.telemetry.logging import configure_logging
 from cortex.telemetry.tracing import configure_tracing
 from cortex.temporal.client import connect, prepare_namespace
-from cortex.temporal.contracts import (
-    MAINTENANCE_WORKFLOW,
-    MONITOR_WORKFLOW,
-    TASK_QUEUE,
-    MonitorInput,
-    monitor_id,
-    provider_queue,
-)
+from cortex.temporal.contracts import TASK_QUEUE
 from cortex.temporal.relay import Relay
+from cortex.temporal.schedules import ensure_maintenance
 from workflows.registry import WORKFLOWS
 
 _log = structlog.get_logger("worker")
 # Tasks of a worker that was killed wait this long before another gets them.
 _STICKY_TIMEOUT = timedelta(seconds=5)
-_MAINTENANCE_EVERY = timedelta(hours=1)
 RUNNER = SandboxedWorkflowRunner(
     restrictions=SandboxRestrictions.default.with_passthrough_modules(
         "cortex",
@@ -96,7 +82,8 @@ class Service:
     notifier: Notifier
     relay: Relay
     plugins: PluginHost
-    workers: list[Worker]
+    core: Worker | None
+    queues: ProviderQueues
 
     @classmethod
     async def open(
@@ -109,35 +96,50 @@ class Service:
 
         Raises:
             ServiceUnavailable: the database or Temporal is away.
+            CortexError: the settings are not valid.
         """
+        check_queues(settings.worker.queues, list(settings.providers))
         client = await connect(
             settings.temporal, lazy=False, runtime=runtime, interceptors=interceptors
         )
         await prepare_namespace(client, settings.temporal.retention)
         database = Database(settings.database, application="cortex-worker")
         fleet = Fleet(settings, database)
-        notifier = Notifier(settings.database, (COMMANDS_CHANNEL, LEASES_CHANNEL, EVENTS_CHANNEL))
+        notifier = Notifier(
+            settings.database,
+            (COMMANDS_CHANNEL, LEASES_CHANNEL, EVENTS_CHANNEL, PROVIDERS_CHANNEL, CIRCUITS_CHANNEL),
+        )
         relay = Relay(database, client, notifier, settings.jobs)
         loaded = await asyncio.to_thread(load_plugins, settings.plugins)
         plugins = PluginHost(loaded, database, notifier, settings.plugin_delivery)
         await fleet.start()
         await notifier.start()
-        workers = make_workers(settings, database, client, fleet, notifier, loaded)
-        return cls(settings, database, client, fleet, notifier, relay, plugins, workers)
+        offered, steps = make_activities(settings, database, client, fleet, notifier, loaded)
+        served = serves(settings.worker.queues, TASK_QUEUE)
+        core = core_worker(client, settings, offered) if served else None
+        queues = ProviderQueues(client, settings, fleet, notifier, steps)
+        return cls(settings, database, client, fleet, notifier, relay, plugins, core, queues)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then hand over."""
         async with contextlib.AsyncExitStack() as stack:
-            for worker in self.workers:
-                await stack.enter_async_context(worker)
-            await ensure_monitors(self.client, self.settings, self.fleet)
+            if self.core is not None:
+                await stack.enter_async_context(self.core)
+            stack.push_async_callback(self.queues.aclose)
+            await self.queues.start()
             await ensure_maintenance(self.client)
             await self.relay.start()
             await self.plugins.start()
-            _log.info("worker.ready", queues=[worker.task_queue for worker in self.workers])
-            beat = asyncio.create_task(_touch(self.settings.worker.health_file))
+            own = () if self.core is None else (TASK_QUEUE,)
+            _log.info("worker.ready", queues=[*own, *self.queues.names])
+            tasks = [
+                asyncio.create_task(self.queues.keep(), name="queues"),
+                asyncio.create_task(_touch(self.settings.worker.health_file)),
+            ]
             await stop.wait()
-            beat.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             await self.plugins.aclose()
             await self.relay.aclose()
 
@@ -148,15 +150,15 @@ class Service:
         await self.database.aclose()
 
 
-def make_workers(
+def make_activities(
     settings: Settings,
     database: Database,
     client: Client,
     fleet: Fleet,
     notifier: Notifier,
     plugins: Sequence[Loaded] = (),
-) -> list[Worker]:
-    """One worker for workflows and database steps, and one for each provider's queue."""
+) -> tuple[list[Callable[..., Any]], list[Callable[..., Any]]]:
+    """What the queue `cortex` offers, and what every provider's queue offers."""
     copier = LogCopier(database, settings.logs)
     records = TrackRecords(database, settings.placement)
     market = Market(fleet, settings.placement, records, strategies_of(plugins))
@@ -165,11 +167,14 @@ def make_workers(
     settlement = SettlementActivities(database, fleet, settings, copier)
     monitor = MonitorActivities(database, fleet, client, notifier, copier, settings.monitor)
     maintenance = MaintenanceActivities(database, settings)
+    health = HealthActivities(fleet, fleet.checkup)
+    drafts = DraftActivities(database, settings, Builder(settings))
     core: list[Callable[..., Any]] = [
         placement.place,
         placement.quote,
         placement.finish,
         maintenance.maintain,
+        drafts.check_draft,
     ]
     steps: list[Callable[..., Any]] = [
         leasing.prepare,
@@ -177,78 +182,28 @@ def make_workers(
         leasing.check,
         settlement.settle,
         monitor.watch,
+        health.check_health,
     ]
-    queues: dict[str, tuple[list[type], list[Callable[..., Any]]]] = {
-        TASK_QUEUE: (list(WORKFLOWS), core),
-        **{provider_queue(provider_id): ([], steps) for provider_id in fleet.ids},
-    }
-    wanted = settings.worker.queues or tuple(queues)
-    unknown = sorted(set(wanted) - set(queues))
-    if unknown:
-        raise CortexError(
-            f"`worker.queues` names {', '.join(unknown)}; there are {', '.join(queues)}"
-        )
-    return [_worker(client, settings, name, *queues[name]) for name in wanted]
+    return core, steps
 
 
-def _worker(
-    client: Client,
-    settings: Settings,
-    queue: str,
-    workflows: list[type],
-    activities: list[Callable[..., Any]],
+def core_worker(
+    client: Client, settings: Settings, activities: Sequence[Callable[..., Any]]
 ) -> Worker:
+    """The worker of the queue `cortex`: workflows, and the steps that need no network."""
     limits = settings.worker
-    return Worker(
+    return make_worker(
         client,
-        task_queue=queue,
-        workflows=workflows,
+        settings,
+        TASK_QUEUE,
         activities=activities,
-        interceptors=[ActivityGuard()],
+        workflows=WORKFLOWS,
         workflow_runner=RUNNER,
-        max_concurrent_activities=limits.max_activities,
-        max_concurrent_workflow_tasks=limits.max_workflow_tasks if workflows else None,
-        max_cached_workflows=limits.cached_workflows if workflows else 0,
+        max_concurrent_workflow_tasks=limits.max_workflow_tasks,
+        max_cached_workflows=limits.cached_workflows,
         workflow_task_poller_behavior=PollerBehaviorAutoscaling(initial=2, maximum=10),
-        activity_task_poller_behavior=PollerBehaviorAutoscaling(initial=2, maximum=10),
         sticky_queue_schedule_to_start_timeout=_STICKY_TIMEOUT,
-        graceful_shutdown_timeout=limits.graceful_shutdown,
     )
-
-
-async def ensure_monitors(client: Client, settings: Settings, fleet: Fleet) -> None:
-    """One monitor per provider runs, whoever started it."""
-    for provider_id in fleet.ids:
-        await client.start_workflow(
-            MONITOR_WORKFLOW,
-            MonitorInput(
-                provider_id=provider_id, heartbeat_timeout=settings.monitor.heartbeat_timeout
-            ),
-            id=monitor_id(provider_id),
-            task_queue=TASK_QUEUE,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            static_summary=f"watches all leases of {provider_id}",
-        )
-
-
-async def ensure_maintenance(client: Client) -> None:
-    """The housekeeping schedule exists and is as this version wants it."""
-    wanted = Schedule(
-        action=ScheduleActionStartWorkflow(
-            MAINTENANCE_WORKFLOW, id="maintenance", task_queue=TASK_QUEUE
-        ),
-        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=_MAINTENANCE_EVERY)]),
-        policy=SchedulePolicy(catchup_window=_MAINTENANCE_EVERY),
-    )
-    try:
-        await client.create_schedule("maintenance", wanted)
-    except ScheduleAlreadyRunningError:
-
-        async def update(now: ScheduleUpdateInput) -> ScheduleUpdate:
-            wanted.state = now.description.schedule.state  # keep an operator's pause
-            return ScheduleUpdate(schedule=wanted)
-
-        await client.get_schedule_handle("maintenance").update(update)
 
 
 async def patiently(what: Callable[[], Awaitable[Service]], stop: asyncio.Event) -> Service | None:

@@ -11,6 +11,7 @@ from cortex.settings import Settings
 
 _IDEMPOTENCY = timedelta(days=7)
 _DONE_COMMANDS = timedelta(days=2)
+_OLD_DRAFTS = timedelta(hours=1)
 _STALE_PARTS = timedelta(days=1)
 
 
@@ -33,6 +34,7 @@ class MaintenanceActivities:
             logs = await tx.logs.expire(self._settings.logs.retention)
             keys = await tx.idempotency.expire(_IDEMPOTENCY)
             commands = await tx.commands.expire(_DONE_COMMANDS)
+            drafts = await tx.managed.expire_drafts(_OLD_DRAFTS)
         parts = self._drop_stale_parts(now)
         return {
             "partitions_made": len(made),
@@ -40,6 +42,7 @@ class MaintenanceActivities:
             "log_chunks": logs,
             "idempotency_keys": keys,
             "commands": commands,
+            "provider_drafts": drafts,
             "output_parts": parts,
         }
 

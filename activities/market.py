@@ -87,7 +87,7 @@ class Market:
 
     async def _ask(self, provider_id: str, spec: JobSpec, timeout: timedelta) -> ProviderAnswer:
         try:
-            provider = self._fleet.get(provider_id)
+            provider = await self._fleet.for_placement(provider_id)
             objections = provider.capabilities().objections(spec)
             if objections:
                 return ProviderAnswer(provider_id=provider_id, reasons=tuple(objections))
@@ -95,6 +95,7 @@ class Market:
                 return await _offers(provider, spec)
         except TimeoutError:
             why = f"it did not answer within {timeout.total_seconds():g} s"
+            await self._fleet.timed_out(provider_id, why)
         except ProviderError as error:
             # Its name stands before the reason already.
             why = str(error).replace(f"provider `{provider_id}`", "it", 1)

@@ -138,6 +138,8 @@ class _Shift:
             return len(live)
         except (ProviderError, DatabaseUnavailable, TimeoutError) as error:
             why = str(error) or f"no answer within {_PATIENCE:g} s"
+            if isinstance(error, TimeoutError) and not str(error):  # ours, which no call saw
+                await self._o._fleet.timed_out(self._provider_id, why)
             _log.warning("monitor.pass_failed", provider=self._provider_id, error=why)
             if not isinstance(error, DatabaseUnavailable):
                 with contextlib.suppress(DatabaseUnavailable):

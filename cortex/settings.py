@@ -19,6 +19,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from cortex.domain.circuit import CircuitRules
+from cortex.domain.health import HealthRules
 from cortex.domain.spec import Weights
 from cortex.domain.units import parse_bytes, parse_duration
 
@@ -64,7 +66,8 @@ class ApiSettings(_Section):
 class WorkerSettings(_Section):
     queues: tuple[str, ...] = Field(
         default=(),
-        description="Task queues to serve, such as `cortex`, `provider.docker`; empty: all.",
+        description="Task queues to serve, such as `cortex`, `provider.docker`, `provider.*`; "
+        "empty: all.",
     )
     max_activities: int = Field(default=100, ge=1, description="At once, per task queue.")
     max_workflow_tasks: int = Field(default=20, ge=2, description="At once.")
@@ -188,6 +191,9 @@ class ProviderSettings(BaseModel):
 
     type: str
     enabled: bool = True
+    rate_limit: float | None = Field(
+        default=None, gt=0, description="Steps per second at most, all workers together."
+    )
 
     def config(self) -> dict[str, Any]:
         return {**(self.model_extra or {}), "enabled": self.enabled}
@@ -220,6 +226,8 @@ class Settings(BaseSettings):
     jobs: JobSettings = Field(default_factory=JobSettings)
     placement: PlacementSettings = Field(default_factory=PlacementSettings)
     monitor: MonitorSettings = Field(default_factory=MonitorSettings)
+    health: HealthRules = Field(default_factory=HealthRules)
+    circuit: CircuitRules = Field(default_factory=CircuitRules)
     logs: LogSettings = Field(default_factory=LogSettings)
     drop: DropSettings = Field(default_factory=DropSettings)
     retention: RetentionSettings = Field(default_factory=RetentionSettings)

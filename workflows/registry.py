@@ -1,8 +1,17 @@
 """The workflows that a worker serves."""
 
+from workflows.health import ProviderHealthWorkflow
 from workflows.job import JobWorkflow
 from workflows.maintenance import MaintenanceWorkflow
 from workflows.monitor import ProviderMonitorWorkflow
+from workflows.provider_check import ProviderCheckWorkflow
 from workflows.quote import QuoteWorkflow
 
-WORKFLOWS = (JobWorkflow, ProviderMonitorWorkflow, QuoteWorkflow, MaintenanceWorkflow)
+WORKFLOWS = (
+    JobWorkflow,
+    ProviderMonitorWorkflow,
+    QuoteWorkflow,
+    MaintenanceWorkflow,
+    ProviderHealthWorkflow,
+    ProviderCheckWorkflow,
+)

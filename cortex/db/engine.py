@@ -10,6 +10,8 @@ from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from cortex.db.acceptance import AcceptanceRepository
+from cortex.db.audit import AuditRepository
+from cortex.db.circuits import CircuitRepository
 from cortex.db.commands import CommandRepository
 from cortex.db.events import EventRepository
 from cortex.db.frames import FrameRepository
@@ -18,6 +20,7 @@ from cortex.db.jobs import JobRepository
 from cortex.db.leases import LeaseRepository
 from cortex.db.ledger import LedgerRepository
 from cortex.db.logs import LogRepository
+from cortex.db.managed import ManagedProviderRepository
 from cortex.db.outputs import OutputRepository
 from cortex.db.plugins import PluginRepository
 from cortex.db.providers import ProviderRepository
@@ -47,6 +50,9 @@ class Transaction:
         self.outputs = OutputRepository(connection)
         self.frames = FrameRepository(connection)
         self.providers = ProviderRepository(connection)
+        self.managed = ManagedProviderRepository(connection)
+        self.circuits = CircuitRepository(connection)
+        self.audit = AuditRepository(connection)
         self.reads = ReadRepository(connection)
         self.acceptance = AcceptanceRepository(connection)
         self.steps = StepRepository(connection)

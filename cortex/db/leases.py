@@ -114,6 +114,16 @@ class LeaseRepository(Repository):
         )
         return {row[0]: row[1] for row in await self.connection.execute(query)}
 
+    async def open_at(self, provider_id: str, limit: int = 10) -> list[str]:
+        """Keys of leases of a provider that are not released, oldest first."""
+        query = (
+            select(LeaseRow.key)
+            .where(LeaseRow.provider_id == provider_id, LeaseRow.state != LeaseState.RELEASED.value)
+            .order_by(LeaseRow.created_at)
+            .limit(limit)
+        )
+        return list((await self.connection.execute(query)).scalars())
+
     async def released_at_now(self, key: str) -> Lease | None:
         """Write `released`; None if the lease is not being released."""
         return await self.move(key, LeaseState.RELEASED, released_at=NOW)

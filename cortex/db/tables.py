@@ -13,6 +13,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     DateTime,
+    Double,
     ForeignKey,
     Identity,
     Index,
@@ -295,6 +296,69 @@ class ProviderRow(Base):
     message: Mapped[str] = mapped_column(server_default="")
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     updated_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    source: Mapped[str] = mapped_column(server_default="settings")
+    configured: Mapped[bool] = mapped_column(server_default=text("true"))
+    version: Mapped[int] = mapped_column(server_default="1")
+    secret_fields: Mapped[list[str]] = mapped_column(server_default="{}")
+    rate_limit: Mapped[float | None] = mapped_column(Double)
+    standing: Mapped[dict[str, Any] | None]
+    network: Mapped[dict[str, Any] | None]
+    checked_at: Mapped[datetime | None]
+
+    __table_args__ = (CheckConstraint("source IN ('settings', 'api')", name="providers_source"),)
+
+
+class ProviderTypeRow(Base):
+    """A provider type that workers have installed, for clients that ask for its fields."""
+
+    __tablename__ = "provider_types"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    json_schema: Mapped[dict[str, Any]]
+    secret_fields: Mapped[list[str]] = mapped_column(server_default="{}")
+    updated_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class ProviderDraftRow(Base):
+    """A configuration that a worker is asked to check: encrypted, and soon deleted."""
+
+    __tablename__ = "provider_drafts"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    provider_id: Mapped[str]
+    type: Mapped[str]
+    sealed: Mapped[bytes]
+    config: Mapped[dict[str, Any] | None]
+    credentials: Mapped[bytes | None]
+    secret_fields: Mapped[list[str]] = mapped_column(server_default="{}")
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class ProviderCircuitRow(Base):
+    """The breaker of a provider, shared by all workers; no row: closed."""
+
+    __tablename__ = "provider_circuits"
+
+    provider_id: Mapped[str] = mapped_column(primary_key=True)
+    state: Mapped[str] = mapped_column(server_default="closed")
+    failures: Mapped[int] = mapped_column(server_default="0")
+    trips: Mapped[int] = mapped_column(server_default="0")
+    since: Mapped[datetime | None]
+    probe_at: Mapped[datetime | None]
+    reason: Mapped[str] = mapped_column(server_default="")
+
+
+class ProviderPriceRow(Base):
+    """The history of a provider's price sheets: one row for every change."""
+
+    __tablename__ = "provider_prices"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    provider_id: Mapped[str]
+    prices: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+    __table_args__ = (Index("provider_prices_provider", "provider_id", "id"),)
 
 
 class ProviderStatusRow(Base):

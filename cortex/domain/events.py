@@ -25,6 +25,13 @@ class EventType(StrEnum):
     LEASE_FAILED = "lease.failed"
     CHARGE_BOOKED = "charge.booked"
     PROVIDER_STATUS_CHANGED = "provider.status.changed"
+    PROVIDER_PRICING_CHANGED = "provider.pricing.changed"
+    PROVIDER_CIRCUIT_CHANGED = "provider.circuit.changed"
+    PROVIDER_CREATED = "provider.created"
+    PROVIDER_UPDATED = "provider.updated"
+    PROVIDER_DELETED = "provider.deleted"
+    PROVIDER_ENABLED = "provider.enabled"
+    PROVIDER_DISABLED = "provider.disabled"
 
 
 class Event(BaseModel):

@@ -44,15 +44,17 @@ class KeyRing:
             keys[name] = key
         return cls(keys)
 
-    def encrypt(self, secrets: Mapping[str, str], place: str) -> bytes:
+    def encrypt(
+        self, secrets: Mapping[str, str], place: str, *, what: str = "`secret_env`"
+    ) -> bytes:
         """Encrypted secrets that decrypt only for the same `place` (such as a job id).
 
         Raises:
-            ServiceUnavailable: no key is configured.
+            ServiceUnavailable: no key is configured; `what` names the secrets.
         """
         if self._current is None:
             raise ServiceUnavailable(
-                "`secret_env` cannot be stored: no `encryption_keys` are configured on the server"
+                f"{what} cannot be stored: no `encryption_keys` are configured on the server"
             )
         nonce = os.urandom(_NONCE)
         name = self._current.encode()

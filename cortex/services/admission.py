@@ -130,11 +130,19 @@ def _sort(spec: JobSpec, providers: Sequence[StoredProvider]) -> _Sorted:
 
 def why_not_asked(spec: JobSpec, provider: StoredProvider) -> list[str]:
     """Why no worker asks this provider for an offer, as far as its record tells."""
+    if not provider.configured:
+        return ["it is no longer in the configuration of any worker (`cortex config`)"]
     if not provider.enabled:
-        return ["it is switched off, or no longer in the configuration (`cortex config`)"]
+        return [f"it is switched off ({_switch_on(provider)})"]
     if spec.placement.providers and provider.id not in spec.placement.providers:
         return ["the job does not allow it (`placement.providers`)"]
     return []
+
+
+def _switch_on(provider: StoredProvider) -> str:
+    if provider.source == "api":
+        return f"`cortex provider enable {provider.id}` switches it on"
+    return "in the settings of the workers: `enabled`"
 
 
 def _objections(spec: JobSpec, provider: StoredProvider) -> list[str]:

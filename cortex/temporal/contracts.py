@@ -11,8 +11,10 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, Field
 from temporalio.common import SearchAttributeKey
 
+from cortex.domain.errors import FieldError
 from cortex.domain.jobs import Outcome
-from cortex.domain.offers import Offer
+from cortex.domain.money import Money
+from cortex.domain.offers import Offer, PriceSheet
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import JobState, RunState
 
@@ -21,6 +23,8 @@ JOB_WORKFLOW: Final = "Job"
 MONITOR_WORKFLOW: Final = "ProviderMonitor"
 QUOTE_WORKFLOW: Final = "Quote"
 MAINTENANCE_WORKFLOW: Final = "Maintenance"
+HEALTH_WORKFLOW: Final = "ProviderHealth"
+PROVIDER_CHECK_WORKFLOW: Final = "ProviderCheck"
 
 SIGNAL_LEASE_CHANGED: Final = "lease_changed"
 SIGNAL_CANCEL: Final = "cancel"
@@ -41,6 +45,11 @@ def provider_queue(provider_id: str) -> str:
 
 def monitor_id(provider_id: str) -> str:
     return f"monitor:{provider_id}"
+
+
+def health_id(provider_id: str) -> str:
+    """Of the schedule that checks a provider."""
+    return f"health:{provider_id}"
 
 
 class _Message(BaseModel):
@@ -101,6 +110,38 @@ class JobProgress(_Message):
 class MonitorInput(_Message):
     provider_id: str
     heartbeat_timeout: timedelta = timedelta(seconds=30)
+
+
+class HealthInput(_Message):
+    provider_id: str
+    timeout: timedelta = timedelta(seconds=15)
+
+
+class HealthResult(_Message):
+    status: str
+    """`unknown` if no worker serves the provider's queue."""
+
+
+class ProviderCheckInput(_Message):
+    """Check a draft of a configuration; with `probe`, ask the network too.
+
+    Only the draft's id: what is in it has secrets, and inputs are shown in the Web UI.
+    """
+
+    draft_id: str
+    probe: bool = False
+
+
+class ProviderCheckResult(_Message):
+    """What is wrong with a draft, or what the network said."""
+
+    errors: tuple[FieldError, ...] = ()
+    ok: bool = True
+    message: str = ""
+    latency: timedelta | None = None
+    network_version: str = ""
+    balance: Money | None = None
+    prices: PriceSheet | None = None
 
 
 class QuoteInput(_Message):

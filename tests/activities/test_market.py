@@ -53,6 +53,12 @@ class Networks(Fleet):
             raise Unavailable("it cannot be used now: the key is wrong")
         return self._networks[provider_id]
 
+    async def for_placement(self, provider_id: str) -> AnyProvider:
+        return self.get(provider_id)
+
+    async def timed_out(self, provider_id: str, why: str) -> None:
+        self.impatient = [*getattr(self, "impatient", []), provider_id]
+
 
 def network(provider_id: str, price: str = "1", currency: str = "USD", **fields: Any) -> Network:
     money = Money(amount=Decimal(price), currency=currency)

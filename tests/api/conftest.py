@@ -13,6 +13,7 @@ from cortex.db.engine import Database
 from cortex.domain.offers import Capabilities, PriceSheet
 from cortex.settings import ApiSettings, DatabaseSettings, Settings, TemporalSettings
 from tests.api.support import KEY, NOWHERE, client_of
+from tests.support.providers import known_provider
 
 
 @pytest.fixture
@@ -36,17 +37,17 @@ async def client(settings: Settings, providers: None) -> AsyncIterator[httpx.Asy
 async def providers(database: Database) -> None:
     """A cheap one for processes, and a dear one for images only."""
     async with database.transaction() as tx:
-        await tx.providers.register(
+        await known_provider(
+            tx,
             "local",
             "local",
-            status="online",
             capabilities=Capabilities(images=False, processes=True, max_memory=8 * 2**30),
             prices=PriceSheet(cpu_hour=Decimal("0.02")),
         )
-        await tx.providers.register(
+        await known_provider(
+            tx,
             "docker",
             "docker",
-            status="online",
             capabilities=Capabilities(images=True, processes=False),
             prices=PriceSheet(cpu_hour=Decimal("2")),
         )

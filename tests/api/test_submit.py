@@ -132,7 +132,7 @@ class TestRefusals:
         self, client: httpx.AsyncClient, database: Database
     ) -> None:
         async with database.transaction() as tx:
-            await tx.providers.disable_others(["docker"])
+            await tx.providers.declare("local", "local", enabled=False)
         found = check_problem(await client.post(JOBS, json=spec()), 422, "no_provider")
         assert any("it is switched off" in error.message for error in found.errors)
 

@@ -22,6 +22,7 @@ from cortex.domain.offers import Capabilities, PriceSheet
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import JobState
 from cortex.settings import ApiSettings, DatabaseSettings, Settings, TemporalSettings
+from tests.support.providers import known_provider
 
 KEY = "test-key"
 SPEC = JobSpec.model_validate(
@@ -44,10 +45,10 @@ async def settings(database_url: str, tmp_path: Path) -> Settings:
 async def url(settings: Settings, database: Database) -> AsyncIterator[str]:
     """The API on a free port, with one provider known."""
     async with database.transaction() as tx:
-        await tx.providers.register(
+        await known_provider(
+            tx,
             "local",
             "local",
-            status="online",
             capabilities=Capabilities(images=False, processes=True),
             prices=PriceSheet(cpu_hour=Decimal("0.02")),
         )

@@ -185,6 +185,9 @@ class OneFleet(Fleet):
         found: AnyProvider = self._provider
         return found
 
+    async def for_placement(self, provider_id: str) -> AnyProvider:
+        return self.get(provider_id)
+
 
 class Network(NullProvider):
     """A network that outlives the workers, counts the starts of commands and has result files."""

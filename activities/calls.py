@@ -1,0 +1,224 @@
+"""A provider whose calls are counted: how they end feeds its circuit breaker.
+
+Also what lets a provider be replaced while it is in use: the old one is closed after its last
+call, and what would wait for long (a followed log, a push) is told to come back for the new one.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import structlog
+
+from cortex.domain.leases import LeaseRef, LeaseSnapshot
+from cortex.domain.offers import Capabilities, Offer, PriceSheet, Usage
+from cortex.domain.spec import JobSpec
+from providers.base import (
+    Committed,
+    Found,
+    LogLine,
+    NetworkStatus,
+    Provider,
+    Report,
+    Reservation,
+    no_report,
+)
+from providers.errors import OutcomeUnknown, ProviderError, Unavailable
+from providers.registry import AnyProvider
+
+_log = structlog.get_logger(__name__)
+T = TypeVar("T")
+# A call that hangs must not keep an old connection open for ever.
+_LAST_CALLS = 120.0
+_AHEAD = 1000
+"""Log lines read ahead of who follows."""
+
+
+class CountedProvider(Provider[Any]):
+    """Passes every call on, and tells how it ended.
+
+    Args:
+        inner: The provider itself.
+        answered: Called after a call that was answered, be it by a refusal.
+        failed: Called with the reason after one that was not, or whose outcome is not known.
+    """
+
+    def __init__(
+        self,
+        inner: AnyProvider,
+        *,
+        answered: Callable[[], Awaitable[None]],
+        failed: Callable[[str], Awaitable[None]],
+    ) -> None:
+        super().__init__(inner.id, inner.config)
+        self.inner = inner
+        self._answered = answered
+        self._failed = failed
+        self._calls = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._retired = asyncio.Event()
+
+    async def retire(self) -> None:
+        """Close it once its calls are done; the long ones end now."""
+        self._retired.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_CALLS):
+                await self._idle.wait()
+        try:
+            await self.inner.aclose()
+        except Exception:
+            _log.exception("provider.close", provider=self.id)
+
+    async def initialize(self) -> None:
+        with self._counting():
+            await self.inner.initialize()
+
+    async def aclose(self) -> None:
+        self._retired.set()
+        await self.inner.aclose()
+
+    def capabilities(self) -> Capabilities:
+        return self.inner.capabilities()
+
+    async def pricing(self) -> PriceSheet:
+        return await self._call(self.inner.pricing())
+
+    async def quote(self, spec: JobSpec) -> list[Offer]:
+        return await self._call(self.inner.quote(spec))
+
+    async def prepare(
+        self, spec: JobSpec, key: str, *, offer: Offer | None = None, report: Report = no_report
+    ) -> Reservation:
+        return await self._call(self.inner.prepare(spec, key, offer=offer, report=report))
+
+    async def commit(self, reservation: Reservation) -> Committed:
+        return await self._call(self.inner.commit(reservation))
+
+    async def submit(
+        self, spec: JobSpec, key: str, *, offer: Offer | None = None, report: Report = no_report
+    ) -> Committed:
+        return await self._call(self.inner.submit(spec, key, offer=offer, report=report))
+
+    async def find(self, key: str) -> Found | None:
+        return await self._call(self.inner.find(key))
+
+    async def statuses(self, refs: Sequence[LeaseRef]) -> list[LeaseSnapshot]:
+        return await self._call(self.inner.statuses(refs))
+
+    async def status(self, ref: LeaseRef) -> LeaseSnapshot:
+        # Not through `_call`: a lease of which nothing is known now is no outage.
+        with self._counting():
+            return await self.inner.status(ref)
+
+    async def stop(self, ref: LeaseRef) -> None:
+        await self._call(self.inner.stop(ref))
+
+    async def cancel(self, ref: LeaseRef) -> None:
+        await self._call(self.inner.cancel(ref))
+
+    async def forget(self, ref: LeaseRef) -> None:
+        await self._call(self.inner.forget(ref))
+
+    async def usage(self, ref: LeaseRef) -> Usage:
+        return await self._call(self.inner.usage(ref))
+
+    async def logs(
+        self, ref: LeaseRef, *, since: str | None = None, follow: bool = False
+    ) -> AsyncIterator[LogLine]:
+        lines = self.inner.logs(ref, since=since, follow=follow)
+        with self._counting():
+            async for line in self._until_retired(lines) if follow else lines:
+                yield line
+
+    async def outputs(self, ref: LeaseRef, paths: Sequence[str], destination: Path) -> list[Path]:
+        return await self._call(self.inner.outputs(ref, paths, destination))
+
+    async def owned(self) -> list[LeaseRef]:
+        return await self._call(self.inner.owned())
+
+    async def network_status(self) -> NetworkStatus:
+        with self._counting():
+            status = await self.inner.network_status()
+        if status.reachable:
+            await self._answered()
+        else:
+            await self._failed(status.message or "the network cannot be reached")
+        return status
+
+    async def tend(self, refs: Sequence[LeaseRef]) -> None:
+        if refs:
+            await self._call(self.inner.tend(refs))
+        else:  # most networks have nothing to do then, which says nothing about them
+            with self._counting():
+                await self.inner.tend(refs)
+
+    async def wait_for_change(self, timeout: timedelta) -> None:
+        with self._counting():
+            change = asyncio.ensure_future(self.inner.wait_for_change(timeout))
+            retired = asyncio.ensure_future(self._retired.wait())
+            try:
+                await asyncio.wait({change, retired}, return_when=asyncio.FIRST_COMPLETED)
+                if change.done():
+                    change.result()
+            finally:
+                change.cancel()
+                retired.cancel()
+                await asyncio.gather(change, retired, return_exceptions=True)
+
+    async def _until_retired(self, lines: AsyncIterator[LogLine]) -> AsyncIterator[LogLine]:
+        """The lines as they come; breaks off when this provider is replaced."""
+        queue: asyncio.Queue[LogLine | Exception | None] = asyncio.Queue(_AHEAD)
+
+        async def pump() -> None:
+            try:
+                async for line in lines:
+                    await queue.put(line)
+            except Exception as error:
+                await queue.put(error)
+            else:
+                await queue.put(None)
+
+        async def end() -> None:
+            await self._retired.wait()
+            pumping.cancel()
+            await queue.put(Unavailable(f"provider `{self.id}` has a new configuration"))
+
+        pumping = asyncio.create_task(pump())
+        ending = asyncio.create_task(end())
+        try:
+            while (item := await queue.get()) is not None:
+                if isinstance(item, Exception):
+                    raise item
+                yield item
+        finally:
+            pumping.cancel()
+            ending.cancel()
+            await asyncio.gather(pumping, ending, return_exceptions=True)
+
+    async def _call(self, call: Awaitable[T]) -> T:
+        with self._counting():
+            try:
+                result = await call
+            except (Unavailable, OutcomeUnknown, TimeoutError) as error:
+                await self._failed(str(error) or "it did not answer in time")
+                raise
+            except ProviderError:
+                await self._answered()
+                raise
+        await self._answered()
+        return result
+
+    @contextlib.contextmanager
+    def _counting(self) -> Iterator[None]:
+        self._calls += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._calls -= 1
+            if not self._calls:
+                self._idle.set()
