@@ -9,11 +9,20 @@ from pydantic.json_schema import models_json_schema
 
 from api.problems import MEDIA_TYPE
 from cortex.domain.spec import JobSpec
+from cortex.provider_schemas import ProviderCreate, ProviderTest, ProviderUpdate
 from cortex.schemas import BatchRequest, CancelRequest, ExtendRequest, Problem
 
 Responses = dict[int | str, dict[str, Any]]
 
-_BODIES: Final[tuple[type[BaseModel], ...]] = (JobSpec, BatchRequest, CancelRequest, ExtendRequest)
+_BODIES: Final[tuple[type[BaseModel], ...]] = (
+    JobSpec,
+    BatchRequest,
+    CancelRequest,
+    ExtendRequest,
+    ProviderCreate,
+    ProviderUpdate,
+    ProviderTest,
+)
 _SAID: Final = {
     400: "The body is neither JSON nor YAML.",
     401: "No valid API key.",

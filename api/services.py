@@ -19,6 +19,7 @@ from cortex.services.delivery import Dispatcher
 from cortex.services.health import HealthProbe
 from cortex.services.live import EventHub
 from cortex.services.plugins import PluginDirectory
+from cortex.services.providers import ProviderAdmin
 from cortex.services.queries import Queries
 from cortex.services.quotes import Quotes
 from cortex.services.registry import ProviderRegistry
@@ -36,6 +37,7 @@ class Services:
     settings: Settings
     database: Database
     registry: ProviderRegistry
+    providers: ProviderAdmin
     submissions: Submissions
     control: JobControl
     queries: Queries
@@ -70,6 +72,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             settings=settings,
             database=database,
             registry=registry,
+            providers=ProviderAdmin(database, client, registry, settings),
             submissions=Submissions(
                 database,
                 registry=registry,

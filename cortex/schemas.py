@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from cortex.domain.circuit import CircuitState
 from cortex.domain.errors import FieldError
 from cortex.domain.frames import FrameState, FrameStatus
 from cortex.domain.jobs import Reason
@@ -263,6 +264,16 @@ class CostReport(_View):
     total: tuple[Money, ...] = Field(description="One amount per currency.")
 
 
+class CircuitView(_View):
+    """The circuit breaker of a provider; while it is not closed, no new job is placed there."""
+
+    state: CircuitState = CircuitState.CLOSED
+    since: datetime | None = None
+    probe_at: datetime | None = Field(default=None, description="When it is tried again.")
+    failures: int = Field(default=0, description="Failed calls in a row.")
+    reason: str = Field(default="", description="What the last of them said.")
+
+
 class ProviderView(_View):
     id: str
     type: str
@@ -273,6 +284,24 @@ class ProviderView(_View):
     prices: PriceSheet | None = None
     active_leases: int = 0
     updated_at: datetime
+    source: Literal["settings", "api"] = Field(
+        default="settings", description="Where it comes from: the workers' settings, or this API."
+    )
+    configured: bool = Field(
+        default=True, description="False: it has gone from the settings of the workers."
+    )
+    version: int = 1
+    config: dict[str, Any] = Field(default_factory=dict, description="Without its secrets.")
+    secrets: tuple[str, ...] = Field(
+        default=(), description="Which secrets are set. They are never shown."
+    )
+    rate_limit: float | None = Field(default=None, description="Steps per second at most.")
+    circuit: CircuitView = CircuitView()
+    latency_ms: int | None = None
+    network_version: str = ""
+    balance: Money | None = None
+    checked_at: datetime | None = None
+    created_at: datetime | None = None
 
 
 class SubscriberView(_View):

@@ -1,14 +1,45 @@
-"""The providers that workers have registered."""
+"""Providers: what they can run, what it costs, how they are; adding and changing them."""
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+from starlette.requests import Request
 from starlette.responses import Response
 
-from api.openapi import problems
-from api.respond import answer
+from api.bodies import read_body
+from api.openapi import body_schema, problems
+from api.respond import OWNER, answer
 from api.services import Using
-from cortex.schemas import ProviderView
+from cortex.db.jobs import JobFilter
+from cortex.provider_schemas import (
+    ProviderCreate,
+    ProviderPricing,
+    ProviderStatusPage,
+    ProviderTest,
+    ProviderTestResult,
+    ProviderTypeView,
+    ProviderUpdate,
+)
+from cortex.schemas import JobPage, ProviderView
+from cortex.services.providers import Actor
 
 router = APIRouter(tags=["providers"])
+_WHAT = "the provider"
+
+
+async def _actor(request: Request) -> Actor:
+    return Actor(OWNER, request.client.host if request.client else "")
+
+
+By = Annotated[Actor, Depends(_actor)]
+Limit = Annotated[int, Query(ge=1, le=500)]
+Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before.")]
+
+
+@router.get("/provider-types", response_model=list[ProviderTypeView], responses=problems(503))
+async def list_provider_types(services: Using) -> Response:
+    """The types that are installed on the workers, with the JSON Schema of their `config`."""
+    return answer([item.model_dump(mode="json") for item in await services.registry.types()])
 
 
 @router.get("/providers", response_model=list[ProviderView], responses=problems(503))
@@ -17,7 +48,112 @@ async def list_providers(services: Using) -> Response:
     return answer([item.model_dump(mode="json") for item in await services.registry.views()])
 
 
+@router.post(
+    "/providers",
+    status_code=201,
+    response_model=ProviderView,
+    responses=problems(400, 409, 422, 503),
+    openapi_extra=body_schema(ProviderCreate, yaml=True),
+)
+async def create_provider(request: Request, services: Using, by: By) -> Response:
+    """Add a provider: an account of a network. Workers take it up at once.
+
+    Its secrets are stored encrypted and never shown again.
+    """
+    order = await read_body(request, ProviderCreate, _WHAT)
+    made = await services.providers.create(order, by)
+    return answer(made, status=201, headers={"location": f"/api/v1/providers/{made.id}"})
+
+
 @router.get("/providers/{provider_id}", response_model=ProviderView, responses=problems(404, 503))
 async def get_provider(provider_id: str, services: Using) -> Response:
     """One provider."""
     return answer(await services.registry.view(provider_id))
+
+
+@router.patch(
+    "/providers/{provider_id}",
+    response_model=ProviderView,
+    responses=problems(400, 404, 409, 422, 503),
+    openapi_extra=body_schema(ProviderUpdate, yaml=True),
+)
+async def update_provider(provider_id: str, request: Request, services: Using, by: By) -> Response:
+    """Change a provider's configuration. What runs there goes on, with the new one."""
+    order = await read_body(request, ProviderUpdate, "the change of the provider")
+    return answer(await services.providers.update(provider_id, order, by))
+
+
+@router.delete("/providers/{provider_id}", status_code=204, responses=problems(404, 409, 503))
+async def delete_provider(provider_id: str, services: Using, by: By) -> Response:
+    """Remove a provider and its credentials. One that holds leases is a conflict."""
+    await services.providers.remove(provider_id, by)
+    return Response(status_code=204)
+
+
+@router.post(
+    "/providers/{provider_id}/enable",
+    response_model=ProviderView,
+    responses=problems(404, 409, 503),
+)
+async def enable_provider(provider_id: str, services: Using, by: By) -> Response:
+    """Let a provider take new jobs. Harmless to repeat."""
+    return answer(await services.providers.switch(provider_id, on=True, actor=by))
+
+
+@router.post(
+    "/providers/{provider_id}/disable",
+    response_model=ProviderView,
+    responses=problems(404, 409, 503),
+)
+async def disable_provider(provider_id: str, services: Using, by: By) -> Response:
+    """Let a provider take no new jobs; those that run there go on. Harmless to repeat."""
+    return answer(await services.providers.switch(provider_id, on=False, actor=by))
+
+
+@router.post(
+    "/providers/{provider_id}/test",
+    response_model=ProviderTestResult,
+    responses=problems(400, 404, 422, 503),
+    openapi_extra=body_schema(ProviderTest, yaml=True, required=False),
+)
+async def try_provider(provider_id: str, request: Request, services: Using) -> Response:
+    """Ask the network itself, with the credentials as they are or as they would be.
+
+    Nothing is stored; without `type` and `config` the provider is tried as it is.
+    """
+    order = await read_body(request, ProviderTest, "the test", optional=True)
+    return answer(await services.providers.test(provider_id, order))
+
+
+@router.get(
+    "/providers/{provider_id}/status",
+    response_model=ProviderStatusPage,
+    responses=problems(404, 422, 503),
+)
+async def provider_status(
+    provider_id: str, services: Using, limit: Limit = 100, cursor: Cursor = None
+) -> Response:
+    """The history of a provider's health checks, newest first."""
+    return answer(await services.registry.history(provider_id, cursor=cursor, limit=limit))
+
+
+@router.get(
+    "/providers/{provider_id}/pricing",
+    response_model=ProviderPricing,
+    responses=problems(404, 422, 503),
+)
+async def provider_pricing(provider_id: str, services: Using, limit: Limit = 100) -> Response:
+    """The prices of a provider now, and how they changed."""
+    return answer(await services.registry.pricing(provider_id, limit=limit))
+
+
+@router.get(
+    "/providers/{provider_id}/jobs", response_model=JobPage, responses=problems(404, 422, 503)
+)
+async def provider_jobs(
+    provider_id: str, services: Using, limit: Limit = 50, cursor: Cursor = None
+) -> Response:
+    """Jobs whose newest attempt is at this provider, newest first."""
+    await services.registry.view(provider_id)
+    where = JobFilter(provider_id=provider_id)
+    return answer(await services.queries.jobs(where, cursor=cursor, limit=limit))
