@@ -124,6 +124,9 @@ class Builder:
             try:
                 config = provider_class(name).Config
                 schema = config.model_json_schema()
+            except CortexError as error:
+                _log.warning("provider.type", type=name, error=error.detail)
+                continue
             except Exception:  # somebody else's package must not keep this worker from its work
                 _log.exception("provider.type", type=name)
                 continue

@@ -111,11 +111,12 @@ class ProviderQueues:
         """Make it so. `back`: providers that were said to be gone, and are not."""
         served = self._fleet.served
         await self._serve(served)
-        for provider_id in served:
-            if provider_id not in self._watched or provider_id in back:
-                await self._attempt(f"watch {provider_id}", self._watch, provider_id)
-        for provider_id in self._watched - set(served):
-            await self._attempt(f"unwatch {provider_id}", self._unwatch, provider_id)
+        new = [name for name in served if name not in self._watched or name in back]
+        old = self._watched - set(served)
+        await asyncio.gather(
+            *(self._attempt(f"watch {name}", self._watch, name) for name in new),
+            *(self._attempt(f"unwatch {name}", self._unwatch, name) for name in old),
+        )
 
     async def _serve(self, served: Mapping[str, float | None]) -> None:
         wanted = {

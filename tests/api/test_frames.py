@@ -12,6 +12,7 @@ from cortex.domain.money import Money
 from cortex.domain.offers import Capabilities, PriceSheet
 from cortex.schemas import FramePage
 from tests.api.support import JOBS, check_problem, submit
+from tests.support.providers import known_provider
 
 SCENE = {"scene": "/scenes/a.blend", "frames": "1-4,9"}
 
@@ -19,10 +20,10 @@ SCENE = {"scene": "/scenes/a.blend", "frames": "1-4,9"}
 @pytest.fixture
 async def renderer(client: httpx.AsyncClient, database: Database) -> None:
     async with database.transaction() as tx:
-        await tx.providers.register(
+        await known_provider(
+            tx,
             "farm",
             "render",
-            status="online",
             capabilities=Capabilities(images=False, processes=False, render=True),
             prices=PriceSheet(cpu_hour=Decimal("0.1")),
         )
