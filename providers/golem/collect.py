@@ -15,7 +15,7 @@ from providers.base import LogLine
 from providers.errors import InvalidSpec, ProviderError, Unavailable
 from providers.golem import demand as names
 from providers.golem.activities import Activities, UnitGone
-from providers.golem.agreements import Agreements
+from providers.golem.agreements import Agreements, expired
 from providers.golem.config import GolemConfig
 from providers.golem.glance import PIECE, Viewer
 from providers.golem.guest import Guest
@@ -44,7 +44,10 @@ class Collector:
         while True:
             activity_id = await self.live(ref)
             if activity_id is None:
-                return
+                if not follow or await self._gone(ref):
+                    return
+                await asyncio.sleep(_FOLLOW_EVERY)
+                continue
             try:
                 # Asked first: a log that is read after the end is a whole one.
                 over = await self._over(activity_id, ref)
@@ -112,6 +115,19 @@ class Collector:
             if state is not None and state.state == ("Ready", None):
                 return activity_id
         return None
+
+    async def _gone(self, ref: LeaseRef) -> bool:
+        """Whether nothing of it will ever be live again."""
+        agreement = await self.agreements.get(ref.network_id)
+        if agreement is None or agreement.state in _ENDED or expired(agreement):
+            return True
+        states = [
+            await self.activities.state(activity_id)
+            for activity_id in await self.activities.of(agreement.agreement_id)
+        ]
+        return bool(states) and all(
+            state is None or state.state[0] == "Terminated" for state in states
+        )
 
     async def _over(self, activity_id: str, ref: LeaseRef) -> bool:
         seen = await self.viewer.state(activity_id, ref.key)

@@ -54,6 +54,9 @@ class GolemConfig(ProviderConfig):
     )
 
     negotiation_timeout: Duration = timedelta(seconds=60)
+    negotiate_with: Annotated[int, Field(ge=1, le=20)] = Field(
+        default=4, description="How many providers are negotiated with at once for one job."
+    )
     collect_for: Duration = Field(
         default=timedelta(seconds=5), description="How long to compare proposals after the first."
     )

@@ -27,7 +27,6 @@ from providers.golem.wire import Agreement, MarketEvent, OwnDemand, Proposal
 
 _POLL = 5.0
 _BATCH = 100
-_AT_ONCE = 4
 _FOR_DRAFTS = 30.0
 
 
@@ -195,7 +194,7 @@ class Negotiator:
         for silent in [name for name, since in table.asked.items() if now - since > _FOR_DRAFTS]:
             del table.asked[silent]
         for name, _ in sorted(table.initial.items(), key=_by_price):
-            if len(table.asked) >= _AT_ONCE:
+            if len(table.asked) >= self._config.negotiate_with:
                 return
             del table.initial[name]
             with suppress(OutcomeUnknown):

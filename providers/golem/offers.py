@@ -141,7 +141,7 @@ class Market:
         ends = time.monotonic() + seconds
         try:
             while (left := ends - time.monotonic()) > 0:
-                events = await self._events(scan, min(left, 2.0))
+                events = await self._events(scan, min(left, 0.5 if found else 2.0))
                 for event in events:
                     seen = _seen(event)
                     if seen is not None:

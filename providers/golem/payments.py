@@ -144,22 +144,24 @@ class Payments:
                     f"{self._config.invoice_deadline.total_seconds():g} s in all"
                 )
             await asyncio.sleep(min(2.0, self._config.invoice_wait.total_seconds() / 20))
+        paid = bills.paid_invoice
         for invoice in sorted(bills.invoices, key=lambda item: item.timestamp):
-            if invoice.status == "RECEIVED":
-                await self._judge(agreement, invoice)
+            if invoice.status != "RECEIVED":
+                continue
+            if paid is None and await self._judge(agreement, invoice, bills):
+                paid = invoice
+            elif paid is not None:
+                text = f"invoice {paid.invoice_id[:8]} was accepted for this agreement already"
+                await self._reject(invoice, "UNSOLICITED_SERVICE", text)
 
-    async def _judge(self, agreement: Agreement, invoice: Invoice) -> None:
-        paid = (await self.bills(agreement)).paid_invoice
-        if paid is not None:
-            text = f"invoice {paid.invoice_id[:8]} was accepted for this agreement already"
-            await self._reject(invoice, "UNSOLICITED_SERVICE", text)
-            return
-        wrong = await self._wrong_invoice(agreement, invoice)
-        if wrong is not None:
-            await self._reject(invoice, "INCORRECT_AMOUNT", wrong)
-        elif not await self._accept(agreement, "invoices", invoice.invoice_id, invoice):
-            text = "the amount is more than was set aside for this agreement"
-            await self._reject(invoice, "INCORRECT_AMOUNT", text)
+    async def _judge(self, agreement: Agreement, invoice: Invoice, bills: Bills) -> bool:
+        """Whether the invoice was accepted."""
+        wrong = await self._wrong_invoice(agreement, invoice, bills)
+        if wrong is None and await self._accept(agreement, "invoices", invoice.invoice_id, invoice):
+            return True
+        text = wrong or "the amount is more than was set aside for this agreement"
+        await self._reject(invoice, "INCORRECT_AMOUNT", text)
+        return False
 
     async def _too_late(self, agreement: Agreement) -> bool:
         """Whether the time for an invoice is over: then what was accepted is the bill."""
@@ -227,9 +229,10 @@ class Payments:
             return f"a debit note asks {note.total_amount_due:f}, more than the time can cost"
         return None
 
-    async def _wrong_invoice(self, agreement: Agreement, invoice: Invoice) -> str | None:
+    async def _wrong_invoice(
+        self, agreement: Agreement, invoice: Invoice, bills: Bills
+    ) -> str | None:
         ours, _ = await self.reckon(agreement)
-        bills = await self.bills(agreement)
         most = self._with_slack(max(ours, bills.accepted))
         if invoice.amount > most:
             return f"{invoice.amount:f} are asked for a usage that costs {ours:f}"

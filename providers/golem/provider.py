@@ -272,6 +272,7 @@ async def _some_at_a_time(items: Sequence[T], call: Callable[[T], Awaitable[None
         async with gate:
             await call(item)
 
-    async with asyncio.TaskGroup() as group:
-        for item in items:
-            group.create_task(one(item))
+    answers = await asyncio.gather(*(one(item) for item in items), return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer

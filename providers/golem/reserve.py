@@ -25,8 +25,6 @@ from providers.runner import wrap
 
 # What a price may rise between an offer and the agreement.
 _DRIFT = Decimal("1.02")
-# Without an offer, this many times the price of the cheap ones: all of it is set aside.
-_UNASKED = Decimal(4)
 
 
 @dataclass(frozen=True)
@@ -102,14 +100,9 @@ class Reserver:
         seconds = Decimal(str(spec.duration.total_seconds()))
         most = self.config.max_glm / self.config.headroom
         prefer = ""
-        hours = seconds / 3600
         if offer is not None:
-            most = min(most, offer.price_per_hour.amount * hours * _DRIFT)
+            most = min(most, offer.price_per_hour.amount * seconds / 3600 * _DRIFT)
             prefer = offer.data.get("node", "")
-        else:
-            known = await self.market.offers("", spec)
-            if known:
-                most = min(most, known[-1].price_per_hour.amount * hours * _UNASKED)
         cap = spec.placement.max_price
         if cap is not None:
             most = min(most, await self._in_glm(cap.amount, cap.currency) * seconds / 3600)

@@ -53,6 +53,8 @@ async def simulated(folder: Path) -> AsyncIterator[Sim]:
     world = GolemWorld(folder, Clock(), Runs(folder / "runs", grace=timedelta(seconds=0.05)))
     recorder = Recorder(make_app(world))
     async with serving(recorder) as url:
+        world.core.habits.proposal_delay = 0.0
+        world.core.habits.invoice_delay = 0.02
         yield Sim(url, world, recorder)
 
 
@@ -64,7 +66,9 @@ def settings(url: str, **changes: Any) -> GolemConfig:
         "usd_rate_date": "2026-11-20",
         "stats_url": f"{url}/stats",
         "registry_url": f"{url}/registry",
-        "collect_for": 0.1,
+        "collect_for": 0.05,
+        "negotiate_with": 1,
+        "max_glm": 5,
         "negotiation_timeout": 10,
         "scan_for": 1,
         "invoice_wait": 5,
