@@ -41,6 +41,9 @@ class Activities:
     def __init__(self, daemon: Daemon, config: GolemConfig) -> None:
         self._daemon = daemon
         self._config = config
+        self.first_batch: dict[str, str] = {}
+        """The starting batch of each activity. A hint: it tells early why a deployment failed, and
+        where it is lost with the process, the time limit of the deployment tells it late."""
 
     async def of(self, agreement_id: str) -> list[str]:
         """The activities of an agreement; the daemon notes one only once it is there."""

@@ -79,6 +79,7 @@ class Launcher:
     ) -> None:
         try:
             name: str | None = await self.activities.start(activity_id, batch)
+            self.activities.first_batch[activity_id] = name or ""
         except (OutcomeUnknown, Unavailable):
             name = None
         if await self._moved(activity_id, _SEEN_WITHIN, name):

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
 from cortex.domain.states import RunState
 from providers.errors import Unavailable
-from providers.golem.activities import Activities, UnitGone
+from providers.golem.activities import Activities, UnitGone, ran
 from providers.golem.agreements import Agreements, End, expired
 from providers.golem.config import GolemConfig
 from providers.golem.glance import Glance, Viewer
@@ -50,8 +50,10 @@ class Snapshots:
         if state is None or state.state[0] == "Terminated":
             why = (state.error_message or state.reason) if state is not None else ""
             return lost(ref, f"the provider ended the activity{f': {why}' if why else ''}")
-        if fresh(state) and deploy_overdue(agreement, self.config):
-            return lost(ref, "the provider could not deploy the image")
+        if fresh(state):
+            why = await self._deployment_failed(activity_id)
+            if why is not None or deploy_overdue(agreement, self.config):
+                return lost(ref, f"the provider could not deploy the image{why or ''}")
         if state.state[0] != "Ready":
             if expired(agreement):
                 return lost(ref, "the agreement has expired")
@@ -70,6 +72,18 @@ class Snapshots:
                 return lost(ref, "the agreement has expired")
             raise
         return told(ref, seen)
+
+    async def _deployment_failed(self, activity_id: str) -> str | None:
+        """Why the starting batch failed, as far as this process knows the batch."""
+        batch = self.activities.first_batch.get(activity_id)
+        if not batch:
+            return None
+        try:
+            found = await self.activities.results(activity_id, batch, 0.1)
+        except UnitGone:
+            return None
+        failed = [item for item in found.values() if item.result == "Error"]
+        return f": {ran(failed[0]).message}" if failed else None
 
     async def _ended(self, ref: LeaseRef, agreement: Agreement) -> LeaseSnapshot:
         said = await self.agreements.termination(agreement.agreement_id)
