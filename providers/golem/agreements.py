@@ -157,7 +157,7 @@ class Agreements:
         return await self._daemon.find(
             Termination,
             f"{MARKET}/agreements/{agreement_id}/terminate/reason",
-            gone=(400, 404, 409, 410, 500),
+            gone=_NO_SUCH,
         )
 
     async def _listed(self, **params: str) -> list[Agreement]:

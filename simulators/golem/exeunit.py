@@ -101,7 +101,7 @@ class ExeUnits:
         if not package.startswith("hash:sha3:") or not pullable(package):
             return _result("Error", message="Local service error: Transfer error: 404 Not Found")
         activity.state = "Deployed"
-        return _result("Ok", stdout="deployed")
+        return _result("Ok")
 
     async def _start(self, activity: Activity) -> dict[str, Any]:
         if activity.state != "Deployed":

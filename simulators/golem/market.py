@@ -210,8 +210,12 @@ def _endings(router: APIRouter, core: Core) -> None:
     async def why(agreement_id: str) -> Response:
         item = _agreement(core, agreement_id)
         if item.ended is None:
-            raise Refused(409, f"Agreement [{agreement_id}] is not terminated")
+            raise Refused(400, f"Agreement [{agreement_id}] is not terminated")
         return reply(item.ended)
+
+    @router.post("/agreements/{agreement_id}/terminate/reason")
+    async def not_there(agreement_id: str) -> Response:
+        return empty(404)  # the specification names this method; the daemon has only GET
 
 
 def _scans(router: APIRouter, core: Core) -> None:

@@ -11,7 +11,6 @@ from simulators.golem.nodes import PLATFORM
 from simulators.golem.replies import (
     DaemonRoute,
     Refused,
-    empty,
     json_body,
     limit,
     moment,
@@ -40,15 +39,29 @@ def _allocations(router: APIRouter, core: Core) -> None:
         amount = _amount(body, "totalAmount")
         platform = body.get("paymentPlatform") or "erc20-holesky-tglm"
         if platform != PLATFORM:
-            return problem("bad-request", 400, detail=f"Account not registered for {platform}")
+            return problem(
+                "bad-payment-platform",
+                400,
+                detail="Payment platform doesn't parse",
+                parseError=f"Validate network failed (2): Invalid network name: {platform}",
+                requestBody=_asked(body),
+                requestedPaymentPlatform=platform,
+            )
         free = core.wallet - core.held()
         if amount > free:
+            instance = "/payment-api/v1/allocations/validation-error/insufficient-account-funds"
             return problem(
-                "insufficient-account-funds",
+                "validation-error",
                 400,
-                detail="Insufficient funds on the account",
-                requestedFunds=f"{amount:f}",
+                detail="Insufficient funds to create the allocation. Top up your account or "
+                "release all existing allocations to unlock the funds via "
+                "`yagna payment release-allocations`",
+                instance=instance,
+                address=REQUESTOR,
                 availableFunds=f"{free:f}",
+                paymentPlatform=platform,
+                requestBody=_asked(body),
+                requestedFunds=f"{amount:f}",
                 reservedFunds=f"{core.held():f}",
             )
         made = Allocation(_uuid(), platform, amount, core.now(), moment(body.get("timeout")))
@@ -164,7 +177,8 @@ def _rejections(router: APIRouter, core: Core) -> None:
         if bill is None:
             raise Refused(404, None)
         if not isinstance(body, dict) or body.get("rejectionReason") not in _REASONS:
-            raise Refused(400, "Json deserialize error: unknown variant of `rejectionReason`")
+            text = "Json deserialize error: unknown variant of `rejectionReason`"
+            raise Refused(400, text, plain=True)
         if bill.status != "RECEIVED":
             raise Refused(400, f"Invoice cannot be rejected: {bill.status}")
         bill.status = "REJECTED"
@@ -172,7 +186,7 @@ def _rejections(router: APIRouter, core: Core) -> None:
 
     @router.post("/debitNotes/{bill_id}/reject")
     async def not_implemented(bill_id: str) -> Response:
-        return empty(501)
+        raise Refused(501, None)
 
 
 def _rest(router: APIRouter, core: Core) -> None:
@@ -200,6 +214,12 @@ def _rest(router: APIRouter, core: Core) -> None:
                 }
             ]
         )
+
+
+def _asked(body: Any) -> dict[str, Any]:
+    """The order, as the daemon repeats it in a refusal."""
+    names = ("address", "deposit", "extendTimeout", "makeDeposit", "paymentPlatform")
+    return {name: body.get(name) for name in (*names, "timeout", "totalAmount")}
 
 
 def _expire(core: Core) -> None:

@@ -167,7 +167,9 @@ def _rest() -> APIRouter:
             "version": "0.17.6",
             "name": "simulated",
             "seen": True,
-            "releaseTs": "2026-03-13T00:00:00Z",
+            "releaseTs": "2026-03-13T00:00:00",
+            "insertionTs": "2026-03-13T00:00:00",
+            "updateTs": "2026-03-13T00:00:00",
         }
         return reply({"current": release, "pending": None})
 
