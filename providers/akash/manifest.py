@@ -122,12 +122,12 @@ def _expose(expose: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _endpoints(expose: list[dict[str, Any]]) -> list[dict[str, int]]:
-    kinds = sorted(
+    kinds = [
         0 if is_ingress(item) else _RANDOM_PORT
         for item in expose
         for to in item.get("to", ())
         if to.get("global")
-    )
+    ]
     # A kind of nought, a web address, is not written.
     return [{"sequence_number": 0, **({"kind": kind} if kind else {})} for kind in kinds]
 

@@ -41,9 +41,27 @@ class Rendered:
 
     @property
     def text(self) -> str:
-        """The SDL as it is sent; JSON is YAML, but people read this one in the Console."""
-        dumped: str = yaml.safe_dump(self.sdl, sort_keys=False, allow_unicode=True, width=10**6)
+        """The SDL as it is sent. All text is quoted: what is plain text here (`1e-3`, `0o17`) is a
+        number to the Console, which reads a newer YAML.
+        """
+        dumped: str = yaml.dump(
+            self.sdl, Dumper=_Quoting, sort_keys=False, allow_unicode=True, width=10**7
+        )
         return dumped
+
+
+class _Quoting(yaml.SafeDumper):
+    """Writes every string in double quotes."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _quoted(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"')
+
+
+_Quoting.add_representer(str, _quoted)
 
 
 def render(spec: JobSpec, key: str, config: AkashConfig, cap: Decimal) -> Rendered:

@@ -13,6 +13,7 @@ from providers.errors import InvalidSpec, Unsuitable
 _SERVICE = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=.*", re.DOTALL)
 _GPU_MODEL = re.compile(r"[a-z0-9][a-z0-9.-]*")
+_SEPARATORS = "\u2028\u2029"
 _MAX_SDL = 524_288
 _MAX_CPU_MILLI = 384_000
 _MIN_CPU_MILLI = 10
@@ -47,6 +48,10 @@ def too_large(text: str) -> bool:
 
 
 def _check_service(service: dict[str, Any]) -> None:
+    words = (*service.get("command", ()), *service.get("args", ()), *service.get("env", ()))
+    if any(char in word for word in words for char in _SEPARATORS):
+        # Its provider and the Console hash them differently, and the manifest is refused.
+        raise Unsuitable("Akash takes no line or paragraph separators (U+2028, U+2029)")
     for entry in service.get("env") or ():
         if not _ENV.fullmatch(entry):
             raise InvalidSpec(f"Akash takes no variable like `{entry.partition('=')[0][:60]}`")
