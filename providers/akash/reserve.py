@@ -228,7 +228,7 @@ class Reserver:
             most = order.price.amount * hours
             if order.spec.budget is not None and order.spec.budget.currency == "USD":
                 most = min(most, order.spec.budget.amount)
-            data["most"] = f"{(max(most, self._deposit(order)) * UACT):.0f}"
+            data["most"] = f"{max(most, self._deposit(order)) * UACT:.0f}"
         return LeaseRef(key=order.key, network_id=dseq, data=data)
 
     def _keep(self, dseq: str, manifest: str) -> None:

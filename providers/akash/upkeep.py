@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 
 import structlog
 
@@ -70,10 +70,11 @@ class Upkeep:
             return
         hours = Decimal(self._config.deposit_for.total_seconds()) / 3600
         wanted = money.rate(detail) * self._config.blocks_per_hour * hours
+        wanted = max(wanted, self._config.min_deposit * money.UACT)
         most = ref.data.get("most")
         if most is not None:
             wanted = min(wanted, Decimal(most) - money.deposited(detail.escrow_account.state))
-        usd = (wanted / money.UACT).quantize(_CENT)
+        usd = (wanted / money.UACT).quantize(_CENT, ROUND_DOWN)
         if usd <= 0:
             return  # the budget is in the escrow already: the network ends it when it is used up
         try:
