@@ -34,7 +34,26 @@ def _golem(url: str) -> dict[str, Any]:
     }
 
 
+def _akash(url: str) -> dict[str, Any]:
+    return {
+        "console_url": url,
+        "chain_url": url,
+        "api_key": "ac.sk.simulated." + "5" * 64,
+        # Its chain is quicker than the real one, and so are its providers.
+        "block_seconds": "0.5",
+        "bid_wait": "1s",
+        "bid_deadline": "8s",
+        "bid_poll": "0.3s",
+        "poll": "1s",
+        "search_window": "10s",
+        "ready_within": "20s",
+        "dark_after": "20s",
+        "upkeep_every": "10s",
+    }
+
+
 _CONFIG: Final[dict[str, Callable[[str], dict[str, Any]]]] = {
+    "akash": _akash,
     "golem": _golem,
 }
 SIMULATORS: Final = tuple(_CONFIG)

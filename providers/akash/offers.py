@@ -3,13 +3,13 @@
 from cortex.domain.offers import Offer
 from cortex.domain.spec import JobSpec
 from providers.akash import wire
-from providers.akash.bids import Market
+from providers.akash.bids import Market, nobody
 from providers.akash.config import AkashConfig
 from providers.akash.console import Console
 from providers.akash.pricing import Prices
 from providers.akash.screening import able
 from providers.akash.sdl import render
-from providers.errors import InvalidSpec, Unsuitable
+from providers.errors import InvalidSpec, NoCapacity, Unsuitable
 
 # Any key: it is not part of what is asked.
 _NO_KEY = f"job_{'0' * 26}-1"
@@ -33,16 +33,27 @@ class Offers:
         self._prices = prices
 
     async def quote(self, spec: JobSpec) -> list[Offer]:
-        """One offer, or none where nobody could bid."""
+        """One offer.
+
+        Raises:
+            NoCapacity: nobody could bid now, and why.
+            Unsuitable: Akash never runs such a job.
+        """
         price = await self._prices.asked(spec)
         if price is None:
-            return []
+            raise NoCapacity(
+                "nobody has named a price for such a GPU yet; with `placement.max_price` in USD "
+                "the network is asked all the same"
+            )
+        cap = self._prices.cap(spec, None)
         try:
-            rendered = render(spec, _NO_KEY, self._config, self._prices.cap(spec, price))
-        except (InvalidSpec, Unsuitable):
-            return []
+            rendered = render(spec, _NO_KEY, self._config, cap)
+        except InvalidSpec as error:
+            raise Unsuitable(str(error)) from None
         candidates = await self._candidates(rendered.sdl, spec)
-        return [self._prices.offer(spec, self._id, price, candidates)] if candidates else []
+        if not candidates:
+            raise NoCapacity(nobody(spec, cap, 0, self._config))
+        return [self._prices.offer(spec, self._id, price, candidates)]
 
     async def _candidates(self, sdl: dict[str, object], spec: JobSpec) -> list[wire.ProviderInfo]:
         known = await self._market.known()

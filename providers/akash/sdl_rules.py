@@ -90,9 +90,9 @@ def _check_resources(resources: dict[str, Any]) -> None:
 
 def _check_price(amount: Decimal) -> None:
     if amount <= 0:
-        raise InvalidSpec("the most that may be paid is less than Akash can express")
+        raise Unsuitable("the most that may be paid is less than Akash can express")
     if amount > MAX_PRICE:
-        raise InvalidSpec(f"Akash takes prices of at most {MAX_PRICE} uact per block")
+        raise Unsuitable(f"Akash takes prices of at most {MAX_PRICE} uact per block")
 
 
 def _is_global(service: dict[str, Any]) -> bool:

@@ -78,7 +78,10 @@ async def _reclaim(world: "AkashWorld", args: dict[str, Any]) -> None:
 
 
 async def _drain(world: "AkashWorld", args: dict[str, Any]) -> None:
-    """The escrow runs out, and the provider looks."""
+    """The escrow of a deployment runs out, and the provider looks; without one, the wallet."""
+    if not args.keys() & {"id", "key"}:
+        await _empty_wallet(world, args)
+        return
     item = _subject(world, args)
     item.escrow.funds = Decimal(str(args.get("left", 0)))
     item.escrow.withdrawn_at = 0

@@ -53,13 +53,15 @@ def usual_providers() -> list[SimProvider]:
 
 
 class AkashSettings(BaseModel):
-    """Times are seconds. By default those of the real network, but for the bids and the start."""
+    """Times are seconds. Blocks, bids and starts come sooner than on the real network, for people
+    who try it out; how long it waits before it gives something up is as there.
+    """
 
     extended: bool = Field(default=False, description="Names, search and runtime limits.")
-    block_seconds: Annotated[float, Field(gt=0)] = 6.0
-    bid_delay: _Seconds = 2.0
-    bid_spread: _Seconds = 1.0
-    ready_delay: _Seconds = 1.0
+    block_seconds: Annotated[float, Field(gt=0)] = 0.5
+    bid_delay: _Seconds = 0.5
+    bid_spread: _Seconds = 0.2
+    ready_delay: _Seconds = 0.5
     restart_delay: _Seconds = 10.0
     index_lag: _Seconds = 0.0
     manifest_timeout: _Seconds = 300.0

@@ -23,6 +23,7 @@ from tests.integration.story import troubles
 from tests.support import eventually
 
 WRONG_KEYS: dict[str, dict[str, Any]] = {
+    "akash": {"api_key": "ac.sk.wrong"},
     "golem": {"app_key": "wrong"},
 }
 
