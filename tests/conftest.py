@@ -24,7 +24,7 @@ from tests.support import temporal_program
 
 # Settings of the machine must not leak into tests.
 for _name in [name for name in os.environ if name.startswith("CORTEX_")]:
-    if not _name.startswith("CORTEX_REQUIRE_"):
+    if not _name.startswith(("CORTEX_REQUIRE_", "CORTEX_CONFORMANCE_")):
         del os.environ[_name]
 
 
