@@ -1,0 +1,115 @@
+"""Calls of Nosana's deployment API, with answers checked and errors typed."""
+
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from providers.errors import OutcomeUnknown, Unavailable
+from providers.http import HttpClient, Refused
+from providers.nosana import wire
+from providers.nosana.config import NosanaConfig
+
+_WHO = "Nosana"
+_PAGE = 100
+# A list that never ends is a fault of the network: nobody has this many deployments.
+_MOST_PAGES = 1000
+_MARKETS: TypeAdapter[tuple[wire.Market, ...]] = TypeAdapter(tuple[wire.Market, ...])
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+class NosanaApi:
+    """One account."""
+
+    def __init__(self, config: NosanaConfig) -> None:
+        headers = {"Authorization": f"Bearer {config.api_key.get_secret_value()}"}
+        self._http = HttpClient(config.url, who=_WHO, headers=headers)
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def create(self, body: dict[str, Any]) -> wire.Deployment:
+        """Make a draft: it costs nothing.
+
+        Raises:
+            Refused: the job definition is not valid there.
+        """
+        found = await self._http.send("POST", "/api/deployments/create", json=body)
+        return _checked(wire.Deployment, found, effect=True)
+
+    async def act(self, deployment_id: str, what: str) -> None:
+        """`start`, `stop` or `archive` a deployment.
+
+        Raises:
+            Refused: it is not in the state for that, or gone.
+        """
+        await self._http.send("POST", f"/api/deployments/{deployment_id}/{what}")
+
+    async def delete(self, deployment_id: str) -> None:
+        """Remove a deployment for ever.
+
+        Raises:
+            Refused: it is not in the state for that, or gone.
+        """
+        await self._http.call("DELETE", f"/api/deployments/{deployment_id}", effect=True)
+
+    async def deployment(self, deployment_id: str) -> wire.Deployment | None:
+        """One deployment; None if there is none with this id."""
+        found = await self._get_or_none(f"/api/deployments/{deployment_id}")
+        return None if found is None else _checked(wire.Deployment, found)
+
+    async def deployments(self, **query: str) -> list[wire.Deployment]:
+        """All deployments that the query fits, oldest first: every page, or an error."""
+        params = {**query, "limit": str(_PAGE), "sort_order": "asc"}
+        found: dict[str, wire.Deployment] = {}
+        for _ in range(_MOST_PAGES):
+            answer = await self._http.get("/api/deployments", params=params)
+            page = _checked(wire.DeploymentPage, answer)
+            found |= {item.id: item for item in page.deployments}
+            if not page.pagination.cursor_next:
+                return sorted(found.values(), key=lambda item: (item.created_at, item.id))
+            params["cursor"] = page.pagination.cursor_next
+        raise Unavailable(f"the list of deployments of {_WHO} does not end")
+
+    async def jobs(self, deployment_id: str) -> list[wire.Job]:
+        """The runs of a deployment, oldest first."""
+        params = {"limit": str(_PAGE), "sort_order": "asc"}
+        found = await self._get_or_none(f"/api/deployments/{deployment_id}/jobs", params=params)
+        return [] if found is None else list(_checked(wire.JobPage, found).jobs)
+
+    async def job(self, deployment_id: str, job_id: str) -> wire.JobDetail | None:
+        """One run with its result."""
+        found = await self._get_or_none(f"/api/deployments/{deployment_id}/jobs/{job_id}")
+        return None if found is None else _checked(wire.JobDetail, found)
+
+    async def markets(self) -> list[wire.Market]:
+        """All markets, whatever their type."""
+        try:
+            return list(_MARKETS.validate_python(await self._http.get("/api/markets/")))
+        except ValidationError as error:
+            raise _not_understood(error, effect=False) from None
+
+    async def balance(self) -> wire.Balance:
+        """The credits of the account, in USD."""
+        return _checked(wire.Balance, await self._http.get("/api/credits/balance"))
+
+    async def _get_or_none(self, path: str, **options: Any) -> Any:
+        try:
+            return await self._http.get(path, **options)
+        except Refused as error:
+            if error.status == 404:
+                return None
+            raise Unavailable(str(error)) from None
+
+
+def _checked(model: type[ModelT], answer: Any, *, effect: bool = False) -> ModelT:
+    try:
+        return model.model_validate(answer)
+    except ValidationError as error:
+        raise _not_understood(error, effect=effect) from None
+
+
+def _not_understood(error: ValidationError, *, effect: bool) -> Unavailable | OutcomeUnknown:
+    """The place, never the value: an answer may hold secrets of a job."""
+    where = ".".join(str(part) for part in error.errors()[0]["loc"])
+    text = f"an answer of {_WHO} is not understood (at `{where}`)"
+    return OutcomeUnknown(text) if effect else Unavailable(text)

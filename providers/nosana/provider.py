@@ -1,0 +1,232 @@
+"""Nosana: containers that run once on GPU nodes, paid from USD credits of an API key."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import ClassVar
+
+from cortex.domain.leases import LeaseRef, LeaseSnapshot
+from cortex.domain.money import Money
+from cortex.domain.offers import Capabilities, Offer, PriceSheet, Usage
+from cortex.domain.spec import JobSpec
+from providers.base import (
+    Committed,
+    Found,
+    LogLine,
+    NetworkStatus,
+    Provider,
+    ProviderConfig,
+    Report,
+    Reservation,
+    no_report,
+)
+from providers.errors import LeaseLost, ProviderError, Unsuitable
+from providers.nosana import markets, outputs, results, snapshots, wire
+from providers.nosana.api import NosanaApi
+from providers.nosana.config import NosanaConfig
+from providers.nosana.definition import NO_FILES, agreed_hourly
+from providers.nosana.leasing import Leasing
+
+_AT_ONCE = 8
+# From so many leases on, one list of all deployments is cheaper than asking for each.
+_MANY = 4
+_KEPT = 500
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A deployment with its runs, and the newest of them in full."""
+
+    deployment: wire.Deployment
+    jobs: tuple[wire.Job, ...] = ()
+    newest: wire.JobDetail | None = None
+
+    @property
+    def over(self) -> bool:
+        return snapshots.ended(self.deployment, self.jobs)
+
+
+class NosanaProvider(Provider[NosanaConfig]):
+    """One account."""
+
+    type_name: ClassVar[str] = "nosana"
+    Config: ClassVar[type[ProviderConfig]] = NosanaConfig
+
+    def __init__(self, provider_id: str, config: NosanaConfig) -> None:
+        super().__init__(provider_id, config)
+        self._api = NosanaApi(config)
+        self._leasing = Leasing(config, self._api)
+        self._gpus: tuple[str, ...] = ()
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+        # Ended leases do not change; it saves calls, and nothing is lost with it.
+        self._ended: OrderedDict[str, _Seen] = OrderedDict()
+
+    async def initialize(self) -> None:
+        await self._api.balance()
+        known = markets.usable(await self._api.markets(), self.config)
+        self._gpus = tuple(sorted(set().union(*(markets.gpu_names(item) for item in known))))
+
+    async def aclose(self) -> None:
+        await self._api.aclose()
+
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            images=True,
+            processes=False,
+            ports=True,
+            gpu_models=self._gpus,
+            poll_interval=self.config.poll_interval,
+        )
+
+    async def pricing(self) -> PriceSheet:
+        """A node has one price, whatever it is used for: it stands as that of the GPU."""
+        known = markets.usable(await self._api.markets(), self.config)
+        cheapest = markets.hourly(known[0], self.config) if known else Decimal(0)
+        return PriceSheet(currency=markets.CURRENCY, gpu_hour=cheapest, as_of=datetime.now(UTC))
+
+    async def quote(self, spec: JobSpec) -> list[Offer]:
+        if self.capabilities().objections(spec) or self._objection(spec):
+            return []
+        known = markets.usable(await self._api.markets(), self.config)
+        return markets.offers(spec, known, self.config, self.id)
+
+    async def prepare(
+        self, spec: JobSpec, key: str, *, offer: Offer | None = None, report: Report = no_report
+    ) -> Reservation:
+        objection = self._objection(spec)
+        if objection:
+            raise Unsuitable(objection)
+        return await self._leasing.prepare(spec, key, offer, self.drop)
+
+    async def commit(self, reservation: Reservation) -> Committed:
+        await self._leasing.commit(reservation.ref)
+        return Committed(ref=reservation.ref)
+
+    async def find(self, key: str) -> Found | None:
+        return await self._leasing.find(key)
+
+    async def statuses(self, refs: Sequence[LeaseRef]) -> list[LeaseSnapshot]:
+        known: dict[str, wire.Deployment] = {}
+        if sum(ref.network_id not in self._ended for ref in refs) >= _MANY:
+            listed = await self._api.deployments(search=f"{self.config.name_prefix}-")
+            known = {item.id: item for item in listed}
+        looks = (self._snapshot(ref, known.get(ref.network_id)) for ref in refs)
+        return list(await asyncio.gather(*looks))
+
+    async def cancel(self, ref: LeaseRef) -> None:
+        await self._leasing.cancel(ref)
+
+    async def forget(self, ref: LeaseRef) -> None:
+        await self._leasing.forget(ref)
+        self._ended.pop(ref.network_id, None)
+        if self.drop is not None:
+            await self.drop.delete(ref.key, outputs.OUTPUTS)
+
+    async def usage(self, ref: LeaseRef) -> Usage:
+        seen = await self._look(ref.network_id)
+        if seen is None:
+            raise LeaseLost(f"Nosana knows no deployment for lease `{ref.key}`")
+        seconds, cost = 0, Decimal(0)
+        now = int(time.time())
+        for job in seen.jobs:
+            detail = await self._detail(seen.deployment.id, job.job)
+            ran = max(0, (detail.timeEnd or now) - detail.timeStart) if detail.timeStart else 0
+            seconds += ran
+            cost += ran * (agreed_hourly(detail.jobDefinition) or await self._hourly(ref))
+        amount = Money(amount=cost / 3600, currency=markets.CURRENCY).rounded()
+        return Usage(cost=amount, final=seen.over, seconds=Decimal(seconds))
+
+    async def logs(
+        self, ref: LeaseRef, *, since: str | None = None, follow: bool = False
+    ) -> AsyncIterator[LogLine]:
+        while True:
+            seen = await self._look(ref.network_id)
+            if seen is None:
+                return
+            if seen.over or not follow:
+                break
+            await asyncio.sleep(self.config.poll_interval.total_seconds())
+        if seen.newest is not None:
+            for line in results.after(results.lines_of(seen.newest, ref.key), since):
+                yield line
+
+    async def outputs(self, ref: LeaseRef, paths: Sequence[str], destination: Path) -> list[Path]:
+        if self.drop is None:
+            return []
+        limit = self.config.max_output_bytes
+        return await outputs.collect(self.drop, ref.key, paths, destination, limit)
+
+    async def owned(self) -> list[LeaseRef]:
+        return await self._leasing.owned()
+
+    async def network_status(self) -> NetworkStatus:
+        began = time.monotonic()
+        try:
+            balance = await self._api.balance()
+            known = markets.usable(await self._api.markets(), self.config)
+        except ProviderError as error:
+            return NetworkStatus(reachable=False, message=str(error))
+        nodes = [len(market.nodes) for market in known if market.nodes is not None]
+        return NetworkStatus(
+            reachable=True,
+            latency=timedelta(seconds=time.monotonic() - began),
+            balance=Money(amount=balance.available, currency=markets.CURRENCY),
+            capacity={"markets": str(len(known)), "nodes": str(sum(nodes))},
+        )
+
+    def _objection(self, spec: JobSpec) -> str:
+        """What `capabilities` cannot say."""
+        if spec.outputs and self.drop is None:
+            return NO_FILES
+        if spec.outputs and not spec.command:
+            return "with `outputs` it needs the job's `command`: the image's own cannot be wrapped"
+        if spec.secret_env and not self.config.confidential:
+            return "job definitions are public there; set `confidential` for jobs with secrets"
+        if any(port.protocol == "udp" for port in spec.ports):
+            return "it exposes no UDP ports"
+        return ""
+
+    async def _snapshot(self, ref: LeaseRef, known: wire.Deployment | None) -> LeaseSnapshot:
+        seen = await self._look(ref.network_id, known)
+        if seen is None:
+            return snapshots.of_unknown(ref.key)
+        if seen.newest is None:
+            return snapshots.without_run(ref.key, seen.deployment)
+        return snapshots.of_run(ref.key, seen.deployment, seen.newest)
+
+    async def _look(self, deployment_id: str, known: wire.Deployment | None = None) -> _Seen | None:
+        """A deployment as it is now; `known` is what a list has just said of it."""
+        if deployment_id in self._ended:
+            return self._ended[deployment_id]
+        async with self._slots:
+            found = known or await self._api.deployment(deployment_id)
+            if found is None:
+                return None
+            if found.status == "DRAFT":
+                return _Seen(found)
+            jobs = tuple(await self._api.jobs(deployment_id))
+            newest = await self._detail(deployment_id, jobs[-1].job) if jobs else None
+        seen = _Seen(found, jobs, newest)
+        if seen.over and newest is not None and newest.state in ("COMPLETED", "STOPPED"):
+            self._ended[deployment_id] = seen
+            while len(self._ended) > _KEPT:
+                self._ended.popitem(last=False)
+        return seen
+
+    async def _detail(self, deployment_id: str, job_id: str) -> wire.JobDetail:
+        found = await self._api.job(deployment_id, job_id)
+        if found is None:
+            raise LeaseLost(f"Nosana has lost run `{job_id}` of deployment `{deployment_id}`")
+        return found
+
+    async def _hourly(self, ref: LeaseRef) -> Decimal:
+        """The price now, for a definition that has lost its own."""
+        for market in await self._api.markets():
+            if market.address == ref.data.get("market"):
+                return markets.hourly(market, self.config)
+        return Decimal(0)
