@@ -100,7 +100,9 @@ class Leasing:
         """
         try:
             async with asyncio.timeout(self._config.patience.total_seconds()):
-                while not await self._stopped(ref):
+                while True:
+                    if await self._stopped(ref):
+                        return
                     await asyncio.sleep(_LOOK_EVERY)
         except TimeoutError:
             raise Unavailable(

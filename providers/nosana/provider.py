@@ -25,6 +25,7 @@ from providers.base import (
     Reservation,
     no_report,
 )
+from providers.dropbox import OUTPUTS
 from providers.errors import LeaseLost, ProviderError, Unsuitable
 from providers.nosana import markets, outputs, results, snapshots, wire
 from providers.nosana.api import NosanaApi
@@ -125,7 +126,7 @@ class NosanaProvider(Provider[NosanaConfig]):
         await self._leasing.forget(ref)
         self._ended.pop(ref.network_id, None)
         if self.drop is not None:
-            await self.drop.delete(ref.key, outputs.OUTPUTS)
+            await self.drop.delete(ref.key, OUTPUTS)
 
     async def usage(self, ref: LeaseRef) -> Usage:
         seen = await self._look(ref.network_id)
@@ -148,7 +149,7 @@ class NosanaProvider(Provider[NosanaConfig]):
             seen = await self._look(ref.network_id)
             if seen is None:
                 return
-            if seen.over or not follow:
+            if seen.over or not follow or (seen.newest is not None and seen.newest.final):
                 break
             await asyncio.sleep(self.config.poll_interval.total_seconds())
         if seen.newest is not None:
@@ -212,7 +213,7 @@ class NosanaProvider(Provider[NosanaConfig]):
             jobs = tuple(await self._api.jobs(deployment_id))
             newest = await self._detail(deployment_id, jobs[-1].job) if jobs else None
         seen = _Seen(found, jobs, newest)
-        if seen.over and newest is not None and newest.state in ("COMPLETED", "STOPPED"):
+        if seen.over and newest is not None and newest.final:
             self._ended[deployment_id] = seen
             while len(self._ended) > _KEPT:
                 self._ended.popitem(last=False)

@@ -139,6 +139,10 @@ class JobDetail(_Model):
     jobResult: JobResults | None = None
 
     @property
+    def final(self) -> bool:
+        return self.state in ("COMPLETED", "STOPPED")
+
+    @property
     def began(self) -> datetime | None:
         return datetime.fromtimestamp(self.timeStart, UTC) if self.timeStart else None
 

@@ -1,0 +1,93 @@
+"""A simulated Nosana, providers over it, and a drop box for their files."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest_asyncio
+from fastapi import FastAPI
+from pydantic import SecretStr
+
+from api.drop import DropMiddleware
+from providers.dropbox import DropBox
+from providers.nosana import NosanaConfig, NosanaProvider
+from simulators.kit.app import make_app
+from simulators.kit.clock import Clock
+from simulators.kit.runs import Runs
+from simulators.kit.serve import serving
+from simulators.nosana import API_KEY, NosanaWorld
+
+SECRET = b"a secret of the tests"
+
+
+@dataclass
+class Sim:
+    """One simulated network, its drop box and what to do with them."""
+
+    url: str
+    drop: DropBox
+    world: NosanaWorld
+
+    async def provider(self, *, drop: bool = True, **changes: Any) -> NosanaProvider:
+        """A new provider, initialized."""
+        provider = NosanaProvider("nosana-sim", self.config(**changes))
+        provider.drop = self.drop if drop else None
+        await provider.initialize()
+        return provider
+
+    def config(self, **changes: Any) -> NosanaConfig:
+        fields = {
+            "api_key": SecretStr(API_KEY),
+            "url": self.url,
+            "poll_interval": timedelta(seconds=0.1),
+            **changes,
+        }
+        return NosanaConfig.model_validate(fields)
+
+    async def act(self, action: str, **args: Any) -> None:
+        """Let something happen there."""
+        async with httpx.AsyncClient(base_url=self.url, timeout=30) as client:
+            answer = await client.post("/_sim/world", json={"action": action, "args": args})
+            answer.raise_for_status()
+
+    async def faults(self, *rules: dict[str, Any]) -> None:
+        async with httpx.AsyncClient(base_url=self.url) as client:
+            (await client.put("/_sim/faults", json=list(rules))).raise_for_status()
+
+    async def calls(self, method: str) -> list[str]:
+        """The paths that were called with this method."""
+        async with httpx.AsyncClient(base_url=self.url) as client:
+            found = (await client.get("/_sim/calls")).json()
+        return [call["path"] for call in found if call["method"] == method]
+
+    async def bill(self, key: str) -> list[dict[str, Any]]:
+        async with httpx.AsyncClient(base_url=self.url) as client:
+            found = (await client.get("/_sim/bill")).json()
+        return [item for item in found if item["key"] == key]
+
+
+@asynccontextmanager
+async def simulated(folder: Path) -> AsyncIterator[Sim]:
+    """Serve the network and a drop box."""
+    (folder / "world").mkdir(parents=True, exist_ok=True)
+    runs = Runs(folder / "runs", grace=timedelta(seconds=0.7))
+    world = NosanaWorld(folder / "world", Clock(), runs)
+    drop = DropMiddleware(
+        FastAPI(), folder=folder / "drop", secret=SECRET, limit=10_000_000, arrived=_arrived
+    )
+    async with serving(make_app(world)) as url, serving(drop) as drop_url:
+        yield Sim(url, DropBox(drop_url, SECRET), world)
+
+
+async def _arrived(_key: str, _name: str) -> None:
+    return None
+
+
+@pytest_asyncio.fixture
+async def sim(tmp_path: Path) -> AsyncIterator[Sim]:
+    async with simulated(tmp_path / "nosana") as running:
+        yield running
