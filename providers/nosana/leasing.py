@@ -7,7 +7,7 @@ other drafts are removed. A draft costs nothing: only `start` spends.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
 import structlog
@@ -34,6 +34,7 @@ from providers.nosana.snapshots import ended
 
 _log = structlog.get_logger(__name__)
 _LOOK_EVERY = 0.5
+_FIRST_LOOK = 0.05
 _STARTED_WITHIN = 3.0
 
 
@@ -72,7 +73,7 @@ class Leasing:
                 found = await self._start(ref)
             if found is None or await self._given_up(found):
                 raise LeaseLost(f"the draft of lease `{ref.key}` is gone")
-        await self._funded(ref)
+        await self._funded(ref, found)
 
     async def find(self, key: str) -> Found | None:
         """What carries the key, in the account's own list."""
@@ -100,10 +101,10 @@ class Leasing:
         """
         try:
             async with asyncio.timeout(self._config.patience.total_seconds()):
-                while True:
+                for pause in _pauses():
                     if await self._stopped(ref):
                         return
-                    await asyncio.sleep(_LOOK_EVERY)
+                    await asyncio.sleep(pause)
         except TimeoutError:
             raise Unavailable(
                 f"Nosana has not confirmed yet that deployment `{ref.network_id}` is stopped"
@@ -180,19 +181,18 @@ class Leasing:
     async def _given_up(self, deployment: wire.Deployment) -> bool:
         return deployment.status == "ARCHIVED" and not await self._api.jobs(deployment.id)
 
-    async def _funded(self, ref: LeaseRef) -> None:
-        """Look for a moment whether the network can pay for it, while it posts the job."""
+    async def _funded(self, ref: LeaseRef, found: wire.Deployment | None) -> None:
+        """Look for a moment whether the account can pay for it, while the job is posted."""
         until = asyncio.get_running_loop().time() + _STARTED_WITHIN
-        while True:
-            found = await self._api.deployment(ref.network_id)
+        for pause in _pauses():
             if found is None or found.status not in ("STARTING", "INSUFFICIENT_FUNDS"):
                 return
             if found.status == "INSUFFICIENT_FUNDS" and not await self._api.jobs(found.id):
-                await self.cancel(ref)
                 raise InsufficientFunds("the Nosana account has too few credits for the job")
             if asyncio.get_running_loop().time() > until:
                 return
-            await asyncio.sleep(_LOOK_EVERY)
+            await asyncio.sleep(pause)
+            found = await self._api.deployment(ref.network_id)
 
     async def _stopped(self, ref: LeaseRef) -> bool:
         """One look, and one push towards the end; true if there is nothing left to end."""
@@ -202,6 +202,8 @@ class Leasing:
         if found.status == "DRAFT":
             return await self._push(found, "archive")
         jobs = await self._api.jobs(found.id)
+        if found.status == "INSUFFICIENT_FUNDS":
+            await self._push(found, "archive")  # or it may start once there are credits again
         if ended(found, jobs):
             return True
         if found.status != "STOPPING":
@@ -234,6 +236,14 @@ class Leasing:
 
     def _ref(self, key: str, deployment: wire.Deployment) -> LeaseRef:
         return LeaseRef(key=key, network_id=deployment.id, data={"market": deployment.market})
+
+
+def _pauses() -> Iterator[float]:
+    """Short ones first: most of what is waited for comes at once."""
+    pause = _FIRST_LOOK
+    while True:
+        yield pause
+        pause = min(pause * 2, _LOOK_EVERY)
 
 
 def _chosen(named: Sequence[wire.Deployment]) -> wire.Deployment | None:

@@ -143,6 +143,20 @@ send() { # send FILE URL
     fi
 }
 
+inside() { # inside PATH: no folder on the way to it is a link, which may lead out of the job
+    rest=$1
+    way=
+    while :; do
+        case $rest in
+        */*) way=$way${rest%%/*} ;;
+        *) return 0 ;;
+        esac
+        [ -L "$way" ] && return 1
+        way=$way/
+        rest=${rest#*/}
+    done
+}
+
 sent=none
 if [ -n "$outputs" ] && [ -n "$outputs_url" ]; then
     sent=failed
@@ -153,7 +167,7 @@ if [ -n "$outputs" ] && [ -n "$outputs_url" ]; then
 '
         set --
         for path in $outputs; do
-            [ -e "$path" ] && set -- "$@" "$path"
+            [ -e "$path" ] && inside "$path" && set -- "$@" "$path"
         done
         IFS=$old
         set +f
