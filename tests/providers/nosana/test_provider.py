@@ -1,0 +1,374 @@
+"""What is Nosana's own: drafts, markets, credits, results that come late, nodes that die."""
+
+import asyncio
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from cortex.domain.ids import lease_key, new_id
+from cortex.domain.leases import LeaseRef, LeaseSnapshot
+from cortex.domain.spec import JobSpec
+from cortex.domain.states import RunState
+from providers.base import Provider
+from providers.conformance import eventually
+from providers.errors import (
+    AuthenticationFailed,
+    InsufficientFunds,
+    LeaseLost,
+    NoCapacity,
+    OutcomeUnknown,
+    Unavailable,
+    Unsuitable,
+)
+from providers.nosana import NosanaConfig, NosanaProvider
+from simulators.nosana.state import standard_markets
+from tests.providers.nosana.conftest import Sim
+
+IMAGE = "docker.io/library/debian:stable-slim"
+
+
+def job(script: str = "true", **changes: Any) -> JobSpec:
+    fields = {"image": IMAGE, "command": ["sh", "-c", script], "duration": "5m", **changes}
+    return JobSpec.model_validate(fields)
+
+
+def new_key() -> str:
+    return lease_key(new_id("job"), 1)
+
+
+async def ended(provider: Provider[Any], ref: LeaseRef) -> LeaseSnapshot:
+    async def final() -> LeaseSnapshot | None:
+        found = await provider.status(ref)
+        return found if found.state.final else None
+
+    found = await eventually(final, what="the end")
+    assert found is not None
+    return found
+
+
+async def running(provider: Provider[Any], ref: LeaseRef) -> None:
+    async def runs() -> bool:
+        return (await provider.status(ref)).state is RunState.RUNNING
+
+    await eventually(runs, what="the start")
+
+
+class TestMarkets:
+    async def test_offers_with_the_fee_on_top_and_both_ends_told(self, sim: Sim) -> None:
+        provider = await sim.provider()
+        found = await provider.quote(job())
+        assert [offer.price_per_hour.amount for offer in found] == [
+            Decimal("0.0704"),
+            Decimal("0.352"),
+            Decimal("1.32"),
+        ]
+        assert "0.064 to 0.0704 USD per hour" in found[0].hardware
+        plain = await sim.provider(fee_included=True)
+        assert (await plain.quote(job()))[0].price_per_hour.amount == Decimal("0.064")
+        for each in (provider, plain):
+            await each.aclose()
+
+    @pytest.mark.parametrize(
+        ("gpu", "count"),
+        [
+            ({"model": "rtx4090"}, 1),
+            ({"model": "a100"}, 1),
+            ({"model": "h100"}, 0),
+            ({"count": 2}, 0),
+            ({"vendor": "amd"}, 0),
+            ({}, 3),
+        ],
+    )
+    async def test_gpus(self, sim: Sim, gpu: dict[str, Any], count: int) -> None:
+        provider = await sim.provider()
+        assert len(await provider.quote(job(resources={"gpu": gpu}))) == count
+        await provider.aclose()
+
+    async def test_only_the_markets_that_are_allowed(self, sim: Sim) -> None:
+        premium = await sim.provider(market_types=("PREMIUM",))
+        assert len(await premium.quote(job())) == 2
+        one = await sim.provider(markets=("nvidia-4090",))
+        (offer,) = await one.quote(job())
+        reservation = await one.prepare(job(), new_key(), offer=offer)
+        slugs = {market.address: market.slug for market in standard_markets()}
+        assert slugs[reservation.ref.data["market"]] == "nvidia-4090"
+        with pytest.raises(NoCapacity, match="not allowed any more"):
+            await premium.prepare(
+                job(), new_key(), offer=offer.model_copy(update={"data": {"market": "gone"}})
+            )
+        for each in (premium, one):
+            await each.aclose()
+
+    async def test_what_it_cannot_do_is_no_offer(self, sim: Sim) -> None:
+        provider = await sim.provider(drop=False)
+        public = await sim.provider(confidential=False)
+        with_files = job(outputs=["out"])
+        with_secret = job(secret_env={"TOKEN": "x"})
+        udp = job(kind="service", ports=[{"port": 53, "protocol": "udp"}])
+        for each, spec in ((provider, with_files), (public, with_secret), (provider, udp)):
+            assert await each.quote(spec) == []
+            with pytest.raises(Unsuitable):
+                await each.prepare(spec, new_key())
+        assert await public.quote(with_files) != []
+        for each in (provider, public):
+            await each.aclose()
+
+
+class TestDrafts:
+    async def test_a_draft_costs_nothing_and_says_so(self, sim: Sim) -> None:
+        provider = await sim.provider()
+        reservation = await provider.prepare(job(), new_key())
+        status = await provider.status(reservation.ref)
+        assert (status.state, status.message) == (
+            RunState.STARTING,
+            "it is a draft: nothing runs yet",
+        )
+        before = (await provider.network_status()).balance
+        assert before is not None
+        assert before.amount == 100
+        await provider.cancel(reservation.ref)
+        assert (await provider.usage(reservation.ref)).cost.amount == 0
+        await provider.aclose()
+
+    async def test_a_lost_answer_to_create_is_found_again(self, sim: Sim) -> None:
+        provider, key = await sim.provider(), new_key()
+        await sim.faults({"match": "POST */create", "fault": "drop_after"})
+        with pytest.raises(OutcomeUnknown):
+            await provider.prepare(job(), key)
+        found = await provider.find(key)
+        assert found is not None
+        assert (await provider.prepare(job(), key)).ref == found.ref
+        assert (await sim.calls("POST")).count("/api/deployments/create") == 1
+        await provider.aclose()
+
+    async def test_drafts_that_were_made_twice_are_cleared_away(self, sim: Sim) -> None:
+        """As two workers that did not see each other leave them."""
+        provider, key = await sim.provider(), new_key()
+        first = await provider.prepare(job(), key)
+        spare = dict(sim.world.network.books.deployments)[first.ref.network_id].model_copy(
+            update={"id": "spare", "created_at": sim.world.clock.now() + timedelta(seconds=1)}
+        )
+        sim.world.network.books.deployments["spare"] = spare
+        assert (await provider.prepare(job(), key)).ref == first.ref
+        assert [ref.key for ref in await provider.owned()] == [key]
+        await provider.cancel(first.ref)
+        await provider.forget(first.ref)
+        assert await provider.find(key) is None
+        await provider.aclose()
+
+    async def test_a_list_longer_than_a_page(self, sim: Sim) -> None:
+        provider = await sim.provider()
+        first = await provider.prepare(job(), new_key())
+        books = sim.world.network.books
+        model = books.deployments[first.ref.network_id]
+        keys = {first.ref.key, *(new_key() for _ in range(230))}
+        for number, key in enumerate(sorted(keys - {first.ref.key})):
+            books.deployments[f"copy-{number}"] = model.model_copy(
+                update={"id": f"copy-{number}", "name": f"cortex-{key}"}
+            )
+        other = model.model_copy(update={"id": "other", "name": "somebody-elses"})
+        books.deployments["other"] = other
+        assert {ref.key for ref in await provider.owned()} == keys
+        await provider.aclose()
+
+    async def test_two_cortexes_on_one_account(self, sim: Sim) -> None:
+        one, two = await sim.provider(), await sim.provider(name_prefix="other")
+        reservation = await one.prepare(job(), new_key())
+        assert await two.owned() == []
+        assert await two.find(reservation.ref.key) is None
+        for each in (one, two):
+            await each.aclose()
+
+
+class TestFunds:
+    async def test_an_empty_account_makes_no_draft(self, sim: Sim) -> None:
+        provider, key = await sim.provider(), new_key()
+        await sim.act("drain_funds")
+        with pytest.raises(InsufficientFunds, match="top it up"):
+            await provider.prepare(job(), key)
+        assert await provider.find(key) is None
+        await provider.aclose()
+
+    async def test_too_little_for_the_job_is_told_at_commit(self, sim: Sim) -> None:
+        provider = await sim.provider()
+        await sim.act("drain_funds")
+        await sim.act("top_up", usd="0.000001")
+        reservation = await provider.prepare(job(), new_key())
+        with pytest.raises(InsufficientFunds, match="too few credits"):
+            await provider.commit(reservation)
+        await provider.cancel(reservation.ref)
+        assert (await provider.usage(reservation.ref)).final
+        await sim.act("top_up", usd="50")
+        await asyncio.sleep(0.3)
+        assert (await provider.status(reservation.ref)).state is RunState.LOST
+        with pytest.raises(LeaseLost):
+            await provider.commit(reservation)
+        await provider.aclose()
+
+    async def test_a_wrong_key(self, sim: Sim) -> None:
+        wrong = NosanaProvider("n", sim.config(api_key=SecretStr("nos_guess")))
+        with pytest.raises(AuthenticationFailed) as caught:
+            await wrong.initialize()
+        assert "nos_guess" not in str(caught.value)
+        status = await wrong.network_status()
+        assert not status.reachable
+        await wrong.aclose()
+
+    def test_the_key_goes_over_https_only(self) -> None:
+        with pytest.raises(ValidationError, match="https"):
+            NosanaConfig(api_key=SecretStr("nos_x"), url="http://nosana.example")
+
+
+class TestEnds:
+    async def test_a_node_that_is_shut_down(self, sim: Sim) -> None:
+        provider = await sim.provider()
+        ref = (await provider.submit(job("echo begun; sleep 600"), new_key())).ref
+        await running(provider, ref)
+        await sim.act("lose_lease", key=ref.key)
+        found = await ended(provider, ref)
+        assert (found.state, found.exit_code) == (RunState.LOST, None)
+        assert found.message == "the node was shut down"
+        assert [line.text async for line in provider.logs(ref)] == ["begun"]
+        await provider.cancel(ref)
+        usage = await provider.usage(ref)
+        (bill,) = await sim.bill(ref.key)
+        assert (usage.final, usage.cost.amount) == (True, Decimal(bill["amount"]))
+        await provider.aclose()
+
+    async def test_a_node_that_vanishes(self, sim: Sim) -> None:
+        provider = await sim.provider()
+        ref = (await provider.submit(job("sleep 600"), new_key())).ref
+        await running(provider, ref)
+        await sim.act("provider_dies", key=ref.key)
+        found = await ended(provider, ref)
+        assert found.state is RunState.LOST
+        assert "sent no result" in found.message
+        assert [line async for line in provider.logs(ref, follow=True)] == []
+        await provider.aclose()
+
+    async def test_the_networks_own_time_limit(self, sim: Sim) -> None:
+        provider = await sim.provider()
+        ref = (await provider.submit(job("trap 'exit 0' TERM; sleep 600 & wait"), new_key())).ref
+        await running(provider, ref)
+        await sim.act("expire", key=ref.key)
+        found = await ended(provider, ref)
+        assert (found.state, found.exit_code) == (RunState.EXITED, 124)
+        assert "time limit" in found.message
+        await provider.aclose()
+
+    async def test_an_image_that_cannot_be_pulled(self, sim: Sim) -> None:
+        provider = await sim.provider()
+        ref = (await provider.submit(job(image="docker.io/no-such/image"), new_key())).ref
+        found = await ended(provider, ref)
+        assert found.state is RunState.LOST
+        assert "could not be pulled" in found.message
+        lines = [line async for line in provider.logs(ref)]
+        assert lines[0].text.startswith("[node] ")
+        await provider.aclose()
+
+    async def test_a_job_that_could_not_be_posted(self, sim: Sim) -> None:
+        provider = await sim.provider()
+        reservation = await provider.prepare(job(), new_key())
+        await sim.act("fail_posting", key=reservation.ref.key)
+        found = await provider.status(reservation.ref)
+        assert (found.state, found.message) == (RunState.LOST, "Nosana could not post the job")
+        await provider.cancel(reservation.ref)
+        await provider.aclose()
+
+    async def test_no_node_is_free(self, sim: Sim) -> None:
+        provider = await sim.provider()
+        await sim.act("provider_offline")
+        ref = (await provider.submit(job(), new_key())).ref
+
+        async def queued() -> bool:
+            return "queue" in (await provider.status(ref)).message
+
+        await eventually(queued, what="it is in the queue")
+        assert (await provider.usage(ref)).cost.amount == 0
+        waits = {offer.expected_wait for offer in await provider.quote(job())}
+        assert waits == {timedelta(minutes=10)}
+        await provider.cancel(ref)
+        assert (await provider.status(ref)).state is RunState.LOST
+        assert (await provider.usage(ref)).final
+        await sim.act("provider_online")
+        await provider.aclose()
+
+    async def test_a_stop_that_is_not_confirmed_is_no_success(self, sim: Sim) -> None:
+        provider = await sim.provider(patience="0.5s")
+        ref = (await provider.submit(job("sleep 600"), new_key())).ref
+        await running(provider, ref)
+        async with sim.world.network.lock:  # time stands still there
+            with pytest.raises(Unavailable, match="not confirmed yet"):
+                await provider.cancel(ref)
+        await provider.cancel(ref)
+        assert (await provider.usage(ref)).final
+        await provider.aclose()
+
+
+class TestFiles:
+    async def test_output_and_files_of_one_job(self, sim: Sim, tmp_path: Path) -> None:
+        """With files, the runner is around the command: lines and exit code stay the job's own."""
+        provider = await sim.provider()
+        script = "echo one; echo two >&2; mkdir out; printf 42 > out/answer; exit 3"
+        ref = (await provider.submit(job(script, outputs=["out"]), new_key())).ref
+        found = await ended(provider, ref)
+        assert (found.state, found.exit_code) == (RunState.EXITED, 3)
+        lines = [line async for line in provider.logs(ref)]
+        assert [(line.stream, line.text) for line in lines] == [
+            ("stdout", "one"),
+            ("stderr", "two"),
+        ]
+        assert await provider.outputs(ref, ["out"], tmp_path / "kept") == [Path("out/answer")]
+        assert (tmp_path / "kept/out/answer").read_text() == "42"
+        await provider.cancel(ref)
+        await provider.forget(ref)
+        assert await provider.outputs(ref, ["out"], tmp_path / "gone") == []
+        await provider.aclose()
+
+    async def test_too_large(self, sim: Sim, tmp_path: Path) -> None:
+        provider = await sim.provider(max_output_bytes="1Mi")
+        spec = job("head -c 3000000 /dev/zero > big", outputs=["big"])
+        ref = (await provider.submit(spec, new_key())).ref
+        await ended(provider, ref)
+        with pytest.raises(Exception, match="max_output_bytes"):
+            await provider.outputs(ref, ["big"], tmp_path / "kept")
+        await provider.aclose()
+
+
+class TestServices:
+    async def test_ports_are_reached_through_the_networks_addresses(self, sim: Sim) -> None:
+        provider = await sim.provider()
+        spec = job("sleep 600", kind="service", ports=[{"port": 8080}])
+        ref = (await provider.submit(spec, new_key())).ref
+        await running(provider, ref)
+        (endpoint,) = (await provider.status(ref)).endpoints
+        assert endpoint.port == 8080
+        assert endpoint.url.startswith("https://")
+        await provider.cancel(ref)
+        await provider.aclose()
+
+
+class TestCalls:
+    async def test_many_leases_cost_one_list(self, sim: Sim) -> None:
+        provider = await sim.provider()
+        refs = [(await provider.prepare(job(), new_key())).ref for _ in range(6)]
+        before = len(await sim.calls("GET"))
+        found = await provider.statuses(refs)
+        assert len(found) == 6
+        assert len(await sim.calls("GET")) - before == 1
+        await provider.aclose()
+
+    async def test_ended_leases_cost_none(self, sim: Sim) -> None:
+        provider = await sim.provider()
+        ref = (await provider.submit(job("exit 5"), new_key())).ref
+        await ended(provider, ref)
+        await provider.cancel(ref)
+        await provider.status(ref)
+        before = len(await sim.calls("GET"))
+        assert (await provider.status(ref)).exit_code == 5
+        assert len(await sim.calls("GET")) == before
+        await provider.aclose()
