@@ -200,7 +200,7 @@ class Leasing:
         if found is None:
             return True
         if found.status == "DRAFT":
-            return await self._push(found, "archive")
+            return await self._push(found, "archive") or await self._discarded(found)
         jobs = await self._api.jobs(found.id)
         if found.status == "INSUFFICIENT_FUNDS":
             await self._push(found, "archive")  # or it may start once there are credits again
@@ -209,6 +209,14 @@ class Leasing:
         if found.status != "STOPPING":
             await self._push(found, "stop")
         return False
+
+    async def _discarded(self, draft: wire.Deployment) -> bool:
+        """Remove a draft that cannot be archived, unless it was started in the meantime."""
+        found = await self._api.deployment(draft.id)
+        if found is not None and found.status == "DRAFT":
+            await self._remove(found)
+            return True
+        return found is None
 
     async def _push(self, deployment: wire.Deployment, what: str) -> bool:
         """Whether the network took it; if not, its state has changed in the meantime."""

@@ -134,6 +134,17 @@ class TestDrafts:
         assert (await provider.usage(reservation.ref)).cost.amount == 0
         await provider.aclose()
 
+    async def test_a_draft_that_cannot_be_archived_is_removed(
+        self, sim: Sim, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What the real network does there is not known."""
+        monkeypatch.setattr("simulators.nosana.world._ENDABLE", ())
+        provider = await sim.provider()
+        reservation = await provider.prepare(job(), new_key())
+        await provider.cancel(reservation.ref)
+        assert await provider.find(reservation.ref.key) is None
+        await provider.aclose()
+
     async def test_a_lost_answer_to_create_is_found_again(self, sim: Sim) -> None:
         provider, key = await sim.provider(), new_key()
         await sim.faults({"match": "POST */create", "fault": "drop_after"})
