@@ -133,7 +133,7 @@ class Contract:
         text = path.read_text(encoding="utf-8")
         for old, new in (replace or {}).items():
             text = text.replace(old, new)
-        document = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        document = json.loads(text) if path.suffix == ".json" else _named(yaml.safe_load(text))
         document["servers"] = [{"url": "http://network" + prefix}]
         # The files are what they are: Akash declares optional parameters in paths.
         config = Config(spec_validator_cls=None)  # type: ignore[arg-type]
@@ -182,6 +182,13 @@ class Contract:
         except OpenAPIError as error:
             return _words(error)
         return None
+
+
+def _named(value: Any) -> Any:
+    """With names as text: YAML reads the statuses of answers as numbers."""
+    if isinstance(value, dict):
+        return {str(name): _named(item) for name, item in value.items()}
+    return [_named(item) for item in value] if isinstance(value, list) else value
 
 
 def _words(error: BaseException) -> str:
