@@ -6,15 +6,17 @@ Both are gone with the activity; `stop` comes before, so that they can be had.
 import asyncio
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from cortex.domain.leases import LeaseRef
 from providers.base import LogLine
-from providers.errors import InvalidSpec, ProviderError, Unavailable
+from providers.dropbox import OUTPUTS, DropBox
+from providers.errors import InvalidSpec, OutcomeUnknown, ProviderError, Unavailable
 from providers.golem import demand as names
-from providers.golem.activities import Activities, UnitGone
+from providers.golem.activities import Activities, UnitGone, ran
 from providers.golem.agreements import Agreements, expired
 from providers.golem.config import GolemConfig
 from providers.golem.glance import PIECE, Viewer
@@ -24,6 +26,8 @@ from providers.golem.unpack import unpack
 
 _PACK_PATIENCE = 300.0
 _STOP_PATIENCE = 30.0
+_SMALL = 2**20
+_LINK = timedelta(minutes=30)
 _STOP_EVERY = 0.2
 _FOLLOW_EVERY = 0.5
 _ENDED = ("Terminated", "Cancelled", "Rejected", "Expired")
@@ -37,6 +41,7 @@ class Collector:
     agreements: Agreements
     activities: Activities
     viewer: Viewer
+    drop: Callable[[], DropBox | None]
 
     async def logs(self, ref: LeaseRef, since: str | None, follow: bool) -> AsyncIterator[LogLine]:
         """The lines after a cursor; with `follow`, until the job has ended or is gone."""
@@ -147,17 +152,47 @@ class Collector:
             return []
         with tempfile.TemporaryDirectory(prefix="cortex-golem-") as folder:
             archive = Path(folder) / "outputs.tar"
-            with archive.open("wb") as out:
-                at = 0
-                while at < size:
-                    piece = await self.activities.ask(activity_id, guest.piece(at), PIECE, 60)
-                    if not piece.stdout:
-                        raise Unavailable("the provider sent a part of the outputs only")
-                    await asyncio.to_thread(out.write, piece.stdout)
-                    at += len(piece.stdout)
+            if size <= _SMALL or not await self._dropped(activity_id, guest, archive):
+                await self._in_pieces(activity_id, guest, size, archive)
             return await asyncio.to_thread(
                 unpack, archive, wanted, destination, self.config.max_output_bytes
             )
+
+    async def _dropped(self, activity_id: str, guest: Guest, archive: Path) -> bool:
+        """Let the provider put the archive into the drop box, where there is one that it reaches.
+
+        The provider's machine does that, not the job's: it needs no way out of its own.
+        """
+        drop = self.drop()
+        if drop is None:
+            return False
+        link = drop.put_url(guest.key, OUTPUTS, _LINK)
+        put = {"transfer": {"from": f"container:{guest.archive}", "to": link}}
+        try:
+            batch = await self.activities.start(activity_id, [put])
+            done = await self.activities.finished(activity_id, batch, _LINK.total_seconds())
+        except (OutcomeUnknown, Unavailable):
+            return False
+        if not done or not ran(done[0]).ok:
+            return False
+        arrived = await drop.download(guest.key, OUTPUTS, archive)
+        await drop.delete(guest.key, OUTPUTS)
+        return arrived
+
+    async def _in_pieces(self, activity_id: str, guest: Guest, size: int, archive: Path) -> None:
+        if size > self.config.max_inline_bytes:
+            raise InvalidSpec(
+                f"the packed outputs have {size} bytes; without a drop box that the provider "
+                f"reaches at most {self.config.max_inline_bytes} are copied (`max_inline_bytes`)"
+            )
+        with archive.open("wb") as out:
+            at = 0
+            while at < size:
+                piece = await self.activities.ask(activity_id, guest.piece(at), PIECE, 60)
+                if not piece.stdout:
+                    raise Unavailable("the provider sent a part of the outputs only")
+                await asyncio.to_thread(out.write, piece.stdout)
+                at += len(piece.stdout)
 
 
 def _inside(path: str) -> bool:

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator
 
 from cortex.domain.spec import Bytes, Duration
 from providers.base import ProviderConfig
@@ -93,15 +93,15 @@ class GolemConfig(ProviderConfig):
         default=False, description="Ask the runtime for the volume instead of the image."
     )
     max_output_bytes: Annotated[Bytes, Field(ge=0)] = Field(
-        default=64 * 2**20, description="Most of a job's files that is copied through the daemon."
+        default=2**30, description="Most of a job's files that is copied at all."
+    )
+    max_inline_bytes: Annotated[Bytes, Field(ge=0)] = Field(
+        default=64 * 2**20,
+        description="Most of it that is read piece by piece where there is no drop box.",
     )
     max_log_bytes: Annotated[Bytes, Field(ge=65536)] = 32 * 2**20
-    drop_url: str = Field(
-        default="", description="Public address of Cortex's drop box for large outputs."
-    )
-    drop_secret: SecretStr = SecretStr("")
 
-    @field_validator("url", "stats_url", "rate_url", "registry_url", "drop_url")
+    @field_validator("url", "stats_url", "rate_url", "registry_url")
     @classmethod
     def _http(cls, value: str) -> str:
         if value and not re.fullmatch(r"https?://\S+", value):
@@ -138,9 +138,3 @@ class GolemConfig(ProviderConfig):
             if package.startswith("hash:") and not _PACKAGE.fullmatch(package):
                 raise ValueError(f"`{image[:60]}` must be `hash:sha3:<56 hex digits>:<url>`")
         return value
-
-    @model_validator(mode="after")
-    def _dated(self) -> "GolemConfig":
-        if self.drop_url and not self.drop_secret.get_secret_value():
-            raise ValueError("`drop_url` needs `drop_secret`")
-        return self

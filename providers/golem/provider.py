@@ -73,7 +73,9 @@ class GolemProvider(Provider[GolemConfig]):
         )
         viewer = Viewer(self._activities, config)
         self._snapshots = Snapshots(config, self._agreements, self._activities, viewer)
-        self._collector = Collector(config, self._agreements, self._activities, viewer)
+        self._collector = Collector(
+            config, self._agreements, self._activities, viewer, lambda: self.drop
+        )
         self._launcher = Launcher(config, self._agreements, self._activities)
         negotiator = Negotiator(self._daemon, self._agreements, config)
         self._reserver = Reserver(

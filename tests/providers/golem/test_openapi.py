@@ -4,13 +4,13 @@ Where the files are known to be wrong about release 0.17.6 (the fact sheet's sec
 deviation is listed here; `real/test_same_answers.py` shows that the real daemon deviates as well.
 """
 
-import asyncio
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from providers.conformance import eventually
 from providers.errors import InsufficientFunds
 from providers.golem import GolemProvider
 from tests.providers.golem.conftest import Sim, job, new_key
@@ -44,8 +44,11 @@ async def everything(golem: GolemProvider, sim: Sim, folder: Path) -> None:
     ref = (await golem.submit(spec, new_key(), offer=offer)).ref
     await sim.act("bill_now", key=ref.key)
     await golem.tend([ref])
-    while not (await golem.status(ref)).state.final:
-        await asyncio.sleep(0.05)
+
+    async def over() -> bool:
+        return (await golem.status(ref)).state.final
+
+    await eventually(over, what="the end of the job")
     assert [line.text async for line in golem.logs(ref)] == ["ready"]
     assert await golem.outputs(ref, ["out"], folder) == [Path("out")]
     assert (await golem.owned())[0] == ref
