@@ -1,5 +1,6 @@
 """A simulated Akash on a free port, at a hundred times its pace."""
 
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -149,3 +150,11 @@ async def net(make_net: MakeNet) -> Net:
 def lease() -> str:
     """A new lease key."""
     return key()
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port of this machine that nobody uses now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
