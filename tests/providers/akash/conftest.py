@@ -78,6 +78,7 @@ class Net:
     world: AkashWorld
     recorder: Recorder
     stack: AsyncExitStack
+    control: httpx.AsyncClient
 
     async def provider(self, **changes: Any) -> AkashProvider:
         made = AkashProvider("akash", config(self.url, **changes))
@@ -86,29 +87,24 @@ class Net:
         return made
 
     async def act(self, action: str, **args: Any) -> None:
-        async with httpx.AsyncClient(base_url=self.url) as client:
-            answer = await client.post("/_sim/world", json={"action": action, "args": args})
+        answer = await self.control.post("/_sim/world", json={"action": action, "args": args})
         assert answer.is_success, answer.text
 
     async def fault(self, match: str, fault: str, **more: Any) -> None:
-        async with httpx.AsyncClient(base_url=self.url) as client:
-            rule = {"match": match, "fault": fault, **more}
-            answer = await client.put("/_sim/faults", json=[rule])
+        rule = {"match": match, "fault": fault, **more}
+        answer = await self.control.put("/_sim/faults", json=[rule])
         assert answer.is_success, answer.text
 
     async def calls(self, method: str, path: str) -> int:
-        async with httpx.AsyncClient(base_url=self.url) as client:
-            found = (await client.get("/_sim/calls")).json()
+        found = (await self.control.get("/_sim/calls")).json()
         return sum(item["method"] == method and item["path"] == path for item in found)
 
     async def alive(self) -> list[str]:
-        async with httpx.AsyncClient(base_url=self.url) as client:
-            found = (await client.get("/_sim/leases")).json()
+        found = (await self.control.get("/_sim/leases")).json()
         return [item["key"] for item in found if item["alive"]]
 
     async def bill(self, lease: str) -> dict[str, Any]:
-        async with httpx.AsyncClient(base_url=self.url) as client:
-            found = (await client.get("/_sim/bill")).json()
+        found = (await self.control.get("/_sim/bill")).json()
         (line,) = [item for item in found if item["key"] == lease]
         return dict(line)
 
@@ -128,7 +124,9 @@ async def make_net(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ma
             recorder = Recorder(make_app(world))
             url = await stack.enter_async_context(serving(recorder))
             stack.push_async_callback(_end_all, world)
-            return Net(url, world, recorder, stack)
+            control = httpx.AsyncClient(base_url=url, verify=False)
+            await stack.enter_async_context(control)
+            return Net(url, world, recorder, stack, control)
 
         yield make
 

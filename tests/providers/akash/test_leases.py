@@ -70,8 +70,8 @@ class TestLost:
         ref = await running(akash, lease)
         await net.act("flap", times=1)
         assert await akash.statuses([ref]) == []
+        await net.act("flap", times=1)
         with pytest.raises(Unavailable):
-            await net.act("flap", times=1)
             await akash.status(ref)
         assert (await akash.status(ref)).state is RunState.RUNNING
 
