@@ -73,24 +73,22 @@ class Console:
         raw = await self.http.send("POST", "/v1/deployments", json={"data": body}, timeout=_CREATE)
         return _effect(wire.Created, raw)
 
-    async def active(self, search: str | None = None) -> list[wire.Detail]:
-        """All deployments that are active. `search` narrows it where the Console can search."""
+    async def active(self) -> list[wire.Detail]:
+        """All deployments that are active."""
         found: list[wire.Detail] = []
         while True:
             params: dict[str, Any] = {"skip": len(found), "limit": _PAGE}
             if self.extended:
                 params["state"] = "active"
-                if search:
-                    params["search"] = search
             raw = _data(await self.http.get("/v1/deployments", params=params))
             page = _read(wire.DeploymentList, raw)
             found += page.deployments
             if not page.pagination.has_more or not page.deployments:
                 return [item for item in found if item.active]
 
-    async def named(self, state: str, search: str) -> list[wire.Detail]:
-        """Extended Consoles only: by name, also the closed ones."""
-        params = {"state": state, "search": search, "limit": _PAGE}
+    async def closed_by_name(self, part: str) -> list[wire.Detail]:
+        """Closed deployments with this in their names; extended Consoles only."""
+        params: dict[str, Any] = {"state": "closed", "search": part, "limit": _PAGE}
         raw = _data(await self.http.get("/v1/deployments", params=params))
         return _read(wire.DeploymentList, raw).deployments
 

@@ -72,6 +72,9 @@ def render(spec: JobSpec, key: str, config: AkashConfig, cap: Decimal) -> Render
     """
     if spec.image is None:
         raise Unsuitable("Akash runs container images only; name an `image`")
+    kept = [volume.name for volume in spec.volumes if volume.persistent]
+    if kept:
+        raise Unsuitable(f"volumes of Akash end with their lease: it cannot keep `{kept[0]}`")
     web = ingress(spec.ports)
     marker = Marker(config.mark, key, spec.kind == "batch", web.port if web else None)
     placement = str(marker)

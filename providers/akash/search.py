@@ -48,6 +48,12 @@ class Search:
 
     async def closed(self, key: str) -> tuple[str, Marker] | None:
         """The newest closed deployment of this key, if there is one."""
+        if self._console.extended:
+            found = await self._console.closed_by_name(key.removeprefix("job_"))
+            for named in sorted(found, key=lambda item: -int(item.dseq)):
+                marker = marker_of(named.name or "", self._mark)
+                if marker is not None and marker.key == key:
+                    return named.dseq, marker
         skip = 0
         while True:
             page = await self._console.closed(skip)

@@ -339,6 +339,11 @@ class TestErrors:
             ({"resources": {"gpu": {"model": "a 100"}}}, InvalidSpec, "no name of a GPU model"),
             ({"env": {"A": "x\u2028y"}}, Unsuitable, "separators"),
             (
+                {"volumes": [{"name": "v", "path": "/v", "persistent": True}]},
+                Unsuitable,
+                "cannot keep `v`",
+            ),
+            (
                 {"kind": "service", "command": (), "workdir": "/app"},
                 Unsuitable,
                 "needs its `command`",

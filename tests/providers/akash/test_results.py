@@ -1,0 +1,146 @@
+"""What is fetched out of running leases, and who may ask a gateway for what."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+import websockets
+from websockets.asyncio.client import connect
+
+from cortex.domain.leases import LeaseRef
+from cortex.domain.states import RunState
+from providers.akash import AkashProvider, outputs
+from providers.conformance import eventually
+from providers.errors import InvalidSpec
+from simulators.akash import API_KEY, AkashSettings
+from tests.providers.akash.conftest import Net, spec
+
+EUROPE = AkashSettings().providers[0].address
+_FILES = """
+mkdir -p out/deep 'out/with space' && echo one > out/deep/a.txt
+printf '\\000\\377' > 'out/with space/b.bin'; echo .h > out/.hidden
+ln -s /etc/passwd out/passwd; ln -s /etc etc; echo ready; sleep 600
+"""
+
+
+async def ready(akash: AkashProvider, lease: str, script: str) -> LeaseRef:
+    ref = (await akash.submit(spec(script), lease)).ref
+
+    async def said() -> bool:
+        if (await akash.status(ref)).state is not RunState.RUNNING:
+            return False
+        return "ready" in [line.text async for line in akash.logs(ref)]
+
+    await eventually(said, what="`ready`")
+    return ref
+
+
+class TestOutputs:
+    async def test_without_tar_in_the_image(
+        self, net: Net, lease: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(outputs, "_TAR", "exit 45\n")
+        akash = await net.provider()
+        ref = await ready(akash, lease, _FILES)
+        wanted = ["out", "etc/passwd", "missing", "out/deep/a.txt"]
+        written = await akash.outputs(ref, wanted, tmp_path)
+        assert sorted(map(str, written)) == [
+            "out/.hidden",
+            "out/deep/a.txt",
+            "out/with space/b.bin",
+        ]
+        assert (tmp_path / "out/with space/b.bin").read_bytes() == b"\0\xff"
+
+    async def test_too_many_bytes(self, net: Net, lease: str, tmp_path: Path) -> None:
+        akash = await net.provider(max_output_bytes="1Mi")
+        script = "head -c 5000000 /dev/zero > big; echo ready; sleep 600"
+        ref = await ready(akash, lease, script)
+        with pytest.raises(InvalidSpec, match="max_output_bytes"):
+            await akash.outputs(ref, ["big"], tmp_path)
+
+    async def test_in_the_working_folder(self, net: Net, lease: str, tmp_path: Path) -> None:
+        akash = await net.provider()
+        job = spec("echo x > result; echo ready; sleep 600", workdir=str(tmp_path / "inside"))
+        ref = (await akash.submit(job, lease)).ref
+
+        async def there() -> bool:
+            return "ready" in [line.text async for line in akash.logs(ref)]
+
+        async def runs() -> bool:
+            return (await akash.status(ref)).state is RunState.RUNNING
+
+        await eventually(runs, what="the job")
+        await eventually(there, what="`ready`")
+        found = await (await net.provider()).find(lease)
+        assert found is not None  # nothing but the network's own records are needed
+        target = tmp_path / "target"
+        assert await akash.outputs(found.ref, ["result"], target) == [Path("result")]
+
+
+class TestStop:
+    async def test_a_command_may_clean_up_and_its_results_are_there(
+        self, net: Net, lease: str, tmp_path: Path
+    ) -> None:
+        akash = await net.provider()
+        script = "trap 'echo saved > out; echo bye; exit 4' TERM; echo ready; "
+        ref = await ready(akash, lease, script + "while :; do sleep 0.1; done")
+        await akash.stop(ref)
+        snapshot = await akash.status(ref)
+        assert (snapshot.state, snapshot.exit_code) == (RunState.EXITED, 4)
+        assert [line.text async for line in akash.logs(ref)] == ["ready", "bye"]
+        assert await akash.outputs(ref, ["out"], tmp_path) == [Path("out")]
+        await akash.stop(ref)
+        await akash.cancel(ref)
+        await akash.stop(ref)
+        assert (await akash.status(ref)).exit_code == 4
+
+    async def test_a_service_is_left_alone(self, net: Net, lease: str) -> None:
+        akash = await net.provider()
+        ref = (await akash.submit(spec("sleep 600", kind="service"), lease)).ref
+        await akash.stop(ref)
+        (item,) = net.world.book.deployments.values()
+        assert item.leases[0].exits == []
+
+
+class TestTokens:
+    async def test_one_for_logs_opens_no_shell(self, net: Net, lease: str) -> None:
+        akash = await net.provider()
+        ref = await ready(akash, lease, "echo ready; sleep 600")
+        place = f"{net.url}/gateway/{EUROPE}/lease/{ref.network_id}/1/1"
+        token = await self.token(net, ["logs"])
+        head = {"Authorization": f"Bearer {token}"}
+        with pytest.raises(websockets.InvalidStatus) as caught:
+            await connect(
+                place.replace("http", "ws") + "/shell?cmd0=id&service=job", additional_headers=head
+            )
+        assert caught.value.response.status_code == 401
+        async with httpx.AsyncClient() as client:
+            assert (await client.get(place + "/status", headers=head)).status_code == 401
+            head = {"Authorization": f"Bearer {await self.token(net, ['status'])}"}
+            status = (await client.get(place + "/status", headers=head)).json()
+            assert status["services"]["job"]["available"] == 1
+            expired = {"Authorization": f"Bearer {await self.token(net, ['status'], ttl=0)}"}
+            assert (await client.get(place + "/status", headers=expired)).status_code == 401
+
+    async def token(self, net: Net, scope: list[str], ttl: int = 60) -> str:
+        permission = {"provider": EUROPE, "access": "scoped", "scope": scope}
+        leases = {"access": "granular", "permissions": [permission]}
+        answer = await net.control.post(
+            "/v1/create-jwt-token",
+            json={"data": {"ttl": ttl, "leases": leases}},
+            headers={"x-api-key": API_KEY},
+        )
+        return str(answer.json()["data"]["token"])
+
+    async def test_the_adapter_asks_for_what_it_needs(self, net: Net, lease: str) -> None:
+        akash = await net.provider()
+        await ready(akash, lease, "echo ready; sleep 600")
+        bodies = [
+            item.request_body.decode()
+            for item in net.recorder.exchanges
+            if item.path == "/v1/create-jwt-token"
+        ]
+        assert bodies
+        assert all('"access":"granular"' in body for body in bodies)
+        assert not any('"full"' in body or '"shell"' in body for body in bodies)
+        assert len(bodies) == len(set(bodies))  # each once: they are kept while they are good

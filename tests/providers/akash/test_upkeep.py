@@ -1,0 +1,119 @@
+"""Escrows and runtime limits of leases that run."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+from cortex.domain.leases import LeaseRef
+from cortex.domain.states import RunState
+from providers.akash import AkashProvider
+from providers.conformance import eventually
+from tests.providers.akash.conftest import MakeNet, Net, spec
+
+
+async def leased(akash: AkashProvider, lease: str, **changes: str) -> LeaseRef:
+    job = spec("sleep 600", **changes)
+    (offer,) = await akash.quote(job)
+    return (await akash.submit(job, lease, offer=offer)).ref
+
+
+class TestTopUp:
+    async def test_an_escrow_that_runs_low(self, net: Net, lease: str) -> None:
+        akash = await net.provider(top_up_below="400d")
+        ref = await leased(akash, lease, duration="90d")
+        escrow = net.world.book.deployments[ref.network_id].escrow
+        before = escrow.funds
+        await akash.tend([ref])
+        assert escrow.funds > before
+        assert (await akash.usage(ref)).cost.amount < Decimal("0.01")
+
+    async def test_one_that_lasts_is_left_alone(self, net: Net, lease: str) -> None:
+        akash = await net.provider()
+        ref = await leased(akash, lease)
+        await akash.tend([ref])
+        assert await net.calls("POST", "/v1/deposit-deployment") == 0
+
+    async def test_never_more_than_the_budget(self, net: Net, lease: str) -> None:
+        akash = await net.provider(top_up_below="400d")
+        ref = await leased(akash, lease, duration="90d", budget="0.7 USD")
+        for _ in range(3):
+            await akash.tend([ref])
+        assert await net.calls("POST", "/v1/deposit-deployment") == 1
+        escrow = net.world.book.deployments[ref.network_id].escrow
+        assert escrow.funds + escrow.transferred == 700_000
+
+    async def test_without_credit_the_others_are_still_tended(self, net: Net, lease: str) -> None:
+        akash = await net.provider(top_up_below="400d")
+        first = await leased(akash, lease, duration="90d")
+        second = await leased(akash, f"{lease[:-1]}2", duration="90d")
+        await net.act("empty_wallet", left="0.6")
+        await akash.tend([first, second])
+        assert await net.calls("POST", "/v1/deposit-deployment") == 2
+
+    async def test_a_lost_answer_is_no_harm(self, net: Net, lease: str) -> None:
+        akash = await net.provider(top_up_below="400d")
+        ref = await leased(akash, lease, duration="90d")
+        await net.fault("POST /v1/deposit-deployment", "drop_after")
+        await akash.tend([ref])
+        assert (await akash.status(ref)).state is not RunState.LOST
+
+    async def test_not_at_every_turn(self, net: Net, lease: str) -> None:
+        akash = await net.provider(upkeep_every="1h")
+        ref = await leased(akash, lease)
+        await akash.tend([ref])
+        before = await net.calls("GET", "/v1/blocks")
+        await akash.tend([ref])
+        assert await net.calls("GET", "/v1/blocks") == before
+
+
+class TestRuntimeLimit:
+    async def test_it_moves_on_while_cortex_is_there(self, make_net: MakeNet, lease: str) -> None:
+        net = await make_net(extended=True)
+        akash = await net.provider(runtime_window="4h")
+        ref = await leased(akash, lease)
+        item = net.world.book.deployments[ref.network_id]
+        assert item.limit_hours == 4
+        assert item.name == item.group
+        await akash.tend([ref])
+        assert item.limit_hours == 4
+        item.leases[0].made_at -= timedelta(hours=3).total_seconds()
+        later = await net.provider(runtime_window="4h")
+        await later.tend([ref])
+        assert item.limit_hours == 7
+
+    async def test_without_cortex_the_network_ends_it(self, make_net: MakeNet, lease: str) -> None:
+        net = await make_net(extended=True)
+        akash = await net.provider(runtime_window="1h")
+        ref = await leased(akash, lease)
+        net.world.book.deployments[ref.network_id].leases[0].made_at -= 3601
+
+        async def over() -> bool:
+            return not await net.alive()
+
+        await eventually(over, what="the end")
+        assert (await akash.status(ref)).state is RunState.LOST
+        assert (await akash.usage(ref)).final
+
+    async def test_older_consoles_are_not_asked(self, net: Net, lease: str) -> None:
+        akash = await net.provider()
+        ref = await leased(akash, lease)
+        await akash.tend([ref])
+        path = f"/v2/deployment-settings/{ref.network_id}"
+        assert await net.calls("GET", path) == await net.calls("PATCH", path) == 0
+
+
+class TestNewerConsoles:
+    async def test_everything_is_found_by_name(self, make_net: MakeNet, lease: str) -> None:
+        net = await make_net(extended=True, index_lag=600)
+        akash = await net.provider()
+        ref = await leased(akash, lease)
+        other = await net.provider()
+        found = await other.find(lease)
+        assert found is not None
+        assert found.ref.network_id == ref.network_id
+        assert found.committed
+        assert [item.key for item in await other.owned()] == [lease]
+        await akash.cancel(ref)
+        found = await other.find(lease)
+        assert found is not None
+        assert (await other.usage(found.ref)).final
+        assert await other.owned() == []
