@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from cortex.domain.spec import Bytes, Duration
 from providers.base import ProviderConfig
@@ -32,8 +32,8 @@ class GolemConfig(ProviderConfig):
     )
 
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3,10}$")] = "GLM"
-    usd_rate: Annotated[Decimal, Field(gt=0)] = Field(
-        default=Decimal("0.20"), description="USD for one GLM, where `rate_url` gives none."
+    usd_rate: Annotated[Decimal, Field(gt=0)] | None = Field(
+        default=None, description="USD for one GLM, where `rate_url` gives none."
     )
     usd_rate_date: date | None = Field(default=None, description="The day of `usd_rate`.")
     rate_url: str = Field(default="", description="Answers JSON with the price of GLM in USD.")
@@ -138,3 +138,12 @@ class GolemConfig(ProviderConfig):
             if package.startswith("hash:") and not _PACKAGE.fullmatch(package):
                 raise ValueError(f"`{image[:60]}` must be `hash:sha3:<56 hex digits>:<url>`")
         return value
+
+    @model_validator(mode="after")
+    def _has_a_rate(self) -> "GolemConfig":
+        if self.usd_rate is None and not self.rate_url:
+            raise ValueError(
+                "needs `usd_rate` (with `usd_rate_date`) or `rate_url`: without the price of GLM "
+                "its offers cannot be compared with others"
+            )
+        return self

@@ -71,7 +71,10 @@ class Market:
             hour = median([item.terms.cpu_hour for item in seen])
             env = median([item.terms.env_hour for item in seen])
         else:
-            hour, env, _ = await self._statistics() or (Decimal(0),) * 3
+            told = await self._statistics()
+            if told is None:
+                raise Unavailable("no offer is seen on Golem's market, and no price is known")
+            hour, env, _ = told
         return PriceSheet(
             currency=self._config.currency,
             cpu_hour=(hour + env).quantize(_MICRO),
@@ -103,12 +106,14 @@ class Market:
             return self._seen
 
     async def rate(self) -> Rate:
-        """USD for one GLM: from the configured source, else the configured number."""
-        if not self._config.rate_url:
-            day = self._config.usd_rate_date
-            moment = datetime(day.year, day.month, day.day, tzinfo=UTC) if day else None
-            return Rate(self._config.usd_rate, moment)
+        """USD for one GLM: from the configured source, else the configured number.
+
+        Raises:
+            Unavailable: neither is to be had.
+        """
         kept = self._rate
+        if not self._config.rate_url:
+            return self._configured()
         if kept and time.monotonic() - kept[0] < self._config.price_cache.total_seconds():
             return kept[1]
         value: Any = await _fetched(self._config.rate_url)
@@ -120,10 +125,17 @@ class Market:
             usd = Decimal(0)
         if not usd.is_finite() or usd <= 0:
             # An old rate with its date is better than none.
-            return kept[1] if kept else Rate(self._config.usd_rate, None)
+            return kept[1] if kept else self._configured()
         rate = Rate(usd, datetime.now(UTC))
         self._rate = (time.monotonic(), rate)
         return rate
+
+    def _configured(self) -> Rate:
+        if self._config.usd_rate is None:
+            raise Unavailable("the source of GLM's price (`rate_url`) does not answer")
+        day = self._config.usd_rate_date
+        moment = datetime(day.year, day.month, day.day, tzinfo=UTC) if day else None
+        return Rate(self._config.usd_rate, moment)
 
     async def _scan(self) -> list[Seen]:
         seconds = self._config.scan_for.total_seconds()

@@ -220,7 +220,10 @@ class Payments:
                     f"a debit note asks {note.total_amount_due:f} for a usage that costs {owed:f}"
                 )
         since = agreement.approved_date or agreement.timestamp
-        most = Decimal(str((datetime.now(UTC) - since).total_seconds())) + _CLOCKS
+        # Where the daemon's clock is ahead of ours, its own times are compared with each other.
+        now = datetime.now(UTC)
+        passed = (now if now > since else note.timestamp) - since
+        most = max(Decimal(str(passed.total_seconds())), Decimal(0)) + _CLOCKS
         if terms.counted(counted, DURATION) > most:
             return "a debit note counts more time than has passed"
         if terms.counted(counted, CPU) > most * terms.threads:

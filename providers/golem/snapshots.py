@@ -1,5 +1,6 @@
 """What is said about a lease: from its agreement, its activity, and a look at the job."""
 
+import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -12,6 +13,8 @@ from providers.golem.config import GolemConfig
 from providers.golem.glance import Glance, Viewer
 from providers.golem.launch import deploy_overdue, fresh
 from providers.golem.wire import Agreement
+
+_SECOND_LOOK = 1.0
 
 
 @dataclass(frozen=True)
@@ -63,15 +66,21 @@ class Snapshots:
                 key=ref.key, state=RunState.STARTING, message="deploying the image"
             )
         try:
-            seen = await self.viewer.state(activity_id, ref.key)
+            return told(ref, await self._seen(activity_id, ref.key))
         except UnitGone as error:
-            # The state may be older than the loss; it is asked twice before a job is given up.
             return lost(ref, f"the provider no longer runs it ({error})")
         except Unavailable:
             if expired(agreement):
                 return lost(ref, "the agreement has expired")
             raise
-        return told(ref, seen)
+
+    async def _seen(self, activity_id: str, key: str) -> Glance:
+        """A look at the job. It is not given up for one moment in which nobody was there."""
+        try:
+            return await self.viewer.state(activity_id, key)
+        except UnitGone:
+            await asyncio.sleep(_SECOND_LOOK)
+            return await self.viewer.state(activity_id, key)
 
     async def _deployment_failed(self, activity_id: str) -> str | None:
         """Why the starting batch failed, as far as this process knows the batch."""

@@ -2,14 +2,16 @@
 
 import asyncio
 import contextlib
+import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from pydantic import ValidationError
 
 from cortex.domain.states import RunState
 from providers.conformance import eventually
-from providers.errors import AuthenticationFailed, LeaseLost, NoCapacity, Unsuitable
+from providers.errors import AuthenticationFailed, LeaseLost, NoCapacity, Unavailable, Unsuitable
 from providers.golem import GolemProvider
 from providers.golem.demand import billing_keys, lifetime
 from providers.golem.terms import CPU, DURATION, Terms
@@ -313,3 +315,35 @@ class TestImages:
         golem = await make(images={"busybox:1": package}, registry_url="")
         assert await golem.quote(job("true", image="busybox:1")) != []
         assert await golem.quote(job("true", image=IMAGE)) == []
+
+
+class TestConfig:
+    @pytest.mark.parametrize(
+        ("changes", "says"),
+        [
+            ({"usd_rate": None}, "needs `usd_rate`"),
+            ({"app_key": " "}, "must not be empty"),
+            ({"subnet": "a)(b=c"}, "letters, digits"),
+            ({"images": {"x": "hash:sha3:12:ftp://y"}}, "56 hex digits"),
+            ({"registry_url": "localhost"}, "http://"),
+            ({"gpu_models": ["x)(y=*"]}, "letters, digits"),
+        ],
+    )
+    def test_what_cannot_be_right(self, changes: dict[str, object], says: str) -> None:
+        with pytest.raises(ValidationError, match=re.escape(says)):
+            settings("http://127.0.0.1:1", **changes)
+
+    def test_the_key_is_not_shown(self) -> None:
+        assert "golem-simulator" not in repr(settings("http://127.0.0.1:1"))
+
+    async def test_no_price_is_no_price_of_zero(self, make: Make, sim: Sim) -> None:
+        golem = await make(stats_url="")
+        await sim.act("market", online=False)
+        with pytest.raises(Unavailable, match="no price is known"):
+            await golem.pricing()
+        assert await golem.quote(job("true")) == []
+
+    async def test_a_feed_that_is_away(self, make: Make, sim: Sim) -> None:
+        golem = await make(rate_url=f"{sim.url}/nothing", usd_rate=None)
+        with pytest.raises(Unavailable, match="rate_url"):
+            await golem.pricing()

@@ -45,6 +45,7 @@ def settings(daemon: Daemon, **changes: Any) -> GolemConfig:
         "payment_platform": PLATFORM,
         "subnet": "cortex-test",
         "stats_url": "",
+        "usd_rate": "0.25",
         "registry_url": "",
         "images": {IMAGE: PACKAGE},
         "collect_for": 0.2,
