@@ -52,9 +52,14 @@ def _akash(url: str) -> dict[str, Any]:
     }
 
 
+def _nosana(url: str) -> dict[str, Any]:
+    return {"url": url, "api_key": "nos_simulated_key", "poll_interval": "1s"}
+
+
 _CONFIG: Final[dict[str, Callable[[str], dict[str, Any]]]] = {
     "akash": _akash,
     "golem": _golem,
+    "nosana": _nosana,
 }
 SIMULATORS: Final = tuple(_CONFIG)
 

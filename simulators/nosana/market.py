@@ -41,6 +41,11 @@ class Network:
         """The network's clock, in whole seconds."""
         return int(self._clock.now().timestamp())
 
+    @property
+    def next_block(self) -> int:
+        """When an end that is told now stands on the chain: the next whole second."""
+        return self.now + 1
+
     def save(self) -> None:
         self._changed = False
         self._store.save(self.books)
@@ -128,7 +133,7 @@ class Network:
         run.time_start = self.now
         run.state = "RUNNING"
         if not await nodes.begin(self._runs, run, deployment.definition):
-            run.time_end = self.now
+            run.time_end = self.next_block
             self._store.put_result(run.id, nodes.not_pulled(run, deployment.definition))
             run.state, run.has_result = "COMPLETED", True
 
@@ -160,7 +165,7 @@ class Network:
             return
         self._changed = True
         run.fate = fate
-        run.time_end = max(self.now, run.time_start)
+        run.time_end = self.next_block
         if fate != "node_gone":
             definition = self.books.deployments[run.deployment].definition
             self._store.put_result(run.id, await nodes.result(self._runs, run, definition))

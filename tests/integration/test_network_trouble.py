@@ -25,6 +25,7 @@ from tests.support import eventually
 WRONG_KEYS: dict[str, dict[str, Any]] = {
     "akash": {"api_key": "ac.sk.wrong"},
     "golem": {"app_key": "wrong"},
+    "nosana": {"api_key": "nos_wrong"},
 }
 
 
