@@ -2,9 +2,10 @@
 
 from typing import Any, TypeVar
 
+import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from providers.errors import OutcomeUnknown, Unavailable
+from providers.errors import AuthenticationFailed, OutcomeUnknown, Unavailable
 from providers.http import HttpClient, Refused
 from providers.nosana import wire
 from providers.nosana.config import NosanaConfig
@@ -17,12 +18,22 @@ _MARKETS: TypeAdapter[tuple[wire.Market, ...]] = TypeAdapter(tuple[wire.Market, 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
+class _Client(HttpClient):
+    def check(self, response: httpx.Response, *, effect: bool = False) -> None:
+        """As ever; but of a refused key the network says no more than `Unauthorized`."""
+        if response.status_code in (401, 403):
+            raise AuthenticationFailed(
+                f"{self.who} refuses the API key; make one in its dashboard and set `api_key`"
+            )
+        super().check(response, effect=effect)
+
+
 class NosanaApi:
     """One account."""
 
     def __init__(self, config: NosanaConfig) -> None:
         headers = {"Authorization": f"Bearer {config.api_key.get_secret_value()}"}
-        self._http = HttpClient(config.url, who=_WHO, headers=headers)
+        self._http = _Client(config.url, who=_WHO, headers=headers)
 
     async def aclose(self) -> None:
         await self._http.aclose()
