@@ -109,7 +109,7 @@ class ExeUnits:
         activity.pending = "Ready"
         spool = self._spool(activity.id)
         await asyncio.to_thread(spool.mkdir, parents=True, exist_ok=True)
-        words = [sys.executable, "-I", guest.__file__, str(spool)]
+        words = [sys.executable, "-I", guest.__file__, str(spool), str(os.getpid())]
         await self._runs.start(activity.id, words, {})
         up = await self._appears(spool / "up", _UP_WITHIN)
         activity.pending = None

@@ -1,8 +1,9 @@
 """The inside of a simulated virtual machine: runs the commands that are laid into its folder.
 
 Started as a process of its own, so that whatever a command leaves behind dies with the machine.
-Called as `python guest.py SPOOL`; reads `SPOOL/<n>.json` (a list of words), writes `<n>.out`,
-`<n>.err` and last `<n>.code`.
+Called as `python guest.py SPOOL PID`, where PID is the simulator: without it the machine has
+nobody left to belong to and ends, as its agreement is forgotten. Reads `SPOOL/<n>.json` (a list of
+words), writes `<n>.out`, `<n>.err` and last `<n>.code`.
 """
 
 import json
@@ -14,6 +15,8 @@ import time
 from pathlib import Path
 
 _EVERY = 0.01
+_IDLE = 0.05
+_AWAKE = 2.0
 
 
 def run(spool: Path, name: str) -> None:
@@ -30,17 +33,27 @@ def run(spool: Path, name: str) -> None:
     ready.rename(spool / f"{name}.code")
 
 
+def alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def main() -> None:
-    spool = Path(sys.argv[1])
+    spool, owner = Path(sys.argv[1]), int(sys.argv[2])
     seen: set[str] = set()
+    worked = time.monotonic()
     (spool / "up").touch()
-    while True:
+    while alive(owner):
         for entry in sorted(os.listdir(spool)):
             name, _, kind = entry.partition(".")
             if kind == "json" and name not in seen:
                 seen.add(name)
+                worked = time.monotonic()
                 threading.Thread(target=run, args=(spool, name), daemon=True).start()
-        time.sleep(_EVERY)
+        time.sleep(_EVERY if time.monotonic() - worked < _AWAKE else _IDLE)
 
 
 if __name__ == "__main__":

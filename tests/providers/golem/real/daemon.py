@@ -116,7 +116,6 @@ async def _serving(binary: Path, env: dict[str, str], folder: Path) -> AsyncIter
         process = await asyncio.create_subprocess_exec(
             binary, "service", "run", "--disable-metrics-push", "--log-dir", "",
             env=env, stdout=log, stderr=log, stdin=asyncio.subprocess.DEVNULL,
-            start_new_session=True,
         )  # fmt: skip
         try:
             yield
