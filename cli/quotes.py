@@ -52,7 +52,7 @@ def show_quote(state: State, answer: Quote) -> None:
 
 
 def _strategy(answer: Quote) -> str:
-    text = f"ranked by {answer.strategy}"
+    text = "ranked by weights of its own" if answer.own_weights else f"ranked by {answer.strategy}"
     if answer.weights is not None:
         text += f" ({_weights(answer.weights)})"
     return f"{text}; {answer.note}" if answer.note else text

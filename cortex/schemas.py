@@ -172,6 +172,7 @@ class Quote(_View):
     weights: Weights | None = Field(
         default=None, description="Of the sides of an offer; none: the strategy is a plugin's."
     )
+    own_weights: bool = Field(default=False, description="The job brought the weights.")
     note: str = Field(default="", description="What is to be said of the whole ranking.")
     offers: tuple[RankedOffer, ...]
     objections: tuple[ProviderObjection, ...]

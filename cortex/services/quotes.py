@@ -118,6 +118,7 @@ def _quote(
     return Quote(
         strategy=strategy,
         weights=weights,
+        own_weights=weights is not None and spec.placement.weights is not None,
         note=result.note,
         offers=tuple(
             _ranked(rank, offer, standing, spec)

@@ -121,15 +121,15 @@ class TestJobs:
         await cortex("outputs", "get", job_id, "-o", str(target))
         assert files_in(target) == ["model.json"]
         assert json.loads((target / "model.json").read_text())["loss"] < 0.01
-        await self.same_bill(stack, job)
+        assert (await self.same_bill(stack, job)).amount > 0
 
-    async def same_bill(self, stack: Stack, job: JobView) -> None:
+    async def same_bill(self, stack: Stack, job: JobView) -> Money:
         assert job.provider_id is not None
         (lease,) = job.leases
         booked = await charge(stack, job.id)
         assert booked == await bill(stack, job.provider_id, lease.key)
-        assert booked.amount > 0
         await check_books(stack, [job.id])
+        return booked
 
     @pytest.mark.parametrize("provider", PROVIDERS)
     async def test_exit_code(self, stack: Stack, provider: str) -> None:

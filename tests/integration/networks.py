@@ -11,11 +11,17 @@ import httpx
 
 from cortex.embedded.simulators import provider_id, simulated_providers
 from providers.local import LocalConfig, LocalProvider
+from simulators.akash import AkashSettings
 from simulators.kit.app import make_app
 from simulators.kit.clock import Clock
 from simulators.kit.runs import Runs
 from simulators.kit.serve import serving
 from simulators.registry import world_class
+
+_PACE: dict[str, dict[str, Any]] = {
+    "akash": {"settings": AkashSettings(bid_delay=0.2, bid_spread=0.1, ready_delay=0.1)},
+}
+"""Networks that would keep a test waiting are set up to be quicker."""
 
 
 @dataclass
@@ -59,7 +65,7 @@ async def network(name: str, folder: Path) -> AsyncIterator[Network]:
     runs = folder / "runs"
     await asyncio.to_thread(runs.mkdir, parents=True, exist_ok=True)
     try:
-        world = world_class(name)(folder, Clock(), Runs(runs))
+        world = world_class(name)(folder, Clock(), Runs(runs), **_PACE.get(name, {}))
         async with serving(make_app(world)) as url:
             yield Network(name, url)
     finally:

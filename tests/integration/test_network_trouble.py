@@ -27,6 +27,8 @@ WRONG_KEYS: dict[str, dict[str, Any]] = {
     "golem": {"app_key": "wrong"},
     "nosana": {"api_key": "nos_wrong"},
 }
+EMPTY_WALLET = {"akash": "empty_wallet", "golem": "drain_funds"}
+"""What each simulator calls it."""
 
 
 class Scene:
@@ -168,7 +170,7 @@ class TestBeforeItRuns:
 
     async def test_empty_wallet(self, scene: Scene) -> None:
         async def story(net: Network) -> None:
-            await net.act("drain_funds")
+            await net.act(EMPTY_WALLET[net.name])
             job = await scene.ended(await scene.submit(net.provider_id))
             told = await scene.told(job.id)
             assert (job.state, job.reason) == (JobState.FAILED, Reason.NO_CAPACITY)
