@@ -92,7 +92,13 @@ async def _running(tx: Transaction, lease: Lease, snapshot: LeaseSnapshot) -> li
 
 async def _details(tx: Transaction, lease: Lease, snapshot: LeaseSnapshot) -> None:
     endpoints = [item.model_dump() for item in snapshot.endpoints]
-    if snapshot.endpoints != lease.endpoints or snapshot.message[:_MESSAGE] != lease.message:
-        await tx.leases.put(lease.key, endpoints=endpoints, message=snapshot.message[:_MESSAGE])
+    message = snapshot.message[:_MESSAGE]
+    if snapshot.state == RunState.STARTING and message and message != lease.message:
+        # What a job waits for before it runs, such as an image that cannot be pulled there.
+        await tx.jobs.put(lease.job_id, message=message)
+        told = {"message": message, "provider": lease.provider_id}
+        await tx.events.add_many([(EventType.JOB_PROGRESS, lease.job_id, lease.job_id, told)])
+    if snapshot.endpoints != lease.endpoints or message != lease.message:
+        await tx.leases.put(lease.key, endpoints=endpoints, message=message)
     if snapshot.progress is not None and not snapshot.frames:
         await tx.jobs.put(lease.job_id, progress=snapshot.progress)

@@ -16,7 +16,7 @@ import pytest
 from cortex.domain.jobs import Job, Reason
 from cortex.domain.states import JobState, LeaseState
 from cortex.embedded.simulators import SIMULATORS
-from cortex.settings import MonitorSettings
+from cortex.settings import MonitorSettings, ProviderSettings
 from tests.integration.conftest import Stage, StageMaker
 from tests.integration.networks import Network, network
 from tests.integration.story import troubles
@@ -27,8 +27,11 @@ WRONG_KEYS: dict[str, dict[str, Any]] = {
     "golem": {"app_key": "wrong"},
     "nosana": {"api_key": "nos_wrong"},
 }
-EMPTY_WALLET = {"akash": "empty_wallet", "golem": "drain_funds"}
+EMPTY_WALLET = {"akash": "empty_wallet", "golem": "drain_funds", "nosana": "drain_funds"}
 """What each simulator calls it."""
+
+IMPATIENT: dict[str, dict[str, Any]] = {"akash": {"ready_within": 4}}
+"""Providers that would let a test wait for minutes."""
 
 
 class Scene:
@@ -46,6 +49,16 @@ class Scene:
             assert not await tx.ledger.open_holds()
         for net in self.nets:
             assert not await net.alive(), net.name
+
+    async def open(self, provider_id: str) -> None:
+        """Wait until the worker has the provider open."""
+
+        async def online() -> bool:
+            async with self.stage.database.transaction() as tx:
+                found = [item for item in await tx.providers.all() if item.id == provider_id]
+            return bool(found) and found[0].status == "online"
+
+        await eventually(online, what=f"{provider_id} online")
 
     async def submit(self, provider_id: str, script: str = "echo hello", **changes: Any) -> str:
         """Submit a small job that only this provider may run."""
@@ -112,7 +125,7 @@ async def scene(tmp_path: Path, make_stage: StageMaker) -> AsyncIterator[Scene]:
         nets = [
             await stack.enter_async_context(network(name, tmp_path / name)) for name in SIMULATORS
         ]
-        entries = {net.provider_id: net.entry() for net in nets}
+        entries = {net.provider_id: net.entry(**IMPATIENT.get(net.name, {})) for net in nets}
         entries |= {f"{net.name}-bad": net.entry(**WRONG_KEYS[net.name]) for net in nets}
         stage = await make_stage(**entries)
         # Tests wait for minutes of nobody.
@@ -161,12 +174,10 @@ class TestBeforeItRuns:
         assert "Cortex asks again" in told
 
     async def unknown_image(self, scene: Scene, net: Network) -> None:
-        image = "acme/no-such-image:1"
-        job = await scene.ended(await scene.submit(net.provider_id, image=image))
+        image, none = "acme/no-such-image:1", {"on_lost": 0}
+        job = await scene.ended(await scene.submit(net.provider_id, image=image, retries=none))
         assert job.state == JobState.FAILED
-        told = await scene.told(job.id)
-        assert image in told
-        assert "Cortex" in told
+        assert image in f"{await scene.told(job.id)} {job.message}"
 
     async def test_empty_wallet(self, scene: Scene) -> None:
         async def story(net: Network) -> None:
@@ -176,6 +187,21 @@ class TestBeforeItRuns:
             assert (job.state, job.reason) == (JobState.FAILED, Reason.NO_CAPACITY)
             assert any(word in told for word in ("balance", "funds", "wallet", "credit")), told
             assert "Cortex takes the next offer" in told or "Cortex asks again" in told
+
+        await scene.each(story)
+
+    async def test_key_that_was_revoked(self, scene: Scene) -> None:
+        async def story(net: Network) -> None:
+            # Questions are still answered: it shows when something is ordered.
+            refused = {"match": "POST *", "fault": "error_before", "status": 401}
+            await scene.open(net.provider_id)
+            await net.faults({**refused, "times": 1_000_000})
+            job = await scene.ended(await scene.submit(net.provider_id))
+            told = f"{await scene.told(job.id)} {job.message}"
+            await net.faults()
+            assert job.state == JobState.FAILED
+            assert any(word in told for word in ("key", "credentials")), told
+            assert net.provider_id in told
 
         await scene.each(story)
 
@@ -232,3 +258,37 @@ class TestWhileItRuns:
             assert (job.exit_code, job.attempt) == (4, 1)
 
         await scene.each(story)
+
+
+class TestAkash:
+    """What only a market of bids can do to a job."""
+
+    @pytest.fixture
+    async def akash(self, scene: Scene) -> Network:
+        return next(net for net in scene.nets if net.name == "akash")
+
+    async def test_provider_that_bids_and_vanishes(self, scene: Scene, akash: Network) -> None:
+        await akash.act("refuse_manifest", times=1000)
+        async with scene.stage.worker():
+            patient = {"timeout": "90s"}
+            job_id = await scene.submit(akash.provider_id, placement=patient)
+            await scene.tells(job_id, "Cortex ")
+            assert f"`{akash.provider_id}`" in await scene.told(job_id)
+            await akash.act("refuse_manifest", times=0)
+            job = await scene.ended(job_id)
+        assert job.state == JobState.COMPLETED, job.message
+        assert not await akash.alive()
+
+    async def test_nobody_bids(self, scene: Scene, akash: Network) -> None:
+        await akash.act("no_bids")
+        entry = akash.entry(bid_wait=0.5, bid_deadline=1)
+        providers = dict(scene.stage.settings.providers)
+        providers[akash.provider_id] = ProviderSettings.model_validate(entry)
+        scene.stage.settings = scene.stage.settings.model_copy(update={"providers": providers})
+        async with scene.stage.worker():
+            job = await scene.ended(await scene.submit(akash.provider_id))
+        assert (job.state, job.reason) == (JobState.FAILED, Reason.NO_CAPACITY)
+        told = await scene.told(job.id)
+        assert "bid" in told
+        assert "Cortex takes the next offer" in told
+        assert not await akash.alive()
