@@ -1,6 +1,7 @@
 """A worker in this process, on a database and a Temporal namespace of its own."""
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 from temporalio.client import Client, Interceptor
+from temporalio.service import RPCError
 
 from cortex.db.engine import Database
 from cortex.db.jobs import NewJob
@@ -52,6 +54,13 @@ class Stage:
             stop.set()
             await task
             await service.aclose()
+            await self._end_schedules()
+
+    async def _end_schedules(self) -> None:
+        """Nothing is to go on by the clock when nobody works there any more."""
+        async for schedule in await self.client.list_schedules():
+            with contextlib.suppress(RPCError):
+                await self.client.get_schedule_handle(schedule.id).delete()
 
     async def submit(self, spec: JobSpec | None = None, **changes: Any) -> str:
         """Accept a job as the API does; its id."""
