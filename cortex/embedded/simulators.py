@@ -12,22 +12,6 @@ def simulated_providers(urls: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     return {provider_id(name): {"type": name, **_CONFIG[name](url)} for name, url in urls.items()}
 
 
-def _akash(url: str) -> dict[str, Any]:
-    return {
-        "api_key": f"ac.sk.simulated.{'5' * 64}",
-        "console_url": url,
-        "chain_url": url,
-        # Nobody is far away, and those who look on should not wait.
-        "bid_wait": 3,
-        "bid_deadline": 20,
-        "bid_poll": 0.5,
-        "poll": 1,
-        "search_window": 5,
-        "close_wait": 20,
-        "upkeep_every": 10,
-    }
-
-
 _IMAGES: Final = ("alpine:3", "busybox", "busybox:1.36", "debian:12-slim", "python:3.12-slim")
 """Those of the examples, and their like: Golem's registry has images under a user's name only."""
 
