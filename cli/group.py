@@ -46,6 +46,7 @@ COMMANDS = {
     "quote": Entry("submit", "Ask every provider what a job would cost.", _SEE),
     "providers": Entry("money", "List providers: state, abilities, prices.", _SEE),
     "plugins": Entry("plugins", "List plugins: what they add, whether they work.", _SEE),
+    "provider": Entry("provider", "Add, change, test and remove providers.", _SEE),
     "cost": Entry("money", "Sum up what was charged.", _SEE),
     "ledger": Entry("money", "List holds, charges and releases.", _SEE),
     "up": Entry("stack", "Start the whole stack on this machine.", _SERVER),

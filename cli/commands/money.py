@@ -6,14 +6,14 @@ from typing import Annotated
 
 import typer
 
-from cli import render
+from cli import provider_view, render
 from cli.errors import BadInput
 from cli.find import find_id
 from cli.state import State, state_of
 from cli.times import since as parse_since
 from cortex.domain.ledger import EntryKind
 from cortex.domain.money import Money
-from cortex.schemas import CostReport, LedgerView, ProviderView
+from cortex.schemas import CostReport, LedgerView
 
 app = typer.Typer()
 _GROUPS = ("provider", "owner", "job", "day")
@@ -34,53 +34,7 @@ def providers(
         render.print_json(*found)
         return
     columns = ("ID", "TYPE", "STATUS", "RUNS", "LIMITS", "LEASES", "PRICES PER HOUR", "MESSAGE")
-    render.table(state, columns, [_provider_row(item) for item in found], right=(5,))
-
-
-def _provider_row(item: ProviderView) -> tuple[str, ...]:
-    return (
-        item.id,
-        item.type,
-        item.status if item.enabled else "disabled",
-        _runs(item),
-        _limits(item),
-        str(item.active_leases),
-        _prices(item),
-        item.message,
-    )
-
-
-def _runs(item: ProviderView) -> str:
-    can = item.capabilities
-    if can is None:
-        return "?"
-    names = {"containers": can.images, "processes": can.processes, "services": can.services}
-    return ", ".join([name for name, able in names.items() if able] + list(can.gpu_models))
-
-
-def _limits(item: ProviderView) -> str:
-    can = item.capabilities
-    if can is None:
-        return ""
-    cpu = f"{can.max_cpu:f} cores" if can.max_cpu is not None else ""
-    memory = render.size(can.max_memory) if can.max_memory is not None else ""
-    return ", ".join(text for text in (cpu, memory) if text)
-
-
-def _prices(item: ProviderView) -> str:
-    sheet = item.prices
-    if sheet is None:
-        return "?"
-    parts = (
-        ("core", sheet.cpu_hour),
-        ("GiB memory", sheet.memory_gib_hour),
-        ("GiB storage", sheet.storage_gib_hour),
-        ("GPU", sheet.gpu_hour),
-    )
-    texts = [
-        f"{Money(amount=price, currency=sheet.currency)}/{unit}" for unit, price in parts if price
-    ]
-    return ", ".join(texts) or "free"
+    render.table(state, columns, [provider_view.row(item) for item in found], right=(5,))
 
 
 @app.command("cost")

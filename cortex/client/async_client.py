@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from uuid import uuid4
 
 from cortex.client import routes
+from cortex.client.async_providers import AsyncProviderCalls
 from cortex.client.connection import resolve
 from cortex.client.downloads import Download, safe_target
 from cortex.client.errors import WaitTimeout
@@ -33,7 +34,6 @@ from cortex.schemas import (
     LogPage,
     OutputView,
     PluginView,
-    ProviderView,
     Quote,
     Validation,
 )
@@ -41,7 +41,7 @@ from cortex.schemas import (
 _ALL = JobFilter()
 
 
-class AsyncCortex:
+class AsyncCortex(AsyncProviderCalls):
     """A Cortex server.
 
     Every method may raise `ApiError` (the server refused), `ConnectionFailed` (it cannot be
@@ -340,7 +340,7 @@ class AsyncCortex:
         download = Download(output, safe_target(folder, output.path))
         return await self._transport.download(routes.output(job_id, output.path).path, download)
 
-    # -- money, providers, server -----------------------------------------------------------
+    # -- money, server ----------------------------------------------------------------------
 
     async def ledger(
         self, job_id: str | None = None, *, limit: int = 500, cursor: str | None = None
@@ -370,14 +370,6 @@ class AsyncCortex:
             until: Entries before this time.
         """
         return await self._transport.call(routes.costs(group_by, since, until))
-
-    async def providers(self) -> tuple[ProviderView, ...]:
-        """Every configured provider: what it can do, what it costs, how it is."""
-        return await self._transport.call(routes.providers())
-
-    async def provider(self, provider_id: str) -> ProviderView:
-        """One provider."""
-        return await self._transport.call(routes.provider(provider_id))
 
     async def plugins(self) -> tuple[PluginView, ...]:
         """Every plugin of the workers: what it adds, whether it takes its events."""

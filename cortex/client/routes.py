@@ -31,7 +31,6 @@ from cortex.schemas import (
     LogPage,
     OutputView,
     PluginView,
-    ProviderView,
     Quote,
     Validation,
 )
@@ -47,7 +46,6 @@ _V1 = "/api/v1"
 _JSON = {"Content-Type": "application/json"}
 _OUTPUTS = TypeAdapter(tuple[OutputView, ...])
 _PLUGINS = TypeAdapter(tuple[PluginView, ...])
-_PROVIDERS = TypeAdapter(tuple[ProviderView, ...])
 
 
 @dataclass(frozen=True)
@@ -192,14 +190,6 @@ def costs(group_by: str, since: Since | None, until: Since | None) -> Call[CostR
     return _get("/costs", CostReport, _params(group_by=group_by, since=since, until=until))
 
 
-def providers() -> Call[tuple[ProviderView, ...]]:
-    return Call("GET", f"{_V1}/providers", _PROVIDERS.validate_json)
-
-
-def provider(provider_id: str) -> Call[ProviderView]:
-    return _get(f"/providers/{quoted(provider_id, safe='')}", ProviderView)
-
-
 def plugins() -> Call[tuple[PluginView, ...]]:
     return Call("GET", f"{_V1}/plugins", _PLUGINS.validate_json)
 
@@ -225,22 +215,23 @@ def health(kind: Literal["live", "ready"]) -> Call[Health]:
 def spec_json(spec: Spec) -> dict[str, Any]:
     """The spec as it is sent: only what was set, secrets in clear."""
     if not isinstance(spec, JobSpec):
-        return {key: _plain(value) for key, value in spec.items()}
+        return {key: plain(value) for key, value in spec.items()}
     body = spec.model_dump(mode="json", exclude_unset=True)
     if spec.secret_env:
         body["secret_env"] = spec.secrets()
     return body
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value of a spec or a configuration as JSON has it."""
     if isinstance(value, timedelta):
         return format_duration(value)
     if isinstance(value, Decimal):
         return str(value)
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value
 
 

@@ -14,6 +14,7 @@ from cortex.client.downloads import Download, safe_target
 from cortex.client.errors import WaitTimeout
 from cortex.client.retry import RetryPolicy
 from cortex.client.routes import JobFilter, Since, Spec
+from cortex.client.sync_providers import ProviderCalls
 from cortex.client.transport import Transport
 from cortex.domain.units import parse_duration
 from cortex.schemas import (
@@ -32,7 +33,6 @@ from cortex.schemas import (
     LogPage,
     OutputView,
     PluginView,
-    ProviderView,
     Quote,
     Validation,
 )
@@ -40,7 +40,7 @@ from cortex.schemas import (
 _ALL = JobFilter()
 
 
-class Cortex:
+class Cortex(ProviderCalls):
     """A Cortex server.
 
     Every method may raise `ApiError` (the server refused), `ConnectionFailed` (it cannot be
@@ -334,7 +334,7 @@ class Cortex:
         download = Download(output, safe_target(folder, output.path))
         return self._transport.download(routes.output(job_id, output.path).path, download)
 
-    # -- money, providers, server -----------------------------------------------------------
+    # -- money, server ----------------------------------------------------------------------
 
     def ledger(
         self, job_id: str | None = None, *, limit: int = 500, cursor: str | None = None
@@ -363,14 +363,6 @@ class Cortex:
             until: Entries before this time.
         """
         return self._transport.call(routes.costs(group_by, since, until))
-
-    def providers(self) -> tuple[ProviderView, ...]:
-        """Every configured provider: what it can do, what it costs, how it is."""
-        return self._transport.call(routes.providers())
-
-    def provider(self, provider_id: str) -> ProviderView:
-        """One provider."""
-        return self._transport.call(routes.provider(provider_id))
 
     def plugins(self) -> tuple[PluginView, ...]:
         """Every plugin of the workers: what it adds, whether it takes its events."""
