@@ -90,22 +90,23 @@ class ProviderQueues:
         await asyncio.gather(*self._stopping.values(), return_exceptions=True)
 
     async def _keep_providers(self) -> None:
+        # Read first, wait second: what changed before this listened must not be missed.
         with self._notifier.subscribe(providers.CHANNEL) as changed:
             while True:
-                await wait_event(changed, _AT_LEAST_EVERY)
                 try:
                     await self._apply(await self._fleet.sync())
                 except DatabaseUnavailable as error:
                     _log.warning("queues.database_away", error=error.detail)
                 except Exception:  # it must go on: new providers come in here
                     _log.exception("queues.bug")
+                await wait_event(changed, _AT_LEAST_EVERY)
 
     async def _keep_circuits(self) -> None:
         with self._notifier.subscribe(circuits.CHANNEL) as changed:
             while True:
-                await wait_event(changed, _AT_LEAST_EVERY)
                 with contextlib.suppress(DatabaseUnavailable):
                     await self._fleet.breakers.refresh()
+                await wait_event(changed, _AT_LEAST_EVERY)
 
     async def _apply(self, back: Sequence[str]) -> None:
         """Make it so. `back`: providers that were said to be gone, and are not."""

@@ -3,11 +3,9 @@
 import asyncio
 import os
 import tempfile
-import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 from pydantic import SecretStr
 from temporalio.client import Client
@@ -21,6 +19,7 @@ from cortex.embedded.config import StackConfig
 from cortex.embedded.postgres import create_database, postgres_service
 from cortex.settings import DatabaseSettings
 from tests.support import temporal_program
+from tests.support.databases import fresh_database
 
 # Settings of the machine must not leak into tests.
 for _name in [name for name in os.environ if name.startswith("CORTEX_")]:
@@ -61,16 +60,8 @@ async def postgres(short_tmp: Path) -> AsyncIterator[StackConfig]:
 @pytest.fixture
 async def database_url(postgres: StackConfig) -> AsyncIterator[str]:
     """A fresh, migrated database of its own."""
-    name = f"t_{uuid.uuid4().hex[:12]}"
-    admin = postgres.database_url.replace(
-        f"cortex:{postgres.secrets.postgres_cortex}",
-        f"postgres:{postgres.secrets.postgres_admin}",
-    ).removesuffix("/cortex")
-    async with await psycopg.AsyncConnection.connect(f"{admin}/postgres", autocommit=True) as conn:
-        await conn.execute(f"CREATE DATABASE {name} OWNER cortex TEMPLATE cortex".encode())
-    yield postgres.database_url.removesuffix("/cortex") + f"/{name}"
-    async with await psycopg.AsyncConnection.connect(f"{admin}/postgres", autocommit=True) as conn:
-        await conn.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+    async with fresh_database(postgres) as url:
+        yield url
 
 
 @pytest.fixture

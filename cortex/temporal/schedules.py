@@ -3,6 +3,8 @@
 Every worker makes sure of them, so all of this may be repeated and run at the same time.
 """
 
+import asyncio
+import random
 from datetime import timedelta
 
 from temporalio.client import (
@@ -28,6 +30,7 @@ from cortex.temporal.contracts import (
 )
 
 _MAINTENANCE_EVERY = timedelta(hours=1)
+_PAUSES = (0.2, 0.5, 1.0, 2.0)
 _HEALTH_PREFIX = health_id("")
 
 
@@ -62,6 +65,17 @@ async def ensure_schedule(
         spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=every)]),
         policy=SchedulePolicy(catchup_window=max(every, timedelta(seconds=10))),
     )
+    for pause in (*_PAUSES, None):
+        try:
+            return await _make_or_update(client, name, wanted)
+        except RPCError as error:
+            # Many workers that start at once are more than a schedule answers at a time.
+            if pause is None or error.status != RPCStatusCode.RESOURCE_EXHAUSTED:
+                raise
+            await asyncio.sleep(pause * random.uniform(0.5, 1.5))
+
+
+async def _make_or_update(client: Client, name: str, wanted: Schedule) -> None:
     try:
         await client.create_schedule(name, wanted)
     except ScheduleAlreadyRunningError:

@@ -88,6 +88,27 @@ class Stage:
 StageMaker = Callable[..., Awaitable[Stage]]
 
 
+async def stage_on(
+    database_url: str, database: Database, temporal: Client, folder: Path, **providers: Any
+) -> Stage:
+    """A stage with the given providers, in a Temporal namespace of its own."""
+    settings = Settings(
+        data_dir=folder,
+        database=DatabaseSettings(url=SecretStr(database_url)),
+        temporal=TemporalSettings(
+            address=temporal.service_client.config.target_host,
+            namespace=f"t-{uuid.uuid4().hex[:8]}",
+            retention=timedelta(days=1),
+        ),
+        jobs=JobSettings(heartbeat_timeout=timedelta(seconds=3)),
+        monitor=MonitorSettings(heartbeat_timeout=timedelta(seconds=3)),
+        providers={
+            name: ProviderSettings.model_validate(entry) for name, entry in providers.items()
+        },
+    )
+    return Stage(settings, database, await connect(settings.temporal))
+
+
 @pytest.fixture
 async def make_stage(
     database_url: str, database: Database, temporal: Client, tmp_path: Path
@@ -95,20 +116,6 @@ async def make_stage(
     """Makes a stage with the given providers: `make_stage(null={"type": "null"})`."""
 
     async def make(**providers: dict[str, Any]) -> Stage:
-        settings = Settings(
-            data_dir=tmp_path,
-            database=DatabaseSettings(url=SecretStr(database_url)),
-            temporal=TemporalSettings(
-                address=temporal.service_client.config.target_host,
-                namespace=f"t-{uuid.uuid4().hex[:8]}",
-                retention=timedelta(days=1),
-            ),
-            jobs=JobSettings(heartbeat_timeout=timedelta(seconds=3)),
-            monitor=MonitorSettings(heartbeat_timeout=timedelta(seconds=3)),
-            providers={
-                name: ProviderSettings.model_validate(entry) for name, entry in providers.items()
-            },
-        )
-        return Stage(settings, database, await connect(settings.temporal))
+        return await stage_on(database_url, database, temporal, tmp_path, **providers)
 
     return make

@@ -1,92 +1,46 @@
 """Providers over the API, with a real worker that checks, opens, replaces and drops them."""
 
-import base64
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import replace
-from datetime import timedelta
-from typing import Any
 
 import httpx
 import pytest
-from pydantic import SecretStr
 
-from cortex.domain.circuit import CircuitRules
-from cortex.domain.health import HealthRules
 from cortex.domain.states import JobState
 from cortex.schemas import ProviderView
-from cortex.settings import ApiSettings, Settings
-from tests.api.support import KEY, check_problem, client_of
+from tests.api.support import check_problem
 from tests.integration.conftest import Stage, StageMaker
+from tests.integration.managed import (
+    URL,
+    add,
+    becomes,
+    entries,
+    events_of,
+    managed,
+    remove_all,
+    running,
+    shared_api,
+    shared_stage,
+    view,
+)
 from tests.support import eventually
-from tests.support.fickle import GOOD_KEY, FickleProvider, fickle
+from tests.support.fickle import GOOD_KEY, FickleProvider, fickle, fickle_installed
 
-__all__ = ["fickle"]
-pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("fickle")]
-URL = "/api/v1/providers"
+__all__ = ["fickle", "fickle_installed", "shared_api", "shared_stage"]
+pytestmark = pytest.mark.integration
 SECRET = "s3cret-registry-pw"
 
 
-def managed(stage: Stage, **changes: Any) -> Stage:
-    """The stage with keys for secrets, and an API key."""
-    update = {
-        "encryption_keys": SecretStr(f"k1:{base64.b64encode(b'0' * 32).decode()}"),
-        "api": ApiSettings(key=SecretStr(KEY)),
-        "health": HealthRules(interval=timedelta(seconds=1)),
-        "circuit": CircuitRules(failures=3, open_for=timedelta(seconds=2)),
-        **changes,
-    }
-    return replace(stage, settings=stage.settings.model_copy(update=update))
-
-
-@asynccontextmanager
-async def running(stage: Stage) -> AsyncIterator[httpx.AsyncClient]:
-    """A worker and an API."""
-    async with stage.worker(), client_of(stage.settings) as client:
-        yield client
+@pytest.fixture
+def stage(shared_stage: Stage) -> Stage:
+    return shared_stage
 
 
 @pytest.fixture
-async def stage(make_stage: StageMaker) -> Stage:
-    return managed(await make_stage(null={"type": "null"}))
-
-
-@pytest.fixture
-async def api(stage: Stage) -> AsyncIterator[httpx.AsyncClient]:
-    async with running(stage) as client:
-        yield client
-
-
-def fickle_config(**config: Any) -> dict[str, Any]:
-    return {"api_key": GOOD_KEY, **config}
-
-
-async def add(api: httpx.AsyncClient, provider_id: str = "f1", **config: Any) -> ProviderView:
-    body = {"id": provider_id, "type": "fickle", "config": fickle_config(**config)}
-    answer = await api.post(URL, json=body)
-    assert answer.status_code == 201, answer.text
-    assert answer.headers["location"] == f"{URL}/{provider_id}"
-    return ProviderView.model_validate_json(answer.content)
-
-
-async def view(api: httpx.AsyncClient, provider_id: str = "f1") -> ProviderView:
-    answer = await api.get(f"{URL}/{provider_id}")
-    assert answer.status_code == 200, answer.text
-    return ProviderView.model_validate_json(answer.content)
-
-
-async def online(api: httpx.AsyncClient, provider_id: str = "f1") -> ProviderView:
-    async def check() -> bool:
-        return (await view(api, provider_id)).status == "online"
-
-    await eventually(check, what=f"{provider_id} online")
-    return await view(api, provider_id)
-
-
-async def event_types(stage: Stage, subject: str) -> list[str]:
-    async with stage.database.transaction() as tx:
-        events = await tx.events.page(None, limit=500)
-    return [event.type.value for event in events if event.subject == subject]
+async def api(
+    shared_api: httpx.AsyncClient, fickle: type[FickleProvider]
+) -> AsyncIterator[httpx.AsyncClient]:
+    yield shared_api
+    await remove_all(shared_api)
 
 
 class TestAdding:
@@ -97,7 +51,7 @@ class TestAdding:
         assert (made.source, made.enabled, made.configured) == ("api", True, True)
         assert made.config == {"region": "us"}
         assert made.secrets == ("api_key",)
-        seen = await online(api)
+        seen = await becomes(api, "online")
         assert seen.capabilities is not None
         assert seen.prices is not None
         assert str(seen.balance) == "7.5 USD"
@@ -106,7 +60,7 @@ class TestAdding:
         assert (job.state, job.provider_id) == (JobState.COMPLETED, "f1")
         listed = (await api.get(f"{URL}/f1/jobs")).json()["items"]
         assert [item["id"] for item in listed] == [job_id]
-        assert (await event_types(stage, "f1"))[:2] == [
+        assert [kind for kind, _ in await events_of(stage, "f1")][:2] == [
             "provider.created",
             "provider.status.changed",
         ]
@@ -116,8 +70,8 @@ class TestAdding:
     ) -> None:
         await add(api, "f1", account="one", api_key="key-of-one")
         await add(api, "f2", account="two", api_key="key-of-two")
-        await online(api, "f1")
-        await online(api, "f2")
+        await becomes(api, "online", "f1")
+        await becomes(api, "online", "f2")
         assert set(fickle.switches["one"].keys) == {"key-of-one"}
         assert set(fickle.switches["two"].keys) == {"key-of-two"}
 
@@ -145,7 +99,9 @@ class TestAdding:
 
     async def test_an_id_that_is_taken(self, api: httpx.AsyncClient) -> None:
         await add(api)
-        again = await api.post(URL, json={"id": "f1", "type": "fickle", "config": fickle_config()})
+        again = await api.post(
+            URL, json={"id": "f1", "type": "fickle", "config": {"api_key": GOOD_KEY}}
+        )
         assert "already" in check_problem(again, 409, "conflict").detail
         taken = await api.post(URL, json={"id": "null", "type": "null"})
         assert "in the settings of the workers" in check_problem(taken, 409, "conflict").detail
@@ -166,7 +122,7 @@ class TestChanging:
     ) -> None:
         registry = {"server": "r.test", "password": SECRET}
         await add(api, registries=[registry])
-        await online(api)
+        await becomes(api, "online")
         answer = await api.patch(f"{URL}/f1", json={"config": {"region": "us"}})
         changed = ProviderView.model_validate_json(answer.content)
         assert changed.config["region"] == "us"
@@ -184,7 +140,7 @@ class TestChanging:
             return switch.keys[-1] == "rotated-key"
 
         await eventually(rotated, what="the new key in use")
-        assert (await online(api)).version == 3
+        assert (await becomes(api, "online")).version == 3
 
     async def test_a_change_that_makes_it_invalid_changes_nothing(
         self, api: httpx.AsyncClient
@@ -208,12 +164,12 @@ class TestChanging:
         await api.post(f"{URL}/f1/enable")
         assert (await api.delete(f"{URL}/f1")).status_code == 204
         wanted = ["created", "updated", "disabled", "enabled", "deleted"]
-        kinds = await event_types(stage, "f1")
+        kinds = [kind for kind, _ in await events_of(stage, "f1")]
         assert [k for k in kinds if k.count(".") == 1] == [f"provider.{name}" for name in wanted]
         async with stage.database.transaction() as tx:
             rows = (
                 await tx.connection.exec_driver_sql(
-                    "SELECT action, actor, source, data FROM audit_log ORDER BY id"
+                    "SELECT * FROM (SELECT * FROM audit_log ORDER BY id DESC LIMIT 5) a ORDER BY id"
                 )
             ).all()
         assert [row.action for row in rows] == [
@@ -248,7 +204,7 @@ class TestTesting:
         assert (found["ok"], found["message"]) == (False, "maintenance until noon")
 
     async def test_of_one_that_is_not_stored(self, api: httpx.AsyncClient) -> None:
-        body = {"type": "fickle", "config": fickle_config()}
+        body = {"type": "fickle", "config": {"api_key": GOOD_KEY}}
         assert (await api.post(f"{URL}/new/test", json=body)).json()["ok"] is True
         assert (await api.get(f"{URL}/new")).status_code == 404
         check_problem(await api.post(f"{URL}/new/test"), 404, "not_found")
@@ -260,7 +216,7 @@ class TestLeases:
         self, stage: Stage, api: httpx.AsyncClient
     ) -> None:
         await add(api, run_seconds=-1)
-        await online(api)
+        await becomes(api, "online")
         job_id = await stage.submit(command=["x"], placement={"providers": ["f1"]})
 
         async def runs() -> bool:
@@ -283,10 +239,11 @@ class TestLeases:
         assert (await api.get(f"{URL}/f1")).status_code == 404
 
     async def test_one_that_went_from_the_settings_is_shown_and_taken_over(
-        self, stage: Stage, fickle: type[FickleProvider]
+        self, make_stage: StageMaker, fickle: type[FickleProvider]
     ) -> None:
+        stage = managed(await make_stage(null={"type": "null"}))
         entry = {"type": "fickle", "run_seconds": -1, "api_key": GOOD_KEY}
-        has = managed(stage, providers=_providers(f1=entry, null={"type": "null"}))
+        has = managed(stage, providers=entries(f1=entry, null={"type": "null"}))
         async with has.worker():
             job_id = await has.submit(command=["x"], placement={"providers": ["f1"]})
 
@@ -298,9 +255,7 @@ class TestLeases:
             gone = await view(api)
             assert (gone.configured, gone.status, gone.active_leases) == (False, "offline", 1)
             assert "no longer in the settings" in gone.message
-            async with stage.database.transaction() as tx:
-                events = await tx.events.page(None, limit=500)
-            told = [event.data for event in events if event.type.value == "provider.updated"]
+            told = [d for kind, d in await events_of(stage, "f1") if kind == "provider.updated"]
             assert told[0]["leases"] == [f"{job_id}-1"]
             check_problem(await api.delete(f"{URL}/f1"), 409, "conflict")
             config = {"run_seconds": -1, "api_key": GOOD_KEY}
@@ -308,7 +263,3 @@ class TestLeases:
             assert answer.status_code == 201, answer.text
             await api.post(f"/api/v1/jobs/{job_id}/cancel")
             assert (await stage.ended(job_id)).state is JobState.CANCELLED
-
-
-def _providers(**entries: dict[str, Any]) -> Any:
-    return Settings(providers=entries).providers

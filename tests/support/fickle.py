@@ -3,6 +3,7 @@
 All instances of one `account` share a switch, as all clients of one network meet its outage.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
@@ -102,15 +103,22 @@ class FickleProvider(NullProvider):
             raise Unavailable(self.switch.down)
 
 
-@pytest.fixture
-def fickle(monkeypatch: pytest.MonkeyPatch) -> type[FickleProvider]:
-    """Installs the type for this process; switches start anew."""
+@pytest.fixture(scope="module")
+def fickle_installed() -> Iterator[None]:
+    """The type is there, in this process."""
     point = EntryPoint("fickle", f"{__name__}:FickleProvider", providers.registry.GROUP)
 
     def found(*, group: str, name: str | None = None) -> EntryPoints:
         points = EntryPoints([*entry_points(group=group), point])
         return points if name is None else points.select(name=name)
 
-    monkeypatch.setattr(providers.registry, "entry_points", found)
-    monkeypatch.setattr(FickleProvider, "switches", {})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(providers.registry, "entry_points", found)
+        yield
+
+
+@pytest.fixture
+def fickle(fickle_installed: None) -> type[FickleProvider]:
+    """The type, its switches as at the beginning."""
+    FickleProvider.switches.clear()
     return FickleProvider
