@@ -88,18 +88,20 @@ class Builder:
             credentials=item.credentials,
         )
 
-    def build(self, blueprint: Blueprint) -> AnyProvider:
-        """The provider, not yet initialized.
+    def build(self, blueprint: Blueprint) -> tuple[AnyProvider, dict[str, str]]:
+        """The provider, not yet initialized, and its secrets by their place.
 
         Raises:
             CortexError: its type is not installed here, its configuration does not fit, or its
                 credentials cannot be decrypted.
         """
         if blueprint.config is not None:
-            return self.make(blueprint.id, blueprint.type, blueprint.config)
+            provider = self.make(blueprint.id, blueprint.type, blueprint.config)
+            return provider, split(provider.config, blueprint.config)[1]
         secrets = self.secrets_of(blueprint.id, blueprint.credentials)
         try:
-            return self.make(blueprint.id, blueprint.type, join(blueprint.public, secrets))
+            config = join(blueprint.public, secrets)
+            return self.make(blueprint.id, blueprint.type, config), secrets
         except CortexError as error:
             raise InvalidRequest(scrubbed(error.detail, secrets)) from None
 

@@ -6,7 +6,7 @@ call, and what would wait for long (a followed log, a push) is told to come back
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,6 +28,7 @@ from providers.base import (
 )
 from providers.errors import OutcomeUnknown, ProviderError, Unavailable
 from providers.registry import AnyProvider
+from providers.secrets import scrubbed
 
 _log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -44,6 +45,7 @@ class CountedProvider(Provider[Any]):
         inner: The provider itself.
         answered: Called after a call that was answered, be it by a refusal.
         failed: Called with the reason after one that was not, or whose outcome is not known.
+        secrets: Its secrets (`providers.secrets`): no error that passes here repeats them.
     """
 
     def __init__(
@@ -52,9 +54,11 @@ class CountedProvider(Provider[Any]):
         *,
         answered: Callable[[], Awaitable[None]],
         failed: Callable[[str], Awaitable[None]],
+        secrets: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(inner.id, inner.config)
         self.inner = inner
+        self._secrets = secrets or {}
         self._answered = answered
         self._failed = failed
         self._calls = 0
@@ -75,7 +79,11 @@ class CountedProvider(Provider[Any]):
 
     async def initialize(self) -> None:
         with self._counting():
-            await self.inner.initialize()
+            try:
+                await self.inner.initialize()
+            except ProviderError as error:
+                self._scrub(error)
+                raise
 
     async def aclose(self) -> None:
         self._retired.set()
@@ -112,7 +120,11 @@ class CountedProvider(Provider[Any]):
     async def status(self, ref: LeaseRef) -> LeaseSnapshot:
         # Not through `_call`: a lease of which nothing is known now is no outage.
         with self._counting():
-            return await self.inner.status(ref)
+            try:
+                return await self.inner.status(ref)
+            except ProviderError as error:
+                self._scrub(error)
+                raise
 
     async def stop(self, ref: LeaseRef) -> None:
         await self._call(self.inner.stop(ref))
@@ -143,6 +155,8 @@ class CountedProvider(Provider[Any]):
     async def network_status(self) -> NetworkStatus:
         with self._counting():
             status = await self.inner.network_status()
+        clean = scrubbed(status.message, self._secrets)
+        status = status.model_copy(update={"message": clean})
         if status.reachable:
             await self._answered()
         else:
@@ -204,13 +218,22 @@ class CountedProvider(Provider[Any]):
             try:
                 result = await call
             except (Unavailable, OutcomeUnknown, TimeoutError) as error:
+                self._scrub(error)
                 await self._failed(str(error) or "it did not answer in time")
                 raise
-            except ProviderError:
+            except ProviderError as error:
+                self._scrub(error)
                 await self._answered()
                 raise
         await self._answered()
         return result
+
+    def _scrub(self, error: Exception) -> None:
+        """Networks and libraries like to repeat what they were given."""
+        text = str(error)
+        clean = scrubbed(text, self._secrets)
+        if clean != text:
+            error.args = (clean,)
 
     @contextlib.contextmanager
     def _counting(self) -> Iterator[None]:

@@ -189,7 +189,7 @@ class Fleet:
     def _add(self, blueprint: Blueprint) -> None:
         member = self._members[blueprint.id] = _Member(blueprint)
         try:
-            inner = self._builder.build(blueprint)
+            inner, secrets = self._builder.build(blueprint)
         except CortexError as error:
             member.problem = error.detail
             member.opening = asyncio.create_task(self._refused(member))
@@ -198,6 +198,7 @@ class Fleet:
             inner,
             answered=partial(self._breakers.answered, blueprint.id),
             failed=partial(self._breakers.failed, blueprint.id),
+            secrets=secrets,
         )
         member.opening = asyncio.create_task(self._open(member, member.provider))
 

@@ -66,6 +66,7 @@ class ProviderQueues:
         self._served: dict[str, _Served] = {}
         self._stopping: dict[str, asyncio.Task[None]] = {}
         self._watched: set[str] = set()
+        self._again = asyncio.Event()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -91,7 +92,7 @@ class ProviderQueues:
 
     async def _keep_providers(self) -> None:
         # Read first, wait second: what changed before this listened must not be missed.
-        with self._notifier.subscribe(providers.CHANNEL) as changed:
+        with self._notifier.subscribe(providers.CHANNEL) as self._again:
             while True:
                 try:
                     await self._apply(await self._fleet.sync())
@@ -99,7 +100,7 @@ class ProviderQueues:
                     _log.warning("queues.database_away", error=error.detail)
                 except Exception:  # it must go on: new providers come in here
                     _log.exception("queues.bug")
-                await wait_event(changed, _AT_LEAST_EVERY)
+                await wait_event(self._again, _AT_LEAST_EVERY)
 
     async def _keep_circuits(self) -> None:
         with self._notifier.subscribe(circuits.CHANNEL) as changed:
@@ -157,8 +158,12 @@ class ProviderQueues:
             else:
                 _log.info("queue.left", queue=name)
 
+        def ended(_: asyncio.Task[None]) -> None:
+            self._stopping.pop(name, None)
+            self._again.set()  # it may be wanted again by now
+
         task = self._stopping[name] = asyncio.create_task(end())
-        task.add_done_callback(lambda _: self._stopping.pop(name, None))
+        task.add_done_callback(ended)
 
     async def _watch(self, provider_id: str) -> None:
         await ensure_monitor(self._client, self._settings, provider_id)

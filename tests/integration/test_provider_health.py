@@ -146,6 +146,11 @@ class TestSchedules:
         await asyncio.gather(*(ensure_health(client, "p", rules) for _ in range(4)))
         handle = client.get_schedule_handle(health_id("p"))
         await handle.pause(note="by an operator")
+
+        async def paused() -> bool:
+            return (await handle.describe()).schedule.state.paused
+
+        await eventually(paused, what="the pause")
         await ensure_health(client, "p", HealthRules(interval=timedelta(seconds=45)))
         found = (await handle.describe()).schedule
         assert [item.every for item in found.spec.intervals] == [timedelta(seconds=45)]
