@@ -25,6 +25,7 @@ from tests.support.databases import fresh_database
 from tests.support.fickle import GOOD_KEY
 
 URL = "/api/v1/providers"
+_REST = timedelta(seconds=2)
 
 
 def managed(stage: Stage, **changes: Any) -> Stage:
@@ -33,7 +34,7 @@ def managed(stage: Stage, **changes: Any) -> Stage:
         "encryption_keys": SecretStr(f"k1:{base64.b64encode(b'0' * 32).decode()}"),
         "api": ApiSettings(key=SecretStr(KEY)),
         "health": HealthRules(interval=timedelta(seconds=1)),
-        "circuit": CircuitRules(failures=3, open_for=timedelta(seconds=2)),
+        "circuit": CircuitRules(failures=3, open_for=_REST, longest=_REST),
         **changes,
     }
     return replace(stage, settings=stage.settings.model_copy(update=update))
