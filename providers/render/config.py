@@ -39,10 +39,10 @@ class RenderConfig(ProviderConfig):
     blender_image: str | None = Field(
         default=None, description="The same with Blender in it; none: no render jobs."
     )
-    max_nodes: int = Field(default=16, ge=1, le=1000, description="Chunks rendered at once.")
-    stale_after: Duration = Field(
-        default=timedelta(minutes=10), description="Before a job is waited for no longer: assign."
+    assign_within: Duration = Field(
+        default=timedelta(minutes=10), description="A job that no machine has taken by then fails."
     )
+    poll_interval: Duration = Field(default=timedelta(seconds=15), gt=timedelta(0))
     region_codes: tuple[str, ...] = Field(
         default=(), description="Regions that offers are asked in; empty: all."
     )

@@ -20,9 +20,11 @@ from providers.base import (
     no_report,
 )
 from providers.render.config import Driver, RenderConfig
+from providers.render.dispersed import Dispersed
 from providers.render.local import LocalRender
 
 _DRIVERS: dict[Driver, type[Provider[RenderConfig]]] = {
+    "dispersed": Dispersed,
     "local": LocalRender,
 }
 

@@ -61,6 +61,7 @@ class Supervisor:
         with open(plan_path, encoding="utf-8") as file:
             self.plan: dict[str, object] = json.load(file)
         self.plan_path = plan_path
+        self.echo = str(self.plan.get("echo") or "")
         self.retries = int(str(self.plan["retries"]))
         frames = self.plan["frames"]
         assert isinstance(frames, list)
@@ -204,8 +205,11 @@ class Supervisor:
             "seconds": round(frame.seconds, 6),
             **facts,
         }
-        os.write(self.journal, json.dumps(entry).encode() + b"\n")
+        line = json.dumps(entry)
+        os.write(self.journal, line.encode() + b"\n")
         os.fsync(self.journal)
+        if self.echo:  # where nobody can read the journal, the log carries it
+            say(f"{self.echo}{line}")
 
 
 def say(text: str) -> None:

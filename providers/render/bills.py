@@ -1,0 +1,54 @@
+"""What a lease costs on Dispersed: the ledger's lines where it has them, else rate times time."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from cortex.domain.money import Money
+from cortex.domain.offers import Usage
+from providers.render.api import DispersedApi
+from providers.render.jobs import rate_of
+from providers.render.wire import WireJob, WireRun
+
+_LEDGER_LATE = timedelta(minutes=2)
+
+
+async def usage_of(api: DispersedApi, jobs: Sequence[WireJob], *, now: datetime) -> Usage:
+    """The sum over the jobs of a lease; final once each is over and billed."""
+    total, seconds, final = Decimal(0), Decimal(0), True
+    sources: set[str] = set()
+    for job in jobs:
+        runs = await api.runs(job.uuid)
+        spent = _seconds(job, runs, now)
+        charges = await api.charges(job.uuid) if job.over else None
+        if charges:
+            total += sum((item.amount_usd for item in charges), Decimal(0))
+            sources.add("ledger")
+        else:
+            total += rate_of(job).amount * spent / 3600
+            final = final and job.over and not (spent and _may_come(job, charges, now))
+            sources.add("rate x time")
+        seconds += spent
+    return Usage(
+        cost=Money(amount=total, currency="USD"),
+        final=final,
+        seconds=seconds,
+        detail={"source": " and ".join(sorted(sources))} if sources else {},
+    )
+
+
+def _may_come(job: WireJob, charges: object, now: datetime) -> bool:
+    """Whether the ledger can be asked and its line may still be on its way."""
+    if charges is None or job.updated_at is None:
+        return False
+    return now - job.updated_at < _LEDGER_LATE
+
+
+def _seconds(job: WireJob, runs: Sequence[WireRun], now: datetime) -> Decimal:
+    total = timedelta(0)
+    for run in runs:
+        if run.started_at is None:
+            continue
+        ended = run.finished_at or (job.updated_at if job.over else None) or now
+        total += max(ended - run.started_at, timedelta(0))
+    return Decimal(total // timedelta(microseconds=1)) / 1_000_000

@@ -1,0 +1,383 @@
+"""The driver `dispersed`: containers on the Render Network's compute subnet, run to their end.
+
+The network knows no reservation and no idempotency key: `prepare` submits, after it has looked
+for the lease's title, and `commit` only sees that it is there. Frames of a render job are
+rendered in chunks, one job each.
+"""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import ClassVar
+
+from cortex.domain.ids import is_lease_key
+from cortex.domain.leases import LeaseRef, LeaseSnapshot
+from cortex.domain.money import Money
+from cortex.domain.offers import Capabilities, Offer, PriceSheet, Usage
+from cortex.domain.rendering import Render
+from cortex.domain.spec import JobSpec
+from cortex.domain.states import RunState
+from cortex.settings import default_data_dir
+from providers.base import (
+    Committed,
+    Found,
+    LogLine,
+    NetworkStatus,
+    Provider,
+    ProviderConfig,
+    Report,
+    Reservation,
+    no_report,
+)
+from providers.dropbox import OUTPUTS, RESULT
+from providers.errors import (
+    InvalidSpec,
+    LeaseLost,
+    OutcomeUnknown,
+    ProviderError,
+    RateLimited,
+    Unavailable,
+    Unsuitable,
+)
+from providers.http import Refused, invalid
+from providers.render._unpack import unpack
+from providers.render.api import DispersedApi
+from providers.render.bills import usage_of
+from providers.render.config import DISPERSED_URL, RenderConfig
+from providers.render.forgotten import Forgotten
+from providers.render.jobs import (
+    NOTHING,
+    Bodies,
+    chunk_frames,
+    drop_name,
+    duplicates,
+    first_made,
+    made_about,
+    mark_of,
+    ref_of,
+    uuids_of,
+)
+from providers.render.market import Market
+from providers.render.observed import (
+    Observed,
+    observed,
+    render_snapshot,
+    shown,
+    snapshot,
+)
+from providers.render.signing import Keys
+from providers.render.wire import LIVE, OVER, WireJob
+
+_LISTED = timedelta(days=2)
+_SLACK = timedelta(minutes=10)
+_CANCEL_PATIENCE = 60.0
+_CANCEL_POLL = 0.2
+_FOLLOW = 1.0
+_MAX_CHUNKS = 200
+_MAX_OUTPUT = 10 * 2**30
+
+
+class Dispersed(Provider[RenderConfig]):
+    type_name: ClassVar[str] = "render"
+    Config: ClassVar[type[ProviderConfig]] = RenderConfig
+
+    def __init__(self, provider_id: str, config: RenderConfig) -> None:
+        super().__init__(provider_id, config)
+        secret = config.secret_key.get_secret_value() if config.secret_key else ""
+        keys = Keys(config.public_key or "", secret.encode())
+        self._api = DispersedApi(config.url or DISPERSED_URL, keys, timeout=config.timeout)
+        self._market = Market(provider_id, self._api, config.region_codes)
+        folder = config.state_dir or default_data_dir() / "providers" / provider_id
+        self._forgotten = Forgotten(folder / "forgotten", _LISTED)
+        self._gpus: tuple[str, ...] = ()
+
+    async def initialize(self) -> None:
+        await self._api.ping()
+        self._gpus = await self._market.gpu_models()
+
+    async def aclose(self) -> None:
+        await self._api.aclose()
+
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            images=True,
+            processes=self.config.runner_image is not None,
+            services=False,
+            gpu_models=self._gpus,
+            regions=self.config.region_codes,
+            poll_interval=self.config.poll_interval,
+            two_phase=False,
+            render=self.config.blender_image is not None,
+            render_engines=tuple(self.config.engines),
+        )
+
+    async def pricing(self) -> PriceSheet:
+        return await self._market.sheet()
+
+    async def quote(self, spec: JobSpec) -> list[Offer]:
+        if self._problems(spec):
+            return []
+        chunks = len(chunk_frames(spec.render)) if spec.render else 1
+        return await self._market.offers(spec, max(1, chunks))
+
+    async def prepare(
+        self, spec: JobSpec, key: str, *, offer: Offer | None = None, report: Report = no_report
+    ) -> Reservation:
+        if not is_lease_key(key):
+            raise InvalidSpec(f"`{key[:80]}` is no lease key")
+        problems = self._problems(spec)
+        if problems:
+            raise Unsuitable(f"`{self.id}` cannot run this job: {'; '.join(problems)}")
+        there = first_made(await self._listed(key), key)
+        rated = offer or await self._any_offer(spec)
+        bodies = Bodies(self.config, self.drop).of(spec, key, rated)
+        missing = [body for mark, body in bodies if mark.chunk not in there]
+        for number, body in enumerate(missing):
+            if len(bodies) > 1:
+                await report(f"submitting chunk {number + 1} of {len(missing)}")
+            await self._create(body, first=not number)
+        if not bodies:
+            return Reservation(ref=ref_of(key, {}))
+        try:
+            return Reservation(ref=ref_of(key, await self._agree(key)))
+        except (Unavailable, RateLimited) as error:
+            raise OutcomeUnknown(str(error)) from error
+
+    async def commit(self, reservation: Reservation) -> Committed:
+        ref = reservation.ref
+        if ref.network_id != NOTHING:
+            found = await self._api.jobs(uuids_of(ref))
+            gone = [uuid for uuid in uuids_of(ref) if uuid not in found]
+            stopped = [job for job in found.values() if job.status in ("CANCELLED", "CANCELLING")]
+            if gone or stopped:
+                raise LeaseLost(f"lease `{ref.key}` was cancelled")
+        return Committed(ref=ref)
+
+    async def find(self, key: str) -> Found | None:
+        if not is_lease_key(key):
+            return None
+        jobs = first_made(await self._listed(key), key)
+        marks = [mark_of(job) for job in jobs.values()]
+        whole = bool(marks) and all(mark is not None and mark.count == len(jobs) for mark in marks)
+        if not whole:  # of some chunks it is not known that they are there: prepare adds them
+            return None
+        live = any(job.status not in ("CANCELLED", "CANCELLING") for job in jobs.values())
+        return Found(ref=ref_of(key, jobs), committed=live)
+
+    async def statuses(self, refs: Sequence[LeaseRef]) -> list[LeaseSnapshot]:
+        found = await self._api.jobs([uuid for ref in refs for uuid in uuids_of(ref)])
+        seen: list[LeaseSnapshot] = []
+        for ref in refs:
+            jobs = [found[uuid] for uuid in uuids_of(ref) if uuid in found]
+            if ref.network_id == NOTHING:
+                seen.append(_nothing(ref))
+            elif len(jobs) < len(uuids_of(ref)):
+                message = "the network knows no such job"
+                seen.append(LeaseSnapshot(key=ref.key, state=RunState.LOST, message=message))
+            else:
+                seen.append(await self._snapshot(ref, jobs))
+        return seen
+
+    async def cancel(self, ref: LeaseRef) -> None:
+        """Also of what was submitted twice: nothing with this key lives afterwards."""
+        jobs = await self._all_of(ref)
+        live = [job for job in jobs if not job.over]
+        for job in live:
+            await self._api.cancel(job.uuid, "released by Cortex")
+        await self._confirm_end([job.uuid for job in live])
+
+    async def forget(self, ref: LeaseRef) -> None:
+        """The network keeps its records for ever; that they are done with is remembered here."""
+        try:
+            await asyncio.to_thread(self._forgotten.add, ref.key)
+        except OSError as error:
+            raise Unavailable(f"the state folder cannot be used: {error.strerror}") from error
+        if self.drop is not None:
+            for chunk in range(len(uuids_of(ref))):
+                for name in (RESULT, OUTPUTS):
+                    await self.drop.delete(ref.key, drop_name(name, chunk))
+
+    async def usage(self, ref: LeaseRef) -> Usage:
+        if ref.network_id == NOTHING:
+            return Usage(cost=Money.zero("USD"), final=True)
+        jobs = await self._all_of(ref)
+        if not jobs:
+            raise LeaseLost(f"there is no lease `{ref.key}`")
+        return await usage_of(self._api, jobs, now=datetime.now(UTC))
+
+    async def logs(
+        self, ref: LeaseRef, *, since: str | None = None, follow: bool = False
+    ) -> AsyncIterator[LogLine]:
+        while True:
+            seen = [await self._observe(ref.key, job) for job in await self._jobs_of(ref)]
+            over = not follow or all(item.job.over for item in seen)
+            for number, item in enumerate(seen):
+                for line in _after(item, number, len(seen), since):
+                    since = line.cursor if len(seen) == 1 else _joined(since, number, line.cursor)
+                    told = shown(line, mark_of(item.job))
+                    if told is not None:
+                        yield told.model_copy(update={"cursor": since})
+            if over:
+                return
+            await asyncio.sleep(_FOLLOW)
+
+    async def outputs(self, ref: LeaseRef, paths: Sequence[str], destination: Path) -> list[Path]:
+        if self.drop is None or ref.network_id == NOTHING:
+            return []
+        written: list[Path] = []
+        for chunk in range(len(uuids_of(ref))):
+            with tempfile.TemporaryDirectory(prefix="cortex-render-") as folder:
+                archive = Path(folder) / "outputs.tar"
+                if await self.drop.download(ref.key, drop_name(OUTPUTS, chunk), archive):
+                    written += await asyncio.to_thread(
+                        unpack, archive, paths, destination, _MAX_OUTPUT
+                    )
+        return sorted(set(written))
+
+    async def owned(self) -> list[LeaseRef]:
+        """Live jobs, whenever they were made; ended ones of the last two days."""
+        recent = await self._api.jobs_since(datetime.now(UTC) - _LISTED, statuses=OVER)
+        live = await self._api.live_jobs(LIVE)
+        forgotten = await asyncio.to_thread(self._forgotten.keys)
+        by_key: dict[str, dict[str, WireJob]] = {}
+        for job in [*recent, *live]:
+            mark = mark_of(job)
+            if mark is not None and (mark.key not in forgotten or not job.over):
+                by_key.setdefault(mark.key, {})[job.uuid] = job
+        return [ref_of(key, first_made(list(jobs.values()), key)) for key, jobs in by_key.items()]
+
+    async def network_status(self) -> NetworkStatus:
+        began = asyncio.get_running_loop().time()
+        try:
+            await self._api.ping()
+            offers = await self._market.count()
+        except (ProviderError, Refused) as error:
+            return NetworkStatus(reachable=False, message=str(error))
+        took = asyncio.get_running_loop().time() - began
+        return NetworkStatus(
+            reachable=True, latency=timedelta(seconds=took), capacity={"offers": str(offers)}
+        )
+
+    def _problems(self, spec: JobSpec) -> list[str]:
+        found = self.capabilities().objections(spec)
+        render = spec.render
+        if render is not None:
+            found += _render_problems(render, self.drop is not None)
+        elif spec.outputs and self.drop is None:
+            found.append("it can hand over no outputs without a drop box (settings `drop`)")
+        return found
+
+    async def _any_offer(self, spec: JobSpec) -> Offer | None:
+        offers = await self._market.offers(spec, 1)
+        return offers[0] if offers else None
+
+    async def _create(self, body: dict[str, object], *, first: bool) -> None:
+        try:
+            await self._api.create(body)
+        except Refused as error:
+            raise invalid(error) from error
+        except (Unavailable, RateLimited) as error:
+            if first:
+                raise
+            raise OutcomeUnknown(f"some chunks are submitted, not all: {error}") from error
+
+    async def _listed(self, key: str) -> list[WireJob]:
+        return await self._api.jobs_since(made_about(key) - _SLACK)
+
+    async def _agree(self, key: str) -> dict[int, WireJob]:
+        """After submitting: of jobs with one title only the first may live."""
+        listed = await self._listed(key)
+        for job in duplicates(listed, key):
+            if not job.over:
+                await self._api.cancel(job.uuid, "submitted twice")
+        first = first_made(listed, key)
+        if not first:
+            raise Unavailable("Dispersed does not list what it has just taken")
+        return first
+
+    async def _jobs_of(self, ref: LeaseRef) -> list[WireJob]:
+        found = await self._api.jobs(uuids_of(ref))
+        return [found[uuid] for uuid in uuids_of(ref) if uuid in found]
+
+    async def _all_of(self, ref: LeaseRef) -> list[WireJob]:
+        """The lease's jobs, those included that were submitted twice."""
+        if ref.network_id == NOTHING or not is_lease_key(ref.key):
+            return []
+        found = {job.uuid: job for job in await self._jobs_of(ref)}
+        for job in await self._listed(ref.key):
+            mark = mark_of(job)
+            if mark is not None and mark.key == ref.key:
+                found[job.uuid] = job
+        return list(found.values())
+
+    async def _confirm_end(self, uuids: list[str]) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _CANCEL_PATIENCE
+        while uuids:
+            found = await self._api.jobs(uuids)
+            uuids = [uuid for uuid in uuids if uuid in found and not found[uuid].over]
+            if not uuids:
+                return
+            if loop.time() > until:
+                raise Unavailable("Dispersed has not confirmed the end of the job yet")
+            await asyncio.sleep(_CANCEL_POLL)
+
+    async def _snapshot(self, ref: LeaseRef, jobs: list[WireJob]) -> LeaseSnapshot:
+        marks = [mark_of(job) for job in jobs]
+        seen = [await self._observe(ref.key, job) for job in jobs]
+        if marks[0] is None or not marks[0].frames:
+            return snapshot(ref, seen[0], runner=marks[0] is None or not marks[0].own)
+        parts = [
+            (item, mark.frames if mark else ()) for item, mark in zip(seen, marks, strict=True)
+        ]
+        return render_snapshot(ref, parts, _per_job(jobs))
+
+    async def _observe(self, key: str, job: WireJob) -> Observed:
+        run = None if job.status == "PENDING" else await self._api.newest_run(job.uuid)
+        seen = observed(key, job, run)
+        if job.over and seen.log.result is None and self.drop is not None:
+            mark = mark_of(job)
+            name = drop_name(RESULT, mark.chunk if mark else 0)
+            return observed(key, job, run, await self.drop.fetch(key, name))
+        return seen
+
+
+def _render_problems(render: Render, drop: bool) -> list[str]:
+    found: list[str] = []
+    if not render.scene.lower().startswith(("http://", "https://")):
+        found.append("its machines fetch scenes by http and https only; give `scene` as a URL")
+    if not drop:
+        found.append("it can hand over no frames without a drop box (settings `drop`)")
+    chunks = len(chunk_frames(render))
+    if chunks > _MAX_CHUNKS:
+        found.append(f"it would be {chunks} jobs, at most {_MAX_CHUNKS} are; raise `render.chunk`")
+    return found
+
+
+def _nothing(ref: LeaseRef) -> LeaseSnapshot:
+    now = made_about(ref.key)
+    return LeaseSnapshot(
+        key=ref.key,
+        state=RunState.EXITED,
+        exit_code=0,
+        message="all frames are rendered already",
+        started_at=now,
+        finished_at=now,
+    )
+
+
+def _after(item: Observed, number: int, count: int, since: str | None) -> list[LogLine]:
+    """The lines of one job after the cursor; of several jobs, a cursor has a part for each."""
+    if since is None or count == 1:
+        return item.log.lines(since)
+    parts = since.split("/")
+    return item.log.lines(parts[number] if number < len(parts) and parts[number] else None)
+
+
+def _joined(since: str | None, number: int, cursor: str) -> str:
+    parts = since.split("/") if since else []
+    parts += [""] * (number + 1 - len(parts))
+    parts[number] = cursor
+    return "/".join(parts)

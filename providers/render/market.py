@@ -1,0 +1,85 @@
+"""Prices on Dispersed: what could be had now, as offers and as a price sheet."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from cortex.domain.money import Money
+from cortex.domain.offers import Offer, PriceSheet
+from cortex.domain.spec import JobSpec
+from providers.render.api import DispersedApi
+from providers.render.wire import WireOffer
+
+
+class Market:
+    """Asks for offers. A rate is taken as that of the whole offer: the network does not say."""
+
+    def __init__(self, provider_id: str, api: DispersedApi, regions: tuple[str, ...]) -> None:
+        self._provider_id = provider_id
+        self._api = api
+        self._regions = regions
+
+    async def gpu_models(self) -> tuple[str, ...]:
+        """The names of all GPUs that are offered, in lower case."""
+        found = {item.gpu.lower() for item in await self._all() if item.gpu}
+        return tuple(sorted(found))
+
+    async def count(self) -> int:
+        """How many offers there are now."""
+        return len(await self._all())
+
+    async def sheet(self) -> PriceSheet:
+        """The cheapest offer for an hour, whatever part of it a job uses."""
+        found = await self._all()
+        rates = [item.pricing.hourly_rate_usd for item in found]
+        moments = [item.pricing.quoted_at for item in found if item.pricing.quoted_at]
+        return PriceSheet(
+            currency="USD",
+            gpu_hour=min(rates, default=Decimal(0)),
+            as_of=max(moments, default=datetime.now(UTC)),
+        )
+
+    async def offers(self, spec: JobSpec, parallel: int) -> list[Offer]:
+        """Offers that fit, cheapest first. `parallel` jobs of the lease run at the same time."""
+        params = self._filters(spec)
+        name = spec.resources.gpu.model if spec.resources.gpu else None
+        fitting = [
+            item
+            for item in await self._api.offers(params)
+            if item.available
+            and (name is None or item.gpu.lower() in ("", name.lower()))
+            and self._in_region(item, spec)
+        ]
+        made = [self._offer(item, parallel) for item in fitting]
+        return sorted(made, key=lambda offer: (offer.usd_per_hour(), offer.data["offer_id"]))
+
+    def _offer(self, item: WireOffer, parallel: int) -> Offer:
+        rate = item.pricing.hourly_rate_usd
+        data = {"offer_id": item.offer_id, "rate": f"{rate:f}"}
+        if item.gpu:
+            data["gpu_name"] = item.gpu
+        return Offer(
+            provider_id=self._provider_id,
+            price_per_hour=Money(amount=rate * parallel, currency="USD"),
+            region=item.region_code,
+            hardware=item.hardware,
+            data=data,
+        )
+
+    def _filters(self, spec: JobSpec) -> dict[str, str]:
+        gpu = spec.resources.gpu
+        params: dict[str, str] = {}
+        if gpu is not None:
+            params["filter[gpu_count]"] = str(gpu.count)
+            if gpu.model:
+                params["filter[gpu_name]"] = gpu.model
+        regions = spec.placement.regions or self._regions
+        if regions:
+            params["filter[allowed_region_codes]"] = ",".join(sorted(regions))
+        return params
+
+    def _in_region(self, item: WireOffer, spec: JobSpec) -> bool:
+        wanted = spec.placement.regions or self._regions
+        return not wanted or item.region_code in wanted
+
+    async def _all(self) -> list[WireOffer]:
+        return [item for item in await self._api.offers({}) if item.available]
