@@ -28,6 +28,8 @@ class RenderConformance(Harness):
     """Seconds that a frame takes in the tests that look while it is rendered."""
     bills_frames: ClassVar[bool] = True
     """Whether the cost of a frame is known."""
+    checks_scenes: ClassVar[bool] = True
+    """Whether a scene that is not there is noticed before anything is leased."""
     live_frames: ClassVar[bool] = True
     """Whether the frames of a run that goes on can be seen."""
 
@@ -121,8 +123,14 @@ class RenderConformance(Harness):
         spec = self.render_spec()
         assert spec.render is not None
         missing = spec.render.model_copy(update={"scene": f"{spec.render.scene}.missing"})
+        spec = spec.model_copy(update={"render": missing})
+        if not self.checks_scenes:
+            last = await self.rendered(provider, spec)
+            assert last.exit_code not in (0, None)
+            assert last.message
+            return
         with pytest.raises(ProviderError, match="scene"):
-            await provider.prepare(spec.model_copy(update={"render": missing}), self.key())
+            await provider.prepare(spec, self.key())
         assert await self.mine(provider) == []
 
     async def test_frames_and_files(self, provider: AnyProvider, tmp_path: Path) -> None:
@@ -188,7 +196,7 @@ class RenderConformance(Harness):
         assert (last.state, last.exit_code, last.frames) == (RunState.EXITED, 0, ())
 
     async def test_cancel_keeps_what_is_done(self, provider: AnyProvider, tmp_path: Path) -> None:
-        spec = self.render_spec("1-400", seconds=self.slow)
+        spec = self.render_spec("1-60", seconds=self.slow, chunk=20)
         ref = await self.begin(provider, spec)
         if self.live_frames:
             await eventually(

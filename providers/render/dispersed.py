@@ -50,12 +50,14 @@ from providers.render.forgotten import Forgotten
 from providers.render.jobs import (
     NOTHING,
     Bodies,
+    Mark,
     chunk_frames,
     drop_name,
     duplicates,
     first_made,
     made_about,
     mark_of,
+    rate_of,
     ref_of,
     uuids_of,
 )
@@ -325,17 +327,19 @@ class Dispersed(Provider[RenderConfig]):
             await asyncio.sleep(_CANCEL_POLL)
 
     async def _snapshot(self, ref: LeaseRef, jobs: list[WireJob]) -> LeaseSnapshot:
-        marks = [mark_of(job) for job in jobs]
-        seen = [await self._observe(ref.key, job) for job in jobs]
-        if marks[0] is None or not marks[0].frames:
-            return snapshot(ref, seen[0], runner=marks[0] is None or not marks[0].own)
-        parts = [
-            (item, mark.frames if mark else ()) for item, mark in zip(seen, marks, strict=True)
-        ]
-        return render_snapshot(ref, parts, _per_job(jobs))
+        mark = mark_of(jobs[0]) or Mark(ref.key)
+        if not mark.frames:
+            # While it runs its log tells nothing that would be needed here.
+            seen = await self._observe(ref.key, jobs[0], logs=jobs[0].over)
+            return snapshot(ref, seen, runner=not mark.own)
+        parts: list[tuple[Observed, tuple[int, ...]]] = []
+        for job in jobs:
+            chunk = mark_of(job)
+            parts.append((await self._observe(ref.key, job), chunk.frames if chunk else ()))
+        return render_snapshot(ref, parts, rate_of(jobs[0]))
 
-    async def _observe(self, key: str, job: WireJob) -> Observed:
-        run = None if job.status == "PENDING" else await self._api.newest_run(job.uuid)
+    async def _observe(self, key: str, job: WireJob, *, logs: bool = True) -> Observed:
+        run = None if job.status == "PENDING" else await self._api.newest_run(job.uuid, logs=logs)
         seen = observed(key, job, run)
         if job.over and seen.log.result is None and self.drop is not None:
             mark = mark_of(job)

@@ -161,6 +161,8 @@ def _together(
     codes = [part.exit_code or 0 for part in parts]
     worst = next((code for code in codes if code), 0)
     said = next((part.message for part in parts if part.message), "")
+    if worst and not said:
+        said = "not all frames were rendered; the output says why"
     return RunState.EXITED, worst, failure_of(frames) or (said if worst else "")
 
 

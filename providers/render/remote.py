@@ -1,7 +1,8 @@
 """What runs inside a container on Dispersed: Cortex's command, handed over as a variable.
 
 The network knows neither command nor entry point, so the image must run the shell text that stands
-in the variable CORTEX_COMMAND (see docs/providers/render.md). The runner (`providers.runner`) tells the exit code in its log and through the drop box.
+in the variable CORTEX_COMMAND (see docs/providers/render.md). The runner (`providers.runner`) tells
+the exit code in its log and through the drop box.
 """
 
 import base64
@@ -103,14 +104,13 @@ def shell_word(text: str) -> str:
     """One word of POSIX shell in ASCII, whatever is in it."""
     if text.isascii():
         return shlex.quote(text)
-    # The marks keep line ends at the end, which a command substitution would drop.
+    body = text.rstrip("\n")
     octal = "".join(
-        chr(byte) if chr(byte).isalnum() and byte < 128 else f"\\{byte:03o}"
-        for byte in text.encode()
+        chr(byte) if byte < 128 and chr(byte).isalnum() else f"\\{byte:03o}"
+        for byte in body.encode()
     )
-    if text.endswith("\n"):
-        raise Unsuitable("text that is not ASCII and ends with a line end cannot be handed over")
-    return f"\"$(printf '{octal}')\""
+    # Line ends at the end stand outside: a command substitution drops them.
+    return f"\"$(printf '{octal}'){text[len(body) :]}\""
 
 
 def plain_env(env: Mapping[str, str]) -> dict[str, str]:
