@@ -6,7 +6,7 @@ rendered in chunks, one job each.
 """
 
 import asyncio
-import tempfile
+import re
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,7 +31,6 @@ from providers.base import (
     Reservation,
     no_report,
 )
-from providers.dropbox import OUTPUTS, RESULT
 from providers.errors import (
     InvalidSpec,
     LeaseLost,
@@ -42,7 +41,6 @@ from providers.errors import (
     Unsuitable,
 )
 from providers.http import Refused, invalid
-from providers.render._unpack import unpack
 from providers.render.api import DispersedApi
 from providers.render.bills import usage_of
 from providers.render.config import DISPERSED_URL, RenderConfig
@@ -52,7 +50,6 @@ from providers.render.jobs import (
     Bodies,
     Mark,
     chunk_frames,
-    drop_name,
     duplicates,
     first_made,
     made_about,
@@ -64,14 +61,15 @@ from providers.render.jobs import (
 from providers.render.market import Market
 from providers.render.observed import (
     Observed,
-    observed,
     render_snapshot,
-    shown,
     snapshot,
 )
+from providers.render.results import Results
 from providers.render.signing import Keys
 from providers.render.wire import LIVE, OVER, WireJob
 
+_OUTPUT = re.compile(r"frames/frame_\d{6,7}\.(?:png|jpg|exr)")
+_MAX_CHUNK = 100
 _LISTED = timedelta(days=2)
 _SLACK = timedelta(minutes=10)
 _CANCEL_PATIENCE = 60.0
@@ -197,9 +195,8 @@ class Dispersed(Provider[RenderConfig]):
         except OSError as error:
             raise Unavailable(f"the state folder cannot be used: {error.strerror}") from error
         if self.drop is not None:
-            for chunk in range(len(uuids_of(ref))):
-                for name in (RESULT, OUTPUTS):
-                    await self.drop.delete(ref.key, drop_name(name, chunk))
+            for name in await self._results.objects(ref):
+                await self.drop.delete(ref.key, name)
 
     async def usage(self, ref: LeaseRef) -> Usage:
         if ref.network_id == NOTHING:
@@ -209,34 +206,15 @@ class Dispersed(Provider[RenderConfig]):
             raise LeaseLost(f"there is no lease `{ref.key}`")
         return await usage_of(self._api, jobs, now=datetime.now(UTC))
 
-    async def logs(
+    def logs(
         self, ref: LeaseRef, *, since: str | None = None, follow: bool = False
     ) -> AsyncIterator[LogLine]:
-        while True:
-            seen = [await self._observe(ref.key, job) for job in await self._jobs_of(ref)]
-            over = not follow or all(item.job.over for item in seen)
-            for number, item in enumerate(seen):
-                for line in _after(item, number, len(seen), since):
-                    since = line.cursor if len(seen) == 1 else _joined(since, number, line.cursor)
-                    told = shown(line, mark_of(item.job))
-                    if told is not None:
-                        yield told.model_copy(update={"cursor": since})
-            if over:
-                return
-            await asyncio.sleep(_FOLLOW)
+        return self._results.lines(ref, since, follow=follow)
 
     async def outputs(self, ref: LeaseRef, paths: Sequence[str], destination: Path) -> list[Path]:
-        if self.drop is None or ref.network_id == NOTHING:
+        if ref.network_id == NOTHING:
             return []
-        written: list[Path] = []
-        for chunk in range(len(uuids_of(ref))):
-            with tempfile.TemporaryDirectory(prefix="cortex-render-") as folder:
-                archive = Path(folder) / "outputs.tar"
-                if await self.drop.download(ref.key, drop_name(OUTPUTS, chunk), archive):
-                    written += await asyncio.to_thread(
-                        unpack, archive, paths, destination, _MAX_OUTPUT
-                    )
-        return sorted(set(written))
+        return await self._results.outputs(ref, paths, destination)
 
     async def owned(self) -> list[LeaseRef]:
         """Live jobs, whenever they were made; ended ones of the last two days."""
@@ -261,6 +239,10 @@ class Dispersed(Provider[RenderConfig]):
         return NetworkStatus(
             reachable=True, latency=timedelta(seconds=took), capacity={"offers": str(offers)}
         )
+
+    @property
+    def _results(self) -> Results:
+        return Results(self._api, self.drop)
 
     def _problems(self, spec: JobSpec) -> list[str]:
         found = self.capabilities().objections(spec)
@@ -299,15 +281,11 @@ class Dispersed(Provider[RenderConfig]):
             raise Unavailable("Dispersed does not list what it has just taken")
         return first
 
-    async def _jobs_of(self, ref: LeaseRef) -> list[WireJob]:
-        found = await self._api.jobs(uuids_of(ref))
-        return [found[uuid] for uuid in uuids_of(ref) if uuid in found]
-
     async def _all_of(self, ref: LeaseRef) -> list[WireJob]:
         """The lease's jobs, those included that were submitted twice."""
         if ref.network_id == NOTHING or not is_lease_key(ref.key):
             return []
-        found = {job.uuid: job for job in await self._jobs_of(ref)}
+        found = {job.uuid: job for job in await self._results.jobs_of(ref)}
         for job in await self._listed(ref.key):
             mark = mark_of(job)
             if mark is not None and mark.key == ref.key:
@@ -330,22 +308,13 @@ class Dispersed(Provider[RenderConfig]):
         mark = mark_of(jobs[0]) or Mark(ref.key)
         if not mark.frames:
             # While it runs its log tells nothing that would be needed here.
-            seen = await self._observe(ref.key, jobs[0], logs=jobs[0].over)
+            seen = await self._results.observe(ref.key, jobs[0], logs=jobs[0].over)
             return snapshot(ref, seen, runner=not mark.own)
         parts: list[tuple[Observed, tuple[int, ...]]] = []
         for job in jobs:
             chunk = mark_of(job)
-            parts.append((await self._observe(ref.key, job), chunk.frames if chunk else ()))
+            parts.append((await self._results.observe(ref.key, job), chunk.frames if chunk else ()))
         return render_snapshot(ref, parts, rate_of(jobs[0]))
-
-    async def _observe(self, key: str, job: WireJob, *, logs: bool = True) -> Observed:
-        run = None if job.status == "PENDING" else await self._api.newest_run(job.uuid, logs=logs)
-        seen = observed(key, job, run)
-        if job.over and seen.log.result is None and self.drop is not None:
-            mark = mark_of(job)
-            name = drop_name(RESULT, mark.chunk if mark else 0)
-            return observed(key, job, run, await self.drop.fetch(key, name))
-        return seen
 
 
 def _render_problems(render: Render, drop: bool) -> list[str]:
@@ -354,6 +323,8 @@ def _render_problems(render: Render, drop: bool) -> list[str]:
         found.append("its machines fetch scenes by http and https only; give `scene` as a URL")
     if not drop:
         found.append("it can hand over no frames without a drop box (settings `drop`)")
+    if render.chunk > _MAX_CHUNK:
+        found.append(f"it takes at most {_MAX_CHUNK} frames in a chunk; lower `render.chunk`")
     chunks = len(chunk_frames(render))
     if chunks > _MAX_CHUNKS:
         found.append(f"it would be {chunks} jobs, at most {_MAX_CHUNKS} are; raise `render.chunk`")
@@ -370,18 +341,3 @@ def _nothing(ref: LeaseRef) -> LeaseSnapshot:
         started_at=now,
         finished_at=now,
     )
-
-
-def _after(item: Observed, number: int, count: int, since: str | None) -> list[LogLine]:
-    """The lines of one job after the cursor; of several jobs, a cursor has a part for each."""
-    if since is None or count == 1:
-        return item.log.lines(since)
-    parts = since.split("/")
-    return item.log.lines(parts[number] if number < len(parts) and parts[number] else None)
-
-
-def _joined(since: str | None, number: int, cursor: str) -> str:
-    parts = since.split("/") if since else []
-    parts += [""] * (number + 1 - len(parts))
-    parts[number] = cursor
-    return "/".join(parts)

@@ -138,7 +138,7 @@ class Bodies:
             mark = Mark(key, number, len(chunks), frames)
             if len(mark.title) > _MAX_TITLE:
                 raise Unsuitable("the frames are too scattered for one chunk; lower `render.chunk`")
-            inner = chunk_spec(spec, spec.render, frames)
+            inner = chunk_spec(spec, spec.render, frames, self._links(spec, mark))
             docker = _docker(self.config.blender_image or "", self._env(inner, mark))
             found.append((mark, self._body(spec, mark, docker, offer)))
         return found
@@ -152,6 +152,17 @@ class Bodies:
 
     def _env(self, spec: JobSpec, mark: Mark) -> dict[str, str]:
         return container_env(spec, mark.key, self._urls(spec, mark))
+
+    def _links(self, spec: JobSpec, mark: Mark) -> dict[str, str]:
+        """Where each frame and its preview are put, by their paths among the outputs."""
+        render = spec.render
+        if render is None or self.drop is None:
+            return {}
+        paths = [render.output(number) for number in mark.frames]
+        if render.previews:
+            paths += [render.preview(number) for number in mark.frames]
+        life = spec.duration + _LINKS
+        return {path: self.drop.put_url(mark.key, object_of(path), life) for path in paths}
 
     def _urls(self, spec: JobSpec, mark: Mark) -> RunnerUrls | None:
         if self.drop is None:
@@ -200,6 +211,11 @@ def drop_name(name: str, chunk: int) -> str:
     """What a chunk calls an object in the drop box."""
     stem, _, ending = name.partition(".")
     return f"{stem}-{chunk}.{ending}" if chunk else name
+
+
+def object_of(path: str) -> str:
+    """What a result file of a render job is called in the drop box."""
+    return path.replace("/", ".")
 
 
 def ref_of(key: str, jobs: dict[int, WireJob]) -> LeaseRef:

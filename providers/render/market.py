@@ -69,9 +69,8 @@ class Market:
         gpu = spec.resources.gpu
         params: dict[str, str] = {}
         if gpu is not None:
+            # By name is chosen below: the network wants it letter by letter.
             params["filter[gpu_count]"] = str(gpu.count)
-            if gpu.model:
-                params["filter[gpu_name]"] = gpu.model
         regions = spec.placement.regions or self._regions
         if regions:
             params["filter[allowed_region_codes]"] = ",".join(sorted(regions))

@@ -19,7 +19,6 @@ from providers.runner import RunnerUrls, wrap
 
 COMMAND = "CORTEX_COMMAND"
 FRAME_MARK = "::frame "
-JOURNAL = "journal"
 _EXTENSIONS = {"PNG": "png", "JPEG": "jpg", "OPEN_EXR": "exr"}
 
 # Runs in the image's Python, before anything of ours is there.
@@ -59,13 +58,18 @@ def container_env(spec: JobSpec, key: str, urls: RunnerUrls | None) -> dict[str,
     return {COMMAND: f"unset {COMMAND}\n{exports}exec {command}"}
 
 
-def chunk_spec(spec: JobSpec, render: Render, frames: tuple[int, ...]) -> JobSpec:
-    """The job that renders these frames in an image that has Blender for its Python."""
+def chunk_spec(
+    spec: JobSpec, render: Render, frames: tuple[int, ...], links: Mapping[str, str]
+) -> JobSpec:
+    """The job that renders these frames in an image that has Blender for its Python.
+
+    `links` says where to put each file once it is there.
+    """
     scripts = files("providers.render.blender")
     size = render.resolution
     plan = {
         "scene": ".render/scene.blend",
-        "journal": JOURNAL,
+        "journal": ".render/journal",
         "painter": ["python3", ".render/paint.py"],
         "frames": frames,
         "chunk": len(frames),
@@ -79,6 +83,7 @@ def chunk_spec(spec: JobSpec, render: Render, frames: tuple[int, ...]) -> JobSpe
         "extension": _EXTENSIONS[render.format],
         "previews": render.previews,
         "echo": FRAME_MARK,
+        "links": dict(links),
     }
     names = ("supervise.py", "paint.py")
     load = {
@@ -96,7 +101,6 @@ def chunk_spec(spec: JobSpec, render: Render, frames: tuple[int, ...]) -> JobSpe
         env={"CORTEX_RENDER": packed},
         resources=spec.resources,
         duration=spec.duration,
-        outputs=("frames", "previews", JOURNAL),
     )
 
 

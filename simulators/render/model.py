@@ -25,7 +25,6 @@ class SimJob(BaseModel):
     finished_at: datetime | None = None
     error_message: str = ""
     """Why it failed: told in no answer, as far as is known of the true one."""
-    lost: bool = False
     charge: Decimal | None = None
 
     @property

@@ -80,7 +80,7 @@ class RenderWorld(World):
         if action in ("lose_lease", "provider_dies"):
             job = self._meant(args)
             async with self._lock:
-                job.lost = True
+                await self.runs.signal(job.run_uuid, "KILL")  # no time for last words
                 await self.runs.stop(job.run_uuid)
                 self.end(job, "FAILED", "the node is gone")
             return {"id": job.uuid}
@@ -96,6 +96,11 @@ class RenderWorld(World):
             return await super().act(action, args)
         self.save()
         return {}
+
+    async def end_all(self) -> None:
+        """Stop and remove all that runs."""
+        for job in self.book.jobs.values():
+            await self.runs.remove(job.run_uuid)
 
     def moment(self) -> datetime:
         """A time that was never given before: what is listed by time has one order."""
