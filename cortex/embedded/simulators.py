@@ -13,7 +13,8 @@ def simulated_providers(urls: Mapping[str, str]) -> dict[str, dict[str, Any]]:
 
 
 _IMAGES: Final = ("alpine:3", "busybox", "busybox:1.36", "debian:12-slim", "python:3.12-slim")
-"""Those of the examples, and their like: Golem's registry has images under a user's name only."""
+"""Those of the examples, and their like. Golem's registry has images under a user's name only, and
+Render's machines run an image's own entry point: there each has a stand-in of its own."""
 
 
 def _golem(url: str) -> dict[str, Any]:
@@ -56,10 +57,23 @@ def _nosana(url: str) -> dict[str, Any]:
     return {"url": url, "api_key": "nos_simulated_key", "poll_interval": "1s"}
 
 
+def _render(url: str) -> dict[str, Any]:
+    return {
+        "driver": "dispersed",
+        "url": url,
+        "public_key": "pk_simulated_0001",
+        "secret_key": "sk_simulated_0001",
+        "blender_image": "cortex/blender:5",
+        "images": {image: f"cortex/runner-{image}" for image in _IMAGES},
+        "poll_interval": "1s",
+    }
+
+
 _CONFIG: Final[dict[str, Callable[[str], dict[str, Any]]]] = {
     "akash": _akash,
     "golem": _golem,
     "nosana": _nosana,
+    "render": _render,
 }
 SIMULATORS: Final = tuple(_CONFIG)
 

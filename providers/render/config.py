@@ -36,6 +36,10 @@ class RenderConfig(ProviderConfig):
         description="Image that runs the command in its variable CORTEX_COMMAND; "
         "none: every job's own image must do so. See docs/providers/render.md.",
     )
+    images: dict[str, str] = Field(
+        default_factory=dict,
+        description="Image to the one that runs in its place: the same with such an entry point.",
+    )
     blender_image: str | None = Field(
         default=None, description="The same with Blender in it; none: no render jobs."
     )

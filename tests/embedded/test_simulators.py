@@ -14,7 +14,7 @@ from simulators.registry import names
 
 
 def test_every_simulator_is_known() -> None:
-    assert set(SIMULATORS) <= set(names())
+    assert set(SIMULATORS) == set(names())
 
 
 class TestChoice:

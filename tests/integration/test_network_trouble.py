@@ -26,9 +26,10 @@ WRONG_KEYS: dict[str, dict[str, Any]] = {
     "akash": {"api_key": "ac.sk.wrong"},
     "golem": {"app_key": "wrong"},
     "nosana": {"api_key": "nos_wrong"},
+    "render": {"secret_key": "sk_wrong"},
 }
-EMPTY_WALLET = {"akash": "empty_wallet", "golem": "drain_funds", "nosana": "drain_funds"}
-"""What each simulator calls it."""
+EMPTY_WALLET = {"akash": "empty_wallet"}
+"""What a simulator calls it that has a `drain_funds` of another kind."""
 
 IMPATIENT: dict[str, dict[str, Any]] = {"akash": {"ready_within": 4}}
 """Providers that would let a test wait for minutes."""
@@ -181,7 +182,7 @@ class TestBeforeItRuns:
 
     async def test_empty_wallet(self, scene: Scene) -> None:
         async def story(net: Network) -> None:
-            await net.act(EMPTY_WALLET[net.name])
+            await net.act(EMPTY_WALLET.get(net.name, "drain_funds"))
             job = await scene.ended(await scene.submit(net.provider_id))
             told = await scene.told(job.id)
             assert (job.state, job.reason) == (JobState.FAILED, Reason.NO_CAPACITY)
