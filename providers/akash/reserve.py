@@ -89,13 +89,20 @@ class Reserver:
 
     async def sole(self, key: str) -> wire.Detail | None:
         """The one deployment of this key; of several the oldest is kept, the others are closed."""
-        found = await self._search.active(key)
-        for extra, _ in found[1:]:
+        return await self._oldest([item for item, _ in await self._search.active(key)])
+
+    async def _ours(self, order: Order) -> wire.Detail | None:
+        rendered = order.rendered
+        found = await self._search.made(rendered.marker, version(rendered.manifest))
+        return await self._oldest(found)
+
+    async def _oldest(self, found: list[wire.Detail]) -> wire.Detail | None:
+        for extra in found[1:]:
             await self._closer.close(extra.dseq)
-        return found[0][0] if found else None
+        return found[0] if found else None
 
     async def _reserve(self, order: Order, report: Report) -> tuple[LeaseRef, Decimal]:
-        detail = await self._existing(order.key)
+        detail = await self._existing(order)
         waited = 0.0
         if detail is None:
             await report("creating a deployment on Akash")
@@ -108,8 +115,9 @@ class Reserver:
         bid = await self._bid(order, dseq, waited, report)
         return self._ref(order, dseq, bid.id), bid.price.amount
 
-    async def _existing(self, key: str) -> wire.Detail | None:
-        found = await self.sole(key)
+    async def _existing(self, order: Order) -> wire.Detail | None:
+        key = order.key
+        found = await self._ours(order)
         if found is not None:
             return found
         closed = await self._search.closed(key)
@@ -136,7 +144,7 @@ class Reserver:
             raise _why(refused) from None
         self._keep(made.dseq, made.manifest)
         self._search.learn(made.dseq, str(order.rendered.marker))
-        kept = await self.sole(order.key)
+        kept = await self._ours(order)
         return kept.dseq if kept is not None else made.dseq
 
     async def _look_for(self, order: Order, error: OutcomeUnknown) -> str:
@@ -147,7 +155,7 @@ class Reserver:
         deadline = time.monotonic() + self._config.search_window.total_seconds()
         while True:
             try:
-                found = await self.sole(order.key)
+                found = await self._ours(order)
             except Unavailable:
                 found = None
                 if time.monotonic() > deadline:

@@ -7,7 +7,7 @@ read at all: the number of a deployment is the time of its creation in milliseco
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import timedelta
 
 from providers.akash import wire
@@ -45,6 +45,33 @@ class Search:
         found = await self._ours(item for item in listed if _young(item.dseq, key))
         mine = [(item, marker) for item, marker in found if marker.key == key]
         return sorted(mine, key=lambda pair: int(pair[0].dseq))
+
+    async def made(self, marker: Marker, version: str) -> list[wire.Detail]:
+        """Active deployments of a job that is at hand, the oldest first; for `prepare`.
+
+        Its manifest's hash is in the list from the first moment, its name on the chain's index
+        only later: those of others that are as new must not keep this job waiting.
+        """
+        found = []
+        for item in await self._console.active():
+            if not _young(item.dseq, marker.key):
+                continue
+            name = self._told(item) or self._names.get(item.dseq)
+            known = marker_of(name, self._mark) if name else None
+            if known.key == marker.key if known else item.deployment.hash == version:
+                found.append(item)
+        return sorted(found, key=lambda item: int(item.dseq))
+
+    async def doubles(self, keys: Collection[str]) -> list[tuple[wire.Detail, Marker]]:
+        """Active deployments of these keys, as far as their names are known by now."""
+        listed = await self._console.active()
+        names = await asyncio.gather(*(self._name_of(item) for item in listed))
+        found = []
+        for item, name in zip(listed, names, strict=True):
+            marker = marker_of(name, self._mark) if name else None
+            if marker is not None and marker.key in keys:
+                found.append((item, marker))
+        return found
 
     async def closed(self, key: str) -> tuple[str, Marker] | None:
         """The newest closed deployment of this key, if there is one."""
@@ -90,11 +117,15 @@ class Search:
         return found
 
     async def _name_of(self, item: wire.Detail) -> str | None:
+        return self._told(item) or await self._name(item.dseq)
+
+    def _told(self, item: wire.Detail) -> str | None:
+        """The name that carries our mark, where the list tells names."""
         for name in (item.name, *(group.group_spec.name for group in item.groups or ())):
             if name and marker_of(name, self._mark):
                 self.learn(item.dseq, name)
                 return name
-        return await self._name(item.dseq)
+        return None
 
     async def _name(self, dseq: str) -> str | None:
         if dseq in self._names:

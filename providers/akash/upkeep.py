@@ -58,8 +58,8 @@ class Upkeep:
     async def _close_doubles(self, ours: dict[str, LeaseRef]) -> None:
         """A creation whose answer was lost may have been made late, beside the one in use."""
         keys = {ref.key for ref in ours.values()}
-        for detail, marker in await self._search.all_active():
-            if marker.key in keys and detail.dseq not in ours:
+        for detail, marker in await self._search.doubles(keys):
+            if detail.dseq not in ours:
                 _log.warning("akash.double_closed", lease=marker.key, deployment=detail.dseq)
                 await self._closer.close(detail.dseq)
 

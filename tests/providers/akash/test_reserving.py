@@ -106,6 +106,21 @@ class TestNeverTwice:
         assert found is not None
         assert not found.committed
 
+    async def test_others_that_are_as_new_do_not_keep_a_job_waiting(
+        self, make_net: MakeNet, lease: str
+    ) -> None:
+        """Names come with the index, minutes later; the hash of what runs is there at once."""
+        net = await make_net(index_lag=600)
+        akash, other = await net.provider(), await net.provider()
+        await other.submit(spec("sleep 600"), f"{lease[:-1]}7")
+        await net.fault(CREATE, "drop_after")
+        reservation = await akash.prepare(spec("sleep 601"), lease)
+        again = await other.prepare(spec("sleep 601"), lease)
+        assert again.ref == reservation.ref
+        ref = (await other.commit(again)).ref
+        await akash.tend([ref])
+        assert sorted(await net.alive()) == sorted([lease, f"{lease[:-1]}7"])
+
     async def test_a_lease_is_asked_for_again_and_made_once(self, net: Net, lease: str) -> None:
         akash = await net.provider()
         reservation = await akash.prepare(spec("sleep 600"), lease)
