@@ -13,6 +13,7 @@ from cortex.domain.offers import Capabilities, Offer, PriceSheet, Usage
 from cortex.domain.spec import JobSpec
 from providers.akash import money
 from providers.akash.bids import Market
+from providers.akash.callback import Callback
 from providers.akash.close import Closer
 from providers.akash.config import AkashConfig
 from providers.akash.console import Console
@@ -56,11 +57,16 @@ class AkashProvider(Provider[AkashConfig]):
         self._gateway = Gateway(self._console, config, self._market)
         self._prices = Prices(self._console, config)
         self._offers = Offers(provider_id, self._console, config, self._market, self._prices)
-        self._reserver = Reserver(self._console, config, self._search, self._market, self._prices)
+        self._callback = Callback(lambda: self.drop, config.mark)
+        self._reserver = Reserver(
+            self._console, config, self._search, self._market, self._prices, self._callback
+        )
         self._starter = Starter(self._console, config, self._market)
         self._closer = Closer(self._console, config)
         self._logs = Logs(self._console, config, self._gateway)
-        self._statuses = Statuses(self._console, config, self._market, self._gateway, self._logs)
+        self._statuses = Statuses(
+            self._console, config, self._market, self._gateway, self._logs, self._callback
+        )
         self._stopper = Stopper(self._console, config, self._gateway, self._statuses)
         self._outputs = Outputs(config, self._gateway)
         self._upkeep = Upkeep(self._console, config, self._search)
@@ -152,8 +158,9 @@ class AkashProvider(Provider[AkashConfig]):
             await self._closer.close(ref.network_id)
 
     async def forget(self, ref: LeaseRef) -> None:
-        """The chain keeps its records; nothing is left to remove."""
+        """The chain keeps its records; nothing is left to remove but what a runner has sent."""
         self._statuses.forget(ref)
+        await self._callback.forget(ref)
 
     async def usage(self, ref: LeaseRef) -> Usage:
         detail = None

@@ -20,6 +20,7 @@ from cortex.domain.spec import JobSpec
 from cortex.domain.units import format_duration
 from providers.akash import wire
 from providers.akash.bids import Market, nobody
+from providers.akash.callback import Callback
 from providers.akash.close import Closer
 from providers.akash.config import AkashConfig
 from providers.akash.console import Console
@@ -55,13 +56,20 @@ class Reserver:
     """Makes deployments and collects bids for them."""
 
     def __init__(
-        self, console: Console, config: AkashConfig, search: Search, market: Market, prices: Prices
+        self,
+        console: Console,
+        config: AkashConfig,
+        search: Search,
+        market: Market,
+        prices: Prices,
+        callback: Callback,
     ) -> None:
         self._console = console
         self._config = config
         self._search = search
         self._market = market
         self._prices = prices
+        self._callback = callback
         self._closer = Closer(console, config)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._manifests: OrderedDict[str, str] = OrderedDict()
@@ -76,7 +84,8 @@ class Reserver:
             OutcomeUnknown, Unavailable: `find` tells.
         """
         cap = self._prices.cap(spec, price)
-        order = Order(spec, key, price, cap, render(spec, key, self._config, cap))
+        rendered = render(spec, key, self._config, cap, self._callback.urls(key))
+        order = Order(spec, key, price, cap, rendered)
         if too_large(order.rendered.text):
             raise InvalidSpec("the job is larger than Akash takes (512 KiB with all variables)")
         lock = self._locks.setdefault(key, asyncio.Lock())
@@ -223,7 +232,7 @@ class Reserver:
             return 0
 
     def _ref(self, order: Order, dseq: str, bid: wire.BidId) -> LeaseRef:
-        data = order.rendered.marker.data
+        data = {**order.rendered.marker.data, **self._callback.data(order.spec)}
         manifest = self._manifests.get(dseq)
         if manifest is not None:
             key = self._config.api_key.get_secret_value()

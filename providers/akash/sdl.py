@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 import yaml
@@ -17,7 +18,7 @@ from providers.akash.manifest import manifest_json
 from providers.akash.names import SERVICE, Marker
 from providers.akash.sdl_rules import check
 from providers.errors import Unsuitable
-from providers.runner import wrap
+from providers.runner import RunnerUrls, wrap
 
 _MIB = 2**20
 _LEAST_STORAGE = 5 * _MIB
@@ -29,6 +30,7 @@ _MARKS_NAME = "marks"
 _IDLE_PORT = 8099
 _IN_FOLDER = 'cd "$0" && exec "$@"'
 _CENT_OF_UACT = Decimal("0.000001")
+_Command = tuple[tuple[str, ...], dict[str, str]]
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Rendered:
     sdl: dict[str, Any] = field(repr=False)
     manifest: str = field(repr=False)
 
-    @property
+    @cached_property
     def text(self) -> str:
         """The SDL as it is sent. All text is quoted: what is plain text here (`1e-3`, `0o17`) is a
         number to the Console, which reads a newer YAML.
@@ -64,7 +66,13 @@ def _quoted(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Quoting.add_representer(str, _quoted)
 
 
-def render(spec: JobSpec, key: str, config: AkashConfig, cap: Decimal) -> Rendered:
+def render(
+    spec: JobSpec,
+    key: str,
+    config: AkashConfig,
+    cap: Decimal,
+    urls: RunnerUrls | None = None,
+) -> Rendered:
     """The SDL of a job. `cap` is the most per block that a bid may ask, in uact.
 
     Raises:
@@ -80,7 +88,7 @@ def render(spec: JobSpec, key: str, config: AkashConfig, cap: Decimal) -> Render
     placement = str(marker)
     sdl: dict[str, Any] = {
         "version": "2.0",
-        "services": {SERVICE: _service(spec, key, config, web)},
+        "services": {SERVICE: _service(spec, _command(spec, key, config, urls), config, web)},
         "profiles": {
             "compute": {SERVICE: {"resources": resources(spec, config)}},
             "placement": {placement: _placement(spec, cap)},
@@ -129,8 +137,10 @@ def literal(text: str) -> str:
     return text.replace("$", "$$")
 
 
-def _service(spec: JobSpec, key: str, config: AkashConfig, web: Port | None) -> dict[str, Any]:
-    argv, env = _command(spec, key, config)
+def _service(
+    spec: JobSpec, command: _Command, config: AkashConfig, web: Port | None
+) -> dict[str, Any]:
+    argv, env = command
     found: dict[str, Any] = {"image": spec.image}
     login = _login(spec.image or "", config.registries)
     if login is not None:
@@ -155,13 +165,11 @@ def _service(spec: JobSpec, key: str, config: AkashConfig, web: Port | None) -> 
     return found
 
 
-def _command(
-    spec: JobSpec, key: str, config: AkashConfig
-) -> tuple[tuple[str, ...], dict[str, str]]:
+def _command(spec: JobSpec, key: str, config: AkashConfig, urls: RunnerUrls | None) -> _Command:
     """What the container runs. A batch runs inside the runner: exited containers are restarted."""
     if spec.kind == "batch":
         marks = _MARKS if _guarded(spec, config) else None
-        wrapped = wrap(spec, key, marks_dir=marks)
+        wrapped = wrap(spec, key, marks_dir=marks, urls=urls)
         return wrapped.argv, wrapped.env
     argv = (*spec.command, *spec.args)
     if spec.workdir is not None:

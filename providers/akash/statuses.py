@@ -11,6 +11,7 @@ from cortex.domain.leases import LeaseRef, LeaseSnapshot
 from cortex.domain.units import format_duration
 from providers.akash import snapshots, wire
 from providers.akash.bids import Market
+from providers.akash.callback import Callback
 from providers.akash.config import AkashConfig
 from providers.akash.console import Console
 from providers.akash.gateway import Gateway
@@ -41,13 +42,20 @@ class Statuses:
     """Makes snapshots."""
 
     def __init__(
-        self, console: Console, config: AkashConfig, market: Market, gateway: Gateway, logs: Logs
+        self,
+        console: Console,
+        config: AkashConfig,
+        market: Market,
+        gateway: Gateway,
+        logs: Logs,
+        callback: Callback,
     ) -> None:
         self._console = console
         self._config = config
         self._market = market
         self._gateway = gateway
         self._logs = logs
+        self._callback = callback
         self._seen: OrderedDict[str, _Seen] = OrderedDict()
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
@@ -84,7 +92,7 @@ class Statuses:
         label = await self._market.label(lease.id.provider) if lease is not None else ""
         why = snapshots.why_lost(detail, lease, label)
         if why is not None:
-            return known or snapshots.lost(ref, why)
+            return known or await self._gone(ref, why, seen)
         if lease is None:
             return snapshots.starting(ref, "waits for its lease")
         if lease.status is None:
@@ -138,9 +146,16 @@ class Statuses:
         label = info.label if info is not None else lease.id.provider
         self._market.failed(lease.id.provider)
         whole = timedelta(seconds=round(dark.total_seconds()))
-        return snapshots.lost(
-            ref, f"provider {label} has not answered for {format_duration(whole)}; it is given up"
-        )
+        why = f"provider {label} has not answered for {format_duration(whole)}; it is given up"
+        return await self._gone(ref, why, seen)
+
+    async def _gone(self, ref: LeaseRef, why: str, seen: _Seen) -> LeaseSnapshot:
+        """The lease is no more; its command may have ended before."""
+        word = await self._callback.last_word(ref)
+        if word.result is None:
+            return snapshots.lost(ref, why)
+        seen.run = Run(seen.run.started_at, word.result)
+        return snapshots.exited(ref, seen.run) or snapshots.lost(ref, why)
 
     async def _not_ready(
         self, ref: LeaseRef, lease: wire.Lease, seen: _Seen
