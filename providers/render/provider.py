@@ -21,10 +21,12 @@ from providers.base import (
 )
 from providers.render.config import Driver, RenderConfig
 from providers.render.dispersed import Dispersed
+from providers.render.gateway import Gateway
 from providers.render.local import LocalRender
 
 _DRIVERS: dict[Driver, type[Provider[RenderConfig]]] = {
     "dispersed": Dispersed,
+    "gateway": Gateway,
     "local": LocalRender,
 }
 

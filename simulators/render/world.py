@@ -1,7 +1,6 @@
 """The simulated network as a whole: machines take jobs, containers run, charges are booked."""
 
 import asyncio
-import contextlib
 import os
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
@@ -13,10 +12,11 @@ from fastapi import APIRouter
 from simulators.kit.clock import Clock
 from simulators.kit.runs import Runs, pullable
 from simulators.kit.world import SimBill, SimLease, UnknownAction, World
-from simulators.render import dispersed
+from simulators.render import dispersed, gateway
 from simulators.render.auth import Gatekeeper
 from simulators.render.machines import Machines
 from simulators.render.model import Book, SimJob
+from simulators.render.renderer import Farm, forever
 from simulators.render.settings import RenderSettings, SimOffer
 
 _MICRO_DOLLAR = Decimal("0.000001")
@@ -34,9 +34,11 @@ class RenderWorld(World):
         self.settings = settings or RenderSettings()
         self.gatekeeper = Gatekeeper(clock)
         self.machines = Machines(runs, folder, self.settings.stand_in)
+        self.farm = Farm(folder / "farm", clock, self.settings, stand_in=self.machines.stand_in)
         self.sold_out: set[str] = set()
         self._file = folder / "render.json"
         self._clockwork: asyncio.Task[None] | None = None
+        self._rendering: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
         self._stopping: dict[str, asyncio.Task[None]] = {}
         self._last = datetime.min.replace(tzinfo=UTC)
@@ -45,27 +47,45 @@ class RenderWorld(World):
     def router(self) -> APIRouter:
         router = APIRouter()
         router.include_router(dispersed.router(self))
+        router.include_router(gateway.router(self))
         return router
 
     async def start(self) -> None:
         await asyncio.to_thread(self.machines.start_up)
+        await self.farm.start()
         self._clockwork = asyncio.create_task(self._turn())
+        self._rendering = asyncio.create_task(forever(self.farm, self.settings.tick))
 
     async def aclose(self) -> None:
-        if self._clockwork is not None:
-            for task in (self._clockwork, *self._stopping.values()):
-                task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._clockwork
+        tasks = [task for task in (self._clockwork, self._rendering) if task is not None]
+        tasks += self._stopping.values()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.farm.local.aclose()
 
     async def leases(self) -> list[SimLease]:
-        return [
+        containers = [
             SimLease(id=job.uuid, key=job.key, alive=not job.over)
             for job in self.book.jobs.values()
         ]
+        return containers + [
+            SimLease(id=job.id, key=job.order.client_ref, alive=not job.over)
+            for job in self.farm.jobs.values()
+        ]
 
     async def bill(self) -> list[SimBill]:
-        return [
+        farm = [
+            SimBill(
+                id=job.id,
+                key=job.order.client_ref,
+                amount=await self.farm.cost(job),
+                currency="USD",
+                final=job.over,
+            )
+            for job in self.farm.jobs.values()
+        ]
+        return farm + [
             SimBill(
                 id=job.uuid,
                 key=job.key,
@@ -85,9 +105,9 @@ class RenderWorld(World):
                 self.end(job, "FAILED", "the node is gone")
             return {"id": job.uuid}
         if action == "drain_funds":
-            self.book.funds = False
+            self.book.funds = self.farm.funds = False
         elif action == "add_funds":
-            self.book.funds = True
+            self.book.funds = self.farm.funds = True
         elif action == "sell_out":
             self.sold_out |= {item.offer_id for item in self.settings.offers}
         elif action == "restock":
@@ -101,6 +121,7 @@ class RenderWorld(World):
         """Stop and remove all that runs."""
         for job in self.book.jobs.values():
             await self.runs.remove(job.run_uuid)
+        await self.farm.end_all()
 
     def moment(self) -> datetime:
         """A time that was never given before: what is listed by time has one order."""
