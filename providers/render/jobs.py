@@ -148,8 +148,9 @@ class Bodies:
         image = self.config.images.get(image or "", image)
         if image is None:
             raise Unsuitable("the job names no `image`, and no `runner_image` is configured")
-        env = self._env(spec, mark) if spec.command else plain_env(spec.environment())
-        return _docker(image, env)
+        if not spec.command:
+            return _docker(image, plain_env(spec.environment()))
+        return _docker(self.config.images.get(image, image), self._env(spec, mark))
 
     def _env(self, spec: JobSpec, mark: Mark) -> dict[str, str]:
         return container_env(spec, mark.key, self._urls(spec, mark))

@@ -155,6 +155,12 @@ class TestImages:
         assert last.exit_code == 125
         assert "entry point" in last.message
 
+    async def test_one_that_another_stands_for(self, network: Network) -> None:
+        provider = await network.dispersed(images={"busybox:1.36": "cortex/runner-busybox:1"})
+        ref = (await provider.submit(spec("exit 7", image="busybox:1.36"), key())).ref
+        assert (await ended(provider, ref)).exit_code == 7
+        await provider.aclose()
+
     async def test_one_that_cannot_be_pulled(self, provider: Dispersed) -> None:
         ref = (await provider.submit(spec(image="no-such/image:1"), key())).ref
         last = await ended(provider, ref)
