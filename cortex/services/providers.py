@@ -4,7 +4,6 @@ Only workers know the types, so a configuration is checked there: it is written 
 a draft, and a short workflow is given the draft's id. What comes back has the secrets apart.
 """
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -13,7 +12,6 @@ from datetime import timedelta
 from typing import Any, Final
 
 from temporalio.client import Client, WorkflowFailureError
-from temporalio.service import RPCError
 
 from cortex.db.engine import Database, Transaction
 from cortex.db.managed import Draft
@@ -23,7 +21,6 @@ from cortex.domain.errors import (
     InvalidRequest,
     NotFound,
     ServiceUnavailable,
-    TemporalUnavailable,
 )
 from cortex.domain.events import EventType
 from cortex.domain.ids import new_id
@@ -37,16 +34,14 @@ from cortex.schemas import ProviderView
 from cortex.security.keyring import KeyRing
 from cortex.services.registry import ProviderRegistry
 from cortex.settings import Settings
+from cortex.temporal.ask import ask_workers
 from cortex.temporal.contracts import (
     PROVIDER_CHECK_WORKFLOW,
-    TASK_QUEUE,
     ProviderCheckInput,
     ProviderCheckResult,
 )
 
 _WAIT: Final = 25.0
-_CALL: Final = timedelta(seconds=3)
-_EXECUTION: Final = timedelta(seconds=60)
 
 
 @dataclass(frozen=True)
@@ -250,34 +245,17 @@ class ProviderAdmin:
         return found
 
     async def _run(self, draft_id: str, *, probe: bool) -> ProviderCheckResult:
-        started = False
         try:
-            async with asyncio.timeout(_WAIT):
-                handle = await self._client.start_workflow(
-                    PROVIDER_CHECK_WORKFLOW,
-                    ProviderCheckInput(draft_id=draft_id, probe=probe),
-                    id=f"provider-check-{draft_id}",
-                    task_queue=TASK_QUEUE,
-                    result_type=ProviderCheckResult,
-                    execution_timeout=_EXECUTION,
-                    rpc_timeout=_CALL,
-                )
-                started = True
-                result: ProviderCheckResult = await handle.result()
-                return result
-        except TimeoutError as error:
-            if started:
-                raise ServiceUnavailable(
-                    f"no worker answered within {_WAIT:g} s; is one running on the task queue "
-                    f"`{TASK_QUEUE}`?"
-                ) from error
-            raise TemporalUnavailable("Temporal does not answer") from error
+            return await ask_workers(
+                self._client,
+                PROVIDER_CHECK_WORKFLOW,
+                ProviderCheckInput(draft_id=draft_id, probe=probe),
+                workflow_id=f"provider-check-{draft_id}",
+                result_type=ProviderCheckResult,
+                patience=_WAIT,
+            )
         except WorkflowFailureError as error:
             raise ServiceUnavailable(f"the workers could not check it: {_cause(error)}") from error
-        except RPCError as error:
-            raise TemporalUnavailable(f"Temporal does not answer: {error.message}") from error
-        except RuntimeError as error:  # a lazy client's first connect
-            raise TemporalUnavailable(f"Temporal does not answer: {error}") from error
 
 
 async def _find(tx: Transaction, provider_id: str) -> StoredProvider | None:

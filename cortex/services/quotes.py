@@ -1,15 +1,13 @@
 """Offers of all providers for a spec: asked through a short workflow on the workers."""
 
-import asyncio
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Final
 
 from temporalio.client import Client, WorkflowFailureError
-from temporalio.service import RPCError
 
 from cortex.db.providers import StoredProvider
-from cortex.domain.errors import ServiceUnavailable, TemporalUnavailable
+from cortex.domain.errors import ServiceUnavailable
 from cortex.domain.ids import new_id
 from cortex.domain.offers import Offer
 from cortex.domain.spec import JobSpec, Strategy
@@ -23,9 +21,9 @@ from cortex.services.admission import (
 from cortex.services.plugins import PluginDirectory
 from cortex.services.registry import ProviderRegistry
 from cortex.settings import PlacementSettings, Settings
+from cortex.temporal.ask import ask_workers
 from cortex.temporal.contracts import (
     QUOTE_WORKFLOW,
-    TASK_QUEUE,
     OfferStanding,
     QuoteInput,
     QuoteResult,
@@ -35,8 +33,6 @@ _WAIT: Final = 11.0
 """Seconds: with the network in between, the caller has its answer within 12."""
 
 _NOBODY_ASKS: Final = ("no worker has it open now; see `cortex providers`",)
-_EXECUTION: Final = timedelta(seconds=20)
-_CALL: Final = timedelta(seconds=3)
 
 
 class Quotes:
@@ -70,35 +66,18 @@ class Quotes:
         return _quote(spec, await self._ask(spec), providers, self._placement)
 
     async def _ask(self, spec: JobSpec) -> QuoteResult:
-        started = False
         timeout = min(self._settings.quote_timeout, timedelta(seconds=_WAIT - 1))
         try:
-            async with asyncio.timeout(_WAIT):
-                handle = await self._client.start_workflow(
-                    QUOTE_WORKFLOW,
-                    QuoteInput(spec=spec, timeout=timeout),
-                    id=f"quote-{new_id('job').removeprefix('job_')}",
-                    task_queue=TASK_QUEUE,
-                    result_type=QuoteResult,
-                    execution_timeout=_EXECUTION,
-                    rpc_timeout=_CALL,
-                )
-                started = True
-                result: QuoteResult = await handle.result()
-                return result
-        except TimeoutError as error:
-            if started:
-                raise ServiceUnavailable(
-                    f"no worker answered within {_WAIT:g} s; is one running on the task queue "
-                    f"`{TASK_QUEUE}`?"
-                ) from error
-            raise TemporalUnavailable("Temporal does not answer") from error
+            return await ask_workers(
+                self._client,
+                QUOTE_WORKFLOW,
+                QuoteInput(spec=spec, timeout=timeout),
+                workflow_id=f"quote-{new_id('job').removeprefix('job_')}",
+                result_type=QuoteResult,
+                patience=_WAIT,
+            )
         except WorkflowFailureError as error:
             raise ServiceUnavailable("the workers could not collect offers; try again") from error
-        except RPCError as error:
-            raise TemporalUnavailable(f"Temporal does not answer: {error.message}") from error
-        except RuntimeError as error:  # a lazy client's first connect
-            raise TemporalUnavailable(f"Temporal does not answer: {error}") from error
 
 
 def _quote(
