@@ -166,7 +166,7 @@ def make_activities(
     leasing = LeaseActivities(database, fleet, KeyRing.from_setting(settings.encryption_keys))
     settlement = SettlementActivities(database, fleet, settings, copier)
     monitor = MonitorActivities(database, fleet, client, notifier, copier, settings.monitor)
-    maintenance = MaintenanceActivities(database, settings)
+    maintenance = MaintenanceActivities(database, settings, client)
     health = HealthActivities(fleet, fleet.checkup)
     drafts = DraftActivities(database, settings, Builder(settings))
     core: list[Callable[..., Any]] = [

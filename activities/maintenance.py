@@ -3,22 +3,34 @@
 import shutil
 from datetime import UTC, datetime, timedelta
 
+import structlog
 from temporalio import activity
+from temporalio.client import Client
+from temporalio.service import RPCError
 
 from cortex.db.engine import Database
 from cortex.db.partitions import drop_partitions, ensure_partitions
 from cortex.settings import Settings
+from cortex.temporal.client import delete_run
+from cortex.temporal.contracts import HEALTH_WORKFLOW
+
+_log = structlog.get_logger(__name__)
 
 _IDEMPOTENCY = timedelta(days=7)
 _DONE_COMMANDS = timedelta(days=2)
 _OLD_DRAFTS = timedelta(hours=1)
 _STALE_PARTS = timedelta(days=1)
+_OLD_CHECKS = timedelta(days=1)
+_MOST_CHECKS = 2000
 
 
 class MaintenanceActivities:
-    def __init__(self, database: Database, settings: Settings) -> None:
+    def __init__(
+        self, database: Database, settings: Settings, client: Client | None = None
+    ) -> None:
         self._database = database
         self._settings = settings
+        self._client = client
 
     @activity.defn
     async def maintain(self) -> dict[str, int]:
@@ -36,6 +48,7 @@ class MaintenanceActivities:
             commands = await tx.commands.expire(_DONE_COMMANDS)
             drafts = await tx.managed.expire_drafts(_OLD_DRAFTS)
         parts = self._drop_stale_parts(now)
+        checks = await self._drop_old_checks(now)
         return {
             "partitions_made": len(made),
             "partitions_dropped": len(dropped),
@@ -44,7 +57,24 @@ class MaintenanceActivities:
             "commands": commands,
             "provider_drafts": drafts,
             "output_parts": parts,
+            "health_runs": checks,
         }
+
+    async def _drop_old_checks(self, now: datetime) -> int:
+        """Runs of health checks: many, alike, and written down in `provider_status` anyway."""
+        if self._client is None:
+            return 0
+        before = (now - _OLD_CHECKS).isoformat()
+        query = f"WorkflowType = '{HEALTH_WORKFLOW}' AND CloseTime < '{before}'"
+        dropped = 0
+        try:
+            async for run in self._client.list_workflows(query, limit=_MOST_CHECKS):
+                await delete_run(self._client, run.id, run.run_id)
+                dropped += 1
+                activity.heartbeat()
+        except RPCError as error:  # some servers do not allow it, or are busy: the next time
+            _log.warning("maintenance.health_runs", error=error.message)
+        return dropped
 
     def _drop_stale_parts(self, now: datetime) -> int:
         """Half-copied outputs of workers that died."""

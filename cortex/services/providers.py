@@ -294,11 +294,10 @@ def _refuse_taken(existing: StoredProvider | None, type_name: str) -> None:
 
 
 def _read_only(provider_id: str) -> Conflict:
-    name = provider_id.upper().replace("-", "_")
     return Conflict(
         f"provider `{provider_id}` comes from the settings of the workers: change it there "
-        f"(`[providers.{provider_id}]` in `cortex.toml`, or `CORTEX_PROVIDERS__{name}__…`) and "
-        "restart them"
+        f"(`[providers.{provider_id}]` in their `cortex.toml`, or `CORTEX_PROVIDERS` in their "
+        "environment) and restart them"
     )
 
 

@@ -4,12 +4,16 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from google.protobuf.duration_pb2 import Duration
+from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import (
     AddSearchAttributesRequest,
     ListSearchAttributesRequest,
 )
-from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
+from temporalio.api.workflowservice.v1 import (
+    DeleteWorkflowExecutionRequest,
+    RegisterNamespaceRequest,
+)
 from temporalio.client import Client, Interceptor
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.runtime import Runtime
@@ -66,6 +70,17 @@ async def prepare_namespace(client: Client, retention: timedelta) -> None:
         if error.status in (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED):
             raise TemporalUnavailable(f"Temporal does not answer: {error.message}") from error
         raise
+
+
+async def delete_run(client: Client, workflow_id: str, run_id: str) -> None:
+    """Remove a run that is over, before the namespace's retention does."""
+    request = DeleteWorkflowExecutionRequest(
+        namespace=client.namespace,
+        workflow_execution=WorkflowExecution(workflow_id=workflow_id, run_id=run_id),
+    )
+    await client.workflow_service.delete_workflow_execution(
+        request, retry=True, timeout=_RPC_TIMEOUT
+    )
 
 
 async def _register_namespace(client: Client, retention: timedelta) -> None:

@@ -45,7 +45,7 @@ class TestRefusing:
         answer = await client.request(method, f"{URL}/local{path}", content=content)
         found = check_problem(answer, 409, "conflict")
         assert "comes from the settings" in found.detail
-        assert "CORTEX_PROVIDERS__LOCAL" in found.detail
+        assert "[providers.local]" in found.detail
 
     @pytest.mark.parametrize("path", ["", "/status", "/pricing", "/jobs"])
     async def test_one_that_is_not_there(self, client: httpx.AsyncClient, path: str) -> None:

@@ -7,7 +7,9 @@ from decimal import Decimal
 
 import httpx
 import pytest
+from temporalio.testing import ActivityEnvironment
 
+from activities import maintenance
 from cortex.domain.circuit import CircuitRules, CircuitState
 from cortex.domain.health import HealthRules
 from cortex.domain.spec import JobSpec
@@ -234,3 +236,24 @@ class TestBreaker:
                 return not any([await refusal(worker) for worker in workers])
 
             await eventually(closed, what="both workers to place again")
+
+
+class TestHousekeeping:
+    async def test_old_runs_of_checks_are_removed(
+        self, stage: Stage, api: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(maintenance, "_OLD_CHECKS", timedelta(0))
+        closed = "WorkflowType = 'ProviderHealth' AND ExecutionStatus = 'Completed'"
+
+        async def count() -> int:
+            return (await stage.client.count_workflows(closed)).count
+
+        async def some() -> bool:
+            return await count() >= 2
+
+        await eventually(some, what="runs of checks")
+        tidy = maintenance.MaintenanceActivities(stage.database, stage.settings, stage.client)
+        result = await ActivityEnvironment().run(tidy.maintain)
+        assert result["health_runs"] >= 2
+        others = stage.client.list_workflows("WorkflowType = 'ProviderMonitor'")
+        assert {item.id async for item in others} == {monitor_id("f1"), monitor_id("null")}
