@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from decimal import Decimal
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -15,7 +16,13 @@ from cortex.domain.health import HealthRules
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import JobState
 from cortex.temporal.client import prepare_namespace
-from cortex.temporal.contracts import health_id, monitor_id
+from cortex.temporal.contracts import (
+    HEALTH_WORKFLOW,
+    TASK_QUEUE,
+    HealthInput,
+    health_id,
+    monitor_id,
+)
 from cortex.temporal.schedules import ensure_health, health_schedules, remove_health
 from providers.errors import Unavailable
 from tests.integration.conftest import Stage, StageMaker
@@ -257,3 +264,35 @@ class TestHousekeeping:
         assert result["health_runs"] >= 2
         others = stage.client.list_workflows("WorkflowType = 'ProviderMonitor'")
         assert {item.id async for item in others} == {monitor_id("f1"), monitor_id("null")}
+
+
+class TestRateLimit:
+    async def test_holds_for_the_queue_and_changes_while_it_runs(
+        self, stage: Stage, api: httpx.AsyncClient
+    ) -> None:
+        await add(api, "f2", account="other")
+        await becomes(api, "online", "f2")
+
+        async def took() -> float:
+            """Seconds until ten steps on the provider's queue are done."""
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            order = HealthInput(provider_id="f2")
+            runs = [
+                stage.client.execute_workflow(
+                    HEALTH_WORKFLOW, order, id=f"rate-{uuid4()}", task_queue=TASK_QUEUE
+                )
+                for _ in range(10)
+            ]
+            results = await asyncio.gather(*runs)
+            assert {result["status"] for result in results} == {"online"}
+            return loop.time() - began
+
+        unlimited = await took()
+        answer = await api.patch(f"{URL}/f2", json={"rate_limit": 2})
+        assert answer.json()["rate_limit"] == 2
+
+        async def limited() -> bool:  # once the queue is served anew
+            return await took() > unlimited + 2
+
+        await eventually(limited, within=30, what="ten steps at two per second")
