@@ -38,10 +38,6 @@ class RenderConfig(ProviderConfig):
     )
     images: dict[str, str] = Field(
         default_factory=dict,
-        description="Image to the one that runs in its place: the same with such an entry point.",
-    )
-    images: dict[str, str] = Field(
-        default_factory=dict,
         description="For an image that jobs name: one of the same content that is a runner image.",
     )
     blender_image: str | None = Field(

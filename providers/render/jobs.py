@@ -145,7 +145,6 @@ class Bodies:
 
     def _container(self, spec: JobSpec, mark: Mark) -> dict[str, Any]:
         image = spec.image or self.config.runner_image
-        image = self.config.images.get(image or "", image)
         if image is None:
             raise Unsuitable("the job names no `image`, and no `runner_image` is configured")
         if not spec.command:
