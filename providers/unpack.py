@@ -1,16 +1,18 @@
 """Unpacking result files: a tar that comes from a job is untrusted input.
 
-Only regular files and folders are written. A link is replaced by the file it points at if that is
-in the same tree; devices, absolute names, `..` and links that lead out are left out.
+Devices, `..` and links that lead out are left out, whatever the archive says.
 """
 
 import os
 import posixpath
 import shutil
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from providers.errors import InvalidSpec
+from providers.errors import InvalidSpec, Unavailable
+
+Parts = tuple[str, ...]
 
 
 class Budget:
@@ -33,8 +35,52 @@ class Budget:
         return self._left
 
 
+def unpack_declared(
+    archive: Path, declared: Sequence[str], destination: Path, limit: int
+) -> list[Path]:
+    """Write what stands below the declared paths, as the runner packs them: regular files only.
+
+    Blocking, so run it in a thread.
+
+    Returns:
+        The files, relative to `destination`.
+
+    Raises:
+        InvalidSpec: they are larger than `limit` bytes.
+        Unavailable: it is no whole archive.
+    """
+    tops = [parts for path in declared if (parts := _parts(path))]
+    budget = Budget(limit)
+    written: set[Path] = set()
+    try:
+        with tarfile.open(archive, mode="r:*") as tar:
+            for member in tar:
+                parts = _parts(member.name)
+                if not member.isreg() or not any(parts[: len(top)] == top for top in tops):
+                    continue
+                budget.spend(member.size)
+                source = tar.extractfile(member)
+                if source is not None:
+                    target = _file(destination, PurePosixPath(*parts), member.mode)
+                    with source, target.open("wb") as out:
+                        shutil.copyfileobj(source, out, 1 << 20)
+                    written.add(Path(*parts))
+    except (tarfile.TarError, EOFError) as error:
+        raise Unavailable("the job's outputs arrived damaged") from error
+    return sorted(written)
+
+
+def _parts(name: str) -> Parts:
+    """The parts of a path, from the root as well; none where it leads out."""
+    parts = tuple(part for part in PurePosixPath(name).parts if part not in ("/", "."))
+    return () if ".." in parts or "\0" in name else parts
+
+
 def unpack(archive: Path, destination: Path, declared: str, budget: Budget) -> list[Path]:
-    """Write the files of a tar of one path; blocking, so run it in a thread.
+    """Write the files of a tar of one path, folders as well.
+
+    A link is replaced by the file it points at if that is in the same tree. Blocking, so run it
+    in a thread.
 
     Args:
         archive: The tar; its first path component stands for the declared path.
@@ -102,6 +148,7 @@ def _aim(member: tarfile.TarInfo, inner: PurePosixPath) -> PurePosixPath | None:
 def _folder(destination: Path, relative: PurePosixPath) -> Path:
     """Make the folders one by one, replacing whatever else stands there (links above all)."""
     path = destination
+    path.mkdir(parents=True, exist_ok=True)
     for part in relative.parts:
         path = path / part
         if path.is_symlink() or (path.exists() and not path.is_dir()):

@@ -22,7 +22,7 @@ from providers.golem.config import GolemConfig
 from providers.golem.glance import PIECE, Viewer
 from providers.golem.guest import Guest
 from providers.golem.sealed import unseal
-from providers.golem.unpack import unpack
+from providers.unpack import unpack_declared
 
 _PACK_PATIENCE = 300.0
 _STOP_PATIENCE = 30.0
@@ -155,7 +155,7 @@ class Collector:
             if size <= _SMALL or not await self._dropped(activity_id, guest, archive):
                 await self._in_pieces(activity_id, guest, size, archive)
             return await asyncio.to_thread(
-                unpack, archive, wanted, destination, self.config.max_output_bytes
+                unpack_declared, archive, wanted, destination, self.config.max_output_bytes
             )
 
     async def _dropped(self, activity_id: str, guest: Guest, archive: Path) -> bool:
