@@ -143,7 +143,7 @@ class TestRestart:
     async def test_jobs_survive_a_restart_of_everything(
         self, stack: Stack, cortex: Command
     ) -> None:
-        script = "echo begun; sleep 14; echo done; exit 5"
+        script = "echo begun; sleep 10; echo done; exit 5"
         jobs = [
             await stack.client.submit(
                 shell(script, image="busybox", placement={"providers": [provider]})
