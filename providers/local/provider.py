@@ -42,6 +42,7 @@ from providers.local._launch import SEEN, TEMPORARY, Launcher, remove, remove_tr
 from providers.local._lease import BELL, LeaseFolder
 from providers.local._logs import LogReader
 from providers.local._outputs import OutputCopier
+from providers.local._ports import taken
 from providers.local._processes import end_process
 from providers.local.config import LocalConfig
 
@@ -117,6 +118,11 @@ class LocalProvider(Provider[LocalConfig]):
             if await self._blocking(self._active_leases) >= self.config.max_jobs:
                 raise NoCapacity(
                     f"`{self.id}` runs {self.config.max_jobs} jobs already, its `max_jobs`"
+                )
+            clash = taken(spec.ports)
+            if clash:
+                raise NoCapacity(
+                    f"port {', '.join(clash)} of this machine is taken by another program or job"
                 )
             await self._blocking(self._launcher.prepare, spec, folder)
         return Reservation(ref=_ref(key))
