@@ -66,10 +66,6 @@ class DispersedApi:
             params["filter[status]"] = ",".join(statuses)
         return await self._jobs(params)
 
-    async def live_jobs(self, statuses: Sequence[str]) -> list[WireJob]:
-        """All jobs of the account in these states."""
-        return await self._jobs({"filter[status]": ",".join(statuses), "sort": "created_at"})
-
     async def jobs(self, uuids: Sequence[str]) -> dict[str, WireJob]:
         """These jobs, in as few calls as possible; unknown ones are left out."""
         wanted = [uuid for uuid in dict.fromkeys(uuids) if is_uuid(uuid)]

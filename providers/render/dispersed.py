@@ -66,11 +66,12 @@ from providers.render.observed import (
 )
 from providers.render.results import Results
 from providers.render.signing import Keys
-from providers.render.wire import LIVE, OVER, WireJob
+from providers.render.wire import LIVE, WireJob
 
 _OUTPUT = re.compile(r"frames/frame_\d{6,7}\.(?:png|jpg|exr)")
 _MAX_CHUNK = 100
 _LISTED = timedelta(days=2)
+_EVER = datetime(2025, 1, 1, tzinfo=UTC)
 _SLACK = timedelta(minutes=10)
 _CANCEL_PATIENCE = 60.0
 _CANCEL_POLL = 0.2
@@ -218,11 +219,13 @@ class Dispersed(Provider[RenderConfig]):
 
     async def owned(self) -> list[LeaseRef]:
         """Live jobs, whenever they were made; ended ones of the last two days."""
-        recent = await self._api.jobs_since(datetime.now(UTC) - _LISTED, statuses=OVER)
-        live = await self._api.live_jobs(LIVE)
+        edge = datetime.now(UTC) - _LISTED
+        # Whatever their state: a list by state would miss what changes it between two pages.
+        recent = await self._api.jobs_since(edge)
+        older = await self._api.jobs_since(_EVER, until=edge, statuses=LIVE)
         forgotten = await asyncio.to_thread(self._forgotten.keys)
         by_key: dict[str, dict[str, WireJob]] = {}
-        for job in [*recent, *live]:
+        for job in [*older, *recent]:
             mark = mark_of(job)
             if mark is not None and (mark.key not in forgotten or not job.over):
                 by_key.setdefault(mark.key, {})[job.uuid] = job
