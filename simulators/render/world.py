@@ -243,9 +243,10 @@ class RenderWorld(World):
         if not pullable(str(docker["image"])):
             self.end(job, "FAILED", "the image could not be pulled")
             return
+        began = self.clock.now()
         await self.machines.start(job.run_uuid, docker)
-        job.started_at, job.status = self.clock.now(), "RUNNING"
-        job.updated_at = job.started_at
+        job.started_at, job.status = began, "RUNNING"
+        job.updated_at = self.clock.now()
         self.save()
 
     async def _look(self, job: SimJob, now: datetime) -> None:
