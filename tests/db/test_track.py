@@ -14,12 +14,11 @@ from cortex.domain.offers import Offer
 from cortex.domain.spec import JobSpec
 from cortex.domain.track import TrackRecord
 
-NOW = datetime.now(UTC)
 WINDOW = timedelta(hours=10)
 
 
 def ago(hours: float) -> datetime:
-    return NOW - timedelta(hours=hours)
+    return datetime.now(UTC) - timedelta(hours=hours)
 
 
 async def status(tx: Transaction, provider: str, state: str, hours: float) -> None:
@@ -51,7 +50,7 @@ async def lease(
 
 
 async def records(tx: Transaction) -> dict[str, TrackRecord]:
-    return await tx.track.records(NOW - WINDOW, WINDOW)
+    return await tx.track.records(datetime.now(UTC) - WINDOW, WINDOW)
 
 
 class TestHealth:
@@ -82,8 +81,9 @@ class TestLeases:
     async def test_counts_what_the_network_is_to_be_blamed_for(self, database: Database) -> None:
         async with database.transaction() as tx:
             for minutes in (1, 2, 9):
-                began = ago(5) + timedelta(minutes=minutes)
-                await lease(tx, "p", 5, committed_at=ago(5), started_at=began)
+                made = ago(5)
+                began = made + timedelta(minutes=minutes)
+                await lease(tx, "p", 5, created_at=made, committed_at=made, started_at=began)
             await lease(tx, "p", 4, failure="lost", committed_at=ago(4))
             await lease(tx, "p", 3, failure="refused")
             await lease(tx, "p", 2)  # cancelled before it began

@@ -186,7 +186,9 @@ class TestMoney:
         assert answer["offers"][0]["offer"]["provider_id"] == "local"
         assert Decimal(answer["offers"][0]["most"]["amount"]) > 0
         shown = await cortex("quote", "examples/outputs.yaml")
-        assert shown.out.splitlines()[0].split()[:4] == ["#", "PROVIDER", "PER", "HOUR"]
+        ranked, heading = shown.out.splitlines()[:2]
+        assert ranked == "ranked by cost (price 100%)"
+        assert heading.split()[:4] == ["#", "PROVIDER", "PER", "HOUR"]
 
     async def test_cost_and_ledger_add_up(self, stack: Stack, cortex: Command) -> None:
         await stack.client.run(shell("sleep 0.5"))
