@@ -97,7 +97,7 @@ class Reader:
     """A runner's log from its beginning, of which only what follows a cursor is given."""
 
     def __init__(self, key: str, since: str | None) -> None:
-        self.log = RunnerLog(key)
+        self.log = RunnerLog(key, keep=False)
         self._limits = _marks(since) or (0, 0, 0)
         self._before = (0, 0, 0)
 

@@ -28,10 +28,12 @@ class RunnerLog:
     """Collects raw lines in order; gives the command's lines and what the runner said.
 
     A cursor counts the lines of both streams, so it stays good when a network has dropped the
-    beginning of its log. Lines are cut at 64 KiB.
+    beginning of its log. Lines are cut at 64 KiB. With `keep=False`, lines are only returned by
+    `feed`: for those who follow a log of any length.
     """
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, *, keep: bool = True) -> None:
+        self._keep = keep
         self._control = f"c {token(key)} "
         self._seen = {"o": 0, "e": 0, "x": 0}
         self._lines: list[LogLine] = []
@@ -80,8 +82,9 @@ class RunnerLog:
             text=_cut(text.replace("\0", "")),
             cursor=".".join(map(str, mark)),
         )
-        self._lines.append(line)
-        self._marks.append(mark)
+        if self._keep:
+            self._lines.append(line)
+            self._marks.append(mark)
         return line
 
     def _heard(self, words: list[str]) -> None:
