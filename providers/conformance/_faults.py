@@ -3,9 +3,13 @@
 Needs a simulator with the control routes of `simulators.kit` (`Harness.sim_url`). A job is
 brought to its lease as Cortex's own steps do it: what is unknown is looked for, never repeated
 blindly. The network's own books tell afterwards whether one lease became of it.
+
+Each call meets one fault, the next call the next kind; `CORTEX_CONFORMANCE_FAULTS=6` tries all kinds
+at every call.
 """
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from functools import partial
@@ -60,7 +64,7 @@ class FaultChecks(Harness):
         """Whatever call goes wrong in whatever way, one lease becomes of it, or none."""
         calls = await self._calls_of(lambda: self.start(provider, "exec sleep 600"))
         for place, call in enumerate(calls):
-            for fault in _spread(place, 2):
+            for fault in _spread(place):
                 key = self.key()
                 rule = {"match": "* *", "fault": fault, "skip": place, "retry_after": 0.2}
                 await self.faults(rule)
@@ -80,7 +84,7 @@ class FaultChecks(Harness):
         first = await self.running(provider, "echo ready; exec sleep 600")
         calls = await self._calls_of(lambda: provider.cancel(first))
         for place, call in enumerate(calls):
-            for fault in _spread(place, 2):
+            for fault in _spread(place):
                 ref = await self.running(provider, "echo ready; exec sleep 600")
                 rule = {"match": "* *", "fault": fault, "skip": place, "retry_after": 0.2}
                 await self.faults(rule)
@@ -191,6 +195,7 @@ class FaultChecks(Harness):
         return self.sim_url
 
 
-def _spread(place: int, count: int) -> list[str]:
+def _spread(place: int) -> list[str]:
     """Some of the faults for each call, others for the next: all are met on the way."""
+    count = int(os.environ.get("CORTEX_CONFORMANCE_FAULTS", "1"))
     return [_EFFECTS[(place * count + i) % len(_EFFECTS)] for i in range(count)]
