@@ -4,8 +4,8 @@ Needs a simulator with the control routes of `simulators.kit` (`Harness.sim_url`
 brought to its lease as Cortex's own steps do it: what is unknown is looked for, never repeated
 blindly. The network's own books tell afterwards whether one lease became of it.
 
-Each call meets one fault, the next call the next kind; `CORTEX_CONFORMANCE_FAULTS=6` tries all kinds
-at every call.
+Each call meets one fault, the next call the next kind; `CORTEX_CONFORMANCE_FAULTS=6` tries all
+kinds at every call.
 """
 
 import asyncio
