@@ -4,8 +4,8 @@ from typing import Any
 
 from sqlalchemy import insert
 
+from cortex.db.account_tables import AuditRow
 from cortex.db.base import Repository
-from cortex.db.tables import AuditRow
 
 
 class AuditRepository(Repository):

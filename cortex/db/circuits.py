@@ -7,7 +7,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from cortex.db.base import Repository
-from cortex.db.tables import ProviderCircuitRow, ProviderRow
+from cortex.db.provider_tables import ProviderCircuitRow, ProviderRow
 from cortex.domain.circuit import Circuit, CircuitRules, CircuitState
 
 CHANNEL = "cortex_provider_circuits"

@@ -12,16 +12,20 @@ from cortex.db.base import Repository
 from cortex.db.tables import NOW, CommandRow
 
 CHANNEL = "cortex_commands"
-CommandKind = Literal["start", "cancel", "extend"]
+CommandKind = Literal["start", "cancel", "extend", "start_group", "nudge"]
+"""`nudge` wakes the workflow of a job or group: it looks at the database and goes on from there."""
 
 
 @dataclass(frozen=True)
 class Command:
+    """One thing to tell the workflow of a job or of a group."""
+
     id: int
-    job_id: str
+    job_id: str | None
     kind: CommandKind
     payload: dict[str, Any]
     attempts: int
+    group_id: str | None = None
 
 
 class CommandRepository(Repository):
@@ -36,6 +40,17 @@ class CommandRepository(Repository):
         """Remember that Temporal must be told; the relay wakes when the transaction commits."""
         ids = await self.add_many([(job_id, kind, payload or {})], delay=delay)
         return ids[0]
+
+    async def add_for_group(
+        self, group_id: str, kind: CommandKind, payload: dict[str, Any] | None = None
+    ) -> int:
+        """The same for the workflow of a group."""
+        statement = (
+            insert(CommandRow)
+            .values(group_id=group_id, kind=kind, payload=payload or {})
+            .returning(CommandRow.id)
+        )
+        return int((await self.connection.execute(statement)).scalar_one())
 
     async def add_many(
         self,
@@ -59,13 +74,13 @@ class CommandRepository(Repository):
     async def claim(self, limit: int, lease: timedelta) -> list[Command]:
         """Take due commands for `lease`; other relays pass over them meanwhile.
 
-        Only the oldest open command of a job is taken, so that they stay in order.
+        Only the oldest open command of a job or group is taken, so that they stay in order.
         """
         earlier = aliased(CommandRow)
         is_first = ~(
             select(earlier.id)
             .where(
-                earlier.job_id == CommandRow.job_id,
+                (earlier.job_id == CommandRow.job_id) | (earlier.group_id == CommandRow.group_id),
                 earlier.done_at.is_(None),
                 earlier.id < CommandRow.id,
             )
@@ -88,6 +103,7 @@ class CommandRepository(Repository):
                 CommandRow.kind,
                 CommandRow.payload,
                 CommandRow.attempts,
+                CommandRow.group_id,
             )
         )
         rows = (await self.connection.execute(taken)).all()

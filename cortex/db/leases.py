@@ -157,6 +157,19 @@ def lease_of(row: Row) -> Lease:
         committed_at=row["committed_at"],
         started_at=row["started_at"],
         finished_at=row["finished_at"],
+        reserved_at=row["reserved_at"],
+        releasing_at=row["releasing_at"],
         released_at=row["released_at"],
         cost=None if cost is None else Money(amount=cost, currency=row["currency"]),
+        unknown_since=row["unknown_since"],
+        unknown_reason=row["unknown_reason"],
+        usage=_usage(row),
+        usage_at=row["usage_at"],
+        resolution=row["resolution"],
     )
+
+
+def _usage(row: Row) -> Money | None:
+    if row["usage_amount"] is None:
+        return None
+    return Money(amount=row["usage_amount"], currency=row["usage_currency"])

@@ -13,7 +13,8 @@ from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from cortex.db.base import Repository
-from cortex.db.tables import NOW, ProviderDraftRow, ProviderRow, ProviderTypeRow
+from cortex.db.provider_tables import ProviderDraftRow, ProviderRow, ProviderTypeRow
+from cortex.db.tables import NOW
 
 _MANAGED = (
     ProviderRow.id,

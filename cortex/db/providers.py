@@ -9,7 +9,8 @@ from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from cortex.db.base import Repository, Row
-from cortex.db.tables import NOW, ProviderPriceRow, ProviderRow, ProviderStatusRow
+from cortex.db.provider_tables import ProviderPriceRow, ProviderRow, ProviderStatusRow
+from cortex.db.tables import NOW
 from cortex.domain.errors import NotFound
 from cortex.domain.health import HealthRules, ProviderStatus, Standing, Verdict
 from cortex.domain.money import Money

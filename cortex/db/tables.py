@@ -13,7 +13,6 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     DateTime,
-    Double,
     ForeignKey,
     Identity,
     Index,
@@ -65,11 +64,16 @@ class JobRow(Base):
     attempt: Mapped[int] = mapped_column(server_default="0")
     provider_id: Mapped[str | None]
     group_id: Mapped[str | None]
+    member: Mapped[str | None]
+    gang: Mapped[int | None]
+    held: Mapped[bool] = mapped_column(server_default=text("false"))
     progress: Mapped[Decimal | None] = mapped_column(Numeric(6, 5))
     labels: Mapped[dict[str, str]] = mapped_column(server_default="{}")
     cost: Mapped[Decimal] = mapped_column(server_default="0")
     currency: Mapped[str] = mapped_column(server_default="USD")
     extension: Mapped[timedelta] = mapped_column(server_default="0")
+    losses: Mapped[int] = mapped_column(server_default="0")
+    failures: Mapped[int] = mapped_column(server_default="0")
     log_bytes: Mapped[int] = mapped_column(BigInteger, server_default="0")
     log_dropped_bytes: Mapped[int] = mapped_column(BigInteger, server_default="0")
     log_seq: Mapped[int] = mapped_column(server_default="0")
@@ -79,6 +83,7 @@ class JobRow(Base):
     finished_at: Mapped[datetime | None]
     deadline_at: Mapped[datetime | None]
     cancel_requested_at: Mapped[datetime | None]
+    warned_at: Mapped[datetime | None]
 
     __table_args__ = (
         Index("jobs_created", "created_at", "id"),
@@ -86,6 +91,7 @@ class JobRow(Base):
         Index("jobs_owner_created", "owner", "created_at"),
         Index("jobs_provider_created", "provider_id", "created_at"),
         Index("jobs_labels", "labels", postgresql_using="gin"),
+        Index("jobs_group", "group_id", "id", postgresql_where=text("group_id IS NOT NULL")),
     )
 
 
@@ -125,13 +131,21 @@ class LeaseRow(Base):
     signalled_version: Mapped[int] = mapped_column(server_default="0")
     log_cursor: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    reserved_at: Mapped[datetime | None]
     committed_at: Mapped[datetime | None]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+    releasing_at: Mapped[datetime | None]
     released_at: Mapped[datetime | None]
     cost: Mapped[Decimal | None]
     currency: Mapped[str] = mapped_column(server_default="USD")
     failure: Mapped[str | None]
+    unknown_since: Mapped[datetime | None]
+    unknown_reason: Mapped[str] = mapped_column(server_default="")
+    usage_amount: Mapped[Decimal | None]
+    usage_currency: Mapped[str | None]
+    usage_at: Mapped[datetime | None]
+    resolution: Mapped[dict[str, Any] | None]
 
     __table_args__ = (
         Index("leases_job_attempt", "job_id", "attempt", unique=True),
@@ -204,7 +218,8 @@ class CommandRow(Base):
     __tablename__ = "commands"
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
-    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
+    job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"))
+    group_id: Mapped[str | None] = mapped_column(ForeignKey("job_groups.id"))
     kind: Mapped[str]
     payload: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
@@ -214,9 +229,13 @@ class CommandRow(Base):
     error: Mapped[str | None]
 
     __table_args__ = (
-        CheckConstraint("kind IN ('start', 'cancel', 'extend')", name="commands_kind"),
+        CheckConstraint(
+            "kind IN ('start', 'cancel', 'extend', 'start_group', 'nudge')", name="commands_kind"
+        ),
+        CheckConstraint("num_nonnulls(job_id, group_id) = 1", name="commands_subject"),
         Index("commands_open", "id", postgresql_where=text("done_at IS NULL")),
         Index("commands_job", "job_id", "id"),
+        Index("commands_group", "group_id", "id"),
     )
 
 
@@ -280,225 +299,3 @@ class JobFrameRow(Base):
             "state IN ('queued', 'rendering', 'done', 'failed')", name="job_frames_state"
         ),
     )
-
-
-class ProviderRow(Base):
-    __tablename__ = "providers"
-
-    id: Mapped[str] = mapped_column(primary_key=True)
-    type: Mapped[str]
-    enabled: Mapped[bool] = mapped_column(server_default=text("true"))
-    config: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
-    credentials: Mapped[bytes | None]
-    capabilities: Mapped[dict[str, Any] | None]
-    prices: Mapped[dict[str, Any] | None]
-    status: Mapped[str] = mapped_column(server_default="offline")
-    message: Mapped[str] = mapped_column(server_default="")
-    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
-    updated_at: Mapped[datetime] = mapped_column(server_default=NOW)
-    source: Mapped[str] = mapped_column(server_default="settings")
-    configured: Mapped[bool] = mapped_column(server_default=text("true"))
-    version: Mapped[int] = mapped_column(server_default="1")
-    secret_fields: Mapped[list[str]] = mapped_column(server_default="{}")
-    rate_limit: Mapped[float | None] = mapped_column(Double)
-    standing: Mapped[dict[str, Any] | None]
-    network: Mapped[dict[str, Any] | None]
-    checked_at: Mapped[datetime | None]
-
-    __table_args__ = (CheckConstraint("source IN ('settings', 'api')", name="providers_source"),)
-
-
-class ProviderTypeRow(Base):
-    """A provider type that workers have installed, for clients that ask for its fields."""
-
-    __tablename__ = "provider_types"
-
-    name: Mapped[str] = mapped_column(primary_key=True)
-    json_schema: Mapped[dict[str, Any]]
-    secret_fields: Mapped[list[str]] = mapped_column(server_default="{}")
-    updated_at: Mapped[datetime] = mapped_column(server_default=NOW)
-
-
-class ProviderDraftRow(Base):
-    """A configuration that a worker is asked to check: encrypted, and soon deleted."""
-
-    __tablename__ = "provider_drafts"
-
-    id: Mapped[str] = mapped_column(primary_key=True)
-    provider_id: Mapped[str]
-    type: Mapped[str]
-    sealed: Mapped[bytes]
-    config: Mapped[dict[str, Any] | None]
-    credentials: Mapped[bytes | None]
-    secret_fields: Mapped[list[str]] = mapped_column(server_default="{}")
-    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
-
-
-class ProviderCircuitRow(Base):
-    """The breaker of a provider, shared by all workers; no row: closed."""
-
-    __tablename__ = "provider_circuits"
-
-    provider_id: Mapped[str] = mapped_column(primary_key=True)
-    state: Mapped[str] = mapped_column(server_default="closed")
-    failures: Mapped[int] = mapped_column(server_default="0")
-    trips: Mapped[int] = mapped_column(server_default="0")
-    since: Mapped[datetime | None]
-    probe_at: Mapped[datetime | None]
-    reason: Mapped[str] = mapped_column(server_default="")
-
-
-class ProviderPriceRow(Base):
-    """The history of a provider's price sheets: one row for every change."""
-
-    __tablename__ = "provider_prices"
-
-    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
-    provider_id: Mapped[str]
-    prices: Mapped[dict[str, Any]]
-    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
-
-    __table_args__ = (Index("provider_prices_provider", "provider_id", "id"),)
-
-
-class ProviderStatusRow(Base):
-    """The history of a provider's health."""
-
-    __tablename__ = "provider_status"
-
-    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
-    created_at: Mapped[datetime] = mapped_column(server_default=NOW, primary_key=True)
-    provider_id: Mapped[str]
-    status: Mapped[str]
-    latency_ms: Mapped[int | None]
-    data: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
-
-    __table_args__ = (
-        Index("provider_status_provider", "provider_id", "id"),
-        {"postgresql_partition_by": "RANGE (created_at)"},
-    )
-
-
-class UserRow(Base):
-    __tablename__ = "users"
-
-    id: Mapped[str] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(unique=True)
-    password_hash: Mapped[str | None]
-    role: Mapped[str]
-    active: Mapped[bool] = mapped_column(server_default=text("true"))
-    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
-
-
-class ApiKeyRow(Base):
-    __tablename__ = "api_keys"
-
-    id: Mapped[str] = mapped_column(primary_key=True)
-    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
-    prefix: Mapped[str]
-    hash: Mapped[str] = mapped_column(unique=True)
-    scopes: Mapped[list[str]] = mapped_column(server_default="{}")
-    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
-    expires_at: Mapped[datetime | None]
-    revoked_at: Mapped[datetime | None]
-
-
-class WebhookRow(Base):
-    __tablename__ = "webhooks"
-
-    id: Mapped[str] = mapped_column(primary_key=True)
-    owner: Mapped[str]
-    url: Mapped[str]
-    secret: Mapped[bytes | None]
-    event_types: Mapped[list[str]] = mapped_column(server_default="{}")
-    enabled: Mapped[bool] = mapped_column(server_default=text("true"))
-    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
-
-
-class WebhookDeliveryRow(Base):
-    __tablename__ = "webhook_deliveries"
-
-    id: Mapped[str] = mapped_column(primary_key=True)
-    webhook_id: Mapped[str] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"))
-    event_id: Mapped[str]
-    state: Mapped[str]
-    attempts: Mapped[int] = mapped_column(server_default="0")
-    last_status: Mapped[int | None]
-    last_error: Mapped[str | None]
-    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
-    delivered_at: Mapped[datetime | None]
-
-    __table_args__ = (Index("webhook_deliveries_once", "webhook_id", "event_id", unique=True),)
-
-
-class BudgetRow(Base):
-    __tablename__ = "budgets"
-
-    id: Mapped[str] = mapped_column(primary_key=True)
-    scope: Mapped[str]
-    scope_value: Mapped[str | None]
-    period: Mapped[str]
-    action: Mapped[str]
-    amount: Mapped[Decimal]
-    currency: Mapped[str]
-    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
-
-
-class JobGroupRow(Base):
-    __tablename__ = "job_groups"
-
-    id: Mapped[str] = mapped_column(primary_key=True)
-    name: Mapped[str]
-    owner: Mapped[str]
-    state: Mapped[str]
-    spec: Mapped[dict[str, Any]]
-    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
-    finished_at: Mapped[datetime | None]
-
-
-class JobTemplateRow(Base):
-    __tablename__ = "job_templates"
-
-    id: Mapped[str] = mapped_column(primary_key=True)
-    owner: Mapped[str]
-    name: Mapped[str]
-    spec: Mapped[dict[str, Any]]
-    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
-
-    __table_args__ = (Index("job_templates_name", "owner", "name", unique=True),)
-
-
-class JobScheduleRow(Base):
-    __tablename__ = "job_schedules"
-
-    id: Mapped[str] = mapped_column(primary_key=True)
-    owner: Mapped[str]
-    name: Mapped[str]
-    spec: Mapped[dict[str, Any]]
-    cron: Mapped[str]
-    enabled: Mapped[bool] = mapped_column(server_default=text("true"))
-    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
-
-
-class AuditRow(Base):
-    __tablename__ = "audit_log"
-
-    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
-    actor: Mapped[str]
-    action: Mapped[str]
-    subject: Mapped[str]
-    source: Mapped[str] = mapped_column(server_default="")
-    data: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
-    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
-
-    __table_args__ = (Index("audit_subject", "subject", "id"),)
-
-
-class SettingRow(Base):
-    """Runtime settings, changed through API or dashboard."""
-
-    __tablename__ = "settings"
-
-    key: Mapped[str] = mapped_column(primary_key=True)
-    value: Mapped[dict[str, Any]]
-    updated_at: Mapped[datetime] = mapped_column(server_default=NOW)

@@ -17,6 +17,16 @@ class EventType(StrEnum):
     JOB_TROUBLE = "job.trouble"
     JOB_RETRYING = "job.retrying"
     JOB_OUTPUTS_STORED = "job.outputs.stored"
+    JOB_UNKNOWN = "job.unknown"
+    """Its network cannot say how it is. Nothing else has changed."""
+    JOB_KNOWN = "job.known"
+    JOB_DEADLINE_NEAR = "job.deadline.near"
+    JOB_RESOLVED = "job.resolved"
+    """Somebody with the right decided by hand about a step that did not end."""
+    GROUP_SUBMITTED = "group.submitted"
+    GROUP_STATE_CHANGED = "group.state.changed"
+    GROUP_GANG_DECIDED = "group.gang.decided"
+    GROUP_CANCEL_REQUESTED = "group.cancel.requested"
     LEASE_INTENDED = "lease.intended"
     LEASE_RESERVED = "lease.reserved"
     LEASE_ACTIVE = "lease.active"
@@ -24,6 +34,11 @@ class EventType(StrEnum):
     LEASE_RELEASED = "lease.released"
     LEASE_FAILED = "lease.failed"
     CHARGE_BOOKED = "charge.booked"
+    BUDGET_ALERT = "budget.alert"
+    BUDGET_EXCEEDED = "budget.exceeded"
+    BUDGET_CHANGED = "budget.changed"
+    RECONCILE_FOUND = "reconcile.found"
+    RECONCILE_CLOSED = "reconcile.closed"
     PROVIDER_STATUS_CHANGED = "provider.status.changed"
     PROVIDER_PRICING_CHANGED = "provider.pricing.changed"
     PROVIDER_CIRCUIT_CHANGED = "provider.circuit.changed"
@@ -42,7 +57,9 @@ class Event(BaseModel):
     id: str
     position: str = Field(description="Opaque cursor: the SSE `id`, for `Last-Event-ID`.")
     type: EventType
-    subject: str = Field(description="The id of what it happened to: job, lease or provider.")
+    subject: str = Field(
+        description="The id of what it happened to: job, lease, group, provider or budget."
+    )
     job_id: str | None = None
     time: datetime
     data: dict[str, Any] = Field(default_factory=dict)

@@ -9,7 +9,9 @@ import re
 import time
 from typing import Final, Literal
 
-Prefix = Literal["job", "evt", "led", "cmd", "prv", "usr", "key", "whk", "grp", "bud", "dlv", "drf"]
+Prefix = Literal[
+    "job", "evt", "led", "cmd", "prv", "usr", "key", "whk", "grp", "bud", "dlv", "drf", "fnd"
+]
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _JOB_ID: Final = re.compile(r"job_[0-9a-hjkmnp-tv-z]{26}")

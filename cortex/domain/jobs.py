@@ -21,6 +21,13 @@ class Reason(StrEnum):
     NO_CAPACITY = "no_capacity"
     OVER_BUDGET = "over_budget"
     LEASE_LOST = "lease_lost"
+    DEPENDENCY_FAILED = "dependency_failed"
+    """A job that it needs did not complete: it was never started."""
+    GROUP_ABORTED = "group_aborted"
+    """Its group was given up, by the rules of the group."""
+    WORKFLOW_GONE = "workflow_gone"
+    """Its workflow was terminated, or Temporal lost it: Cortex has cleaned up."""
+    RESOLVED_BY_HAND = "resolved_by_hand"
     INVALID_SPEC = "invalid_spec"
     AUTHENTICATION_FAILED = "authentication_failed"
     PROVIDER_ERROR = "provider_error"
@@ -51,10 +58,16 @@ class Job(BaseModel):
     exit_code: int | None = None
     attempt: int = 0
     provider_id: str | None = None
+    group_id: str | None = None
+    member: str | None = Field(default=None, description="Its name in its group.")
+    gang: int | None = None
+    held: bool = Field(default=False, description="Its group has not started it yet.")
     progress: Decimal | None = None
     labels: dict[str, str] = Field(default_factory=dict)
     cost: Money
     extension: timedelta = timedelta(0)
+    losses: int = Field(default=0, description="Leases that a network lost.")
+    failures: int = Field(default=0, description="Runs that ended with an exit code and a retry.")
     log_bytes: int = 0
     log_dropped_bytes: int = 0
     created_at: datetime
@@ -62,4 +75,5 @@ class Job(BaseModel):
     finished_at: datetime | None = None
     deadline_at: datetime | None = None
     cancel_requested_at: datetime | None = None
+    warned_at: datetime | None = None
     updated_at: datetime

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -71,5 +72,12 @@ class Lease(_Model):
     committed_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    reserved_at: datetime | None = None
+    releasing_at: datetime | None = None
     released_at: datetime | None = None
     cost: Money | None = Field(default=None, description="The booked charge, once settled.")
+    unknown_since: datetime | None = None
+    unknown_reason: str = ""
+    usage: Money | None = Field(default=None, description="Cost so far, while it runs.")
+    usage_at: datetime | None = None
+    resolution: dict[str, Any] | None = None

@@ -6,13 +6,13 @@ rename or remove one.
 
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from temporalio.common import SearchAttributeKey
 
 from cortex.domain.errors import FieldError
-from cortex.domain.jobs import Outcome
+from cortex.domain.jobs import Outcome, Reason
 from cortex.domain.money import Money
 from cortex.domain.offers import Offer, PriceSheet
 from cortex.domain.spec import JobSpec
@@ -25,10 +25,16 @@ QUOTE_WORKFLOW: Final = "Quote"
 MAINTENANCE_WORKFLOW: Final = "Maintenance"
 HEALTH_WORKFLOW: Final = "ProviderHealth"
 PROVIDER_CHECK_WORKFLOW: Final = "ProviderCheck"
+GROUP_WORKFLOW: Final = "JobGroup"
+RECONCILE_WORKFLOW: Final = "Reconcile"
+RESCUE_WORKFLOW: Final = "Rescue"
+BUDGETS_WORKFLOW: Final = "Budgets"
 
 SIGNAL_LEASE_CHANGED: Final = "lease_changed"
 SIGNAL_CANCEL: Final = "cancel"
 SIGNAL_EXTEND: Final = "extend"
+SIGNAL_LOOK: Final = "look"
+"""A nudge, without content: look at the database and go on from there."""
 
 PROVIDER: Final = SearchAttributeKey.for_keyword("CortexProvider")
 STATUS: Final = SearchAttributeKey.for_keyword("CortexStatus")
@@ -52,6 +58,16 @@ def health_id(provider_id: str) -> str:
     return f"health:{provider_id}"
 
 
+def reconcile_id(provider_id: str) -> str:
+    """Of the schedule that compares a provider's network with the lease table."""
+    return f"reconcile:{provider_id}"
+
+
+def rescue_id(job_id: str) -> str:
+    """Of the workflow that finishes a job whose own workflow is gone."""
+    return f"rescue:{job_id}"
+
+
 class _Message(BaseModel):
     model_config = ConfigDict(frozen=True)
 
@@ -69,6 +85,13 @@ class JobInput(_Message):
     failover: bool = True
     heartbeat_timeout: timedelta = timedelta(seconds=15)
     safety_check: timedelta = timedelta(hours=1)
+    group_id: str | None = None
+    gang: bool = False
+    """It is committed together with others: after `prepare` it waits for the group's decision."""
+    commit_failure: Literal["retry", "end"] = "retry"
+    """Whether a commit that fails after the group's decision is tried at the next offer."""
+    decision_timeout: timedelta = timedelta(minutes=6)
+    """From its start. Without a decision by then, a member writes `aborted` itself."""
     attempt: int = 0
     """This and the next two: carried over when the workflow continues as new."""
     failures: int = 0
@@ -87,6 +110,8 @@ class LeaseChange(_Message):
 
 class CancelSignal(_Message):
     reason: str = ""
+    cause: Reason = Reason.CANCELLED
+    """Anything else ends the job as `failed` with this reason, such as `over_budget`."""
 
 
 class ExtendSignal(_Message):

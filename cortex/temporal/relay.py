@@ -66,11 +66,11 @@ class Relay:
         """One round; returns how many commands were taken."""
         async with self._database.transaction() as tx:
             commands = await tx.commands.claim(_BATCH, _CLAIM)
-            jobs = await tx.jobs.get_many([command.job_id for command in commands])
+            jobs = await tx.jobs.get_many([item.job_id for item in commands if item.job_id])
         by_id = {job.id: job for job in jobs}
         slots = asyncio.Semaphore(_AT_ONCE)
         done = await asyncio.gather(
-            *(self._deliver(command, by_id[command.job_id], slots) for command in commands)
+            *(self._deliver(item, by_id[item.job_id], slots) for item in commands if item.job_id)
         )
         delivered = [command_id for command_id in done if command_id is not None]
         if delivered:

@@ -7,7 +7,8 @@ from sqlalchemy import insert
 
 from cortex.db.engine import Database, Transaction
 from cortex.db.jobs import NewJob
-from cortex.db.tables import LeaseRow, ProviderRow, ProviderStatusRow
+from cortex.db.provider_tables import ProviderRow, ProviderStatusRow
+from cortex.db.tables import LeaseRow
 from cortex.domain.ids import new_id
 from cortex.domain.money import Money
 from cortex.domain.offers import Offer

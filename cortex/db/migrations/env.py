@@ -2,10 +2,24 @@
 
 from alembic import context
 
-from cortex.db import plugin_tables
+from cortex.db import (
+    account_tables,
+    group_tables,
+    money_tables,
+    plugin_tables,
+    provider_tables,
+    reconcile_tables,
+)
 from cortex.db.tables import Base
 
-TABLES = (plugin_tables,)
+TABLES = (
+    account_tables,
+    group_tables,
+    money_tables,
+    plugin_tables,
+    provider_tables,
+    reconcile_tables,
+)
 """Modules that add tables to `Base`."""
 
 
