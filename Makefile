@@ -12,9 +12,10 @@ WORKERS ?= 2
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 BENCH_ARGS ?=
+FAULTS_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev render demo test test-fast lint format types contracts check bench lock clean
+.PHONY: help venv dev render demo test test-fast faults lint format types contracts check bench lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +50,9 @@ test: $(DEV) ## All tests (PYTEST_ARGS="..." adds options, WORKERS=1 runs them i
 
 test-fast: $(DEV) ## The tests that start no whole stack and kill nothing
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not e2e and not faults" tests $(PYTEST_ARGS)
+
+faults: $(DEV) ## Prove the promise: every crash point, network fault and kill (FAULTS_ARGS="-k ...")
+	$(BIN)/python -m tests.faults.report $(FAULTS_ARGS)
 
 lint: $(DEV) ## Style: ruff check and ruff format --check
 	$(BIN)/ruff check .

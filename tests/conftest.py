@@ -23,7 +23,7 @@ from tests.support.databases import fresh_database
 
 # Settings of the machine must not leak into tests.
 for _name in [name for name in os.environ if name.startswith("CORTEX_")]:
-    if not _name.startswith(("CORTEX_REQUIRE_", "CORTEX_CONFORMANCE_")):
+    if not _name.startswith(("CORTEX_REQUIRE_", "CORTEX_CONFORMANCE_", "CORTEX_FAULTS")):
         del os.environ[_name]
 
 

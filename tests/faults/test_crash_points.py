@@ -23,6 +23,7 @@ from cortex.domain.states import JOB_TRANSITIONS, JobState
 from cortex.settings import JobSettings, Settings
 from providers.null import NullConfig
 from tests.faults.harness import Driver, Fault, Kind, Network
+from tests.faults.report import Row, record
 from workflows.decisions import End, LeaseEnd
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
@@ -107,6 +108,7 @@ SCENARIOS = (
 class Book:
     """How many boundaries were broken, by scenario and fault."""
 
+    runs: int = 0
     broken: int = 0
     wrong: list[str] = field(default_factory=list)
 
@@ -288,9 +290,12 @@ async def verify(
         check_run(driver, await check_promise(driver, allowed), scenario)
     except Exception as error:
         book.wrong.append(f"{fault.at} {fault.fired}: {type(error).__name__}: {error}"[:400])
+    book.runs += 1
     book.broken += bool(fault.fired)
 
 
 def report(book: Book, what: str) -> None:
+    counts = {"boundaries": book.runs, "faults": book.broken, "jobs": book.runs}
+    record(Row(part="steps", scenario=what, losses=len(book.wrong), **counts))
     assert book.broken, what
     assert not book.wrong, f"{what}: {len(book.wrong)} of {book.broken}\n" + "\n".join(book.wrong)
