@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -14,6 +16,7 @@ from tests.providers.golem.real.daemon import PLATFORM, Daemon
 from tests.providers.golem.real.exeunit import ExeUnit
 from tests.providers.golem.real.gsb import Bus
 
+_log = logging.getLogger(__name__)
 COEFFS = (Decimal("0.001"), Decimal("0.0005"), Decimal("0.01"))
 _LONG_AGO = "2020-01-01T00:00:00Z"
 
@@ -132,10 +135,11 @@ class Agent:
         while True:
             path = f"/market-api/v1/offers/{offer}/events"
             for event in await self._get(path, timeout=1, maxEvents=10):
-                if event["eventType"] == "ProposalEvent":
-                    await self._proposal(offer, event["proposal"])
-                elif event["eventType"] == "AgreementEvent":
-                    await self._agree(event["agreement"]["agreementId"])
+                with self._going_on(event["eventType"]):
+                    if event["eventType"] == "ProposalEvent":
+                        await self._proposal(offer, event["proposal"])
+                    elif event["eventType"] == "AgreementEvent":
+                        await self._agree(event["agreement"]["agreementId"])
 
     async def _proposal(self, offer: str, proposal: dict[str, Any]) -> None:
         path = f"/market-api/v1/offers/{offer}/proposals/{proposal['proposalId']}"
@@ -165,7 +169,8 @@ class Agent:
                 if kind == "AgreementTerminatedEvent" and ended not in self._terminated:
                     self._terminated.add(ended)
                     if any(job.agreement == ended for job in self._jobs.values()):
-                        await self.invoice(ended)
+                        with self._going_on(kind):
+                            await self.invoice(ended)
 
     async def _activities(self) -> None:
         after = _LONG_AGO
@@ -175,12 +180,27 @@ class Agent:
                 after = event["eventDate"]
                 kind = next(iter(event["eventType"]))
                 name = event["activityId"]
-                if kind == "CreateActivity":
-                    unit = ExeUnit(self._bus, self._daemon.provider, name, self.folder / name[:12])
-                    self._jobs[name] = _Job(event["agreementId"], unit)
-                    await unit.start()
-                elif kind == "DestroyActivity" and name in self._jobs:
-                    await self._jobs[name].unit.stop()
+                with self._going_on(kind):
+                    if kind == "CreateActivity" and name not in self._jobs:
+                        await self._create(name, event["agreementId"])
+                    elif kind == "DestroyActivity" and name in self._jobs:
+                        await self._jobs[name].unit.stop()
+
+    async def _create(self, name: str, agreement: str) -> None:
+        unit = ExeUnit(self._bus, self._daemon.provider, name, self.folder / name[:12])
+        self._jobs[name] = _Job(agreement, unit)
+        await unit.start()
+
+    @contextlib.contextmanager
+    def _going_on(self, what: str) -> Iterator[None]:
+        """One event that comes to nothing must not end the loop for all that follow.
+
+        A requestor that gave up meanwhile makes the daemon refuse; a slow machine, a timeout.
+        """
+        try:
+            yield
+        except (httpx.HTTPError, RuntimeError, TimeoutError, OSError):
+            _log.exception("%s came to nothing", what)
 
     async def _notes(self) -> None:
         while True:
@@ -188,10 +208,16 @@ class Agent:
             if self.behaviour.notes_every is not None:
                 for name, job in list(self._jobs.items()):
                     if job.agreement not in self._terminated:
-                        await self.bill_now(name)
+                        with self._going_on("a debit note"):
+                            await self.bill_now(name)
 
     async def _get(self, path: str, **params: Any) -> list[dict[str, Any]]:
-        answer = await self._client.get(path, params=params)
+        try:
+            answer = await self._client.get(path, params=params)
+        except httpx.TransportError:  # the daemon is slow now: ask again
+            _log.exception("%s was not answered", path)
+            await asyncio.sleep(0.2)
+            return []
         if answer.status_code == 408:  # nothing came while it waited
             return []
         answer.raise_for_status()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import logging
 import zlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from flatbuffers import flexbuffers
 
+_log = logging.getLogger(__name__)
 Answer = Callable[[Any], Awaitable[Any]]
 
 # Field numbers of the bus's packet.
@@ -114,7 +116,12 @@ class Bus:
         if service is None:
             self._send(_REPLY, _text(1, number) + _varint_field(2, 400))
             return
-        answer = await service((method, decode(_raw(fields.get(4, b"")))))
+        try:
+            answer = await service((method, decode(_raw(fields.get(4, b"")))))
+        except Exception as error:
+            # Without a reply the caller would wait for its timeout.
+            _log.exception("%s/%s failed", address, method)
+            answer = {"Err": {"badRequest": f"{type(error).__name__}: {error}"}}
         self._send(_REPLY, _text(1, number) + _bytes(4, encode(answer)))
 
 
