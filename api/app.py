@@ -26,6 +26,11 @@ from cortex.domain.errors import CortexError
 from cortex.settings import Settings
 
 PREFIX = "/api/v1"
+# `/jobs/validate` and its like come before `/jobs/{job_id}`.
+ROUTERS = tuple(
+    module.router
+    for module in (submission, jobs, streams, outputs, billing, providers, plugins, meta)
+)
 _log = structlog.get_logger(__name__)
 
 
@@ -64,9 +69,8 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     routes = APIRouter(prefix=PREFIX)
-    # `/jobs/validate` and its like come before `/jobs/{job_id}`.
-    for module in (submission, jobs, streams, outputs, billing, providers, plugins, meta):
-        routes.include_router(module.router)
+    for router in ROUTERS:
+        routes.include_router(router)
     app.include_router(routes)
     app.include_router(meta.health)
     document(app)
@@ -99,7 +103,7 @@ def _add_drop_box(app: FastAPI, settings: Settings) -> None:
 
 
 def _check_key(settings: Settings) -> None:
-    if settings.api.key is not None and settings.api.key.get_secret_value():
+    if settings.api.all_keys():
         return
     if not is_loopback(settings.api.host):
         raise Unprotected(

@@ -19,11 +19,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import RequestTimeout, ServerBusy, problem_response
 from cortex.domain.errors import InvalidRequest, NotAuthenticated, PayloadTooLarge
+from cortex.domain.rights import LOCAL_ADMIN, Principal, Role
 from cortex.domain.units import format_bytes
 from cortex.settings import ApiSettings
 
 API_PREFIX: Final = "/api/"
 MAX_STREAMS: Final = 1000
+PRINCIPAL: Final = "principal"
+"""Where in the state of a request who asks is kept."""
 
 _MAX_WAITING: Final = 1000
 _BODY_SECONDS: Final = 30.0
@@ -70,30 +73,47 @@ class ContextMiddleware:
 
 
 class AuthMiddleware:
-    """Lets in who has the API key. Without a key configured, only this machine itself."""
+    """Finds out who asks, and lets nobody unknown in.
+
+    Without any key configured only this machine itself may ask, as the local admin.
+    """
 
     def __init__(self, app: ASGIApp, settings: ApiSettings) -> None:
         self._app = app
-        self._key = _digest(settings.key.get_secret_value()) if settings.key else None
+        roles = {name: item.role for name, item in settings.keys.items()}
+        self._keys = [
+            (_digest(key), name, roles.get(name, Role.ADMIN)) for name, key in settings.all_keys()
+        ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith(API_PREFIX):
             headers = Headers(scope=scope)
-            if self._key is None:
-                _require_local(scope, headers)
+            if self._keys:
+                name, role = self._known(headers)
             else:
-                self._require_key(headers)
+                _require_local(scope, headers)
+                name, role = LOCAL_ADMIN, Role.ADMIN
+            source = scope["client"][0] if scope.get("client") else ""
+            # A copy: what the server hands over may be shared between requests.
+            asking = Principal(name=name, role=role, source=source)
+            scope["state"] = {**scope.get("state", {}), PRINCIPAL: asking}
         await self._app(scope, receive, send)
 
-    def _require_key(self, headers: Headers) -> None:
+    def _known(self, headers: Headers) -> tuple[str, Role]:
         scheme, _, token = headers.get("authorization", "").partition(" ")
         key = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
         if not key:
             raise NotAuthenticated(
                 "send the API key as `Authorization: Bearer <key>` or `X-API-Key: <key>`"
             )
-        if self._key is None or not hmac.compare_digest(_digest(key), self._key):
+        given = _digest(key)
+        # All are compared, so that the time it takes says nothing.
+        found = [
+            (name, role) for known, name, role in self._keys if hmac.compare_digest(given, known)
+        ]
+        if not found:
             raise NotAuthenticated("this API key is not valid")
+        return found[0]
 
 
 class BodyMiddleware:

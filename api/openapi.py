@@ -26,6 +26,7 @@ _BODIES: Final[tuple[type[BaseModel], ...]] = (
 _SAID: Final = {
     400: "The body is neither JSON nor YAML.",
     401: "No valid API key.",
+    403: "The role of this API key does not allow it; the detail names the roles that do.",
     404: "There is no such thing.",
     409: "It conflicts with the current state.",
     413: "The body is too large.",
@@ -40,7 +41,7 @@ def problems(*statuses: int) -> Responses:
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {
         status: {"description": _SAID[status], "content": content}
-        for status in (*statuses, *([401] if statuses else []))
+        for status in (*statuses, *([401, 403] if statuses else []))
     }
 
 

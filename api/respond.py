@@ -1,7 +1,7 @@
 """Answers from plain values and models, without validating them a second time."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from pydantic import BaseModel
 from starlette.responses import Response
@@ -9,9 +9,6 @@ from starlette.responses import Response
 from cortex.domain.errors import NotFound
 from cortex.domain.ids import is_job_id
 from cortex.services.views import render
-
-# There are no accounts yet: whoever has the key is this.
-OWNER: Final = "local"
 
 
 def answer(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -114,7 +114,7 @@ def _entries(
 
 
 def _text(value: Any, name: str) -> str:
-    if value is None:
+    if value is None or value == {}:
         return "-"
     if isinstance(value, SecretStr) or any(word in name.lower() for word in _SECRET_WORDS):
         return _MASK

@@ -93,6 +93,8 @@ def _from_api(error: "ApiError") -> CliError:  # type: ignore[name-defined]  # n
     if error.status == 401:
         details.append("give the key with --api-key or CORTEX_API_KEY")
         details.append("`cortex status --show-key` prints that of the stack on this machine")
+    if error.status == 403:
+        details.append("another key is given with --api-key or CORTEX_API_KEY")
     if error.status >= 500 and error.problem.correlation_id:
         details.append(f"the server's log has more under `{error.problem.correlation_id}`")
     exit_code = _BY_STATUS.get(error.status, ExitCode.FAILED)

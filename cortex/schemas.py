@@ -14,6 +14,7 @@ from cortex.domain.leases import Endpoint
 from cortex.domain.ledger import EntryKind
 from cortex.domain.money import Money
 from cortex.domain.offers import Capabilities, Offer, PriceSheet
+from cortex.domain.rights import Role
 from cortex.domain.spec import Duration, JobSpec, Weights
 from cortex.domain.states import JobState, LeaseState, RunState
 
@@ -348,6 +349,8 @@ class Info(_View):
     version: str
     temporal_ui: str
     docs: str
+    user: str = ""
+    role: Role | None = None
 
 
 class Check(_View):

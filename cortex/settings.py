@@ -5,12 +5,21 @@ file of the same lower-case name in the folder `CORTEX_SECRETS_DIR` (`cortex_dat
 """
 
 import os
+import re
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     NestedSecretsSettingsSource,
@@ -21,9 +30,24 @@ from pydantic_settings import (
 
 from cortex.domain.circuit import CircuitRules
 from cortex.domain.health import HealthRules
+from cortex.domain.rights import LOCAL_ADMIN, Role
 from cortex.domain.spec import Weights
 from cortex.domain.units import parse_bytes, parse_duration
 
+
+def _key_name(name: str) -> str:
+    if not _KEY_NAME.fullmatch(name):
+        raise ValueError(
+            "a name has lower-case letters, digits, `.`, `_` and `-`, at most 63, "
+            "and begins with a letter"
+        )
+    if name == LOCAL_ADMIN:
+        raise ValueError(f"`{LOCAL_ADMIN}` is the owner of the plain `api.key`")
+    return name
+
+
+_KEY_NAME = re.compile(r"[a-z][a-z0-9._-]{0,62}")
+KeyName = Annotated[str, AfterValidator(_key_name)]
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 Bytes = Annotated[int, BeforeValidator(parse_bytes)]
 
@@ -50,10 +74,22 @@ class TemporalSettings(_Section):
     tls: bool = Field(default=False, description="Connect with TLS.")
 
 
+class ApiKey(_Section):
+    """One more key, for somebody with a name and a role."""
+
+    key: SecretStr = Field(min_length=16, description="The key itself; at least 16 characters.")
+    role: Role = Field(description="`admin`, `operator`, `developer`, `viewer` or `billing`.")
+
+
 class ApiSettings(_Section):
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8700, ge=1, le=65535)
-    key: SecretStr | None = Field(default=None, description="The API key that clients send.")
+    key: SecretStr | None = Field(
+        default=None, description="The API key that clients send; whoever has it is admin `local`."
+    )
+    keys: dict[KeyName, ApiKey] = Field(
+        default_factory=dict, description="More keys: name of who has it to key and role."
+    )
     max_body: Bytes = Field(default=2 * 2**20, description="Largest request body.")
     max_in_flight: int = Field(
         default=64, ge=1, description="Requests worked on at once; more wait, then get a 503."
@@ -61,6 +97,24 @@ class ApiSettings(_Section):
     admission_timeout: Duration = Field(
         default=timedelta(seconds=5), description="How long a request waits for its turn."
     )
+
+    @model_validator(mode="after")
+    def _tells_apart(self) -> "ApiSettings":
+        """A key that two have would make one of them the other."""
+        owners: dict[str, str] = {}
+        for name, value in self.all_keys():
+            if value in owners:
+                raise ValueError(f"`{owners[value]}` and `{name}` have the same key")
+            owners[value] = name
+        return self
+
+    def all_keys(self) -> list[tuple[str, str]]:
+        """Every key with the name of who has it."""
+        plain = self.key.get_secret_value() if self.key else ""
+        return [
+            *([(LOCAL_ADMIN, plain)] if plain else []),
+            *((name, item.key.get_secret_value()) for name, item in self.keys.items()),
+        ]
 
 
 class WorkerSettings(_Section):

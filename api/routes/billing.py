@@ -6,9 +6,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
+from api.access import needs
 from api.openapi import problems
 from api.respond import answer, known_form
 from api.services import Using
+from cortex.domain.rights import Action
 from cortex.schemas import CostReport, LedgerPage
 
 router = APIRouter(tags=["billing"])
@@ -17,7 +19,12 @@ Limit = Annotated[int, Query(ge=1, le=1000)]
 Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before.")]
 
 
-@router.get("/jobs/{job_id}/ledger", response_model=LedgerPage, responses=problems(404, 422, 503))
+@router.get(
+    "/jobs/{job_id}/ledger",
+    dependencies=[needs(Action.MONEY_READ)],
+    response_model=LedgerPage,
+    responses=problems(404, 422, 503),
+)
 async def job_ledger(
     job_id: str, services: Using, limit: Limit = 500, cursor: Cursor = None
 ) -> Response:
@@ -26,7 +33,12 @@ async def job_ledger(
     return answer(await services.billing.ledger(job_id=job_id, cursor=cursor, limit=limit))
 
 
-@router.get("/ledger", response_model=LedgerPage, responses=problems(404, 422, 503))
+@router.get(
+    "/ledger",
+    dependencies=[needs(Action.MONEY_READ)],
+    response_model=LedgerPage,
+    responses=problems(404, 422, 503),
+)
 async def ledger(
     services: Using, job: str | None = None, limit: Limit = 100, cursor: Cursor = None
 ) -> Response:
@@ -35,7 +47,12 @@ async def ledger(
     return answer(await services.billing.ledger(job_id=job_id, cursor=cursor, limit=limit))
 
 
-@router.get("/costs", response_model=CostReport, responses=problems(422, 503))
+@router.get(
+    "/costs",
+    dependencies=[needs(Action.MONEY_READ)],
+    response_model=CostReport,
+    responses=problems(422, 503),
+)
 async def costs(
     services: Using,
     group_by: Annotated[

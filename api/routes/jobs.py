@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.access import Caller, needs
 from api.bodies import read_body
 from api.openapi import body_schema, problems
 from api.respond import answer, known_form
@@ -14,6 +15,7 @@ from api.services import Using
 from cortex.db.jobs import JobFilter
 from cortex.domain.errors import FieldError, InvalidRequest
 from cortex.domain.frames import MAX_FRAMES, FrameState
+from cortex.domain.rights import Action
 from cortex.domain.states import JobState
 from cortex.schemas import CancelRequest, ExtendRequest, FramePage, JobPage, JobView
 
@@ -40,7 +42,12 @@ async def _filter(
     )
 
 
-@router.get("/jobs", response_model=JobPage, responses=problems(422, 503))
+@router.get(
+    "/jobs",
+    dependencies=[needs(Action.JOBS_READ)],
+    response_model=JobPage,
+    responses=problems(422, 503),
+)
 async def list_jobs(
     services: Using,
     where: Annotated[JobFilter, Depends(_filter)],
@@ -51,13 +58,23 @@ async def list_jobs(
     return answer(await services.queries.jobs(where, cursor=cursor, limit=limit))
 
 
-@router.get("/jobs/{job_id}", response_model=JobView, responses=problems(404, 503))
+@router.get(
+    "/jobs/{job_id}",
+    dependencies=[needs(Action.JOBS_READ)],
+    response_model=JobView,
+    responses=problems(404, 503),
+)
 async def get_job(job_id: str, services: Using) -> Response:
     """One job with its attempts, the history of its states and its spec (secrets masked)."""
     return answer(await services.queries.job(known_form(job_id)))
 
 
-@router.get("/jobs/{job_id}/frames", response_model=FramePage, responses=problems(404, 422, 503))
+@router.get(
+    "/jobs/{job_id}/frames",
+    dependencies=[needs(Action.JOBS_READ)],
+    response_model=FramePage,
+    responses=problems(404, 422, 503),
+)
 async def list_frames(
     job_id: str,
     services: Using,
@@ -74,31 +91,33 @@ async def list_frames(
 
 @router.post(
     "/jobs/{job_id}/cancel",
+    dependencies=[needs(Action.JOBS_CANCEL)],
     status_code=202,
     response_model=JobView,
     responses=problems(400, 404, 409, 422, 503),
     openapi_extra=body_schema(CancelRequest, required=False),
 )
-async def cancel_job(job_id: str, request: Request, services: Using) -> Response:
+async def cancel_job(job_id: str, request: Request, services: Using, by: Caller) -> Response:
     """Ask for the end of a job. It is `cancelled` once its lease is released and its bill booked.
 
     Harmless to repeat; a job that has ended already is a conflict.
     """
     order = await read_body(request, CancelRequest, "the cancel request", optional=True)
-    return answer(await services.control.cancel(known_form(job_id), order.reason), status=202)
+    return answer(await services.control.cancel(known_form(job_id), order.reason, by), status=202)
 
 
 @router.post(
     "/jobs/{job_id}/extend",
+    dependencies=[needs(Action.JOBS_EXTEND)],
     status_code=202,
     response_model=JobView,
     responses=problems(400, 404, 409, 422, 503),
     openapi_extra=body_schema(ExtendRequest),
 )
-async def extend_job(job_id: str, request: Request, services: Using) -> Response:
+async def extend_job(job_id: str, request: Request, services: Using, by: Caller) -> Response:
     """Give a job more time, within its budget and the server's longest duration."""
     order = await read_body(request, ExtendRequest, "the extend request")
-    return answer(await services.control.extend(known_form(job_id), order.duration), status=202)
+    return answer(await services.control.extend(known_form(job_id), order.duration, by), status=202)
 
 
 def _labels(given: list[str]) -> dict[str, str]:

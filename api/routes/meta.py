@@ -5,8 +5,10 @@ from importlib.metadata import PackageNotFoundError, version
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from api.access import Caller, needs
 from api.respond import answer
 from api.services import Using
+from cortex.domain.rights import Action
 from cortex.domain.schema import job_spec_schema
 from cortex.schemas import Health, Info
 
@@ -14,17 +16,23 @@ router = APIRouter(tags=["server"])
 health = APIRouter(prefix="/health", tags=["server"])
 
 
-@router.get("/schemas/job-spec")
+@router.get("/schemas/job-spec", dependencies=[needs(Action.SERVER_READ)])
 async def job_spec() -> Response:
     """The JSON Schema of job specs, for editors."""
     return answer(job_spec_schema())
 
 
-@router.get("/info", response_model=Info)
-async def info(services: Using) -> Response:
-    """Version, and where to look further."""
+@router.get("/info", dependencies=[needs(Action.SERVER_READ)], response_model=Info)
+async def info(services: Using, by: Caller) -> Response:
+    """Version, where to look further, and who you are to this server."""
     return answer(
-        Info(version=cortex_version(), temporal_ui=services.settings.temporal.ui_url, docs="/docs")
+        Info(
+            version=cortex_version(),
+            temporal_ui=services.settings.temporal.ui_url,
+            docs="/docs",
+            user=by.name,
+            role=by.role,
+        )
     )
 
 

@@ -6,10 +6,12 @@ from urllib.parse import quote
 from fastapi import APIRouter, Header, Query
 from starlette.responses import FileResponse, Response, StreamingResponse
 
+from api.access import needs
 from api.openapi import problems
 from api.respond import answer, known_form
 from api.services import Using
 from api.tar import tar_stream
+from cortex.domain.rights import Action
 from cortex.schemas import OutputView
 
 router = APIRouter(tags=["outputs"])
@@ -19,7 +21,10 @@ _HARMLESS = {"x-content-type-options": "nosniff", "content-security-policy": "sa
 
 
 @router.get(
-    "/jobs/{job_id}/outputs", response_model=list[OutputView], responses=problems(404, 422, 503)
+    "/jobs/{job_id}/outputs",
+    dependencies=[needs(Action.JOBS_READ)],
+    response_model=list[OutputView],
+    responses=problems(404, 422, 503),
 )
 async def list_outputs(
     job_id: str,
@@ -42,9 +47,14 @@ async def list_outputs(
     )
 
 
-@router.head("/jobs/{job_id}/outputs/{path:path}", include_in_schema=False)
+@router.head(
+    "/jobs/{job_id}/outputs/{path:path}",
+    dependencies=[needs(Action.JOBS_READ)],
+    include_in_schema=False,
+)
 @router.get(
     "/jobs/{job_id}/outputs/{path:path}",
+    dependencies=[needs(Action.JOBS_READ)],
     response_class=FileResponse,
     responses=problems(404, 503),
 )

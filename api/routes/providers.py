@@ -2,15 +2,17 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.access import Caller, needs
 from api.bodies import read_body
 from api.openapi import body_schema, problems
-from api.respond import OWNER, answer
+from api.respond import answer
 from api.services import Using
 from cortex.db.jobs import JobFilter
+from cortex.domain.rights import Action
 from cortex.provider_schemas import (
     ProviderCreate,
     ProviderPricing,
@@ -21,28 +23,32 @@ from cortex.provider_schemas import (
     ProviderUpdate,
 )
 from cortex.schemas import JobPage, ProviderView
-from cortex.services.providers import Actor
 
 router = APIRouter(tags=["providers"])
 _WHAT = "the provider"
 
 
-async def _actor(request: Request) -> Actor:
-    return Actor(OWNER, request.client.host if request.client else "")
-
-
-By = Annotated[Actor, Depends(_actor)]
 Limit = Annotated[int, Query(ge=1, le=500)]
 Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before.")]
 
 
-@router.get("/provider-types", response_model=list[ProviderTypeView], responses=problems(503))
+@router.get(
+    "/provider-types",
+    dependencies=[needs(Action.PROVIDERS_READ)],
+    response_model=list[ProviderTypeView],
+    responses=problems(503),
+)
 async def list_provider_types(services: Using) -> Response:
     """The types that are installed on the workers, with the JSON Schema of their `config`."""
     return answer([item.model_dump(mode="json") for item in await services.registry.types()])
 
 
-@router.get("/providers", response_model=list[ProviderView], responses=problems(503))
+@router.get(
+    "/providers",
+    dependencies=[needs(Action.PROVIDERS_READ)],
+    response_model=list[ProviderView],
+    responses=problems(503),
+)
 async def list_providers(services: Using) -> Response:
     """All providers: what they can run, what it costs, and how they are."""
     return answer([item.model_dump(mode="json") for item in await services.registry.views()])
@@ -50,12 +56,13 @@ async def list_providers(services: Using) -> Response:
 
 @router.post(
     "/providers",
+    dependencies=[needs(Action.PROVIDERS_CHANGE)],
     status_code=201,
     response_model=ProviderView,
     responses=problems(400, 409, 422, 503),
     openapi_extra=body_schema(ProviderCreate, yaml=True),
 )
-async def create_provider(request: Request, services: Using, by: By) -> Response:
+async def create_provider(request: Request, services: Using, by: Caller) -> Response:
     """Add a provider: an account of a network. Workers take it up at once.
 
     Its secrets are stored encrypted and never shown again.
@@ -65,7 +72,12 @@ async def create_provider(request: Request, services: Using, by: By) -> Response
     return answer(made, status=201, headers={"location": f"/api/v1/providers/{made.id}"})
 
 
-@router.get("/providers/{provider_id}", response_model=ProviderView, responses=problems(404, 503))
+@router.get(
+    "/providers/{provider_id}",
+    dependencies=[needs(Action.PROVIDERS_READ)],
+    response_model=ProviderView,
+    responses=problems(404, 503),
+)
 async def get_provider(provider_id: str, services: Using) -> Response:
     """One provider."""
     return answer(await services.registry.view(provider_id))
@@ -73,18 +85,26 @@ async def get_provider(provider_id: str, services: Using) -> Response:
 
 @router.patch(
     "/providers/{provider_id}",
+    dependencies=[needs(Action.PROVIDERS_CHANGE)],
     response_model=ProviderView,
     responses=problems(400, 404, 409, 422, 503),
     openapi_extra=body_schema(ProviderUpdate, yaml=True),
 )
-async def update_provider(provider_id: str, request: Request, services: Using, by: By) -> Response:
+async def update_provider(
+    provider_id: str, request: Request, services: Using, by: Caller
+) -> Response:
     """Change a provider's configuration. What runs there goes on, with the new one."""
     order = await read_body(request, ProviderUpdate, "the change of the provider")
     return answer(await services.providers.update(provider_id, order, by))
 
 
-@router.delete("/providers/{provider_id}", status_code=204, responses=problems(404, 409, 503))
-async def delete_provider(provider_id: str, services: Using, by: By) -> Response:
+@router.delete(
+    "/providers/{provider_id}",
+    dependencies=[needs(Action.PROVIDERS_CHANGE)],
+    status_code=204,
+    responses=problems(404, 409, 503),
+)
+async def delete_provider(provider_id: str, services: Using, by: Caller) -> Response:
     """Remove a provider and its credentials. One that holds leases is a conflict."""
     await services.providers.remove(provider_id, by)
     return Response(status_code=204)
@@ -92,26 +112,29 @@ async def delete_provider(provider_id: str, services: Using, by: By) -> Response
 
 @router.post(
     "/providers/{provider_id}/enable",
+    dependencies=[needs(Action.PROVIDERS_OPERATE)],
     response_model=ProviderView,
     responses=problems(404, 409, 503),
 )
-async def enable_provider(provider_id: str, services: Using, by: By) -> Response:
+async def enable_provider(provider_id: str, services: Using, by: Caller) -> Response:
     """Let a provider take new jobs. Harmless to repeat."""
     return answer(await services.providers.switch(provider_id, on=True, actor=by))
 
 
 @router.post(
     "/providers/{provider_id}/disable",
+    dependencies=[needs(Action.PROVIDERS_OPERATE)],
     response_model=ProviderView,
     responses=problems(404, 409, 503),
 )
-async def disable_provider(provider_id: str, services: Using, by: By) -> Response:
+async def disable_provider(provider_id: str, services: Using, by: Caller) -> Response:
     """Let a provider take no new jobs; those that run there go on. Harmless to repeat."""
     return answer(await services.providers.switch(provider_id, on=False, actor=by))
 
 
 @router.post(
     "/providers/{provider_id}/test",
+    dependencies=[needs(Action.PROVIDERS_OPERATE)],
     response_model=ProviderTestResult,
     responses=problems(400, 404, 422, 503),
     openapi_extra=body_schema(ProviderTest, yaml=True, required=False),
@@ -127,6 +150,7 @@ async def try_provider(provider_id: str, request: Request, services: Using) -> R
 
 @router.get(
     "/providers/{provider_id}/status",
+    dependencies=[needs(Action.PROVIDERS_READ)],
     response_model=ProviderStatusPage,
     responses=problems(404, 422, 503),
 )
@@ -139,6 +163,7 @@ async def provider_status(
 
 @router.get(
     "/providers/{provider_id}/pricing",
+    dependencies=[needs(Action.PROVIDERS_READ)],
     response_model=ProviderPricing,
     responses=problems(404, 422, 503),
 )
@@ -148,7 +173,10 @@ async def provider_pricing(provider_id: str, services: Using, limit: Limit = 100
 
 
 @router.get(
-    "/providers/{provider_id}/jobs", response_model=JobPage, responses=problems(404, 422, 503)
+    "/providers/{provider_id}/jobs",
+    dependencies=[needs(Action.JOBS_READ)],
+    response_model=JobPage,
+    responses=problems(404, 422, 503),
 )
 async def provider_jobs(
     provider_id: str, services: Using, limit: Limit = 50, cursor: Cursor = None

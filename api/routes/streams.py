@@ -6,6 +6,7 @@ from fastapi import APIRouter, Header, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.access import needs
 from api.middleware import wants_stream
 from api.openapi import problems, streamed
 from api.respond import answer, known_form
@@ -13,6 +14,7 @@ from api.services import Services, Using
 from api.sse import sse_response
 from cortex.db.events import parse_position
 from cortex.db.logs import parse_cursor
+from cortex.domain.rights import Action
 from cortex.schemas import EventPage, LogPage
 
 router = APIRouter()
@@ -31,6 +33,7 @@ Limit = Annotated[int, Query(ge=1, le=1000)]
 
 @router.get(
     "/jobs/{job_id}/logs",
+    dependencies=[needs(Action.JOBS_READ)],
     tags=["logs"],
     response_model=LogPage,
     responses=problems(404, 422, 503) | streamed("`line` events, then `end`"),
@@ -61,6 +64,7 @@ async def job_logs(
 
 @router.get(
     "/jobs/{job_id}/events",
+    dependencies=[needs(Action.JOBS_READ)],
     tags=["events"],
     response_model=EventPage,
     responses=problems(404, 422, 503) | streamed("CloudEvents by their type, then `end`"),
@@ -88,6 +92,7 @@ async def job_events(
 
 @router.get(
     "/events",
+    dependencies=[needs(Action.JOBS_READ)],
     tags=["events"],
     response_model=EventPage,
     responses=problems(422, 503) | streamed("CloudEvents by their type"),

@@ -6,10 +6,12 @@ from fastapi import APIRouter, Header
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.access import Caller, needs
 from api.bodies import read_body
 from api.openapi import body_schema, problems
-from api.respond import OWNER, answer
+from api.respond import answer
 from api.services import Using
+from cortex.domain.rights import Action
 from cortex.domain.spec import JobSpec
 from cortex.schemas import BatchAccepted, BatchRequest, JobView, Quote, Validation
 from cortex.services.submission import Accepted
@@ -25,13 +27,14 @@ IdempotencyKey = Annotated[
 
 @router.post(
     "/jobs",
+    dependencies=[needs(Action.JOBS_SUBMIT)],
     status_code=202,
     response_model=JobView,
     responses=problems(400, 409, 413, 415, 422, 503),
     openapi_extra=body_schema(JobSpec, yaml=True),
 )
 async def submit(
-    request: Request, services: Using, idempotency_key: IdempotencyKey = None
+    request: Request, services: Using, by: Caller, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Submit a job. It is stored when this answers, and starts even if Temporal is away now.
 
@@ -39,28 +42,30 @@ async def submit(
     is a conflict.
     """
     spec = await read_body(request, JobSpec, _SPEC)
-    accepted = await services.submissions.submit(spec, OWNER, idempotency_key)
+    accepted = await services.submissions.submit(spec, by.name, idempotency_key)
     return _accepted(accepted, location=f"/api/v1/jobs/{accepted.job_id}")
 
 
 @router.post(
     "/jobs/batch",
+    dependencies=[needs(Action.JOBS_SUBMIT)],
     status_code=202,
     response_model=BatchAccepted,
     responses=problems(400, 409, 413, 415, 422, 503),
     openapi_extra=body_schema(BatchRequest, yaml=True),
 )
 async def submit_batch(
-    request: Request, services: Using, idempotency_key: IdempotencyKey = None
+    request: Request, services: Using, by: Caller, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Submit up to 1,000 jobs: all are accepted, or none. An error names the job by its index."""
     batch = await read_body(request, BatchRequest, "the batch")
-    accepted = await services.submissions.submit_batch(batch.jobs, OWNER, idempotency_key)
+    accepted = await services.submissions.submit_batch(batch.jobs, by.name, idempotency_key)
     return _accepted(accepted)
 
 
 @router.post(
     "/jobs/validate",
+    dependencies=[needs(Action.JOBS_SUBMIT)],
     response_model=Validation,
     responses=problems(400, 413, 415, 422, 503),
     openapi_extra=body_schema(JobSpec, yaml=True),
@@ -73,6 +78,7 @@ async def validate(request: Request, services: Using) -> Response:
 
 @router.post(
     "/quotes",
+    dependencies=[needs(Action.JOBS_SUBMIT)],
     response_model=Quote,
     responses=problems(400, 413, 415, 422, 503),
     openapi_extra=body_schema(JobSpec, yaml=True),

@@ -57,6 +57,14 @@ class NotAuthenticated(CortexError):
     title = "No valid API key"
 
 
+class Forbidden(CortexError):
+    """Known, but without the right; the detail names the action and the roles that may."""
+
+    status_code = 403
+    code = "forbidden"
+    title = "Not allowed with this API key"
+
+
 class NotFound(CortexError):
     status_code = 404
     code = "not_found"

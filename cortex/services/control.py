@@ -20,6 +20,7 @@ from cortex.domain.jobs import Job
 from cortex.domain.leases import Lease
 from cortex.domain.ledger import EntryKind, LedgerEntry
 from cortex.domain.money import Money
+from cortex.domain.rights import Action, Principal
 from cortex.domain.states import CANCELLABLE_JOB_STATES, JobState, LeaseState
 from cortex.domain.units import format_duration
 from cortex.services.delivery import HEAD_START, Delivery, Dispatcher
@@ -46,29 +47,33 @@ class JobControl:
         self._dispatcher = dispatcher
         self._settings = settings
 
-    async def cancel(self, job_id: str, reason: str) -> str:
+    async def cancel(self, job_id: str, reason: str, by: Principal) -> str:
         """Ask for the end of a job; the answer is its `JobView` in JSON. Harmless to repeat.
 
         Raises:
             NotFound: there is no such job.
+            Forbidden: it is of somebody else, and the role reaches to own jobs only.
             JobAlreadyEnded: it has ended, or is settling its bill.
         """
         delivery: Delivery | None = None
         async with self._database.transaction() as tx:
             await tx.jobs.lock(job_id)
             job = await tx.jobs.get(job_id)
+            by.require(Action.JOBS_CANCEL, owner=job.owner)
             if job.state != JobState.CANCELLING:
                 _refuse_ended(job, "cancelled")
                 delivery = await self._cancel(tx, job, reason)
+                await tx.audit.add(by.name, "job.cancel", job_id, source=by.source, reason=reason)
             view = await self._view(tx, job_id)
         self._deliver(delivery)
         return view
 
-    async def extend(self, job_id: str, duration: timedelta) -> str:
+    async def extend(self, job_id: str, duration: timedelta, by: Principal) -> str:
         """Move the deadline of a job; the answer is its `JobView` in JSON.
 
         Raises:
             NotFound: there is no such job.
+            Forbidden: it is of somebody else, and the role reaches to own jobs only.
             JobAlreadyEnded: it has ended, or is settling its bill.
             Conflict: it is being cancelled.
             InvalidRequest: longer than this server or the job's provider allows.
@@ -84,12 +89,16 @@ class JobControl:
         async with self._database.transaction() as tx:
             await tx.jobs.lock(job_id)
             job = await tx.jobs.get(job_id)
+            by.require(Action.JOBS_EXTEND, owner=job.owner)
             _refuse_ended(job, "extended")
             if job.state == JobState.CANCELLING:
                 raise Conflict(f"job `{job_id}` is being cancelled and cannot be extended")
             lease = _live(await tx.leases.of_job(job_id))
             self._check_length(job, duration, limits.get(lease.provider_id) if lease else None)
             delivery = await self._extend(tx, job, duration, lease)
+            await tx.audit.add(
+                by.name, "job.extend", job_id, source=by.source, duration=format_duration(duration)
+            )
             view = await self._view(tx, job_id)
         self._deliver(delivery)
         return view

@@ -7,7 +7,6 @@ a draft, and a short workflow is given the draft's id. What comes back has the s
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
@@ -24,6 +23,7 @@ from cortex.domain.errors import (
 )
 from cortex.domain.events import EventType
 from cortex.domain.ids import new_id
+from cortex.domain.rights import Principal
 from cortex.provider_schemas import (
     ProviderCreate,
     ProviderTest,
@@ -44,14 +44,6 @@ from cortex.temporal.contracts import (
 _WAIT: Final = 25.0
 
 
-@dataclass(frozen=True)
-class Actor:
-    """Who changes something, and from where."""
-
-    name: str
-    source: str = ""
-
-
 class ProviderAdmin:
     """Changes providers. Those of the workers' settings are read-only here."""
 
@@ -63,7 +55,7 @@ class ProviderAdmin:
         self._registry = registry
         self._keyring = KeyRing.from_setting(settings.encryption_keys)
 
-    async def create(self, order: ProviderCreate, actor: Actor) -> ProviderView:
+    async def create(self, order: ProviderCreate, actor: Principal) -> ProviderView:
         """Add a provider; workers take it up at once.
 
         Raises:
@@ -77,7 +69,9 @@ class ProviderAdmin:
             await self._store(draft, order, actor)
         return await self._view(order.id)
 
-    async def update(self, provider_id: str, order: ProviderUpdate, actor: Actor) -> ProviderView:
+    async def update(
+        self, provider_id: str, order: ProviderUpdate, actor: Principal
+    ) -> ProviderView:
         """Change configuration or rate limit; what runs there goes on.
 
         Raises:
@@ -104,7 +98,7 @@ class ProviderAdmin:
             await self._change(before, values, actor, fields)
         return await self._view(provider_id)
 
-    async def switch(self, provider_id: str, *, on: bool, actor: Actor) -> ProviderView:
+    async def switch(self, provider_id: str, *, on: bool, actor: Principal) -> ProviderView:
         """Let it take new jobs, or not. Leases that it holds are watched and released anyway.
 
         Raises:
@@ -123,7 +117,7 @@ class ProviderAdmin:
                 await _audit(tx, actor, "enable" if on else "disable", provider_id, **data)
         return await self._view(provider_id)
 
-    async def remove(self, provider_id: str, actor: Actor) -> None:
+    async def remove(self, provider_id: str, actor: Principal) -> None:
         """Remove it with its credentials; its jobs and bills stay.
 
         Raises:
@@ -172,7 +166,7 @@ class ProviderAdmin:
             prices=found.prices,
         )
 
-    async def _store(self, draft: Draft, order: ProviderCreate, actor: Actor) -> None:
+    async def _store(self, draft: Draft, order: ProviderCreate, actor: Principal) -> None:
         async with self._database.transaction() as tx:
             await tx.managed.lock(order.id)
             made = await tx.managed.create(
@@ -186,7 +180,7 @@ class ProviderAdmin:
             await _audit(tx, actor, "create", order.id, fields=sorted(order.config), **data)
 
     async def _change(
-        self, before: StoredProvider, values: Mapping[str, Any], actor: Actor, fields: list[str]
+        self, before: StoredProvider, values: Mapping[str, Any], actor: Principal, fields: list[str]
     ) -> None:
         if not values:
             return
@@ -273,7 +267,9 @@ async def _own(tx: Transaction, provider_id: str) -> StoredProvider:
     return provider
 
 
-async def _audit(tx: Transaction, actor: Actor, action: str, provider_id: str, **data: Any) -> None:
+async def _audit(
+    tx: Transaction, actor: Principal, action: str, provider_id: str, **data: Any
+) -> None:
     await tx.audit.add(actor.name, f"provider.{action}", provider_id, source=actor.source, **data)
 
 

@@ -1,0 +1,129 @@
+"""Who may do what: roles, actions, and the one table that joins them."""
+
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict
+
+from cortex.domain.errors import Forbidden
+
+
+class Role(StrEnum):
+    """What somebody is to this installation.
+
+    `developer` runs jobs and looks after the own ones; `operator` looks after everybody's;
+    `viewer` only looks; `billing` looks and decides on budgets; `admin` may do everything.
+    """
+
+    ADMIN = "admin"
+    OPERATOR = "operator"
+    DEVELOPER = "developer"
+    VIEWER = "viewer"
+    BILLING = "billing"
+
+
+class Action(StrEnum):
+    """What a route does, as far as rights are concerned. A group counts as its jobs."""
+
+    SERVER_READ = "server.read"
+    JOBS_READ = "jobs.read"
+    JOBS_SUBMIT = "jobs.submit"
+    JOBS_CANCEL = "jobs.cancel"
+    JOBS_EXTEND = "jobs.extend"
+    JOBS_RESOLVE = "jobs.resolve"
+    MONEY_READ = "money.read"
+    BUDGETS_CHANGE = "budgets.change"
+    PROVIDERS_READ = "providers.read"
+    PROVIDERS_OPERATE = "providers.operate"
+    PROVIDERS_CHANGE = "providers.change"
+    PLUGINS_READ = "plugins.read"
+    RECONCILE_READ = "reconcile.read"
+    RECONCILE_RUN = "reconcile.run"
+
+
+class Reach(StrEnum):
+    """On whose things an action is allowed."""
+
+    OWN = "own"
+    ALL = "all"
+
+
+_READS: Final = {
+    action: Reach.ALL
+    for action in (
+        Action.SERVER_READ,
+        Action.JOBS_READ,
+        Action.MONEY_READ,
+        Action.PROVIDERS_READ,
+        Action.PLUGINS_READ,
+        Action.RECONCILE_READ,
+    )
+}
+
+POLICY: Final = MappingProxyType(
+    {
+        Role.ADMIN: dict.fromkeys(Action, Reach.ALL),
+        Role.OPERATOR: _READS
+        | {
+            Action.JOBS_SUBMIT: Reach.ALL,
+            Action.JOBS_CANCEL: Reach.ALL,
+            Action.JOBS_EXTEND: Reach.ALL,
+            Action.PROVIDERS_OPERATE: Reach.ALL,
+            Action.RECONCILE_RUN: Reach.ALL,
+        },
+        Role.DEVELOPER: _READS
+        | {
+            Action.JOBS_SUBMIT: Reach.OWN,
+            Action.JOBS_CANCEL: Reach.OWN,
+            Action.JOBS_EXTEND: Reach.OWN,
+        },
+        Role.VIEWER: _READS,
+        Role.BILLING: _READS | {Action.BUDGETS_CHANGE: Reach.ALL},
+    }
+)
+
+
+class Principal(BaseModel):
+    """Who asks: a name, which also owns the jobs that it submits, a role, and from where."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    role: Role
+    source: str = ""
+
+    def may(self, action: Action, *, owner: str | None = None) -> bool:
+        """Whether the action is allowed: at all, or on a thing of this owner."""
+        reach = POLICY[self.role].get(action)
+        return reach == Reach.ALL or (reach == Reach.OWN and owner in (None, self.name))
+
+    def require(self, action: Action, *, owner: str | None = None) -> None:
+        """Go on only if it is allowed.
+
+        Raises:
+            Forbidden: names the action and the roles that may.
+        """
+        if self.may(action, owner=owner):
+            return
+        if owner is not None and self.may(action):
+            raise Forbidden(
+                f"`{self.name}` ({self.role}) may do `{action}` on its own jobs only; this one is "
+                f"of `{owner}`. {_who(action, Reach.ALL)}"
+            )
+        raise Forbidden(f"`{self.name}` ({self.role}) may not do `{action}`. {_who(action)}")
+
+
+LOCAL_ADMIN: Final = "local"
+"""The name of whoever has the plain `api.key`, and of this machine where there is no key."""
+
+
+def _who(action: Action, least: Reach | None = None) -> str:
+    roles = [
+        f"`{role}`"
+        for role, allowed in POLICY.items()
+        if action in allowed and least in (None, allowed[action])
+    ]
+    if len(roles) == 1:
+        return f"Only the role {roles[0]} may"
+    return f"The roles {', '.join(roles[:-1])} and {roles[-1]} may"
