@@ -22,7 +22,9 @@ from pydantic import (
     model_validator,
 )
 
+from cortex.domain.inputs import MAX_INPUTS, Input
 from cortex.domain.money import Money, format_amount
+from cortex.domain.names import check_name
 from cortex.domain.rendering import RENDER_OUTPUTS, RENDER_RESOURCES, Render
 from cortex.domain.units import (
     format_bytes,
@@ -35,7 +37,6 @@ from cortex.domain.units import (
 MAX_ENV_BYTES = 128 * 1024
 MAX_COMMAND_BYTES = 128 * 1024
 MAX_DURATION = timedelta(days=90)
-_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LABEL_KEY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?")
 _NOT_RENDERED = (
@@ -48,6 +49,7 @@ _NOT_RENDERED = (
     "ports",
     "volumes",
     "outputs",
+    "inputs",
     "read_only_root",
 )
 _IMAGE = re.compile(r"[a-z0-9][\w.\-/:@]{0,499}", re.ASCII)
@@ -227,6 +229,11 @@ class JobSpec(_Model):
     outputs: tuple[str, ...] = Field(
         default=(), max_length=64, description="Files or folders to keep, relative to the workdir."
     )
+    inputs: tuple[Input, ...] = Field(
+        default=(),
+        max_length=MAX_INPUTS,
+        description="Outputs of other jobs to begin with, as files of this one.",
+    )
     labels: dict[str, str] = Field(default_factory=dict, max_length=32)
 
     @model_validator(mode="before")
@@ -242,12 +249,7 @@ class JobSpec(_Model):
     @field_validator("name")
     @classmethod
     def _dns_like(cls, value: str) -> str:
-        if not _NAME.fullmatch(value):
-            raise ValueError(
-                "must be 1 to 63 lower-case letters, digits, `.`, `_` or `-`, "
-                "and begin and end with a letter or digit"
-            )
-        return value
+        return check_name(value)
 
     @field_validator("image")
     @classmethod

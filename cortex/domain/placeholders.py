@@ -1,0 +1,44 @@
+"""`{index}` and `{lr}` in the texts of a group's jobs.
+
+Only a name in single braces is a placeholder. `{{name}}` gives the text `{name}`, `${name}` is left
+to the shell, and every other brace stays as it is: commands are full of them.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+_BRACES: Final = re.compile(r"\{\{[A-Za-z_]\w*\}\}|(?<!\$)\{(?P<name>[A-Za-z_]\w*)\}")
+
+
+def fill(value: Any, values: Mapping[str, str]) -> Any:
+    """The value with every placeholder in its texts, also in lists and mappings, replaced.
+
+    Raises:
+        ValueError: a placeholder is not known.
+    """
+    if isinstance(value, str):
+        return fill_text(value, values) if "{" in value else value
+    if isinstance(value, Mapping):
+        return {key: fill(item, values) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [fill(item, values) for item in value]
+    return value
+
+
+def fill_text(text: str, values: Mapping[str, str]) -> str:
+    """The text with its placeholders replaced; see `fill`."""
+
+    def one(found: re.Match[str]) -> str:
+        name = found["name"]
+        if name is None:
+            return found[0][1:-1]
+        if name not in values:
+            known = ", ".join(f"`{{{item}}}`" for item in values)
+            raise ValueError(
+                f"`{{{name}}}` is no placeholder here; known are {known}; "
+                f"for the text itself write `{{{{{name}}}}}`"
+            )
+        return values[name]
+
+    return _BRACES.sub(one, text)
