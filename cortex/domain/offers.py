@@ -41,6 +41,7 @@ class Capabilities(_Model):
     keeps_results: bool = Field(
         default=True, description="Logs and files can still be read after the lease was cancelled."
     )
+    inputs: bool = Field(default=False, description="Takes files for a job before it starts.")
     render: bool = Field(default=False, description="Renders scenes.")
     render_engines: tuple[str, ...] = ENGINES
     render_formats: tuple[str, ...] = FORMATS
@@ -56,6 +57,8 @@ class Capabilities(_Model):
             found.append("it exposes no ports")
         if spec.volumes and not self.volumes:
             found.append("it has no volumes")
+        if spec.inputs and not self.inputs:
+            found.append("it takes no files (`inputs`) for a job")
         if spec.read_only_root and not self.read_only_root:
             found.append("it cannot make the root file system read-only")
         return found + self._too_large(spec) + self._elsewhere(spec)

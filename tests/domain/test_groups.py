@@ -98,7 +98,8 @@ class TestMembers:
             ],
         )
         assert (first.spec.env["A"], first.spec.env["B"]) == ("1", "2")
-        assert (first.spec.resources.cpu, first.spec.resources.memory) == (2, 2**30)
+        assert first.spec.resources.cpu == 2
+        assert first.spec.resources.memory == 2**30
         assert first.spec.labels == {"team": "x", "kind": "own"}
         assert second.spec.image is None
         assert second.spec.labels == {"team": "x", "kind": "d"}
