@@ -65,6 +65,8 @@ RUNNER = SandboxedWorkflowRunner(
         "providers",
         "workflows.decisions",
         "workflows.search",
+        "workflows.steps",
+        "workflows.stopping",
         "sqlalchemy",
         "structlog",
     )

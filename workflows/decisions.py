@@ -14,6 +14,7 @@ Failure = Literal["", "lost", "refused"]
 
 _FIRST_WAIT = timedelta(seconds=2)
 _LONGEST_WAIT = timedelta(minutes=10)
+_WANTED = (Reason.CANCELLED, Reason.GROUP_ABORTED, Reason.DEPENDENCY_FAILED)
 
 
 class End(StrEnum):
@@ -94,11 +95,16 @@ def decide(end: LeaseEnd, order: JobInput, tally: Tally) -> Outcome | Retry:
             ruled_out=end.ruled_out,
             one_offer=end.one_offer,
         )
-    state = JobState.CANCELLED if end.end is End.STOPPED else JobState.FAILED
+    state = stopped_state(end.reason) if end.end is End.STOPPED else JobState.FAILED
     message = end.message
     if end.end is End.REFUSED:
         message += "; the job takes no other offer (`placement.failover` is off)"
     return Outcome(state=state, reason=end.reason, message=message)
+
+
+def stopped_state(cause: Reason) -> JobState:
+    """How a job that was stopped ends: what its user or its group wanted is no failure of it."""
+    return JobState.CANCELLED if cause in _WANTED else JobState.FAILED
 
 
 def _after_exit(end: LeaseEnd, order: JobInput, tally: Tally) -> Outcome | Retry:

@@ -6,26 +6,13 @@ their outcome. And the end of the workflow lies behind `settle`, which is never 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, FailureError
-from temporalio.workflow import ActivityCancellationType
 
 with workflow.unsafe.imports_passed_through():
-    from activities.contracts import (
-        FinishInput,
-        LeaseInput,
-        PlaceInput,
-        Placement,
-        SettleInput,
-    )
-    from activities.leasing import LeaseActivities
-    from activities.placement import PlacementActivities
-    from activities.settlement import SettlementActivities
+    from activities.contracts import PlaceInput, Placement, SettleInput
     from cortex.domain.jobs import Outcome, Reason
     from cortex.domain.states import JobState
     from cortex.temporal import contracts
@@ -36,28 +23,20 @@ with workflow.unsafe.imports_passed_through():
         JobProgress,
         LeaseChange,
     )
+    from workflows import steps
     from workflows.decisions import End, Failure, LeaseEnd, Retry, Tally, decide
     from workflows.search import Search, end_of_error, unplaced
-
-T = TypeVar("T")
+    from workflows.stopping import Stoppable
 
 # Too short to be searched for: each update of an attribute is a write at the server.
 _PASSING = (JobState.PLACING, JobState.SETTLING)
 
-_AT_ONCE = timedelta(seconds=2)
-_CHECK = timedelta(minutes=5)
-# A network that hangs for so long is passed over; an outage of the database is waited out.
-_ONE_DAY = timedelta(days=1)
-_QUICK = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=10))
-_RELENTLESS = RetryPolicy(
-    initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=5)
-)
-
 
 @workflow.defn(name=contracts.JOB_WORKFLOW)
-class JobWorkflow:
+class JobWorkflow(Stoppable):
     @workflow.init
     def __init__(self, order: JobInput) -> None:
+        super().__init__()
         self._order = order
         self._state = JobState.PENDING
         self._attempt = order.attempt
@@ -67,7 +46,6 @@ class JobWorkflow:
         self._deadline: datetime | None = None
         self._extended: datetime | None = None
         self._moved = False
-        self._stop: str | None = None
         self._undoing: str | None = None
         self._outcome: Outcome | None = None
 
@@ -91,7 +69,7 @@ class JobWorkflow:
     @workflow.signal(name=contracts.SIGNAL_CANCEL)
     def cancel(self, request: CancelSignal) -> None:
         """The user stops the job; a second time changes nothing."""
-        self._stop = self._stop or request.reason or "cancelled on request"
+        self._stop_for(request)
 
     @workflow.signal(name=contracts.SIGNAL_EXTEND)
     def extend(self, request: ExtendSignal) -> None:
@@ -161,29 +139,11 @@ class JobWorkflow:
         return self._cancelled()
 
     async def _ask(self, order: PlaceInput) -> Placement:
-        """Offers mostly come at once: then a local activity spares the server a round trip."""
         try:
-            return await self._through(
-                lambda: workflow.execute_local_activity_method(
-                    PlacementActivities.place,
-                    order,
-                    start_to_close_timeout=_AT_ONCE,
-                    retry_policy=RetryPolicy(maximum_attempts=1),
-                    summary="collect offers",
-                )
-            )
+            return await self._through(lambda: steps.place_at_once(order))
         except FailureError as error:  # a local activity's failure is no ActivityError
             workflow.logger.info("the offers take longer: %s", error)
-        return await self._through(
-            lambda: workflow.execute_activity_method(
-                PlacementActivities.place,
-                order,
-                start_to_close_timeout=timedelta(minutes=1),
-                heartbeat_timeout=self._order.heartbeat_timeout,
-                retry_policy=_QUICK,
-                summary="collect offers",
-            )
-        )
+        return await self._through(lambda: steps.place(self._order, order))
 
     def _renew(self, search: Search) -> None:
         # Looking for capacity for days must not fill the history; nothing is leased here.
@@ -207,7 +167,7 @@ class JobWorkflow:
             await self._prepare(placement)
             if self._stopped():
                 return self._stop_end()
-            committed = await self._through(lambda: self._commit(placement))
+            committed = await self._through(lambda: steps.commit(self._order, placement))
             self._set_deadline(committed.deadline_at)
             if committed.change is not None:
                 self.lease_changed(committed.change)
@@ -219,40 +179,11 @@ class JobWorkflow:
 
     async def _prepare(self, placement: Placement) -> None:
         """May take long (pulling an image), so a stop interrupts it; settle finds what is left."""
-        handle = workflow.start_activity_method(
-            LeaseActivities.prepare,
-            self._lease_input(placement),
-            task_queue=contracts.provider_queue(placement.provider_id or ""),
-            start_to_close_timeout=timedelta(hours=1),
-            schedule_to_close_timeout=_ONE_DAY,
-            heartbeat_timeout=self._order.heartbeat_timeout,
-            cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-            retry_policy=_QUICK,
-            summary=f"reserve at {placement.provider_id}",
-        )
+        handle = steps.prepare(self._order, placement)
         await self._until(lambda: handle.done() or self._stopped())
         if not handle.done():
             handle.cancel()
         await handle
-
-    def _lease_input(self, placement: Placement) -> LeaseInput:
-        return LeaseInput(
-            job_id=self._order.job_id,
-            lease_key=placement.lease_key or "",
-            provider_id=placement.provider_id or "",
-        )
-
-    def _commit(self, placement: Placement) -> Awaitable[Any]:
-        return workflow.execute_activity_method(
-            LeaseActivities.commit,
-            self._lease_input(placement),
-            task_queue=contracts.provider_queue(placement.provider_id or ""),
-            start_to_close_timeout=timedelta(minutes=10),
-            schedule_to_close_timeout=_ONE_DAY,
-            heartbeat_timeout=self._order.heartbeat_timeout,
-            retry_policy=_QUICK,
-            summary=f"start at {placement.provider_id}",
-        )
 
     async def _watch(self, placement: Placement) -> LeaseEnd:
         """Wait for the end of the lease. Costs nothing while nothing happens."""
@@ -282,16 +213,7 @@ class JobWorkflow:
 
         A provider that does not answer is asked again at the next check; nothing waits for it.
         """
-        handle = workflow.start_activity_method(
-            LeaseActivities.check,
-            self._lease_input(placement),
-            task_queue=contracts.provider_queue(placement.provider_id or ""),
-            start_to_close_timeout=timedelta(minutes=2),
-            schedule_to_close_timeout=_CHECK,
-            heartbeat_timeout=self._order.heartbeat_timeout,
-            retry_policy=_QUICK,
-            summary="safety check",
-        )
+        handle = steps.check(self._order, placement)
         left = (self._deadline or workflow.now()) - workflow.now()
         await self._until(lambda: handle.done() or self._over(), left)
         if not handle.done():
@@ -327,71 +249,12 @@ class JobWorkflow:
             next=verdict.next if isinstance(verdict, Retry) else "",
             failure=failure,
         )
-        await self._through(
-            lambda: workflow.execute_activity_method(
-                SettlementActivities.settle,
-                order,
-                task_queue=contracts.provider_queue(placement.provider_id or ""),
-                start_to_close_timeout=timedelta(hours=2),
-                heartbeat_timeout=self._order.heartbeat_timeout,
-                retry_policy=_RELENTLESS,
-                summary=f"release and book at {placement.provider_id}",
-            )
-        )
+        await self._through(lambda: steps.settle(self._order, placement, order))
         self._undoing = None
 
     async def _finish(self, outcome: Outcome) -> None:
         self._enter(JobState.SETTLING)
-        order = FinishInput(job_id=self._order.job_id, outcome=outcome)
-        await self._through(
-            lambda: workflow.execute_activity_method(
-                PlacementActivities.finish,
-                order,
-                start_to_close_timeout=timedelta(minutes=1),
-                retry_policy=_QUICK,
-                summary="close the job",
-            )
-        )
-
-    async def _through(self, start: Callable[[], Awaitable[T]]) -> T:
-        """Run a step to its end. A cancellation of the workflow is remembered as a stop."""
-        task = asyncio.ensure_future(start())
-        while True:
-            try:
-                return await asyncio.shield(task)
-            except asyncio.CancelledError:
-                self._note_cancellation()
-                if task.cancelled():
-                    raise
-
-    async def _until(self, condition: Callable[[], bool], timeout: timedelta | None = None) -> bool:
-        """Wait for the condition; False after the timeout. A cancellation counts as a stop."""
-        try:
-            await workflow.wait_condition(condition, timeout=timeout)
-        except TimeoutError:
-            return False
-        except asyncio.CancelledError:
-            self._note_cancellation()
-        return True
-
-    async def _pause(self, wait: timedelta) -> None:
-        if wait > timedelta(0):
-            await self._until(self._stopped, wait)
-
-    def _note_cancellation(self) -> None:
-        self._stop = self._stop or "cancelled in Temporal"
-
-    def _stopped(self) -> bool:
-        if self._stop is None and workflow.cancellation_reason() is not None:
-            self._note_cancellation()
-        return self._stop is not None
-
-    def _stop_end(self) -> LeaseEnd:
-        return LeaseEnd(End.STOPPED, Reason.CANCELLED, self._stop or "cancelled")
-
-    def _cancelled(self) -> Outcome:
-        message = self._stop or "cancelled on request"
-        return Outcome(state=JobState.CANCELLED, reason=Reason.CANCELLED, message=message)
+        await self._through(lambda: steps.finish(self._order, outcome))
 
     def _enter(self, state: JobState, provider_id: str | None = None) -> None:
         """Show the state in the Web UI: details, and attributes to search by."""
