@@ -35,6 +35,7 @@ from activities.probing import HealthActivities
 from activities.queues import ProviderQueues, check_queues, make_worker, serves
 from activities.settlement import SettlementActivities
 from activities.track import TrackRecords
+from cortex import faultpoints
 from cortex.db.circuits import CHANNEL as CIRCUITS_CHANNEL
 from cortex.db.commands import CHANNEL as COMMANDS_CHANNEL
 from cortex.db.engine import Database
@@ -260,6 +261,7 @@ async def _touch(health_file: Path | None) -> None:
 
 
 def main() -> None:
+    faultpoints.arm()
     settings = Settings()
     configure_logging(settings.telemetry)
     try:

@@ -17,6 +17,7 @@ from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import PollerBehaviorAutoscaling, Worker
 
+from activities.boundaries import bounded_activities
 from activities.fleet import Fleet
 from activities.heartbeat import ActivityGuard
 from cortex.db import circuits, providers
@@ -230,7 +231,7 @@ def make_worker(
         client,
         task_queue=queue,
         activities=activities,
-        interceptors=[ActivityGuard()],
+        interceptors=[*bounded_activities(), ActivityGuard()],
         max_concurrent_activities=limits.max_activities,
         activity_task_poller_behavior=PollerBehaviorAutoscaling(initial=2, maximum=10),
         graceful_shutdown_timeout=limits.graceful_shutdown,

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 
 from api.app import create_app
+from cortex import faultpoints
 from cortex.domain.errors import CortexError, field_errors
 from cortex.settings import Settings
 from cortex.telemetry.logging import configure_logging
@@ -57,6 +58,7 @@ class Server(uvicorn.Server):
 
 def main() -> None:
     """Run the server; exits with 1 if it cannot start."""
+    faultpoints.arm()
     try:
         settings = Settings()
         configure_logging(settings.telemetry)

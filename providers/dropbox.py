@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 
+from cortex.faultpoints import http_hooks
 from cortex.security.presign import Operation, presigned
 from providers.errors import Unavailable
 
@@ -41,7 +42,7 @@ class DropBox:
         size = 0
         try:
             async with (
-                httpx.AsyncClient(timeout=_TIMEOUT) as client,
+                self._client() as client,
                 client.stream("GET", self._link("get", key, name)) as response,
             ):
                 if not _found(response):
@@ -63,7 +64,7 @@ class DropBox:
         """
         try:
             async with (
-                httpx.AsyncClient(timeout=_TIMEOUT) as client,
+                self._client() as client,
                 client.stream("GET", self._link("get", key, name)) as response,
             ):
                 if not _found(response):
@@ -82,10 +83,13 @@ class DropBox:
             Unavailable: the drop box does not answer.
         """
         try:
-            async with httpx.AsyncClient(timeout=_TIMEOUT) as client:
+            async with self._client() as client:
                 _found(await client.delete(self._link("delete", key, name)))
         except httpx.HTTPError as error:
             raise _away(error) from error
+
+    def _client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(timeout=_TIMEOUT, event_hooks=http_hooks("drop box"))
 
     def _link(self, operation: Operation, key: str, name: str) -> str:
         return presigned(self._url, self._secret, operation, (key, name), _SHORT)

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from cortex import faultpoints
 from providers.errors import (
     AuthenticationFailed,
     InsufficientFunds,
@@ -61,6 +62,7 @@ class HttpClient:
             limits=httpx.Limits(max_connections=50, max_keepalive_connections=10),
             transport=transport,
             auth=auth,
+            event_hooks=faultpoints.http_hooks(who),
         )
 
     async def aclose(self) -> None:

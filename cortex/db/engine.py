@@ -9,8 +9,10 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from cortex import faultpoints
 from cortex.db.acceptance import AcceptanceRepository
 from cortex.db.audit import AuditRepository
+from cortex.db.boundaries import bounded, watch_writes
 from cortex.db.circuits import CircuitRepository
 from cortex.db.commands import CommandRepository
 from cortex.db.events import EventRepository
@@ -78,6 +80,8 @@ class Database:
                 " -c idle_in_transaction_session_timeout=60000",
             },
         )
+        if faultpoints.active is not None:
+            watch_writes(self.engine)
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
@@ -87,7 +91,10 @@ class Database:
         Raises:
             DatabaseUnavailable: PostgreSQL cannot be reached, or broke off.
         """
-        async with self._open(self.engine.begin()) as tx:
+        opening: AbstractAsyncContextManager[Transaction] = self._open(self.engine.begin())
+        if faultpoints.active is not None:
+            opening = bounded(opening)
+        async with opening as tx:
             yield tx
 
     @asynccontextmanager

@@ -21,6 +21,7 @@ from temporalio.service import RetryConfig, RPCError, RPCStatusCode
 
 from cortex.domain.errors import TemporalUnavailable
 from cortex.settings import TemporalSettings
+from cortex.temporal.boundaries import bounded_calls
 from cortex.temporal.contracts import SEARCH_ATTRIBUTES
 
 # Short: whoever calls decides about trying again, and an API answer must not wait for minutes.
@@ -50,7 +51,7 @@ async def connect(
             retry_config=_RETRY,
             lazy=lazy,
             runtime=runtime,
-            interceptors=interceptors,
+            interceptors=[*interceptors, *bounded_calls()],
         )
     except (RuntimeError, RPCError) as error:
         raise TemporalUnavailable(f"Temporal at {settings.address} does not answer") from error

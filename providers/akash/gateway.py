@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
+from cortex.faultpoints import passed
 from providers.akash import wire
 from providers.akash.bids import Market
 from providers.akash.config import AkashConfig
@@ -149,7 +150,8 @@ class Gateway:
         return found
 
     async def _dial(self, url: str, token: str, context: ssl.SSLContext | None) -> ClientConnection:
-        return await connect(
+        passed("socket", "before akash gateway")
+        socket = await connect(
             url,
             ssl=context,
             additional_headers={"Authorization": f"Bearer {token}"},
@@ -157,6 +159,8 @@ class Gateway:
             open_timeout=_OPEN_TIMEOUT,
             close_timeout=2,
         )
+        passed("socket", "after akash gateway")
+        return socket
 
     async def _provider(self, address: str) -> wire.ProviderInfo:
         info = (await self._market.known()).get(address)
@@ -183,6 +187,7 @@ async def _frames(socket: ClientConnection) -> AsyncIterator[str | bytes]:
             frame = await socket.recv()
         except websockets.ConnectionClosedOK:
             return
+        passed("socket", "after akash gateway frame")
         yield frame
 
 

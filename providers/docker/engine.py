@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import httpx
 
+from cortex.faultpoints import http_hooks
 from providers.docker.wire import Version
 from providers.errors import AuthenticationFailed, OutcomeUnknown, RateLimited, Unavailable
 
@@ -52,6 +53,7 @@ class Engine:
             transport=httpx.AsyncHTTPTransport(uds=socket, limits=limits),
             base_url="http://engine",
             timeout=CALL_TIMEOUT,
+            event_hooks=http_hooks("engine"),
         )
 
     @property

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from cortex.faultpoints import http_hooks
 from providers.errors import (
     AuthenticationFailed,
     OutcomeUnknown,
@@ -64,6 +65,7 @@ class Daemon:
                 headers={"authorization": f"Bearer {key}"},
                 timeout=httpx.Timeout(_PLAIN, connect=_CONNECT),
                 limits=httpx.Limits(max_connections=64, max_keepalive_connections=16),
+                event_hooks=http_hooks("yagna"),
             )
 
     async def close(self) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 
+from cortex.faultpoints import http_hooks
 from providers.base import Report
 from providers.errors import Unavailable, Unsuitable
 from providers.golem.config import GolemConfig
@@ -85,7 +86,8 @@ class Images:
         if key == "tag" and ":" not in name.rpartition("/")[2]:
             name += ":latest"
         try:
-            async with httpx.AsyncClient(timeout=_TIMEOUT) as client:
+            hooks = http_hooks("golem registry")
+            async with httpx.AsyncClient(timeout=_TIMEOUT, event_hooks=hooks) as client:
                 answer = await client.get(
                     f"{base}/v1/image/info", params={key: name, "count": "true"}
                 )

@@ -14,6 +14,7 @@ import httpx
 from cortex.domain.money import Money
 from cortex.domain.offers import Offer, PriceSheet
 from cortex.domain.spec import JobSpec
+from cortex.faultpoints import http_hooks
 from providers.errors import OutcomeUnknown, ProviderError, Unavailable
 from providers.golem.agreements import MARKET
 from providers.golem.config import GolemConfig
@@ -274,7 +275,9 @@ def _hours(spec: JobSpec) -> Decimal:
 async def _fetched(url: str) -> Any:
     """JSON from a public address; an empty dict where there is none to be had."""
     try:
-        async with httpx.AsyncClient(timeout=_HTTP_TIMEOUT, follow_redirects=True) as client:
+        async with httpx.AsyncClient(
+            timeout=_HTTP_TIMEOUT, follow_redirects=True, event_hooks=http_hooks("golem public")
+        ) as client:
             answer = await client.get(url)
             if answer.is_success:
                 return json.loads(answer.content, parse_float=Decimal)

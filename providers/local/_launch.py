@@ -15,6 +15,7 @@ from typing import Any
 
 from cortex.domain.leases import Endpoint
 from cortex.domain.spec import JobSpec
+from cortex.faultpoints import passed
 from cortex.settings import default_data_dir
 from providers.errors import LeaseLost, OutcomeUnknown, Unavailable
 from providers.local import _sandbox
@@ -50,7 +51,9 @@ class Launcher:
             agreed = self._agreed(spec, folder)
             _write(temporary / "lease.json", agreed.model_dump_json())
             _write(temporary / "plan.json", json.dumps(self._plan(spec, folder, agreed)))
+            passed("file", "before lease folder made")
             os.rename(temporary, folder.path)
+            passed("file", "after lease folder made")
         except OSError:
             shutil.rmtree(temporary, ignore_errors=True)
             if not folder.exists():
@@ -68,7 +71,9 @@ class Launcher:
                     return
                 if folder.fenced():
                     raise LeaseLost(f"lease `{folder.key}` was cancelled")
+                passed("file", "before shim started")
                 self._spawn(folder, lock)
+                passed("file", "after shim started")
         except FileNotFoundError:
             raise LeaseLost(f"there is no lease `{folder.key}`") from None
 
@@ -159,7 +164,9 @@ def remove(folder: LeaseFolder) -> None:
     """Remove a lease's folder; at once for everyone who looks."""
     doomed = folder.path.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
     try:
+        passed("file", "before lease folder removed")
         os.rename(folder.path, doomed)
+        passed("file", "after lease folder removed")
     except FileNotFoundError:
         return
     remove_tree(doomed)

@@ -23,6 +23,7 @@ from cortex.domain.leases import LeaseRef, LeaseSnapshot
 from cortex.domain.offers import Capabilities, Offer, PriceSheet, Usage
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import RunState
+from cortex.faultpoints import passed
 from cortex.settings import default_data_dir
 from providers.base import (
     Committed,
@@ -148,7 +149,9 @@ class LocalProvider(Provider[LocalConfig]):
         folder = self._folder(ref)
         if folder is None:
             return
+        passed("file", "before lease fenced")
         status = await self._blocking(folder.fence)
+        passed("file", "after lease fenced")
         if status is None or not await self._blocking(lambda: status.shim_alive):
             return
         patience = self.config.stop_grace.total_seconds() + _END_PATIENCE

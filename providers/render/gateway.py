@@ -22,6 +22,7 @@ from cortex.domain.offers import Capabilities, Offer, PriceSheet, Usage
 from cortex.domain.rendering import Render
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import RunState
+from cortex.faultpoints import http_hooks
 from cortex.settings import default_data_dir
 from providers.base import (
     Committed,
@@ -342,7 +343,7 @@ class Gateway(Provider[RenderConfig]):
         own = link.startswith("/") or link.startswith(f"{self.config.url}/")
         try:
             async with (
-                httpx.AsyncClient(timeout=60) as stranger,
+                httpx.AsyncClient(timeout=60, event_hooks=http_hooks("frame store")) as stranger,
                 (self._http.raw if own else stranger).stream("GET", link) as response,
             ):
                 if response.status_code == 404:

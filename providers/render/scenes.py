@@ -16,6 +16,7 @@ import httpx
 
 from cortex.domain.rendering import Render
 from cortex.domain.units import about_bytes
+from cortex.faultpoints import http_hooks
 from providers.base import Report
 from providers.errors import InvalidSpec, Unavailable, Unsuitable
 
@@ -101,8 +102,11 @@ class Scenes:
         digest, size = hashlib.sha256(), 0
         out = await asyncio.to_thread(target.open, "xb")
         try:
+            hooks = http_hooks("scene store")
             async with (
-                httpx.AsyncClient(timeout=_TIMEOUT, follow_redirects=False) as client,
+                httpx.AsyncClient(
+                    timeout=_TIMEOUT, follow_redirects=False, event_hooks=hooks
+                ) as client,
                 client.stream("GET", url) as response,
             ):
                 _require_ok(response)

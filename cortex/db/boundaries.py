@@ -1,0 +1,73 @@
+"""Fault points of the database: before and after every commit that writes.
+
+Only for processes in which `cortex.faultpoints` is active; otherwise nothing of this is called.
+"""
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Final, Protocol, TypeVar
+
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from cortex import faultpoints
+
+_WRITES: Final = re.compile(
+    r"\b(INSERT INTO|(?<!FOR )(?<!DO )UPDATE|DELETE FROM|pg_notify)\b(?: (?:ONLY )?(\w+))?"
+)
+_NAMES: Final = "faultpoints"
+_LONGEST: Final = 120
+
+
+class _HasConnection(Protocol):
+    connection: AsyncConnection
+
+
+T = TypeVar("T", bound=_HasConnection)
+
+
+def watch_writes(engine: AsyncEngine) -> None:
+    """Pass a boundary around every statement that commits on its own, and note all others."""
+
+    @event.listens_for(engine.sync_engine, "before_cursor_execute")
+    def before(connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        name = _named(statement)
+        if name and _alone(connection):
+            faultpoints.passed("commit", f"before {name}")
+
+    @event.listens_for(engine.sync_engine, "after_cursor_execute")
+    def after(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        name = _named(statement)
+        if not name:
+            return
+        if _alone(connection):
+            faultpoints.passed("commit", f"after {name}")
+        elif cursor.rowcount != 0 or statement.lstrip().startswith("WITH"):
+            connection.info.setdefault(_NAMES, []).append(name)
+
+
+@asynccontextmanager
+async def bounded(opening: AbstractAsyncContextManager[T]) -> AsyncIterator[T]:
+    """A transaction with a boundary before and after its commit, if it has written anything."""
+    name = ""
+    async with opening as tx:
+        info = (await tx.connection.get_raw_connection()).info
+        info.pop(_NAMES, None)
+        yield tx
+        name = "; ".join(dict.fromkeys(info.pop(_NAMES, [])))[:_LONGEST]
+        if name:
+            faultpoints.passed("commit", f"before {name}")
+    if name:
+        faultpoints.passed("commit", f"after {name}")
+
+
+def _alone(connection: Any) -> bool:
+    return bool(connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT")
+
+
+def _named(statement: str) -> str:
+    """What a statement writes: `update jobs, insert events`; empty if it only reads."""
+    found = _WRITES.findall(" ".join(statement.split()))
+    words = [f"{verb.split()[0].lower()} {table}".strip() for verb, table in found]
+    return ", ".join(dict.fromkeys(words))[:_LONGEST]
