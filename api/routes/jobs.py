@@ -114,10 +114,22 @@ async def cancel_job(job_id: str, request: Request, services: Using, by: Caller)
     responses=problems(400, 404, 409, 422, 503),
     openapi_extra=body_schema(ExtendRequest),
 )
-async def extend_job(job_id: str, request: Request, services: Using, by: Caller) -> Response:
-    """Give a job more time, within its budget and the server's longest duration."""
+async def extend_job(
+    job_id: str,
+    request: Request,
+    services: Using,
+    by: Caller,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Give a job more time, within its budget and what server and provider allow in all.
+
+    The same `Idempotency-Key` with the same body extends once. A job that has ended is a conflict.
+    """
     order = await read_body(request, ExtendRequest, "the extend request")
-    return answer(await services.control.extend(known_form(job_id), order.duration, by), status=202)
+    view, done = await services.control.extend(
+        known_form(job_id), order.duration, by, key=idempotency_key
+    )
+    return answer(view, status=202, headers={"idempotency-replayed": "true"} if done else {})
 
 
 def _labels(given: list[str]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 from collections.abc import Sequence
+from typing import Any
 
 import orjson
 from pydantic import SecretStr
@@ -31,13 +32,18 @@ def check_key(key: str | None) -> str | None:
 
 
 def fingerprint(kind: str, specs: Sequence[JobSpec], encryption_keys: SecretStr | None) -> str:
-    """A digest of the normalised specs, secrets included.
+    """A digest of the normalised specs, secrets included."""
+    content = [[spec.model_dump(mode="json"), spec.secrets()] for spec in specs]
+    return fingerprint_of(kind, content, encryption_keys)
+
+
+def fingerprint_of(kind: str, content: Sequence[Any], encryption_keys: SecretStr | None) -> str:
+    """A digest of what a request asks for.
 
     It is keyed with the oldest encryption key, so that a stored fingerprint does not let anyone
     guess a secret.
     """
-    content = [kind, [[spec.model_dump(mode="json"), spec.secrets()] for spec in specs]]
     setting = encryption_keys.get_secret_value() if encryption_keys else ""
     oldest = setting.split(",")[-1].strip() or "cortex"
-    body = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
+    body = orjson.dumps([kind, content], option=orjson.OPT_SORT_KEYS)
     return hmac.new(oldest.encode(), body, hashlib.sha256).hexdigest()
