@@ -23,6 +23,7 @@ from temporalio.worker import PollerBehaviorAutoscaling, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.builder import Builder
+from activities.deadlines import DeadlineActivities
 from activities.drafts import DraftActivities
 from activities.fleet import Fleet
 from activities.leasing import LeaseActivities
@@ -170,12 +171,14 @@ def make_activities(
     settlement = SettlementActivities(database, fleet, settings, copier)
     monitor = MonitorActivities(database, fleet, client, notifier, copier, settings.monitor)
     maintenance = MaintenanceActivities(database, settings, client)
+    deadlines = DeadlineActivities(database, settings)
     health = HealthActivities(fleet, fleet.checkup)
     drafts = DraftActivities(database, settings, Builder(settings))
     core: list[Callable[..., Any]] = [
         placement.place,
         placement.quote,
         placement.finish,
+        deadlines.warn,
         maintenance.maintain,
         drafts.check_draft,
     ]

@@ -53,6 +53,20 @@ class CommitResult(_Message):
     change: LeaseChange | None = None
 
 
+class WarnInput(_Message):
+    """The job's deadline, as its workflow knows it, is near."""
+
+    job_id: str
+    lease_key: str
+    deadline_at: datetime
+
+
+class WarnResult(_Message):
+    """The job's deadline as it is now; later than asked about if the job was extended."""
+
+    deadline_at: datetime | None = None
+
+
 class CheckResult(_Message):
     """What the provider itself says; `change` if the lease has ended."""
 
@@ -72,6 +86,8 @@ class SettleInput(_Message):
     """What Cortex does about it."""
     failure: Literal["", "lost", "refused"] = ""
     """What the network is to be blamed for: counted against it when offers are ranked."""
+    cause: Literal["", "lost", "failed", "refused"] = ""
+    """Why the job is placed again, for programs."""
 
 
 class FinishInput(_Message):

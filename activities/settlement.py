@@ -24,6 +24,7 @@ from activities.placement import outcome_data, state_event
 from activities.trouble import telling
 from cortex.db.engine import Database
 from cortex.db.events import NewEvent
+from cortex.db.tables import JobRow
 from cortex.domain.errors import DatabaseUnavailable
 from cortex.domain.events import EventType
 from cortex.domain.jobs import Outcome
@@ -32,6 +33,7 @@ from cortex.domain.money import Money
 from cortex.domain.offers import Usage
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import JobState, LeaseState, RunState
+from cortex.domain.units import format_duration
 from cortex.files import KeptFile, add_missing, digests, put_in_place
 from cortex.settings import Settings
 from providers.errors import LeaseLost, ProviderError
@@ -96,10 +98,21 @@ class SettlementActivities:
             if await tx.leases.released_at_now(lease.key) is None:
                 return  # another try did all this, and the job may be at its next lease by now
             told = [_released(lease)]
-            cleared = {"deadline_at": None, "progress": None}
+            cleared = {
+                "deadline_at": None,
+                "warned_at": None,
+                "progress": None,
+                "losses": JobRow.losses + int(order.cause == "lost"),
+                "failures": JobRow.failures + int(order.cause == "failed"),
+            }
             message = "; ".join(filter(None, (order.retry, order.next)))
             if await tx.jobs.move(order.job_id, JobState.PLACING, message=message, **cleared):
-                data = {"message": order.retry, "next": order.next, "lease": order.lease_key}
+                data = {
+                    "cause": order.cause or None,
+                    "message": order.retry,
+                    "next": order.next,
+                    "lease": order.lease_key,
+                }
                 told.append(state_event(order.job_id, JobState.PLACING, message=message))
                 told.append((EventType.JOB_RETRYING, order.job_id, order.job_id, data))
             await tx.events.add_many(told)
@@ -222,7 +235,7 @@ class SettlementActivities:
                 hold_currency=lease.offer.price_per_hour.currency,
                 usd_rate=usd_rate,
                 charge=lease.committed_at is not None or bool(cost.amount),
-                note=usage.detail.get("source", ""),
+                note="; ".join(filter(None, (_how_it_ended(lease), usage.detail.get("source")))),
                 events=[(EventType.CHARGE_BOOKED, lease.job_id, lease.job_id, data)],
             )
 
@@ -272,6 +285,19 @@ def _own_reckoning(lease: Lease) -> Usage:
 
 def _nothing(lease: Lease) -> Usage:
     return Usage(cost=Money.zero(lease.offer.price_per_hour.currency), final=True)
+
+
+def _how_it_ended(lease: Lease) -> str:
+    """For the bill: whether the network lost it or its own command failed."""
+    began, ended = lease.started_at or lease.committed_at, lease.finished_at
+    if began is None or ended is None:
+        return ""
+    after = format_duration(timedelta(seconds=max(0, round((ended - began).total_seconds()))))
+    if lease.run_state == RunState.LOST:
+        return f"lost by the network after {after}"
+    if lease.run_state == RunState.EXITED and lease.exit_code:
+        return f"its command exited with {lease.exit_code} after {after}"
+    return ""
 
 
 def _released(lease: Lease) -> NewEvent:

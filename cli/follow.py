@@ -166,6 +166,7 @@ class EventPrinter:
         words = {
             "job.cancel.requested": f"asked to cancel  {data.get('reason', '')}",
             "job.extended": f"deadline moved  {data.get('deadline_at', '')}",
+            "job.deadline.near": f"{data.get('message', '')}; {data.get('next', '')}",
             "job.outputs.stored": f"{data.get('files', '')} result file(s) kept",
             "lease.intended": f"trying `{data.get('provider', '')}` for "
             f"{data.get('price_per_hour', '?')}/h",

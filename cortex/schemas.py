@@ -14,8 +14,9 @@ from cortex.domain.leases import Endpoint
 from cortex.domain.ledger import EntryKind
 from cortex.domain.money import Money
 from cortex.domain.offers import Capabilities, Offer, PriceSheet
+from cortex.domain.quantities import Duration
 from cortex.domain.rights import Role
-from cortex.domain.spec import Duration, JobSpec, Weights
+from cortex.domain.spec import JobSpec, Weights
 from cortex.domain.states import JobState, LeaseState, RunState
 
 
@@ -88,6 +89,12 @@ class JobView(JobSummary):
     spec: JobSpec
     leases: tuple[LeaseView, ...] = ()
     history: tuple[StatusChange, ...] = ()
+    extension: Duration = Field(default=timedelta(0), description="By which it was extended.")
+    losses: int = Field(default=0, description="New starts after a network lost the lease.")
+    failures: int = Field(default=0, description="New starts after the command failed.")
+    warned_at: datetime | None = Field(
+        default=None, description="When it was told that this deadline is near."
+    )
     log_bytes: int = 0
     log_dropped_bytes: int = 0
     cancel_requested_at: datetime | None = None

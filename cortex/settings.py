@@ -145,6 +145,12 @@ class JobSettings(_Section):
     quote_timeout: Duration = Field(
         default=timedelta(seconds=10), description="How long a provider may take for an offer."
     )
+    warn_before: Duration = Field(
+        default=timedelta(minutes=10),
+        ge=timedelta(0),
+        description="Told so long before a job's deadline, at most a quarter of its duration; "
+        "0: never, and no job is extended by itself.",
+    )
 
 
 class StrategyWeights(_Section):

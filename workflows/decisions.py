@@ -11,6 +11,7 @@ from cortex.domain.units import format_duration
 from cortex.temporal.contracts import JobInput, LeaseChange
 
 Failure = Literal["", "lost", "refused"]
+Cause = Literal["lost", "failed", "refused"]
 
 _FIRST_WAIT = timedelta(seconds=2)
 _LONGEST_WAIT = timedelta(minutes=10)
@@ -65,6 +66,7 @@ class Retry:
     next: str
     wait: timedelta
     exclude: bool
+    cause: Cause
     ruled_out: bool = False
     one_offer: bool = False
 
@@ -92,6 +94,7 @@ def decide(end: LeaseEnd, order: JobInput, tally: Tally) -> Outcome | Retry:
             then,
             timedelta(0),
             exclude=True,
+            cause="refused",
             ruled_out=end.ruled_out,
             one_offer=end.one_offer,
         )
@@ -115,12 +118,12 @@ def _after_exit(end: LeaseEnd, order: JobInput, tally: Tally) -> Outcome | Retry
         what += f" ({end.message})"
     if tally.failures < order.retries_on_failure:
         tally.failures += 1
-        wait = back_off(tally.failures)
+        wait = back_off(tally.failures, order.backoff, order.max_backoff)
         then = (
             f"Cortex starts it again in {format_duration(wait)}, "
             f"retry {tally.failures} of {order.retries_on_failure}"
         )
-        return Retry(what, then, wait, exclude=False)
+        return Retry(what, then, wait, exclude=False, cause="failed")
     return Outcome(
         state=JobState.FAILED, reason=Reason.EXITED, message=what, exit_code=end.exit_code
     )
@@ -129,12 +132,12 @@ def _after_exit(end: LeaseEnd, order: JobInput, tally: Tally) -> Outcome | Retry
 def _after_loss(end: LeaseEnd, order: JobInput, tally: Tally) -> Outcome | Retry:
     if tally.losses < order.retries_on_lost:
         tally.losses += 1
-        wait = back_off(tally.losses)
+        wait = back_off(tally.losses, order.backoff, order.max_backoff)
         then = (
             f"Cortex starts the job anew elsewhere in {format_duration(wait)}, "
             f"start {tally.losses} of {order.retries_on_lost} after a loss"
         )
-        return Retry(end.message, then, wait, exclude=True)
+        return Retry(end.message, then, wait, exclude=True, cause="lost")
     why = f"the job may be started anew only {order.retries_on_lost} times (`retries.on_lost`)"
     if not order.retries_on_lost:
         why = "the job is not to be started anew after a loss (`retries.on_lost` is 0)"
@@ -142,6 +145,8 @@ def _after_loss(end: LeaseEnd, order: JobInput, tally: Tally) -> Outcome | Retry
     return Outcome(state=JobState.FAILED, reason=Reason.LEASE_LOST, message=message)
 
 
-def back_off(tries: int) -> timedelta:
-    """2 s, 4 s, 8 s … at most ten minutes."""
-    return min(_FIRST_WAIT * (1 << min(tries - 1, 20)), _LONGEST_WAIT)
+def back_off(
+    tries: int, first: timedelta = _FIRST_WAIT, longest: timedelta = _LONGEST_WAIT
+) -> timedelta:
+    """By default 2 s, 4 s, 8 s … at most ten minutes."""
+    return min(first * (1 << min(tries - 1, 20)), longest)

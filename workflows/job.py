@@ -45,6 +45,7 @@ class JobWorkflow(Stoppable):
         self._change: LeaseChange | None = None
         self._deadline: datetime | None = None
         self._extended: datetime | None = None
+        self._warned: datetime | None = None
         self._moved = False
         self._undoing: str | None = None
         self._outcome: Outcome | None = None
@@ -198,15 +199,42 @@ class JobWorkflow(Stoppable):
             left = deadline - workflow.now()
             if left <= timedelta(0):
                 return LeaseEnd(End.DEADLINE, Reason.DEADLINE, "the job ran into its deadline")
-            news = await self._until(
-                lambda: self._over() or self._moved, min(left, self._order.safety_check)
-            )
+            if self._warning_is_due():
+                await self._warn(placement, deadline)
+                continue
+            wait = min(left, self._order.safety_check, self._before_warning() or left)
+            news = await self._until(lambda: self._over() or self._moved, wait)
             self._moved = False
-            if not news and workflow.now() < deadline:
+            if not news and workflow.now() < deadline and not self._warning_is_due():
                 await self._check(placement)
 
     def _over(self) -> bool:
         return self._stopped() or (self._change is not None and self._change.state.final)
+
+    def _before_warning(self) -> timedelta | None:
+        """The time until a warning is due; None if none is to come."""
+        deadline, before = self._deadline, self._order.warn_before
+        if not before or deadline is None or deadline == self._warned:
+            return None
+        return max(deadline - before - workflow.now(), timedelta(0))
+
+    def _warning_is_due(self) -> bool:
+        # Asked for last, so that only a job which comes so far pays for the marker. Timers are
+        # compared by their number and not by their length, so the shorter wait needs no marker.
+        return self._before_warning() == timedelta(0) and workflow.patched("deadline-warning")
+
+    async def _warn(self, placement: Placement, deadline: datetime) -> None:
+        """Tell that the deadline is near, or have the job extended. Nothing waits for it."""
+        self._warned = deadline
+        handle = steps.warn(self._order, placement, deadline)
+        await self._until(lambda: handle.done() or self._over())
+        if not handle.done():
+            handle.cancel()
+        try:
+            result = await handle
+        except ActivityError:
+            return
+        self._set_deadline(result.deadline_at or self._deadline)
 
     async def _check(self, placement: Placement) -> None:
         """Ask the provider itself, far apart: the monitor may have missed something.
@@ -248,6 +276,7 @@ class JobWorkflow(Stoppable):
             retry=verdict.message if isinstance(verdict, Retry) else "",
             next=verdict.next if isinstance(verdict, Retry) else "",
             failure=failure,
+            cause=verdict.cause if isinstance(verdict, Retry) else "",
         )
         await self._through(lambda: steps.settle(self._order, placement, order))
         self._undoing = None

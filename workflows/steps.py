@@ -1,6 +1,6 @@
 """The steps of a job as calls of activities: on which queue, with which patience and retries."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
@@ -15,7 +15,10 @@ with workflow.unsafe.imports_passed_through():
         PlaceInput,
         Placement,
         SettleInput,
+        WarnInput,
+        WarnResult,
     )
+    from activities.deadlines import DeadlineActivities
     from activities.leasing import LeaseActivities
     from activities.placement import PlacementActivities
     from activities.settlement import SettlementActivities
@@ -93,6 +96,22 @@ def check(job: JobInput, placement: Placement) -> ActivityHandle[CheckResult]:
         heartbeat_timeout=job.heartbeat_timeout,
         retry_policy=QUICK,
         summary="safety check",
+    )
+
+
+def warn(
+    job: JobInput, placement: Placement, deadline: datetime
+) -> ActivityHandle[WarnResult]:
+    """Given up at the deadline, which waits for nothing."""
+    return workflow.start_activity_method(
+        DeadlineActivities.warn,
+        WarnInput(
+            job_id=job.job_id, lease_key=placement.lease_key or "", deadline_at=deadline
+        ),
+        start_to_close_timeout=timedelta(minutes=1),
+        schedule_to_close_timeout=deadline - workflow.now(),
+        retry_policy=QUICK,
+        summary="the deadline is near",
     )
 
 

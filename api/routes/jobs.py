@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from api.access import Caller, needs
 from api.bodies import read_body
+from api.headers import IdempotencyKey
 from api.openapi import body_schema, problems
 from api.respond import answer, known_form
 from api.services import Using

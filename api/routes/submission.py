@@ -1,13 +1,12 @@
 """Taking jobs: submit, batch, validate, quote."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Header
+from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access import Caller, needs
 from api.bodies import read_body
+from api.headers import IdempotencyKey
 from api.openapi import body_schema, problems
 from api.respond import answer
 from api.services import Using
@@ -19,10 +18,6 @@ from cortex.services.submission import Accepted
 router = APIRouter(tags=["jobs"])
 
 _SPEC = "the job spec"
-IdempotencyKey = Annotated[
-    str | None,
-    Header(alias="Idempotency-Key", description="Makes it safe to send the request again."),
-]
 
 
 @router.post(

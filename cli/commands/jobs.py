@@ -20,7 +20,7 @@ from cli.state import State, state_of
 from cli.times import since
 from cortex.client import ClientError, Cortex, JobFilter
 from cortex.domain.states import JobState
-from cortex.domain.units import parse_duration
+from cortex.domain.units import format_duration, parse_duration
 from cortex.schemas import JobSummary, JobView, LedgerView
 
 app = typer.Typer()
@@ -187,6 +187,8 @@ def _facts(job: JobView) -> list[tuple[str, str]]:
         rest = job.deadline_at - datetime.now().astimezone()
         late = rest < timedelta(0)
         left = f"{render.clock(job.deadline_at)} ({'over' if late else f'in {render.span(rest)}'})"
+        if job.extension:
+            left += f", extended by {format_duration(job.extension)}"
     logs = render.size(job.log_bytes)
     if job.log_dropped_bytes:
         logs += f" ({render.size(job.log_dropped_bytes)} or more in the middle are not kept)"
@@ -216,10 +218,17 @@ def _facts(job: JobView) -> list[tuple[str, str]]:
         ("finished", render.clock(job.finished_at)),
         ("ran", render.span(ran) if ran is not None else ""),
         ("deadline", left),
+        ("restarts", _restarts(job)),
         ("cost", str(job.cost)),
         ("budget", str(spec.budget) if spec.budget else ""),
         ("output", logs),
     ]
+
+
+def _restarts(job: JobView) -> str:
+    """What the network is to be blamed for is told apart from what the command did itself."""
+    told = ((job.losses, "after the network lost it"), (job.failures, "after its command failed"))
+    return ", ".join(f"{count} {why}" for count, why in told if count)
 
 
 @app.command("cancel")

@@ -134,9 +134,9 @@ def cancel(job_id: str, reason: str) -> Call[JobView]:
     return _post(f"{_job(job_id)}/cancel", JobView, orjson.dumps({"reason": reason}))
 
 
-def extend(job_id: str, duration: timedelta) -> Call[JobView]:
+def extend(job_id: str, duration: timedelta, key: str) -> Call[JobView]:
     body = orjson.dumps({"duration": format_duration(duration)})
-    return _post(f"{_job(job_id)}/extend", JobView, body, repeatable=False)
+    return _post(f"{_job(job_id)}/extend", JobView, body, headers={"Idempotency-Key": key})
 
 
 def log_page(

@@ -219,19 +219,21 @@ class Cortex(ProviderCalls):
         """Ask for a job's end; it is over when its lease is released (`wait`)."""
         return self._transport.call(routes.cancel(job_id, reason))
 
-    def extend(self, job_id: str, duration: timedelta | str) -> JobView:
-        """Move a job's deadline.
+    def extend(
+        self, job_id: str, duration: timedelta | str, *, idempotency_key: str | None = None
+    ) -> JobView:
+        """Move a job's deadline. It is moved once, however often the request had to be sent.
 
         Args:
             job_id: Its id.
             duration: How much longer, such as `30m`.
+            idempotency_key: Your own, to make the call itself repeatable; None: a new one.
 
         Raises:
-            ConnectionFailed: also when it is not known whether the server did it: extending twice
-                is not the same as once, so that request is not repeated.
             ValueError: the text is no duration.
         """
-        return self._transport.call(routes.extend(job_id, parse_duration(duration)))
+        key = idempotency_key or str(uuid4())
+        return self._transport.call(routes.extend(job_id, parse_duration(duration), key))
 
     # -- output, events ---------------------------------------------------------------------
 

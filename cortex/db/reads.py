@@ -41,7 +41,8 @@ SELECT row_to_json(v)::text FROM (
                 'state', s.state, 'attempt', s.attempt, 'message', s.message,
                 'time', s.created_at) ORDER BY s.id), '[]')
             FROM job_status s WHERE s.job_id = j.id) AS history,
-        j.log_bytes, j.log_dropped_bytes, j.cancel_requested_at
+        extract(epoch FROM j.extension)::bigint AS extension, j.losses, j.failures,
+        j.log_bytes, j.log_dropped_bytes, j.cancel_requested_at, j.warned_at
     FROM jobs j WHERE j.id = {{id}}
 ) v"""
 _JOB_ALONE: Final = _JOB.format(id="%s").encode()

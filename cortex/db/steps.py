@@ -184,7 +184,7 @@ WITH {_LOCK}, live AS (
 ), moved AS (
     UPDATE jobs SET updated_at = now(), state = {job_state},
         message = CASE WHEN :started THEN :job_message ELSE jobs.message END,
-        deadline_at = :now + CAST(:duration AS interval) + extension,
+        deadline_at = :now + CAST(:duration AS interval) + extension, warned_at = NULL,
         started_at = COALESCE(:started_at, started_at)
     FROM live WHERE id = :job
     RETURNING state, deadline_at

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from cortex.domain.spec import Duration
+from cortex.domain.quantities import Duration
 from cortex.domain.units import format_duration
 
 _MAX_REASON = 500

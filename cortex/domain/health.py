@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from cortex.domain.spec import Duration
+from cortex.domain.quantities import Duration
 
 ProviderStatus = Literal["online", "degraded", "offline"]
 Verdict = Literal["good", "slow", "bad"]

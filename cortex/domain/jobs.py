@@ -66,8 +66,8 @@ class Job(BaseModel):
     labels: dict[str, str] = Field(default_factory=dict)
     cost: Money
     extension: timedelta = timedelta(0)
-    losses: int = Field(default=0, description="Leases that a network lost.")
-    failures: int = Field(default=0, description="Runs that ended with an exit code and a retry.")
+    losses: int = Field(default=0, description="New starts after a network lost the lease.")
+    failures: int = Field(default=0, description="New starts after the command failed.")
     log_bytes: int = 0
     log_dropped_bytes: int = 0
     created_at: datetime

@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     PlainSerializer,
@@ -25,14 +24,9 @@ from pydantic import (
 from cortex.domain.inputs import MAX_INPUTS, Input
 from cortex.domain.money import Money, format_amount
 from cortex.domain.names import check_name
+from cortex.domain.quantities import Bytes, Cores, Duration
 from cortex.domain.rendering import RENDER_OUTPUTS, RENDER_RESOURCES, Render
-from cortex.domain.units import (
-    format_bytes,
-    format_duration,
-    parse_bytes,
-    parse_cores,
-    parse_duration,
-)
+from cortex.domain.runtime import AutoExtend, Retries
 
 MAX_ENV_BYTES = 128 * 1024
 MAX_COMMAND_BYTES = 128 * 1024
@@ -54,25 +48,6 @@ _NOT_RENDERED = (
 )
 _IMAGE = re.compile(r"[a-z0-9][\w.\-/:@]{0,499}", re.ASCII)
 
-Cores = Annotated[
-    Decimal,
-    BeforeValidator(parse_cores),
-    Field(ge=Decimal("0.01"), le=1024),
-    PlainSerializer(format_amount, return_type=str, when_used="json"),
-    WithJsonSchema({"type": ["number", "string"], "examples": [2, "0.5", "250m"]}),
-]
-Bytes = Annotated[
-    int,
-    BeforeValidator(parse_bytes),
-    PlainSerializer(format_bytes, return_type=str, when_used="json"),
-    WithJsonSchema({"type": ["integer", "string"], "examples": ["512Mi", "4Gi"]}),
-]
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(parse_duration),
-    PlainSerializer(format_duration, return_type=str, when_used="json"),
-    WithJsonSchema({"type": ["number", "string"], "examples": ["90s", "10m", "1h30m"]}),
-]
 ShortText = Annotated[str, StringConstraints(min_length=1, max_length=128, strip_whitespace=True)]
 
 
@@ -139,20 +114,6 @@ class Volume(_Model):
     @classmethod
     def _absolute(cls, value: str) -> str:
         return _container_path(value)
-
-
-class Retries(_Model):
-    """How often a job is started anew. The text form `retries: 2` sets `on_failure`."""
-
-    on_failure: int = Field(default=0, ge=0, le=100, description="The command exited non-zero.")
-    on_lost: int = Field(default=3, ge=0, le=100, description="The network lost the lease.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_number(cls, value: Any) -> Any:
-        if isinstance(value, int) and not isinstance(value, bool):
-            return {"on_failure": value}
-        return value
 
 
 class Weights(_Model):
@@ -222,6 +183,9 @@ class JobSpec(_Model):
     volumes: tuple[Volume, ...] = Field(default=(), max_length=16)
     duration: Annotated[Duration, Field(ge=timedelta(seconds=1), le=MAX_DURATION)] = Field(
         default=timedelta(hours=1), description="The hard deadline of one attempt."
+    )
+    auto_extend: AutoExtend | None = Field(
+        default=None, description="More time by itself, shortly before the deadline."
     )
     retries: Retries = Field(default_factory=Retries)
     placement: Placement = Field(default_factory=Placement)
@@ -346,6 +310,8 @@ class JobSpec(_Model):
             self._only_render()
         elif self.image is None and not self.command:
             raise ValueError("needs an `image`, a `command`, or both; or a scene to `render`")
+        if self.auto_extend is not None and self.auto_extend.up_to <= self.duration:
+            raise ValueError("`auto_extend.up_to` must be more than the `duration`")
         both = self.env.keys() & self.secret_env.keys()
         if both:
             raise ValueError(f"`{min(both)}` stands in both `env` and `secret_env`")

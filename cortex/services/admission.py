@@ -78,6 +78,13 @@ def check_duration(spec: JobSpec, max_duration: timedelta) -> None:
             f"is {format_duration(spec.duration)}, and this server runs jobs "
             f"for at most {format_duration(max_duration)}",
         )
+    longest = spec.auto_extend.up_to if spec.auto_extend else spec.duration
+    if longest > max_duration:
+        raise _invalid(
+            "auto_extend.up_to",
+            f"is {format_duration(longest)}, and this server runs jobs "
+            f"for at most {format_duration(max_duration)}, extensions included",
+        )
 
 
 def check_strategy(spec: JobSpec, strategies: Collection[str]) -> None:

@@ -133,4 +133,3 @@ class JobControl:
 
     async def _view(self, tx: Transaction, job_id: str) -> str:
         return job_view(await tx.reads.job(job_id), self._settings.temporal, job_id)
-

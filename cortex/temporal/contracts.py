@@ -82,9 +82,14 @@ class JobInput(_Message):
     placement_timeout: timedelta = timedelta(minutes=10)
     retries_on_failure: int = 0
     retries_on_lost: int = 3
+    backoff: timedelta = timedelta(seconds=2)
+    max_backoff: timedelta = timedelta(minutes=10)
+    """How long to wait before a new start: at first, and at most."""
     failover: bool = True
     heartbeat_timeout: timedelta = timedelta(seconds=15)
     safety_check: timedelta = timedelta(hours=1)
+    warn_before: timedelta = timedelta(0)
+    """So long before the deadline a warning is due; 0: none."""
     group_id: str | None = None
     gang: bool = False
     """It is committed together with others: after `prepare` it waits for the group's decision."""

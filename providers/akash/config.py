@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
-from cortex.domain.spec import Bytes, Duration
+from cortex.domain.quantities import Bytes, Duration
 from providers.base import ProviderConfig
 
 _Url = Annotated[str, Field(pattern=r"^https?://[^\s/]+\S*$")]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from cortex.domain.spec import Bytes, Duration
+from cortex.domain.quantities import Bytes, Duration
 from providers.base import ComputePrices, ProviderConfig
 
 # What ordinary images need to write their own files and to give up root by themselves. Podman's

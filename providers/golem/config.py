@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from cortex.domain.spec import Bytes, Duration
+from cortex.domain.quantities import Bytes, Duration
 from providers.base import ProviderConfig
 
 _WORD = re.compile(r"[A-Za-z0-9._!:/-]{1,64}")
