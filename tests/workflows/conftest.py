@@ -27,6 +27,8 @@ from activities.contracts import (
     PlaceInput,
     Placement,
     SettleInput,
+    WarnInput,
+    WarnResult,
 )
 from cortex.domain.ids import lease_key, new_id
 from cortex.domain.jobs import Outcome
@@ -85,9 +87,12 @@ class World:
     )
     settles: deque[Exception | None] = field(default_factory=lambda: deque([None]))
     checks: deque[str | Exception | None] = field(default_factory=lambda: deque([None]))
+    warns: deque[timedelta | Exception] = field(default_factory=lambda: deque([timedelta(0)]))
+    """By how much the job is extended instead of warned."""
     duration: timedelta = timedelta(hours=1)
     calls: list[str] = field(default_factory=list)
     excluded: list[tuple[str, ...]] = field(default_factory=list)
+    warned: list[WarnInput] = field(default_factory=list)
     settled: list[SettleInput] = field(default_factory=list)
     finished: list[Outcome] = field(default_factory=list)
     live: set[str] = field(default_factory=set)
@@ -99,7 +104,8 @@ class World:
         return self.env.client
 
     def activities(self) -> list[Callable[..., Any]]:
-        return [self.place, self.prepare, self.commit, self.check, self.settle, self.finish]
+        begin = [self.place, self.prepare, self.commit]
+        return [*begin, self.check, self.warn, self.settle, self.finish]
 
     @activity.defn
     async def place(self, order: PlaceInput) -> Placement:
@@ -142,6 +148,15 @@ class World:
         if isinstance(answer, Exception):
             raise answer
         return CheckResult(change=exited(order.lease_key, answer) if answer else None)
+
+    @activity.defn
+    async def warn(self, order: WarnInput) -> WarnResult:
+        self.calls.append("warn")
+        self.warned.append(order)
+        answer = _next(self.warns)
+        if isinstance(answer, Exception):
+            raise answer
+        return WarnResult(deadline_at=order.deadline_at + answer)
 
     @activity.defn
     async def settle(self, order: SettleInput) -> None:

@@ -92,6 +92,17 @@ async def deadline_extended(world: World) -> Handle:
     return handle
 
 
+async def deadline_warned(world: World) -> Handle:
+    world.commits = deque([None])
+    return await world.start(warn_before=timedelta(minutes=10))
+
+
+async def deadline_extended_by_itself(world: World) -> Handle:
+    world.commits = deque([None])
+    world.warns = deque([timedelta(hours=1), timedelta(0)])
+    return await world.start(warn_before=timedelta(minutes=10))
+
+
 async def compensation_retried(world: World) -> Handle:
     world.settles = deque([RuntimeError("network down"), RuntimeError("network down"), None])
     return await world.start()
@@ -109,19 +120,24 @@ SCENARIOS: tuple[Callable[[World], Awaitable[Handle]], ...] = (
     cancelled_in_web_ui,
     deadline_extended,
     compensation_retried,
+    deadline_warned,
+    deadline_extended_by_itself,
 )
 
 
 async def main() -> None:
-    """Write one file per scenario."""
+    """Write one file per scenario; those that are named, or those that have none yet."""
     FOLDER.mkdir(exist_ok=True)
+    named = sys.argv[1:]
     async with time_skipping() as env:
         for scenario in SCENARIOS:
+            target = FOLDER / f"{scenario.__name__}.json"
+            if scenario.__name__ not in named if named else target.exists():
+                continue
             async with open_world(env) as world:
                 handle = await scenario(world)
                 outcome = await handle.result()
                 history = await handle.fetch_history()
-            target = FOLDER / f"{scenario.__name__}.json"
             target.write_text(_scrubbed(history.to_json()) + "\n")
             sys.stdout.write(f"{target.name}: {outcome.state.value}\n")
 
