@@ -17,7 +17,7 @@ from pydantic import (
 
 from cortex.domain.errors import FieldError
 from cortex.domain.names import check_name
-from cortex.domain.spec import Duration
+from cortex.domain.quantities import Duration
 
 MAX_MEMBERS: Final = 1000
 

@@ -84,9 +84,7 @@ class JobControl:
                 extended = await extend_job(tx, job_id, duration, limits)
                 delivery = await self._command(tx, extended, "extend", {})
                 longer = format_duration(duration)
-                await tx.audit.add(
-                    by.name, "job.extend", job_id, source=by.source, duration=longer
-                )
+                await tx.audit.add(by.name, "job.extend", job_id, source=by.source, duration=longer)
             view = await self._view(tx, job_id)
         self._deliver(delivery)
         return view, done

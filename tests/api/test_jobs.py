@@ -1,5 +1,6 @@
 """Listing, getting, cancelling and extending jobs."""
 
+import asyncio
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -48,6 +49,11 @@ async def commands_of(database: Database, job_id: str) -> list[tuple[str, Any]]:
     query = text("SELECT kind, payload FROM commands WHERE job_id = :id ORDER BY id")
     async with database.transaction() as tx:
         return [(row[0], row[1]) for row in await tx.connection.execute(query, {"id": job_id})]
+
+
+async def extension_of(database: Database, job_id: str) -> timedelta:
+    async with database.transaction() as tx:
+        return (await tx.jobs.get(job_id)).extension
 
 
 class TestList:
@@ -205,6 +211,47 @@ class TestExtend:
         assert "budget of 2 USD" in check_problem(over, 422, "over_budget").detail
         assert await commands_of(database, job_id) == [("start", {}), ("extend", {})]
         assert (await events_of(database, job_id))[-1] == "job.extended"
+
+    async def test_the_same_key_extends_once(
+        self, client: httpx.AsyncClient, database: Database
+    ) -> None:
+        job_id = await submit(client)
+        await give_lease(database, job_id)
+        path, key = f"{JOBS}/{job_id}/extend", {"Idempotency-Key": "once"}
+        answers = await asyncio.gather(
+            *(client.post(path, json={"duration": "2h"}, headers=key) for _ in range(4))
+        )
+        assert [answer.status_code for answer in answers] == [202] * 4
+        replayed = [answer.headers.get("idempotency-replayed") for answer in answers]
+        assert sorted(map(str, replayed)) == ["None", "true", "true", "true"]
+        assert (await extension_of(database, job_id)) == timedelta(hours=2)
+        assert (await events_of(database, job_id)).count("job.extended") == 1
+        assert (await commands_of(database, job_id)).count(("extend", {})) == 1
+        other = await client.post(path, json={"duration": "3h"}, headers=key)
+        check_problem(other, 409, "idempotency_key_reused")
+        await client.post(path, json={"duration": "1h"}, headers={"Idempotency-Key": "two"})
+        assert (await extension_of(database, job_id)) == timedelta(hours=3)
+
+    async def test_a_refused_request_may_be_sent_again_with_its_key(
+        self, client: httpx.AsyncClient, database: Database
+    ) -> None:
+        job_id = await submit(client)
+        path, key = f"{JOBS}/{job_id}/extend", {"Idempotency-Key": "again"}
+        await client.post(f"{JOBS}/{job_id}/cancel")
+        body = {"duration": "1m"}
+        check_problem(await client.post(path, json=body, headers=key), 409, "conflict")
+        check_problem(await client.post(path, json=body, headers=key), 409, "conflict")
+        assert not await extension_of(database, job_id)
+
+    async def test_a_limit_says_what_is_left(self, client: httpx.AsyncClient) -> None:
+        job_id = await submit(client)
+        path = f"{JOBS}/{job_id}/extend"
+        answer = await client.post(path, json={"duration": "31d"})
+        detail = check_problem(answer, 422, "invalid_request").detail
+        assert "this server allows 30d, so at most 29d23h more" in detail
+        assert (await client.post(path, json={"duration": "29d23h"})).status_code == 202
+        answer = await client.post(path, json={"duration": "1s"})
+        assert "nothing is left" in check_problem(answer, 422, "invalid_request").detail
 
     async def test_without_a_lease_only_the_length_counts(
         self, client: httpx.AsyncClient, database: Database

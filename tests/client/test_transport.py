@@ -107,10 +107,17 @@ class TestCalls:
         sent = json.loads(stub.seen[0].body)
         assert sent == {"command": ["true"], "secret_env": {"TOKEN": "s3cret"}}
 
-    def test_extend_is_not_repeated_when_it_may_have_arrived(self, stub: Stub) -> None:
+    def test_extend_is_repeated_with_the_same_key(self, stub: Stub) -> None:
         stub.replies = [None, reply(202, json.dumps(JOB))]
-        with client(stub) as cortex, pytest.raises(ConnectionFailed, match="may have been carried"):
+        with client(stub) as cortex:
             cortex.extend(JOB_ID, "30m")
+        first, second = (seen.headers["idempotency-key"] for seen in stub.seen)
+        assert first == second
+
+    def test_what_may_have_arrived_is_not_repeated(self, stub: Stub) -> None:
+        stub.replies = [None, reply(204, "")]
+        with client(stub) as cortex, pytest.raises(ConnectionFailed, match="may have been carried"):
+            cortex.delete_provider("mine")
         assert len(stub.seen) == 1
 
     def test_gives_up_and_shows_the_problem(self, stub: Stub) -> None:

@@ -104,8 +104,15 @@ class World:
         return self.env.client
 
     def activities(self) -> list[Callable[..., Any]]:
-        begin = [self.place, self.prepare, self.commit]
-        return [*begin, self.check, self.warn, self.settle, self.finish]
+        return [
+            self.place,
+            self.prepare,
+            self.commit,
+            self.check,
+            self.warn,
+            self.settle,
+            self.finish,
+        ]
 
     @activity.defn
     async def place(self, order: PlaceInput) -> Placement:
