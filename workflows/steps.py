@@ -99,15 +99,11 @@ def check(job: JobInput, placement: Placement) -> ActivityHandle[CheckResult]:
     )
 
 
-def warn(
-    job: JobInput, placement: Placement, deadline: datetime
-) -> ActivityHandle[WarnResult]:
+def warn(job: JobInput, placement: Placement, deadline: datetime) -> ActivityHandle[WarnResult]:
     """Given up at the deadline, which waits for nothing."""
     return workflow.start_activity_method(
         DeadlineActivities.warn,
-        WarnInput(
-            job_id=job.job_id, lease_key=placement.lease_key or "", deadline_at=deadline
-        ),
+        WarnInput(job_id=job.job_id, lease_key=placement.lease_key or "", deadline_at=deadline),
         start_to_close_timeout=timedelta(minutes=1),
         schedule_to_close_timeout=deadline - workflow.now(),
         retry_policy=QUICK,
