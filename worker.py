@@ -34,6 +34,8 @@ from activities.monitor import MonitorActivities
 from activities.placement import PlacementActivities
 from activities.probing import HealthActivities
 from activities.queues import ProviderQueues, check_queues, make_worker, serves
+from activities.reconcile import ReconcileActivities
+from activities.rescue import RescueActivities
 from activities.settlement import SettlementActivities
 from activities.track import TrackRecords
 from cortex import faultpoints
@@ -54,7 +56,7 @@ from cortex.telemetry.tracing import configure_tracing
 from cortex.temporal.client import connect, prepare_namespace
 from cortex.temporal.contracts import TASK_QUEUE
 from cortex.temporal.relay import Relay
-from cortex.temporal.schedules import ensure_maintenance
+from cortex.temporal.schedules import ensure_books, ensure_maintenance
 from workflows.registry import WORKFLOWS
 
 _log = structlog.get_logger("worker")
@@ -132,6 +134,7 @@ class Service:
             stack.push_async_callback(self.queues.aclose)
             await self.queues.start()
             await ensure_maintenance(self.client)
+            await ensure_books(self.client, self.settings.reconcile)
             await self.relay.start()
             await self.plugins.start()
             own = () if self.core is None else (TASK_QUEUE,)
@@ -174,6 +177,8 @@ def make_activities(
     deadlines = DeadlineActivities(database, settings)
     health = HealthActivities(fleet, fleet.checkup)
     drafts = DraftActivities(database, settings, Builder(settings))
+    reconcile = ReconcileActivities(database, fleet, client, settings)
+    rescue = RescueActivities(database, client)
     core: list[Callable[..., Any]] = [
         placement.place,
         placement.quote,
@@ -181,6 +186,8 @@ def make_activities(
         deadlines.warn,
         maintenance.maintain,
         drafts.check_draft,
+        reconcile.reconcile_books,
+        rescue.plan_rescue,
     ]
     steps: list[Callable[..., Any]] = [
         leasing.prepare,
@@ -189,6 +196,7 @@ def make_activities(
         settlement.settle,
         monitor.watch,
         health.check_health,
+        reconcile.reconcile_provider,
     ]
     return core, steps
 

@@ -84,6 +84,8 @@ class SettleInput(_Message):
     """Why the job is placed again: shown to the user."""
     next: str = ""
     """What Cortex does about it."""
+    lease_only: bool = False
+    """Leave the job as it is: neither close it nor place it again."""
     failure: Literal["", "lost", "refused"] = ""
     """What the network is to be blamed for: counted against it when offers are ranked."""
     cause: Literal["", "lost", "failed", "refused"] = ""

@@ -14,7 +14,7 @@ from providers import errors as provider_errors
 _log = structlog.get_logger(__name__)
 
 # Steps that are never given up: the promise stands on them.
-RELENTLESS = frozenset({"settle", "finish", "watch", "check", "maintain"})
+RELENTLESS = frozenset({"settle", "finish", "watch", "check", "maintain", "plan_rescue"})
 # How long a network may be unavailable before the next offer is tried.
 PATIENCE = timedelta(minutes=2)
 _MAX_TEXT = 2000

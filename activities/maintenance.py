@@ -12,7 +12,7 @@ from cortex.db.engine import Database
 from cortex.db.partitions import drop_partitions, ensure_partitions
 from cortex.settings import Settings
 from cortex.temporal.client import delete_run
-from cortex.temporal.contracts import HEALTH_WORKFLOW
+from cortex.temporal.contracts import HEALTH_WORKFLOW, RECONCILE_WORKFLOW
 
 _log = structlog.get_logger(__name__)
 
@@ -57,15 +57,16 @@ class MaintenanceActivities:
             "commands": commands,
             "provider_drafts": drafts,
             "output_parts": parts,
-            "health_runs": checks,
+            "check_runs": checks,
         }
 
     async def _drop_old_checks(self, now: datetime) -> int:
-        """Runs of health checks: many, alike, and written down in `provider_status` anyway."""
+        """Runs of health checks and of reconcile: many, alike, and what they found is in tables."""
         if self._client is None:
             return 0
         before = (now - _OLD_CHECKS).isoformat()
-        query = f"WorkflowType = '{HEALTH_WORKFLOW}' AND CloseTime < '{before}'"
+        types = f"'{HEALTH_WORKFLOW}', '{RECONCILE_WORKFLOW}'"
+        query = f"WorkflowType IN ({types}) AND CloseTime < '{before}'"
         dropped = 0
         try:
             async for run in self._client.list_workflows(query, limit=_MOST_CHECKS):
@@ -73,7 +74,7 @@ class MaintenanceActivities:
                 dropped += 1
                 activity.heartbeat()
         except RPCError as error:  # some servers do not allow it, or are busy: the next time
-            _log.warning("maintenance.health_runs", error=error.message)
+            _log.warning("maintenance.check_runs", error=error.message)
         return dropped
 
     def _drop_stale_parts(self, now: datetime) -> int:

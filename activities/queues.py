@@ -1,7 +1,7 @@
 """The task queues of the providers: served while their provider is there, by one loop.
 
 The loop takes up what changed in the database, then starts and stops what follows from it: the
-worker of each queue, the monitor of each provider, and the schedule of its health checks.
+worker of each queue, the monitor of each provider, and the schedules that look at it.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ from cortex.temporal.contracts import (
     monitor_id,
     provider_queue,
 )
-from cortex.temporal.schedules import ensure_health, health_schedules, remove_health
+from cortex.temporal.schedules import ensure_provider, remove_others, remove_provider
 
 _log = structlog.get_logger(__name__)
 # Notifications wake the loop; this is for what nobody notifies: leases that end, lost messages.
@@ -168,20 +168,19 @@ class ProviderQueues:
 
     async def _watch(self, provider_id: str) -> None:
         await ensure_monitor(self._client, self._settings, provider_id)
-        await ensure_health(self._client, provider_id, self._settings.health)
+        await ensure_provider(self._client, provider_id, self._settings)
         self._watched.add(provider_id)
 
     async def _unwatch(self, provider_id: str) -> None:
         """Switched off and empty, or removed: nothing is left to be watched or checked."""
-        await remove_health(self._client, provider_id)
+        await remove_provider(self._client, provider_id)
         if provider_id not in self._fleet.ids:
             await end_monitor(self._client, provider_id)
         self._watched.discard(provider_id)
 
     async def _tidy(self) -> None:
         """Schedules of providers that were removed while no worker ran, or left the settings."""
-        for provider_id in await health_schedules(self._client) - set(self._fleet.served):
-            await remove_health(self._client, provider_id)
+        await remove_others(self._client, list(self._fleet.served))
 
     async def _attempt(self, what: str, work: Callable[..., Awaitable[None]], *args: str) -> None:
         """What Temporal refuses now is tried again in the next round."""

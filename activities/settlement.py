@@ -76,6 +76,8 @@ class SettlementActivities:
                 await self._release(lease, held.spec)
         if order.outcome is not None:
             await self._close(order, order.outcome, held.lease)
+        elif order.lease_only:
+            await self._close_lease(held.lease)
         else:
             await self._place_again(order, held.lease)
 
@@ -91,6 +93,12 @@ class SettlementActivities:
             )
             if not closed and not (await tx.jobs.get(order.job_id)).state.terminal:
                 raise RuntimeError(f"job {order.job_id} could not be closed")
+
+    async def _close_lease(self, lease: Lease) -> None:
+        async with self._database.transaction() as tx:
+            await tx.jobs.lock(lease.job_id)
+            if await tx.leases.released_at_now(lease.key) is not None:
+                await tx.events.add_many([_released(lease)])
 
     async def _place_again(self, order: SettleInput, lease: Lease) -> None:
         async with self._database.transaction() as tx:

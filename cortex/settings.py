@@ -9,7 +9,7 @@ import re
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -187,6 +187,25 @@ class MonitorSettings(_Section):
     max_follows: int = Field(default=200, ge=0, description="Log streams followed at once.")
 
 
+class ReconcileSettings(_Section):
+    every: Duration = Field(
+        default=timedelta(minutes=5),
+        description="How often networks, books and Temporal are compared.",
+    )
+    grace: Duration = Field(
+        default=timedelta(minutes=2),
+        description="How long a finding must last before something is done about it.",
+    )
+    dry_run: bool = Field(
+        default=False, description="Findings are written down and told; nothing is done about them."
+    )
+    unknown_keys: Literal["close", "tell"] = Field(
+        default="close",
+        description="What is done about leases at a network that Cortex has never written down. "
+        "`tell` where another Cortex uses the same account.",
+    )
+
+
 class LogSettings(_Section):
     max_bytes: Bytes = Field(
         default=8 * 2**20, description="Kept per job: the first quarter and the newest rest."
@@ -288,6 +307,7 @@ class Settings(BaseSettings):
     monitor: MonitorSettings = Field(default_factory=MonitorSettings)
     health: HealthRules = Field(default_factory=HealthRules)
     circuit: CircuitRules = Field(default_factory=CircuitRules)
+    reconcile: ReconcileSettings = Field(default_factory=ReconcileSettings)
     logs: LogSettings = Field(default_factory=LogSettings)
     drop: DropSettings = Field(default_factory=DropSettings)
     retention: RetentionSettings = Field(default_factory=RetentionSettings)

@@ -6,6 +6,8 @@ from workflows.maintenance import MaintenanceWorkflow
 from workflows.monitor import ProviderMonitorWorkflow
 from workflows.provider_check import ProviderCheckWorkflow
 from workflows.quote import QuoteWorkflow
+from workflows.reconcile import ReconcileWorkflow
+from workflows.rescue import RescueWorkflow
 
 WORKFLOWS = (
     JobWorkflow,
@@ -14,4 +16,6 @@ WORKFLOWS = (
     MaintenanceWorkflow,
     ProviderHealthWorkflow,
     ProviderCheckWorkflow,
+    ReconcileWorkflow,
+    RescueWorkflow,
 )

@@ -16,6 +16,7 @@ from cortex.db.boundaries import bounded, watch_writes
 from cortex.db.circuits import CircuitRepository
 from cortex.db.commands import CommandRepository
 from cortex.db.events import EventRepository
+from cortex.db.findings import FindingRepository
 from cortex.db.frames import FrameRepository
 from cortex.db.idempotency import IdempotencyRepository
 from cortex.db.jobs import JobRepository
@@ -28,6 +29,7 @@ from cortex.db.plugins import PluginRepository
 from cortex.db.providers import ProviderRepository
 from cortex.db.reads import ReadRepository
 from cortex.db.steps import StepRepository
+from cortex.db.survey import SurveyRepository
 from cortex.db.track import TrackRepository
 from cortex.domain.errors import DatabaseUnavailable
 from cortex.settings import DatabaseSettings
@@ -60,6 +62,8 @@ class Transaction:
         self.steps = StepRepository(connection)
         self.track = TrackRepository(connection)
         self.plugins = PluginRepository(connection)
+        self.findings = FindingRepository(connection)
+        self.survey = SurveyRepository(connection)
 
 
 class Database:

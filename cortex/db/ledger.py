@@ -47,6 +47,26 @@ class LedgerRepository(Repository):
         )
         return {EntryKind(kind) for kind in (await self.connection.execute(statement)).scalars()}
 
+    async def charge_late(self, lease: Lease, cost: Money, usd_rate: Decimal, *, note: str) -> bool:
+        """Book the bill of a lease that has none. False if it has one."""
+        statement = (
+            insert(LedgerRow)
+            .values(
+                id=new_id("led"),
+                job_id=lease.job_id,
+                lease_key=lease.key,
+                provider_id=lease.provider_id,
+                kind=EntryKind.CHARGE.value,
+                amount=cost.amount,
+                currency=cost.currency,
+                usd_rate=usd_rate,
+                note=note,
+            )
+            .on_conflict_do_nothing()
+            .returning(LedgerRow.id)
+        )
+        return (await self.connection.execute(statement)).first() is not None
+
     async def held(self, lease: Lease) -> Money:
         """The sum of the holds of a lease."""
         query = select(func.coalesce(func.sum(LedgerRow.amount), 0)).where(

@@ -60,7 +60,8 @@ def health_id(provider_id: str) -> str:
 
 def reconcile_id(provider_id: str) -> str:
     """Of the schedule that compares a provider's network with the lease table."""
-    return f"reconcile:{provider_id}"
+    # `reconcile:books` is that of jobs, groups and holds; somebody may call a provider so.
+    return f"reconcile:{'provider.' if provider_id == 'books' else ''}{provider_id}"
 
 
 def rescue_id(job_id: str) -> str:

@@ -1,10 +1,11 @@
-"""Temporal schedules: housekeeping, and one health check per provider.
+"""Temporal schedules: housekeeping, the look at the books, and what is done for each provider.
 
 Every worker makes sure of them, so all of this may be repeated and run at the same time.
 """
 
 import asyncio
 import random
+from collections.abc import Iterable
 from datetime import timedelta
 
 from temporalio.client import (
@@ -20,18 +21,21 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
-from cortex.domain.health import HealthRules
+from cortex.settings import ReconcileSettings, Settings
 from cortex.temporal.contracts import (
     HEALTH_WORKFLOW,
     MAINTENANCE_WORKFLOW,
+    RECONCILE_WORKFLOW,
     TASK_QUEUE,
     HealthInput,
     health_id,
+    reconcile_id,
 )
+from cortex.temporal.reconcile_contracts import RECONCILE_BOOKS, ReconcileInput
 
 _MAINTENANCE_EVERY = timedelta(hours=1)
 _PAUSES = (0.2, 0.5, 1.0, 2.0)
-_HEALTH_PREFIX = health_id("")
+_PREFIXES = (health_id(""), "reconcile:")
 
 
 async def ensure_maintenance(client: Client) -> None:
@@ -42,17 +46,76 @@ async def ensure_maintenance(client: Client) -> None:
     await ensure_schedule(client, "maintenance", action, _MAINTENANCE_EVERY)
 
 
-async def ensure_health(client: Client, provider_id: str, rules: HealthRules) -> None:
-    """A provider is checked every `health.interval`."""
-    name = health_id(provider_id)
-    action = ScheduleActionStartWorkflow(
+async def ensure_books(client: Client, rules: ReconcileSettings) -> None:
+    """Jobs, groups and holds are compared with Temporal every `reconcile.every`."""
+    await ensure_schedule(client, RECONCILE_BOOKS, _books(), rules.every)
+
+
+async def ensure_provider(client: Client, provider_id: str, settings: Settings) -> None:
+    """A provider is checked every `health.interval`, and compared every `reconcile.every`."""
+    for name, action, every in _of_provider(provider_id, settings):
+        await ensure_schedule(client, name, action, every)
+
+
+async def remove_provider(client: Client, provider_id: str) -> None:
+    """A provider is looked at no more; harmless if it was not."""
+    for name in provider_schedules(provider_id):
+        await _remove(client, name)
+
+
+async def remove_others(client: Client, provider_ids: Iterable[str]) -> None:
+    """Only these providers are looked at, as far as Temporal's list is up to date."""
+    wanted = {name for provider_id in provider_ids for name in provider_schedules(provider_id)}
+    for name in await scheduled(client) - wanted:
+        await _remove(client, name)
+
+
+def provider_schedules(provider_id: str) -> tuple[str, ...]:
+    """The ids of the schedules of a provider."""
+    return (health_id(provider_id), reconcile_id(provider_id))
+
+
+async def scheduled(client: Client) -> set[str]:
+    """The ids of all schedules of providers, as far as Temporal's list is up to date."""
+    return {
+        item.id
+        async for item in await client.list_schedules()
+        if item.id.startswith(_PREFIXES) and item.id != RECONCILE_BOOKS
+    }
+
+
+def _of_provider(
+    provider_id: str, settings: Settings
+) -> list[tuple[str, ScheduleActionStartWorkflow, timedelta]]:
+    rules = settings.health
+    check = ScheduleActionStartWorkflow(
         HEALTH_WORKFLOW,
         HealthInput(provider_id=provider_id, timeout=rules.timeout),
-        id=name,
+        id=health_id(provider_id),
         task_queue=TASK_QUEUE,
         static_summary=f"how is {provider_id}?",
     )
-    await ensure_schedule(client, name, action, rules.interval)
+    compare = ScheduleActionStartWorkflow(
+        RECONCILE_WORKFLOW,
+        ReconcileInput(providers=(provider_id,)),
+        id=reconcile_id(provider_id),
+        task_queue=TASK_QUEUE,
+        static_summary=f"what does {provider_id} hold?",
+    )
+    return [
+        (health_id(provider_id), check, rules.interval),
+        (reconcile_id(provider_id), compare, settings.reconcile.every),
+    ]
+
+
+def _books() -> ScheduleActionStartWorkflow:
+    return ScheduleActionStartWorkflow(
+        RECONCILE_WORKFLOW,
+        ReconcileInput(books=True),
+        id=RECONCILE_BOOKS,
+        task_queue=TASK_QUEUE,
+        static_summary="who looks after the jobs?",
+    )
 
 
 async def ensure_schedule(
@@ -87,19 +150,9 @@ async def _make_or_update(client: Client, name: str, wanted: Schedule) -> None:
         await client.get_schedule_handle(name).update(update)
 
 
-async def remove_health(client: Client, provider_id: str) -> None:
-    """A provider is checked no more; harmless if it was not."""
+async def _remove(client: Client, name: str) -> None:
     try:
-        await client.get_schedule_handle(health_id(provider_id)).delete()
+        await client.get_schedule_handle(name).delete()
     except RPCError as error:
         if error.status != RPCStatusCode.NOT_FOUND:
             raise
-
-
-async def health_schedules(client: Client) -> set[str]:
-    """The providers that are checked now, as far as Temporal's list is up to date."""
-    found: set[str] = set()
-    async for item in await client.list_schedules():
-        if item.id.startswith(_HEALTH_PREFIX):
-            found.add(item.id.removeprefix(_HEALTH_PREFIX))
-    return found

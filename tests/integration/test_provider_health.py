@@ -23,7 +23,15 @@ from cortex.temporal.contracts import (
     health_id,
     monitor_id,
 )
-from cortex.temporal.schedules import ensure_health, health_schedules, remove_health
+from cortex.temporal.reconcile_contracts import RECONCILE_BOOKS
+from cortex.temporal.schedules import (
+    ensure_books,
+    ensure_provider,
+    provider_schedules,
+    remove_others,
+    remove_provider,
+    scheduled,
+)
 from providers.errors import Unavailable
 from tests.integration.conftest import Stage, StageMaker
 from tests.integration.managed import URL, add, becomes, entries, events_of, managed, running, view
@@ -132,27 +140,29 @@ class TestHealth:
         await add(api, "f2", account="other")
         await becomes(api, "online", "f2")
 
-        async def scheduled() -> bool:
-            return {"f1", "f2", "null"} <= await health_schedules(stage.client)
+        wanted = {id_ for name in ("f1", "f2", "null") for id_ in provider_schedules(name)}
 
-        await eventually(scheduled, what="the schedules")
+        async def made() -> bool:
+            return wanted <= await scheduled(stage.client)
+
+        await eventually(made, what="the schedules")
         monitor = stage.client.get_workflow_handle(monitor_id("f2"))
         assert (await monitor.describe()).close_time is None
         assert (await api.delete(f"{URL}/f2")).status_code == 204
 
         async def gone() -> bool:
             closed = (await monitor.describe()).close_time is not None
-            return closed and "f2" not in await health_schedules(stage.client)
+            return closed and not await scheduled(stage.client) & set(provider_schedules("f2"))
 
         await eventually(gone, what="the end of the schedule and the monitor")
 
 
 class TestSchedules:
     async def test_are_made_and_changed_any_number_of_times(self, make_stage: StageMaker) -> None:
-        client = (await make_stage(null={"type": "null"})).client
+        stage = managed(await make_stage(null={"type": "null"}))
+        client = stage.client
         await prepare_namespace(client, timedelta(days=1))
-        rules = HealthRules(interval=timedelta(seconds=30))
-        await asyncio.gather(*(ensure_health(client, "p", rules) for _ in range(4)))
+        await asyncio.gather(*(ensure_provider(client, "p", stage.settings) for _ in range(4)))
         handle = client.get_schedule_handle(health_id("p"))
         await handle.pause(note="by an operator")
 
@@ -160,12 +170,32 @@ class TestSchedules:
             return (await handle.describe()).schedule.state.paused
 
         await eventually(paused, what="the pause")
-        await ensure_health(client, "p", HealthRules(interval=timedelta(seconds=45)))
+        slower = managed(stage, health=HealthRules(interval=timedelta(seconds=45)))
+        await ensure_provider(client, "p", slower.settings)
         found = (await handle.describe()).schedule
         assert [item.every for item in found.spec.intervals] == [timedelta(seconds=45)]
         assert found.state.paused
-        await remove_health(client, "p")
-        await remove_health(client, "p")
+        await remove_provider(client, "p")
+        await remove_provider(client, "p")
+
+    async def test_of_providers_that_are_gone_are_removed(self, make_stage: StageMaker) -> None:
+        stage = managed(await make_stage(null={"type": "null"}))
+        await prepare_namespace(stage.client, timedelta(days=1))
+        await ensure_books(stage.client, stage.settings.reconcile)
+        for name in ("p", "q", "books"):
+            await ensure_provider(stage.client, name, stage.settings)
+
+        async def listed() -> bool:
+            return len(await scheduled(stage.client)) == 6
+
+        await eventually(listed, what="the schedules")
+        await remove_others(stage.client, ["p"])
+
+        async def gone() -> bool:
+            return await scheduled(stage.client) == set(provider_schedules("p"))
+
+        await eventually(gone, what="the end of the others")
+        assert await stage.client.get_schedule_handle(RECONCILE_BOOKS).describe()
 
 
 class TestBreaker:
@@ -261,7 +291,7 @@ class TestHousekeeping:
         await eventually(some, what="runs of checks")
         tidy = maintenance.MaintenanceActivities(stage.database, stage.settings, stage.client)
         result = await ActivityEnvironment().run(tidy.maintain)
-        assert result["health_runs"] >= 2
+        assert result["check_runs"] >= 2
         others = stage.client.list_workflows("WorkflowType = 'ProviderMonitor'")
         assert {item.id async for item in others} == {monitor_id("f1"), monitor_id("null")}
 

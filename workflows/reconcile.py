@@ -1,0 +1,69 @@
+"""Compares networks, books and Temporal: by schedule (`reconcile:<provider>`) and on demand."""
+
+import asyncio
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, TimeoutError, TimeoutType
+
+with workflow.unsafe.imports_passed_through():
+    from activities.reconcile import ReconcileActivities
+    from cortex.temporal.contracts import RECONCILE_WORKFLOW, provider_queue
+    from cortex.temporal.reconcile_contracts import (
+        ReconcileInput,
+        ReconcileResult,
+        ScopeInput,
+        ScopeResult,
+    )
+
+_LONGEST = timedelta(minutes=15)
+_HEARTBEAT = timedelta(seconds=30)
+_TRIES = RetryPolicy(initial_interval=timedelta(seconds=2), maximum_attempts=3)
+
+
+@workflow.defn(name=RECONCILE_WORKFLOW)
+class ReconcileWorkflow:
+    @workflow.run
+    async def run(self, order: ReconcileInput) -> ReconcileResult:
+        """Every part on its own: one that fails keeps no other from its work."""
+        parts = [self._provider(order, provider_id) for provider_id in order.providers]
+        if order.books:
+            parts.append(self._books(order))
+        scopes = await asyncio.gather(*parts)
+        return ReconcileResult(scopes=tuple(scopes), finished_at=workflow.now())
+
+    async def _provider(self, order: ReconcileInput, provider_id: str) -> ScopeResult:
+        try:
+            return await workflow.execute_activity_method(
+                ReconcileActivities.reconcile_provider,
+                ScopeInput(provider_id=provider_id, mode=order.mode),
+                task_queue=provider_queue(provider_id),
+                schedule_to_start_timeout=order.wait,
+                start_to_close_timeout=_LONGEST,
+                heartbeat_timeout=_HEARTBEAT,
+                retry_policy=_TRIES,
+                summary=f"what does {provider_id} hold?",
+            )
+        except ActivityError as error:
+            return ScopeResult(provider_id=provider_id, error=_why(error, provider_id))
+
+    async def _books(self, order: ReconcileInput) -> ScopeResult:
+        try:
+            return await workflow.execute_activity_method(
+                ReconcileActivities.reconcile_books,
+                ScopeInput(mode=order.mode),
+                start_to_close_timeout=_LONGEST,
+                heartbeat_timeout=_HEARTBEAT,
+                retry_policy=_TRIES,
+                summary="who looks after the jobs?",
+            )
+        except ActivityError as error:
+            return ScopeResult(error=_why(error, ""))
+
+
+def _why(error: ActivityError, provider_id: str) -> str:
+    cause = error.cause
+    if isinstance(cause, TimeoutError) and cause.type is TimeoutType.SCHEDULE_TO_START:
+        return f"no worker serves the queue `{provider_queue(provider_id)}`"
+    return str(cause or error)[:500]
