@@ -77,7 +77,7 @@ class TestSimulatedNetworks:
                 await inner(worker, net.provider_id).submit(SPEC, keys[net.name])
                 assert await net.alive() == [keys[net.name]]
                 for mode in ("list", "act"):
-                    (seen,) = await of_provider(stage, net.provider_id, mode)  # type: ignore[arg-type]
+                    (seen,) = await of_provider(stage, net.provider_id, mode)
                     assert (seen.finding.kind, seen.finding.subject) == (
                         FindingKind.ORPHAN,
                         keys[net.name],
