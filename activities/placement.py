@@ -1,6 +1,7 @@
 """Step one: collect offers, rank them, write the intent to lease and the hold."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -12,6 +13,7 @@ from activities.market import Market
 from activities.trouble import tell
 from cortex.db.engine import Database, Transaction
 from cortex.db.events import NewEvent
+from cortex.domain.budgets import first_refusal
 from cortex.domain.events import EventType
 from cortex.domain.ids import lease_key
 from cortex.domain.jobs import Job, Reason
@@ -64,8 +66,8 @@ class PlacementActivities:
         ranked = await asking
         affordable = [offer for offer in ranked.offers if _affordable(offer, job, ranked.usd_rates)]
         if affordable:
-            offer = affordable[0]
-            return await self._intend_at_once(order, job, offer) or await self._intend(order, offer)
+            at_once = await self._intend_at_once(order, job, affordable[0])
+            return at_once or await self._intend(order, affordable)
         await self._show_placing(order)
         return await self._existing(order) or await self._tell_nowhere(
             order, _nowhere(ranked, job, order)
@@ -128,7 +130,8 @@ class PlacementActivities:
             )
         return _at(key, offer) if placed else None
 
-    async def _intend(self, order: PlaceInput, offer: Offer) -> Placement:
+    async def _intend(self, order: PlaceInput, offers: Sequence[Offer]) -> Placement:
+        """The first of the offers that the budgets allow."""
         key = lease_key(order.job_id, order.attempt)
         async with self._database.transaction() as tx:
             await tx.jobs.lock(order.job_id)
@@ -141,6 +144,9 @@ class PlacementActivities:
             if job.state != JobState.PLACING:
                 why = f"the job is {job.state.value}"
                 return Placement(reason=Reason.CANCELLED, message=why)
+            offer, why = await _allowed(tx, job, offers)
+            if offer is None:
+                return Placement(reason=Reason.OVER_BUDGET, message=why)
             await tx.jobs.put(
                 order.job_id,
                 attempt=order.attempt,
@@ -150,8 +156,27 @@ class PlacementActivities:
             lease = await tx.leases.add(key, order.job_id, order.attempt, offer=offer)
             hold = offer.estimate(job.spec.duration + job.extension)
             await tx.ledger.add(lease, EntryKind.HOLD, hold)
+            await tx.reserves.used(order.job_id)
             await tx.events.add_many([_intended(order, offer, hold)])
         return _placed(lease)
+
+
+async def _allowed(tx: Transaction, job: Job, offers: Sequence[Offer]) -> tuple[Offer | None, str]:
+    """The first offer whose hold fits into the job's reserve and what its budgets have left.
+
+    Locks the budgets until the transaction ends. Without one: why the first does not fit.
+    """
+    states = await tx.budgets.lock_covering([(job.owner, job.labels)])
+    reserve = await tx.reserves.of(job.id) or Decimal(0)
+    refused = ""
+    for offer in offers:
+        hold = offer.estimate(job.spec.duration + job.extension)
+        more = hold.in_usd(offer.usd_rate) - reserve
+        why = first_refusal(states, [(job.owner, job.labels, more)])
+        if why is None:
+            return offer, ""
+        refused = refused or f"the offer of `{offer.provider_id}` may cost {hold}, and {why}"
+    return None, refused
 
 
 def _intended(order: PlaceInput, offer: Offer, hold: Money) -> NewEvent:

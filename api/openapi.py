@@ -26,6 +26,7 @@ _BODIES: Final[tuple[type[BaseModel], ...]] = (
 _SAID: Final = {
     400: "The body is neither JSON nor YAML.",
     401: "No valid API key.",
+    402: "A budget has not enough left; `detail` names it.",
     403: "The role of this API key does not allow it; the detail names the roles that do.",
     404: "There is no such thing.",
     409: "It conflicts with the current state.",

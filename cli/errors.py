@@ -48,6 +48,7 @@ class BadInput(CliError):
 _BY_STATUS = {
     400: ExitCode.BAD_INPUT,
     401: ExitCode.NOT_ALLOWED,
+    402: ExitCode.CONFLICT,
     403: ExitCode.NOT_ALLOWED,
     404: ExitCode.NOT_FOUND,
     409: ExitCode.CONFLICT,

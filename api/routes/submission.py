@@ -25,7 +25,7 @@ _SPEC = "the job spec"
     dependencies=[needs(Action.JOBS_SUBMIT)],
     status_code=202,
     response_model=JobView,
-    responses=problems(400, 409, 413, 415, 422, 503),
+    responses=problems(400, 402, 409, 413, 415, 422, 503),
     openapi_extra=body_schema(JobSpec, yaml=True),
 )
 async def submit(
@@ -46,7 +46,7 @@ async def submit(
     dependencies=[needs(Action.JOBS_SUBMIT)],
     status_code=202,
     response_model=BatchAccepted,
-    responses=problems(400, 409, 413, 415, 422, 503),
+    responses=problems(400, 402, 409, 413, 415, 422, 503),
     openapi_extra=body_schema(BatchRequest, yaml=True),
 )
 async def submit_batch(

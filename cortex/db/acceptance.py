@@ -9,27 +9,36 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final
 
 import orjson
 from sqlalchemy import text
 
 from cortex.db.base import Repository
+from cortex.db.budgets import covers
 from cortex.db.jobs import NewJob
 from cortex.domain.events import EventType
 from cortex.domain.ids import new_id
 from cortex.domain.states import JobState
 
 _STORE: Final = text(
-    """
-WITH given AS (
+    f"""
+WITH sent AS (
+    SELECT e, n FROM jsonb_array_elements(CAST(:jobs AS jsonb)) WITH ORDINALITY AS t(e, n)
+), watched AS (
+    SELECT 1 FROM budgets b WHERE b.enabled AND b.action = 'stop' AND EXISTS (
+        SELECT 1 FROM sent WHERE {covers("b", "sent.e->>'owner'", "(sent.e->'labels')")})
+), given AS (
     SELECT e->>'id' AS id, e->>'name' AS name, e->>'owner' AS owner, e->'spec' AS spec,
         decode(e->>'secrets', 'base64') AS secrets, e->'labels' AS labels,
-        e->>'event' AS event, e->'data' AS data, n
-    FROM jsonb_array_elements(CAST(:jobs AS jsonb)) WITH ORDINALITY AS t(e, n)
+        e->>'event' AS event, e->'data' AS data, CAST(e->>'reserve' AS numeric) AS reserve, n
+    FROM sent WHERE CAST(:reserved AS boolean) OR NOT EXISTS (SELECT 1 FROM watched)
 ), stored AS (
     INSERT INTO jobs (id, name, owner, spec, secrets, state, labels)
     SELECT id, name, owner, spec, secrets, :state, labels FROM given
+), reserved AS (
+    INSERT INTO job_reserves (job_id, usd) SELECT id, reserve FROM given WHERE reserve IS NOT NULL
 ), told AS (
     INSERT INTO events (id, type, subject, job_id, data)
     SELECT event, :type, id, id, data FROM given ORDER BY n
@@ -53,16 +62,30 @@ class Stored:
 
 class AcceptanceRepository(Repository):
     async def store(
-        self, jobs: Sequence[NewJob], specs: Sequence[dict[str, Any]], *, delay: timedelta
-    ) -> Stored:
+        self,
+        jobs: Sequence[NewJob],
+        specs: Sequence[dict[str, Any]],
+        *,
+        delay: timedelta,
+        reserves: Sequence[Decimal | None] | None = None,
+    ) -> Stored | None:
         """Store accepted jobs as `pending` with event and start command.
 
         Args:
             jobs: What is accepted.
             specs: Their specs as JSON values, secrets masked.
             delay: How long the relay leaves the commands to the caller.
+            reserves: What is set aside for each, in USD, once the budgets were locked and allow it.
+
+        Returns:
+            None, and nothing is stored, if a budget that stops jobs covers one of them and no
+            `reserves` are given.
         """
-        given = [_row(job, spec) for job, spec in zip(jobs, specs, strict=True)]
+        amounts = reserves if reserves is not None else [None] * len(jobs)
+        given = [
+            _row(job, spec) | {"reserve": None if usd is None else f"{usd:f}"}
+            for job, spec, usd in zip(jobs, specs, amounts, strict=True)
+        ]
         result = await self.connection.execute(
             _STORE,
             {
@@ -70,10 +93,11 @@ class AcceptanceRepository(Repository):
                 "state": JobState.PENDING.value,
                 "type": EventType.JOB_SUBMITTED.value,
                 "delay": delay,
+                "reserved": reserves is not None,
             },
         )
         created_at, ids = result.one()
-        return Stored(created_at=created_at, commands=list(ids))
+        return None if ids is None else Stored(created_at=created_at, commands=list(ids))
 
 
 def _row(job: NewJob, spec: dict[str, Any]) -> dict[str, Any]:

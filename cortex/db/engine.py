@@ -13,6 +13,7 @@ from cortex import faultpoints
 from cortex.db.acceptance import AcceptanceRepository
 from cortex.db.audit import AuditRepository
 from cortex.db.boundaries import bounded, watch_writes
+from cortex.db.budgets import BudgetRepository
 from cortex.db.circuits import CircuitRepository
 from cortex.db.commands import CommandRepository
 from cortex.db.events import EventRepository
@@ -28,6 +29,7 @@ from cortex.db.outputs import OutputRepository
 from cortex.db.plugins import PluginRepository
 from cortex.db.providers import ProviderRepository
 from cortex.db.reads import ReadRepository
+from cortex.db.reserves import ReserveRepository
 from cortex.db.steps import StepRepository
 from cortex.db.survey import SurveyRepository
 from cortex.db.track import TrackRepository
@@ -57,6 +59,8 @@ class Transaction:
         self.managed = ManagedProviderRepository(connection)
         self.circuits = CircuitRepository(connection)
         self.audit = AuditRepository(connection)
+        self.budgets = BudgetRepository(connection)
+        self.reserves = ReserveRepository(connection)
         self.reads = ReadRepository(connection)
         self.acceptance = AcceptanceRepository(connection)
         self.steps = StepRepository(connection)

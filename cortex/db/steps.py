@@ -18,6 +18,7 @@ import orjson
 from sqlalchemy import TextClause, text
 
 from cortex.db.base import Repository
+from cortex.db.budgets import stop_covers
 from cortex.db.events import NewEvent
 from cortex.db.leases import lease_of
 from cortex.domain.errors import NotFound
@@ -80,11 +81,20 @@ def _job_moves(state: JobState, values: str) -> str:
 
 
 _PLACED: Final = "attempt = :attempt, provider_id = :provider, message = :message"
+# What is within the reserve of the job was allowed when it was accepted; else the budgets, if there
+# is one, must be locked and asked first, which takes statements of their own (`cortex.db.budgets`).
+_ALLOWED: Final = f"""(NOT {stop_covers("jobs.owner", "jobs.labels")} OR EXISTS (
+            SELECT 1 FROM job_reserves r
+            WHERE r.job_id = :job AND r.released_at IS NULL AND r.usd >= :hold_usd))"""
 _INTEND: Final = text(f"""
 WITH {_LOCK}, moved AS (
     {_job_moves(JobState.PLACING, _PLACED)}
         AND extension = :extension AND NOT EXISTS (SELECT 1 FROM leases WHERE key = :key)
+        AND {_ALLOWED}
     RETURNING id
+), unreserved AS (
+    UPDATE job_reserves SET usd = 0 FROM moved
+    WHERE job_reserves.job_id = moved.id AND released_at IS NULL
 ), leased AS (
     INSERT INTO leases (key, job_id, attempt, provider_id, state, offer, currency)
     SELECT :key, id, :attempt, :provider, '{LeaseState.INTENDED}', CAST(:offer AS jsonb), :currency
@@ -145,6 +155,10 @@ WITH {_LOCK}, sums AS (
     SELECT :release_id, :job, :key, provider_id, 'release', GREATEST(held - :counted, 0),
         :hold_currency, :hold_rate FROM lease, sums
     ON CONFLICT DO NOTHING
+), reserved AS (
+    UPDATE job_reserves SET usd = job_reserves.usd + GREATEST(held * :hold_rate - :usd, 0)
+    FROM lease, sums WHERE job_reserves.job_id = :job AND released_at IS NULL
+        AND EXISTS (SELECT 1 FROM jobs WHERE id = :job AND state <> '{JobState.SETTLING}')
 ), billed AS (
     UPDATE jobs SET cost = cost + :usd, updated_at = now() FROM charged WHERE jobs.id = :job
 ), {_events(("events", "charged"))}
@@ -228,7 +242,11 @@ class StepRepository(Repository):
         message: str,
         events: Sequence[NewEvent],
     ) -> bool:
-        """Place the job: lease row and hold. False if the job or its extension changed."""
+        """Place the job: lease row and hold, in the place of its reserve.
+
+        False if the job or its extension changed, or budgets must be asked for more than was
+        reserved.
+        """
         values = {
             "job": job_id,
             "key": key,
@@ -239,6 +257,7 @@ class StepRepository(Repository):
             "offer": offer.model_dump_json(),
             "currency": hold.currency,
             "hold": hold.rounded().amount,
+            "hold_usd": hold.in_usd(offer.usd_rate),
             "usd_rate": offer.usd_rate,
             "entry": new_id("led"),
             "events": _packed(events),

@@ -145,6 +145,8 @@ class LeaseRow(Base):
     usage_amount: Mapped[Decimal | None]
     usage_currency: Mapped[str | None]
     usage_at: Mapped[datetime | None]
+    usage_usd: Mapped[Decimal | None]
+    usage_estimated: Mapped[bool] = mapped_column(server_default=text("false"))
     resolution: Mapped[dict[str, Any] | None]
 
     __table_args__ = (
@@ -190,6 +192,12 @@ class LedgerRow(Base):
         ),
         Index("ledger_job", "job_id", "created_at"),
         Index("ledger_created", "created_at"),
+        Index(
+            "ledger_charges",
+            "created_at",
+            postgresql_include=["job_id", "amount", "usd_rate"],
+            postgresql_where=text("kind = 'charge'"),
+        ),
     )
 
 

@@ -101,6 +101,13 @@ class OverBudget(CortexError):
     title = "The job would cost more than its budget"
 
 
+class BudgetUsedUp(OverBudget):
+    """A budget of many jobs has not enough left; the detail names it, what is left and asked."""
+
+    status_code = 402
+    title = "A budget has not enough left"
+
+
 class PayloadTooLarge(CortexError):
     status_code = 413
     code = "payload_too_large"

@@ -75,6 +75,10 @@ class Money(BaseModel):
         amount = self.amount.quantize(_FINEST, context=_WIDE)
         return Money(amount=amount, currency=self.currency)
 
+    def in_usd(self, rate: Decimal) -> Decimal:
+        """USD at this rate, with as many digits as are kept."""
+        return (self.amount * rate).quantize(_FINEST, context=_WIDE)
+
     def rounded(self) -> "Money":
         """The amount as we reckon it ourselves, in holds and estimates."""
         try:

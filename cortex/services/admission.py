@@ -183,7 +183,7 @@ def _affordable(spec: JobSpec, found: _Sorted) -> list[CostEstimate]:
     refused: list[FieldError] = []
     cheapest: tuple[Decimal, CostEstimate] | None = None
     unpriced = False
-    rates = _rates(found.able)
+    rates = usd_rates(found.able)
     for provider in found.able:
         sheet = provider.prices
         if sheet is None:
@@ -245,7 +245,7 @@ def _more(
     return price.amount * sheet.usd_rate > limit.amount * rate
 
 
-def _rates(providers: Sequence[StoredProvider]) -> dict[str, Decimal]:
+def usd_rates(providers: Sequence[StoredProvider]) -> dict[str, Decimal]:
     """USD for one unit of each currency that is known."""
     rates = {item.prices.currency: item.prices.usd_rate for item in providers if item.prices}
     return {**rates, "USD": Decimal(1)}

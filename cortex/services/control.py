@@ -71,7 +71,7 @@ class JobControl:
             Conflict: it is being cancelled.
             IdempotencyConflict: the key was used for another request.
             InvalidRequest: longer than this server or the job's provider allows.
-            OverBudget: the job's budget does not allow it.
+            OverBudget: the job's budget does not allow it, or one that covers it.
         """
         check_key(key)
         limits = LengthLimits.of(self._settings.jobs.max_duration, await self._registry.all())

@@ -16,6 +16,7 @@ from cortex.domain.ledger import EntryKind, LedgerEntry
 from cortex.domain.money import Money
 from cortex.domain.states import CANCELLABLE_JOB_STATES, JobState, LeaseState
 from cortex.domain.units import format_duration
+from cortex.services.bounds import allow_extension
 
 _LIVE = (LeaseState.INTENDED, LeaseState.RESERVED, LeaseState.ACTIVE)
 
@@ -47,7 +48,7 @@ async def extend_job(
         JobAlreadyEnded: it has ended, or is settling its bill.
         Conflict: it is being cancelled.
         InvalidRequest: longer than this server or the job's provider allows.
-        OverBudget: the job's budget does not allow it.
+        OverBudget: the job's budget does not allow it, or one that covers it.
     """
     if by <= timedelta(0):
         raise _invalid("must be more than zero")
@@ -57,7 +58,11 @@ async def extend_job(
         raise Conflict(f"job `{job_id}` is being cancelled and cannot be extended")
     lease = _live(await tx.leases.of_job(job_id))
     _check_length(job, by, limits, lease)
-    extra = await _hold(tx, job, lease, by) if lease is not None else None
+    extra: Money | None = None
+    if lease is None:
+        await allow_extension(tx, job, by, None)
+    else:
+        extra = await _hold(tx, job, lease, by)
     await tx.jobs.put(
         job.id,
         extension=JobRow.extension + by,
@@ -85,9 +90,10 @@ def refuse_ended(job: Job, what: str) -> None:
 
 
 async def _hold(tx: Transaction, job: Job, lease: Lease, by: timedelta) -> Money:
-    """Set aside what the time may cost, if the budget has it."""
+    """Set aside what the time may cost, if the budgets have it."""
     extra = lease.offer.estimate(by)
     _check_budget(job, lease, extra, await tx.ledger.page(job_id=job.id, limit=10_000))
+    await allow_extension(tx, job, by, extra.in_usd(lease.offer.usd_rate))
     note = f"extended by {format_duration(by)}"
     await tx.ledger.add(lease, EntryKind.HOLD, extra, note=note)
     return extra

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, Literal
 
 from cortex.db.commands import Command
@@ -19,6 +20,7 @@ from cortex.domain.states import JobState
 from cortex.schemas import AcceptedJob, BatchAccepted, Validation
 from cortex.security.keyring import KeyRing
 from cortex.services.admission import Assessment, assess, at_index
+from cortex.services.bounds import require_room, upper_bound
 from cortex.services.delivery import HEAD_START, Delivery, Dispatcher
 from cortex.services.idempotency import check_key, fingerprint
 from cortex.services.plugins import PluginDirectory
@@ -93,8 +95,7 @@ class Submissions:
         jobs = self._new_jobs([spec], owner)
         if key is None:
             self._assess(spec, market)
-            async with self._database.reading() as tx:  # one statement, so it needs no more
-                stored = await self._store(tx, jobs)
+            stored = await self._store_at_once(jobs, market)
         else:
             async with self._database.transaction() as tx:
                 seen = await self._seen(tx, "job", [spec], owner, key)
@@ -102,7 +103,7 @@ class Submissions:
                     return Accepted(await self._view(tx, seen[0]), seen[0], replayed=True)
                 self._assess(spec, market)
                 await self._remember(tx, "job", jobs, key)
-                stored = await self._store(tx, jobs)
+                stored = await self._store(tx, jobs, market)
         self._deliver(stored)
         url = temporal_url(self._settings.temporal, jobs[0].id)
         return Accepted(_fresh_view(jobs[0], stored, url), jobs[0].id, replayed=False)
@@ -124,7 +125,7 @@ class Submissions:
                 return Accepted(await _accepted(tx, seen), seen[0], replayed=True)
             await self._assess_all(specs, market)
             await self._remember(tx, "batch", jobs, key)
-            stored = await self._store(tx, jobs)
+            stored = await self._store(tx, jobs, market)
         self._deliver(stored)
         accepted = tuple(
             AcceptedJob(id=job.id, name=job.spec.name, state=JobState.PENDING) for job in jobs
@@ -186,12 +187,50 @@ class Submissions:
             jobs[0].owner, key, fingerprint=mark, job_ids=[job.id for job in jobs]
         )
 
-    async def _store(self, tx: Transaction, jobs: Sequence[NewJob]) -> _Stored:
+    async def _store_at_once(self, jobs: Sequence[NewJob], market: _Market) -> _Stored:
+        """In one statement, which needs no transaction; in one if a budget must be asked."""
+        async with self._database.reading() as tx:
+            stored = await self._write(tx, jobs)
+        if stored is not None:
+            return stored
+        async with self._database.transaction() as tx:
+            return await self._reserve(tx, jobs, market)
+
+    async def _store(self, tx: Transaction, jobs: Sequence[NewJob], market: _Market) -> _Stored:
+        return await self._write(tx, jobs) or await self._reserve(tx, jobs, market)
+
+    async def _reserve(self, tx: Transaction, jobs: Sequence[NewJob], market: _Market) -> _Stored:
+        """Store them with what they may cost set aside, if every budget allows that."""
+        bounds = await self._bounds(jobs, market)
+        states = await tx.budgets.lock_covering([(job.owner, job.spec.labels) for job in jobs])
+        require_room(states, jobs, bounds)
+        stored = await self._write(tx, jobs, bounds if states else [None] * len(jobs))
+        if stored is None:
+            raise RuntimeError("jobs with their reserves were not stored")
+        return stored
+
+    async def _bounds(self, jobs: Sequence[NewJob], market: _Market) -> list[Decimal]:
+        def reckon() -> list[Decimal]:
+            return [
+                upper_bound(job.spec, self._assess(job.spec, market).estimates, market.providers)
+                for job in jobs
+            ]
+
+        return reckon() if len(jobs) < _MANY else await asyncio.to_thread(reckon)
+
+    async def _write(
+        self,
+        tx: Transaction,
+        jobs: Sequence[NewJob],
+        reserves: Sequence[Decimal | None] | None = None,
+    ) -> _Stored | None:
         # No lock: nobody knows these ids before the commit.
         specs = [job.spec.model_dump(mode="json") for job in jobs]
         ours = self._dispatcher.has_room(len(jobs))
         delay = HEAD_START if ours else timedelta(0)
-        stored = await tx.acceptance.store(jobs, specs, delay=delay)
+        stored = await tx.acceptance.store(jobs, specs, delay=delay, reserves=reserves)
+        if stored is None:
+            return None
         deliveries = [
             Delivery(
                 Command(command_id, job.id, "start", {}, 0), _fresh_job(job, stored.created_at)

@@ -1,0 +1,202 @@
+"""Budgets: their rows, what counts against them, and the lock that keeps their promise.
+
+Whoever sets more money aside first locks the budgets that cover the job, in the order of their ids,
+and reads the sums in a statement of its own after that: a sum in the same statement would be that
+of before the wait. What makes a sum smaller needs no lock.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import delete, insert, select, text, update
+
+from cortex.db.base import Repository, Row
+from cortex.db.money_tables import BudgetRow
+from cortex.db.tables import NOW
+from cortex.domain.budgets import (
+    Budget,
+    BudgetAction,
+    BudgetPeriod,
+    BudgetScope,
+    BudgetState,
+    Spending,
+    period_of,
+)
+from cortex.domain.errors import NotFound
+from cortex.domain.money import Money
+
+Covered = tuple[str, Mapping[str, str]]
+"""Owner and labels of a job: what decides which budgets cover it."""
+
+
+def covers(budget: str, owner: str, labels: str) -> str:
+    """The condition that a budget covers a job, in SQL (`Budget.covers` says it in Python)."""
+    value = f"{budget}.scope_value"
+    return f"""({budget}.scope = 'system'
+        OR ({budget}.scope = 'user' AND {value} = {owner})
+        OR ({budget}.scope = 'label' AND {labels}->>split_part({value}, '=', 1)
+            = substr({value}, strpos({value}, '=') + 1)))"""
+
+
+def stop_covers(owner: str, labels: str) -> str:
+    """That a budget which stops jobs covers a job."""
+    return f"""EXISTS (SELECT 1 FROM budgets b
+        WHERE b.enabled AND b.action = 'stop' AND {covers("b", owner, labels)})"""
+
+
+def _about(job_id: str) -> str:
+    """Whether the job of a row counts; spares the look at the job where all of them do."""
+    return f"""(b.scope = 'system' OR EXISTS (
+        SELECT 1 FROM jobs j WHERE j.id = {job_id} AND {covers("b", "j.owner", "j.labels")}))"""
+
+
+_LOCK: Final = text(f"""
+SELECT b.*, clock_timestamp() AS now FROM budgets b
+WHERE b.enabled AND b.action = 'stop' AND EXISTS (
+    SELECT 1 FROM jsonb_array_elements(CAST(:jobs AS jsonb)) AS g(e)
+    WHERE {covers("b", "g.e->>'owner'", "(g.e->'labels')")})
+ORDER BY b.id FOR NO KEY UPDATE OF b
+""")
+
+# An open hold belongs to a lease that is not released, and of those there is an index.
+_SUMS: Final = text(f"""
+SELECT b.id,
+    (SELECT COALESCE(SUM(l.amount * l.usd_rate), 0) FROM ledger l
+        WHERE l.kind = 'charge' AND l.created_at >= g.since AND l.created_at < g.until
+        AND {_about("l.job_id")}) AS charged,
+    (SELECT COALESCE(SUM(GREATEST(s.usage_usd, (
+            SELECT SUM(l.amount * l.usd_rate) FROM ledger l
+            WHERE l.job_id = s.job_id AND l.lease_key = s.key AND l.kind = 'hold'))), 0)
+        FROM leases s WHERE s.state <> 'released' AND s.cost IS NULL
+        AND {_about("s.job_id")}) AS held,
+    (SELECT COALESCE(SUM(r.usd), 0) FROM job_reserves r
+        WHERE r.released_at IS NULL AND {_about("r.job_id")}) AS reserved
+FROM budgets b JOIN unnest(CAST(:ids AS text[]), CAST(:since AS timestamptz[]),
+    CAST(:until AS timestamptz[])) AS g(id, since, until) ON g.id = b.id
+""")
+
+_ALERT: Final = text("""
+INSERT INTO budget_alerts (budget_id, period_start, threshold, spent)
+SELECT b.id, :start, mark, :spent FROM budgets b, unnest(CAST(:marks AS int[])) AS mark
+WHERE b.id = :id
+ON CONFLICT DO NOTHING RETURNING threshold
+""")
+
+_RATE: Final = text("""
+UPDATE budgets SET usd_rate = :rate, updated_at = now()
+WHERE id = :id AND currency = :currency AND usd_rate <> :rate
+""")
+
+
+class BudgetRepository(Repository):
+    async def add(self, budget: Budget) -> None:
+        await self.connection.execute(insert(BudgetRow).values(**_values(budget)))
+
+    async def get(self, budget_id: str, *, lock: bool = False) -> Budget:
+        """One budget.
+
+        Raises:
+            NotFound: there is none with this id.
+        """
+        query = select(BudgetRow.__table__).where(BudgetRow.id == budget_id)
+        if lock:
+            query = query.with_for_update()
+        row = (await self.connection.execute(query)).mappings().first()
+        if row is None:
+            raise NotFound(f"there is no budget `{budget_id[:60]}`")
+        return _budget(row)
+
+    async def all(self) -> list[Budget]:
+        query = select(BudgetRow.__table__).order_by(BudgetRow.id)
+        return [_budget(row) for row in (await self.connection.execute(query)).mappings()]
+
+    async def put(self, budget: Budget) -> None:
+        """Write a budget's new values."""
+        values = _values(budget) | {"updated_at": NOW}
+        await self.connection.execute(
+            update(BudgetRow).where(BudgetRow.id == budget.id).values(**values)
+        )
+
+    async def remove(self, budget_id: str) -> None:
+        await self.connection.execute(delete(BudgetRow).where(BudgetRow.id == budget_id))
+
+    async def set_rate(self, budget: Budget, rate: Decimal) -> bool:
+        """Keep the present rate of its currency; False if it has it already."""
+        values = {"id": budget.id, "currency": budget.amount.currency, "rate": rate}
+        return int((await self.connection.execute(_RATE, values)).rowcount) > 0
+
+    async def lock_covering(self, jobs: Sequence[Covered]) -> list[BudgetState]:
+        """Lock every budget that stops jobs and covers one of these; with what counts against it.
+
+        Until the transaction ends nobody else sets money aside under any of them.
+        """
+        given = [{"owner": owner, "labels": dict(labels)} for owner, labels in jobs]
+        rows = await self.connection.execute(_LOCK, {"jobs": orjson.dumps(given).decode()})
+        found = rows.mappings().all()
+        if not found:
+            return []
+        return await self.states([_budget(row) for row in found], max(row["now"] for row in found))
+
+    async def states(self, budgets: Sequence[Budget], now: datetime) -> list[BudgetState]:
+        """What counts against each in its present period."""
+        periods = [period_of(budget.period, now) for budget in budgets]
+        values = {
+            "ids": [budget.id for budget in budgets],
+            "since": [period.start for period in periods],
+            "until": [period.end for period in periods],
+        }
+        rows = await self.connection.execute(_SUMS, values)
+        sums = {row["id"]: Spending.model_validate({**row}) for row in rows.mappings()}
+        return [
+            BudgetState(budget=budget, period=period, spending=sums.get(budget.id, Spending()))
+            for budget, period in zip(budgets, periods, strict=True)
+        ]
+
+    async def now(self) -> datetime:
+        """The time of the database, by which its entries are dated."""
+        found: datetime = (await self.connection.execute(text("SELECT now()"))).scalar_one()
+        return found
+
+    async def alert(self, state: BudgetState) -> list[int]:
+        """Remember the thresholds that are reached; those that were not told in this period."""
+        values = {
+            "id": state.budget.id,
+            "start": state.period.start,
+            "spent": state.spending.total,
+            "marks": state.reached(),
+        }
+        return sorted((await self.connection.execute(_ALERT, values)).scalars())
+
+
+def _values(budget: Budget) -> dict[str, Any]:
+    return {
+        "id": budget.id,
+        "name": budget.name,
+        "scope": budget.scope.value,
+        "scope_value": budget.scope_value,
+        "period": budget.period.value,
+        "action": budget.action.value,
+        "amount": budget.amount.amount,
+        "currency": budget.amount.currency,
+        "usd_rate": budget.usd_rate,
+        "enabled": budget.enabled,
+    }
+
+
+def _budget(row: Row) -> Budget:
+    return Budget(
+        id=row["id"],
+        name=row["name"],
+        scope=BudgetScope(row["scope"]),
+        scope_value=row["scope_value"],
+        period=BudgetPeriod(row["period"]),
+        action=BudgetAction(row["action"]),
+        amount=Money(amount=row["amount"], currency=row["currency"]),
+        usd_rate=row["usd_rate"],
+        enabled=row["enabled"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+    )
