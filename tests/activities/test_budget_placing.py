@@ -115,7 +115,7 @@ class TestHold:
         placed = await desk.place(job_id)
         assert placed.provider_id == "cheap"
         spending = (await state_of(database, budget)).spending
-        assert (spending.held, spending.reserved) == (2, 0)
+        assert (spending.held, spending.reserved) == (Decimal(2), Decimal(0))
         assert await desk.reserve(job_id) == 0
 
     async def test_says_which_budget_has_how_much_left(self, database: Database) -> None:
@@ -131,7 +131,9 @@ class TestHold:
         assert "`team` (5 USD per month for all jobs) has 0 USD left" in last.message
         assert "the offer of `fits` may cost 2 USD" in last.message
 
-    async def test_an_offer_that_does_not_fit_is_passed_over(self, database: Database) -> None:
+    async def test_an_offer_that_does_not_fit_is_passed_over(
+        self, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         spec = SPEC.model_copy(
             update={"placement": SPEC.placement.model_copy(update={"strategy": "performance"})}
         )
@@ -145,7 +147,7 @@ class TestHold:
         async def offers(_: JobSpec) -> list[Offer]:
             return [fast]
 
-        dear.quote = offers  # type: ignore[method-assign]
+        monkeypatch.setattr(dear, "quote", offers)
         desk = Desk(database, dear, Network("fits", "2 USD"))
         unlimited = await desk.accept(spec=spec)
         assert (await desk.place(unlimited)).provider_id == "dear"
@@ -202,7 +204,7 @@ class TestNextAttempt:
         job_id = await desk.accept("2")
         await desk.bill(await desk.place(job_id), "0.5")
         spending = (await state_of(database, budget)).spending
-        assert (spending.charged, spending.held) == (Decimal("0.5"), 0)
+        assert (spending.charged, spending.held) == (Decimal("0.5"), Decimal(0))
         assert spending.reserved == Decimal("1.5")
         # The next attempt needs 0.5 more than that, which is left.
         async with database.transaction() as tx:
