@@ -112,7 +112,7 @@ async def cancel_job(job_id: str, request: Request, services: Using, by: Caller)
     dependencies=[needs(Action.JOBS_EXTEND)],
     status_code=202,
     response_model=JobView,
-    responses=problems(400, 404, 409, 422, 503),
+    responses=problems(400, 402, 404, 409, 422, 503),
     openapi_extra=body_schema(ExtendRequest),
 )
 async def extend_job(
