@@ -1,0 +1,118 @@
+"""Deadlines, and what is lost told from what failed, through workflow, activities and database."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from cortex.domain.events import Event, EventType
+from cortex.domain.jobs import Reason
+from cortex.domain.ledger import EntryKind
+from cortex.domain.states import JobState
+from tests.integration.conftest import Stage, StageMaker
+from tests.integration.networks import network
+from tests.integration.test_jobs import LOCAL, check_books, ledger, sh
+from tests.support import eventually
+
+ENDLESS: dict[str, Any] = {"type": "null", "run_seconds": -1}
+"""A network that runs on until somebody stops it."""
+
+
+async def events(stage: Stage, job_id: str, kind: EventType) -> list[Event]:
+    async with stage.database.transaction() as tx:
+        found = await tx.events.page(None, job_id=job_id)
+    return [event for event in found if event.type == kind]
+
+
+class TestDeadline:
+    async def test_is_kept_where_the_network_would_run_on(self, make_stage: StageMaker) -> None:
+        stage = await make_stage(endless=ENDLESS)
+        async with stage.worker() as worker:
+            job = await stage.ended(await stage.submit(duration="2s"))
+            assert not await worker.fleet.get("endless").owned()
+        assert (job.state, job.reason) == (JobState.FAILED, Reason.DEADLINE)
+        assert job.started_at is not None
+        assert job.finished_at is not None
+        assert timedelta(seconds=2) <= job.finished_at - job.started_at < timedelta(seconds=12)
+        (warning,) = await events(stage, job.id, EventType.JOB_DEADLINE_NEAR)
+        assert warning.data["message"].startswith("the job is ended in ")
+        await check_books(stage, job)
+
+    async def test_moves_by_itself_until_it_may_no_more(self, make_stage: StageMaker) -> None:
+        stage = await make_stage(endless=ENDLESS)
+        async with stage.worker():
+            auto = {"by": "2s", "up_to": "5s"}
+            job = await stage.ended(await stage.submit(duration="2s", auto_extend=auto))
+        assert (job.state, job.reason) == (JobState.FAILED, Reason.DEADLINE)
+        assert job.extension == timedelta(seconds=3)
+        assert job.started_at is not None
+        assert job.finished_at is not None
+        assert job.finished_at - job.started_at >= timedelta(seconds=5)
+        extended = await events(stage, job.id, EventType.JOB_EXTENDED)
+        assert [(item.data["by"], item.data["auto"]) for item in extended] == [
+            ("2s", True),
+            ("1s", True),
+        ]
+        (warning,) = await events(stage, job.id, EventType.JOB_DEADLINE_NEAR)
+        assert warning.data["not_extended"] == "`auto_extend.up_to` is 5s"
+        kinds = [entry.kind for entry in await ledger(stage, job)]
+        assert kinds.count(EntryKind.HOLD) == 3
+        await check_books(stage, job)
+
+
+class TestWhoIsToBlame:
+    async def test_a_loss_is_told_from_a_failure(
+        self, make_stage: StageMaker, tmp_path: Path
+    ) -> None:
+        async with network("akash", tmp_path / "net") as net:
+            stage = await make_stage(**{net.provider_id: net.entry()})
+            async with stage.worker():
+                job_id = await stage.submit(
+                    image="busybox",
+                    command=["sh", "-c", "sleep 60"],
+                    retries={"on_lost": 1, "on_failure": 1},
+                    placement={"timeout": "30s"},
+                )
+                await self._running(stage, job_id)
+                await net.act("lose_lease", key=f"{job_id}-1")
+
+                async def again() -> bool:
+                    return (await stage.job(job_id)).losses == 1
+
+                await eventually(again, within=30, what="the second attempt")
+                await self._running(stage, job_id, attempt=2)
+                await net.act("lose_lease", key=f"{job_id}-2")
+                job = await stage.ended(job_id, within=60)
+        assert (job.state, job.reason) == (JobState.FAILED, Reason.LEASE_LOST)
+        assert (job.losses, job.failures) == (1, 0)
+        (retrying,) = await events(stage, job_id, EventType.JOB_RETRYING)
+        assert retrying.data["cause"] == "lost"
+        notes = [e.note for e in await ledger(stage, job) if e.kind == EntryKind.CHARGE]
+        assert len(notes) == 2
+        assert all(note.startswith("lost by the network after ") for note in notes)
+        await check_books(stage, job)
+
+    async def test_a_failure_is_told_from_a_loss(self, make_stage: StageMaker) -> None:
+        stage = await make_stage(local=LOCAL)
+        async with stage.worker():
+            retries = {"on_failure": 2, "backoff": "1s", "max_backoff": "1s"}
+            job = await stage.ended(await stage.submit(**sh("exit 7", retries=retries)))
+        assert (job.reason, job.losses, job.failures) == (Reason.EXITED, 0, 2)
+        causes = [e.data["cause"] for e in await events(stage, job.id, EventType.JOB_RETRYING)]
+        assert causes == ["failed", "failed"]
+        notes = [e.note for e in await ledger(stage, job) if e.kind == EntryKind.CHARGE]
+        assert all(note.startswith("its command exited with 7 after ") for note in notes)
+        await check_books(stage, job)
+
+    async def test_a_refusal_is_neither(self, make_stage: StageMaker) -> None:
+        cheap = {"type": "docker", "socket": "/nonexistent/docker.sock"}
+        stage = await make_stage(local=LOCAL, cheap=cheap)
+        async with stage.worker():
+            job = await stage.ended(await stage.submit(**sh("true")))
+        assert (job.state, job.losses, job.failures) == (JobState.COMPLETED, 0, 0)
+
+    async def _running(self, stage: Stage, job_id: str, attempt: int = 1) -> None:
+        async def running() -> bool:
+            job = await stage.job(job_id)
+            return job.state == JobState.RUNNING and job.attempt == attempt
+
+        await eventually(running, within=40, what=f"attempt {attempt} running")
