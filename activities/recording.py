@@ -47,6 +47,7 @@ async def record(
     if snapshot.state.final:
         target = LeaseState.ENDED if snapshot.state == RunState.EXITED else LeaseState.LOST
         values["finished_at"] = snapshot.finished_at or datetime.now(UTC)
+        values["failure"] = "unfit" if snapshot.unfit else None
         recorded = await tx.leases.move(lease.key, target, **values)
     else:
         recorded = await tx.leases.put(lease.key, **values)

@@ -127,7 +127,8 @@ SELECT count(*) FROM moved
 
 _RELEASE: Final = text(f"""
 WITH {_LOCK}, released AS (
-    UPDATE leases SET state = '{LeaseState.RELEASING}', failure = CAST(:failure AS text)
+    UPDATE leases SET state = '{LeaseState.RELEASING}',
+        failure = COALESCE(failure, CAST(:failure AS text))
     FROM locked WHERE key = :key AND state IN ({_sources(lease_sources(LeaseState.RELEASING))})
     RETURNING leases.*
 ), moved AS (
@@ -347,7 +348,8 @@ class StepRepository(Repository):
     ) -> Held:
         """Lease to `releasing`, and with `settling` the job to `settling`; the lease as it is then.
 
-        `failure` is what the network is to be blamed for, if anything: `lost`, `refused`.
+        `failure` is what the network is to be blamed for, if anything: `lost`, `refused`. A lease
+        that was recorded as `unfit` (to run the job) stays so.
 
         Raises:
             NotFound: there is no such lease.

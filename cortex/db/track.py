@@ -34,11 +34,12 @@ FROM spans GROUP BY provider_id HAVING SUM(seconds) > 0
 """)
 
 # A lease counts once it is over. One that was given up before it began, for a reason that is not
-# the network's (a cancel, an image that does not exist), says nothing about the network.
+# the network's (a cancel, an image that does not exist), says nothing about the network. Neither
+# does one that came up for nothing because of the job itself (`unfit`).
 _LEASES: Final = text("""
 SELECT provider_id,
-    COUNT(*) FILTER (WHERE state = 'released' AND (committed_at IS NOT NULL OR failure IS NOT NULL))
-        AS leases,
+    COUNT(*) FILTER (WHERE state = 'released' AND failure IS DISTINCT FROM 'unfit'
+        AND (committed_at IS NOT NULL OR failure IS NOT NULL)) AS leases,
     COUNT(*) FILTER (WHERE state = 'released' AND failure = 'lost') AS lost,
     COUNT(*) FILTER (WHERE state = 'released' AND failure = 'refused') AS refused,
     COUNT(*) FILTER (WHERE started_at >= created_at) AS starts,

@@ -44,6 +44,11 @@ class LeaseSnapshot(_Model):
     progress: Decimal | None = Field(default=None, description="From 0 to 1.")
     endpoints: tuple[Endpoint, ...] = ()
     message: str = ""
+    unfit: bool = Field(
+        default=False,
+        description="Lost for a reason of the job's own, such as an image that cannot be pulled: "
+        "it is not held against the network.",
+    )
     started_at: datetime | None = None
     finished_at: datetime | None = None
     frames: tuple[FrameStatus, ...] = Field(

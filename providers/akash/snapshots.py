@@ -27,8 +27,8 @@ class Run:
     result: RunnerResult | None = None
 
 
-def lost(ref: LeaseRef, message: str) -> LeaseSnapshot:
-    return LeaseSnapshot(key=ref.key, state=RunState.LOST, message=message)
+def lost(ref: LeaseRef, message: str, *, unfit: bool = False) -> LeaseSnapshot:
+    return LeaseSnapshot(key=ref.key, state=RunState.LOST, message=message, unfit=unfit)
 
 
 def exited(ref: LeaseRef, run: Run, endpoints: tuple[Endpoint, ...] = ()) -> LeaseSnapshot | None:

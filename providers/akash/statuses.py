@@ -175,7 +175,9 @@ class Statuses:
         why = trouble or "the image may be large or cannot be pulled, or the command fails at once"
         within = format_duration(self._config.ready_within)
         return snapshots.lost(
-            ref, f"the container did not come up at provider {label} within {within}: {why}"
+            ref,
+            f"the container did not come up at provider {label} within {within}: {why}",
+            unfit=bool(trouble),
         )
 
     async def _trouble(self, lease: wire.Lease) -> str:

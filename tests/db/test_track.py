@@ -87,6 +87,7 @@ class TestLeases:
                 await lease(tx, "p", 5, created_at=made, committed_at=made, started_at=began)
             await lease(tx, "p", 4, failure="lost", committed_at=ago(4))
             await lease(tx, "p", 3, failure="refused")
+            await lease(tx, "p", 3, failure="unfit", committed_at=ago(3))  # the job's own fault
             await lease(tx, "p", 2)  # cancelled before it began
             await lease(tx, "p", 1, state="active", committed_at=ago(1))  # not over yet
             await lease(tx, "p", 50, failure="lost")  # before the window

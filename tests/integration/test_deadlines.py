@@ -1,6 +1,6 @@
 """Deadlines, and what is lost told from what failed, through workflow, activities and database."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +102,21 @@ class TestWhoIsToBlame:
         notes = [e.note for e in await ledger(stage, job) if e.kind == EntryKind.CHARGE]
         assert all(note.startswith("its command exited with 7 after ") for note in notes)
         await check_books(stage, job)
+
+    async def test_a_bad_image_is_not_held_against_the_network(
+        self, make_stage: StageMaker, tmp_path: Path
+    ) -> None:
+        async with network("akash", tmp_path / "net") as net:
+            stage = await make_stage(**{net.provider_id: net.entry(ready_within=4)})
+            async with stage.worker():
+                job_id = await stage.submit(image="acme/no-such-image:1", retries={"on_lost": 0})
+                job = await stage.ended(job_id, within=60)
+        assert job.reason == Reason.LEASE_LOST
+        assert "the image cannot be pulled there" in job.message
+        window = timedelta(days=1)
+        async with stage.database.transaction() as tx:
+            (record,) = (await tx.track.records(datetime.now(UTC) - window, window)).values()
+        assert (record.leases, record.lost, record.refused) == (0, 0, 0)
 
     async def test_a_refusal_is_neither(self, make_stage: StageMaker) -> None:
         cheap = {"type": "docker", "socket": "/nonexistent/docker.sock"}

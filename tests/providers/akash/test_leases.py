@@ -130,6 +130,7 @@ class TestContainers:
         assert (await akash.status(ref)).state is RunState.STARTING
         snapshot = await until(akash, ref, RunState.LOST)
         assert "the image cannot be pulled there" in snapshot.message
+        assert snapshot.unfit
         assert "lab/no-such-image:1" in snapshot.message
         await released(net, akash, ref)
 
