@@ -12,6 +12,7 @@ from activities.deadlines import DeadlineActivities
 from cortex.db.engine import Database
 from cortex.db.jobs import NewJob
 from cortex.db.providers import Observation
+from cortex.domain.budgets import Budget, BudgetAction, BudgetPeriod, BudgetScope
 from cortex.domain.events import Event, EventType
 from cortex.domain.health import HealthRules
 from cortex.domain.ids import new_id
@@ -161,6 +162,25 @@ class TestExtendedByItself:
             await tx.providers.observe("net", found, HealthRules())
         await case.warn(await case.run(auto_extend=AUTO))
         await self._only_warned(case, "provider `net` allows 1h30m")
+
+    async def test_not_over_a_budget_that_stops(self, case: Case) -> None:
+        order = await case.run(auto_extend=AUTO)
+        now = datetime.now(UTC)
+        one = Money(amount=Decimal(1), currency="USD")
+        budget = Budget(
+            id=new_id("bud"),
+            name="tight",
+            scope=BudgetScope.SYSTEM,
+            period=BudgetPeriod.DAY,
+            action=BudgetAction.STOP,
+            amount=one,
+            created_at=now,
+            updated_at=now,
+        )
+        async with case.database.transaction() as tx:
+            await tx.budgets.add(budget)
+        await case.warn(order)
+        await self._only_warned(case, "budget `tight`")
 
     async def _only_warned(self, case: Case, why: str) -> None:
         (event,) = await case.events(EventType.JOB_DEADLINE_NEAR)
