@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from api.problems import MEDIA_TYPE
+from cortex.domain.groups import GroupSpec
 from cortex.domain.spec import JobSpec
 from cortex.provider_schemas import ProviderCreate, ProviderTest, ProviderUpdate
 from cortex.schemas import BatchRequest, CancelRequest, ExtendRequest, Problem
@@ -19,6 +20,7 @@ _BODIES: Final[tuple[type[BaseModel], ...]] = (
     BatchRequest,
     CancelRequest,
     ExtendRequest,
+    GroupSpec,
     ProviderCreate,
     ProviderUpdate,
     ProviderTest,

@@ -6,8 +6,8 @@ from typing import Any
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from cortex.domain.errors import NotFound
-from cortex.domain.ids import is_job_id
+from cortex.domain.errors import FieldError, InvalidRequest, NotFound
+from cortex.domain.ids import is_group_id, is_job_id
 from cortex.services.views import render
 
 
@@ -29,3 +29,32 @@ def known_form(job_id: str) -> str:
     if not is_job_id(job_id):
         raise NotFound(f"there is no job `{job_id[:60]}`")
     return job_id
+
+
+def known_group(group_id: str) -> str:
+    """The group id, if it looks like one.
+
+    Raises:
+        NotFound: nothing can have such an id.
+    """
+    if not is_group_id(group_id):
+        raise NotFound(f"there is no group `{group_id[:60]}`")
+    return group_id
+
+
+def labels_of(given: list[str]) -> dict[str, str]:
+    """Labels from `key=value` parameters.
+
+    Raises:
+        InvalidRequest: one has another form, or a key stands there with two values.
+    """
+    labels: dict[str, str] = {}
+    for item in given:
+        key, equals, value = item.partition("=")
+        if not key or not equals or labels.get(key, value) != value:
+            message = f"`{item[:60]}` must be `key=value`, each key once"
+            raise InvalidRequest(
+                f"`label`: {message}", errors=[FieldError(field="label", message=message)]
+            )
+        labels[key] = value
+    return labels

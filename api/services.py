@@ -10,12 +10,15 @@ from starlette.requests import Request
 
 from cortex.db import events, logs
 from cortex.db.engine import Database
+from cortex.db.group_reads import GroupReads
 from cortex.db.notify import Notifier
 from cortex.db.readpool import ReadPool
 from cortex.db.reads import JobReads
 from cortex.services.billing import Billing
 from cortex.services.control import JobControl
 from cortex.services.delivery import Dispatcher
+from cortex.services.group_queries import GroupQueries
+from cortex.services.group_submission import GroupSubmissions
 from cortex.services.health import HealthProbe
 from cortex.services.live import EventHub
 from cortex.services.plugins import PluginDirectory
@@ -40,6 +43,8 @@ class Services:
     providers: ProviderAdmin
     submissions: Submissions
     control: JobControl
+    groups: GroupSubmissions
+    group_queries: GroupQueries
     queries: Queries
     billing: Billing
     plugins: PluginDirectory
@@ -83,7 +88,11 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             control=JobControl(
                 database, registry=registry, dispatcher=dispatcher, settings=settings
             ),
+            groups=GroupSubmissions(
+                database, registry=registry, plugins=plugins, settings=settings
+            ),
             queries=Queries(database, JobReads(pool), settings),
+            group_queries=GroupQueries(database, GroupReads(pool), settings),
             billing=Billing(database),
             plugins=plugins,
             quotes=Quotes(client, registry, plugins, settings),

@@ -81,6 +81,8 @@ class JobSummary(_View):
     started_at: datetime | None = None
     finished_at: datetime | None = None
     deadline_at: datetime | None = None
+    group_id: str | None = None
+    member: str | None = Field(default=None, description="Its name in its group.")
 
 
 class JobView(JobSummary):

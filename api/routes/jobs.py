@@ -11,10 +11,9 @@ from api.access import Caller, needs
 from api.bodies import read_body
 from api.headers import IdempotencyKey
 from api.openapi import body_schema, problems
-from api.respond import answer, known_form
+from api.respond import answer, known_form, labels_of
 from api.services import Using
 from cortex.db.jobs import JobFilter
-from cortex.domain.errors import FieldError, InvalidRequest
 from cortex.domain.frames import MAX_FRAMES, FrameState
 from cortex.domain.rights import Action
 from cortex.domain.states import JobState
@@ -29,6 +28,7 @@ async def _filter(
     owner: str | None = None,
     name: str | None = None,
     label: Annotated[list[str] | None, Query(description="`key=value`; all must match.")] = None,
+    group: Annotated[str | None, Query(description="Id of the group it is a member of.")] = None,
     created_after: datetime | None = None,
     created_before: datetime | None = None,
 ) -> JobFilter:
@@ -37,7 +37,8 @@ async def _filter(
         provider_id=provider,
         owner=owner,
         name=name,
-        labels=_labels(label or []),
+        labels=labels_of(label or []),
+        group_id=group,
         created_after=created_after,
         created_before=created_before,
     )
@@ -131,16 +132,3 @@ async def extend_job(
         known_form(job_id), order.duration, by, key=idempotency_key
     )
     return answer(view, status=202, headers={"idempotency-replayed": "true"} if done else {})
-
-
-def _labels(given: list[str]) -> dict[str, str]:
-    labels: dict[str, str] = {}
-    for item in given:
-        key, equals, value = item.partition("=")
-        if not key or not equals or labels.get(key, value) != value:
-            message = f"`{item[:60]}` must be `key=value`, each key once"
-            raise InvalidRequest(
-                f"`label`: {message}", errors=[FieldError(field="label", message=message)]
-            )
-        labels[key] = value
-    return labels

@@ -16,6 +16,7 @@ from cortex.db.events import parse_position
 from cortex.db.logs import parse_cursor
 from cortex.domain.rights import Action
 from cortex.schemas import EventPage, LogPage
+from cortex.services.scopes import Everything, OfJob, Scope
 
 router = APIRouter()
 
@@ -87,7 +88,7 @@ async def job_events(
     if not wants_stream(request.scope):
         return answer(await services.queries.events(job_id=job_id, after=after, limit=limit))
     await services.queries.require(job_id)
-    return _stream(services, job_id, last_event_id or after, from_now=start == "now")
+    return stream(services, OfJob(job_id), last_event_id or after, from_now=start == "now")
 
 
 @router.get(
@@ -112,12 +113,11 @@ async def all_events(
     if not wants_stream(request.scope):
         return answer(await services.queries.events(job_id=None, after=after, limit=limit))
     await services.database.ping()
-    return _stream(services, None, last_event_id or after, from_now=start != "start")
+    return stream(services, Everything(), last_event_id or after, from_now=start != "start")
 
 
-def _stream(
-    services: Services, job_id: str | None, after: str | None, *, from_now: bool
-) -> Response:
+def stream(services: Services, scope: Scope, after: str | None, *, from_now: bool) -> Response:
+    """The events of a scope as they come."""
     if after is not None:
         parse_position(after)
-    return sse_response(services.streams.events(job_id=job_id, after=after, from_now=from_now))
+    return sse_response(services.streams.events(scope, after=after, from_now=from_now))

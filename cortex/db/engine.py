@@ -19,6 +19,8 @@ from cortex.db.commands import CommandRepository
 from cortex.db.events import EventRepository
 from cortex.db.findings import FindingRepository
 from cortex.db.frames import FrameRepository
+from cortex.db.group_acceptance import GroupAcceptanceRepository
+from cortex.db.group_reads import GroupReadRepository
 from cortex.db.idempotency import IdempotencyRepository
 from cortex.db.jobs import JobRepository
 from cortex.db.leases import LeaseRepository
@@ -63,6 +65,8 @@ class Transaction:
         self.reserves = ReserveRepository(connection)
         self.reads = ReadRepository(connection)
         self.acceptance = AcceptanceRepository(connection)
+        self.group_acceptance = GroupAcceptanceRepository(connection)
+        self.group_reads = GroupReadRepository(connection)
         self.steps = StepRepository(connection)
         self.track = TrackRepository(connection)
         self.plugins = PluginRepository(connection)

@@ -8,10 +8,10 @@ job's advisory lock first (`JobRepository.lock`), which makes that order causal 
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import insert, select, text, tuple_
+from sqlalchemy import ColumnElement, insert, select, text, tuple_, union_all
 
-from cortex.db.base import Repository
-from cortex.db.tables import EventRow
+from cortex.db.base import Repository, Row
+from cortex.db.tables import EventRow, JobRow
 from cortex.domain.errors import InvalidRequest
 from cortex.domain.events import Event, EventType
 from cortex.domain.ids import new_id
@@ -58,25 +58,36 @@ class EventRepository(Repository):
         Raises:
             InvalidRequest: `after` is no position.
         """
-        query = select(EventRow.__table__).where(_HORIZON)
-        if after is not None:
-            query = query.where(tuple_(EventRow.tx, EventRow.seq) > parse_position(after))
+        query = select(EventRow.__table__).where(_HORIZON, *_after(after))
         if job_id is not None:
             query = query.where(EventRow.job_id == job_id)
         query = query.order_by(EventRow.tx, EventRow.seq).limit(limit)
         rows = (await self.connection.execute(query)).mappings()
-        return [
-            Event(
-                id=row["id"],
-                position=f"{row['tx']}-{row['seq']}",
-                type=EventType(row["type"]),
-                subject=row["subject"],
-                job_id=row["job_id"],
-                time=row["created_at"],
-                data=row["data"],
+        return [_event(row) for row in rows]
+
+    async def group_page(self, group_id: str, after: str | None, *, limit: int) -> list[Event]:
+        """Events of a group and of its members after a position, oldest first.
+
+        Raises:
+            InvalidRequest: `after` is no position.
+        """
+        members = select(JobRow.id).where(JobRow.group_id == group_id)
+        # Two parts, each by its own index.
+        parts = [
+            select(EventRow.__table__)
+            .where(_HORIZON, *_after(after), whose)
+            .order_by(EventRow.tx, EventRow.seq)
+            .limit(limit)
+            .subquery()
+            for whose in (
+                EventRow.job_id.in_(members),
+                EventRow.job_id.is_(None) & (EventRow.subject == group_id),
             )
-            for row in rows
         ]
+        both = union_all(*(select(part) for part in parts)).subquery()
+        query = select(both).order_by(both.c.tx, both.c.seq).limit(limit)
+        rows = (await self.connection.execute(query)).mappings()
+        return [_event(row) for row in rows]
 
     async def latest(self) -> str:
         """The position after every event that is visible now; for `tail`."""
@@ -88,6 +99,24 @@ class EventRepository(Repository):
         )
         row = (await self.connection.execute(query)).first()
         return f"{row.tx}-{row.seq}" if row else "0-0"
+
+
+def _after(position: str | None) -> list[ColumnElement[bool]]:
+    if position is None:
+        return []
+    return [tuple_(EventRow.tx, EventRow.seq) > parse_position(position)]
+
+
+def _event(row: Row) -> Event:
+    return Event(
+        id=row["id"],
+        position=f"{row['tx']}-{row['seq']}",
+        type=EventType(row["type"]),
+        subject=row["subject"],
+        job_id=row["job_id"],
+        time=row["created_at"],
+        data=row["data"],
+    )
 
 
 def parse_position(text_: str) -> tuple[int, int]:

@@ -34,6 +34,7 @@ class JobFilter:
     owner: str | None = None
     name: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    group_id: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
 
@@ -170,6 +171,8 @@ def narrowed(query: Select[Any], where: JobFilter) -> Select[Any]:
         query = query.where(JobRow.owner == where.owner)
     if where.name is not None:
         query = query.where(JobRow.name == where.name)
+    if where.group_id is not None:
+        query = query.where(JobRow.group_id == where.group_id)
     if where.labels:
         query = query.where(JobRow.labels.contains(dict(where.labels)))
     if where.created_after is not None:

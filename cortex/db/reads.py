@@ -22,7 +22,7 @@ _SUMMARY: Final = """
     j.id, j.name, j.owner, j.state, j.reason, j.message, j.exit_code, j.attempt, j.provider_id,
     trim_scale(j.progress)::text AS progress, j.labels,
     json_build_object('amount', trim_scale(j.cost)::text, 'currency', j.currency) AS cost,
-    j.created_at, j.started_at, j.finished_at, j.deadline_at"""
+    j.created_at, j.started_at, j.finished_at, j.deadline_at, j.group_id, j.member"""
 
 _LEASE: Final = """
     l.key, l.attempt, l.provider_id, l.state, l.run_state, l.exit_code, l.message, l.endpoints,
@@ -101,6 +101,7 @@ def _conditions(where: JobFilter) -> tuple[list[str], list[Any]]:
         ("j.provider_id = %s", where.provider_id),
         ("j.owner = %s", where.owner),
         ("j.name = %s", where.name),
+        ("j.group_id = %s", where.group_id),
         ("j.created_at >= %s", where.created_after),
         ("j.created_at < %s", where.created_before),
     ]

@@ -216,6 +216,7 @@ class EventRow(Base):
     __table_args__ = (
         Index("events_position", "tx", "seq"),
         Index("events_job", "job_id", "tx", "seq"),
+        Index("events_subject", "subject", "tx", "seq", postgresql_where=text("job_id IS NULL")),
         {"postgresql_partition_by": "RANGE (created_at)"},
     )
 

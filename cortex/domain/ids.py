@@ -15,6 +15,7 @@ Prefix = Literal[
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _JOB_ID: Final = re.compile(r"job_[0-9a-hjkmnp-tv-z]{26}")
+_GROUP_ID: Final = re.compile(r"grp_[0-9a-hjkmnp-tv-z]{26}")
 
 
 def new_id(prefix: Prefix) -> str:
@@ -26,6 +27,11 @@ def new_id(prefix: Prefix) -> str:
 def is_job_id(text: str) -> bool:
     """Whether the text has the form of a job id; only then it is worth looking for."""
     return bool(_JOB_ID.fullmatch(text))
+
+
+def is_group_id(text: str) -> bool:
+    """Whether the text has the form of a group id."""
+    return bool(_GROUP_ID.fullmatch(text))
 
 
 def lease_key(job_id: str, attempt: int) -> str:

@@ -7,7 +7,7 @@ gets handed from then on has no gap, and what it got twice is known by its posit
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import structlog
@@ -34,8 +34,8 @@ _log = structlog.get_logger(__name__)
 class Subscription:
     """What one stream gets: new events in order, and whether it fell behind."""
 
-    def __init__(self, job_id: str | None) -> None:
-        self.job_id = job_id
+    def __init__(self, covers: Callable[[Event], bool]) -> None:
+        self.covers = covers
         self.wake = asyncio.Event()
         self.overflowed = False
         self._events: deque[Event] = deque()
@@ -96,9 +96,9 @@ class EventHub:
                 await self._task
 
     @contextlib.contextmanager
-    def subscribe(self, job_id: str | None = None) -> Iterator[Subscription]:
-        """Get new events (of one job) from now on; see `ready`."""
-        subscription = Subscription(job_id)
+    def subscribe(self, covers: Callable[[Event], bool]) -> Iterator[Subscription]:
+        """Get new events for which `covers` is true from now on; see `ready`."""
+        subscription = Subscription(covers)
         self._subscribers.add(subscription)
         if not self._needed.is_set():
             self._needed.set()
@@ -154,5 +154,5 @@ class EventHub:
     def _hand_out(self, events: Sequence[Event]) -> None:
         for event in events:
             for subscription in self._subscribers:
-                if subscription.job_id is None or subscription.job_id == event.job_id:
+                if subscription.covers(event):
                     subscription.put(event)

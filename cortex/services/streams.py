@@ -9,9 +9,10 @@ from cortex.db.engine import Database
 from cortex.db.logs import CHANNEL as LOG_CHANNEL
 from cortex.db.logs import StoredLine
 from cortex.domain.errors import DatabaseUnavailable
-from cortex.domain.events import Event, EventType
+from cortex.domain.events import Event
 from cortex.domain.states import TERMINAL_JOB_STATES
 from cortex.services.live import EventHub
+from cortex.services.scopes import OfJob, Scope
 from cortex.services.views import event_view, log_entry, render
 
 KEEP_ALIVE: Final = 15.0
@@ -20,6 +21,7 @@ KEEP_ALIVE: Final = 15.0
 _PAGE: Final = 500
 _AWAY: Final = 1.0
 _START: Final = "0-0"
+_SHOWN: Final = ("state", "reason", "message", "exit_code")
 
 
 @dataclass(frozen=True)
@@ -43,14 +45,14 @@ class Streams:
         self._hub = hub
 
     async def events(
-        self, *, job_id: str | None, after: str | None, from_now: bool
+        self, scope: Scope, *, after: str | None, from_now: bool
     ) -> AsyncIterator[Batch]:
-        """Events (of one job) after a position, then new ones as they happen.
+        """Events after a position, then new ones as they happen.
 
-        A job's stream ends with an `end` item after its last event; that of all jobs goes on
-        until the process stops.
+        The stream of a job or group ends with an `end` item after its last event; that of all
+        goes on until the process stops.
         """
-        with self._hub.subscribe(job_id) as live:
+        with self._hub.subscribe(scope.covers) as live:
             async for batch in self._until_ready():
                 yield batch
             position = after
@@ -61,19 +63,20 @@ class Streams:
                         position = await self._first_position(from_now)
                     if past or live.overflowed:
                         live.restart()
-                        events = await self._page(position, job_id)
+                        events = await self._page(scope, position)
                         past = len(events) == _PAGE
-                        ended = ended or (not past and await self._has_ended(job_id))
+                        ended = ended or (not past and await self._has_ended(scope))
                     else:
                         events = live.take(position)
                         ended = ended or (
-                            any(_ends(event) for event in events) and await self._has_ended(job_id)
+                            any(scope.ends_with(event) for event in events)
+                            and await self._has_ended(scope)
                         )
                     if events:
                         position = events[-1].position
                         yield [_event_item(event) for event in events]
-                    if ended and not past and job_id is not None:
-                        end = await self._end(job_id, position)
+                    if ended and not past:
+                        end = await self._end(scope, position)
                         if end is not None:
                             yield [end]
                             return
@@ -83,7 +86,7 @@ class Streams:
                     await asyncio.sleep(_AWAY)
                     continue
                 if not events and not past and not await _woken(live.wake):
-                    past = job_id is not None  # look at the job itself now and then
+                    past = not scope.endless  # look at the job itself now and then
                     yield []
 
     async def logs(
@@ -91,7 +94,7 @@ class Streams:
     ) -> AsyncIterator[Batch]:
         """Log lines after a cursor (or the last `tail`), then new ones, then an `end` item."""
         notified = self._hub.notifier.subscribe(LOG_CHANNEL, job_id)
-        with self._hub.subscribe(job_id) as live, notified as changed:
+        with self._hub.subscribe(OfJob(job_id).covers) as live, notified as changed:
             async for batch in self._until_ready():
                 yield batch
             cursor = since
@@ -135,25 +138,24 @@ class Streams:
         async with self._database.reading() as tx:
             return await tx.events.latest()
 
-    async def _page(self, after: str, job_id: str | None) -> list[Event]:
+    async def _page(self, scope: Scope, after: str) -> list[Event]:
         async with self._database.reading() as tx:
-            return await tx.events.page(after, job_id=job_id, limit=_PAGE)
+            return await scope.page(tx, after, _PAGE)
 
-    async def _has_ended(self, job_id: str | None) -> bool:
-        if job_id is None:
-            return False
+    async def _has_ended(self, scope: Scope) -> bool:
         async with self._database.reading() as tx:
-            return (await tx.reads.state(job_id))["state"] in TERMINAL_JOB_STATES
+            return await scope.end(tx) is not None
 
-    async def _end(self, job_id: str, position: str) -> Item | None:
-        """The `end` item, if the job's last event was sent.
+    async def _end(self, scope: Scope, position: str) -> Item | None:
+        """The `end` item, if the last event was sent.
 
-        Its terminal state is written together with its event: whoever sees the one sees the other.
+        A terminal state is written together with its event: whoever sees the one sees the other.
         """
         async with self._database.reading() as tx:
-            if await tx.reads.events_after(job_id, position):
+            if await scope.goes_on(tx, position):
                 return None
-            return _end_item(await tx.reads.state(job_id), position)
+            state = await scope.end(tx)
+            return None if state is None else _end_item(state, position)
 
     async def _tail(self, job_id: str, count: int) -> tuple[list[StoredLine], str | None]:
         async with self._database.reading() as tx:
@@ -180,12 +182,6 @@ async def _woken(*events: asyncio.Event) -> bool:
             wait.cancel()
 
 
-def _ends(event: Event) -> bool:
-    return (
-        event.type is EventType.JOB_STATE_CHANGED and event.data.get("state") in TERMINAL_JOB_STATES
-    )
-
-
 def _event_item(event: Event) -> Item:
     view = event_view(event)
     return Item(event=view.type, data=view.model_dump_json().encode(), id=event.position)
@@ -196,5 +192,5 @@ def _line_item(line: StoredLine) -> Item:
 
 
 def _end_item(state: Mapping[str, Any], position: str | None) -> Item:
-    shown = {name: state[name] for name in ("state", "reason", "message", "exit_code")}
+    shown = {name: state[name] for name in _SHOWN if name in state}
     return Item(event="end", data=render(shown), id=position)

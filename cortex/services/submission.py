@@ -292,6 +292,8 @@ def _fresh_view(job: NewJob, stored: _Stored, url: str) -> dict[str, Any]:
                 "finished_at",
                 "deadline_at",
                 "cancel_requested_at",
+                "group_id",
+                "member",
             )
         ),
         "spec": stored.specs[0],

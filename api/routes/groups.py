@@ -1,0 +1,154 @@
+"""Groups: submit, validate, list, get, their events."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.access import Caller, needs
+from api.bodies import read_body
+from api.middleware import wants_stream
+from api.openapi import body_schema, problems, streamed
+from api.respond import answer, known_group, labels_of
+from api.routes.streams import After, From, LastEventId, Limit, stream
+from api.headers import IdempotencyKey
+from api.services import Using
+from cortex.db.group_reads import GroupFilter, MemberFilter
+from cortex.domain.errors import FieldError, InvalidRequest
+from cortex.domain.group_states import GroupState
+from cortex.domain.groups import GroupSpec
+from cortex.domain.ids import is_job_id
+from cortex.domain.rights import Action
+from cortex.domain.states import JobState
+from cortex.group_schemas import GroupPage, GroupValidation, GroupView
+from cortex.schemas import EventPage
+
+router = APIRouter(tags=["groups"])
+
+_SPEC = "the group spec"
+
+
+async def _filter(
+    state: Annotated[list[GroupState] | None, Query(description="Any of these.")] = None,
+    owner: str | None = None,
+    name: str | None = None,
+    label: Annotated[list[str] | None, Query(description="`key=value`; all must match.")] = None,
+) -> GroupFilter:
+    return GroupFilter(states=state or (), owner=owner, name=name, labels=labels_of(label or []))
+
+
+async def _members(
+    state: Annotated[
+        list[JobState] | None, Query(description="Members whose job is in any of these.")
+    ] = None,
+    member: Annotated[
+        str | None, Query(description="A member by its name, or all of an array.")
+    ] = None,
+    cursor: Annotated[
+        str | None, Query(description="`members.next_cursor` of the page before.")
+    ] = None,
+) -> MemberFilter:
+    if cursor is not None and not is_job_id(cursor):
+        message = "is no cursor; use the `members.next_cursor` of the page before, or none"
+        raise InvalidRequest(
+            f"`cursor` {message}", errors=[FieldError(field="cursor", message=message)]
+        )
+    return MemberFilter(states=state or (), member=member, after=cursor)
+
+
+@router.post(
+    "/groups",
+    dependencies=[needs(Action.JOBS_SUBMIT)],
+    status_code=202,
+    response_model=GroupView,
+    responses=problems(400, 409, 413, 415, 422, 503),
+    openapi_extra=body_schema(GroupSpec, yaml=True),
+)
+async def submit_group(
+    request: Request, services: Using, by: Caller, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """Submit several jobs as one: all are accepted, or none. An error names the job.
+
+    The answer has the first members only. The same `Idempotency-Key` with the same spec gives the
+    same group again; with another spec it is a conflict.
+    """
+    spec = await read_body(request, GroupSpec, _SPEC)
+    accepted = await services.groups.submit(spec, by.name, idempotency_key)
+    headers = {"location": f"/api/v1/groups/{accepted.group_id}"}
+    if accepted.replayed:
+        headers["idempotency-replayed"] = "true"
+    view = await services.group_queries.group(accepted.group_id, MemberFilter(), limit=100)
+    return answer(view, status=202, headers=headers)
+
+
+@router.post(
+    "/groups/validate",
+    dependencies=[needs(Action.JOBS_SUBMIT)],
+    response_model=GroupValidation,
+    responses=problems(400, 413, 415, 422, 503),
+    openapi_extra=body_schema(GroupSpec, yaml=True),
+)
+async def validate_group(request: Request, services: Using) -> Response:
+    """What the jobs of a group spec become, and what they may cost; nothing is stored."""
+    spec = await read_body(request, GroupSpec, _SPEC)
+    return answer(await services.groups.validate(spec))
+
+
+@router.get(
+    "/groups",
+    dependencies=[needs(Action.JOBS_READ)],
+    response_model=GroupPage,
+    responses=problems(422, 503),
+)
+async def list_groups(
+    services: Using,
+    where: Annotated[GroupFilter, Depends(_filter)],
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
+) -> Response:
+    """Groups, newest first."""
+    return answer(await services.group_queries.page(where, cursor=cursor, limit=limit))
+
+
+@router.get(
+    "/groups/{group_id}",
+    dependencies=[needs(Action.JOBS_READ)],
+    response_model=GroupView,
+    responses=problems(404, 422, 503),
+)
+async def get_group(
+    group_id: str,
+    services: Using,
+    where: Annotated[MemberFilter, Depends(_members)],
+    limit: Annotated[int, Query(ge=0, le=1000, description="Members in the answer.")] = 100,
+) -> Response:
+    """One group: state, members by state, cost, gangs and their decisions, a page of members."""
+    return answer(await services.group_queries.group(known_group(group_id), where, limit=limit))
+
+
+@router.get(
+    "/groups/{group_id}/events",
+    dependencies=[needs(Action.JOBS_READ)],
+    response_model=EventPage,
+    responses=problems(404, 422, 503) | streamed("CloudEvents by their type, then `end`"),
+)
+async def group_events(
+    group_id: str,
+    request: Request,
+    services: Using,
+    after: After = None,
+    limit: Limit = 100,
+    start: From = None,
+    last_event_id: LastEventId = None,
+) -> Response:
+    """What happened to a group and to its members, oldest first.
+
+    With `Accept: text/event-stream` a live stream, from the start if not told otherwise, that ends
+    with an `end` event after the group's last one.
+    """
+    known_group(group_id)
+    if not wants_stream(request.scope):
+        return answer(await services.group_queries.events(group_id, after=after, limit=limit))
+    scope = await services.group_queries.scope(group_id)
+    return stream(services, scope, last_event_id or after, from_now=start == "now")
