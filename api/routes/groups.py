@@ -8,11 +8,11 @@ from starlette.responses import Response
 
 from api.access import Caller, needs
 from api.bodies import read_body
+from api.headers import IdempotencyKey
 from api.middleware import wants_stream
 from api.openapi import body_schema, problems, streamed
 from api.respond import answer, known_group, labels_of
 from api.routes.streams import After, From, LastEventId, Limit, stream
-from api.headers import IdempotencyKey
 from api.services import Using
 from cortex.db.group_reads import GroupFilter, MemberFilter
 from cortex.domain.errors import FieldError, InvalidRequest
@@ -62,7 +62,7 @@ async def _members(
     dependencies=[needs(Action.JOBS_SUBMIT)],
     status_code=202,
     response_model=GroupView,
-    responses=problems(400, 409, 413, 415, 422, 503),
+    responses=problems(400, 402, 409, 413, 415, 422, 503),
     openapi_extra=body_schema(GroupSpec, yaml=True),
 )
 async def submit_group(

@@ -8,6 +8,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final
 
 import orjson
@@ -26,7 +27,7 @@ WITH given AS (
     SELECT e->>'id' AS id, e->>'name' AS name, e->>'owner' AS owner, e->'spec' AS spec,
         decode(e->>'secrets', 'base64') AS secrets, e->'labels' AS labels,
         e->>'member' AS member, (e->>'gang')::int AS gang,
-        e->>'event' AS event, e->'data' AS data, n
+        e->>'event' AS event, e->'data' AS data, CAST(e->>'reserve' AS numeric) AS reserve, n
     FROM jsonb_array_elements(CAST(:jobs AS jsonb)) WITH ORDINALITY AS t(e, n)
 ), grouped AS (
     INSERT INTO job_groups (id, name, owner, state, spec, labels)
@@ -34,6 +35,8 @@ WITH given AS (
 ), stored AS (
     INSERT INTO jobs (id, name, owner, spec, secrets, state, labels, group_id, member, gang, held)
     SELECT id, name, owner, spec, secrets, :state, labels, :id, member, gang, true FROM given
+), reserved AS (
+    INSERT INTO job_reserves (job_id, usd) SELECT id, reserve FROM given WHERE reserve IS NOT NULL
 ), gangs AS (
     INSERT INTO job_gangs (group_id, gang) SELECT DISTINCT :id, gang FROM given
 ), needs AS (
@@ -78,15 +81,23 @@ class NewGroup:
 
 
 class GroupAcceptanceRepository(Repository):
-    async def store(self, group: NewGroup, specs: Sequence[Mapping[str, Any]]) -> datetime:
+    async def store(
+        self,
+        group: NewGroup,
+        specs: Sequence[Mapping[str, Any]],
+        reserves: Sequence[Decimal] | None = None,
+    ) -> datetime:
         """Store a group as `pending`, its members held; returns when.
 
         Args:
             group: What is accepted.
             specs: The specs of its members as JSON values, secrets masked.
+            reserves: What is set aside for each, in USD, once the budgets were locked and allow it.
         """
+        amounts = [None] * len(specs) if reserves is None else [f"{usd:f}" for usd in reserves]
         given = [
-            _row(group, member, spec) for member, spec in zip(group.members, specs, strict=True)
+            _row(group, member, spec) | {"reserve": usd}
+            for member, spec, usd in zip(group.members, specs, amounts, strict=True)
         ]
         result = await self.connection.execute(
             _STORE,

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from cortex.db.engine import Database
+from cortex.db.engine import Database, Transaction
 from cortex.db.group_acceptance import NewGroup, NewMember
 from cortex.db.jobs import NewJob
 from cortex.db.providers import StoredProvider
@@ -27,6 +27,7 @@ from cortex.domain.spec import JobSpec
 from cortex.group_schemas import ExpandedMember, GroupValidation
 from cortex.security.keyring import KeyRing
 from cortex.services.admission import Assessment, assess
+from cortex.services.bounds import require_room, upper_bound
 from cortex.services.idempotency import check_key, fingerprint
 from cortex.services.plugins import PluginDirectory
 from cortex.services.registry import ProviderRegistry
@@ -91,6 +92,7 @@ class GroupSubmissions:
 
         Raises:
             InvalidRequest, NoProviderCanRun, OverBudget: a member is not taken, so none is.
+            BudgetUsedUp: a budget has not enough left for all of them.
             IdempotencyConflict: the key was used for another spec.
             ServiceUnavailable: the database is away, or no provider is registered yet.
         """
@@ -104,12 +106,13 @@ class GroupSubmissions:
                 seen = await tx.idempotency.seen(owner, key, mark)
                 if seen is not None:
                     return AcceptedGroup(seen[0], replayed=True)
-            await asyncio.to_thread(_assess_all, spec, members, market)
+            found = await asyncio.to_thread(_assess_all, spec, members, market)
             group, specs = await asyncio.to_thread(self._prepare, spec, members, owner)
             if key is not None:
                 await tx.idempotency.remember(owner, key, fingerprint=mark, job_ids=[group.id])
+            reserves = await _reserves(tx, group, found, market)
             # No lock: nobody knows these ids before the commit.
-            await tx.group_acceptance.store(group, specs)
+            await tx.group_acceptance.store(group, specs, reserves)
         return AcceptedGroup(group.id, replayed=False)
 
     async def _market(self) -> _Market:
@@ -147,6 +150,26 @@ class GroupSubmissions:
     def _new_job(self, job_id: str, spec: JobSpec, owner: str) -> NewJob:
         secrets = self._keys.encrypt(spec.secrets(), job_id) if spec.secret_env else None
         return NewJob(id=job_id, owner=owner, spec=spec, secrets=secrets)
+
+
+async def _reserves(
+    tx: Transaction, group: NewGroup, found: Sequence[Assessment], market: _Market
+) -> list[Decimal] | None:
+    """What to set aside for the members, if a budget that stops jobs covers one of them.
+
+    Raises:
+        BudgetUsedUp: there is not enough left.
+    """
+    jobs = [item.job for item in group.members]
+    states = await tx.budgets.lock_covering([(job.owner, job.spec.labels) for job in jobs])
+    if not states:
+        return None
+    bounds = [
+        upper_bound(job.spec, assessment.estimates, market.providers)
+        for job, assessment in zip(jobs, found, strict=True)
+    ]
+    require_room(states, jobs, bounds)
+    return bounds
 
 
 def _assess_all(spec: GroupSpec, members: Sequence[Member], market: _Market) -> list[Assessment]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -13,6 +14,7 @@ from cortex.group_schemas import GroupPage, GroupValidation, GroupView
 from cortex.schemas import EventPage, JobPage, JobView
 from cortex.settings import Settings
 from tests.api.support import AUTH, JOBS, check_problem, serve
+from tests.support.budgets import add_budget, state_of
 
 GROUPS = "/api/v1/groups"
 
@@ -160,6 +162,20 @@ async def database_takes_files(database: Database) -> None:
 
 
 class TestRefusing:
+    async def test_a_budget_that_has_not_enough_for_all(
+        self, client: httpx.AsyncClient, database: Database
+    ) -> None:
+        # One core at the cheapest provider costs 0.02 an hour; the dear one runs images only.
+        spec = group(defaults={"duration": "1h", "resources": {"cpu": 1}})
+        budget = await add_budget(database, "0.1 USD")
+        await submit(client, spec)
+        assert (await state_of(database, budget)).spending.total == Decimal("0.06")
+        found = check_problem(await client.post(GROUPS, json=spec), 402, "over_budget")
+        assert "the 3 jobs are not accepted" in found.detail
+        assert await rows(database, "SELECT count(*) FROM job_groups") == [(1,)]
+        reserves = await rows(database, "SELECT usd FROM job_reserves")
+        assert reserves == [(Decimal("0.02"),)] * 3
+
     async def test_a_member_that_nobody_can_run(
         self, client: httpx.AsyncClient, database: Database
     ) -> None:
