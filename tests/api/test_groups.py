@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from cortex.db.engine import Database
 from cortex.group_schemas import GroupPage, GroupValidation, GroupView
-from cortex.schemas import EventPage, JobPage, JobView
+from cortex.schemas import EventPage, EventView, JobPage, JobView
 from cortex.settings import Settings
 from tests.api.support import AUTH, JOBS, check_problem, serve
 from tests.support.budgets import add_budget, state_of
@@ -250,7 +250,7 @@ class TestReading:
         seen: list[str] = []
         cursor = None
         while True:
-            params = {"limit": 3, "cursor": cursor} if cursor else {"limit": 3}
+            params = {"limit": "3"} | ({"cursor": cursor} if cursor else {})
             answer = await client.get(f"{GROUPS}/{found.id}", params=params)
             page = GroupView.model_validate_json(answer.content).members
             seen += [item.member for item in page.items]
@@ -314,7 +314,7 @@ class TestEvents:
         found = await submit(client)
         await client.post(JOBS, json=job("lone"))
         members = {item.id for item in found.members.items}
-        seen = []
+        seen: list[EventView] = []
         cursor: str | None = None
         while True:
             params = {"limit": "2"} | ({"after": cursor} if cursor else {})
