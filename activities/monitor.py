@@ -8,7 +8,7 @@ got lost is repeated at the next pass.
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 import structlog
@@ -20,14 +20,14 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.contracts import WatchInput
 from activities.fleet import Fleet
 from activities.logs import LogCopier
-from activities.outage import Outage
 from activities.recording import change_of, record
+from activities.sight import Sight
 from cortex.db.engine import Database
 from cortex.db.leases import CHANNEL as LEASES_CHANNEL
 from cortex.db.notify import Notifier
 from cortex.domain.errors import DatabaseUnavailable
 from cortex.domain.leases import Lease, LeaseSnapshot
-from cortex.domain.states import LeaseState
+from cortex.domain.states import LeaseState, RunState
 from cortex.settings import MonitorSettings
 from cortex.temporal.contracts import SIGNAL_LEASE_CHANGED
 from providers.errors import ProviderError
@@ -94,7 +94,7 @@ class _Shift:
         self._follows: dict[str, asyncio.Task[None]] = {}
         self._follow_after: dict[str, float] = {}
         self._frames: dict[str, int] = {}
-        self._outage = Outage(owner._database, provider_id, owner._settings)
+        self._sight = Sight(owner._database, provider_id, owner._settings)
         self._down = asyncio.create_task(activity.wait_for_worker_shutdown())
 
     async def work(self, length: timedelta) -> None:
@@ -122,11 +122,12 @@ class _Shift:
         await asyncio.gather(self._down, *self._follows.values(), return_exceptions=True)
 
     async def _pass(self) -> int:
+        live: list[Lease] = []
         try:
-            provider = self._o._fleet.get(self._provider_id)
             async with self._o._database.transaction() as tx:
                 leases = await tx.leases.watched(self._provider_id)
             live = [lease for lease in leases if lease.state == LeaseState.ACTIVE and lease.ref]
+            provider = self._o._fleet.get(self._provider_id)
             changed = await self._ask(provider, live)
             untold = [lease for lease in leases if lease.signalled_version < lease.version]
             told = {lease.key for lease in changed}
@@ -134,7 +135,6 @@ class _Shift:
             self._copy_logs(provider, live)
             async with asyncio.timeout(_PATIENCE):
                 await provider.tend([lease.ref for lease in live if lease.ref])
-            await self._outage.over()
             return len(live)
         except (ProviderError, DatabaseUnavailable, TimeoutError) as error:
             why = str(error) or f"no answer within {_PATIENCE:g} s"
@@ -143,7 +143,7 @@ class _Shift:
             _log.warning("monitor.pass_failed", provider=self._provider_id, error=why)
             if not isinstance(error, DatabaseUnavailable):
                 with contextlib.suppress(DatabaseUnavailable):
-                    await self._outage.failed(why)
+                    await self._sight.silent(live, why)
             await asyncio.sleep(1)
             return 0
 
@@ -152,6 +152,8 @@ class _Shift:
         async with asyncio.timeout(_PATIENCE):
             snapshots = await provider.statuses(refs) if refs else []
         by_key = {lease.key: lease for lease in live}
+        snapshots = await _confirmed(provider, by_key, snapshots)
+        await self._sight.seen(live, {snapshot.key for snapshot in snapshots})
         self._frames = {key: seen for key, seen in self._frames.items() if key in by_key}
         changed: list[Lease] = []
         for snapshot in snapshots:
@@ -241,3 +243,24 @@ class _Shift:
         if isinstance(outcomes[0], Exception):
             _log.warning("monitor.push_failed", provider=self._provider_id, error=str(outcomes[0]))
             await asyncio.sleep(1)
+
+
+async def _confirmed(
+    provider: AnyProvider, live: Mapping[str, Lease], snapshots: Sequence[LeaseSnapshot]
+) -> list[LeaseSnapshot]:
+    """What is said to be lost is asked for once more, alone: a list may be old or incomplete.
+
+    Whatever cannot be confirmed now is left out.
+    """
+    sure: list[LeaseSnapshot] = []
+    for snapshot in snapshots:
+        lease = live.get(snapshot.key)
+        if snapshot.state is not RunState.LOST or lease is None or lease.ref is None:
+            sure.append(snapshot)
+            continue
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                sure.append(await provider.status(lease.ref))
+        except (ProviderError, TimeoutError) as error:
+            _log.info("monitor.unconfirmed", lease=snapshot.key, error=str(error))
+    return sure

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from temporalio import activity
 
 from activities.errors import PATIENCE, RELENTLESS, RETRYABLE
-from cortex.db.engine import Database
+from cortex.db.engine import Database, Transaction
 from cortex.domain.errors import DatabaseUnavailable
 from cortex.domain.events import EventType
 from cortex.domain.units import format_duration
@@ -26,15 +26,20 @@ async def tell(database: Database, job_id: str, what: str, then: str, provider_i
         then: What Cortex does next.
         provider_id: Where it happened; empty: at none of them.
     """
-    what = what[:_MAX_TEXT]
     async with database.transaction() as tx:
         await tx.jobs.lock(job_id)
-        job = await tx.jobs.get(job_id)
-        if job.state.terminal or job.message.startswith(what):
-            return
-        await tx.jobs.put(job_id, message=f"{what}; {then}")
-        data = {"message": what, "next": then, "provider": provider_id}
-        await tx.events.add(EventType.JOB_TROUBLE, job_id, job_id=job_id, data=data)
+        await trouble(tx, job_id, what, then, provider_id)
+
+
+async def trouble(tx: Transaction, job_id: str, what: str, then: str, provider_id: str) -> None:
+    """The same inside a transaction that holds the job's lock."""
+    what = what[:_MAX_TEXT]
+    job = await tx.jobs.get(job_id)
+    if job.state.terminal or job.message.startswith(what):
+        return
+    await tx.jobs.put(job_id, message=f"{what}; {then}")
+    data = {"message": what, "next": then, "provider": provider_id}
+    await tx.events.add(EventType.JOB_TROUBLE, job_id, job_id=job_id, data=data)
 
 
 @asynccontextmanager

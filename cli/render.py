@@ -17,6 +17,7 @@ from rich.text import Text
 from cli.state import State, is_terminal
 from cortex.domain.money import Money
 from cortex.domain.states import JobState
+from cortex.schemas import JobSummary
 
 Row = Sequence[str]
 
@@ -201,6 +202,13 @@ def size(count: int) -> str:
             return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1024
     return f"{amount:.1f} TiB"
+
+
+def job_state(job: JobSummary) -> str:
+    """`running`, or `running (unknown for 5m)` while its network says nothing of it."""
+    if job.unknown_since is None or job.state.terminal:
+        return job.state.value
+    return f"{job.state.value} (unknown for {age(job.unknown_since)})"
 
 
 def state_style(state: JobState) -> str:

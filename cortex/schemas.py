@@ -53,6 +53,10 @@ class LeaseView(_View):
     finished_at: datetime | None = None
     released_at: datetime | None = None
     cost: Money | None = None
+    unknown_since: datetime | None = Field(
+        default=None, description="Since when its network says nothing of it."
+    )
+    unknown_reason: str = ""
 
 
 class StatusChange(_View):
@@ -77,6 +81,11 @@ class JobSummary(_View):
     progress: Decimal | None = Field(default=None, description="From 0 to 1.")
     labels: dict[str, str] = Field(default_factory=dict)
     cost: Money
+    unknown_since: datetime | None = Field(
+        default=None,
+        description="Since when its network says nothing of it. As far as anybody knows it is as "
+        "`state` says.",
+    )
     created_at: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None

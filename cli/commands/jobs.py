@@ -104,7 +104,7 @@ def _row(job: JobSummary) -> tuple[str, ...]:
     return (
         job.id,
         job.name,
-        job.state.value,
+        render.job_state(job),
         job.provider_id or "-",
         "" if job.state.terminal else render.percent(job.progress),
         "" if job.exit_code is None else str(job.exit_code),
@@ -200,7 +200,7 @@ def _facts(job: JobView) -> list[tuple[str, str]]:
     return [
         ("id", job.id),
         ("name", job.name),
-        ("state", job.state.value),
+        ("state", render.job_state(job)),
         ("reason", job.reason.value if job.reason else ""),
         ("message", job.message),
         ("exit code", "" if job.exit_code is None else str(job.exit_code)),

@@ -1,6 +1,7 @@
 """Leases: the intent log. A row exists before its network is called."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import func, insert, select, update
@@ -104,6 +105,30 @@ class LeaseRepository(Repository):
             .where(LeaseRow.key == key, LeaseRow.signalled_version < version)
             .values(signalled_version=version)
         )
+
+    async def lose_sight(self, key: str, since: datetime, reason: str) -> bool:
+        """Its network says nothing of a live lease. False if that is known, or it is not live."""
+        statement = (
+            update(LeaseRow)
+            .where(
+                LeaseRow.key == key,
+                LeaseRow.state == LeaseState.ACTIVE.value,
+                LeaseRow.unknown_since.is_(None),
+            )
+            .values(unknown_since=since, unknown_reason=reason[:1000])
+            .returning(LeaseRow.key)
+        )
+        return (await self.connection.execute(statement)).first() is not None
+
+    async def regain_sight(self, key: str) -> bool:
+        """Its network says something again. False if it had not been lost sight of."""
+        statement = (
+            update(LeaseRow)
+            .where(LeaseRow.key == key, LeaseRow.unknown_since.is_not(None))
+            .values(unknown_since=None, unknown_reason="")
+            .returning(LeaseRow.key)
+        )
+        return (await self.connection.execute(statement)).first() is not None
 
     async def open_counts(self) -> dict[str, int]:
         """How many leases are not released, by provider."""

@@ -22,12 +22,19 @@ _SUMMARY: Final = """
     j.id, j.name, j.owner, j.state, j.reason, j.message, j.exit_code, j.attempt, j.provider_id,
     trim_scale(j.progress)::text AS progress, j.labels,
     json_build_object('amount', trim_scale(j.cost)::text, 'currency', j.currency) AS cost,
+    CASE WHEN j.state IN ('running', 'deploying', 'cancelling', 'settling') THEN (
+        SELECT u.unknown_since FROM leases u
+        WHERE u.job_id = j.id AND u.state IN ('active', 'releasing')
+        ORDER BY u.attempt DESC LIMIT 1
+    ) END AS unknown_since,
     j.created_at, j.started_at, j.finished_at, j.deadline_at, j.group_id, j.member"""
 
 _LEASE: Final = """
     l.key, l.attempt, l.provider_id, l.state, l.run_state, l.exit_code, l.message, l.endpoints,
     l.offer->'price_per_hour' AS price_per_hour,
     l.created_at, l.committed_at, l.started_at, l.finished_at, l.released_at,
+    CASE WHEN l.state <> 'released' THEN l.unknown_since END AS unknown_since,
+    CASE WHEN l.state <> 'released' THEN l.unknown_reason ELSE '' END AS unknown_reason,
     CASE WHEN l.cost IS NOT NULL THEN
         json_build_object('amount', trim_scale(l.cost)::text, 'currency', l.currency)
     END AS cost"""
