@@ -122,11 +122,11 @@ class _Shift:
         await asyncio.gather(self._down, *self._follows.values(), return_exceptions=True)
 
     async def _pass(self) -> int:
-        live: list[Lease] = []
         try:
             async with self._o._database.transaction() as tx:
                 leases = await tx.leases.watched(self._provider_id)
             live = [lease for lease in leases if lease.state == LeaseState.ACTIVE and lease.ref]
+            self._sight.begin(live)
             provider = self._o._fleet.get(self._provider_id)
             changed = await self._ask(provider, live)
             untold = [lease for lease in leases if lease.signalled_version < lease.version]
@@ -135,6 +135,7 @@ class _Shift:
             self._copy_logs(provider, live)
             async with asyncio.timeout(_PATIENCE):
                 await provider.tend([lease.ref for lease in live if lease.ref])
+            await self._sight.end()
             return len(live)
         except (ProviderError, DatabaseUnavailable, TimeoutError) as error:
             why = str(error) or f"no answer within {_PATIENCE:g} s"
@@ -143,7 +144,7 @@ class _Shift:
             _log.warning("monitor.pass_failed", provider=self._provider_id, error=why)
             if not isinstance(error, DatabaseUnavailable):
                 with contextlib.suppress(DatabaseUnavailable):
-                    await self._sight.silent(live, why)
+                    await self._sight.end(why)
             await asyncio.sleep(1)
             return 0
 
@@ -153,7 +154,7 @@ class _Shift:
             snapshots = await provider.statuses(refs) if refs else []
         by_key = {lease.key: lease for lease in live}
         snapshots = await _confirmed(provider, by_key, snapshots)
-        await self._sight.seen(live, {snapshot.key for snapshot in snapshots})
+        await self._sight.seen({snapshot.key for snapshot in snapshots})
         self._frames = {key: seen for key, seen in self._frames.items() if key in by_key}
         changed: list[Lease] = []
         for snapshot in snapshots:

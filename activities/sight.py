@@ -29,29 +29,30 @@ class Sight:
         self._provider_id = provider_id
         self._patience = settings.tell_after.total_seconds()
         self._seen_at: dict[str, float] = {}
+        self._unnamed: dict[str, Lease] = {}
 
-    async def seen(self, live: Sequence[Lease], named: Collection[str]) -> None:
-        """The network answered, and said something of the leases with these keys."""
-        self._watch(live, named)
-        for lease in live:
-            if lease.key in named:
-                await self._regained(lease)
-            else:
-                await self._missed(lease, f"`{self._provider_id}` says nothing of the job's lease")
-
-    async def silent(self, live: Sequence[Lease], why: str) -> None:
-        """Another pass in vain."""
-        self._watch(live, ())
-        for lease in live:
-            await self._missed(lease, f"`{self._provider_id}` does not answer: {why}")
-
-    def _watch(self, live: Sequence[Lease], named: Collection[str]) -> None:
+    def begin(self, live: Sequence[Lease]) -> None:
+        """The network is asked for these leases."""
         # Of a lease that is new here, the time counts from now on.
         now = time.monotonic()
         before = self._seen_at
-        self._seen_at = {
-            lease.key: now if lease.key in named else before.get(lease.key, now) for lease in live
-        }
+        self._seen_at = {lease.key: before.get(lease.key, now) for lease in live}
+        self._unnamed = {lease.key: lease for lease in live}
+
+    async def seen(self, keys: Collection[str]) -> None:
+        """It said something of these."""
+        now = time.monotonic()
+        for key in keys:
+            lease = self._unnamed.pop(key, None)
+            if lease is not None:
+                self._seen_at[key] = now
+                await self._regained(lease)
+
+    async def end(self, why: str = "") -> None:
+        """It has been asked for everything; `why` says what it failed with, if it did."""
+        what = f"does not answer: {why}" if why else "says nothing of the job's lease"
+        for lease in self._unnamed.values():
+            await self._missed(lease, f"`{self._provider_id}` {what}")
 
     async def _missed(self, lease: Lease, why: str) -> None:
         dark = time.monotonic() - self._seen_at[lease.key]
