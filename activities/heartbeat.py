@@ -6,7 +6,8 @@ of a cancellation.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import structlog
@@ -14,6 +15,8 @@ from temporalio import activity
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
 from activities.errors import translated
+
+_AT: ContextVar[list[str]] = ContextVar("doing")
 
 
 class ActivityGuard(Interceptor):
@@ -36,12 +39,14 @@ class _Guarded(ActivityInboundInterceptor):
 
 @contextlib.asynccontextmanager
 async def beating() -> AsyncIterator[None]:
-    """Heartbeats three times per timeout while the body runs."""
+    """Heartbeats three times per timeout while the body runs; they say what it is at."""
     timeout = activity.info().heartbeat_timeout
     if not timeout:
         yield
         return
-    task = asyncio.create_task(_beat(timeout.total_seconds() / 3))
+    at: list[str] = []
+    _AT.set(at)
+    task = asyncio.create_task(_beat(timeout.total_seconds() / 3, at))
     try:
         yield
     finally:
@@ -50,7 +55,21 @@ async def beating() -> AsyncIterator[None]:
             await task
 
 
-async def _beat(every: float) -> None:
+@contextlib.contextmanager
+def doing(what: str) -> Iterator[None]:
+    """What the running activity is at, for its next heartbeats: the explorer shows it."""
+    at = _AT.get(None)
+    if at is None:
+        yield
+        return
+    at.append(what)
+    try:
+        yield
+    finally:
+        at.remove(what)
+
+
+async def _beat(every: float, at: list[str]) -> None:
     while True:
         await asyncio.sleep(every)
-        activity.heartbeat()
+        activity.heartbeat(*at)

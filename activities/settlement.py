@@ -16,11 +16,13 @@ import structlog
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from activities.by_hand import bill_by_hand, last_word
 from activities.contracts import FinishInput, SettleInput
 from activities.fleet import Fleet
 from activities.frames import last_frames, settle_frames
 from activities.logs import LogCopier
 from activities.placement import outcome_data, state_event
+from activities.settle_steps import DecidedByHand, SettleSteps
 from activities.trouble import telling
 from cortex.db.engine import Database
 from cortex.db.events import NewEvent
@@ -28,9 +30,10 @@ from cortex.db.tables import JobRow
 from cortex.domain.errors import DatabaseUnavailable
 from cortex.domain.events import EventType
 from cortex.domain.jobs import Outcome
-from cortex.domain.leases import Lease, LeaseRef
+from cortex.domain.leases import Lease, LeaseRef, SettleStep
 from cortex.domain.money import Money
 from cortex.domain.offers import Usage
+from cortex.domain.resolution import Resolution
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import JobState, LeaseState, RunState
 from cortex.domain.units import format_duration
@@ -69,13 +72,15 @@ class SettlementActivities:
                 message=message,
                 events=[state],
             )
+        decided = None
         if held.lease.state != LeaseState.RELEASED:
-            lease = held.lease
-            doing = "release the lease and tell its bill"
-            async with telling(self._database, lease.job_id, lease.provider_id, doing):
-                await self._release(lease, held.spec)
+            decided = await self._release(held.lease, held.spec)
         if order.outcome is not None:
-            await self._close(order, order.outcome, held.lease)
+            outcome = order.outcome
+            if decided is not None:
+                message = "; ".join(filter(None, (outcome.message, f"settled {decided.told()}")))
+                outcome = outcome.model_copy(update={"message": message})
+            await self._close(order, outcome, held.lease)
         elif order.lease_only:
             await self._close_lease(held.lease)
         else:
@@ -125,35 +130,66 @@ class SettlementActivities:
                 told.append((EventType.JOB_RETRYING, order.job_id, order.job_id, data))
             await tx.events.add_many(told)
 
-    async def _release(self, lease: Lease, spec: JobSpec) -> None:
-        provider = self._fleet.get(lease.provider_id)
-        ref = lease.ref or await _look_for(provider, lease.key)
+    async def _release(self, lease: Lease, spec: JobSpec) -> Resolution | None:
+        """At the network, or as somebody decided by hand; then that decision is returned."""
+        steps = SettleSteps(self._database, lease)
+        doing = "release the lease and tell its bill"
+        try:
+            async with telling(self._database, lease.job_id, lease.provider_id, doing):
+                await self._at_network(lease, spec, steps)
+        except DecidedByHand as decided:
+            await self._by_hand(lease, decided.resolution, steps)
+            return decided.resolution
+        return None
+
+    async def _by_hand(self, lease: Lease, resolution: Resolution, steps: SettleSteps) -> None:
+        said = await last_word(self._fleet, lease)
+        reckoned = _own_reckoning(lease)
+        usage, rate = bill_by_hand(lease, resolution, said, reckoned)
+        await self._book(lease, usage, rate, steps=steps.all)
+
+    async def _at_network(self, lease: Lease, spec: JobSpec, steps: SettleSteps) -> None:
+        async with steps.step("look"):
+            provider = self._fleet.get(lease.provider_id)
+            ref = lease.ref or await _look_for(provider, lease.key)
         if lease.cost is None:
             if ref is None:
-                await self._book(lease, _nothing(lease))
+                await self._book(lease, _nothing(lease), steps=steps.all)
             else:
-                await self._end_and_book(provider, lease, ref, spec)
+                await self._end_and_book(provider, lease, ref, spec, steps)
         if ref is not None:
-            await provider.forget(ref)
+            async with steps.step("forget"):
+                await provider.forget(ref)
 
     async def _end_and_book(
-        self, provider: AnyProvider, lease: Lease, ref: LeaseRef, spec: JobSpec
+        self,
+        provider: AnyProvider,
+        lease: Lease,
+        ref: LeaseRef,
+        spec: JobSpec,
+        steps: SettleSteps,
     ) -> None:
         ended = lease.run_state == RunState.EXITED
         live = lease.committed_at is not None and not ended
         if live and not provider.capabilities().keeps_results:
             # Results go with the lease: end the command first, so that there are some.
-            await self._stop(provider, ref)
+            async with steps.step("stop"):
+                await self._stop(provider, ref)
             ended = True
         if ended:
-            await self._collect(provider, lease, ref, spec)
-        await provider.cancel(ref)
+            async with steps.step("collect"):
+                await self._collect(provider, lease, ref, spec)
+        async with steps.step("cancel"):
+            await provider.cancel(ref)
         if not ended and lease.committed_at is not None:
-            await self._collect(provider, lease, ref, spec)
+            async with steps.step("collect"):
+                await self._collect(provider, lease, ref, spec)
         if spec.render is not None:
             await settle_frames(self._database, lease)
-        usage = await _final_usage(provider, lease, ref)
-        await self._book(lease, usage, await _usd_rate(provider, lease, usage.cost.currency))
+        async with steps.step("usage"):
+            usage = await _final_usage(provider, lease, ref)
+            rate = await _usd_rate(provider, lease, usage.cost.currency)
+        await self._book(lease, usage, rate, steps=steps.all)
 
     async def _stop(self, provider: AnyProvider, ref: LeaseRef) -> None:
         """Best effort: a network that is away now must not keep the lease open."""
@@ -233,7 +269,14 @@ class SettlementActivities:
                 data={"message": message, "next": then},
             )
 
-    async def _book(self, lease: Lease, usage: Usage, usd_rate: Decimal | None = None) -> None:
+    async def _book(
+        self,
+        lease: Lease,
+        usage: Usage,
+        usd_rate: Decimal | None = None,
+        *,
+        steps: Sequence[SettleStep] = (),
+    ) -> None:
         cost = usage.cost.billed()
         data = {"amount": str(cost), "provider": lease.provider_id, "lease": lease.key}
         async with self._database.reading() as tx:
@@ -244,6 +287,7 @@ class SettlementActivities:
                 usd_rate=usd_rate,
                 charge=lease.committed_at is not None or bool(cost.amount),
                 note="; ".join(filter(None, (_how_it_ended(lease), usage.detail.get("source")))),
+                steps=steps,
                 events=[(EventType.CHARGE_BOOKED, lease.job_id, lease.job_id, data)],
             )
 

@@ -9,7 +9,7 @@ from sqlalchemy import func, insert, select, update
 from cortex.db.base import Repository, Row
 from cortex.db.tables import NOW, LeaseRow
 from cortex.domain.errors import NotFound
-from cortex.domain.leases import Endpoint, Lease, LeaseRef
+from cortex.domain.leases import Endpoint, Lease, LeaseRef, SettleStep
 from cortex.domain.money import Money
 from cortex.domain.offers import Offer
 from cortex.domain.states import LeaseState, RunState, lease_sources
@@ -191,6 +191,7 @@ def lease_of(row: Row) -> Lease:
         usage=_usage(row),
         usage_at=row["usage_at"],
         resolution=row["resolution"],
+        settle_steps=tuple(SettleStep.model_validate(item) for item in row["settle_steps"] or ()),
     )
 
 

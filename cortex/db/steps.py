@@ -24,7 +24,7 @@ from cortex.db.leases import lease_of
 from cortex.domain.errors import NotFound
 from cortex.domain.ids import new_id
 from cortex.domain.jobs import Outcome
-from cortex.domain.leases import Lease, LeaseRef
+from cortex.domain.leases import Lease, LeaseRef, SettleStep
 from cortex.domain.money import Money
 from cortex.domain.offers import Offer
 from cortex.domain.spec import JobSpec
@@ -118,7 +118,7 @@ WITH {_LOCK}, moved AS (
 _RESERVE: Final = text(f"""
 WITH {_LOCK}, moved AS (
     UPDATE leases SET state = '{LeaseState.RESERVED}', ref = CAST(:ref AS jsonb),
-        offer = CAST(:offer AS jsonb)
+        offer = CAST(:offer AS jsonb), reserved_at = now()
     FROM locked WHERE key = :key AND state IN ({_sources(lease_sources(LeaseState.RESERVED))})
     RETURNING key
 ), {_events(("events", "moved"))}
@@ -128,7 +128,8 @@ SELECT count(*) FROM moved
 _RELEASE: Final = text(f"""
 WITH {_LOCK}, released AS (
     UPDATE leases SET state = '{LeaseState.RELEASING}',
-        failure = COALESCE(failure, CAST(:failure AS text))
+        failure = COALESCE(failure, CAST(:failure AS text)),
+        releasing_at = now()
     FROM locked WHERE key = :key AND state IN ({_sources(lease_sources(LeaseState.RELEASING))})
     RETURNING leases.*
 ), moved AS (
@@ -144,7 +145,8 @@ _BOOK: Final = text(f"""
 WITH {_LOCK}, sums AS (
     SELECT COALESCE(SUM(amount), 0) AS held FROM ledger WHERE lease_key = :key AND kind = 'hold'
 ), lease AS (
-    UPDATE leases SET cost = :cost, currency = :currency FROM locked
+    UPDATE leases SET cost = :cost, currency = :currency,
+        settle_steps = CAST(:steps AS jsonb) FROM locked
     WHERE key = :key AND cost IS NULL RETURNING provider_id
 ), charged AS (
     INSERT INTO ledger (id, job_id, lease_key, provider_id, kind, amount, currency, usd_rate, note)
@@ -376,11 +378,13 @@ class StepRepository(Repository):
         usd_rate: Decimal | None,
         charge: bool,
         note: str,
+        steps: Sequence[SettleStep] = (),
         events: Sequence[NewEvent],
     ) -> bool:
         """Charge and release of the hold, once per lease; False if they are booked already.
 
-        `usd_rate` is that of the cost's currency; None: the offer's.
+        `usd_rate` is that of the cost's currency; None: the offer's. `steps` is what was done at
+        the network before.
         """
         rate = lease.offer.usd_rate if usd_rate is None else usd_rate
         values = {
@@ -395,6 +399,7 @@ class StepRepository(Repository):
             "hold_rate": lease.offer.usd_rate,
             "charge": charge,
             "note": note,
+            "steps": orjson.dumps([item.model_dump(mode="json") for item in steps]).decode(),
             "charge_id": new_id("led"),
             "release_id": new_id("led"),
             "events": _packed(events),

@@ -148,6 +148,7 @@ class LeaseRow(Base):
     usage_usd: Mapped[Decimal | None]
     usage_estimated: Mapped[bool] = mapped_column(server_default=text("false"))
     resolution: Mapped[dict[str, Any] | None]
+    settle_steps: Mapped[list[Any]] = mapped_column(server_default="[]")
 
     __table_args__ = (
         Index("leases_job_attempt", "job_id", "attempt", unique=True),

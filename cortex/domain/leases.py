@@ -56,6 +56,16 @@ class LeaseSnapshot(_Model):
     )
 
 
+class SettleStep(_Model):
+    """One call of a settlement at the network, over all its tries: for the explorer."""
+
+    step: str
+    started_at: datetime
+    ended_at: datetime | None = None
+    tries: int = 1
+    error: str = Field(default="", description="Of the last try; empty: it succeeded.")
+
+
 class Lease(_Model):
     """One attempt to run a job at one provider, as the database knows it."""
 
@@ -85,4 +95,5 @@ class Lease(_Model):
     unknown_reason: str = ""
     usage: Money | None = Field(default=None, description="Cost so far, while it runs.")
     usage_at: datetime | None = None
-    resolution: dict[str, Any] | None = None
+    resolution: dict[str, Any] | None = Field(default=None, description="See `Resolution`.")
+    settle_steps: tuple[SettleStep, ...] = ()
