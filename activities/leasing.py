@@ -176,7 +176,7 @@ class LeaseActivities:
 
     async def _reserve(self, provider: AnyProvider, lease: Lease, spec: JobSpec) -> Reservation:
         # After a crash or an unknown outcome the network is asked before anything is made.
-        if activity.info().attempt > 1:
+        if _tried_before():
             found = await provider.find(lease.key)
             if found is not None:
                 return Reservation(ref=found.ref)
@@ -215,6 +215,12 @@ class LeaseActivities:
                 )
 
         return report
+
+
+def _tried_before() -> bool:
+    """Also after a reset of the activity, which counts its tries from one again."""
+    info = activity.info()
+    return info.attempt > 1 or info.current_attempt_scheduled_time > info.scheduled_time
 
 
 def _run_of(snapshot: LeaseSnapshot) -> Run:

@@ -20,7 +20,18 @@ from api.middleware import (
 from api.openapi import document
 from api.patience import PatienceMiddleware
 from api.problems import on_http_error, on_invalid_request
-from api.routes import billing, groups, jobs, meta, outputs, plugins, providers, streams, submission
+from api.routes import (
+    billing,
+    explorer,
+    groups,
+    jobs,
+    meta,
+    outputs,
+    plugins,
+    providers,
+    streams,
+    submission,
+)
 from api.services import open_services
 from cortex.domain.errors import CortexError
 from cortex.settings import Settings
@@ -29,7 +40,18 @@ PREFIX = "/api/v1"
 # `/jobs/validate` and its like come before `/jobs/{job_id}`.
 ROUTERS = tuple(
     module.router
-    for module in (submission, jobs, groups, streams, outputs, billing, providers, plugins, meta)
+    for module in (
+        submission,
+        jobs,
+        groups,
+        explorer,
+        streams,
+        outputs,
+        billing,
+        providers,
+        plugins,
+        meta,
+    )
 )
 _log = structlog.get_logger(__name__)
 

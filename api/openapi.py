@@ -10,6 +10,7 @@ from pydantic.json_schema import models_json_schema
 from api.problems import MEDIA_TYPE
 from cortex.domain.groups import GroupSpec
 from cortex.domain.spec import JobSpec
+from cortex.explorer_schemas import ResolveRequest
 from cortex.provider_schemas import ProviderCreate, ProviderTest, ProviderUpdate
 from cortex.schemas import BatchRequest, CancelRequest, ExtendRequest, Problem
 
@@ -24,6 +25,7 @@ _BODIES: Final[tuple[type[BaseModel], ...]] = (
     ProviderCreate,
     ProviderUpdate,
     ProviderTest,
+    ResolveRequest,
 )
 _SAID: Final = {
     400: "The body is neither JSON nor YAML.",

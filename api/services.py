@@ -26,6 +26,7 @@ from cortex.services.providers import ProviderAdmin
 from cortex.services.queries import Queries
 from cortex.services.quotes import Quotes
 from cortex.services.registry import ProviderRegistry
+from cortex.services.resolution import Resolutions
 from cortex.services.streams import Streams
 from cortex.services.submission import Submissions
 from cortex.settings import Settings
@@ -45,6 +46,7 @@ class Services:
     control: JobControl
     groups: GroupSubmissions
     group_queries: GroupQueries
+    resolutions: Resolutions
     queries: Queries
     billing: Billing
     plugins: PluginDirectory
@@ -73,6 +75,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             stack.push_async_callback(part.aclose)
         registry = ProviderRegistry(database)
         plugins = PluginDirectory(database)
+        control = JobControl(database, registry=registry, dispatcher=dispatcher, settings=settings)
         yield Services(
             settings=settings,
             database=database,
@@ -85,12 +88,11 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                 dispatcher=dispatcher,
                 settings=settings,
             ),
-            control=JobControl(
-                database, registry=registry, dispatcher=dispatcher, settings=settings
-            ),
             groups=GroupSubmissions(
                 database, registry=registry, plugins=plugins, settings=settings
             ),
+            control=control,
+            resolutions=Resolutions(database, client, control, settings),
             queries=Queries(database, JobReads(pool), settings),
             group_queries=GroupQueries(database, GroupReads(pool), settings),
             billing=Billing(database),

@@ -153,6 +153,36 @@ class JobSettings(_Section):
     )
 
 
+class StuckSettings(_Section):
+    """How long a job may stay where it is before it counts as stuck."""
+
+    starting: Duration = Field(
+        default=timedelta(minutes=2), description="Accepted, and its workflow not started."
+    )
+    placing: Duration = Field(
+        default=timedelta(minutes=5),
+        description="Looking for an offer, beyond the job's own `placement.timeout`.",
+    )
+    deploying: Duration = Field(
+        default=timedelta(minutes=30), description="Reserving and starting at a network."
+    )
+    running: Duration = Field(
+        default=timedelta(minutes=5), description="Running on, beyond its deadline."
+    )
+    cancelling: Duration = Field(
+        default=timedelta(minutes=5), description="Cancelled, and its lease not released."
+    )
+    settling: Duration = Field(
+        default=timedelta(minutes=5), description="Releasing its lease and booking its charge."
+    )
+    unknown: Duration = Field(
+        default=timedelta(minutes=30), description="Its network cannot say how it is."
+    )
+    preparing: Duration = Field(
+        default=timedelta(minutes=2), description="A gang undecided, beyond its own deadline."
+    )
+
+
 class StrategyWeights(_Section):
     """What each strategy weighs, unless a job brings weights of its own."""
 
@@ -303,6 +333,7 @@ class Settings(BaseSettings):
     api: ApiSettings = Field(default_factory=ApiSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
     jobs: JobSettings = Field(default_factory=JobSettings)
+    stuck: StuckSettings = Field(default_factory=StuckSettings)
     placement: PlacementSettings = Field(default_factory=PlacementSettings)
     monitor: MonitorSettings = Field(default_factory=MonitorSettings)
     health: HealthRules = Field(default_factory=HealthRules)

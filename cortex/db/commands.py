@@ -129,6 +129,14 @@ class CommandRepository(Repository):
         )
         return len((await self.connection.execute(query)).all())
 
+    async def hurry(self, job_id: str) -> None:
+        """What a job's workflow has not been told yet is due now."""
+        await self.connection.execute(
+            update(CommandRow)
+            .where(CommandRow.job_id == job_id, CommandRow.done_at.is_(None))
+            .values(due_at=NOW)
+        )
+
     async def expire(self, older_than: timedelta) -> int:
         """Delete commands that were carried out longer ago; returns how many."""
         done = await self.connection.execute(

@@ -1,0 +1,34 @@
+"""The transaction explorer: what a job does and waits for, and how somebody ends the waiting."""
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.access import Caller, needs
+from api.bodies import read_body
+from api.openapi import body_schema, problems
+from api.respond import answer, known_form
+from api.services import Using
+from cortex.domain.rights import Action
+from cortex.explorer_schemas import ResolutionView, ResolveRequest
+
+router = APIRouter(tags=["explorer"])
+
+
+@router.post(
+    "/jobs/{job_id}/resolve",
+    dependencies=[needs(Action.JOBS_RESOLVE)],
+    status_code=202,
+    response_model=ResolutionView,
+    responses=problems(400, 404, 409, 422, 503),
+    openapi_extra=body_schema(ResolveRequest),
+)
+async def resolve_job(job_id: str, request: Request, services: Using, by: Caller) -> Response:
+    """Decide by hand about a job that does not get on. It needs a reason, and is audited.
+
+    `retry` tries the pending step now. `force_release` waits for the network no longer and books
+    what is known; `settle` books the given amount instead. A job that has ended is a conflict, and
+    so is one that gets on, unless `force` is set: then it is cancelled first.
+    """
+    order = await read_body(request, ResolveRequest, "the decision")
+    return answer(await services.resolutions.resolve(known_form(job_id), order, by), status=202)

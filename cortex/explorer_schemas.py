@@ -1,0 +1,45 @@
+"""What the explorer's routes take and answer: traces, stuck jobs, decisions by hand."""
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from cortex.domain.money import Money
+from cortex.domain.resolution import ResolveAction
+from cortex.domain.states import JobState, LeaseState
+
+Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
+
+
+class ResolveRequest(BaseModel):
+    """A decision by hand about a job that does not get on."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    action: ResolveAction
+    amount: Money | None = Field(
+        default=None, description="What is booked, such as `1.20 USD`; for `settle` only."
+    )
+    reason: Words = Field(description="Why; is kept in the audit log, the ledger and the events.")
+    force: bool = Field(
+        default=False, description="Also where nothing is stuck: the job is cancelled first."
+    )
+
+
+class ResolutionView(BaseModel):
+    """What became of a decision by hand."""
+
+    model_config = ConfigDict(frozen=True)
+
+    job_id: str
+    state: JobState
+    lease_key: str | None = None
+    lease_state: LeaseState | None = None
+    action: ResolveAction
+    amount: Money | None = None
+    reason: str
+    by: str
+    at: datetime
+    done: str = Field(description="What was set going.")
+    note: str = Field(default="", description="What to know about it.")
