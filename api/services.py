@@ -28,6 +28,7 @@ from cortex.services.quotes import Quotes
 from cortex.services.registry import ProviderRegistry
 from cortex.services.resolution import Resolutions
 from cortex.services.streams import Streams
+from cortex.services.stuck import StuckJobs
 from cortex.services.submission import Submissions
 from cortex.settings import Settings
 from cortex.telemetry.tracing import configure_tracing
@@ -47,6 +48,7 @@ class Services:
     groups: GroupSubmissions
     group_queries: GroupQueries
     resolutions: Resolutions
+    stuck: StuckJobs
     queries: Queries
     billing: Billing
     plugins: PluginDirectory
@@ -93,6 +95,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             ),
             control=control,
             resolutions=Resolutions(database, client, control, settings),
+            stuck=StuckJobs(database, settings.stuck),
             queries=Queries(database, JobReads(pool), settings),
             group_queries=GroupQueries(database, GroupReads(pool), settings),
             billing=Billing(database),

@@ -7,7 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from cortex.domain.money import Money
 from cortex.domain.resolution import ResolveAction
+from cortex.domain.spec import Duration
 from cortex.domain.states import JobState, LeaseState
+from cortex.domain.stuck import May
 
 Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
 
@@ -43,3 +45,32 @@ class ResolutionView(BaseModel):
     at: datetime
     done: str = Field(description="What was set going.")
     note: str = Field(default="", description="What to know about it.")
+
+
+class StuckView(BaseModel):
+    """A job or group that does not get on."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    name: str
+    owner: str
+    state: str
+    since: datetime = Field(description="From when the limit is counted.")
+    limit: Duration
+    step: str = Field(description="What it is at.")
+    error: str = Field(default="", description="What was heard last about it.")
+    may: tuple[May, ...] = Field(
+        default=(), description="What one may do: `cancel`, or the actions of `resolve`."
+    )
+    group_id: str | None = None
+    provider_id: str | None = None
+    lease_key: str | None = None
+    lease_state: LeaseState | None = None
+
+
+class StuckPage(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    items: tuple[StuckView, ...]
+    total: int = Field(description="How many there are, also beyond `limit`.")

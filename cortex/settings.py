@@ -32,6 +32,7 @@ from cortex.domain.circuit import CircuitRules
 from cortex.domain.health import HealthRules
 from cortex.domain.rights import LOCAL_ADMIN, Role
 from cortex.domain.spec import Weights
+from cortex.domain.stuck import StuckRules
 from cortex.domain.units import parse_bytes, parse_duration
 
 
@@ -150,36 +151,6 @@ class JobSettings(_Section):
         ge=timedelta(0),
         description="Told so long before a job's deadline, at most a quarter of its duration; "
         "0: never, and no job is extended by itself.",
-    )
-
-
-class StuckSettings(_Section):
-    """How long a job may stay where it is before it counts as stuck."""
-
-    starting: Duration = Field(
-        default=timedelta(minutes=2), description="Accepted, and its workflow not started."
-    )
-    placing: Duration = Field(
-        default=timedelta(minutes=5),
-        description="Looking for an offer, beyond the job's own `placement.timeout`.",
-    )
-    deploying: Duration = Field(
-        default=timedelta(minutes=30), description="Reserving and starting at a network."
-    )
-    running: Duration = Field(
-        default=timedelta(minutes=5), description="Running on, beyond its deadline."
-    )
-    cancelling: Duration = Field(
-        default=timedelta(minutes=5), description="Cancelled, and its lease not released."
-    )
-    settling: Duration = Field(
-        default=timedelta(minutes=5), description="Releasing its lease and booking its charge."
-    )
-    unknown: Duration = Field(
-        default=timedelta(minutes=30), description="Its network cannot say how it is."
-    )
-    preparing: Duration = Field(
-        default=timedelta(minutes=2), description="A gang undecided, beyond its own deadline."
     )
 
 
@@ -333,7 +304,7 @@ class Settings(BaseSettings):
     api: ApiSettings = Field(default_factory=ApiSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
     jobs: JobSettings = Field(default_factory=JobSettings)
-    stuck: StuckSettings = Field(default_factory=StuckSettings)
+    stuck: StuckRules = Field(default_factory=StuckRules)
     placement: PlacementSettings = Field(default_factory=PlacementSettings)
     monitor: MonitorSettings = Field(default_factory=MonitorSettings)
     health: HealthRules = Field(default_factory=HealthRules)

@@ -1,6 +1,8 @@
 """The transaction explorer: what a job does and waits for, and how somebody ends the waiting."""
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -10,9 +12,22 @@ from api.openapi import body_schema, problems
 from api.respond import answer, known_form
 from api.services import Using
 from cortex.domain.rights import Action
-from cortex.explorer_schemas import ResolutionView, ResolveRequest
+from cortex.explorer_schemas import ResolutionView, ResolveRequest, StuckPage
 
 router = APIRouter(tags=["explorer"])
+
+
+@router.get(
+    "/stuck",
+    dependencies=[needs(Action.JOBS_READ)],
+    response_model=StuckPage,
+    responses=problems(422, 503),
+)
+async def list_stuck(
+    services: Using, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+) -> Response:
+    """Jobs and groups that stay where they are for longer than they should, longest first."""
+    return answer(await services.stuck.page(limit))
 
 
 @router.post(

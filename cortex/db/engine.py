@@ -34,6 +34,7 @@ from cortex.db.reads import ReadRepository
 from cortex.db.reserves import ReserveRepository
 from cortex.db.steps import StepRepository
 from cortex.db.survey import SurveyRepository
+from cortex.db.stuck import StuckRepository
 from cortex.db.track import TrackRepository
 from cortex.domain.errors import DatabaseUnavailable
 from cortex.settings import DatabaseSettings
@@ -68,6 +69,7 @@ class Transaction:
         self.group_acceptance = GroupAcceptanceRepository(connection)
         self.group_reads = GroupReadRepository(connection)
         self.steps = StepRepository(connection)
+        self.stuck = StuckRepository(connection)
         self.track = TrackRepository(connection)
         self.plugins = PluginRepository(connection)
         self.findings = FindingRepository(connection)
