@@ -10,7 +10,6 @@ from temporalio.service import RPCError
 
 from cortex.db.engine import Database
 from cortex.db.partitions import drop_partitions, ensure_partitions
-from cortex.services.stuck import tell_stuck
 from cortex.settings import Settings
 from cortex.temporal.client import delete_run
 from cortex.temporal.contracts import HEALTH_WORKFLOW, RECONCILE_WORKFLOW
@@ -48,7 +47,6 @@ class MaintenanceActivities:
             keys = await tx.idempotency.expire(_IDEMPOTENCY)
             commands = await tx.commands.expire(_DONE_COMMANDS)
             drafts = await tx.managed.expire_drafts(_OLD_DRAFTS)
-        stuck = await tell_stuck(self._database, self._settings.stuck)
         parts = self._drop_stale_parts(now)
         checks = await self._drop_old_checks(now)
         return {
@@ -58,7 +56,6 @@ class MaintenanceActivities:
             "idempotency_keys": keys,
             "commands": commands,
             "provider_drafts": drafts,
-            "stuck_jobs": stuck,
             "output_parts": parts,
             "check_runs": checks,
         }

@@ -23,6 +23,7 @@ from activities.orphans import Orphans
 from cortex.db.engine import Database
 from cortex.domain.errors import DatabaseUnavailable, TemporalUnavailable
 from cortex.domain.reconcile import BOOK_KINDS, PROVIDER_KINDS, Compared, Finding, FindingKind
+from cortex.services.stuck import tell_stuck
 from cortex.settings import Settings
 from cortex.temporal.reconcile_contracts import Mode, ScopeInput, ScopeResult, SeenFinding
 from providers.errors import ProviderError
@@ -44,6 +45,7 @@ class ReconcileActivities:
         self._client = client
         self._jobs = settings.jobs
         self._rules = settings.reconcile
+        self._stuck = settings.stuck
         self._book = FindingsBook(database)
 
     @activity.defn
@@ -76,7 +78,9 @@ class ReconcileActivities:
 
     @activity.defn
     async def reconcile_books(self, order: ScopeInput) -> ScopeResult:
-        """Look at jobs, groups and holds."""
+        """Look at jobs, groups and holds; and tell which jobs do not get on."""
+        if order.mode == "act":
+            await tell_stuck(self._database, self._stuck)
         books = Books(self._database, self._client, self._jobs)
         try:
             found = await books.look()

@@ -6,8 +6,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from cortex.domain.money import Money
+from cortex.domain.quantities import Duration
 from cortex.domain.resolution import ResolveAction
-from cortex.domain.spec import Duration
 from cortex.domain.states import JobState, LeaseState
 from cortex.domain.stuck import May
 

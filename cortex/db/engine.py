@@ -33,8 +33,8 @@ from cortex.db.providers import ProviderRepository
 from cortex.db.reads import ReadRepository
 from cortex.db.reserves import ReserveRepository
 from cortex.db.steps import StepRepository
-from cortex.db.survey import SurveyRepository
 from cortex.db.stuck import StuckRepository
+from cortex.db.survey import SurveyRepository
 from cortex.db.track import TrackRepository
 from cortex.domain.errors import DatabaseUnavailable
 from cortex.settings import DatabaseSettings

@@ -28,6 +28,7 @@ from cortex.explorer_schemas import ResolutionView, ResolveRequest
 from cortex.services.control import JobControl
 from cortex.settings import Settings
 from cortex.temporal.contracts import RESCUE_WORKFLOW, TASK_QUEUE, rescue_id
+from cortex.temporal.reconcile_contracts import RescueInput
 from cortex.temporal.sight import Sight, away, look, run_now
 
 _CALL: Final = timedelta(seconds=3)
@@ -173,11 +174,11 @@ class Resolutions:
         return "the decision counts as soon as the lease is being released"
 
     async def _rescue(self, job_id: str) -> None:
-        timeout = self._settings.jobs.heartbeat_timeout.total_seconds()
+        timeout = self._settings.jobs.heartbeat_timeout
         try:
             await self._client.start_workflow(
                 RESCUE_WORKFLOW,
-                {"job_id": job_id, "heartbeat_timeout": timeout},
+                RescueInput(job_id=job_id, heartbeat_timeout=timeout),
                 id=rescue_id(job_id),
                 task_queue=TASK_QUEUE,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
