@@ -1,24 +1,22 @@
 """What may be stuck: jobs that have not ended, and gangs that are not decided."""
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any, Final
 
-from pydantic import TypeAdapter
 from sqlalchemy import text
 
 from cortex.db.base import Repository, Row
 from cortex.domain.leases import SettleStep
+from cortex.domain.spec import Placement
 from cortex.domain.states import TERMINAL_JOB_STATES, JobState, LeaseState
 from cortex.domain.stuck import JobFacts
 
-_DURATION: Final = TypeAdapter(timedelta)
 _ENDED: Final = ", ".join(sorted(f"'{state.value}'" for state in TERMINAL_JOB_STATES))
 
 # Running jobs are many; only those are read that may be late or out of sight.
 _JOBS: Final = text(f"""
 SELECT j.id, j.name, j.owner, j.state, j.message, j.group_id, j.deadline_at,
-    j.spec->'placement'->>'timeout' AS placement_timeout,
+    j.spec->'placement' AS placement,
     COALESCE((SELECT max(s.created_at) FROM job_status s
         WHERE s.job_id = j.id AND s.state = j.state), j.updated_at) AS entered_at,
     l.provider_id, l.key AS lease_key, l.state AS lease_state, l.unknown_since,
@@ -75,7 +73,7 @@ def _facts(row: Row) -> JobFacts:
         state=JobState(row["state"]),
         entered_at=row["entered_at"],
         message=row["message"],
-        placement_timeout=_DURATION.validate_python(row["placement_timeout"] or "PT10M"),
+        placement_timeout=Placement.model_validate(row["placement"] or {}).timeout,
         deadline_at=row["deadline_at"],
         group_id=row["group_id"],
         provider_id=row["provider_id"],

@@ -7,8 +7,9 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from cortex.domain.leases import SettleStep
-from cortex.domain.quantities import Duration, format_duration
+from cortex.domain.quantities import Duration
 from cortex.domain.states import JobState, LeaseState
+from cortex.domain.units import format_duration
 
 May = Literal["retry", "force_release", "settle", "cancel"]
 """What one may do about it: `cancel`, or a decision by hand."""

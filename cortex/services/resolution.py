@@ -232,7 +232,6 @@ async def _write(tx: Transaction, case: _Case, resolution: Resolution, by: Princ
     """The decision, who made it, and the event; what waits to be delivered is due now."""
     job, lease = case.job, case.lease
     said = {
-        "action": resolution.action.value,
         "amount": str(resolution.amount) if resolution.amount else None,
         "reason": resolution.reason,
         "lease": lease.key if lease else None,
@@ -241,8 +240,9 @@ async def _write(tx: Transaction, case: _Case, resolution: Resolution, by: Princ
     if lease is not None:
         await tx.leases.put(lease.key, resolution=resolution.model_dump(mode="json"))
     await tx.commands.hurry(job.id)
-    await tx.audit.add(by.name, "job.resolve", job.id, source=by.source, **said)
-    data = {**said, "by": by.name}
+    decision = resolution.action.value
+    await tx.audit.add(by.name, "job.resolve", job.id, source=by.source, decision=decision, **said)
+    data = {"action": decision, **said, "by": by.name}
     await tx.events.add(EventType.JOB_RESOLVED, job.id, job_id=job.id, data=data)
 
 

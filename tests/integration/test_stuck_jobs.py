@@ -1,0 +1,212 @@
+"""Jobs that do not get on: they are shown as they are, and somebody with the right ends them."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from cortex.domain.ledger import EntryKind
+from cortex.domain.states import JobState, LeaseState
+from cortex.domain.stuck import StuckRules
+from cortex.explorer_schemas import ResolutionView, StuckPage
+from cortex.services.stuck import tell_stuck
+from tests.api.support import JOBS, check_problem, client_of
+from tests.integration.conftest import Stage, StageMaker
+from tests.integration.networks import Network, network
+from tests.integration.story import troubles
+from tests.support import eventually
+
+DOWN = {"match": "* *", "fault": "drop_before", "times": 1_000_000}
+SHORT = StuckRules(cancelling=timedelta(seconds=1), settling=timedelta(seconds=1))
+
+
+class Scene:
+    """One network, a worker, and the API."""
+
+    def __init__(self, net: Network, stage: Stage, http: httpx.AsyncClient) -> None:
+        self.net = net
+        self.stage = stage
+        self.http = http
+
+    async def running(self) -> str:
+        """A job that runs until it is stopped."""
+        job_id = await self.stage.submit(
+            image="busybox",
+            command=["sh", "-c", "echo hello; sleep 600"],
+            resources={"cpu": "500m", "memory": "256Mi"},
+            duration="10m",
+            placement={"providers": [self.net.provider_id]},
+        )
+
+        async def check() -> bool:
+            return (await self.stage.job(job_id)).state is JobState.RUNNING
+
+        await eventually(check, within=40, what=f"{job_id} running")
+        return job_id
+
+    async def stuck(self, job_id: str) -> None:
+        """Cancel it with its network down; returns once the settlement has failed."""
+        await self.net.faults(DOWN)
+        assert (await self.http.post(f"{JOBS}/{job_id}/cancel")).status_code == 202
+
+        async def failed() -> bool:
+            (lease,) = await self.leases(job_id)
+            return any(step.error for step in lease.settle_steps)
+
+        await eventually(failed, within=60, what="a failed settlement")
+
+    async def leases(self, job_id: str) -> list[Any]:
+        async with self.stage.database.transaction() as tx:
+            return await tx.leases.of_job(job_id)
+
+    async def resolve(self, job_id: str, **order: Any) -> httpx.Response:
+        return await self.http.post(f"{JOBS}/{job_id}/resolve", json={"reason": "test", **order})
+
+    async def charges(self, job_id: str) -> list[tuple[str, str]]:
+        """What is booked, with its note."""
+        async with self.stage.database.transaction() as tx:
+            assert not await tx.ledger.open_holds()
+            entries = await tx.ledger.page(job_id=job_id)
+        return [(str(e.amount), e.note) for e in entries if e.kind is EntryKind.CHARGE]
+
+    async def resolved(self, job_id: str) -> list[dict[str, Any]]:
+        async with self.stage.database.transaction() as tx:
+            events = await tx.events.page(None, job_id=job_id)
+        return [event.data for event in events if event.type == "job.resolved"]
+
+
+@pytest.fixture
+async def scene(tmp_path: Path, make_stage: StageMaker) -> AsyncIterator[Scene]:
+    async with network("nosana", tmp_path / "nosana") as net:
+        stage = await make_stage(**{net.provider_id: net.entry()})
+        stage.settings = stage.settings.model_copy(update={"stuck": SHORT})
+        async with stage.worker(), client_of(stage.settings) as http:
+            yield Scene(net, stage, http)
+        await net.faults()
+
+
+class TestNetworkDown:
+    async def test_a_cancel_waits_and_never_lies(self, scene: Scene) -> None:
+        job_id = await scene.running()
+        await scene.stuck(job_id)
+        job = await scene.stage.job(job_id)
+        assert job.state in (JobState.CANCELLING, JobState.SETTLING)
+        (lease,) = await scene.leases(job_id)
+        assert lease.state is LeaseState.RELEASING
+
+        async def listed() -> bool:
+            page = StuckPage.model_validate_json((await scene.http.get("/api/v1/stuck")).content)
+            return [item.id for item in page.items] == [job_id]
+
+        await eventually(listed, what="it is in the list")
+        page = StuckPage.model_validate_json((await scene.http.get("/api/v1/stuck")).content)
+        (item,) = page.items
+        assert item.may == ("retry", "force_release", "settle")
+        assert item.lease_key == lease.key
+        assert "release the lease at" in item.step
+        assert item.error
+
+        # Cancelled twice: no harm, no second command.
+        again = await scene.http.post(f"{JOBS}/{job_id}/cancel")
+        assert again.status_code in (202, 409)
+
+        assert await tell_stuck(scene.stage.database, SHORT) == 1
+        assert await tell_stuck(scene.stage.database, SHORT) == 0
+        told = await troubles(scene.stage, job_id)
+        assert any(
+            "Cortex tries again" in line and "until the network confirms" in line for line in told
+        ), told
+        assert any("`cortex stuck` says what you may do" in line for line in told), told
+
+        await scene.net.faults()
+        answer = await scene.resolve(job_id, action="retry")
+        done = ResolutionView.model_validate_json(answer.content)
+        assert "`settle` is tried again now" in done.done
+        job = await scene.stage.ended(job_id, within=60)
+        assert job.state is JobState.CANCELLED
+        assert len(await scene.charges(job_id)) == 1
+        assert not await scene.net.alive()
+        late = await scene.http.post(f"{JOBS}/{job_id}/extend", json={"duration": "1m"})
+        check_problem(late, 409, "job_already_ended")
+        check_problem(await scene.resolve(job_id, action="retry"), 409, "job_already_ended")
+        check_problem(await scene.http.post(f"{JOBS}/{job_id}/cancel"), 409, "job_already_ended")
+
+
+class TestByHand:
+    async def test_settle_with_an_amount(self, scene: Scene) -> None:
+        job_id = await scene.running()
+        await scene.stuck(job_id)
+        answer = await scene.resolve(job_id, action="settle", amount="1.25 USD")
+        view = ResolutionView.model_validate_json(answer.content)
+        assert "reconcile finds it as an orphan" in view.note
+        job = await scene.stage.ended(job_id, within=60)
+        assert job.state is JobState.CANCELLED
+        assert "settled by hand, by `local`: test" in job.message
+        ((amount, note),) = await scene.charges(job_id)
+        assert amount == "1.25 USD"
+        assert "settled by hand, by `local`: test" in note
+        (event,) = await scene.resolved(job_id)
+        assert event["by"] == "local"
+        assert event["amount"] == "1.25 USD"
+        async with scene.stage.database.transaction() as tx:
+            rows = await tx.connection.execute(
+                text("SELECT actor, subject, data FROM audit_log WHERE action = 'job.resolve'")
+            )
+            ((actor, subject, data),) = rows.all()
+        assert (actor, subject, data["reason"]) == ("local", job_id, "test")
+
+    async def test_force_release_books_what_is_known(self, scene: Scene) -> None:
+        job_id = await scene.running()
+        await scene.stuck(job_id)
+        (lease,) = await scene.leases(job_id)
+        assert (await scene.resolve(job_id, action="force_release")).status_code == 202
+        await scene.stage.ended(job_id, within=60)
+        ((_, note),) = await scene.charges(job_id)
+        assert "reckoned by Cortex" in note or "what the network told last" in note
+        (now,) = await scene.leases(job_id)
+        assert now.state is LeaseState.RELEASED
+        assert lease.key in await scene.net.alive()  # for reconcile to find
+
+    async def test_what_makes_no_sense(self, scene: Scene) -> None:
+        job_id = await scene.running()
+        for order, words in (
+            ({"action": "force_release"}, "nothing is stuck"),
+            ({"action": "retry"}, "waits to be tried again"),
+        ):
+            found = check_problem(await scene.resolve(job_id, **order), 409, "conflict")
+            assert words in found.detail
+        for order, words in (
+            ({"action": "settle"}, "is required"),
+            ({"action": "settle", "amount": "-1 USD"}, "must not be negative"),
+            ({"action": "settle", "amount": "1 XYZ"}, "no rate is known"),
+            ({"action": "retry", "amount": "1 USD"}, "belongs to `settle` only"),
+            ({"action": "force_release", "reason": "  "}, "`reason`"),
+            ({"action": "away"}, "`action`"),
+        ):
+            found = check_problem(await scene.resolve(job_id, **order), 422, "invalid_request")
+            assert words in found.detail
+        job = await scene.stage.job(job_id)
+        assert job.state is JobState.RUNNING
+        assert await scene.resolved(job_id) == []
+
+        forced = await scene.resolve(job_id, action="settle", amount="2 USD", force=True)
+        assert forced.status_code == 202
+        assert (await scene.stage.ended(job_id, within=60)).state is JobState.CANCELLED
+        ((amount, _),) = await scene.charges(job_id)
+        assert amount == "2 USD"
+        assert not await scene.net.alive()  # it answered: the lease was ended there as well
+
+    async def test_a_job_whose_workflow_is_gone(self, scene: Scene) -> None:
+        job_id = await scene.running()
+        await scene.stage.client.get_workflow_handle(job_id).terminate("by hand")
+        answer = await scene.resolve(job_id, action="retry")
+        view = ResolutionView.model_validate_json(answer.content)
+        assert "a rescue was started" in view.done
+        job = await scene.stage.ended(job_id, within=60)
+        assert job.reason == "workflow_gone"
+        assert len(await scene.charges(job_id)) == 1
+        assert not await scene.net.alive()
