@@ -2,10 +2,11 @@
 
 from cortex.domain.events import Event, EventType
 from cortex.domain.ranking import Facts, PlacementStrategy
-from cortex.plugins.contract import NotificationChannel, Plugin, PluginConfig
+from cortex.plugins.contract import Away, NotificationChannel, Plugin, PluginConfig
 from cortex.plugins.notifications import Notification
 
 __all__ = [
+    "Away",
     "Event",
     "EventType",
     "Facts",

@@ -20,6 +20,14 @@ class PluginConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Away(Exception):
+    """What the events go to cannot take any just now. To be raised by `on_event` and `send`.
+
+    Such a try is not counted: the event comes again for as long as it takes, and the later ones
+    wait behind it. Any other exception says that this one event cannot be taken.
+    """
+
+
 @runtime_checkable
 class NotificationChannel(Protocol):
     """A way to tell people: a chat, a mail, a pager."""
@@ -31,6 +39,7 @@ class NotificationChannel(Protocol):
     async def send(self, note: Notification) -> None:
         """Tell it. What is raised counts as "not told": it is tried again.
 
+        Raise `Away` while the line is down: nothing is skipped then.
         The same note may come twice (after a crash): `note.event.id` tells them apart.
         """
 
@@ -69,7 +78,8 @@ class Plugin(Generic[ConfigT]):
 
         Each event comes at least once, and those of one job in their order: after a crash the
         last ones come again, so what is done must bear being done twice (`event.id` tells). What
-        is raised counts as "not taken": the event comes again later, a bounded number of times.
+        is raised counts as "not taken": the event comes again later, a bounded number of times;
+        after `Away` (what it goes to is down) without a bound, so that an outage loses nothing.
         Only one worker at a time hands out events to one plugin.
         """
 

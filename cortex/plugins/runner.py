@@ -2,8 +2,9 @@
 
 One worker at a time has a subscriber (a claim with an end in the database). A subscriber that does
 not take an event gets it again after a pause, up to `tries` times; then the event is written down
-as skipped and the next one follows. So one that always fails is late, but holds up nobody else:
-each subscriber has a task and a cursor of its own.
+as skipped and the next one follows. One whose receiver is `Away` gets it again without a limit.
+So one that always fails is late, but holds up nobody else: each subscriber has a task and a cursor
+of its own.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ from cortex.db.notify import Notifier, wait_event
 from cortex.db.plugins import Claimed, Progress
 from cortex.domain.errors import DatabaseUnavailable
 from cortex.domain.events import Event
+from cortex.plugins.contract import Away
 from cortex.plugins.loading import sentence
 from cortex.plugins.subscribers import Subscriber, take_within
 from cortex.settings import PluginDeliverySettings
@@ -47,6 +49,14 @@ class _Turn:
     written_at: float
 
 
+@dataclass(frozen=True)
+class _Refusal:
+    """Why an event was not taken; `away`: no event would have been."""
+
+    error: str
+    away: bool
+
+
 class Handout:
     """Runs one subscriber."""
 
@@ -65,6 +75,8 @@ class Handout:
         self._owner = owner
         # One event must fit into the half of a claim, so that it never ends unnoticed.
         self._ttl = max(timedelta(seconds=30), 3 * settings.timeout)
+        # Tries in vain while the receiver is away: they make the pauses longer, and skip nothing.
+        self._away = 0
 
     async def run(self) -> None:
         """Until it is cancelled; then another worker may have it at once."""
@@ -111,9 +123,10 @@ class Handout:
         attempts = claim.attempts
         for event in found:
             if self._subscriber.wants(event):
-                error = await self._try(event)
-                if error:
-                    return await self._failed(turn, event, attempts + 1, error)
+                refusal = await self._try(event)
+                if refusal is not None:
+                    return await self._failed(turn, event, attempts, refusal)
+                self._away = 0
                 turn.done = replace(turn.done, delivered=turn.done.delivered + 1)
             attempts = 0
             turn.done = replace(turn.done, position=event.position)
@@ -122,8 +135,8 @@ class Handout:
                 return _TAKEN
         return 0.0 if await self._write(turn) else _TAKEN
 
-    async def _try(self, event: Event) -> str:
-        """Why it was not taken; empty if it was."""
+    async def _try(self, event: Event) -> _Refusal | None:
+        """Why it was not taken; None if it was."""
         try:
             await take_within(self._subscriber, event, self._settings.timeout.total_seconds())
         except Exception as error:  # a plugin's: whatever it is, the others go on
@@ -133,14 +146,20 @@ class Handout:
                 event_id=event.id,
                 event_type=event.type.value,
                 error=sentence(error),
-                exc_info=True,
+                exc_info=not isinstance(error, Away),
             )
-            return sentence(error)
-        return ""
+            return _Refusal(sentence(error), isinstance(error, Away))
+        return None
 
-    async def _failed(self, turn: _Turn, event: Event, tries: int, error: str) -> float:
-        limits = self._settings
-        if tries >= limits.tries:
+    async def _failed(self, turn: _Turn, event: Event, attempts: int, refusal: _Refusal) -> float:
+        error = refusal.error
+        if refusal.away:
+            self._away += 1
+            pause = self._pause(self._away)
+            turn.done = replace(turn.done, attempts=attempts, error=error, retry_in=pause)
+            return pause.total_seconds() if await self._write(turn) else _TAKEN
+        tries = attempts + 1
+        if tries >= self._settings.tries:
             _log.error(
                 "plugin.skipped",
                 subscriber=self._subscriber.id,
@@ -152,9 +171,13 @@ class Handout:
                 turn.done, position=event.position, error=error, skipped=event, tries=tries
             )
             return 0.0 if await self._write(turn) else _TAKEN
-        pause = min(limits.first_wait * 2 ** min(tries - 1, 20), limits.longest_wait)
+        pause = self._pause(tries)
         turn.done = replace(turn.done, attempts=tries, error=error, retry_in=pause)
         return pause.total_seconds() if await self._write(turn) else _TAKEN
+
+    def _pause(self, tries: int) -> timedelta:
+        limits = self._settings
+        return min(limits.first_wait * 2 ** min(tries - 1, 20), limits.longest_wait)
 
     async def _write(self, turn: _Turn) -> bool:
         """Write down what is done; false if the claim is another worker's by now."""

@@ -16,7 +16,7 @@ from cortex.db.plugins import StoredSubscriber
 from cortex.domain.events import Event, EventType
 from cortex.domain.offers import Offer
 from cortex.domain.ranking import Facts
-from cortex.plugins import Notification, Plugin, PluginConfig
+from cortex.plugins import Away, Notification, Plugin, PluginConfig
 from cortex.plugins.host import PluginHost
 from cortex.plugins.loading import Loaded
 from cortex.plugins.runner import Handout
@@ -190,6 +190,38 @@ class TestHandout:
             await eventually(well_again, what="it works again")
         assert notes.tried == ["good", "bad", "bad", "bad", "after"]
         assert notes.taken == ["good", "after"]
+
+    async def test_an_outage_of_what_it_goes_to_skips_nothing(self, database: Database) -> None:
+        class Line(Notes):
+            down = True
+
+            async def on_event(self, event: Event) -> None:
+                if self.down:
+                    self.tried.append(event.subject)
+                    raise Away("the line is down")
+                await super().on_event(event)
+
+        line = Line()
+        async with hosting(database, line=line):
+            await happen(database, "one", "bad", "last")
+
+            async def tried_often() -> bool:
+                return len(line.tried) > 2 * QUICK.tries
+
+            await eventually(tried_often, what="many tries in vain")
+            shown = await PluginDirectory(database).view("line")
+            assert (shown.status, shown.message) == ("failing", "Away: the line is down")
+            line.down = False
+
+            async def all_there() -> bool:
+                return line.taken == ["one", "last"]
+
+            await eventually(all_there, what="the events of the outage")
+            shown = await PluginDirectory(database).view("line")
+        assert set(line.tried[: 2 * QUICK.tries]) == {"one"}, "later ones wait behind it"
+        # Tries while it was away are not held against the event that cannot be taken.
+        assert line.tried.count("bad") == QUICK.tries
+        assert [(e.subject, e.attempts) for e in shown.skipped] == [("bad", QUICK.tries)]
 
     async def test_tries_are_counted_across_restarts(self, database: Database) -> None:
         patient = QUICK.model_copy(
