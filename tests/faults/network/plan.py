@@ -59,6 +59,12 @@ class Fault:
             "retry_after": 0.2,
         }
 
+    def at_the_last(self, calls: Sequence[Call]) -> "Fault | None":
+        """The same at the last of these calls that fits; None if none does."""
+        rule = Rule(match=self.place.match, fault="latency")
+        fitting = sum(1 for call in calls if rule.fits(call.method, call.path))
+        return Fault(self.kind, Place(self.place.match, fitting - 1)) if fitting else None
+
     def __str__(self) -> str:
         return f"{self.kind} at {self.place}"
 
