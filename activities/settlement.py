@@ -202,6 +202,8 @@ class SettlementActivities:
     async def _collect(
         self, provider: AnyProvider, lease: Lease, ref: LeaseRef, spec: JobSpec
     ) -> None:
+        if lease.collected_at is not None:  # by an earlier try; by now the network has less or none
+            return
         for tries in range(1, _COLLECT_TRIES + 1):
             try:
                 if provider.capabilities().logs:
@@ -210,6 +212,8 @@ class SettlementActivities:
                     await last_frames(self._database, provider, lease, ref)
                 if spec.kept():
                     await self._keep_outputs(provider, lease, ref, spec)
+                async with self._database.reading() as tx:
+                    await tx.leases.collected(lease.key)
                 return
             except DatabaseUnavailable:
                 raise
@@ -243,8 +247,9 @@ class SettlementActivities:
         async with self._database.transaction() as tx:
             await tx.jobs.lock(lease.job_id)
             now = await tx.leases.get(lease.key)
-            if now.state != LeaseState.RELEASING or now.cost is not None:
-                return  # another try has booked it: what is kept is whole, and ours may not be
+            booked = now.state != LeaseState.RELEASING or now.cost is not None
+            if booked or now.collected_at is not None:
+                return  # by another try: what is kept is whole, and ours may not be
             kept = self._settings.outputs_dir / lease.job_id
             if merge:
                 await add_missing(parts, kept)

@@ -130,6 +130,14 @@ class LeaseRepository(Repository):
         )
         return (await self.connection.execute(statement)).first() is not None
 
+    async def collected(self, key: str) -> None:
+        """Logs and results are all here: nothing of them is to be fetched again."""
+        await self.connection.execute(
+            update(LeaseRow)
+            .where(LeaseRow.key == key, LeaseRow.collected_at.is_(None))
+            .values(collected_at=NOW)
+        )
+
     async def open_counts(self) -> dict[str, int]:
         """How many leases are not released, by provider."""
         query = (
@@ -184,6 +192,7 @@ def lease_of(row: Row) -> Lease:
         finished_at=row["finished_at"],
         reserved_at=row["reserved_at"],
         releasing_at=row["releasing_at"],
+        collected_at=row["collected_at"],
         released_at=row["released_at"],
         cost=None if cost is None else Money(amount=cost, currency=row["currency"]),
         unknown_since=row["unknown_since"],

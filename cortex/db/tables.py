@@ -136,6 +136,7 @@ class LeaseRow(Base):
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     releasing_at: Mapped[datetime | None]
+    collected_at: Mapped[datetime | None]
     released_at: Mapped[datetime | None]
     cost: Mapped[Decimal | None]
     currency: Mapped[str] = mapped_column(server_default="USD")

@@ -89,6 +89,7 @@ class Lease(_Model):
     finished_at: datetime | None = None
     reserved_at: datetime | None = None
     releasing_at: datetime | None = None
+    collected_at: datetime | None = None
     released_at: datetime | None = None
     cost: Money | None = Field(default=None, description="The booked charge, once settled.")
     unknown_since: datetime | None = None

@@ -40,6 +40,7 @@ from cortex.domain.errors import DatabaseUnavailable
 from cortex.domain.ids import new_id
 from cortex.domain.jobs import Outcome, Reason
 from cortex.domain.leases import LeaseRef
+from cortex.domain.offers import Capabilities
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import JobState, RunState
 from cortex.security.keyring import KeyRing
@@ -190,9 +191,13 @@ class OneFleet(Fleet):
 
 
 class Network(NullProvider):
-    """A network that outlives the workers, counts the starts of commands and has result files."""
+    """A network that outlives the workers and counts the starts of commands.
+
+    It has result files until the lease is cancelled, as most networks do.
+    """
 
     starts: dict[str, int]
+    gone: set[str]
 
     async def commit(self, reservation: Reservation) -> Committed:
         before = await self.find(reservation.ref.key)
@@ -205,10 +210,21 @@ class Network(NullProvider):
 
     async def outputs(self, ref: LeaseRef, paths: Any, destination: Path) -> list[Path]:
         found = await self.find(ref.key)
-        if found is None or not found.committed:
+        if found is None or not found.committed or ref.key in getattr(self, "gone", ()):
             return []
         (destination / "result").write_text(ref.key)
         return [Path("result")]
+
+    def capabilities(self) -> Capabilities:
+        return super().capabilities().model_copy(update={"keeps_results": False})
+
+    async def cancel(self, ref: LeaseRef) -> None:
+        await super().cancel(ref)
+        self.gone = {*getattr(self, "gone", ()), ref.key}
+
+    async def end(self, ref: LeaseRef) -> None:
+        """End the command (143); what it wrote is still there."""
+        await super().cancel(ref)
 
     async def lose(self, key: str) -> None:
         """Forget a lease that runs, as a network does that fails."""

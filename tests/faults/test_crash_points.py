@@ -47,7 +47,7 @@ async def lost_once(driver: Driver, key: str) -> LeaseEnd:
         await network.lose(key)
     else:
         network.config = NullConfig(run_seconds=0)
-        await network.cancel((await must_find(network, key)).ref)
+        await network.end((await must_find(network, key)).ref)
     return await driver.watched(key)
 
 
