@@ -177,7 +177,7 @@ class Handout:
 
     def _pause(self, tries: int) -> timedelta:
         limits = self._settings
-        return min(limits.first_wait * 2 ** min(tries - 1, 20), limits.longest_wait)
+        return min(limits.first_wait * (1 << min(tries - 1, 20)), limits.longest_wait)
 
     async def _write(self, turn: _Turn) -> bool:
         """Write down what is done; false if the claim is another worker's by now."""
