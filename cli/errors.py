@@ -67,14 +67,21 @@ def as_cli_error(error: Exception) -> CliError | None:
     if isinstance(error, CliError):
         return error
     # Only now: whoever gets here has loaded the client anyway, and `--help` never does.
-    from cortex.client import ApiError, ClientError, ConnectionFailed, NotConfigured, WaitTimeout
+    from cortex.client import (
+        ApiError,
+        ClientError,
+        ConnectionFailed,
+        GroupWaitTimeout,
+        NotConfigured,
+        WaitTimeout,
+    )
     from cortex.domain.errors import CortexError
 
     if isinstance(error, ApiError):
         return _from_api(error)
     if isinstance(error, ConnectionFailed | NotConfigured):
         return CliError(str(error), code="unreachable", exit_code=ExitCode.UNREACHABLE)
-    if isinstance(error, WaitTimeout):
+    if isinstance(error, WaitTimeout | GroupWaitTimeout):
         return CliError(str(error), code="timeout", exit_code=ExitCode.TIMEOUT)
     if isinstance(error, ClientError):
         return CliError(str(error), code="client_error")

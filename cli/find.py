@@ -1,11 +1,14 @@
 """From what people type to a job: its id, its name if there is one such job, or `@last`."""
 
 import re
+from collections.abc import Sequence
 
 from cli.errors import CliError, ExitCode
-from cortex.client import Cortex, JobFilter
+from cortex.client import Cortex, GroupFilter, JobFilter
+from cortex.group_schemas import GroupSummary
 from cortex.schemas import JobSummary, JobView
 
+_GROUP_ID = re.compile(r"grp_[0-9a-z]{26}")
 _ID = re.compile(r"job_[0-9a-z]{26}")
 
 
@@ -39,7 +42,29 @@ def find_id(cortex: Cortex, text: str) -> str:
     )
 
 
-def _only(found: tuple[JobSummary, ...], otherwise: str) -> str:
+def find_group(cortex: Cortex, text: str) -> str:
+    """The id of the group that is meant: by its id, its name if there is one such group, `@last`.
+
+    Raises:
+        CliError: there is none, or more than one.
+    """
+    if _GROUP_ID.fullmatch(text):
+        return text
+    if text == "@last":
+        return _only(cortex.groups(limit=1).items, "there are no groups yet")
+    found = cortex.groups(GroupFilter(name=text), limit=5).items
+    if len(found) > 1:
+        raise CliError(
+            f"several groups have the name `{text}`: give the id of one",
+            details=[f"{group.id}  {group.state.value}" for group in found],
+            code="ambiguous",
+            exit_code=ExitCode.BAD_INPUT,
+        )
+    otherwise = f"there is no group with the id or name `{text}`; `cortex group list` lists them"
+    return _only(found, otherwise)
+
+
+def _only(found: Sequence[JobSummary | GroupSummary], otherwise: str) -> str:
     if not found:
         raise CliError(otherwise, code="not_found", exit_code=ExitCode.NOT_FOUND)
     return found[0].id

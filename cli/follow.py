@@ -5,9 +5,10 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import typer
 
@@ -19,10 +20,11 @@ from cortex.client import AsyncCortex
 from cortex.domain.states import TERMINAL_JOB_STATES, JobState
 from cortex.schemas import EventView, JobView, LogEntry
 
+T = TypeVar("T")
 Choice = Literal["cancel", "detach"]
 _STEP = Decimal("0.05")
 _PROGRESS = "::progress "
-_QUESTION = "[c]ancel the job or [d]etach and let it go on?"
+_DETACH = "[d]etach and let it go on?"
 
 
 async def follow_job(
@@ -36,26 +38,63 @@ async def follow_job(
         job: The accepted job.
         timeout: Seconds to follow it.
     """
+    here = f"cortex {dir_option(state)}"
+    followed = Followed(
+        noun="job",
+        id=job.id,
+        cancel=lambda: cortex.cancel(job.id, reason="Ctrl-C in `cortex run`"),
+        hints=(f"follow:  {here}logs -f {job.id}", f"cancel:  {here}cancel {job.id}"),
+    )
     shown = asyncio.ensure_future(_show(state, cortex, job.id))
+    code = await follow(state, shown, followed, timeout=timeout)
+    return exit_code(shown.result()) if code is None else code
+
+
+@dataclass(frozen=True)
+class Followed:
+    """What is followed: how it is called, ended, and followed again."""
+
+    noun: str
+    id: str
+    cancel: Callable[[], Awaitable[object]]
+    hints: tuple[str, ...]
+
+    def say_hints(self, state: State) -> None:
+        for hint in self.hints:
+            render.say(state, f"  {hint}")
+
+
+async def follow(
+    state: State,
+    shown: "asyncio.Future[T]",
+    what: Followed,
+    *,
+    timeout: float | None = None,
+) -> int | None:
+    """Wait until it was shown to its end, Ctrl-C or the timeout.
+
+    Returns:
+        The exit code to end with; None: `shown` is done.
+    """
     try:
         with _interrupts() as interrupted:
             while not shown.done():
                 asked = asyncio.ensure_future(interrupted.wait())
-                await asyncio.wait(
-                    {shown, asked}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
-                )
+                waiting: set[asyncio.Future[Any]] = {shown, asked}
+                await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
                 asked.cancel()
                 if shown.done():
                     break
                 if not interrupted.is_set():
                     render.say(state, f"not ended after {timeout:g} s; it goes on")
-                    _how_to_go_on(state, job.id)
+                    what.say_hints(state)
                     return ExitCode.TIMEOUT
                 interrupted.clear()
-                code = await _interrupted(state, cortex, job.id, shown, interrupted)
+                code = await _interrupted(state, what, shown, interrupted)
                 if code is not None:
                     return code
-        return exit_code(await shown)
+        await shown
+        return None
     finally:
         shown.cancel()
         await asyncio.gather(shown, return_exceptions=True)
@@ -217,24 +256,23 @@ def _state_line(state: str, message: str) -> str:
 
 async def _interrupted(
     state: State,
-    cortex: AsyncCortex,
-    job_id: str,
-    shown: "asyncio.Future[JobView]",
+    what: Followed,
+    shown: "asyncio.Future[T]",
     interrupted: asyncio.Event,
 ) -> int | None:
-    """Ctrl-C: cancel the job or leave it. None: it has ended meanwhile."""
+    """Ctrl-C: cancel it or leave it. None: it has ended meanwhile."""
     if not interactive() or state.json:
-        render.say(state, f"interrupted; job {job_id} goes on")
-        _how_to_go_on(state, job_id)
+        render.say(state, f"interrupted; {what.noun} {what.id} goes on")
+        what.say_hints(state)
         return ExitCode.INTERRUPTED
-    choice = await _ask(interrupted, shown)
+    choice = await _ask(interrupted, shown, what.noun)
     if choice is None:
         return None
     if choice == "detach":
-        render.say(state, f"job {job_id} goes on")
-        _how_to_go_on(state, job_id)
+        render.say(state, f"{what.noun} {what.id} goes on")
+        what.say_hints(state)
         return ExitCode.OK
-    await cortex.cancel(job_id, reason="Ctrl-C in `cortex run`")
+    await what.cancel()
     with _interrupts() as again:
         asked = asyncio.ensure_future(again.wait())
         waiting: set[asyncio.Future[Any]] = {shown, asked}
@@ -245,8 +283,10 @@ async def _interrupted(
     return ExitCode.INTERRUPTED
 
 
-async def _ask(interrupted: asyncio.Event, shown: "asyncio.Future[JobView]") -> Choice | None:
-    """The answer; None if the job ended before there was one.
+async def _ask(
+    interrupted: asyncio.Event, shown: "asyncio.Future[T]", noun: str = "job"
+) -> Choice | None:
+    """The answer; None if it ended before there was one.
 
     The line is read by the event loop: a thread that waits for it could not be interrupted.
     """
@@ -258,7 +298,7 @@ async def _ask(interrupted: asyncio.Event, shown: "asyncio.Future[JobView]") -> 
     )
     try:
         while True:
-            typer.echo(f"\n{_QUESTION} [c]: ", nl=False, err=True)
+            typer.echo(f"\n[c]ancel the {noun} or {_DETACH} [c]: ", nl=False, err=True)
             line = asyncio.ensure_future(lines.get())
             again = asyncio.ensure_future(interrupted.wait())
             waiting: set[asyncio.Future[Any]] = {line, again, shown}
@@ -277,11 +317,6 @@ async def _ask(interrupted: asyncio.Event, shown: "asyncio.Future[JobView]") -> 
                 return "detach"
     finally:
         loop.remove_reader(keyboard)
-
-
-def _how_to_go_on(state: State, job_id: str) -> None:
-    render.say(state, f"  follow:  cortex {dir_option(state)}logs -f {job_id}")
-    render.say(state, f"  cancel:  cortex {dir_option(state)}cancel {job_id}")
 
 
 @contextlib.contextmanager

@@ -37,6 +37,7 @@ COMMANDS = {
     "validate": Entry("submit", "Check a job file without submitting it.", _JOBS),
     "jobs": Entry("jobs", "List jobs.", _JOBS),
     "job": Entry("jobs", "Show one job: spec, leases, history, bill.", _JOBS),
+    "group": Entry("group", "Run several jobs as one: submit, watch, show, cancel.", _JOBS),
     "frames": Entry("frames", "Show the frames of a render job.", _JOBS),
     "logs": Entry("output", "Print a job's output.", _JOBS),
     "events": Entry("output", "Print what happened, as it happens with -f.", _JOBS),

@@ -83,12 +83,47 @@ def load(path: str) -> list[Document]:
     return found
 
 
+def load_whole(path: str) -> Document:
+    """A file (`-`: standard input) with one mapping, whatever it has under `jobs:`.
+
+    Raises:
+        BadInput: it cannot be read, is no YAML or JSON, or holds anything else.
+    """
+    source = "<stdin>" if path == "-" else path
+    found = _documents(_read(path), source)
+    if len(found) != 1 or not isinstance(found[0][0], Mapping):
+        what = f"{len(found)} documents" if len(found) != 1 else _kind(found[0][0])
+        raise BadInput(
+            f"{source} holds {what}; a group is one mapping with `jobs:`, see examples/group.yaml"
+        )
+    data, positions = found[0]
+    document = Document(source, dict(data), positions=positions)
+    folder = Path.cwd() if path == "-" else Path(path).absolute().parent
+    jobs = document.data.get("jobs")
+    if isinstance(jobs, list):
+        document.data["jobs"] = [_located(job, source, folder) for job in jobs]
+    return document
+
+
+def _located(job: Any, source: str, folder: Path) -> Any:
+    if not isinstance(job, Mapping):
+        return job
+    document = Document(source, dict(job))
+    _locate_scene(document, folder)
+    return document.data
+
+
 def parse(text: str, source: str) -> list[Document]:
     """The jobs in the text of a file; see `load`."""
     found: list[Document] = []
     for data, positions in _documents(text, source):
         if isinstance(data, Mapping) and set(data) == {"jobs"}:
             found += _listed(data["jobs"], positions, source)
+        elif isinstance(data, Mapping) and isinstance(data.get("jobs"), list):
+            raise BadInput(
+                f"{source} holds a group of jobs, not single ones",
+                details=[f"run it as one: cortex group run {source}"],
+            )
         elif isinstance(data, Mapping):
             found.append(Document(source, dict(data), positions=positions))
         else:

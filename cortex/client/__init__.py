@@ -8,12 +8,15 @@ from cortex.client.errors import (
     ClientError,
     ConnectionFailed,
     DamagedDownload,
+    GroupWaitTimeout,
     NotConfigured,
     WaitTimeout,
 )
+from cortex.client.group_routes import GroupFilter, MemberFilter
 from cortex.client.retry import NO_RETRY, RetryPolicy
 from cortex.client.routes import JobFilter, Spec
 from cortex.client.sync_client import Cortex
+from cortex.domain.groups import GroupSpec
 from cortex.domain.spec import JobSpec
 
 __all__ = [
@@ -26,8 +29,12 @@ __all__ = [
     "ConnectionFailed",
     "Cortex",
     "DamagedDownload",
+    "GroupFilter",
+    "GroupSpec",
+    "GroupWaitTimeout",
     "JobFilter",
     "JobSpec",
+    "MemberFilter",
     "NotConfigured",
     "RetryPolicy",
     "Spec",

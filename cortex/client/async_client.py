@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from uuid import uuid4
 
 from cortex.client import routes
+from cortex.client.async_groups import AsyncGroupCalls
 from cortex.client.async_providers import AsyncProviderCalls
 from cortex.client.connection import resolve
 from cortex.client.downloads import Download, safe_target
@@ -41,7 +42,7 @@ from cortex.schemas import (
 _ALL = JobFilter()
 
 
-class AsyncCortex(AsyncProviderCalls):
+class AsyncCortex(AsyncGroupCalls, AsyncProviderCalls):
     """A Cortex server.
 
     Every method may raise `ApiError` (the server refused), `ConnectionFailed` (it cannot be

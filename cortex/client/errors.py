@@ -1,6 +1,7 @@
 """What can go wrong in the client, in words that say what to do."""
 
 from cortex.domain.errors import FieldError
+from cortex.group_schemas import GroupView
 from cortex.schemas import JobView, Problem
 
 
@@ -84,6 +85,18 @@ class WaitTimeout(ClientError):
     def __init__(self, job: JobView, timeout: float) -> None:
         super().__init__(f"job `{job.id}` is still `{job.state}` after {timeout:g} s")
         self.job = job
+
+
+class GroupWaitTimeout(ClientError):
+    """The group had not ended when the time was up. It goes on.
+
+    Attributes:
+        group: As it was seen last.
+    """
+
+    def __init__(self, group: GroupView, timeout: float) -> None:
+        super().__init__(f"group `{group.id}` is still `{group.state}` after {timeout:g} s")
+        self.group = group
 
 
 class DamagedDownload(ClientError):

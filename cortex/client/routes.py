@@ -75,6 +75,7 @@ class JobFilter:
         state: Such as `running`.
         provider: Id of the provider of the newest attempt.
         labels: All of them must be there.
+        group: Id of the group that they are members of.
         created_after: A time, or how long ago.
         created_before: A time, or how long ago.
     """
@@ -84,6 +85,7 @@ class JobFilter:
     owner: str | None = None
     name: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    group: str | None = None
     created_after: Since | None = None
     created_before: Since | None = None
 
@@ -113,6 +115,7 @@ def jobs(which: JobFilter, limit: int, cursor: str | None) -> Call[JobPage]:
         provider=which.provider,
         owner=which.owner,
         name=which.name,
+        group=which.group,
         created_after=which.created_after,
         created_before=which.created_before,
         limit=limit,

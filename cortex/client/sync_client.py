@@ -14,6 +14,7 @@ from cortex.client.downloads import Download, safe_target
 from cortex.client.errors import WaitTimeout
 from cortex.client.retry import RetryPolicy
 from cortex.client.routes import JobFilter, Since, Spec
+from cortex.client.sync_groups import GroupCalls
 from cortex.client.sync_providers import ProviderCalls
 from cortex.client.transport import Transport
 from cortex.domain.units import parse_duration
@@ -40,7 +41,7 @@ from cortex.schemas import (
 _ALL = JobFilter()
 
 
-class Cortex(ProviderCalls):
+class Cortex(GroupCalls, ProviderCalls):
     """A Cortex server.
 
     Every method may raise `ApiError` (the server refused), `ConnectionFailed` (it cannot be

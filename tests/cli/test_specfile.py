@@ -9,6 +9,9 @@ from cli.errors import BadInput
 from cli.options import RunOptions
 from cli.specfile import load, parse
 
+GROUPS = {"array.yaml", "group.yaml", "pipeline.yaml"}
+EXAMPLES = [path for path in sorted(Path("examples").glob("*.yaml")) if path.name not in GROUPS]
+
 
 def refused(text: str) -> BadInput:
     with pytest.raises(BadInput) as caught:
@@ -81,7 +84,13 @@ class TestPlaces:
         with pytest.raises(BadInput, match="no UTF-8"):
             load(str(tmp_path / "bin"))
 
-    @pytest.mark.parametrize("path", sorted(Path("examples").glob("*.yaml")), ids=str)
+    @pytest.mark.parametrize("name", sorted(GROUPS))
+    def test_a_group_is_no_list_of_jobs(self, name: str) -> None:
+        with pytest.raises(BadInput) as caught:
+            load(f"examples/{name}")
+        assert caught.value.details == (f"run it as one: cortex group run examples/{name}",)
+
+    @pytest.mark.parametrize("path", EXAMPLES, ids=str)
     def test_examples_are_valid(self, path: Path) -> None:
         assert [document.spec() for document in load(str(path))]
 
