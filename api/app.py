@@ -22,6 +22,7 @@ from api.patience import PatienceMiddleware
 from api.problems import on_http_error, on_invalid_request
 from api.routes import (
     billing,
+    budgets,
     explorer,
     groups,
     jobs,
@@ -48,6 +49,7 @@ ROUTERS = tuple(
         streams,
         outputs,
         billing,
+        budgets,
         providers,
         plugins,
         meta,

@@ -11,6 +11,7 @@ from api.problems import MEDIA_TYPE
 from cortex.domain.groups import GroupSpec
 from cortex.domain.spec import JobSpec
 from cortex.explorer_schemas import ResolveRequest
+from cortex.money_schemas import BudgetCreate, BudgetUpdate
 from cortex.provider_schemas import ProviderCreate, ProviderTest, ProviderUpdate
 from cortex.schemas import BatchRequest, CancelRequest, ExtendRequest, Problem
 
@@ -26,6 +27,8 @@ _BODIES: Final[tuple[type[BaseModel], ...]] = (
     ProviderUpdate,
     ProviderTest,
     ResolveRequest,
+    BudgetCreate,
+    BudgetUpdate,
 )
 _SAID: Final = {
     400: "The body is neither JSON nor YAML.",
@@ -56,6 +59,16 @@ def streamed(what: str) -> Responses:
         200: {
             "description": f"A page; as `text/event-stream`: {what}.",
             "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        }
+    }
+
+
+def sheet() -> Responses:
+    """That a route can also answer with CSV."""
+    return {
+        200: {
+            "description": "As JSON; with `format=csv` a sheet with all rows.",
+            "content": {"text/csv": {"schema": {"type": "string"}}},
         }
     }
 

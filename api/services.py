@@ -15,6 +15,7 @@ from cortex.db.notify import Notifier
 from cortex.db.readpool import ReadPool
 from cortex.db.reads import JobReads
 from cortex.services.billing import Billing
+from cortex.services.budgets import Budgets
 from cortex.services.control import JobControl
 from cortex.services.delivery import Dispatcher
 from cortex.services.group_queries import GroupQueries
@@ -51,6 +52,7 @@ class Services:
     stuck: StuckJobs
     queries: Queries
     billing: Billing
+    budgets: Budgets
     plugins: PluginDirectory
     quotes: Quotes
     streams: Streams
@@ -99,6 +101,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             queries=Queries(database, JobReads(pool), settings),
             group_queries=GroupQueries(database, GroupReads(pool), settings),
             billing=Billing(database),
+            budgets=Budgets(database, registry),
             plugins=plugins,
             quotes=Quotes(client, registry, plugins, settings),
             streams=Streams(database, hub),

@@ -49,6 +49,7 @@ COMMANDS = {
     "plugins": Entry("plugins", "List plugins: what they add, whether they work.", _SEE),
     "provider": Entry("provider", "Add, change, test and remove providers.", _SEE),
     "cost": Entry("money", "Sum up what was charged.", _SEE),
+    "budget": Entry("budget", "Limit what jobs may cost, and see what is left.", _SEE),
     "ledger": Entry("money", "List holds, charges and releases.", _SEE),
     "up": Entry("stack", "Start the whole stack on this machine.", _SERVER),
     "down": Entry("stack", "Stop the stack.", _SERVER),

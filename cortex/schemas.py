@@ -260,6 +260,9 @@ class LedgerView(_View):
     provider_id: str
     kind: EntryKind
     amount: Money
+    usd_rate: Decimal = Field(
+        default=Decimal(1), description="USD for one unit of the currency, when it was booked."
+    )
     note: str = ""
     created_at: datetime
 
@@ -267,21 +270,6 @@ class LedgerView(_View):
 class LedgerPage(_View):
     items: tuple[LedgerView, ...]
     next_cursor: str | None = None
-
-
-class CostRow(_View):
-    group: str
-    jobs: int
-    charged: Money
-    held: Money = Field(description="Set aside for leases that are not settled yet.")
-
-
-class CostReport(_View):
-    group_by: str
-    since: datetime | None = None
-    until: datetime | None = None
-    rows: tuple[CostRow, ...]
-    total: tuple[Money, ...] = Field(description="One amount per currency.")
 
 
 class CircuitView(_View):

@@ -1,35 +1,45 @@
 """The ledger, and what it adds up to."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from api.access import needs
-from api.openapi import problems
+from api.openapi import problems, sheet
 from api.respond import answer, known_form
-from api.services import Using
+from api.services import Services, Using
+from cortex.domain.budgets import BudgetPeriod
 from cortex.domain.rights import Action
-from cortex.schemas import CostReport, LedgerPage
+from cortex.money_schemas import CostReport, ForecastView
+from cortex.schemas import LedgerPage
+from cortex.services.sheets import report_csv
 
 router = APIRouter(tags=["billing"])
 
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before.")]
+Format = Annotated[
+    Literal["json", "csv"], Query(alias="format", description="`csv`: all rows, as a sheet.")
+]
+Since = Annotated[datetime | None, Query(description="Entries from this time on.")]
+Until = Annotated[datetime | None, Query(description="Entries before this time.")]
 
 
 @router.get(
     "/jobs/{job_id}/ledger",
     dependencies=[needs(Action.MONEY_READ)],
     response_model=LedgerPage,
-    responses=problems(404, 422, 503),
+    responses=problems(404, 422, 503) | sheet(),
 )
 async def job_ledger(
-    job_id: str, services: Using, limit: Limit = 500, cursor: Cursor = None
+    job_id: str, services: Using, limit: Limit = 500, cursor: Cursor = None, form: Format = "json"
 ) -> Response:
     """Holds, charges and releases of one job, oldest first."""
     known_form(job_id)
+    if form == "csv":
+        return await _ledger_csv(services, job_id)
     return answer(await services.billing.ledger(job_id=job_id, cursor=cursor, limit=limit))
 
 
@@ -37,29 +47,80 @@ async def job_ledger(
     "/ledger",
     dependencies=[needs(Action.MONEY_READ)],
     response_model=LedgerPage,
-    responses=problems(404, 422, 503),
+    responses=problems(404, 422, 503) | sheet(),
 )
 async def ledger(
-    services: Using, job: str | None = None, limit: Limit = 100, cursor: Cursor = None
+    services: Using,
+    job: str | None = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+    form: Format = "json",
 ) -> Response:
     """Holds, charges and releases of all jobs (or of one), oldest first."""
     job_id = known_form(job) if job is not None else None
-    return answer(await services.billing.ledger(job_id=job_id, cursor=cursor, limit=limit))
+    if form == "csv":
+        return await _ledger_csv(services, job_id, since, until)
+    page = await services.billing.ledger(
+        job_id=job_id, since=since, until=until, cursor=cursor, limit=limit
+    )
+    return answer(page)
 
 
 @router.get(
     "/costs",
     dependencies=[needs(Action.MONEY_READ)],
     response_model=CostReport,
-    responses=problems(422, 503),
+    responses=problems(422, 503) | sheet(),
 )
 async def costs(
     services: Using,
     group_by: Annotated[
-        str, Query(description="`provider`, `owner`, `job`, `day` or `label:<key>`.")
+        str,
+        Query(
+            description="`provider`, `owner`, `job`, `group`, `cause`, `hour`, `day`, `week`, "
+            "`month` or `label:<key>`; or two of them with a comma."
+        ),
     ] = "provider",
+    since: Since = None,
+    until: Until = None,
+    form: Format = "json",
+) -> Response:
+    """What was charged and what is still held, by group and currency. Times are in UTC."""
+    report = await services.billing.costs(group_by, since=since, until=until)
+    if form == "csv":
+        return _sheet(report_csv(report), "costs.csv")
+    return answer(report)
+
+
+@router.get(
+    "/costs/forecast",
+    dependencies=[needs(Action.MONEY_READ)],
+    response_model=ForecastView,
+    responses=problems(422, 503),
+)
+async def forecast(services: Using, period: BudgetPeriod = BudgetPeriod.MONTH) -> Response:
+    """What all jobs will have cost at the end of the present period, and how that is reckoned."""
+    return answer(await services.budgets.forecast(period))
+
+
+async def _ledger_csv(
+    services: Services,
+    job_id: str | None,
     since: datetime | None = None,
     until: datetime | None = None,
 ) -> Response:
-    """What was charged and what is still held, by group and currency."""
-    return answer(await services.billing.costs(group_by, since=since, until=until))
+    pieces = await services.billing.ledger_csv(job_id=job_id, since=since, until=until)
+    return StreamingResponse(pieces, media_type=_CSV, headers=_attached("ledger.csv"))
+
+
+def _sheet(text: str, name: str) -> Response:
+    return Response(text, media_type=_CSV, headers=_attached(name))
+
+
+_CSV = "text/csv; charset=utf-8; header=present"
+
+
+def _attached(name: str) -> dict[str, str]:
+    return {"content-disposition": f'attachment; filename="{name}"'}

@@ -11,17 +11,17 @@ from uuid import uuid4
 
 from cortex.client import routes
 from cortex.client.async_groups import AsyncGroupCalls
+from cortex.client.async_money import AsyncMoneyCalls
 from cortex.client.async_providers import AsyncProviderCalls
 from cortex.client.connection import resolve
 from cortex.client.downloads import Download, safe_target
 from cortex.client.errors import WaitTimeout
 from cortex.client.retry import RetryPolicy
-from cortex.client.routes import JobFilter, Since, Spec
+from cortex.client.routes import JobFilter, Spec
 from cortex.client.transport import AsyncTransport
 from cortex.domain.units import parse_duration
 from cortex.schemas import (
     BatchAccepted,
-    CostReport,
     EventView,
     FramePage,
     Health,
@@ -29,8 +29,6 @@ from cortex.schemas import (
     JobPage,
     JobSummary,
     JobView,
-    LedgerPage,
-    LedgerView,
     LogEntry,
     LogPage,
     OutputView,
@@ -42,7 +40,7 @@ from cortex.schemas import (
 _ALL = JobFilter()
 
 
-class AsyncCortex(AsyncGroupCalls, AsyncProviderCalls):
+class AsyncCortex(AsyncGroupCalls, AsyncProviderCalls, AsyncMoneyCalls):
     """A Cortex server.
 
     Every method may raise `ApiError` (the server refused), `ConnectionFailed` (it cannot be
@@ -344,35 +342,6 @@ class AsyncCortex(AsyncGroupCalls, AsyncProviderCalls):
         return await self._transport.download(routes.output(job_id, output.path).path, download)
 
     # -- money, server ----------------------------------------------------------------------
-
-    async def ledger(
-        self, job_id: str | None = None, *, limit: int = 500, cursor: str | None = None
-    ) -> LedgerPage:
-        """One page of the ledger, oldest first: of a job, or of all."""
-        return await self._transport.call(routes.ledger(job_id, limit=limit, cursor=cursor))
-
-    async def iter_ledger(self, job_id: str | None = None) -> AsyncIterator[LedgerView]:
-        """All entries of the ledger, oldest first."""
-        cursor: str | None = None
-        while True:
-            page = await self.ledger(job_id, cursor=cursor)
-            for entry in page.items:
-                yield entry
-            cursor = page.next_cursor
-            if cursor is None:
-                return
-
-    async def costs(
-        self, group_by: str = "provider", *, since: Since | None = None, until: Since | None = None
-    ) -> CostReport:
-        """What was charged and what is held.
-
-        Args:
-            group_by: `provider`, `owner`, `job`, `day` or `label:<key>`.
-            since: Entries from this time on (a time, or how long ago).
-            until: Entries before this time.
-        """
-        return await self._transport.call(routes.costs(group_by, since, until))
 
     async def plugins(self) -> tuple[PluginView, ...]:
         """Every plugin of the workers: what it adds, whether it takes its events."""

@@ -18,7 +18,6 @@ from cortex.domain.spec import JobSpec
 from cortex.domain.units import format_duration
 from cortex.schemas import (
     BatchAccepted,
-    CostReport,
     EventPage,
     EventView,
     FramePage,
@@ -26,7 +25,6 @@ from cortex.schemas import (
     Info,
     JobPage,
     JobView,
-    LedgerPage,
     LogEntry,
     LogPage,
     OutputView,
@@ -184,15 +182,6 @@ def output(job_id: str, path: str) -> Call[bytes]:
     return Call("GET", f"{_V1}{_job(job_id)}/outputs/{quoted(path)}", bytes)
 
 
-def ledger(job_id: str | None, *, limit: int, cursor: str | None) -> Call[LedgerPage]:
-    path = f"{_job(job_id)}/ledger" if job_id else "/ledger"
-    return _get(path, LedgerPage, _params(limit=limit, cursor=cursor))
-
-
-def costs(group_by: str, since: Since | None, until: Since | None) -> Call[CostReport]:
-    return _get("/costs", CostReport, _params(group_by=group_by, since=since, until=until))
-
-
 def plugins() -> Call[tuple[PluginView, ...]]:
     return Call("GET", f"{_V1}/plugins", _PLUGINS.validate_json)
 
@@ -273,10 +262,11 @@ def _events(job_id: str | None) -> str:
 
 
 def _params(**values: str | int | Since | None) -> Params:
-    return tuple((name, _text(value)) for name, value in values.items() if value is not None)
+    return tuple((name, text_of(value)) for name, value in values.items() if value is not None)
 
 
-def _text(value: str | int | Since) -> str:
+def text_of(value: str | int | Since) -> str:
+    """A value of a query, times in full."""
     if isinstance(value, timedelta):
         value = datetime.now().astimezone() - value
     if isinstance(value, datetime):

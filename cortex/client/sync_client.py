@@ -13,14 +13,14 @@ from cortex.client.connection import resolve
 from cortex.client.downloads import Download, safe_target
 from cortex.client.errors import WaitTimeout
 from cortex.client.retry import RetryPolicy
-from cortex.client.routes import JobFilter, Since, Spec
+from cortex.client.routes import JobFilter, Spec
 from cortex.client.sync_groups import GroupCalls
+from cortex.client.sync_money import MoneyCalls
 from cortex.client.sync_providers import ProviderCalls
 from cortex.client.transport import Transport
 from cortex.domain.units import parse_duration
 from cortex.schemas import (
     BatchAccepted,
-    CostReport,
     EventView,
     FramePage,
     Health,
@@ -28,8 +28,6 @@ from cortex.schemas import (
     JobPage,
     JobSummary,
     JobView,
-    LedgerPage,
-    LedgerView,
     LogEntry,
     LogPage,
     OutputView,
@@ -41,7 +39,7 @@ from cortex.schemas import (
 _ALL = JobFilter()
 
 
-class Cortex(GroupCalls, ProviderCalls):
+class Cortex(GroupCalls, ProviderCalls, MoneyCalls):
     """A Cortex server.
 
     Every method may raise `ApiError` (the server refused), `ConnectionFailed` (it cannot be
@@ -338,34 +336,6 @@ class Cortex(GroupCalls, ProviderCalls):
         return self._transport.download(routes.output(job_id, output.path).path, download)
 
     # -- money, server ----------------------------------------------------------------------
-
-    def ledger(
-        self, job_id: str | None = None, *, limit: int = 500, cursor: str | None = None
-    ) -> LedgerPage:
-        """One page of the ledger, oldest first: of a job, or of all."""
-        return self._transport.call(routes.ledger(job_id, limit=limit, cursor=cursor))
-
-    def iter_ledger(self, job_id: str | None = None) -> Iterator[LedgerView]:
-        """All entries of the ledger, oldest first."""
-        cursor: str | None = None
-        while True:
-            page = self.ledger(job_id, cursor=cursor)
-            yield from page.items
-            cursor = page.next_cursor
-            if cursor is None:
-                return
-
-    def costs(
-        self, group_by: str = "provider", *, since: Since | None = None, until: Since | None = None
-    ) -> CostReport:
-        """What was charged and what is held.
-
-        Args:
-            group_by: `provider`, `owner`, `job`, `day` or `label:<key>`.
-            since: Entries from this time on (a time, or how long ago).
-            until: Entries before this time.
-        """
-        return self._transport.call(routes.costs(group_by, since, until))
 
     def plugins(self) -> tuple[PluginView, ...]:
         """Every plugin of the workers: what it adds, whether it takes its events."""

@@ -16,8 +16,8 @@ import orjson
 from sqlalchemy import text
 
 from cortex.db.base import Repository
-from cortex.db.budgets import covers
 from cortex.db.jobs import NewJob
+from cortex.db.spending import covers
 from cortex.domain.events import EventType
 from cortex.domain.ids import new_id
 from cortex.domain.states import JobState

@@ -15,6 +15,7 @@ from sqlalchemy import delete, insert, select, text, update
 
 from cortex.db.base import Repository, Row
 from cortex.db.money_tables import BudgetRow
+from cortex.db.spending import Question, SpendingRepository, covers
 from cortex.db.tables import NOW
 from cortex.domain.budgets import (
     Budget,
@@ -22,7 +23,7 @@ from cortex.domain.budgets import (
     BudgetPeriod,
     BudgetScope,
     BudgetState,
-    Spending,
+    Period,
     period_of,
 )
 from cortex.domain.errors import NotFound
@@ -32,25 +33,10 @@ Covered = tuple[str, Mapping[str, str]]
 """Owner and labels of a job: what decides which budgets cover it."""
 
 
-def covers(budget: str, owner: str, labels: str) -> str:
-    """The condition that a budget covers a job, in SQL (`Budget.covers` says it in Python)."""
-    value = f"{budget}.scope_value"
-    return f"""({budget}.scope = 'system'
-        OR ({budget}.scope = 'user' AND {value} = {owner})
-        OR ({budget}.scope = 'label' AND {labels}->>split_part({value}, '=', 1)
-            = substr({value}, strpos({value}, '=') + 1)))"""
-
-
 def stop_covers(owner: str, labels: str) -> str:
     """That a budget which stops jobs covers a job."""
     return f"""EXISTS (SELECT 1 FROM budgets b
         WHERE b.enabled AND b.action = 'stop' AND {covers("b", owner, labels)})"""
-
-
-def _about(job_id: str) -> str:
-    """Whether the job of a row counts; spares the look at the job where all of them do."""
-    return f"""(b.scope = 'system' OR EXISTS (
-        SELECT 1 FROM jobs j WHERE j.id = {job_id} AND {covers("b", "j.owner", "j.labels")}))"""
 
 
 _LOCK: Final = text(f"""
@@ -59,23 +45,6 @@ WHERE b.enabled AND b.action = 'stop' AND EXISTS (
     SELECT 1 FROM jsonb_array_elements(CAST(:jobs AS jsonb)) AS g(e)
     WHERE {covers("b", "g.e->>'owner'", "(g.e->'labels')")})
 ORDER BY b.id FOR NO KEY UPDATE OF b
-""")
-
-# An open hold belongs to a lease that is not released, and of those there is an index.
-_SUMS: Final = text(f"""
-SELECT b.id,
-    (SELECT COALESCE(SUM(l.amount * l.usd_rate), 0) FROM ledger l
-        WHERE l.kind = 'charge' AND l.created_at >= g.since AND l.created_at < g.until
-        AND {_about("l.job_id")}) AS charged,
-    (SELECT COALESCE(SUM(GREATEST(s.usage_usd, (
-            SELECT SUM(l.amount * l.usd_rate) FROM ledger l
-            WHERE l.job_id = s.job_id AND l.lease_key = s.key AND l.kind = 'hold'))), 0)
-        FROM leases s WHERE s.state <> 'released' AND s.cost IS NULL
-        AND {_about("s.job_id")}) AS held,
-    (SELECT COALESCE(SUM(r.usd), 0) FROM job_reserves r
-        WHERE r.released_at IS NULL AND {_about("r.job_id")}) AS reserved
-FROM budgets b JOIN unnest(CAST(:ids AS text[]), CAST(:since AS timestamptz[]),
-    CAST(:until AS timestamptz[])) AS g(id, since, until) ON g.id = b.id
 """)
 
 _ALERT: Final = text("""
@@ -143,22 +112,12 @@ class BudgetRepository(Repository):
     async def states(self, budgets: Sequence[Budget], now: datetime) -> list[BudgetState]:
         """What counts against each in its present period."""
         periods = [period_of(budget.period, now) for budget in budgets]
-        values = {
-            "ids": [budget.id for budget in budgets],
-            "since": [period.start for period in periods],
-            "until": [period.end for period in periods],
-        }
-        rows = await self.connection.execute(_SUMS, values)
-        sums = {row["id"]: Spending.model_validate({**row}) for row in rows.mappings()}
+        asked = [question(*pair) for pair in zip(budgets, periods, strict=True)]
+        sums = await SpendingRepository(self.connection).sums(asked)
         return [
-            BudgetState(budget=budget, period=period, spending=sums.get(budget.id, Spending()))
+            BudgetState(budget=budget, period=period, spending=sums[budget.id])
             for budget, period in zip(budgets, periods, strict=True)
         ]
-
-    async def now(self) -> datetime:
-        """The time of the database, by which its entries are dated."""
-        found: datetime = (await self.connection.execute(text("SELECT now()"))).scalar_one()
-        return found
 
     async def alert(self, state: BudgetState) -> list[int]:
         """Remember the thresholds that are reached; those that were not told in this period."""
@@ -169,6 +128,11 @@ class BudgetRepository(Repository):
             "marks": state.reached(),
         }
         return sorted((await self.connection.execute(_ALERT, values)).scalars())
+
+
+def question(budget: Budget, period: Period) -> Question:
+    """What is asked of the books for a budget."""
+    return Question(budget.id, budget.scope.value, budget.scope_value, period)
 
 
 def _values(budget: Budget) -> dict[str, Any]:

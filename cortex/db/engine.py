@@ -31,7 +31,9 @@ from cortex.db.outputs import OutputRepository
 from cortex.db.plugins import PluginRepository
 from cortex.db.providers import ProviderRepository
 from cortex.db.reads import ReadRepository
+from cortex.db.reports import ReportRepository
 from cortex.db.reserves import ReserveRepository
+from cortex.db.spending import SpendingRepository
 from cortex.db.steps import StepRepository
 from cortex.db.stuck import StuckRepository
 from cortex.db.survey import SurveyRepository
@@ -64,6 +66,8 @@ class Transaction:
         self.audit = AuditRepository(connection)
         self.budgets = BudgetRepository(connection)
         self.reserves = ReserveRepository(connection)
+        self.reports = ReportRepository(connection)
+        self.spending = SpendingRepository(connection)
         self.reads = ReadRepository(connection)
         self.acceptance = AcceptanceRepository(connection)
         self.group_acceptance = GroupAcceptanceRepository(connection)

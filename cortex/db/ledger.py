@@ -3,20 +3,16 @@
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Text, cast, func, select, tuple_
+from sqlalchemy import func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 
 from cortex.db.base import Repository, Row
-from cortex.db.tables import JobRow, LedgerRow
+from cortex.db.tables import LedgerRow
 from cortex.domain.ids import new_id
 from cortex.domain.leases import Lease
 from cortex.domain.ledger import EntryKind, LedgerEntry
 from cortex.domain.money import Money
-
-CostGroup = Literal["provider", "owner", "job", "day"] | str
-"""`label:<key>` groups by the value of a label."""
 
 
 class LedgerRepository(Repository):
@@ -79,50 +75,23 @@ class LedgerRepository(Repository):
         self,
         *,
         job_id: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
         after: tuple[datetime, str] | None = None,
         limit: int = 500,
     ) -> list[LedgerEntry]:
         """Entries, oldest first; `after` is the (created_at, id) of the last one seen."""
         query = select(LedgerRow.__table__)
+        if since is not None:
+            query = query.where(LedgerRow.created_at >= since)
+        if until is not None:
+            query = query.where(LedgerRow.created_at < until)
         if job_id is not None:
             query = query.where(LedgerRow.job_id == job_id)
         if after is not None:
             query = query.where(tuple_(LedgerRow.created_at, LedgerRow.id) > after)
         query = query.order_by(LedgerRow.created_at, LedgerRow.id).limit(limit)
         return [_entry(row) for row in (await self.connection.execute(query)).mappings()]
-
-    async def costs(
-        self, group_by: CostGroup, *, since: datetime | None, until: datetime | None
-    ) -> list[tuple[str, int, str, Decimal, Decimal]]:
-        """Per group: its name, number of jobs, currency, sum charged, sum still held."""
-        group = _group(group_by)
-        charged = func.coalesce(
-            func.sum(LedgerRow.amount).filter(LedgerRow.kind == EntryKind.CHARGE.value), 0
-        )
-        closed = (
-            select(LedgerRow.lease_key)
-            .where(LedgerRow.kind == EntryKind.RELEASE.value)
-            .scalar_subquery()
-        )
-        held = func.coalesce(
-            func.sum(LedgerRow.amount).filter(
-                LedgerRow.kind == EntryKind.HOLD.value, LedgerRow.lease_key.not_in(closed)
-            ),
-            0,
-        )
-        jobs = func.count(func.distinct(LedgerRow.job_id))
-        query = (
-            select(group, jobs, LedgerRow.currency, charged, held)
-            .join(JobRow, JobRow.id == LedgerRow.job_id)
-            .group_by(group, LedgerRow.currency)
-            .order_by(charged.desc(), group)
-        )
-        if since is not None:
-            query = query.where(LedgerRow.created_at >= since)
-        if until is not None:
-            query = query.where(LedgerRow.created_at < until)
-        rows = await self.connection.execute(query)
-        return [(str(r[0]), int(r[1]), str(r[2]), Decimal(r[3]), Decimal(r[4])) for r in rows]
 
     async def open_holds(self) -> list[str]:
         """Lease keys with a hold that nothing has closed yet."""
@@ -133,18 +102,6 @@ class LedgerRepository(Repository):
             .distinct()
         )
         return list((await self.connection.execute(query)).scalars())
-
-
-def _group(group_by: CostGroup) -> ColumnElement[Any]:
-    if group_by.startswith("label:"):
-        return func.coalesce(JobRow.labels[group_by.removeprefix("label:")].astext, "(none)")
-    columns: dict[str, ColumnElement[Any]] = {
-        "provider": LedgerRow.provider_id.expression,
-        "owner": JobRow.owner.expression,
-        "job": LedgerRow.job_id.expression,
-        "day": cast(func.date_trunc("day", LedgerRow.created_at), Text),
-    }
-    return columns[group_by]
 
 
 def _entry(row: Row) -> LedgerEntry:

@@ -1,17 +1,23 @@
 """What jobs cost: the ledger and reports on it."""
 
 from collections import defaultdict
+from collections.abc import AsyncIterator
 from datetime import datetime
 from decimal import Decimal
+from typing import Final
 
 from cortex.db.engine import Database
+from cortex.db.reports import KEYS
 from cortex.domain.errors import FieldError, InvalidRequest
 from cortex.domain.money import Money
-from cortex.schemas import CostReport, CostRow, LedgerPage
+from cortex.money_schemas import CostReport, CostRow
+from cortex.schemas import LedgerPage
 from cortex.services.pagination import decode_cursor, encode_cursor
+from cortex.services.sheets import LEDGER_HEADING, csv_text, ledger_rows
 from cortex.services.views import ledger_view
 
-_GROUPS = ("provider", "owner", "job", "day")
+_MOST_KEYS: Final = 2
+_ROWS_AT_ONCE: Final = 1000
 
 
 class Billing:
@@ -20,7 +26,15 @@ class Billing:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def ledger(self, *, job_id: str | None, cursor: str | None, limit: int) -> LedgerPage:
+    async def ledger(
+        self,
+        *,
+        job_id: str | None,
+        cursor: str | None,
+        limit: int,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> LedgerPage:
         """Entries, oldest first.
 
         Raises:
@@ -31,12 +45,42 @@ class Billing:
         async with self._database.reading() as tx:
             if job_id is not None:
                 await tx.reads.state(job_id)
-            entries = await tx.ledger.page(job_id=job_id, after=after, limit=limit + 1)
+            entries = await tx.ledger.page(
+                job_id=job_id, since=since, until=until, after=after, limit=limit + 1
+            )
         more, entries = len(entries) > limit, entries[:limit]
         return LedgerPage(
             items=tuple(ledger_view(entry) for entry in entries),
             next_cursor=encode_cursor((entries[-1].created_at, entries[-1].id)) if more else None,
         )
+
+    async def ledger_csv(
+        self, *, job_id: str | None, since: datetime | None, until: datetime | None
+    ) -> AsyncIterator[str]:
+        """All entries as CSV, piece by piece.
+
+        Raises:
+            NotFound: there is no such job; before the first piece.
+        """
+        if job_id is not None:
+            async with self._database.reading() as tx:
+                await tx.reads.state(job_id)
+        return self._pieces(job_id, since, until)
+
+    async def _pieces(
+        self, job_id: str | None, since: datetime | None, until: datetime | None
+    ) -> AsyncIterator[str]:
+        yield csv_text([LEDGER_HEADING])
+        after: tuple[datetime, str] | None = None
+        while True:
+            async with self._database.reading() as tx:
+                entries = await tx.ledger.page(
+                    job_id=job_id, since=since, until=until, after=after, limit=_ROWS_AT_ONCE
+                )
+            if not entries:
+                return
+            yield csv_text(ledger_rows(entries))
+            after = (entries[-1].created_at, entries[-1].id)
 
     async def costs(
         self, group_by: str, *, since: datetime | None, until: datetime | None
@@ -46,32 +90,42 @@ class Billing:
         Raises:
             InvalidRequest: `group_by` is no grouping.
         """
-        label = group_by.removeprefix("label:")
-        if group_by not in _GROUPS and (label == group_by or not label):
-            message = f"must be one of {', '.join(_GROUPS)} or `label:<key>`"
-            raise InvalidRequest(
-                f"`group_by` {message}", errors=[FieldError(field="group_by", message=message)]
-            )
+        keys = _keys(group_by)
         async with self._database.reading() as tx:
-            found = await tx.ledger.costs(group_by, since=since, until=until)
+            found = await tx.reports.costs(keys, since=since, until=until)
         totals: defaultdict[str, Decimal] = defaultdict(Decimal)
-        rows: list[CostRow] = []
-        for group, jobs, currency, charged, held in found:
-            totals[currency] += charged
-            rows.append(
-                CostRow(
-                    group=group[:10] if group_by == "day" else group,
-                    jobs=jobs,
-                    charged=Money(amount=charged, currency=currency),
-                    held=Money(amount=held, currency=currency),
-                )
+        for item in found:
+            totals[item.currency] += item.charged
+        rows = tuple(
+            CostRow(
+                group=" / ".join(item.keys),
+                keys=item.keys,
+                jobs=item.jobs,
+                charged=Money(amount=item.charged, currency=item.currency),
+                held=Money(amount=item.held, currency=item.currency),
+                charged_usd=item.charged_usd,
+                held_usd=item.held_usd,
             )
+            for item in found
+        )
         return CostReport(
-            group_by=group_by,
+            group_by=",".join(keys),
             since=since,
             until=until,
-            rows=tuple(rows),
+            rows=rows,
             total=tuple(
                 Money(amount=amount, currency=name) for name, amount in sorted(totals.items())
             ),
+            total_usd=sum((item.charged_usd for item in found), Decimal(0)),
         )
+
+
+def _keys(group_by: str) -> tuple[str, ...]:
+    keys = tuple(key.strip() for key in group_by.split(","))
+    good = all(key in KEYS or (key.startswith("label:") and key != "label:") for key in keys)
+    if good and len(keys) <= _MOST_KEYS and len({*keys}) == len(keys):
+        return keys
+    message = f"must be one of {', '.join(KEYS)} or `label:<key>`, or two of them with a comma"
+    raise InvalidRequest(
+        f"`group_by` {message}", errors=[FieldError(field="group_by", message=message)]
+    )

@@ -74,6 +74,7 @@ def ledger_view(entry: LedgerEntry) -> LedgerView:
         provider_id=entry.provider_id,
         kind=entry.kind,
         amount=entry.amount,
+        usd_rate=Decimal(entry.usd_rate),
         note=entry.note,
         created_at=entry.created_at,
     )

@@ -12,7 +12,8 @@ from cortex.db.engine import Database
 from cortex.domain.ledger import EntryKind
 from cortex.domain.money import Money
 from cortex.domain.offers import Offer
-from cortex.schemas import CostReport, LedgerPage, OutputView
+from cortex.money_schemas import CostReport
+from cortex.schemas import LedgerPage, OutputView
 from cortex.settings import Settings
 from tests.api.support import JOBS, check_problem, submit
 

@@ -41,4 +41,4 @@ async def add_budget(
 async def state_of(database: Database, budget: Budget) -> BudgetState:
     """What counts against it now."""
     async with database.reading() as tx:
-        return (await tx.budgets.states([budget], await tx.budgets.now()))[0]
+        return (await tx.budgets.states([budget], await tx.spending.now()))[0]

@@ -1,0 +1,81 @@
+"""Budgets: what the jobs of a scope may cost within a period."""
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.access import Caller, needs
+from api.bodies import read_body
+from api.openapi import body_schema, problems
+from api.respond import answer
+from api.services import Using
+from cortex.domain.rights import Action
+from cortex.money_schemas import BudgetCreate, BudgetUpdate, BudgetView
+
+router = APIRouter(tags=["billing"])
+
+
+@router.get(
+    "/budgets",
+    dependencies=[needs(Action.MONEY_READ)],
+    response_model=list[BudgetView],
+    responses=problems(503),
+)
+async def list_budgets(services: Using) -> Response:
+    """Every budget with what counts against it now, the oldest first."""
+    return answer([item.model_dump(mode="json") for item in await services.budgets.all()])
+
+
+@router.post(
+    "/budgets",
+    dependencies=[needs(Action.BUDGETS_CHANGE)],
+    status_code=201,
+    response_model=BudgetView,
+    responses=problems(400, 413, 415, 422, 503),
+    openapi_extra=body_schema(BudgetCreate, yaml=True),
+)
+async def create_budget(request: Request, services: Using, by: Caller) -> Response:
+    """Add a budget. With `stop` it refuses jobs from now on, and stops those that take it over.
+
+    It counts from the begin of its present period. The rate of its currency comes from the
+    providers' price sheets, and follows them.
+    """
+    order = await read_body(request, BudgetCreate, "the budget")
+    made = await services.budgets.create(order, by)
+    return answer(made, status=201, headers={"location": f"/api/v1/budgets/{made.id}"})
+
+
+@router.get(
+    "/budgets/{budget_id}",
+    dependencies=[needs(Action.MONEY_READ)],
+    response_model=BudgetView,
+    responses=problems(404, 503),
+)
+async def get_budget(budget_id: str, services: Using) -> Response:
+    """One budget: spent, held, reserved, left, and the forecast for the end of its period."""
+    return answer(await services.budgets.get(budget_id))
+
+
+@router.patch(
+    "/budgets/{budget_id}",
+    dependencies=[needs(Action.BUDGETS_CHANGE)],
+    response_model=BudgetView,
+    responses=problems(400, 404, 413, 415, 422, 503),
+    openapi_extra=body_schema(BudgetUpdate, yaml=True),
+)
+async def update_budget(budget_id: str, request: Request, services: Using, by: Caller) -> Response:
+    """Change a budget. One that is lowered below what is used stops jobs, if it is to."""
+    order = await read_body(request, BudgetUpdate, "the change of the budget")
+    return answer(await services.budgets.update(budget_id, order, by))
+
+
+@router.delete(
+    "/budgets/{budget_id}",
+    dependencies=[needs(Action.BUDGETS_CHANGE)],
+    status_code=204,
+    responses=problems(404, 503),
+)
+async def delete_budget(budget_id: str, services: Using, by: Caller) -> Response:
+    """Remove a budget."""
+    await services.budgets.remove(budget_id, by)
+    return Response(status_code=204)
