@@ -8,7 +8,6 @@ from temporalio import activity
 
 from cortex.db.engine import Database, Transaction
 from cortex.domain.events import EventType
-from cortex.domain.ids import new_id
 from cortex.domain.reconcile import Finding, FindingKind, Issue
 from cortex.temporal.reconcile_contracts import Mode
 
@@ -77,7 +76,7 @@ def _as_if(issues: Sequence[Issue], known: Sequence[Finding]) -> list[Finding]:
     since = {(item.kind, item.subject): item for item in known}
     return [
         since.get((issue.kind, issue.subject))
-        or Finding(**issue.model_dump(), id=new_id("fnd"), first_seen_at=now, last_seen_at=now)
+        or Finding(**issue.model_dump(), id="", first_seen_at=now, last_seen_at=now)
         for issue in issues
     ]
 

@@ -30,6 +30,7 @@ from api.routes import (
     outputs,
     plugins,
     providers,
+    reconcile,
     streams,
     submission,
 )
@@ -52,6 +53,7 @@ ROUTERS = tuple(
         budgets,
         providers,
         plugins,
+        reconcile,
         meta,
     )
 )

@@ -13,6 +13,7 @@ from cortex.domain.spec import JobSpec
 from cortex.explorer_schemas import ResolveRequest
 from cortex.money_schemas import BudgetCreate, BudgetUpdate
 from cortex.provider_schemas import ProviderCreate, ProviderTest, ProviderUpdate
+from cortex.reconcile_schemas import ReconcileRequest
 from cortex.schemas import BatchRequest, CancelRequest, ExtendRequest, Problem
 
 Responses = dict[int | str, dict[str, Any]]
@@ -29,6 +30,7 @@ _BODIES: Final[tuple[type[BaseModel], ...]] = (
     ResolveRequest,
     BudgetCreate,
     BudgetUpdate,
+    ReconcileRequest,
 )
 _SAID: Final = {
     400: "The body is neither JSON nor YAML.",

@@ -26,6 +26,7 @@ from cortex.services.plugins import PluginDirectory
 from cortex.services.providers import ProviderAdmin
 from cortex.services.queries import Queries
 from cortex.services.quotes import Quotes
+from cortex.services.reconcile import Reconciling
 from cortex.services.registry import ProviderRegistry
 from cortex.services.resolution import Resolutions
 from cortex.services.streams import Streams
@@ -55,6 +56,7 @@ class Services:
     budgets: Budgets
     plugins: PluginDirectory
     quotes: Quotes
+    reconcile: Reconciling
     streams: Streams
     hub: EventHub
     probe: HealthProbe
@@ -104,6 +106,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             budgets=Budgets(database, registry),
             plugins=plugins,
             quotes=Quotes(client, registry, plugins, settings),
+            reconcile=Reconciling(database, client, registry),
             streams=Streams(database, hub),
             hub=hub,
             probe=probe,

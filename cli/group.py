@@ -51,6 +51,9 @@ COMMANDS = {
     "cost": Entry("money", "Sum up what was charged.", _SEE),
     "budget": Entry("budget", "Limit what jobs may cost, and see what is left.", _SEE),
     "ledger": Entry("money", "List holds, charges and releases.", _SEE),
+    "reconcile": Entry(
+        "reconcile", "Compare networks and jobs with the books; close what leaked.", _SEE
+    ),
     "up": Entry("stack", "Start the whole stack on this machine.", _SERVER),
     "down": Entry("stack", "Stop the stack.", _SERVER),
     "status": Entry("stack", "Show the stack's processes and the server's health.", _SERVER),

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, TimeoutError, TimeoutType
+from temporalio.exceptions import ActivityError, FailureError, TimeoutError, TimeoutType
 
 with workflow.unsafe.imports_passed_through():
     from activities.reconcile import ReconcileActivities
@@ -31,7 +31,7 @@ class ReconcileWorkflow:
         if order.books:
             parts.append(self._books(order))
         scopes = await asyncio.gather(*parts)
-        return ReconcileResult(scopes=tuple(scopes), finished_at=workflow.now())
+        return ReconcileResult(mode=order.mode, scopes=tuple(scopes), finished_at=workflow.now())
 
     async def _provider(self, order: ReconcileInput, provider_id: str) -> ScopeResult:
         try:
@@ -66,4 +66,6 @@ def _why(error: ActivityError, provider_id: str) -> str:
     cause = error.cause
     if isinstance(cause, TimeoutError) and cause.type is TimeoutType.SCHEDULE_TO_START:
         return f"no worker serves the queue `{provider_queue(provider_id)}`"
+    if isinstance(cause, FailureError):
+        return cause.message[:500]
     return str(cause or error)[:500]

@@ -13,6 +13,7 @@ from cortex.client import routes
 from cortex.client.async_groups import AsyncGroupCalls
 from cortex.client.async_money import AsyncMoneyCalls
 from cortex.client.async_providers import AsyncProviderCalls
+from cortex.client.async_reconcile import AsyncReconcileCalls
 from cortex.client.connection import resolve
 from cortex.client.downloads import Download, safe_target
 from cortex.client.errors import WaitTimeout
@@ -40,7 +41,7 @@ from cortex.schemas import (
 _ALL = JobFilter()
 
 
-class AsyncCortex(AsyncGroupCalls, AsyncProviderCalls, AsyncMoneyCalls):
+class AsyncCortex(AsyncGroupCalls, AsyncProviderCalls, AsyncMoneyCalls, AsyncReconcileCalls):
     """A Cortex server.
 
     Every method may raise `ApiError` (the server refused), `ConnectionFailed` (it cannot be

@@ -17,6 +17,7 @@ from cortex.client.routes import JobFilter, Spec
 from cortex.client.sync_groups import GroupCalls
 from cortex.client.sync_money import MoneyCalls
 from cortex.client.sync_providers import ProviderCalls
+from cortex.client.sync_reconcile import ReconcileCalls
 from cortex.client.transport import Transport
 from cortex.domain.units import parse_duration
 from cortex.schemas import (
@@ -39,7 +40,7 @@ from cortex.schemas import (
 _ALL = JobFilter()
 
 
-class Cortex(GroupCalls, ProviderCalls, MoneyCalls):
+class Cortex(GroupCalls, ProviderCalls, MoneyCalls, ReconcileCalls):
     """A Cortex server.
 
     Every method may raise `ApiError` (the server refused), `ConnectionFailed` (it cannot be

@@ -60,6 +60,7 @@ class ScopeResult(_Message):
 
 
 class ReconcileResult(_Message):
+    mode: Mode = "act"
     scopes: tuple[ScopeResult, ...] = ()
     finished_at: datetime | None = None
 

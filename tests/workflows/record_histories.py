@@ -138,11 +138,11 @@ async def main() -> None:
                 handle = await scenario(world)
                 outcome = await handle.result()
                 history = await handle.fetch_history()
-            target.write_text(_scrubbed(history.to_json()) + "\n")
+            target.write_text(scrubbed(history.to_json()) + "\n")
             sys.stdout.write(f"{target.name}: {outcome.state.value}\n")
 
 
-def _scrubbed(history: str) -> str:
+def scrubbed(history: str) -> str:
     """Without what names this machine: it does not matter for a replay."""
 
     def scrub(part: object) -> object:

@@ -1,0 +1,71 @@
+"""Reconcile: compare networks, books and Temporal now; what was found so far."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.access import Caller, needs
+from api.bodies import read_body
+from api.openapi import body_schema, problems
+from api.respond import answer
+from api.services import Using
+from cortex.domain.reconcile import FindingKind
+from cortex.domain.rights import Action
+from cortex.reconcile_schemas import FindingPage, ReconcileReport, ReconcileRequest
+
+router = APIRouter(tags=["reconcile"])
+
+
+@router.post(
+    "/reconcile",
+    dependencies=[needs(Action.RECONCILE_RUN)],
+    response_model=ReconcileReport,
+    responses={
+        202: {"model": ReconcileReport, "description": "It takes longer: ask for it by its id."},
+        **problems(400, 404, 422, 503),
+    },
+    openapi_extra=body_schema(ReconcileRequest, required=False),
+)
+async def reconcile(request: Request, services: Using, by: Caller) -> Response:
+    """Compare what networks hold with the lease table, and jobs, groups and holds with Temporal.
+
+    Answers within 12 s: with what was found, or with `202` and the id of the run.
+    """
+    order = await read_body(request, ReconcileRequest, "the reconcile request", optional=True)
+    report = await services.reconcile.run(order, by)
+    where = {"location": f"/api/v1/reconcile/runs/{report.id}"}
+    return answer(report, status=200 if report.status == "done" else 202, headers=where)
+
+
+@router.get(
+    "/reconcile/runs/{run_id}",
+    dependencies=[needs(Action.RECONCILE_READ)],
+    response_model=ReconcileReport,
+    responses=problems(404, 503),
+)
+async def reconcile_run(run_id: str, services: Using) -> Response:
+    """A run that was started on demand."""
+    return answer(await services.reconcile.report(run_id))
+
+
+@router.get(
+    "/reconcile/findings",
+    dependencies=[needs(Action.RECONCILE_READ)],
+    response_model=FindingPage,
+    responses=problems(422, 503),
+)
+async def list_findings(
+    services: Using,
+    all_: Annotated[bool, Query(alias="all", description="Closed ones too.")] = False,
+    kind: FindingKind | None = None,
+    provider: Annotated[str | None, Query(description="Id of the provider.")] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
+) -> Response:
+    """What reconcile found and is not settled, newest first."""
+    page = await services.reconcile.findings(
+        open_only=not all_, kind=kind, provider_id=provider, cursor=cursor, limit=limit
+    )
+    return answer(page)
