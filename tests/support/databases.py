@@ -9,15 +9,20 @@ import psycopg
 from cortex.embedded.config import StackConfig
 
 
+async def admin(server: StackConfig, statement: str) -> None:
+    """Do something as the server's superuser."""
+    address = server.database_url.replace(
+        f"cortex:{server.secrets.postgres_cortex}", f"postgres:{server.secrets.postgres_admin}"
+    ).removesuffix("/cortex")
+    url = f"{address}/postgres"
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        await connection.execute(statement.encode())
+
+
 @asynccontextmanager
 async def fresh_database(server: StackConfig) -> AsyncIterator[str]:
     """The URL of a migrated database of its own, dropped at the end."""
     name = f"t_{uuid.uuid4().hex[:12]}"
-    admin = server.database_url.replace(
-        f"cortex:{server.secrets.postgres_cortex}", f"postgres:{server.secrets.postgres_admin}"
-    ).removesuffix("/cortex")
-    async with await psycopg.AsyncConnection.connect(f"{admin}/postgres", autocommit=True) as conn:
-        await conn.execute(f"CREATE DATABASE {name} OWNER cortex TEMPLATE cortex".encode())
+    await admin(server, f"CREATE DATABASE {name} OWNER cortex TEMPLATE cortex")
     yield server.database_url.removesuffix("/cortex") + f"/{name}"
-    async with await psycopg.AsyncConnection.connect(f"{admin}/postgres", autocommit=True) as conn:
-        await conn.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+    await admin(server, f"DROP DATABASE {name} WITH (FORCE)")
