@@ -14,8 +14,8 @@ import httpx
 import pytest
 from temporalio.worker import UnsandboxedWorkflowRunner
 
-import activities.queues
 import api.__main__
+import cortex.temporal.schedules
 import worker
 from simulators.akash import AkashSettings
 from simulators.kit.app import make_app
@@ -32,17 +32,16 @@ _STICKY = timedelta(seconds=1)
 
 
 def run_worker(args: dict[str, Any]) -> None:
-    """`python -m worker`, without health checks and housekeeping by the clock.
+    """`python -m worker`, without what schedules start by the clock.
 
     What the tests kill a worker for is jobs; schedules would put boundaries of their own in
-    between, at other places in every run.
+    between, at other places in every run. Scenarios that need such a workflow start it.
     """
     put = pytest.MonkeyPatch().setattr
     put(worker, "_STICKY_TIMEOUT", _STICKY)
     put(worker, "RUNNER", UnsandboxedWorkflowRunner())
-    put(worker, "ensure_maintenance", _nothing)
-    put(activities.queues, "ensure_health", _nothing)
-    put(activities.queues, "health_schedules", _none)
+    put(cortex.temporal.schedules, "ensure_schedule", _nothing)
+    put(cortex.temporal.schedules, "scheduled", _none)
     SABOTAGES[args.get("sabotage", "none")]()
     worker.main()
 

@@ -39,6 +39,7 @@ Role = Literal["worker", "api"]
 KEY = "ctx_faults_0123456789abcdef"
 _TRIES = 400
 _PAUSE = 0.05
+_HOPELESS = 3
 
 
 @dataclass(frozen=True, order=True)
@@ -101,7 +102,7 @@ class Keeper:
         return self.folder / f"{self.role}-{number}.trace"
 
     async def _keep(self) -> None:
-        while self.child is not None:
+        while self.child is not None and len(self.broke) < _HOPELESS:
             status = await asyncio.shield(self.child.ended)
             if status == -9:
                 self.killed += 1
