@@ -22,6 +22,7 @@ from temporalio.service import RPCError
 from temporalio.worker import PollerBehaviorAutoscaling, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from activities.budgets import BudgetActivities
 from activities.builder import Builder
 from activities.deadlines import DeadlineActivities
 from activities.drafts import DraftActivities
@@ -56,7 +57,7 @@ from cortex.telemetry.tracing import configure_tracing
 from cortex.temporal.client import connect, prepare_namespace
 from cortex.temporal.contracts import TASK_QUEUE
 from cortex.temporal.relay import Relay
-from cortex.temporal.schedules import ensure_books, ensure_maintenance
+from cortex.temporal.schedules import ensure_books, ensure_budgets, ensure_maintenance
 from workflows.registry import WORKFLOWS
 
 _log = structlog.get_logger("worker")
@@ -134,6 +135,7 @@ class Service:
             stack.push_async_callback(self.queues.aclose)
             await self.queues.start()
             await ensure_maintenance(self.client)
+            await ensure_budgets(self.client, self.settings.budgets)
             await ensure_books(self.client, self.settings.reconcile)
             await self.relay.start()
             await self.plugins.start()
@@ -177,6 +179,7 @@ def make_activities(
     deadlines = DeadlineActivities(database, settings)
     health = HealthActivities(fleet, fleet.checkup)
     drafts = DraftActivities(database, settings, Builder(settings))
+    budgets = BudgetActivities(database)
     reconcile = ReconcileActivities(database, fleet, client, settings)
     rescue = RescueActivities(database, client)
     core: list[Callable[..., Any]] = [
@@ -186,6 +189,7 @@ def make_activities(
         deadlines.warn,
         maintenance.maintain,
         drafts.check_draft,
+        budgets.check_budgets,
         reconcile.reconcile_books,
         rescue.plan_rescue,
     ]

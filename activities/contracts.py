@@ -101,3 +101,11 @@ class FinishInput(_Message):
 
 class WatchInput(_Message):
     provider_id: str
+
+
+class BudgetsResult(_Message):
+    """What one look at all budgets came to."""
+
+    budgets: int = 0
+    alerts: int = 0
+    stopped: int = 0

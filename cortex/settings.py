@@ -207,6 +207,17 @@ class ReconcileSettings(_Section):
     )
 
 
+class BudgetSettings(_Section):
+    check_every: Duration = Field(
+        default=timedelta(minutes=1),
+        description="How often budgets are looked at: rates, alerts, jobs to be stopped.",
+    )
+    usage_every: Duration = Field(
+        default=timedelta(minutes=1),
+        description="How often a network is asked what a running lease has cost, at most.",
+    )
+
+
 class LogSettings(_Section):
     max_bytes: Bytes = Field(
         default=8 * 2**20, description="Kept per job: the first quarter and the newest rest."
@@ -309,6 +320,7 @@ class Settings(BaseSettings):
     monitor: MonitorSettings = Field(default_factory=MonitorSettings)
     health: HealthRules = Field(default_factory=HealthRules)
     circuit: CircuitRules = Field(default_factory=CircuitRules)
+    budgets: BudgetSettings = Field(default_factory=BudgetSettings)
     reconcile: ReconcileSettings = Field(default_factory=ReconcileSettings)
     logs: LogSettings = Field(default_factory=LogSettings)
     drop: DropSettings = Field(default_factory=DropSettings)

@@ -1,5 +1,6 @@
 """The workflows that a worker serves."""
 
+from workflows.budgets import BudgetsWorkflow
 from workflows.health import ProviderHealthWorkflow
 from workflows.job import JobWorkflow
 from workflows.maintenance import MaintenanceWorkflow
@@ -14,6 +15,7 @@ WORKFLOWS = (
     ProviderMonitorWorkflow,
     QuoteWorkflow,
     MaintenanceWorkflow,
+    BudgetsWorkflow,
     ProviderHealthWorkflow,
     ProviderCheckWorkflow,
     ReconcileWorkflow,

@@ -14,7 +14,7 @@ import orjson
 from sqlalchemy import delete, insert, select, text, update
 
 from cortex.db.base import Repository, Row
-from cortex.db.money_tables import BudgetRow
+from cortex.db.money_tables import BudgetAlertRow, BudgetRow
 from cortex.db.spending import Question, SpendingRepository, covers
 from cortex.db.tables import NOW
 from cortex.domain.budgets import (
@@ -128,6 +128,15 @@ class BudgetRepository(Repository):
             "marks": state.reached(),
         }
         return sorted((await self.connection.execute(_ALERT, values)).scalars())
+
+    async def forget_alerts(self, state: BudgetState) -> None:
+        """After a change: what is not reached any more is told again once it is."""
+        await self.connection.execute(
+            delete(BudgetAlertRow).where(
+                BudgetAlertRow.budget_id == state.budget.id,
+                BudgetAlertRow.threshold.not_in(state.reached()),
+            )
+        )
 
 
 def question(budget: Budget, period: Period) -> Question:

@@ -9,7 +9,7 @@ import orjson
 from sqlalchemy import text
 
 from cortex.db.base import Repository
-from cortex.domain.budgets import Period, Spending
+from cortex.domain.budgets import Burden, Period, Spending
 from cortex.domain.forecast import Facts
 
 
@@ -92,9 +92,26 @@ LATERAL (
 ) AS usual
 """
 
+# The newest first: that is the order in which they are stopped.
+_BURDENS: Final = f"""
+SELECT j.id AS job_id, j.state IN ('cancelling', 'settling') AS ending,
+    COALESCE(leased.frees, 0) + COALESCE(r.usd, 0) AS frees, COALESCE(leased.costs, false) AS costs
+FROM {_ASKED} JOIN jobs j ON j.state NOT IN ('completed', 'failed', 'cancelled')
+    AND {covers("b", "j.owner", "j.labels")}
+LEFT JOIN job_reserves r ON r.job_id = j.id AND r.released_at IS NULL
+LEFT JOIN LATERAL (
+    SELECT SUM(GREATEST((SELECT SUM(l.amount * l.usd_rate) FROM ledger l
+            WHERE l.job_id = s.job_id AND l.lease_key = s.key AND l.kind = 'hold')
+            - CASE WHEN s.committed_at IS NULL THEN 0 ELSE {USED} END, 0)) AS frees,
+        bool_or(s.state = 'active' AND {_RATE} > 0) AS costs
+    FROM leases s WHERE s.job_id = j.id AND {_OPEN}
+) AS leased ON true
+ORDER BY j.created_at DESC, j.id DESC
+"""
+
 _QUERIES: Final = {
     name: text(query.replace("::", "\\:\\:"))
-    for name, query in (("sums", _SUMS), ("facts", _FACTS))
+    for name, query in (("sums", _SUMS), ("facts", _FACTS), ("burdens", _BURDENS))
 }
 
 
@@ -108,6 +125,11 @@ class SpendingRepository(Repository):
         """What the forecast of each is built on, by the id of the question."""
         rows = await self.connection.execute(_QUERIES["facts"], {"asked": _packed(asked)})
         return {row["id"]: Facts.model_validate({**row}) for row in rows.mappings()}
+
+    async def burdens(self, asked: Question) -> list[Burden]:
+        """The jobs that have not ended, the newest first."""
+        rows = await self.connection.execute(_QUERIES["burdens"], {"asked": _packed([asked])})
+        return [Burden.model_validate({**row}) for row in rows.mappings()]
 
     async def now(self) -> datetime:
         """The time of the database, by which its entries are dated."""

@@ -174,3 +174,35 @@ def first_refusal(states: Iterable[BudgetState], asked: Iterable[Asked]) -> str 
         if why is not None:
             return why
     return None
+
+
+class Burden(BaseModel):
+    """A job that has not ended, as a budget sees it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    job_id: str
+    ending: bool
+    """It is being stopped, or settles its bill, already."""
+    frees: Decimal = Decimal(0)
+    """What is set aside for it beyond what it has cost, in USD."""
+    costs: bool = False
+    """A lease of it costs money as time goes by."""
+
+
+def to_stop(state: BudgetState, burdens: Iterable[Burden]) -> list[str]:
+    """The jobs to stop so that a budget is kept again, in the order of the burdens.
+
+    No more than are needed: what those free that are ending already comes first.
+    """
+    jobs = list(burdens)
+    over = -state.left_usd - sum((job.frees for job in jobs if job.ending), Decimal(0))
+    chosen: list[str] = []
+    for job in jobs:
+        if over <= 0:
+            break
+        if job.ending or not (job.frees > 0 or job.costs):
+            continue
+        chosen.append(job.job_id)
+        over -= job.frees
+    return chosen

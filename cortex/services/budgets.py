@@ -67,6 +67,8 @@ class Budgets:
             budget = before.model_copy(update=changes)
             if budget != before:
                 await tx.budgets.put(budget)
+                now = await tx.spending.now()
+                await tx.budgets.forget_alerts((await tx.budgets.states([budget], now))[0])
                 old, new = _values(before), _values(budget)
                 changed = {name: new[name] for name in new if new[name] != old[name]}
                 await _tell(tx, budget, "update", by, changed)

@@ -21,8 +21,9 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
-from cortex.settings import ReconcileSettings, Settings
+from cortex.settings import BudgetSettings, ReconcileSettings, Settings
 from cortex.temporal.contracts import (
+    BUDGETS_WORKFLOW,
     HEALTH_WORKFLOW,
     MAINTENANCE_WORKFLOW,
     RECONCILE_WORKFLOW,
@@ -44,6 +45,12 @@ async def ensure_maintenance(client: Client) -> None:
         MAINTENANCE_WORKFLOW, id="maintenance", task_queue=TASK_QUEUE
     )
     await ensure_schedule(client, "maintenance", action, _MAINTENANCE_EVERY)
+
+
+async def ensure_budgets(client: Client, rules: BudgetSettings) -> None:
+    """All budgets are looked at every `budgets.check_every`."""
+    action = ScheduleActionStartWorkflow(BUDGETS_WORKFLOW, id="budgets", task_queue=TASK_QUEUE)
+    await ensure_schedule(client, "budgets", action, rules.check_every)
 
 
 async def ensure_books(client: Client, rules: ReconcileSettings) -> None:

@@ -11,9 +11,11 @@ from cortex.domain.budgets import (
     BudgetPeriod,
     BudgetScope,
     BudgetState,
+    Burden,
     Spending,
     first_refusal,
     period_of,
+    to_stop,
 )
 from cortex.domain.money import Money
 
@@ -127,3 +129,40 @@ class TestThresholds:
     )
     def test_reached(self, spent: str, marks: list[int]) -> None:
         assert state(spent).reached() == marks
+
+
+def burdens(*given: tuple[str, str] | tuple[str, str, str]) -> list[Burden]:
+    """`(id, frees)`, with `ending` or `costs` as a third."""
+    return [
+        Burden(
+            job_id=item[0],
+            frees=Decimal(item[1]),
+            ending="ending" in item[2:],
+            costs="costs" in item[2:],
+        )
+        for item in given
+    ]
+
+
+class TestStop:
+    @pytest.mark.parametrize(
+        ("over", "given", "stopped"),
+        [
+            ("10", [("new", "1"), ("old", "1")], []),
+            ("10.5", [("new", "1"), ("old", "1")], ["new"]),
+            ("11", [("new", "1"), ("old", "1")], ["new"]),
+            ("11.1", [("new", "1"), ("old", "1")], ["new", "old"]),
+            # What ends already frees its part: nobody else is stopped for it.
+            ("11", [("new", "1"), ("old", "1", "ending")], []),
+            ("11.5", [("new", "1"), ("old", "1", "ending")], ["new"]),
+            # Jobs for which nothing is set aside and that cost nothing help nobody.
+            ("11", [("free", "0"), ("old", "1")], ["old"]),
+            # One that has cost more than its hold goes on to cost.
+            ("11", [("beyond", "0", "costs"), ("old", "1")], ["beyond", "old"]),
+            ("99", [("new", "1"), ("old", "1")], ["new", "old"]),
+        ],
+    )
+    def test_no_more_than_needed_in_order(
+        self, over: str, given: list[tuple[str, str]], stopped: list[str]
+    ) -> None:
+        assert to_stop(state(over), burdens(*given)) == stopped

@@ -1,0 +1,137 @@
+"""Budgets, once a minute: their rates, alerts, and the end of jobs that take one over."""
+
+import structlog
+from temporalio import activity
+
+from activities.contracts import BudgetsResult
+from activities.placement import move, state_event
+from cortex.db.budgets import question
+from cortex.db.engine import Database, Transaction
+from cortex.db.tables import NOW
+from cortex.domain.budgets import BudgetState, to_stop
+from cortex.domain.errors import NotFound
+from cortex.domain.events import EventType
+from cortex.domain.jobs import Job, Outcome, Reason
+from cortex.domain.states import CANCELLABLE_JOB_STATES, JobState
+from cortex.services.admission import usd_rates
+
+_log = structlog.get_logger(__name__)
+
+
+class BudgetActivities:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @activity.defn
+    async def check_budgets(self) -> BudgetsResult:
+        """Follow the rates, tell the thresholds that are reached, stop what is too much.
+
+        Each budget is looked at for itself, with what was stopped for those before it.
+        """
+        await self._follow_rates()
+        async with self._database.reading() as tx:
+            budgets = [budget for budget in await tx.budgets.all() if budget.enabled]
+        alerts, stopped = 0, 0
+        for budget in budgets:
+            async with self._database.transaction() as tx:
+                state = (await tx.budgets.states([budget], await tx.spending.now()))[0]
+                alerts += await _alert(tx, state)
+            if budget.stops and state.left_usd < 0:
+                stopped += await self._stop(state)
+            activity.heartbeat()
+        return BudgetsResult(budgets=len(budgets), alerts=alerts, stopped=stopped)
+
+    async def _follow_rates(self) -> None:
+        """The rate that is kept with a budget is that of the newest price sheets."""
+        async with self._database.reading() as tx:
+            rates = usd_rates(await tx.providers.all())
+            for budget in await tx.budgets.all():
+                rate = rates.get(budget.amount.currency)
+                if rate is not None and rate > 0:
+                    await tx.budgets.set_rate(budget, rate)
+
+    async def _stop(self, state: BudgetState) -> int:
+        asked = question(state.budget, state.period)
+        async with self._database.reading() as tx:
+            chosen = to_stop(state, await tx.spending.burdens(asked))
+        message = f"budget {state.budget} is used up: {_sum(state)}"
+        stopped = 0
+        for job_id in chosen:
+            async with self._database.transaction() as tx:
+                stopped += await stop_job(tx, job_id, message)
+            activity.heartbeat()
+        _log.info("budget.stopped", budget=state.budget.id, jobs=stopped)
+        return stopped
+
+
+async def stop_job(tx: Transaction, job_id: str, message: str) -> bool:
+    """Have a job end as failed, `over_budget`; False if it ends already."""
+    await tx.jobs.lock(job_id)
+    try:
+        job = await tx.jobs.get(job_id)
+    except NotFound:
+        return False
+    if job.held and job.state == JobState.PENDING:
+        return await _end_held(tx, job, message)
+    if job.state not in CANCELLABLE_JOB_STATES:
+        return False
+    await tx.jobs.move(job_id, JobState.CANCELLING, message=message, cancel_requested_at=NOW)
+    order = {"reason": message, "cause": Reason.OVER_BUDGET.value}
+    await tx.events.add_many(
+        [
+            (EventType.JOB_CANCEL_REQUESTED, job_id, job_id, order),
+            state_event(job_id, JobState.CANCELLING, message=message),
+        ]
+    )
+    await tx.commands.add(job_id, "cancel", order)
+    return True
+
+
+async def _end_held(tx: Transaction, job: Job, message: str) -> bool:
+    """A member that its group has not started has no workflow that could end it."""
+    outcome = Outcome(state=JobState.FAILED, reason=Reason.OVER_BUDGET, message=message)
+    await move(tx, job.id, JobState.PLACING)
+    await move(tx, job.id, JobState.SETTLING)
+    if await tx.jobs.finish(job.id, outcome) is None:
+        return False
+    data = {"reason": outcome.reason.value, "message": message, "exit_code": None}
+    await tx.events.add_many([state_event(job.id, outcome.state, **data)])
+    if job.group_id is not None:
+        await tx.commands.add_for_group(job.group_id, "nudge")
+    return True
+
+
+async def _alert(tx: Transaction, state: BudgetState) -> int:
+    """Tell each threshold that is reached for the first time in the period."""
+    marks = await tx.budgets.alert(state)
+    for mark in marks:
+        kind = EventType.BUDGET_EXCEEDED if mark >= 100 else EventType.BUDGET_ALERT
+        await tx.events.add(kind, state.budget.id, data=_told(state, mark))
+    return len(marks)
+
+
+def _told(state: BudgetState, mark: int) -> dict[str, object]:
+    budget, spending = state.budget, state.spending
+    return {
+        "name": budget.name,
+        "covers": budget.whose(),
+        "threshold": mark,
+        "action": budget.action.value,
+        "amount": str(budget.amount),
+        "spent": str(budget.in_own(spending.charged)),
+        "held": str(budget.in_own(spending.held)),
+        "reserved": str(budget.in_own(spending.reserved)),
+        "left": str(budget.in_own(state.left_usd)),
+        "period": budget.period.value,
+        "period_start": state.period.start.isoformat(),
+        "period_end": state.period.end.isoformat(),
+        "message": f"{mark} % of budget {budget} are used: {_sum(state)}",
+    }
+
+
+def _sum(state: BudgetState) -> str:
+    budget, spending = state.budget, state.spending
+    return (
+        f"{budget.in_own(spending.charged)} are spent, {budget.in_own(spending.held)} held for "
+        f"leases and {budget.in_own(spending.reserved)} reserved for accepted jobs"
+    )
