@@ -27,6 +27,7 @@ from activities.builder import Builder
 from activities.deadlines import DeadlineActivities
 from activities.drafts import DraftActivities
 from activities.fleet import Fleet
+from activities.inputs import InputStore
 from activities.leasing import LeaseActivities
 from activities.logs import LogCopier
 from activities.maintenance import MaintenanceActivities
@@ -172,7 +173,12 @@ def make_activities(
     records = TrackRecords(database, settings.placement)
     market = Market(fleet, settings.placement, records, strategies_of(plugins))
     placement = PlacementActivities(database, fleet, settings, market)
-    leasing = LeaseActivities(database, fleet, KeyRing.from_setting(settings.encryption_keys))
+    leasing = LeaseActivities(
+        database,
+        fleet,
+        KeyRing.from_setting(settings.encryption_keys),
+        InputStore(settings.outputs_dir),
+    )
     settlement = SettlementActivities(database, fleet, settings, copier)
     monitor = MonitorActivities(database, fleet, client, notifier, copier, settings.monitor)
     maintenance = MaintenanceActivities(database, settings, client)

@@ -9,6 +9,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.contracts import CheckResult, CommitResult, LeaseInput
 from activities.fleet import Fleet
+from activities.inputs import InputStore
 from activities.placement import state_event
 from activities.recording import change_of, record, run_event
 from activities.trouble import telling
@@ -28,10 +29,13 @@ _REPORT_EVERY = timedelta(seconds=2)
 
 
 class LeaseActivities:
-    def __init__(self, database: Database, fleet: Fleet, keyring: KeyRing) -> None:
+    def __init__(
+        self, database: Database, fleet: Fleet, keyring: KeyRing, inputs: InputStore | None = None
+    ) -> None:
         self._database = database
         self._fleet = fleet
         self._keyring = keyring
+        self._inputs = inputs
 
     @activity.defn
     async def prepare(self, order: LeaseInput) -> None:
@@ -51,6 +55,7 @@ class LeaseActivities:
             provider = self._fleet.get(provider_id)
             spec = await self._unfinished(held, self._full_spec(held))
             reservation = await self._reserve(provider, lease, spec)
+            await self._hand_over(provider, reservation, spec)
         price = reservation.price_per_hour
         offer = lease.offer.model_copy(update={"price_per_hour": price} if price else {})
         data = {"provider": provider_id}
@@ -188,6 +193,20 @@ class LeaseActivities:
             if found is None:
                 raise
             return Reservation(ref=found.ref)
+
+    async def _hand_over(
+        self, provider: AnyProvider, reservation: Reservation, spec: JobSpec
+    ) -> None:
+        """Files that the job begins with. Only then it counts as reserved: it could be committed.
+
+        Every try of this step does it again, which does no harm.
+        """
+        if not spec.inputs:
+            return
+        if self._inputs is None:
+            raise RuntimeError("this worker does not know where inputs lie")
+        async with self._inputs.packed(spec.inputs) as archive:
+            await provider.put_inputs(reservation, archive)
 
     async def _go_live(self, provider: AnyProvider, reservation: Reservation) -> Committed:
         try:

@@ -9,6 +9,7 @@ from temporalio import activity
 
 from activities.contracts import FinishInput, PlaceInput, Placement
 from activities.fleet import Fleet
+from activities.inputs import InputStore
 from activities.market import Market
 from activities.trouble import tell
 from cortex.db.engine import Database, Transaction
@@ -41,6 +42,7 @@ class PlacementActivities:
         self._database = database
         self._settings = settings
         self._market = market or Market(fleet, settings.placement)
+        self._inputs = InputStore(settings.outputs_dir)
 
     @activity.defn
     async def quote(self, order: QuoteInput) -> QuoteResult:
@@ -52,6 +54,9 @@ class PlacementActivities:
         """Choose a provider and write the lease row and its hold, both before any effect."""
         async with self._database.reading() as tx:
             job = await tx.jobs.get(order.job_id)
+        missing = await self._inputs.problem(job.spec.inputs) if job.spec.inputs else None
+        if missing is not None:
+            return Placement(reason=Reason.INVALID_SPEC, message=missing)
         asking = asyncio.create_task(
             self._market.quote(
                 job.spec,

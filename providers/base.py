@@ -20,7 +20,7 @@ from cortex.domain.money import Money
 from cortex.domain.offers import Capabilities, Offer, PriceSheet, Usage
 from cortex.domain.spec import JobSpec
 from providers.dropbox import DropBox
-from providers.errors import Unavailable
+from providers.errors import InvalidSpec, Unavailable
 
 Report = Callable[[str], Awaitable[None]]
 """Takes a sentence about progress (`pulling image, 40 %`); shown to the user."""
@@ -167,6 +167,18 @@ class Provider(ABC, Generic[ConfigT]):
             OutcomeUnknown: something may be left behind; `find(key)` tells.
         """
 
+    async def put_inputs(self, reservation: Reservation, archive: Path) -> None:
+        """Hand over the files that the job begins with: a tar, relative to its workdir.
+
+        Called between `prepare` and `commit` where `capabilities().inputs`, for jobs with `inputs`.
+        Idempotent: a second call, with the same files, may come after any outcome of the first.
+
+        Raises:
+            LeaseLost: the reservation is gone.
+            InvalidSpec: the files are too many for this job.
+        """
+        raise InvalidSpec(f"`{self.id}` takes no files (`inputs`) for a job")
+
     @abstractmethod
     async def commit(self, reservation: Reservation) -> Committed:
         """Phase two: start it. Idempotent: what runs or has ended already is returned.
@@ -180,7 +192,7 @@ class Provider(ABC, Generic[ConfigT]):
     async def submit(
         self, spec: JobSpec, key: str, *, offer: Offer | None = None, report: Report = no_report
     ) -> Committed:
-        """Both phases in one, for callers that need no two."""
+        """Both phases in one, for callers that need no two, and jobs without `inputs`."""
         return await self.commit(await self.prepare(spec, key, offer=offer, report=report))
 
     @abstractmethod

@@ -19,6 +19,7 @@ for _part in (
     "_cancel",
     "_faults",
     "_harness",
+    "_inputs",
     "_lifecycle",
     "_logs",
     "_outputs",
@@ -31,6 +32,7 @@ for _part in (
 from providers.conformance._cancel import CancelChecks  # noqa: E402
 from providers.conformance._faults import FaultChecks  # noqa: E402
 from providers.conformance._harness import Harness, eventually  # noqa: E402
+from providers.conformance._inputs import InputChecks  # noqa: E402
 from providers.conformance._lifecycle import LifecycleChecks  # noqa: E402
 from providers.conformance._logs import LogChecks  # noqa: E402
 from providers.conformance._outputs import OutputChecks  # noqa: E402
@@ -47,6 +49,7 @@ class ProviderConformance(
     CancelChecks,
     UsageChecks,
     LogChecks,
+    InputChecks,
     OutputChecks,
     FaultChecks,
 ):

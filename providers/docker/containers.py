@@ -3,15 +3,17 @@
 import asyncio
 import io
 import tarfile
-from pathlib import PurePosixPath
+from collections.abc import AsyncIterator
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pydantic import ValidationError
 
 from providers.docker.engine import Engine, EngineRefused, Method, filters, segment
 from providers.docker.wire import Container, Listed
-from providers.errors import Unavailable
+from providers.errors import InvalidSpec, Unavailable
 
+_ARCHIVE_TIMEOUT = 600
 _REMOVAL_PAUSE = 0.1
 _SETTLE_PAUSE = 0.05
 _REMOVAL_TRIES = 100
@@ -104,6 +106,27 @@ class Containers:
                 _tar_of_folder(from_root),
             )
 
+    async def put_archive(self, container_id: str, folder: str, archive: Path) -> None:
+        """Unpack a tar in a folder inside, which is made.
+
+        Raises:
+            InvalidSpec: the engine cannot write there.
+        """
+        await self.make_folder(container_id, folder)
+        try:
+            await self.engine.call(
+                "PUT",
+                f"/containers/{segment(container_id)}/archive",
+                params={"path": folder},
+                content=_chunks(archive),
+                timeout=_ARCHIVE_TIMEOUT,
+                repeatable=True,
+            )
+        except EngineRefused as refused:
+            raise InvalidSpec(
+                f"the files of the job cannot be put into `{folder}`: {refused.message}"
+            ) from None
+
     async def _quietly(
         self,
         method: Method,
@@ -118,6 +141,12 @@ class Containers:
         except EngineRefused:
             # The caller looks at what has become of the container, which decides.
             return
+
+
+async def _chunks(archive: Path) -> AsyncIterator[bytes]:
+    with archive.open("rb") as file:
+        while chunk := await asyncio.to_thread(file.read, 1 << 20):
+            yield chunk
 
 
 def is_name_taken(refused: EngineRefused) -> bool:

@@ -98,7 +98,7 @@ class Engine:
         *,
         params: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
-        content: bytes | None = None,
+        content: bytes | AsyncIterator[bytes] | None = None,
         timeout: float = CALL_TIMEOUT,
         repeatable: bool = False,
         versioned: bool = True,

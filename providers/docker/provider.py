@@ -88,6 +88,7 @@ class DockerProvider(Provider[DockerConfig]):
             poll_interval=timedelta(seconds=10),
             two_phase=True,
             read_only_root=True,
+            inputs=True,
         )
 
     async def pricing(self) -> PriceSheet:
@@ -120,6 +121,15 @@ class DockerProvider(Provider[DockerConfig]):
         price = offer.price_per_hour if offer else self.config.prices.sheet().hourly(spec)
         ref = await self._preparer.prepare(spec, key, price, report)
         return Reservation(ref=ref, price_per_hour=price)
+
+    async def put_inputs(self, reservation: Reservation, archive: Path) -> None:
+        """Into the working folder of the created container, that of the job or of its image."""
+        ref = reservation.ref
+        box = await self._containers.inspect(ref.network_id)
+        if box is None:
+            raise gone(ref)
+        if box.state.waiting and not box.state.ran:
+            await self._containers.put_archive(box.id, box.config.working_dir or "/", archive)
 
     async def commit(self, reservation: Reservation) -> Committed:
         """Start the container; only ever once.

@@ -46,6 +46,7 @@ from providers.local._outputs import OutputCopier
 from providers.local._ports import taken
 from providers.local._processes import end_process
 from providers.local.config import LocalConfig
+from providers.unpack import unpack_inputs
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -89,6 +90,7 @@ class LocalProvider(Provider[LocalConfig]):
             max_memory=psutil.virtual_memory().total,
             poll_interval=timedelta(seconds=15),
             read_only_root=self._bwrap is not None,
+            inputs=True,
         )
 
     async def pricing(self) -> PriceSheet:
@@ -127,6 +129,14 @@ class LocalProvider(Provider[LocalConfig]):
                 )
             await self._blocking(self._launcher.prepare, spec, folder)
         return Reservation(ref=_ref(key))
+
+    async def put_inputs(self, reservation: Reservation, archive: Path) -> None:
+        """Into the working folder, which nobody but us has touched: nothing has run yet."""
+        folder = self._folder(reservation.ref)
+        if folder is None or not await self._blocking(folder.exists):
+            raise LeaseLost(f"there is no lease `{reservation.ref.key}`")
+        if await self._blocking(folder.recorded) is None:
+            await self._blocking(unpack_inputs, archive, folder.path / "work")
 
     async def commit(self, reservation: Reservation) -> Committed:
         folder = self._folder(reservation.ref)

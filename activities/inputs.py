@@ -1,0 +1,98 @@
+"""Files that a job begins with: outputs of jobs that have ended, packed as one tar for its network.
+
+The tar has paths relative to the job's workdir. What is packed was written by jobs, so links and
+anything else that is neither file nor folder stays out, and no path leads out of a job's folder.
+"""
+
+import asyncio
+import os
+import tarfile
+import uuid
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path, PurePosixPath
+
+from cortex.domain.inputs import Input
+from providers.errors import InvalidSpec
+
+
+class InputStore:
+    """The kept outputs of jobs, from which inputs are made."""
+
+    def __init__(self, outputs_dir: Path) -> None:
+        self._outputs = outputs_dir
+
+    async def problem(self, inputs: Sequence[Input]) -> str | None:
+        """Why the inputs cannot be had: which file is not there; None if all are."""
+        return await asyncio.to_thread(self._problem, inputs)
+
+    @asynccontextmanager
+    async def packed(self, inputs: Sequence[Input]) -> AsyncIterator[Path]:
+        """A tar of the inputs, removed afterwards.
+
+        Raises:
+            InvalidSpec: one of them is not there (any more).
+        """
+        archive = self._outputs / f".inputs.{uuid.uuid4().hex}.part"
+        try:
+            await asyncio.to_thread(self._pack, inputs, archive)
+            yield archive
+        finally:
+            await asyncio.to_thread(archive.unlink, missing_ok=True)
+
+    def _problem(self, inputs: Sequence[Input]) -> str | None:
+        for item in inputs:
+            if self._place(item) is None:
+                what = f"`{item.path}` of job" if item.path else "the outputs of job"
+                return (
+                    f"the input {what} `{item.source}` is not there: that job kept no such file "
+                    f"(`cortex outputs list {item.source}` lists what it kept)"
+                )
+        return None
+
+    def _place(self, item: Input) -> Path | None:
+        """Where an input lies, if it does; never outside of its job's folder."""
+        root = (self._outputs / item.source).resolve()
+        place = (root / (item.path or ".")).resolve()
+        if root.parent != self._outputs.resolve() or not place.is_relative_to(root):
+            return None
+        return place if place.exists() else None
+
+    def _pack(self, inputs: Sequence[Input], archive: Path) -> None:
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tar:
+            made: set[str] = set()
+            for item in inputs:
+                place = self._place(item)
+                if place is None:
+                    raise InvalidSpec(self._problem([item]) or "an input is not there")
+                for path, name in _files(place):
+                    _add(tar, path, (PurePosixPath(item.to) / name).as_posix(), made)
+
+
+def _files(place: Path) -> Iterator[tuple[Path, PurePosixPath]]:
+    """Each file with its path in the folder that it is put into."""
+    if place.is_file():
+        yield place, PurePosixPath(place.name)
+        return
+    for folder, _, names in os.walk(place):
+        for name in sorted(names):
+            path = Path(folder, name)
+            if path.is_file() and not path.is_symlink():
+                yield path, PurePosixPath(path.relative_to(place).as_posix())
+
+
+def _add(tar: tarfile.TarFile, path: Path, name: str, made: set[str]) -> None:
+    for parent in reversed(PurePosixPath(name).parents):
+        folder = parent.as_posix()
+        if folder != "." and folder not in made:
+            made.add(folder)
+            entry = tarfile.TarInfo(folder)
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o777
+            tar.addfile(entry)
+    with path.open("rb") as file:
+        facts = os.fstat(file.fileno())
+        entry = tarfile.TarInfo(name)
+        entry.size, entry.mtime = facts.st_size, int(facts.st_mtime)
+        entry.mode = 0o755 if facts.st_mode & 0o100 else 0o644
+        tar.addfile(entry, file)
