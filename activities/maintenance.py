@@ -78,11 +78,14 @@ class MaintenanceActivities:
         return dropped
 
     def _drop_stale_parts(self, now: datetime) -> int:
-        """Half-copied outputs of workers that died."""
+        """Half-copied outputs, and packed inputs, of workers that died."""
         stale = 0
         for part in self._settings.outputs_dir.glob(".*.part"):
             changed = datetime.fromtimestamp(part.stat().st_mtime, UTC)
             if now - changed > _STALE_PARTS:
-                shutil.rmtree(part, ignore_errors=True)
+                if part.is_dir():
+                    shutil.rmtree(part, ignore_errors=True)
+                else:
+                    part.unlink(missing_ok=True)
                 stale += 1
         return stale

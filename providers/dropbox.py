@@ -1,10 +1,12 @@
 """The drop box: where jobs on a network leave results that the network itself would not carry.
 
 A job gets presigned links to put its exit code (`RESULT`) and its outputs (`OUTPUTS`, a tar) into
-it; the adapter reads them with links of its own. The API of Cortex serves one (`api/drop.py`).
+it, and to get the files that it begins with (`INPUTS`, a tar); the adapter reads and writes them
+with links of its own. The API of Cortex serves one (`api/drop.py`).
 """
 
 import asyncio
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,10 +14,11 @@ import httpx
 
 from cortex.faultpoints import http_hooks
 from cortex.security.presign import Operation, presigned
-from providers.errors import Unavailable
+from providers.errors import InvalidSpec, Unavailable
 
 RESULT = "result.json"
 OUTPUTS = "outputs.tar"
+INPUTS = "inputs.tar"
 _SHORT = timedelta(minutes=10)
 _TIMEOUT = httpx.Timeout(60, connect=10)
 
@@ -31,6 +34,26 @@ class DropBox:
     def put_url(self, key: str, name: str, lifetime: timedelta) -> str:
         """A link for a job: PUT or POST the object, as often as it likes until it expires."""
         return presigned(self._public_url, self._secret, "put", (key, name), lifetime)
+
+    def get_url(self, key: str, name: str, lifetime: timedelta) -> str:
+        """A link for a job: GET the object until it expires."""
+        return presigned(self._public_url, self._secret, "get", (key, name), lifetime)
+
+    async def upload(self, key: str, name: str, file: Path) -> None:
+        """Put a file there, in place of what was there before.
+
+        Raises:
+            InvalidSpec: it is larger than the drop box takes.
+            Unavailable: the drop box does not answer.
+        """
+        try:
+            async with self._client() as client:
+                answer = await client.put(self._link("put", key, name), content=_chunks(file))
+        except httpx.HTTPError as error:
+            raise _away(error) from error
+        if answer.status_code == 413:
+            raise InvalidSpec("the files of the job are larger than the drop box takes")
+        _found(answer)
 
     async def fetch(self, key: str, name: str, *, limit: int = 2**20) -> bytes | None:
         """The object, cut at `limit` bytes; None if nobody has put it there.
@@ -93,6 +116,12 @@ class DropBox:
 
     def _link(self, operation: Operation, key: str, name: str) -> str:
         return presigned(self._url, self._secret, operation, (key, name), _SHORT)
+
+
+async def _chunks(file: Path) -> AsyncIterator[bytes]:
+    with file.open("rb") as source:
+        while chunk := await asyncio.to_thread(source.read, 2**20):
+            yield chunk
 
 
 def _found(response: httpx.Response) -> bool:

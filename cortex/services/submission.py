@@ -23,6 +23,7 @@ from cortex.services.admission import Assessment, assess, at_index
 from cortex.services.bounds import require_room, upper_bound
 from cortex.services.delivery import HEAD_START, Delivery, Dispatcher
 from cortex.services.idempotency import check_key, fingerprint
+from cortex.services.inputs import require_inputs
 from cortex.services.plugins import PluginDirectory
 from cortex.services.registry import ProviderRegistry
 from cortex.services.views import job_view, temporal_url
@@ -79,6 +80,7 @@ class Submissions:
 
     async def validate(self, spec: JobSpec) -> Validation:
         """What `submit` would say, without storing anything."""
+        await self._check_inputs(spec)
         found = self._assess(spec, await self._market())
         return Validation(spec=spec, estimates=found.estimates, objections=found.objections)
 
@@ -94,6 +96,7 @@ class Submissions:
         market = await self._market()
         jobs = self._new_jobs([spec], owner)
         if key is None:
+            await self._check_inputs(spec)
             self._assess(spec, market)
             stored = await self._store_at_once(jobs, market)
         else:
@@ -101,6 +104,7 @@ class Submissions:
                 seen = await self._seen(tx, "job", [spec], owner, key)
                 if seen is not None:
                     return Accepted(await self._view(tx, seen[0]), seen[0], replayed=True)
+                await require_inputs(tx, [spec])
                 self._assess(spec, market)
                 await self._remember(tx, "job", jobs, key)
                 stored = await self._store(tx, jobs, market)
@@ -123,6 +127,7 @@ class Submissions:
             seen = await self._seen(tx, "batch", specs, owner, key)
             if seen is not None:
                 return Accepted(await _accepted(tx, seen), seen[0], replayed=True)
+            await require_inputs(tx, specs, batch=True)
             await self._assess_all(specs, market)
             await self._remember(tx, "batch", jobs, key)
             stored = await self._store(tx, jobs, market)
@@ -131,6 +136,11 @@ class Submissions:
             AcceptedJob(id=job.id, name=job.spec.name, state=JobState.PENDING) for job in jobs
         )
         return Accepted(BatchAccepted(jobs=accepted), jobs[0].id, replayed=False)
+
+    async def _check_inputs(self, spec: JobSpec) -> None:
+        if spec.inputs:
+            async with self._database.reading() as tx:
+                await require_inputs(tx, [spec])
 
     async def _market(self) -> _Market:
         return _Market(await self._registry.all(), await self._plugins.strategies())

@@ -8,13 +8,14 @@ import json
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from cortex.domain.leases import LeaseRef
 from cortex.domain.spec import MAX_DURATION, JobSpec
 from providers.akash.names import born
 from providers.akash.snapshots import Run, is_batch
-from providers.dropbox import RESULT, DropBox
-from providers.errors import Unavailable
+from providers.dropbox import INPUTS, RESULT, DropBox
+from providers.errors import InvalidSpec, Unavailable
 from providers.runner import RunnerResult, RunnerUrls
 
 GetDrop = Callable[[], DropBox | None]
@@ -29,9 +30,9 @@ class Callback:
         self._drop = drop
         self._mark = mark
 
-    def urls(self, key: str) -> RunnerUrls | None:
-        """Where the runner of this lease reports to; always the same link, since its text is part
-        of the manifest, which may have to be made again.
+    def urls(self, key: str, spec: JobSpec) -> RunnerUrls | None:
+        """Where the runner of this lease reports to and gets its files; always the same links,
+        since they are part of the manifest, which may have to be made again.
         """
         drop = self._drop()
         if drop is None:
@@ -39,7 +40,19 @@ class Callback:
         # Half a second: so that the time that passes here never moves the whole second.
         until = int((born(key) + _LIFETIME).timestamp()) + 0.5
         left = timedelta(seconds=until - time.time())
-        return RunnerUrls(result=drop.put_url(key, RESULT, left))
+        inputs = drop.get_url(key, INPUTS, left) if spec.inputs else None
+        return RunnerUrls(result=drop.put_url(key, RESULT, left), inputs=inputs)
+
+    async def put_inputs(self, key: str, archive: Path) -> None:
+        """Leave the files of a job where its runner gets them.
+
+        Raises:
+            InvalidSpec: they are too large, or there is no drop box.
+        """
+        drop = self._drop()
+        if drop is None:
+            raise InvalidSpec("files for a job need a drop box")
+        await drop.upload(key, INPUTS, archive)
 
     @staticmethod
     def data(spec: JobSpec) -> dict[str, str]:
@@ -64,6 +77,7 @@ class Callback:
         drop = self._drop()
         if drop is not None:
             await drop.delete(ref.key, RESULT)
+            await drop.delete(ref.key, INPUTS)
 
 
 def _read(raw: bytes | None) -> RunnerResult | None:

@@ -100,6 +100,7 @@ class AkashProvider(Provider[AkashConfig]):
             poll_interval=self.config.poll,
             two_phase=True,
             keeps_results=False,
+            inputs=self.drop is not None,
         )
 
     async def pricing(self) -> PriceSheet:
@@ -108,6 +109,8 @@ class AkashProvider(Provider[AkashConfig]):
     async def quote(self, spec: JobSpec) -> list[Offer]:
         """One offer for the network as a whole: who takes the job is settled by auction."""
         if self.capabilities().objections(spec):
+            return []
+        if spec.inputs and spec.kind != "batch":  # a service has no runner that would get them
             return []
         return await self._offers.quote(spec)
 
@@ -120,6 +123,10 @@ class AkashProvider(Provider[AkashConfig]):
         price = offer.price_per_hour if offer else await self._prices.asked(spec)
         ref, bid = await self._reserver.reserve(spec, key, price, report)
         return Reservation(ref=ref, price_per_hour=self._hourly(bid))
+
+    async def put_inputs(self, reservation: Reservation, archive: Path) -> None:
+        """Into the drop box, from which the runner gets them before the command begins."""
+        await self._callback.put_inputs(reservation.ref.key, archive)
 
     async def commit(self, reservation: Reservation) -> Committed:
         """Lease the best bid and send what to run."""

@@ -84,7 +84,7 @@ class Reserver:
             OutcomeUnknown, Unavailable: `find` tells.
         """
         cap = self._prices.cap(spec, price)
-        rendered = render(spec, key, self._config, cap, self._callback.urls(key))
+        rendered = render(spec, key, self._config, cap, self._callback.urls(key, spec))
         order = Order(spec, key, price, cap, rendered)
         if too_large(order.rendered.text):
             raise InvalidSpec("the job is larger than Akash takes (512 KiB with all variables)")

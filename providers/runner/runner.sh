@@ -13,6 +13,7 @@ idle=${CORTEX_RUNNER_IDLE:-1}
 keep=$CORTEX_RUNNER_STATE
 marks=$CORTEX_RUNNER_MARKS
 workdir=$CORTEX_RUNNER_WORKDIR
+inputs_url=$CORTEX_RUNNER_INPUTS_URL
 outputs=$CORTEX_RUNNER_OUTPUTS
 outputs_url=$CORTEX_RUNNER_OUTPUTS_URL
 result_url=$CORTEX_RUNNER_RESULT_URL
@@ -90,7 +91,7 @@ command_itself() {
     trap : TERM INT HUP
     unset CORTEX_RUNNER_TOKEN CORTEX_RUNNER_KEY CORTEX_RUNNER_IDLE CORTEX_RUNNER_STATE \
         CORTEX_RUNNER_MARKS CORTEX_RUNNER_WORKDIR CORTEX_RUNNER_OUTPUTS CORTEX_RUNNER_OUTPUTS_URL \
-        CORTEX_RUNNER_RESULT_URL
+        CORTEX_RUNNER_RESULT_URL CORTEX_RUNNER_INPUTS_URL
     # What this shell has to say of the command's end ("Killed") is not its output: 5 is stderr.
     {
         # shellcheck disable=SC2016
@@ -112,6 +113,25 @@ if [ -n "$workdir" ] && ! cd "$workdir" 2>/dev/null; then
         say "end 126 $(now) none no working folder"
         rest 126
     fi
+fi
+
+receive() { # receive FILE URL
+    if has curl; then
+        curl -fsS -m 600 --retry 3 -o "$1" "$2" >/dev/null 2>&1
+    elif has wget; then
+        wget -q -T 600 -O "$1" "$2" >/dev/null 2>&1
+    else
+        return 1
+    fi
+}
+
+if [ -n "$inputs_url" ]; then
+    if ! receive "$state.in" "$inputs_url" || ! tar -xf "$state.in" 2>/dev/null; then
+        printf 'e1 the files of the job did not arrive: that needs curl or wget, and tar\n' >&3
+        say "end 126 $(now) none no input files"
+        rest 126
+    fi
+    rm -f "$state.in"
 fi
 
 say "start $(now)"

@@ -13,12 +13,14 @@ _PREFIX = "CORTEX_RUNNER_"
 
 @dataclass(frozen=True)
 class RunnerUrls:
-    """Where the runner sends results (PUT or POST); both are optional and presigned."""
+    """Where the runner sends results (PUT or POST) and gets files; all are optional, presigned."""
 
     result: str | None = None
     """Gets `{"exit_code", "finished_at", "outputs"}` once the command has ended."""
     outputs: str | None = None
     """Gets a tar of the declared outputs."""
+    inputs: str | None = None
+    """Has a tar of the files that the job begins with."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ def wrap(
         "MARKS": marks_dir,
         "WORKDIR": spec.workdir,
         "OUTPUTS": "\n".join(spec.outputs),
+        "INPUTS_URL": urls.inputs if spec.inputs else None,
         "OUTPUTS_URL": urls.outputs if spec.outputs else None,
         "RESULT_URL": urls.result,
     }

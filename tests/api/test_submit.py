@@ -266,3 +266,61 @@ class TestTemporalAway:
         found = check_problem(answer, 503, "temporal_unavailable")
         assert "Temporal" in found.detail
         assert answer.headers["retry-after"]
+
+
+class TestInputs:
+    async def test_only_outputs_that_are_there(
+        self, client: httpx.AsyncClient, database: Database
+    ) -> None:
+        async with database.transaction() as tx:
+            await tx.connection.execute(
+                text("UPDATE providers SET capabilities = capabilities || '{\"inputs\": true}'")
+            )
+        source = await submit(client)
+        unknown = f"job_{'0' * 26}"
+        waits = {"from": source, "path": "data"}
+        for given, field, words in (
+            ({"from": "prep"}, "from", "must be the id of a job"),
+            ({"from": unknown}, "from", f"there is no job `{unknown}`"),
+            (waits, "from", "is `pending`; its outputs are there when it has ended"),
+        ):
+            await self._refused(client, given, field, words)
+        await self._end(database, source)
+        await self._refused(client, waits, "from", "kept no outputs")
+        async with database.transaction() as tx:
+            await tx.outputs.replace(source, 1, [("data/a.txt", 1, "0" * 64)])
+        await self._refused(
+            client, {"from": source, "path": "dat"}, "path", "kept no `dat`; it kept `data/a.txt`"
+        )
+        for given in (waits, {"from": source}, {"from": source, "path": "data/a.txt", "to": "in"}):
+            answer = await client.post(JOBS, json=spec(inputs=[given]))
+            assert answer.status_code == 202, answer.text
+            assert answer.json()["spec"]["inputs"][0]["from"] == source
+
+    async def test_a_network_must_take_files(self, client: httpx.AsyncClient) -> None:
+        job = {"name": "a", "command": ["true"], "outputs": ["x"]}
+        after = {"name": "b", "command": ["true"], "after": ["a"], "inputs": [{"from": "a"}]}
+        answer = await client.post("/api/v1/groups", json={"jobs": [job, after]})
+        found = check_problem(answer, 422, "no_provider")
+        assert "it takes no files (`inputs`) for a job" in str(found.errors)
+
+    async def _refused(
+        self, client: httpx.AsyncClient, given: dict[str, str], field: str, words: str
+    ) -> None:
+        job = spec(inputs=[given])
+        for path, body, before in (
+            (JOBS, job, ""),
+            (f"{JOBS}/validate", job, ""),
+            (f"{JOBS}/batch", {"jobs": [spec(), job]}, "jobs[1]."),
+        ):
+            found = check_problem(await client.post(path, json=body), 422, "invalid_request")
+            assert [error.field for error in found.errors] == [f"{before}inputs[0].{field}"]
+            assert words in found.errors[0].message
+
+    async def _end(self, database: Database, job_id: str) -> None:
+        async with database.transaction() as tx:
+            for state in ("placing", "settling", "completed"):
+                await tx.connection.execute(
+                    text("UPDATE jobs SET state = :state WHERE id = :id"),
+                    {"state": state, "id": job_id},
+                )

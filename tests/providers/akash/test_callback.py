@@ -1,6 +1,7 @@
 """The end of a command that its runner has told before the provider was gone."""
 
 import shutil
+import tarfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from api.drop import DropMiddleware
 from cortex.domain.states import RunState
 from providers.akash import AkashProvider
 from providers.conformance import eventually
-from providers.dropbox import RESULT, DropBox
+from providers.dropbox import INPUTS, RESULT, DropBox
 from simulators.kit.serve import serving
 from tests.providers.akash.conftest import Net, spec
 
@@ -81,3 +82,29 @@ async def test_a_manifest_with_a_link_can_be_made_again(
     ref = (await first.prepare(spec(), lease)).ref
     assert "manifest" in ref.data
     assert (await second.prepare(spec(), lease)).ref == ref
+
+
+async def test_files_come_over_the_drop_box(
+    net: Net, lease: str, drop: DropBox, tmp_path: Path
+) -> None:
+    (tmp_path / "a.txt").write_text("from another job\n")
+    archive = tmp_path / "inputs.tar"
+    with tarfile.open(archive, "w") as tar:
+        tar.add(tmp_path / "a.txt", "in/a.txt")
+    akash = await net.provider()
+    job = spec("cat in/a.txt", inputs=[{"from": "job_1"}])
+    assert await akash.quote(job) == []
+    akash.drop = drop
+    assert len(await akash.quote(job)) == 1
+    assert await akash.quote(spec("x", inputs=[{"from": "job_1"}], kind="service")) == []
+    reservation = await akash.prepare(job, lease)
+    await akash.put_inputs(reservation, archive)
+    ref = (await akash.commit(reservation)).ref
+
+    async def said() -> bool:
+        return "from another job" in [line.text async for line in akash.logs(ref)]
+
+    await eventually(said, what="the file of the other job")
+    await akash.cancel(ref)
+    await akash.forget(ref)
+    assert await drop.fetch(lease, INPUTS) is None

@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import io
 import json
 import os
 import shutil
 import signal
+import tarfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from fastapi import FastAPI, Request
+from starlette.responses import Response
 
 from cortex.domain.spec import JobSpec
 from providers.conformance import eventually
@@ -245,6 +248,39 @@ class TestRunner:
         assert result.outputs == "sent"
         assert json.loads(bodies["result"])["exit_code"] == 2
         assert b"out/a b.txt" in bodies["outputs"]
+
+    async def test_files_are_there_before_the_command(
+        self, container: Container, tmp_path: Path
+    ) -> None:
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as tar:
+            entry = tarfile.TarInfo("in/a.txt")
+            entry.size, entry.mode = 4, 0o644
+            tar.addfile(entry, io.BytesIO(b"data"))
+        app = FastAPI()
+
+        @app.get("/inputs")
+        async def source() -> Response:
+            return Response(packed.getvalue())
+
+        async with serving(app) as url:
+            work = str(tmp_path / "work")
+            spec = shell(
+                "cat in/a.txt; echo; env | grep -c CORTEX_RUNNER; ls",
+                inputs=[{"from": "job_1"}],
+                workdir=work,
+            )
+            await container.start(spec, urls=RunnerUrls(inputs=f"{url}/inputs"))
+            await container.result()
+        assert container.texts() == ["data", "0", "in"]
+
+    async def test_files_that_do_not_arrive_end_the_job(self, container: Container) -> None:
+        spec = shell("echo must not run", inputs=[{"from": "job_1"}])
+        await container.start(spec, urls=RunnerUrls(inputs="http://127.0.0.1:1/inputs"))
+        assert (await container.result()).exit_code == 126
+        assert container.texts() == [
+            "the files of the job did not arrive: that needs curl or wget, and tar"
+        ]
 
 
 class TestWrap:

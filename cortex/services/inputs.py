@@ -1,0 +1,51 @@
+"""Whether the files that single jobs ask for are there: outputs of jobs that have ended."""
+
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+from cortex.db.engine import Transaction
+from cortex.domain.errors import FieldError, InvalidRequest, NotFound
+from cortex.domain.ids import is_job_id
+from cortex.domain.inputs import Input
+from cortex.domain.spec import JobSpec
+from cortex.domain.states import TERMINAL_JOB_STATES
+
+
+async def require_inputs(tx: Transaction, specs: Sequence[JobSpec], *, batch: bool = False) -> None:
+    """Go on only if the inputs of all these jobs can be had.
+
+    Raises:
+        InvalidRequest: one cannot; says why.
+    """
+    for index, spec in enumerate(specs):
+        for number, item in enumerate(spec.inputs):
+            problem = await _problem(tx, item)
+            if problem is not None:
+                before = f"jobs[{index}]." if batch else ""
+                where = f"{before}inputs[{number}].{problem[0]}"
+                raise InvalidRequest(
+                    f"the job spec is not valid: `{where}` {problem[1]}",
+                    errors=[FieldError(field=where, message=problem[1])],
+                )
+
+
+async def _problem(tx: Transaction, item: Input) -> tuple[str, str] | None:
+    """The field that is wrong and what is wrong with it."""
+    source = item.source
+    if not is_job_id(source):
+        return "from", f"`{source[:60]}` must be the id of a job; names are for members of a group"
+    try:
+        state = (await tx.reads.state(source))["state"]
+    except NotFound:
+        return "from", f"there is no job `{source}`"
+    if state not in TERMINAL_JOB_STATES:
+        return "from", f"job `{source}` is `{state}`; its outputs are there when it has ended"
+    kept = [output.path for output in await tx.outputs.of_job(source)]
+    if not kept:
+        return "from", f"job `{source}` kept no outputs"
+    if item.path is not None and not any(
+        PurePosixPath(path).is_relative_to(item.path) for path in kept
+    ):
+        shown = ", ".join(f"`{path}`" for path in kept[:5])
+        return "path", f"job `{source}` kept no `{item.path}`; it kept {shown}"
+    return None
