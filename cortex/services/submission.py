@@ -304,6 +304,7 @@ def _fresh_view(job: NewJob, stored: _Stored, url: str) -> dict[str, Any]:
                 "cancel_requested_at",
                 "group_id",
                 "member",
+                "unknown_since",
             )
         ),
         "spec": stored.specs[0],
