@@ -15,14 +15,16 @@ from typing import Any
 
 import pytest
 import structlog
-from sqlalchemy import text
 
 from cortex.db.engine import Database
 from cortex.domain.jobs import Reason
-from cortex.domain.states import JOB_TRANSITIONS, JobState
+from cortex.domain.states import JobState
 from cortex.settings import JobSettings, Settings
 from providers.null import NullConfig
-from tests.faults.harness import Driver, Fault, Kind, Network
+from tests.faults.boundaries import Fault, Kind
+from tests.faults.harness import Driver
+from tests.faults.one_network import Network
+from tests.faults.promise import check_promise
 from tests.faults.report import Row, record
 from workflows.decisions import End, LeaseEnd
 
@@ -125,50 +127,6 @@ def quiet() -> Iterator[None]:
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(data_dir=tmp_path, jobs=JobSettings(quote_timeout=timedelta(seconds=2)))
-
-
-async def rows(database: Database, query: str, job_id: str) -> list[Any]:
-    async with database.reading() as tx:
-        found = await tx.connection.execute(text(query), {"job": job_id})
-        return list(found.mappings())
-
-
-async def check_promise(driver: Driver, allowed: frozenset[JobState]) -> Any:
-    """Raises AssertionError if anything of the promise is broken; returns the job's row."""
-    database, job_id = driver.database, driver.job_id
-    (job,) = await rows(database, "SELECT * FROM jobs WHERE id = :job", job_id)
-    assert job["state"] in allowed, f"the job is {job['state']}: {job['message']}"
-    leases = await rows(database, "SELECT * FROM leases WHERE job_id = :job", job_id)
-    ledger = await rows(database, "SELECT * FROM ledger WHERE job_id = :job", job_id)
-    for lease in leases:
-        key = lease["key"]
-        entries = [entry for entry in ledger if entry["lease_key"] == key]
-        kinds = [entry["kind"] for entry in entries]
-        assert lease["state"] == "released", f"{key} is {lease['state']}"
-        assert kinds.count("charge") == (lease["committed_at"] is not None), f"{key}: {kinds}"
-        assert kinds.count("release") == 1, f"{key}: {kinds}"
-        sums = {
-            kind: sum(entry["amount"] for entry in entries if entry["kind"] == kind)
-            for kind in ("hold", "charge", "release")
-        }
-        assert sums["hold"] == sums["charge"] + sums["release"], f"{key}: {sums}"
-    assert job["cost"] == sum(entry["amount"] for entry in ledger if entry["kind"] == "charge")
-    assert await driver.provider.owned() == [], "the network still holds something"
-    await check_history(database, job_id)
-    return job
-
-
-async def check_history(database: Database, job_id: str) -> None:
-    query = "SELECT state FROM job_status WHERE job_id = :job ORDER BY id"
-    states = [JobState(row["state"]) for row in await rows(database, query, job_id)]
-    assert states[0] == JobState.PENDING
-    for before, after in zip(states, states[1:], strict=False):
-        assert after in JOB_TRANSITIONS[before], states
-    query = "SELECT type, data FROM events WHERE job_id = :job ORDER BY tx, seq"
-    events = await rows(database, query, job_id)
-    told = [e["data"]["state"] for e in events if e["type"] == "job.state.changed"]
-    assert told == [state.value for state in states[1:] if state != JobState.CANCELLING], told
-    assert events[-1]["type"] == "job.state.changed", [e["type"] for e in events]
 
 
 def check_run(driver: Driver, job: Any, scenario: Scenario) -> None:
