@@ -32,6 +32,7 @@ from cortex.services.resolution import Resolutions
 from cortex.services.streams import Streams
 from cortex.services.stuck import StuckJobs
 from cortex.services.submission import Submissions
+from cortex.services.trace import Traces
 from cortex.settings import Settings
 from cortex.telemetry.tracing import configure_tracing
 from cortex.temporal.client import connect
@@ -51,6 +52,7 @@ class Services:
     group_queries: GroupQueries
     resolutions: Resolutions
     stuck: StuckJobs
+    traces: Traces
     queries: Queries
     billing: Billing
     budgets: Budgets
@@ -100,6 +102,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             control=control,
             resolutions=Resolutions(database, client, control, settings),
             stuck=StuckJobs(database, settings.stuck),
+            traces=Traces(database, client),
             queries=Queries(database, JobReads(pool), settings),
             group_queries=GroupQueries(database, GroupReads(pool), settings),
             billing=Billing(database),

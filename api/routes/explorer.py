@@ -9,12 +9,38 @@ from starlette.responses import Response
 from api.access import Caller, needs
 from api.bodies import read_body
 from api.openapi import body_schema, problems
-from api.respond import answer, known_form
+from api.respond import answer, known_form, known_group
 from api.services import Using
 from cortex.domain.rights import Action
+from cortex.domain.trace import Trace
 from cortex.explorer_schemas import ResolutionView, ResolveRequest, StuckPage
 
 router = APIRouter(tags=["explorer"])
+
+
+@router.get(
+    "/jobs/{job_id}/trace",
+    dependencies=[needs(Action.JOBS_READ)],
+    response_model=Trace,
+    responses=problems(404, 503),
+)
+async def trace_job(job_id: str, services: Using) -> Response:
+    """Every step of a job's protocol: times, tries, what was sent, what is known, what is undone.
+
+    Without Temporal, or its history, the database alone tells it; `temporal` and `notes` say so.
+    """
+    return answer(await services.traces.job(known_form(job_id)))
+
+
+@router.get(
+    "/groups/{group_id}/trace",
+    dependencies=[needs(Action.JOBS_READ)],
+    response_model=Trace,
+    responses=problems(404, 503),
+)
+async def trace_group(group_id: str, services: Using) -> Response:
+    """The same for a group: its gangs and their decisions, its members and their steps."""
+    return answer(await services.traces.group(known_group(group_id)))
 
 
 @router.get(

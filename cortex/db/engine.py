@@ -37,6 +37,7 @@ from cortex.db.spending import SpendingRepository
 from cortex.db.steps import StepRepository
 from cortex.db.stuck import StuckRepository
 from cortex.db.survey import SurveyRepository
+from cortex.db.trace import TraceRepository
 from cortex.db.track import TrackRepository
 from cortex.domain.errors import DatabaseUnavailable
 from cortex.settings import DatabaseSettings
@@ -74,6 +75,7 @@ class Transaction:
         self.group_reads = GroupReadRepository(connection)
         self.steps = StepRepository(connection)
         self.stuck = StuckRepository(connection)
+        self.trace = TraceRepository(connection)
         self.track = TrackRepository(connection)
         self.plugins = PluginRepository(connection)
         self.findings = FindingRepository(connection)

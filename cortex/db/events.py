@@ -63,7 +63,7 @@ class EventRepository(Repository):
             query = query.where(EventRow.job_id == job_id)
         query = query.order_by(EventRow.tx, EventRow.seq).limit(limit)
         rows = (await self.connection.execute(query)).mappings()
-        return [_event(row) for row in rows]
+        return [event_of(row) for row in rows]
 
     async def group_page(self, group_id: str, after: str | None, *, limit: int) -> list[Event]:
         """Events of a group and of its members after a position, oldest first.
@@ -87,7 +87,7 @@ class EventRepository(Repository):
         both = union_all(*(select(part) for part in parts)).subquery()
         query = select(both).order_by(both.c.tx, both.c.seq).limit(limit)
         rows = (await self.connection.execute(query)).mappings()
-        return [_event(row) for row in rows]
+        return [event_of(row) for row in rows]
 
     async def latest(self) -> str:
         """The position after every event that is visible now; for `tail`."""
@@ -107,7 +107,7 @@ def _after(position: str | None) -> list[ColumnElement[bool]]:
     return [tuple_(EventRow.tx, EventRow.seq) > parse_position(position)]
 
 
-def _event(row: Row) -> Event:
+def event_of(row: Row) -> Event:
     return Event(
         id=row["id"],
         position=f"{row['tx']}-{row['seq']}",

@@ -91,7 +91,7 @@ class LedgerRepository(Repository):
         if after is not None:
             query = query.where(tuple_(LedgerRow.created_at, LedgerRow.id) > after)
         query = query.order_by(LedgerRow.created_at, LedgerRow.id).limit(limit)
-        return [_entry(row) for row in (await self.connection.execute(query)).mappings()]
+        return [entry_of(row) for row in (await self.connection.execute(query)).mappings()]
 
     async def open_holds(self) -> list[str]:
         """Lease keys with a hold that nothing has closed yet."""
@@ -104,7 +104,7 @@ class LedgerRepository(Repository):
         return list((await self.connection.execute(query)).scalars())
 
 
-def _entry(row: Row) -> LedgerEntry:
+def entry_of(row: Row) -> LedgerEntry:
     return LedgerEntry(
         id=row["id"],
         job_id=row["job_id"],
