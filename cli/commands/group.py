@@ -18,6 +18,7 @@ from cli.local import dir_option, ensure_server
 from cli.options import parse_labels
 from cli.specfile import Document
 from cli.state import State, state_of
+from cli.trace_view import show_trace
 from cortex.client import ApiError, AsyncCortex, GroupFilter, GroupSpec, MemberFilter
 from cortex.domain.group_states import GroupState
 from cortex.domain.states import JobState
@@ -170,12 +171,18 @@ def show(
     limit: Annotated[
         int, typer.Option("--limit", "-n", min=0, help="Members at most; 0: none.")
     ] = 100,
+    trace: Annotated[
+        bool, typer.Option("--trace", help="Every step of its protocol; see `cortex trace`.")
+    ] = False,
 ) -> None:
     """Show a group: state, counts, cost, what was decided, and its members."""
     state = state_of(ctx)
     which = MemberFilter(_states(state_), member)
     with state.client() as cortex:
         found = find_group(cortex, group_id)
+        if trace:
+            show_trace(state, cortex.trace(found), full=False)
+            return
         view = cortex.group(found, which, limit=min(limit, 1000))
         if state.json:
             render.print_json(view)

@@ -18,6 +18,7 @@ from cli.frames import show_frames
 from cli.options import parse_labels
 from cli.state import State, state_of
 from cli.times import since
+from cli.trace_view import show_trace
 from cortex.client import ClientError, Cortex, JobFilter
 from cortex.domain.states import JobState
 from cortex.domain.units import format_duration, parse_duration
@@ -120,6 +121,9 @@ def job(
     frames: Annotated[
         bool, typer.Option("--frames", help="Only the frames of a render job.")
     ] = False,
+    trace: Annotated[
+        bool, typer.Option("--trace", help="Every step of its protocol; see `cortex trace`.")
+    ] = False,
 ) -> None:
     """Show one job: what was asked for, each attempt, its history, its bill."""
     state = state_of(ctx)
@@ -127,6 +131,9 @@ def job(
         found = find_job(cortex, job_id)
         if frames:
             show_frames(state, cortex, found.id, None)
+            return
+        if trace:
+            show_trace(state, cortex.trace(found.id), full=False)
             return
         if state.json:
             render.print_json(found)
@@ -173,6 +180,7 @@ def _show_job(state: State, job: JobView, entries: list[LedgerView]) -> None:
         steps.append(("frames", f"cortex frames {job.id}"))
     if job.spec.kept():
         steps.append(("results", f"cortex outputs get {job.id}"))
+    steps.append(("each step", f"cortex trace {job.id}"))
     if not job.state.terminal:
         steps.append(("cancel", f"cortex cancel {job.id}"))
     render.fields(state, [*steps, ("workflow", job.temporal_url or "")])

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from uuid import uuid4
 
 from cortex.client import routes
+from cortex.client.async_explorer import AsyncExplorerCalls
 from cortex.client.async_groups import AsyncGroupCalls
 from cortex.client.async_money import AsyncMoneyCalls
 from cortex.client.async_providers import AsyncProviderCalls
@@ -41,7 +42,13 @@ from cortex.schemas import (
 _ALL = JobFilter()
 
 
-class AsyncCortex(AsyncGroupCalls, AsyncProviderCalls, AsyncMoneyCalls, AsyncReconcileCalls):
+class AsyncCortex(
+    AsyncGroupCalls,
+    AsyncProviderCalls,
+    AsyncMoneyCalls,
+    AsyncReconcileCalls,
+    AsyncExplorerCalls,
+):
     """A Cortex server.
 
     Every method may raise `ApiError` (the server refused), `ConnectionFailed` (it cannot be

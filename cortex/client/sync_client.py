@@ -14,6 +14,7 @@ from cortex.client.downloads import Download, safe_target
 from cortex.client.errors import WaitTimeout
 from cortex.client.retry import RetryPolicy
 from cortex.client.routes import JobFilter, Spec
+from cortex.client.sync_explorer import ExplorerCalls
 from cortex.client.sync_groups import GroupCalls
 from cortex.client.sync_money import MoneyCalls
 from cortex.client.sync_providers import ProviderCalls
@@ -40,7 +41,13 @@ from cortex.schemas import (
 _ALL = JobFilter()
 
 
-class Cortex(GroupCalls, ProviderCalls, MoneyCalls, ReconcileCalls):
+class Cortex(
+    GroupCalls,
+    ProviderCalls,
+    MoneyCalls,
+    ReconcileCalls,
+    ExplorerCalls,
+):
     """A Cortex server.
 
     Every method may raise `ApiError` (the server refused), `ConnectionFailed` (it cannot be
