@@ -67,21 +67,36 @@ class LeaseSteps:
             for item in self._story.statuses
             if item.state == JobState.PLACING and item.time <= lease.created_at
         ]
-        asked = [
-            item
-            for item in self._history.of("place")
-            if item.ended_at is None or item.ended_at <= lease.created_at or not began
-        ]
         return self._step(
             Phase.PLACE,
             StepState.DONE,
             started_at=began[-1] if began else lease.created_at,
             ended_at=lease.created_at,
-            tries=sum(item.tries for item in asked) or None if lease.attempt == 1 else None,
+            tries=sum(item.tries for item in self._searches()) or None,
             sent="activity `place`: collect offers",
             to="every healthy provider that the spec allows",
             known=f"`{lease.provider_id}` at {lease.offer.price_per_hour} per hour",
         )
+
+    def _searches(self) -> list[Ran]:
+        """The looks for an offer that led to this lease: since the one before was released."""
+        lease = self._lease
+        before = [
+            item.released_at
+            for item in self._story.leases
+            if item.attempt < lease.attempt and item.released_at is not None
+        ]
+        since = max(before, default=self._story.job.created_at)
+        return [
+            item
+            for item in self._history.of("place")
+            if item.lease_key == lease.key
+            or (
+                item.lease_key is None
+                and item.scheduled_at is not None
+                and since <= item.scheduled_at <= lease.created_at
+            )
+        ]
 
     def _intend(self) -> TraceStep:
         holds = [

@@ -12,12 +12,14 @@ from sqlalchemy import text
 from cortex.domain.ledger import EntryKind
 from cortex.domain.states import JobState, LeaseState
 from cortex.domain.stuck import StuckRules
+from cortex.domain.trace import Phase, StepState
 from cortex.explorer_schemas import ResolutionView, StuckPage
 from cortex.services.stuck import tell_stuck
 from tests.api.support import JOBS, check_problem, client_of
 from tests.integration.conftest import Stage, StageMaker
 from tests.integration.networks import Network, network
 from tests.integration.story import troubles
+from tests.integration.test_traces import trace_of
 from tests.support import eventually
 
 DOWN = {"match": "* *", "fault": "drop_before", "times": 1_000_000}
@@ -122,6 +124,14 @@ class TestNetworkDown:
         ), told
         assert any("`cortex stuck` says what you may do" in line for line in told), told
 
+        trace = await trace_of(scene.http, job_id)
+        pending = [step for step in trace.steps if step.phase is Phase.SETTLE and step.error]
+        assert pending
+        assert {step.state for step in pending} <= {StepState.WAITING, StepState.RUNNING}
+        assert {step.lease_key for step in pending} == {lease.key}
+        book = next(step for step in trace.steps if step.phase is Phase.BOOK)
+        assert book.state is StepState.WAITING
+
         await scene.net.faults()
         answer = await scene.resolve(job_id, action="retry")
         done = ResolutionView.model_validate_json(answer.content)
@@ -202,11 +212,18 @@ class TestByHand:
 
     async def test_a_job_whose_workflow_is_gone(self, scene: Scene) -> None:
         job_id = await scene.running()
-        await scene.stage.client.get_workflow_handle(job_id).terminate("by hand")
+        await scene.stage.client.get_workflow_handle(job_id).terminate(reason="by hand")
         answer = await scene.resolve(job_id, action="retry")
         view = ResolutionView.model_validate_json(answer.content)
         assert "a rescue was started" in view.done
         job = await scene.stage.ended(job_id, within=60)
         assert job.reason == "workflow_gone"
+        trace = await trace_of(scene.http, job_id)
+        assert "was terminated in Temporal (by hand)" in trace.notes[0]
+        assert "a rescue has looked after it" in trace.notes[0]
+        settled = [step for step in trace.steps if step.phase is Phase.SETTLE]
+        assert {step.state for step in settled} == {StepState.DONE}
+        undone = [s.phase for s in trace.steps if s.state is StepState.COMPENSATED]
+        assert undone == [Phase.INTEND, Phase.RESERVE, Phase.COMMIT]
         assert len(await scene.charges(job_id)) == 1
         assert not await scene.net.alive()
