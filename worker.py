@@ -180,7 +180,9 @@ def make_activities(
         InputStore(settings.outputs_dir),
     )
     settlement = SettlementActivities(database, fleet, settings, copier)
-    monitor = MonitorActivities(database, fleet, client, notifier, copier, settings.monitor)
+    monitor = MonitorActivities(
+        database, fleet, client, notifier, copier, settings.monitor, settings.budgets.usage_every
+    )
     maintenance = MaintenanceActivities(database, settings, client)
     deadlines = DeadlineActivities(database, settings)
     health = HealthActivities(fleet, fleet.checkup)

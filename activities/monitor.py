@@ -22,6 +22,7 @@ from activities.fleet import Fleet
 from activities.logs import LogCopier
 from activities.recording import change_of, record
 from activities.sight import Sight
+from activities.usage import Meter
 from cortex.db.engine import Database
 from cortex.db.leases import CHANNEL as LEASES_CHANNEL
 from cortex.db.notify import Notifier
@@ -52,7 +53,9 @@ class MonitorActivities:
         notifier: Notifier,
         copier: LogCopier,
         settings: MonitorSettings,
+        usage_every: timedelta = timedelta(minutes=1),
     ) -> None:
+        self._usage_every = usage_every
         self._database = database
         self._fleet = fleet
         self._client = client
@@ -94,6 +97,7 @@ class _Shift:
         self._follows: dict[str, asyncio.Task[None]] = {}
         self._follow_after: dict[str, float] = {}
         self._frames: dict[str, int] = {}
+        self._meter = Meter(owner._database, owner._usage_every)
         self._sight = Sight(owner._database, provider_id, owner._settings)
         self._down = asyncio.create_task(activity.wait_for_worker_shutdown())
 
@@ -117,6 +121,7 @@ class _Shift:
 
     async def end(self) -> None:
         self._down.cancel()
+        await self._meter.aclose()
         for task in self._follows.values():
             task.cancel()
         await asyncio.gather(self._down, *self._follows.values(), return_exceptions=True)
@@ -133,6 +138,7 @@ class _Shift:
             told = {lease.key for lease in changed}
             await self._tell([*changed, *(lease for lease in untold if lease.key not in told)])
             self._copy_logs(provider, live)
+            self._meter.tick(provider, live)
             async with asyncio.timeout(_PATIENCE):
                 await provider.tend([lease.ref for lease in live if lease.ref])
             await self._sight.end()

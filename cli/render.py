@@ -159,6 +159,14 @@ def money(amount: Money | None) -> str:
     return str(amount) if amount is not None else "-"
 
 
+def cost(job: JobSummary) -> str:
+    """What it has cost until now; `~` before an estimate."""
+    now = job.cost_so_far
+    if now is None:
+        return str(job.cost)
+    return f"{'~' if now.estimated else ''}{now}"
+
+
 def percent(progress: Decimal | None) -> str:
     return f"{progress:.0%}" if progress is not None else ""
 

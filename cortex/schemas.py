@@ -37,6 +37,15 @@ class Problem(_View):
     correlation_id: str | None = None
 
 
+class CostSoFar(Money):
+    """What a job with a running lease has cost until now: in USD, at the rates of its bills."""
+
+    estimated: bool = Field(
+        default=False, description="Reckoned as price times time: its network does not say."
+    )
+    as_of: datetime | None = None
+
+
 class LeaseView(_View):
     key: str
     attempt: int
@@ -53,6 +62,13 @@ class LeaseView(_View):
     finished_at: datetime | None = None
     released_at: datetime | None = None
     cost: Money | None = None
+    usage: Money | None = Field(
+        default=None, description="What it cost when its network was last asked, while it ran."
+    )
+    usage_at: datetime | None = None
+    usage_estimated: bool = Field(
+        default=False, description="Reckoned as price times time: its network did not say."
+    )
     unknown_since: datetime | None = Field(
         default=None, description="Since when its network says nothing of it."
     )
@@ -80,7 +96,10 @@ class JobSummary(_View):
     provider_id: str | None = None
     progress: Decimal | None = Field(default=None, description="From 0 to 1.")
     labels: dict[str, str] = Field(default_factory=dict)
-    cost: Money
+    cost: Money = Field(description="What is billed, in USD.")
+    cost_so_far: CostSoFar | None = Field(
+        default=None, description="With what its running lease has cost until now; none: `cost`."
+    )
     unknown_since: datetime | None = Field(
         default=None,
         description="Since when its network says nothing of it. As far as anybody knows it is as "

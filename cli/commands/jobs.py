@@ -109,7 +109,7 @@ def _row(job: JobSummary) -> tuple[str, ...]:
         job.provider_id or "-",
         "" if job.state.terminal else render.percent(job.progress),
         "" if job.exit_code is None else str(job.exit_code),
-        str(job.cost),
+        render.cost(job),
         render.age(job.created_at),
     )
 
@@ -153,7 +153,7 @@ def _show_job(state: State, job: JobView, entries: list[LedgerView]) -> None:
                 lease.run_state.value if lease.run_state else "-",
                 "" if lease.exit_code is None else str(lease.exit_code),
                 f"{lease.price_per_hour}",
-                render.money(lease.cost),
+                render.money(lease.cost or lease.usage),
                 lease.message,
             )
             for lease in job.leases
@@ -227,10 +227,19 @@ def _facts(job: JobView) -> list[tuple[str, str]]:
         ("ran", render.span(ran) if ran is not None else ""),
         ("deadline", left),
         ("restarts", _restarts(job)),
-        ("cost", str(job.cost)),
+        ("cost", _cost(job)),
         ("budget", str(spec.budget) if spec.budget else ""),
         ("output", logs),
     ]
+
+
+def _cost(job: JobView) -> str:
+    """What is billed; while it runs, with what its lease has cost so far, and who says so."""
+    now = job.cost_so_far
+    if now is None:
+        return str(job.cost)
+    told = "as its network tells" if not now.estimated else "estimated as price times time"
+    return f"{now} so far, {told} ({render.clock(now.as_of)})"
 
 
 def _restarts(job: JobView) -> str:

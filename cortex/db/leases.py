@@ -1,10 +1,12 @@
 """Leases: the intent log. A row exists before its network is called."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from decimal import Decimal
+from typing import Any, Final
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, insert, select, text, update
 
 from cortex.db.base import Repository, Row
 from cortex.db.tables import NOW, LeaseRow
@@ -18,6 +20,26 @@ from cortex.domain.states import LeaseState, RunState, lease_sources
 CHANNEL = "cortex_leases"
 # What the monitor watches: live, or changed without the workflow having been told.
 _WATCHED = (LeaseState.ACTIVE.value, LeaseState.ENDED.value, LeaseState.LOST.value)
+
+
+@dataclass(frozen=True)
+class UsageNow:
+    """What a running lease has cost so far."""
+
+    key: str
+    cost: Money
+    usd: Decimal
+    estimated: bool
+
+
+_USAGE: Final = text("""
+UPDATE leases SET usage_amount = u.amount, usage_currency = u.currency, usage_usd = u.usd,
+    usage_estimated = u.estimated, usage_at = now()
+FROM unnest(CAST(:keys AS text[]), CAST(:amounts AS numeric[]), CAST(:currencies AS text[]),
+    CAST(:usd AS numeric[]), CAST(:estimated AS boolean[]))
+    AS u(key, amount, currency, usd, estimated)
+WHERE leases.key = u.key AND leases.state = 'active'
+""")
 
 
 class LeaseRepository(Repository):
@@ -137,6 +159,17 @@ class LeaseRepository(Repository):
             .where(LeaseRow.key == key, LeaseRow.collected_at.is_(None))
             .values(collected_at=NOW)
         )
+
+    async def put_usage(self, found: Sequence[UsageNow]) -> None:
+        """Write down what leases have cost so far; only active ones still change."""
+        values = {
+            "keys": [item.key for item in found],
+            "amounts": [item.cost.amount for item in found],
+            "currencies": [item.cost.currency for item in found],
+            "usd": [item.usd for item in found],
+            "estimated": [item.estimated for item in found],
+        }
+        await self.connection.execute(_USAGE, values)
 
     async def open_counts(self) -> dict[str, int]:
         """How many leases are not released, by provider."""

@@ -13,15 +13,24 @@ from cortex.db.base import Repository
 from cortex.db.events import parse_position
 from cortex.db.jobs import JobFilter
 from cortex.db.readpool import ReadPool
+from cortex.db.spending import USED
 from cortex.db.tables import EventRow, JobRow
 from cortex.domain.errors import NotFound
 
 Place = tuple[datetime, str]
 
-_SUMMARY: Final = """
+_SUMMARY: Final = f"""
     j.id, j.name, j.owner, j.state, j.reason, j.message, j.exit_code, j.attempt, j.provider_id,
     trim_scale(j.progress)::text AS progress, j.labels,
     json_build_object('amount', trim_scale(j.cost)::text, 'currency', j.currency) AS cost,
+    CASE WHEN j.state IN ('running', 'deploying', 'cancelling', 'settling') THEN (
+        SELECT json_build_object('currency', 'USD',
+            'amount', trim_scale(round(j.cost + SUM({USED}), 9))::text,
+            'estimated', bool_or(s.usage_usd IS NULL OR s.usage_estimated),
+            'as_of', MIN(COALESCE(s.usage_at, now())))
+        FROM leases s WHERE s.job_id = j.id AND s.cost IS NULL AND s.committed_at IS NOT NULL
+        HAVING COUNT(*) > 0
+    ) END AS cost_so_far,
     CASE WHEN j.state IN ('running', 'deploying', 'cancelling', 'settling') THEN (
         SELECT u.unknown_since FROM leases u
         WHERE u.job_id = j.id AND u.state IN ('active', 'releasing')
@@ -35,6 +44,9 @@ _LEASE: Final = """
     l.created_at, l.committed_at, l.started_at, l.finished_at, l.released_at,
     CASE WHEN l.state <> 'released' THEN l.unknown_since END AS unknown_since,
     CASE WHEN l.state <> 'released' THEN l.unknown_reason ELSE '' END AS unknown_reason,
+    CASE WHEN l.usage_amount IS NOT NULL THEN json_build_object(
+        'amount', trim_scale(l.usage_amount)::text, 'currency', l.usage_currency)
+    END AS usage, l.usage_at, l.usage_estimated,
     CASE WHEN l.cost IS NOT NULL THEN
         json_build_object('amount', trim_scale(l.cost)::text, 'currency', l.currency)
     END AS cost"""

@@ -45,7 +45,7 @@ _ASKED: Final = """jsonb_to_recordset(CAST(:asked AS jsonb))
 _OPEN: Final = "s.state <> 'released' AND s.cost IS NULL"
 
 # USD per second, by the price and the rate that were agreed on.
-_RATE: Final = """((s.offer#>>'{price_per_hour,amount}')::numeric
+_RATE: Final = """((s.offer->'price_per_hour'->>'amount')::numeric
     * COALESCE((s.offer->>'usd_rate')::numeric, 1) / 3600)"""
 
 USED: Final = f"""COALESCE(s.usage_usd, {_RATE} * GREATEST(EXTRACT(EPOCH FROM

@@ -161,3 +161,34 @@ async def test_the_schedule_looks_by_itself(make_stage: StageMaker) -> None:
         await add_budget(stage.database, "0.5 USD")
         await stage.client.get_schedule_handle("budgets").trigger()
         assert (await stage.ended(job_id)).reason == Reason.OVER_BUDGET
+
+
+async def test_the_monitor_keeps_the_cost_so_far(make_stage: StageMaker) -> None:
+    """Asked of the network itself; the final bill is its own all the same."""
+    stage = await quiet_stage(make_stage, prices={"cpu_hour": "3600"})
+    budgets = stage.settings.budgets.model_copy(update={"usage_every": timedelta(seconds=0.5)})
+    stage.settings = stage.settings.model_copy(update={"budgets": budgets})
+    async with stage.worker():
+        # A dollar a second.
+        job_id = await stage.submit(resources={"cpu": 1}, duration="1h")
+
+        async def measured() -> bool:
+            async with stage.database.reading() as tx:
+                leases = await tx.leases.of_job(job_id)
+            return bool(leases and leases[0].usage and leases[0].usage.amount > 1)
+
+        await eventually(measured, what="the cost so far")
+        async with stage.database.transaction() as tx:
+            row = (await tx.leases.of_job(job_id))[0]
+            estimated = await tx.connection.execute(
+                text("SELECT usage_estimated FROM leases WHERE key = :key"), {"key": row.key}
+            )
+            assert estimated.scalar_one() is False
+        await add_budget(stage.database, "3599.5 USD")
+        assert (await look(stage)).stopped == 1
+        ended = await stage.ended(job_id)
+        assert ended.reason == Reason.OVER_BUDGET
+        async with stage.database.transaction() as tx:
+            (lease,) = await tx.leases.of_job(job_id)
+        assert lease.cost is not None
+        assert lease.cost.amount > 1
