@@ -18,6 +18,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cortex.domain.errors import field_errors
+from cortex.embedded.containers import docker_entry
 from cortex.embedded.errors import StackError
 from cortex.embedded.files import write_private
 from cortex.embedded.simulators import SIMULATORS, simulated_providers
@@ -268,10 +269,8 @@ class StackConfig(BaseModel):
         engine = None if chosen else container_socket()
         found: dict[str, Any] = {}
         if engine is not None:
-            found = {
-                "local": {"type": "local"},
-                "docker": {"type": "docker", "socket": str(engine)},
-            }
+            docker = docker_entry(engine, self.secrets.drop)
+            found = {"local": {"type": "local"}, "docker": docker}
         if self.simulators:
             # The variable stands for the whole mapping: what the user has must be said again.
             own = {key: entry.model_dump(mode="json") for key, entry in settings.providers.items()}

@@ -67,13 +67,20 @@ class DispersedApi:
         return await self._jobs(params)
 
     async def jobs(self, uuids: Sequence[str]) -> dict[str, WireJob]:
-        """These jobs, in as few calls as possible; unknown ones are left out."""
+        """These jobs, in as few calls as possible; those that definitely are not are left out.
+
+        A list may be behind: what is not in it is asked for by name.
+        """
         wanted = [uuid for uuid in dict.fromkeys(uuids) if is_uuid(uuid)]
         found: dict[str, WireJob] = {}
         for start in range(0, len(wanted), _PAGE):
             part = wanted[start : start + _PAGE]
             for item in await self._jobs({"filter[uuid]": ",".join(part)}):
                 found[item.uuid] = item
+        for uuid in wanted:
+            missing = await self.job(uuid) if uuid not in found else None
+            if missing is not None:
+                found[uuid] = missing
         return found
 
     async def cancel(self, uuid: str, reason: str) -> None:

@@ -12,10 +12,12 @@ A rule names the calls it is for and what happens to the next `times` of them:
 | `drop_after` | the effect takes place, then the connection breaks |
 | `malformed` | the effect takes place, the answer is cut off in the middle |
 | `stale` | an earlier answer of the same GET |
+| `empty` | the answer to a GET has nothing in any of its lists |
 """
 
 import asyncio
 import fnmatch
+import json
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
@@ -41,7 +43,9 @@ Fault = Literal[
     "drop_after",
     "malformed",
     "stale",
+    "empty",
 ]
+# Those that may meet any call; `empty` is for lists.
 FAULTS: tuple[Fault, ...] = (
     "latency",
     "rate_limit",
@@ -160,6 +164,8 @@ class FaultMiddleware:
             await _break(send)
         elif rule.fault == "malformed":
             await _replay(noting, _cut(answer))
+        elif rule.fault == "empty" and scope["method"] == "GET":
+            await _replay(noting, _emptied(answer))
         else:
             await _replay(noting, answer)
 
@@ -232,11 +238,32 @@ async def _replay(send: Send, answer: _Answer) -> None:
     await send({"type": "http.response.body", "body": answer.body})
 
 
+def _emptied(answer: _Answer) -> _Answer:
+    """Its JSON with nothing in the lists; any other answer as it is."""
+    try:
+        body = json.dumps(_without_items(json.loads(answer.body))).encode()
+    except ValueError:
+        return answer
+    return _Answer(_of_length(answer.start, len(body)), body)
+
+
+def _without_items(value: Any) -> Any:
+    if isinstance(value, list):
+        return []
+    if isinstance(value, dict):
+        return {name: _without_items(item) for name, item in value.items()}
+    return value
+
+
+def _of_length(start: Message, length: int) -> Message:
+    headers = [(k, v) for k, v in start["headers"] if k.lower() != b"content-length"]
+    return {**start, "headers": [*headers, (b"content-length", b"%d" % length)]}
+
+
 def _cut(answer: _Answer) -> _Answer:
     """The first half of the answer, with a length that says it is all; never valid JSON."""
     half = answer.body[: len(answer.body) // 2] + b'{"'
-    headers = [(k, v) for k, v in answer.start["headers"] if k.lower() != b"content-length"]
-    start = {**answer.start, "headers": [*headers, (b"content-length", b"%d" % len(half))]}
+    start = dict(_of_length(answer.start, len(half)))
     if start["status"] in (204, 304):
         start["status"] = 200
     return _Answer(start, half)

@@ -129,6 +129,11 @@ class TestEnvironment:
             engine.bind("e.sock")
             monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
             assert container_socket() == path
-            assert set(json.loads(config.environment()["CORTEX_PROVIDERS"])) == {"local", "docker"}
+            providers = json.loads(config.environment()["CORTEX_PROVIDERS"])
+            assert set(providers) == {"local", "docker"}
+            other = StackConfig.free(tmp_path / "other").environment()
+            theirs = json.loads(other["CORTEX_PROVIDERS"])["docker"]["namespace"]
+            # Of one engine each stack sees its own containers only.
+            assert theirs != providers["docker"]["namespace"]
             monkeypatch.setenv("CORTEX_PROVIDERS", '{"mine": {"type": "null"}}')
             assert "docker" not in config.environment()["CORTEX_PROVIDERS"]

@@ -52,6 +52,11 @@ class Network:
         leases = await self._call("GET", "/_sim/leases")
         return [lease["key"] for lease in leases if lease["alive"]]
 
+    async def bills(self) -> list[dict[str, Any]]:
+        """What it charges, by its own reckoning."""
+        found: list[dict[str, Any]] = await self._call("GET", "/_sim/bill")
+        return found
+
     async def _call(self, method: str, path: str, body: Any = None) -> Any:
         async with httpx.AsyncClient(base_url=self.url) as http:
             answer = await http.request(method, path, json=body)

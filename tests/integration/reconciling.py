@@ -75,7 +75,7 @@ async def told(stage: Stage) -> list[tuple[str, str]]:
     ]
 
 
-async def running(stage: Stage, **changes: Any) -> str:
+async def running(stage: Stage, within: float = 30.0, **changes: Any) -> str:
     """A job once it runs."""
     job_id = await stage.submit(**changes)
 
@@ -84,7 +84,7 @@ async def running(stage: Stage, **changes: Any) -> str:
         assert not job.state.terminal, job.message
         return job.state is JobState.RUNNING
 
-    await eventually(check, what=f"{job_id} running")
+    await eventually(check, within=within, what=f"{job_id} running")
     return job_id
 
 

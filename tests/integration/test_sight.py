@@ -1,19 +1,25 @@
 """Losing sight of a job is a flag beside its state, and never a reason to replace its lease."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
 from cli import render
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
+from cortex.domain.ledger import EntryKind
 from cortex.domain.states import JobState, LeaseState, RunState
+from cortex.embedded.simulators import SIMULATORS
 from cortex.schemas import JobView
 from cortex.settings import MonitorSettings
 from providers.errors import Unavailable
 from providers.null import NullProvider
 from tests.integration.conftest import Stage, StageMaker
+from tests.integration.networks import Network, network
 from tests.integration.reconciling import running, tuned
 from tests.integration.story import troubles
 from tests.support import eventually
@@ -197,3 +203,72 @@ class TestTerminalStates:
             await eventually(some, what="some passes")
             assert await view(stage, job_id) == before
             await cancel(stage, other)
+
+
+MANY = {"nosana": 4}
+"""From so many leases on its adapter reads a list."""
+
+
+class TestSpoiledAnswers:
+    """Networks that answer with old, empty or broken lists, over their own protocols."""
+
+    @pytest.fixture
+    async def nets(self, tmp_path: Path) -> AsyncIterator[list[Network]]:
+        async with AsyncExitStack() as stack:
+            yield [
+                await stack.enter_async_context(network(name, tmp_path / name))
+                for name in SIMULATORS
+            ]
+
+    async def test_no_launch_is_paid_twice(
+        self, make_stage: StageMaker, nets: list[Network]
+    ) -> None:
+        stage = tuned(await make_stage(**{net.provider_id: net.entry() for net in nets}))
+        stage.settings = stage.settings.model_copy(update={"monitor": MONITOR})
+        async with stage.worker():
+            await asyncio.gather(*(self.story(stage, net) for net in nets))
+        async with stage.database.transaction() as tx:
+            assert not await tx.ledger.open_holds()
+        for net in nets:
+            assert not await net.alive(), net.name
+
+    async def story(self, stage: Stage, net: Network) -> None:
+        spec = {
+            "image": "busybox",
+            "command": ["sleep", "600"],
+            "resources": {"cpu": "250m", "memory": "128Mi"},
+            "duration": "10m",
+            "placement": {"providers": [net.provider_id], "timeout": "60s"},
+        }
+        many = MANY.get(net.name, 1)
+        jobs = await asyncio.gather(*(running(stage, 80, **spec) for _ in range(many)))
+        most: dict[str, int] = {}
+        for fault in ("stale", "empty", "error_before"):
+            await net.faults({"match": "GET *", "fault": fault, "times": 1_000_000})
+            await self.watch(net, most)
+            await net.faults()
+            await self.watch(net, most)
+        assert set(most.values()) == {1}, net.name
+        for job_id in jobs:
+            await stage.client.get_workflow_handle(job_id).cancel()
+            ended = await stage.ended(job_id, within=60)
+            assert ended.state is JobState.CANCELLED, (net.name, ended.message)
+        await self.check_bills(stage, net, jobs)
+
+    async def watch(self, net: Network, most: dict[str, int]) -> None:
+        """Count for a while what each job has alive at once."""
+        for _ in range(15):
+            alive = [key.rpartition("-")[0] for key in await net.alive()]
+            for job_id in set(alive):
+                most[job_id] = max(most.get(job_id, 0), alive.count(job_id))
+            await asyncio.sleep(0.1)
+
+    async def check_bills(self, stage: Stage, net: Network, jobs: Sequence[str]) -> None:
+        """Every lease that the network bills was booked, once, at the same amount."""
+        async with stage.database.transaction() as tx:
+            entries = [entry for job_id in jobs for entry in await tx.ledger.page(job_id=job_id)]
+        booked = {e.lease_key: e.amount.amount for e in entries if e.kind is EntryKind.CHARGE}
+        billed = {item["key"]: Decimal(item["amount"]) for item in await net.bills()}
+        assert set(booked) == {key for key, amount in billed.items() if amount or key in booked}
+        for key, amount in booked.items():
+            assert abs(amount - billed[key]) < Decimal("0.000001"), (net.name, key)
