@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from cortex.domain.spec import JobSpec
-from providers.dropbox import OUTPUTS, DropBox
+from providers.dropbox import INPUTS, OUTPUTS, DropBox
 from providers.errors import Unsuitable
 from providers.nosana.config import NosanaConfig
 from providers.runner import RunnerUrls, wrap
@@ -51,7 +51,7 @@ def deployment_body(
             "meta": {
                 "trigger": "api",
                 _HOURLY: format(hourly, "f"),
-                _RUNNER: "1" if spec.outputs else "0",
+                _RUNNER: "1" if framed(spec) else "0",
             },
             "ops": [{"type": "container/run", "id": OP, "args": _args(spec, key, minutes, drop)}],
         },
@@ -67,6 +67,11 @@ def agreed_hourly(definition: dict[str, Any]) -> Decimal | None:
     """The price that stands in a job's definition."""
     text = _meta(definition).get(_HOURLY)
     return Decimal(text) if isinstance(text, str) else None
+
+
+def framed(spec: JobSpec) -> bool:
+    """Whether the job needs the runner: for files that come or go over the drop box."""
+    return bool(spec.outputs or spec.inputs)
 
 
 def has_runner(definition: dict[str, Any]) -> bool:
@@ -87,11 +92,14 @@ def _args(spec: JobSpec, key: str, minutes: int, drop: DropBox | None) -> dict[s
         "restart_policy": "no",
     }
     command, arguments = list(spec.command), list(spec.args)
-    if spec.outputs:
+    if framed(spec):
         if drop is None:
             raise Unsuitable(NO_FILES)
         lifetime = timedelta(minutes=minutes) + _LINKS_LIVE_ON
-        urls = RunnerUrls(outputs=drop.put_url(key, OUTPUTS, lifetime))
+        urls = RunnerUrls(
+            outputs=drop.put_url(key, OUTPUTS, lifetime),
+            inputs=drop.get_url(key, INPUTS, lifetime),
+        )
         wrapped = wrap(spec, key, urls=urls, idle=False)
         command, arguments, args["env"] = list(wrapped.argv), [], wrapped.env
     if command:

@@ -25,12 +25,12 @@ from providers.base import (
     Reservation,
     no_report,
 )
-from providers.dropbox import OUTPUTS
+from providers.dropbox import INPUTS, OUTPUTS
 from providers.errors import LeaseLost, ProviderError, Unsuitable
 from providers.nosana import markets, outputs, results, snapshots, wire
 from providers.nosana.api import NosanaApi
 from providers.nosana.config import NosanaConfig
-from providers.nosana.definition import NO_FILES, agreed_hourly
+from providers.nosana.definition import NO_FILES, agreed_hourly, framed
 from providers.nosana.leasing import Leasing
 
 _AT_ONCE = 8
@@ -82,6 +82,7 @@ class NosanaProvider(Provider[NosanaConfig]):
             ports=True,
             gpu_models=self._gpus,
             poll_interval=self.config.poll_interval,
+            inputs=self.drop is not None,
         )
 
     async def pricing(self) -> PriceSheet:
@@ -103,6 +104,12 @@ class NosanaProvider(Provider[NosanaConfig]):
         if objection:
             raise Unsuitable(objection)
         return await self._leasing.prepare(spec, key, offer, self.drop)
+
+    async def put_inputs(self, reservation: Reservation, archive: Path) -> None:
+        """Into the drop box, from which the runner gets them before the command begins."""
+        if self.drop is None:
+            raise Unsuitable(NO_FILES)
+        await self.drop.upload(reservation.ref.key, INPUTS, archive)
 
     async def commit(self, reservation: Reservation) -> Committed:
         await self._leasing.commit(reservation.ref)
@@ -127,6 +134,7 @@ class NosanaProvider(Provider[NosanaConfig]):
         self._ended.pop(ref.network_id, None)
         if self.drop is not None:
             await self.drop.delete(ref.key, OUTPUTS)
+            await self.drop.delete(ref.key, INPUTS)
 
     async def usage(self, ref: LeaseRef) -> Usage:
         seen = await self._look(ref.network_id)
@@ -182,10 +190,12 @@ class NosanaProvider(Provider[NosanaConfig]):
 
     def _objection(self, spec: JobSpec) -> str:
         """What `capabilities` cannot say."""
-        if spec.outputs and self.drop is None:
+        if framed(spec) and self.drop is None:
             return NO_FILES
-        if spec.outputs and not spec.command:
-            return "with `outputs` it needs the job's `command`: the image's own cannot be wrapped"
+        if framed(spec) and not spec.command:
+            return "with files it needs the job's `command`: the image's own cannot be wrapped"
+        if spec.inputs and not self.config.confidential:
+            return "job definitions, with the link to the files, are public; set `confidential`"
         if spec.secret_env and not self.config.confidential:
             return "job definitions are public there; set `confidential` for jobs with secrets"
         if any(port.protocol == "udp" for port in spec.ports):

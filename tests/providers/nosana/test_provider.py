@@ -108,8 +108,15 @@ class TestMarkets:
         public = await sim.provider(confidential=False)
         with_files = job(outputs=["out"])
         with_secret = job(secret_env={"TOKEN": "x"})
+        taking = job(inputs=[{"from": "job_1"}])
         udp = job(kind="service", ports=[{"port": 53, "protocol": "udp"}])
-        for each, spec in ((provider, with_files), (public, with_secret), (provider, udp)):
+        for each, spec in (
+            (provider, with_files),
+            (provider, taking),
+            (public, taking),
+            (public, with_secret),
+            (provider, udp),
+        ):
             assert await each.quote(spec) == []
             with pytest.raises(Unsuitable):
                 await each.prepare(spec, new_key())
