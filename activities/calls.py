@@ -103,6 +103,9 @@ class CountedProvider(Provider[Any]):
     ) -> Reservation:
         return await self._call(self.inner.prepare(spec, key, offer=offer, report=report))
 
+    async def put_inputs(self, reservation: Reservation, archive: Path) -> None:
+        return await self._call(self.inner.put_inputs(reservation, archive))
+
     async def commit(self, reservation: Reservation) -> Committed:
         return await self._call(self.inner.commit(reservation))
 
