@@ -3,8 +3,11 @@
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert, select, text
 
+from cortex.db.group_tables import JobGroupRow
+from cortex.db.tables import CommandRow
+from cortex.domain.ids import new_id
 from cortex.domain.jobs import Reason
 from cortex.domain.ledger import EntryKind
 from cortex.domain.reconcile import FindingKind
@@ -165,6 +168,50 @@ class TestGoneWorkflow:
                 )
             await of_books(stage)
             await stage.ended(job_id)
+
+    async def test_it_is_found_by_the_schedule(self, stage: Stage) -> None:
+        tuned(stage, every="1s")
+        async with stage.worker() as worker:
+            job_id = await running(stage)
+            await stage.client.get_workflow_handle(job_id).terminate(reason="in the Web UI")
+            job = await stage.ended(job_id)
+            assert not await network(worker).owned()
+        assert (job.state, job.reason) == (JobState.FAILED, Reason.WORKFLOW_GONE)
+        assert "(reason: in the Web UI" in job.message
+
+    async def test_an_open_lease_of_a_job_that_has_ended_is_released(self, stage: Stage) -> None:
+        async with stage.worker():
+            job_id = await running(stage)
+            await stage.client.get_workflow_handle(job_id).cancel()
+            before = await stage.ended(job_id)
+            async with stage.database.transaction() as tx:
+                await tx.leases.put(f"{job_id}-1", state="releasing", released_at=None)
+            (seen,) = await of_books(stage)
+            assert "is cancelled and holds a lease" in seen.finding.message
+
+            async def released() -> bool:
+                async with stage.database.transaction() as tx:
+                    return not await tx.leases.open_counts()
+
+            await eventually(released, what="the release")
+            assert not await of_books(stage)
+            assert await stage.job(job_id) == before
+
+
+class TestGoneGroup:
+    async def test_its_workflow_is_ordered_once_more(self, stage: Stage) -> None:
+        group_id = new_id("grp")
+        async with stage.database.transaction() as tx:
+            group = {"id": group_id, "name": "g", "owner": "me", "state": "running", "spec": {}}
+            await tx.connection.execute(insert(JobGroupRow).values(group))
+        async with stage.worker():
+            (seen,) = await of_books(stage)
+        assert (seen.finding.kind, seen.finding.subject) == (FindingKind.GONE_GROUP, group_id)
+        assert "its workflow is not in Temporal" in seen.finding.message
+        assert seen.done == "its workflow was ordered once more"
+        async with stage.database.transaction() as tx:
+            query = select(CommandRow.kind).where(CommandRow.group_id == group_id)
+            assert list((await tx.connection.execute(query)).scalars()) == ["start_group"]
 
 
 class TestLostStart:
