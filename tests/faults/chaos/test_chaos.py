@@ -54,7 +54,7 @@ class Size:
     weather: Weather
 
 
-SMALL = Size(60, 30, 20.0, 150.0, Weather((0.5, 2.0), (0.5, 2.5), (8.0, 10.0), 2, 2))
+SMALL = Size(60, 60, 20.0, 150.0, Weather((0.5, 2.0), (0.5, 2.5), (8.0, 10.0), 2, 2))
 FULL = Size(int(os.environ.get("CORTEX_FAULTS_JOBS", "1000")), 60, 240.0, 900.0, Weather())
 
 
@@ -115,12 +115,11 @@ class _Run:
         found: list[Violation] = []
         async with AsyncExitStack() as running:
             await running.enter_async_context(extra_workers(workers))
+            living = asyncio.create_task(self.users.live(wanted))
+            await asyncio.gather(*(worker.ready() for worker in workers))
             async with storm.raging():
-                living = asyncio.create_task(self.users.live(wanted))
-                await asyncio.wait({living}, timeout=self.size.seconds)
                 # At least so long, and until the last job is accepted.
-                left = began + self.size.seconds - time.monotonic()
-                await asyncio.gather(living, asyncio.sleep(max(left, 0)))
+                await asyncio.gather(living, asyncio.sleep(self.size.seconds))
             found += await self._all_end()
             found += await self._all_told()
             found += await self._check(wanted, storm)

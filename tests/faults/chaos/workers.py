@@ -9,6 +9,8 @@ from pathlib import Path
 
 import psutil
 
+from tests.support import eventually
+
 _PAUSE = 0.5
 
 
@@ -17,16 +19,24 @@ class ExtraWorker:
 
     def __init__(self, name: str, environment: Mapping[str, str], folder: Path) -> None:
         self.name = name
-        self._environment = dict(environment)
+        self._healthy = folder / f"{name}.healthy"
+        self._environment = {**environment, "CORTEX_WORKER__HEALTH_FILE": str(self._healthy)}
         self._folder = folder
         self._process: asyncio.subprocess.Process | None = None
-        self._frozen = False
 
     @property
     def pid(self) -> int | None:
         """None while it is being started again."""
         process = self._process
         return process.pid if process is not None and process.returncode is None else None
+
+    async def ready(self) -> None:
+        """Wait until it works for the first time."""
+
+        async def healthy() -> bool:
+            return self._healthy.exists()
+
+        await eventually(healthy, within=90, what=f"{self.name} at work")
 
     async def keep(self) -> None:
         """Run it until this is cancelled."""
