@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -103,7 +103,10 @@ class Sink:
         if self.down or self.chance.random() < self.refuse:
             self.refused += 1
             return Response(status_code=503)
-        told = Told.model_validate_json(await request.body())
+        try:
+            told = Told.model_validate_json(await request.body())
+        except ValidationError:
+            return Response(status_code=400)
         self.got.append(told)
         if self.chance.random() < self.lose:
             self.lost += 1

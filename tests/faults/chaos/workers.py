@@ -36,7 +36,7 @@ class ExtraWorker:
         async def healthy() -> bool:
             return self._healthy.exists()
 
-        await eventually(healthy, within=90, what=f"{self.name} at work")
+        await eventually(healthy, within=300, what=f"{self.name} at work")
 
     async def keep(self) -> None:
         """Run it until this is cancelled."""
