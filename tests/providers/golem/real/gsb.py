@@ -1,4 +1,8 @@
-"""A client of yagna's service bus: protobuf packets of a handful of kinds, flexbuffers inside."""
+"""A client of yagna's service bus: protobuf packets of a handful of kinds, flexbuffers inside.
+
+The bus drops a client that leaves its pings unanswered for about a minute, and ours sleeps whenever
+the tests' event loop does (between tests, in tests without one). Dropped, it comes back.
+"""
 
 import asyncio
 import contextlib
@@ -17,6 +21,7 @@ Answer = Callable[[Any], Awaitable[Any]]
 # Field numbers of the bus's packet.
 _HELLO, _REGISTER, _REGISTERED, _UNREGISTER, _CALL, _REPLY, _PING, _PONG = 1, 2, 3, 4, 6, 7, 14, 15
 _OK = 0
+_DROPPED = -1
 
 
 def encode(value: Any) -> bytes:
@@ -32,7 +37,7 @@ def decode(data: bytes) -> Any:
 
 
 class Bus:
-    """One connection; serves addresses and calls others."""
+    """One connection, made anew when the bus drops it; serves addresses and calls others."""
 
     def __init__(self) -> None:
         self._services: dict[str, Answer] = {}
@@ -40,12 +45,19 @@ class Bus:
         self._registered: asyncio.Queue[int] = asyncio.Queue()
         self._numbers = itertools.count(1)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._up = asyncio.Event()
+        self._registering = asyncio.Lock()
 
     async def open(self, socket: Path) -> None:
-        self._reader, self._writer = await asyncio.open_unix_connection(str(socket))
+        self._socket = socket
+        await self._connect()
+        self._listener = asyncio.create_task(self._keep_listening())
+
+    async def _connect(self) -> None:
+        self._reader, self._writer = await asyncio.open_unix_connection(str(self._socket))
         hello = _text(1, "cortex-test") + _text(2, "1") + _bytes(3, b"0" * 16)
         self._send(_HELLO, hello)
-        self._listener = asyncio.create_task(self._listen())
+        self._up.set()
 
     async def close(self) -> None:
         self._writer.close()
@@ -53,14 +65,29 @@ class Bus:
             task.cancel()
         await asyncio.gather(self._listener, *self._tasks, return_exceptions=True)
 
+    def drop(self) -> None:
+        """Lose the connection, as when the bus gives us up."""
+        self._writer.transport.abort()
+
     async def serve(self, address: str, answer: Answer) -> None:
         """Answer calls to `address/<method>` with what `answer` returns for the arguments.
 
         `answer` takes `(method, arguments)` as one tuple.
         """
+        await self._up.wait()
+        try:
+            await self._register(address)
+        except ConnectionError:
+            await self._up.wait()
+            await self._register(address)
         self._services[address] = answer
-        self._send(_REGISTER, _text(1, address))
-        code = await asyncio.wait_for(self._registered.get(), 10)
+
+    async def _register(self, address: str) -> None:
+        async with self._registering:  # the answers do not say what they answer
+            self._send(_REGISTER, _text(1, address))
+            code = await asyncio.wait_for(self._registered.get(), 10)
+        if code == _DROPPED:
+            raise ConnectionResetError("the bus dropped the connection")
         if code != _OK:
             raise RuntimeError(f"the bus refused {address}: {code}")
 
@@ -70,12 +97,10 @@ class Bus:
 
     async def call(self, caller: str, address: str, arguments: Any) -> Any:
         """Call another service; a refusal of the service is a RuntimeError."""
-        number = f"call-{next(self._numbers)}"
-        done: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()
-        self._waiting[number] = done
-        data = _bytes(4, encode(arguments))
-        self._send(_CALL, _text(1, caller) + _text(2, address) + _text(3, number) + data)
-        code, body = await asyncio.wait_for(done, 10)
+        try:
+            code, body = await self._call(caller, address, encode(arguments))
+        except ConnectionError:  # it was dropped meanwhile; what is called here bears a repeat
+            code, body = await self._call(caller, address, encode(arguments))
         if code != _OK:
             raise RuntimeError(f"{address}: {code} {body!r}")
         answer = decode(body)
@@ -83,16 +108,52 @@ class Bus:
             raise RuntimeError(f"{address}: {answer['Err']}")
         return answer["Ok"] if isinstance(answer, dict) and "Ok" in answer else answer
 
+    async def _call(self, caller: str, address: str, data: bytes) -> tuple[int, bytes]:
+        await asyncio.wait_for(self._up.wait(), 10)
+        number = f"call-{next(self._numbers)}"
+        done: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = done
+        head = _text(1, caller) + _text(2, address) + _text(3, number)
+        self._send(_CALL, head + _bytes(4, data))
+        return await asyncio.wait_for(done, 30)
+
     def _send(self, kind: int, body: bytes) -> None:
         packet = _bytes(kind, body)
         self._writer.write(len(packet).to_bytes(4) + packet)
 
+    async def _keep_listening(self) -> None:
+        """Until the daemon has ended; dropped by it, come back and serve as before."""
+        while True:
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+                await self._listen()
+            self._up.clear()
+            self._writer.close()
+            for done in self._waiting.values():
+                if not done.done():
+                    done.set_exception(ConnectionResetError("the bus dropped the connection"))
+            self._waiting.clear()
+            if self._registering.locked():
+                self._registered.put_nowait(_DROPPED)
+            try:
+                await self._connect()
+            except OSError:
+                return
+            back = asyncio.create_task(self._serve_again())
+            self._tasks.add(back)
+            back.add_done_callback(self._tasks.discard)
+
+    async def _serve_again(self) -> None:
+        try:
+            for address in list(self._services):
+                await self._register(address)
+        except (RuntimeError, TimeoutError, ConnectionError):
+            _log.exception("the bus does not take us back")
+
     async def _listen(self) -> None:
-        with contextlib.suppress(asyncio.IncompleteReadError):  # the daemon has ended
-            while True:
-                size = int.from_bytes(await self._reader.readexactly(4))
-                for kind, body in _fields(await self._reader.readexactly(size)):
-                    self._take(kind, _raw(body))
+        while True:
+            size = int.from_bytes(await self._reader.readexactly(4))
+            for kind, body in _fields(await self._reader.readexactly(size)):
+                self._take(kind, _raw(body))
 
     def _take(self, kind: int, body: bytes) -> None:
         fields = dict(_fields(body))

@@ -113,6 +113,17 @@ class TestFlow:
         assert await texts(other, ref) == []
         await other.aclose()
 
+    async def test_a_provider_that_the_bus_dropped_comes_back(
+        self, provider: GolemProvider, agent: Agent
+    ) -> None:
+        """As after tests in which our event loop stood still and nobody answered its pings."""
+        agent.lose_the_bus()
+        ref = (await provider.submit(job("echo one; sleep 2; echo two"), new_key())).ref
+        agent.lose_the_bus()
+        assert (await ended(provider, ref)).exit_code == 0
+        assert await texts(provider, ref) == ["one", "two"]
+        await provider.cancel(ref)
+
     async def test_a_reservation_is_given_back(
         self, provider: GolemProvider, daemon: Daemon
     ) -> None:
