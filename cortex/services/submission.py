@@ -299,7 +299,6 @@ def _fresh_view(job: NewJob, stored: _Stored, url: str) -> dict[str, Any]:
                 "provider_id",
                 "progress",
                 "cost_so_far",
-                "unknown_since",
                 "started_at",
                 "finished_at",
                 "deadline_at",

@@ -67,6 +67,15 @@ async def cancelled_running(world: World) -> Handle:
     return handle
 
 
+async def stopped_over_budget(world: World) -> Handle:
+    world.commits = deque([None])
+    handle = await world.start()
+    await world.watching.wait()
+    why = CancelSignal(reason="budget `team` is used up", cause=Reason.OVER_BUDGET)
+    await handle.signal("cancel", why)
+    return handle
+
+
 async def cancelled_preparing(world: World) -> Handle:
     world.prepares = deque([30.0])
     handle = await world.start(heartbeat_timeout=timedelta(seconds=2))
@@ -122,6 +131,7 @@ SCENARIOS: tuple[Callable[[World], Awaitable[Handle]], ...] = (
     compensation_retried,
     deadline_warned,
     deadline_extended_by_itself,
+    stopped_over_budget,
 )
 
 
