@@ -27,6 +27,7 @@ from activities.builder import Builder
 from activities.deadlines import DeadlineActivities
 from activities.drafts import DraftActivities
 from activities.fleet import Fleet
+from activities.groups import GroupActivities
 from activities.inputs import InputStore
 from activities.leasing import LeaseActivities
 from activities.logs import LogCopier
@@ -71,6 +72,7 @@ RUNNER = SandboxedWorkflowRunner(
         "providers",
         "workflows.decisions",
         "workflows.search",
+        "workflows.gang",
         "workflows.steps",
         "workflows.stopping",
         "sqlalchemy",
@@ -185,6 +187,7 @@ def make_activities(
     )
     maintenance = MaintenanceActivities(database, settings, client)
     deadlines = DeadlineActivities(database, settings)
+    groups = GroupActivities(database)
     health = HealthActivities(fleet, fleet.checkup)
     drafts = DraftActivities(database, settings, Builder(settings))
     budgets = BudgetActivities(database)
@@ -195,6 +198,9 @@ def make_activities(
         placement.quote,
         placement.finish,
         deadlines.warn,
+        groups.advance,
+        groups.verdict,
+        groups.wake_group,
         maintenance.maintain,
         drafts.check_draft,
         budgets.check_budgets,

@@ -109,3 +109,40 @@ class BudgetsResult(_Message):
     budgets: int = 0
     alerts: int = 0
     stopped: int = 0
+
+
+class AdvanceInput(_Message):
+    """Do what is to be done about a group now; `cancel` asks for its end first."""
+
+    group_id: str
+    cancel: str = ""
+
+
+class AdvanceResult(_Message):
+    """Where the group is, and when to look again if nobody calls."""
+
+    state: str
+    message: str = ""
+    done: bool = False
+    wait: timedelta = timedelta(minutes=1)
+    pause: timedelta = timedelta(0)
+    """How long to gather calls before the next look: large groups are called often."""
+
+
+class VerdictInput(_Message):
+    """May this lease be committed?"""
+
+    job_id: str
+    lease_key: str
+
+
+class Verdict(_Message):
+    """What the gang has decided; with `wait`, how long there may be no answer at most."""
+
+    answer: Literal["commit", "abort", "wait"]
+    reason: str = ""
+    wait: timedelta = timedelta(minutes=1)
+
+
+class WakeInput(_Message):
+    group_id: str

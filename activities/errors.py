@@ -14,7 +14,9 @@ from providers import errors as provider_errors
 _log = structlog.get_logger(__name__)
 
 # Steps that are never given up: the promise stands on them.
-RELENTLESS = frozenset({"settle", "finish", "watch", "check", "maintain", "plan_rescue"})
+RELENTLESS = frozenset(
+    {"settle", "finish", "watch", "check", "maintain", "plan_rescue", "advance", "verdict"}
+)
 # How long a network may be unavailable before the next offer is tried.
 PATIENCE = timedelta(minutes=2)
 _MAX_TEXT = 2000

@@ -41,6 +41,8 @@ class LeaseEnd:
     """This provider will never run the job: it is not asked again."""
     one_offer: bool = False
     """Another offer of the same provider may do."""
+    last: bool = False
+    """No other offer is taken, whatever the spec allows: the group was to run whole."""
 
     @classmethod
     def of_change(cls, change: LeaseChange, provider_id: str = "") -> "LeaseEnd":
@@ -85,7 +87,7 @@ def decide(end: LeaseEnd, order: JobInput, tally: Tally) -> Outcome | Retry:
         return _after_exit(end, order, tally)
     if end.end is End.LOST:
         return _after_loss(end, order, tally)
-    if end.end is End.REFUSED and order.failover:
+    if end.end is End.REFUSED and order.failover and not end.last:
         then = "Cortex takes the next offer"
         if end.ruled_out:
             then = f"Cortex does not ask it again for this job and {then.removeprefix('Cortex ')}"
@@ -100,7 +102,9 @@ def decide(end: LeaseEnd, order: JobInput, tally: Tally) -> Outcome | Retry:
         )
     state = stopped_state(end.reason) if end.end is End.STOPPED else JobState.FAILED
     message = end.message
-    if end.end is End.REFUSED:
+    if end.last:
+        message += "; its group takes all or none (`commit_failure` is `compensate`)"
+    elif end.end is End.REFUSED:
         message += "; the job takes no other offer (`placement.failover` is off)"
     return Outcome(state=state, reason=end.reason, message=message)
 

@@ -25,19 +25,18 @@ with workflow.unsafe.imports_passed_through():
     )
     from workflows import steps
     from workflows.decisions import End, Failure, LeaseEnd, Retry, Tally, decide
+    from workflows.gang import GangMember
     from workflows.search import Search, end_of_error, unplaced
-    from workflows.stopping import Stoppable
 
 # Too short to be searched for: each update of an attribute is a write at the server.
 _PASSING = (JobState.PLACING, JobState.SETTLING)
 
 
 @workflow.defn(name=contracts.JOB_WORKFLOW)
-class JobWorkflow(Stoppable):
+class JobWorkflow(GangMember):
     @workflow.init
     def __init__(self, order: JobInput) -> None:
-        super().__init__()
-        self._order = order
+        super().__init__(order)
         self._state = JobState.PENDING
         self._attempt = order.attempt
         self._tally = Tally(failures=order.failures, losses=order.losses)
@@ -55,6 +54,7 @@ class JobWorkflow(Stoppable):
         """Runs until the job is terminal in the database; returns how it ended."""
         self._outcome = await self._work()
         self._enter(self._outcome.state)
+        await self._call_group(surely=True)
         return self._outcome
 
     @workflow.signal(name=contracts.SIGNAL_LEASE_CHANGED)
@@ -79,6 +79,11 @@ class JobWorkflow(Stoppable):
             # May come before the lease is live: kept until then.
             self._extended = max(self._extended or request.deadline_at, request.deadline_at)
             self._set_deadline(self._deadline)
+
+    @workflow.signal(name=contracts.SIGNAL_LOOK)
+    def look(self) -> None:
+        """The group has decided something about this job."""
+        self._called = True
 
     @workflow.query
     def state(self) -> str:
@@ -156,6 +161,7 @@ class JobWorkflow(Stoppable):
                     "attempt": self._attempt,
                     "failures": self._tally.failures,
                     "losses": self._tally.losses,
+                    "gang": not self._agreed,
                     "placement_timeout": max(search.until - workflow.now(), timedelta(seconds=1)),
                 }
             )
@@ -163,12 +169,15 @@ class JobWorkflow(Stoppable):
 
     async def _lease(self, placement: Placement) -> LeaseEnd:
         """Prepare, commit and watch one lease; says how it ended. Releases nothing."""
+        committing = False
         try:
             self._enter(JobState.DEPLOYING, placement.provider_id)
             await self._prepare(placement)
-            if self._stopped():
+            if self._stopped() or not await self._may_commit(placement):
                 return self._stop_end()
+            committing = True
             committed = await self._through(lambda: steps.commit(self._order, placement))
+            self._was_live = True
             self._set_deadline(committed.deadline_at)
             if committed.change is not None:
                 self.lease_changed(committed.change)
@@ -176,7 +185,8 @@ class JobWorkflow(Stoppable):
         except (ActivityError, asyncio.CancelledError) as error:
             if self._stopped() or not isinstance(error, ActivityError):
                 return self._stop_end()
-            return end_of_error(error, placement)
+            end = end_of_error(error, placement)
+            return self._of_commit(end) if committing else end
 
     async def _prepare(self, placement: Placement) -> None:
         """May take long (pulling an image), so a stop interrupts it; settle finds what is left."""

@@ -1,6 +1,7 @@
 """The workflows that a worker serves."""
 
 from workflows.budgets import BudgetsWorkflow
+from workflows.group import JobGroupWorkflow
 from workflows.health import ProviderHealthWorkflow
 from workflows.job import JobWorkflow
 from workflows.maintenance import MaintenanceWorkflow
@@ -12,6 +13,7 @@ from workflows.rescue import RescueWorkflow
 
 WORKFLOWS = (
     JobWorkflow,
+    JobGroupWorkflow,
     ProviderMonitorWorkflow,
     QuoteWorkflow,
     MaintenanceWorkflow,

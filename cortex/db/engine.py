@@ -21,6 +21,7 @@ from cortex.db.findings import FindingRepository
 from cortex.db.frames import FrameRepository
 from cortex.db.group_acceptance import GroupAcceptanceRepository
 from cortex.db.group_reads import GroupReadRepository
+from cortex.db.groups import GroupRepository
 from cortex.db.idempotency import IdempotencyRepository
 from cortex.db.jobs import JobRepository
 from cortex.db.leases import LeaseRepository
@@ -73,6 +74,7 @@ class Transaction:
         self.acceptance = AcceptanceRepository(connection)
         self.group_acceptance = GroupAcceptanceRepository(connection)
         self.group_reads = GroupReadRepository(connection)
+        self.groups = GroupRepository(connection)
         self.steps = StepRepository(connection)
         self.stuck = StuckRepository(connection)
         self.trace = TraceRepository(connection)

@@ -87,6 +87,11 @@ class JobAlreadyEnded(Conflict):
     title = "The job has ended already"
 
 
+class GroupAlreadyEnded(Conflict):
+    code = "group_already_ended"
+    title = "The group has ended already"
+
+
 class NoProviderCanRun(CortexError):
     """`errors` names every provider and why it cannot run the job."""
 

@@ -114,6 +114,10 @@ class JobControl:
                 (EventType.JOB_STATE_CHANGED, job.id, job.id, state),
             ]
         )
+        if job.group_id is not None:
+            await tx.groups.nudge(job.group_id)  # it decides what this means for the others
+        if job.held:
+            return None  # there is no workflow to be told: the group ends it
         return await self._command(tx, moved, "cancel", {"reason": reason})
 
     async def _command(

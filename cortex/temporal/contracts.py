@@ -96,12 +96,23 @@ class JobInput(_Message):
     """It is committed together with others: after `prepare` it waits for the group's decision."""
     commit_failure: Literal["retry", "end"] = "retry"
     """Whether a commit that fails after the group's decision is tried at the next offer."""
-    decision_timeout: timedelta = timedelta(minutes=6)
-    """From its start. Without a decision by then, a member writes `aborted` itself."""
     attempt: int = 0
     """This and the next two: carried over when the workflow continues as new."""
     failures: int = 0
     losses: int = 0
+
+
+class GroupInput(_Message):
+    """Everything else about a group stands in the database."""
+
+    group_id: str
+
+
+class GroupResult(_Message):
+    """How a group ended."""
+
+    state: str
+    message: str = ""
 
 
 class LeaseChange(_Message):

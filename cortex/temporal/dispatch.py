@@ -15,12 +15,13 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from cortex.db.commands import Command
+from cortex.db.groups import GroupHead
 from cortex.domain.errors import TemporalUnavailable
 from cortex.domain.jobs import Job
 from cortex.domain.units import format_bytes
 from cortex.settings import JobSettings
 from cortex.temporal import contracts
-from cortex.temporal.contracts import CancelSignal, ExtendSignal, JobInput
+from cortex.temporal.contracts import CancelSignal, ExtendSignal, GroupInput, JobInput
 
 _CALL = timedelta(seconds=3)
 _AWAY = frozenset(
@@ -36,7 +37,13 @@ _AWAY = frozenset(
 )
 
 
-async def deliver(client: Client, command: Command, job: Job, settings: JobSettings) -> None:
+Subject = Job | GroupHead
+"""Whom a command is about."""
+
+
+async def deliver(
+    client: Client, command: Command, subject: Subject, settings: JobSettings
+) -> None:
     """Carry out one command. A workflow that has ended already needs no signal.
 
     Raises:
@@ -44,10 +51,12 @@ async def deliver(client: Client, command: Command, job: Job, settings: JobSetti
     """
     try:
         async with asyncio.timeout(_CALL.total_seconds() + 2):
-            if command.kind == "start":
-                await _start(client, job, settings)
+            if isinstance(subject, GroupHead):
+                await _call_group(client, subject)
+            elif command.kind == "start":
+                await _start(client, command, subject, settings)
             else:
-                await _signal(client, command, job)
+                await _signal(client, command, subject)
     except RPCError as error:
         if error.status in _AWAY:
             raise TemporalUnavailable(f"Temporal does not answer: {error.message}") from error
@@ -56,37 +65,18 @@ async def deliver(client: Client, command: Command, job: Job, settings: JobSetti
         raise TemporalUnavailable(f"Temporal does not answer: {error}") from error
 
 
-async def _start(client: Client, job: Job, settings: JobSettings) -> None:
+async def _start(client: Client, command: Command, job: Job, settings: JobSettings) -> None:
     if job.state.terminal:
         return  # told long ago; Temporal itself refuses duplicates within its retention only
-    attributes: list[SearchAttributePair[Any]] = [
-        SearchAttributePair(contracts.STATUS, job.state.value),
-        SearchAttributePair(contracts.USER, job.owner),
-    ]
-    if job.labels:
-        labels = [f"{key}={value}" for key, value in sorted(job.labels.items())]
-        attributes.append(SearchAttributePair(contracts.LABELS, labels))
-    spec = job.spec
     try:
         await client.start_workflow(
             contracts.JOB_WORKFLOW,
-            JobInput(
-                job_id=job.id,
-                placement_timeout=spec.placement.timeout,
-                retries_on_failure=spec.retries.on_failure,
-                retries_on_lost=spec.retries.on_lost,
-                backoff=spec.retries.backoff,
-                max_backoff=spec.retries.max_backoff,
-                failover=spec.placement.failover,
-                heartbeat_timeout=settings.heartbeat_timeout,
-                safety_check=settings.safety_check,
-                warn_before=min(settings.warn_before, spec.duration / 4),
-            ),
+            job_input(job, settings, command.payload),
             id=job.id,
             task_queue=contracts.TASK_QUEUE,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            search_attributes=TypedSearchAttributes(attributes),
+            search_attributes=_attributes(job, job.group_id),
             static_summary=summary(job),
             static_details=_details(job),
             rpc_timeout=_CALL,
@@ -95,15 +85,68 @@ async def _start(client: Client, job: Job, settings: JobSettings) -> None:
         return
 
 
+def job_input(job: Job, settings: JobSettings, payload: dict[str, Any]) -> JobInput:
+    """What a job's workflow is told; the payload of its start command has what its group wants."""
+    spec = job.spec
+    told: dict[str, Any] = {"retries_on_lost": spec.retries.on_lost, **payload}
+    return JobInput(
+        job_id=job.id,
+        placement_timeout=spec.placement.timeout,
+        retries_on_failure=spec.retries.on_failure,
+        backoff=spec.retries.backoff,
+        max_backoff=spec.retries.max_backoff,
+        failover=spec.placement.failover,
+        heartbeat_timeout=settings.heartbeat_timeout,
+        safety_check=settings.safety_check,
+        warn_before=min(settings.warn_before, spec.duration / 4),
+        **told,
+    )
+
+
+async def _call_group(client: Client, group: GroupHead) -> None:
+    """Wake the group's workflow; start it if it is not there, whatever has become of it.
+
+    It keeps nothing that is not in the database, so a new one goes on where the last one was.
+    """
+    if group.state.terminal:
+        return
+    await client.start_workflow(
+        contracts.GROUP_WORKFLOW,
+        GroupInput(group_id=group.id),
+        id=group.id,
+        task_queue=contracts.TASK_QUEUE,
+        id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+        search_attributes=_attributes(group, group.id),
+        static_summary=f"{group.name} · group",
+        start_signal=contracts.SIGNAL_LOOK,
+        rpc_timeout=_CALL,
+    )
+
+
+def _attributes(subject: Subject, group_id: str | None) -> TypedSearchAttributes:
+    found: list[SearchAttributePair[Any]] = [
+        SearchAttributePair(contracts.STATUS, subject.state.value),
+        SearchAttributePair(contracts.USER, subject.owner),
+    ]
+    if group_id is not None:
+        found.append(SearchAttributePair(contracts.GROUP, group_id))
+    if subject.labels:
+        labels = [f"{key}={value}" for key, value in sorted(subject.labels.items())]
+        found.append(SearchAttributePair(contracts.LABELS, labels))
+    return TypedSearchAttributes(found)
+
+
 async def _signal(client: Client, command: Command, job: Job) -> None:
     handle = client.get_workflow_handle(job.id)
-    message: CancelSignal | ExtendSignal
+    message: tuple[CancelSignal | ExtendSignal, ...]
     if command.kind == "cancel":
-        name, message = contracts.SIGNAL_CANCEL, CancelSignal(**command.payload)
+        name, message = contracts.SIGNAL_CANCEL, (CancelSignal(**command.payload),)
+    elif command.kind == "nudge":
+        name, message = contracts.SIGNAL_LOOK, ()
     else:
-        name, message = contracts.SIGNAL_EXTEND, ExtendSignal(deadline_at=job.deadline_at)
+        name, message = contracts.SIGNAL_EXTEND, (ExtendSignal(deadline_at=job.deadline_at),)
     try:
-        await handle.signal(name, message, rpc_timeout=_CALL)
+        await handle.signal(name, args=message, rpc_timeout=_CALL)
     except RPCError as error:
         if error.status != RPCStatusCode.NOT_FOUND:
             raise

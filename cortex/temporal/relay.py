@@ -11,9 +11,8 @@ from cortex.db.commands import CHANNEL, Command
 from cortex.db.engine import Database
 from cortex.db.notify import Notifier, wait_event
 from cortex.domain.errors import CortexError, DatabaseUnavailable
-from cortex.domain.jobs import Job
 from cortex.settings import JobSettings
-from cortex.temporal.dispatch import deliver
+from cortex.temporal.dispatch import Subject, deliver
 
 _log = structlog.get_logger(__name__)
 _BATCH = 50
@@ -67,10 +66,16 @@ class Relay:
         async with self._database.transaction() as tx:
             commands = await tx.commands.claim(_BATCH, _CLAIM)
             jobs = await tx.jobs.get_many([item.job_id for item in commands if item.job_id])
-        by_id = {job.id: job for job in jobs}
+            groups = [item.group_id for item in commands if item.group_id]
+            heads = await tx.groups.heads(groups) if groups else []
+        found: list[Subject] = [*jobs, *heads]
+        by_id = {item.id: item for item in found}
         slots = asyncio.Semaphore(_AT_ONCE)
         done = await asyncio.gather(
-            *(self._deliver(item, by_id[item.job_id], slots) for item in commands if item.job_id)
+            *(
+                self._deliver(item, by_id[item.job_id or item.group_id or ""], slots)
+                for item in commands
+            )
         )
         delivered = [command_id for command_id in done if command_id is not None]
         if delivered:
@@ -78,21 +83,24 @@ class Relay:
                 await tx.commands.done(delivered)
         return len(commands)
 
-    async def _deliver(self, command: Command, job: Job, slots: asyncio.Semaphore) -> int | None:
+    async def _deliver(
+        self, command: Command, subject: Subject, slots: asyncio.Semaphore
+    ) -> int | None:
         async with slots:
             try:
-                await deliver(self._client, command, job, self._settings)
+                await deliver(self._client, command, subject, self._settings)
             except CortexError as error:
                 await self._put_off(command, error.detail)
                 return None
             except Exception as error:
-                _log.exception("relay.delivery_bug", job=job.id, command=command.kind)
+                _log.exception("relay.delivery_bug", subject=subject.id, command=command.kind)
                 await self._put_off(command, f"{type(error).__name__}: {error}")
                 return None
         return command.id
 
     async def _put_off(self, command: Command, why: str) -> None:
         wait = min(timedelta(seconds=2 ** min(command.attempts, 4)), _SLOWEST)
-        _log.warning("relay.put_off", job=command.job_id, command=command.kind, error=why)
+        whose = command.job_id or command.group_id
+        _log.warning("relay.put_off", subject=whose, command=command.kind, error=why)
         async with self._database.transaction() as tx:
             await tx.commands.failed(command, why, wait)

@@ -1,0 +1,43 @@
+"""Changing a group that is under way."""
+
+from cortex.db.engine import Database, Transaction
+from cortex.domain.errors import GroupAlreadyEnded, NotFound
+from cortex.domain.events import EventType
+
+
+class GroupControl:
+    """Cancels groups. What follows for the members is the planner's."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def cancel(self, group_id: str, reason: str) -> None:
+        """Ask for the end of a group and all its members. Harmless to repeat.
+
+        Raises:
+            NotFound: there is no such group.
+            GroupAlreadyEnded: it has ended.
+        """
+        async with self._database.transaction() as tx:
+            await tx.groups.lock(group_id)
+            heads = await tx.groups.heads([group_id])
+            if not heads:
+                raise NotFound(f"there is no group `{group_id[:60]}`")
+            if heads[0].state.terminal:
+                raise GroupAlreadyEnded(
+                    f"group `{group_id}` has ended as `{heads[0].state}`; "
+                    "it cannot be cancelled any more"
+                )
+            await request_cancel(tx, group_id, reason)
+            # Also the second time: the first call may not have come through.
+            await tx.groups.nudge(group_id)
+
+
+async def request_cancel(tx: Transaction, group_id: str, reason: str) -> None:
+    """Write down that a group is to end, with its event; nothing if it is to end already.
+
+    The caller holds the lock of the group. The members are stopped by the next plan.
+    """
+    if await tx.groups.request_cancel(group_id, reason):
+        data = {"group_id": group_id, "reason": reason}
+        await tx.events.add_many([(EventType.GROUP_CANCEL_REQUESTED, group_id, None, data)])
