@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from temporalio import activity
@@ -37,6 +37,7 @@ from cortex.temporal import contracts
 from cortex.temporal.contracts import JobInput, LeaseChange, provider_queue
 from tests.support import temporal_program
 from worker import RUNNER
+from workflows.group import JobGroupWorkflow
 from workflows.job import JobWorkflow
 
 
@@ -205,12 +206,19 @@ def _next(answers: "deque[Any]") -> Any:
     return answers.popleft() if len(answers) > 1 else answers[0]
 
 
+AnyWorld = TypeVar("AnyWorld", bound=World)
+
+
 @asynccontextmanager
-async def open_world(env: WorkflowEnvironment) -> AsyncIterator[World]:
+async def open_world(
+    env: WorkflowEnvironment,
+    kind: type[AnyWorld] = World,  # type: ignore[assignment]
+) -> AsyncIterator[AnyWorld]:
     """A scripted world, with workers that serve it."""
-    made = World(env)
+    made = kind(env)
+    served = [JobWorkflow, JobGroupWorkflow]
     async with AsyncExitStack() as stack:
-        for queue, workflows in ((made.queue, [JobWorkflow]), (provider_queue(made.provider), [])):
+        for queue, workflows in ((made.queue, served), (provider_queue(made.provider), [])):
             worker = Worker(
                 env.client,
                 task_queue=queue,
@@ -225,5 +233,5 @@ async def open_world(env: WorkflowEnvironment) -> AsyncIterator[World]:
 @pytest.fixture
 async def world(skipping: WorkflowEnvironment) -> AsyncIterator[World]:
     """A world of its own for each test."""
-    async with open_world(skipping) as made:
+    async with open_world(skipping, World) as made:
         yield made

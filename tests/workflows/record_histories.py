@@ -1,4 +1,4 @@
-"""Records a history of each path of a job: `python -m tests.workflows.record_histories`.
+"""Records a history of each path of a job or group: `python -m tests.workflows.record_histories`.
 
 Run it when a new path is added, never to make a failing replay pass: a history that no longer
 replays is a running job that would break. Put the change behind `workflow.patched` instead.
@@ -14,11 +14,13 @@ from pathlib import Path
 
 from temporalio.client import WorkflowHandle
 
-from activities.contracts import Placement
+from activities.contracts import AdvanceResult, Placement
 from cortex.domain.ids import lease_key
 from cortex.domain.jobs import Outcome, Reason
-from cortex.temporal.contracts import CancelSignal, ExtendSignal
+from cortex.temporal.contracts import CancelSignal, ExtendSignal, GroupResult
+from tests.support import eventually
 from tests.workflows.conftest import World, exited, open_world, refusal, time_skipping
+from tests.workflows.group_world import ABORT, COMMIT, WAIT, GroupWorld
 
 FOLDER = Path(__file__).parent / "histories"
 Handle = WorkflowHandle[object, Outcome]
@@ -117,7 +119,73 @@ async def compensation_retried(world: World) -> Handle:
     return await world.start()
 
 
-SCENARIOS: tuple[Callable[[World], Awaitable[Handle]], ...] = (
+async def gang_committed(world: GroupWorld) -> Handle:
+    world.verdicts = deque([WAIT, WAIT, COMMIT])
+    return await world.start_member()
+
+
+async def gang_aborted(world: GroupWorld) -> Handle:
+    world.verdicts = deque([WAIT, ABORT])
+    return await world.start_member()
+
+
+async def gang_cancelled_waiting(world: GroupWorld) -> Handle:
+    world.verdicts = deque([WAIT])
+    handle = await world.start_member()
+    await world.at_wait()
+    await handle.signal("cancel", CancelSignal(reason="enough", cause=Reason.GROUP_ABORTED))
+    return handle
+
+
+async def gang_commit_failed(world: GroupWorld) -> Handle:
+    world.commits = deque([refusal("LeaseLost")])
+    return await world.start_member(commit_failure="end")
+
+
+async def gang_commit_retried(world: GroupWorld) -> Handle:
+    world.commits = deque([refusal("LeaseLost"), "lost", "exit 0"])
+    return await world.start_member()
+
+
+async def best_effort_member(world: GroupWorld) -> Handle:
+    return await world.start_member(gang=False)
+
+
+async def group(world: GroupWorld) -> WorkflowHandle[object, GroupResult]:
+    """Called, woken by its timer, gathering calls, cancelled."""
+    wait = timedelta(hours=1)
+    world.advances = deque(
+        [
+            AdvanceResult(state="preparing", wait=wait),
+            AdvanceResult(state="running", wait=wait, pause=timedelta(seconds=1)),
+            AdvanceResult(state="ending", wait=wait),
+            AdvanceResult(state="cancelled", done=True),
+        ]
+    )
+    handle = await world.start_group()
+    await world.advanced.wait()
+    await handle.signal("look")
+    await eventually(lambda: _asked(world, 2))
+    await handle.cancel()
+    return handle
+
+
+async def _asked(world: GroupWorld, times: int) -> bool:
+    return len(world.asked) >= times
+
+
+GroupHandle = Handle | WorkflowHandle[object, GroupResult]
+GROUP_SCENARIOS: tuple[Callable[[GroupWorld], Awaitable[GroupHandle]], ...] = (
+    gang_committed,
+    gang_aborted,
+    gang_cancelled_waiting,
+    gang_commit_failed,
+    gang_commit_retried,
+    best_effort_member,
+    group,
+)
+
+JOB_SCENARIOS: tuple[Callable[[World], Awaitable[Handle]], ...] = (
     completed,
     completed_by_signal,
     failed,
@@ -133,6 +201,7 @@ SCENARIOS: tuple[Callable[[World], Awaitable[Handle]], ...] = (
     deadline_extended_by_itself,
     stopped_over_budget,
 )
+SCENARIOS = (*JOB_SCENARIOS, *GROUP_SCENARIOS)
 
 
 async def main() -> None:
@@ -144,12 +213,12 @@ async def main() -> None:
             target = FOLDER / f"{scenario.__name__}.json"
             if scenario.__name__ not in named if named else target.exists():
                 continue
-            async with open_world(env) as world:
+            async with open_world(env, GroupWorld) as world:
                 handle = await scenario(world)
                 outcome = await handle.result()
                 history = await handle.fetch_history()
             target.write_text(scrubbed(history.to_json()) + "\n")
-            sys.stdout.write(f"{target.name}: {outcome.state.value}\n")
+            sys.stdout.write(f"{target.name}: {outcome.state}\n")
 
 
 def scrubbed(history: str) -> str:

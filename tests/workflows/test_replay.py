@@ -12,6 +12,7 @@ from temporalio.workflow import NondeterminismError
 from cortex.temporal.contracts import JOB_WORKFLOW, JobInput
 from tests.workflows.record_histories import FOLDER, SCENARIOS
 from worker import RUNNER
+from workflows.group import JobGroupWorkflow
 from workflows.job import JobWorkflow
 
 HISTORIES = sorted(FOLDER.glob("*.json"))
@@ -30,7 +31,7 @@ def read(path: Path) -> WorkflowHistory:
 class TestReplay:
     @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
     async def test_history_replays(self, path: Path) -> None:
-        await replayer(JobWorkflow).replay_workflow(read(path))
+        await replayer(JobWorkflow, JobGroupWorkflow).replay_workflow(read(path))
 
     def test_every_path_is_recorded(self) -> None:
         recorded = {path.stem for path in HISTORIES}
