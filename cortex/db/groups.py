@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import select, text, update
+from sqlalchemy import func, select, text, update
 
 from cortex.db.base import Repository
 from cortex.db.group_tables import JobGangRow, JobGroupRow
@@ -61,14 +61,16 @@ WHERE group_id = :group AND gang = :gang AND decision IS NULL AND NOT EXISTS (
 
 # How long a member waits for a coordinator that may be late: a tenth of what the gang was given.
 _GRACE: Final = (
-    "LEAST(GREATEST((deadline_at - started_at) / 10, interval '2 seconds'), interval '30 seconds')"
+    "LEAST(GREATEST((g.deadline_at - g.started_at) / 10, interval '2 seconds'), "
+    "interval '30 seconds')"
 )
 
 _PRESUME: Final = text(
     f"""
-UPDATE job_gangs SET decision = 'aborted', reason = :reason, decided_at = now()
-WHERE group_id = :group AND gang = :gang AND decision IS NULL AND deadline_at + {_GRACE} <= now()
-RETURNING gang
+UPDATE job_gangs g SET decision = 'aborted', reason = :reason, decided_at = now()
+WHERE g.group_id = :group AND g.gang = :gang AND g.decision IS NULL
+    AND g.deadline_at + {_GRACE} <= now()
+RETURNING g.gang
 """
 )
 
@@ -143,7 +145,7 @@ class GroupRepository(Repository):
             JobGroupRow.spec,
             JobGroupRow.cancel_requested_at,
             JobGroupRow.cancel_reason,
-            NOW.label("now"),
+            func.now().label("now"),
         ).where(JobGroupRow.id == group_id)
         head = (await self.connection.execute(query)).first()
         if head is None:
