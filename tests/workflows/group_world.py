@@ -13,7 +13,7 @@ from activities.contracts import AdvanceInput, AdvanceResult, Verdict, VerdictIn
 from cortex.domain.ids import new_id
 from cortex.domain.jobs import Outcome
 from cortex.temporal.contracts import GroupInput, GroupResult
-from tests.workflows.conftest import World
+from tests.workflows.conftest import LONGEST, World
 from workflows.group import JobGroupWorkflow
 
 WAIT = Verdict(answer="wait", wait=timedelta(minutes=1))
@@ -73,6 +73,7 @@ class GroupWorld(World):
             GroupInput(group_id=self.group_id),
             id=self.group_id,
             task_queue=self.queue,
+            execution_timeout=LONGEST,
         )
 
     async def at_wait(self) -> None:

@@ -69,10 +69,3 @@ class TestGroup:
         await handle.cancel()
         assert (await asyncio.wait_for(handle.result(), 20)).state == "cancelled"
         assert [bool(order.cancel) for order in world.asked] == [False, True, True]
-
-    async def test_a_new_one_goes_on_where_a_terminated_one_was(self, world: GroupWorld) -> None:
-        world.advances = deque([busy(wait=timedelta(hours=5)), DONE])
-        first = await world.start_group()
-        await world.advanced.wait()
-        await first.terminate()
-        assert (await (await world.start_group()).result()).state == "completed"
