@@ -80,11 +80,22 @@ class SettlementActivities:
             if decided is not None:
                 message = "; ".join(filter(None, (outcome.message, f"settled {decided.told()}")))
                 outcome = outcome.model_copy(update={"message": message})
+            if held.job_state is JobState.CANCELLING:
+                await self._confirmed(order.job_id)
             await self._close(order, outcome, held.lease)
         elif order.lease_only:
             await self._close_lease(held.lease)
         else:
             await self._place_again(order, held.lease)
+
+    async def _confirmed(self, job_id: str) -> None:
+        """A cancelled job is `settling` only now: before, the network had not let go of it."""
+        message = "the network has released the lease"
+        async with self._database.transaction() as tx:
+            await tx.jobs.lock(job_id)
+            if await tx.jobs.move(job_id, JobState.SETTLING, message=message):
+                told = state_event(job_id, JobState.SETTLING, message=message)
+                await tx.events.add_many([told])
 
     async def _close(self, order: SettleInput, outcome: Outcome, lease: Lease) -> None:
         data = outcome_data(FinishInput(job_id=order.job_id, outcome=outcome))

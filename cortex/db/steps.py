@@ -133,7 +133,9 @@ WITH {_LOCK}, released AS (
     FROM locked WHERE key = :key AND state IN ({_sources(lease_sources(LeaseState.RELEASING))})
     RETURNING leases.*
 ), moved AS (
-    {_job_moves(JobState.SETTLING, "message = :message")} AND :settling RETURNING id
+    {_job_moves(JobState.SETTLING, "message = :message")} AND :settling
+        AND state <> '{JobState.CANCELLING}'
+    RETURNING id
 ), {_events(("events", "moved"))}, lease AS (
     SELECT * FROM released
     UNION ALL SELECT * FROM leases WHERE key = :key AND NOT EXISTS (SELECT 1 FROM released)
@@ -161,7 +163,8 @@ WITH {_LOCK}, sums AS (
 ), reserved AS (
     UPDATE job_reserves SET usd = job_reserves.usd + GREATEST(held * :hold_rate - :usd, 0)
     FROM lease, sums WHERE job_reserves.job_id = :job AND released_at IS NULL
-        AND EXISTS (SELECT 1 FROM jobs WHERE id = :job AND state <> '{JobState.SETTLING}')
+        AND EXISTS (SELECT 1 FROM jobs WHERE id = :job
+            AND state NOT IN ('{JobState.SETTLING}', '{JobState.CANCELLING}'))
 ), billed AS (
     UPDATE jobs SET cost = cost + :usd, updated_at = now() FROM charged WHERE jobs.id = :job
 ), {_events(("events", "charged"))}
@@ -349,6 +352,9 @@ class StepRepository(Repository):
         events: Sequence[NewEvent],
     ) -> Held:
         """Lease to `releasing`, and with `settling` the job to `settling`; the lease as it is then.
+
+        A job that is being cancelled stays `cancelling`: nothing is settled before the network
+        has confirmed.
 
         `failure` is what the network is to be blamed for, if anything: `lost`, `refused`. A lease
         that was recorded as `unfit` (to run the job) stays so.

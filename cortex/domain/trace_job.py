@@ -34,7 +34,14 @@ def in_order(steps: list[TraceStep]) -> list[TraceStep]:
     """By the time of their begin; what has not begun stays behind the last that has."""
     known = [step for step in steps if step.started_at is not None]
     rest = [step for step in steps if step.started_at is None]
-    known.sort(key=lambda step: (step.started_at, step.attempt or 0, _ORDER[step.phase]))
+    known.sort(
+        key=lambda step: (
+            step.started_at,
+            step.phase is Phase.CLOSE,
+            step.attempt or 0,
+            _ORDER[step.phase],
+        )
+    )
     return known + rest
 
 

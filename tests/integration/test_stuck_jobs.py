@@ -34,15 +34,19 @@ class Scene:
         self.stage = stage
         self.http = http
 
-    async def running(self) -> str:
+    async def submit(self) -> str:
         """A job that runs until it is stopped."""
-        job_id = await self.stage.submit(
+        return await self.stage.submit(
             image="busybox",
             command=["sh", "-c", "echo hello; sleep 600"],
             resources={"cpu": "500m", "memory": "256Mi"},
             duration="10m",
             placement={"providers": [self.net.provider_id]},
         )
+
+    async def running(self) -> str:
+        """The same, once it runs."""
+        job_id = await self.submit()
 
         async def check() -> bool:
             return (await self.stage.job(job_id)).state is JobState.RUNNING
@@ -75,6 +79,11 @@ class Scene:
             entries = await tx.ledger.page(job_id=job_id)
         return [(str(e.amount), e.note) for e in entries if e.kind is EntryKind.CHARGE]
 
+    async def commands(self, job_id: str) -> list[str]:
+        async with self.stage.database.transaction() as tx:
+            query = text("SELECT kind FROM commands WHERE job_id = :job ORDER BY id")
+            return list((await tx.connection.execute(query, {"job": job_id})).scalars())
+
     async def resolved(self, job_id: str) -> list[dict[str, Any]]:
         async with self.stage.database.transaction() as tx:
             events = await tx.events.page(None, job_id=job_id)
@@ -96,7 +105,7 @@ class TestNetworkDown:
         job_id = await scene.running()
         await scene.stuck(job_id)
         job = await scene.stage.job(job_id)
-        assert job.state in (JobState.CANCELLING, JobState.SETTLING)
+        assert job.state is JobState.CANCELLING
         (lease,) = await scene.leases(job_id)
         assert lease.state is LeaseState.RELEASING
 
@@ -113,8 +122,10 @@ class TestNetworkDown:
         assert item.error
 
         # Cancelled twice: no harm, no second command.
-        again = await scene.http.post(f"{JOBS}/{job_id}/cancel")
-        assert again.status_code in (202, 409)
+        assert (await scene.http.post(f"{JOBS}/{job_id}/cancel")).status_code == 202
+        assert await scene.commands(job_id) == ["start", "cancel"]
+        more = await scene.http.post(f"{JOBS}/{job_id}/extend", json={"duration": "1m"})
+        assert "is being cancelled" in check_problem(more, 409, "conflict").detail
 
         assert await tell_stuck(scene.stage.database, SHORT) == 1
         assert await tell_stuck(scene.stage.database, SHORT) == 0
@@ -144,6 +155,25 @@ class TestNetworkDown:
         check_problem(late, 409, "job_already_ended")
         check_problem(await scene.resolve(job_id, action="retry"), 409, "job_already_ended")
         check_problem(await scene.http.post(f"{JOBS}/{job_id}/cancel"), 409, "job_already_ended")
+
+
+class TestCancelMeanwhile:
+    async def test_during_commit(self, scene: Scene) -> None:
+        # The network hears the order, and its answers to what follows are lost for a while.
+        slow = {"match": "POST *", "fault": "latency", "seconds": 2.0, "times": 4}
+        await scene.net.faults(slow)
+        job_id = await scene.submit()
+
+        async def deploying() -> bool:
+            (lease,) = await scene.leases(job_id) or [None]
+            return lease is not None and lease.state is LeaseState.RESERVED
+
+        await eventually(deploying, within=40, what="the commit under way")
+        assert (await scene.http.post(f"{JOBS}/{job_id}/cancel")).status_code == 202
+        job = await scene.stage.ended(job_id, within=60)
+        assert job.state is JobState.CANCELLED
+        assert len(await scene.charges(job_id)) <= 1
+        assert not await scene.net.alive()
 
 
 class TestByHand:
