@@ -20,6 +20,7 @@ from cortex.services.control import JobControl
 from cortex.services.delivery import Dispatcher
 from cortex.services.group_queries import GroupQueries
 from cortex.services.group_submission import GroupSubmissions
+from cortex.services.groups import GroupControl
 from cortex.services.health import HealthProbe
 from cortex.services.live import EventHub
 from cortex.services.plugins import PluginDirectory
@@ -49,6 +50,7 @@ class Services:
     submissions: Submissions
     control: JobControl
     groups: GroupSubmissions
+    group_control: GroupControl
     group_queries: GroupQueries
     resolutions: Resolutions
     stuck: StuckJobs
@@ -103,6 +105,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             resolutions=Resolutions(database, client, control, settings),
             stuck=StuckJobs(database, settings.stuck),
             traces=Traces(database, client),
+            group_control=GroupControl(database),
             queries=Queries(database, JobReads(pool), settings),
             group_queries=GroupQueries(database, GroupReads(pool), settings),
             billing=Billing(database),

@@ -1,4 +1,4 @@
-"""Groups: submit, validate, list, get, their events."""
+"""Groups: submit, validate, list, get, cancel, their events."""
 
 from typing import Annotated
 
@@ -22,7 +22,7 @@ from cortex.domain.ids import is_job_id
 from cortex.domain.rights import Action
 from cortex.domain.states import JobState
 from cortex.group_schemas import GroupPage, GroupValidation, GroupView
-from cortex.schemas import EventPage
+from cortex.schemas import CancelRequest, EventPage
 
 router = APIRouter(tags=["groups"])
 
@@ -125,6 +125,26 @@ async def get_group(
 ) -> Response:
     """One group: state, members by state, cost, gangs and their decisions, a page of members."""
     return answer(await services.group_queries.group(known_group(group_id), where, limit=limit))
+
+
+@router.post(
+    "/groups/{group_id}/cancel",
+    dependencies=[needs(Action.JOBS_CANCEL)],
+    status_code=202,
+    response_model=GroupView,
+    responses=problems(400, 404, 409, 422, 503),
+    openapi_extra=body_schema(CancelRequest, required=False),
+)
+async def cancel_group(group_id: str, request: Request, services: Using, by: Caller) -> Response:
+    """Ask for the end of a group: none of it starts any more, and what runs is cancelled.
+
+    It is `cancelled` once every lease is released and every bill booked. Harmless to repeat; a
+    group that has ended already is a conflict.
+    """
+    order = await read_body(request, CancelRequest, "the cancel request", optional=True)
+    await services.group_control.cancel(known_group(group_id), order.reason, by)
+    view = await services.group_queries.group(group_id, MemberFilter(), limit=100)
+    return answer(view, status=202)
 
 
 @router.get(

@@ -368,3 +368,34 @@ async def _end_group(database: Database, group_id: str, told: asyncio.Event) -> 
             ),
             {"id": group_id},
         )
+
+
+class TestCancel:
+    async def test_it_is_written_down_once(
+        self, client: httpx.AsyncClient, database: Database
+    ) -> None:
+        found = await submit(client)
+        for _ in range(2):
+            answer = await client.post(f"{GROUPS}/{found.id}/cancel", json={"reason": "enough"})
+            assert answer.status_code == 202, answer.text
+            view = GroupView.model_validate_json(answer.content)
+            assert view.cancel_requested_at is not None
+        events = await rows(
+            database, "SELECT data FROM events WHERE type = 'group.cancel.requested'"
+        )
+        assert [event.data["reason"] for event in events] == ["enough"]
+        audit = await rows(database, "SELECT actor, action FROM audit_log")
+        assert audit == [("local", "group.cancel")]
+        kinds = await rows(database, "SELECT kind FROM commands ORDER BY id")
+        assert kinds[0] == ("start_group",)
+        assert ("nudge",) in kinds
+
+    async def test_too_late(self, client: httpx.AsyncClient, database: Database) -> None:
+        found = await submit(client)
+        await rows(database, "UPDATE job_groups SET state = 'completed' RETURNING 1")
+        answer = await client.post(f"{GROUPS}/{found.id}/cancel")
+        check_problem(answer, 409, "group_already_ended")
+
+    async def test_unknown(self, client: httpx.AsyncClient) -> None:
+        for group_id in ("grp_01k2x000000000000000000000", "x"):
+            check_problem(await client.post(f"{GROUPS}/{group_id}/cancel"), 404, "not_found")

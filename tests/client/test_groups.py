@@ -93,6 +93,14 @@ async def test_waiting_ends_with_the_group(cortex: AsyncCortex, database: Databa
     assert len(types) == 8
 
 
+async def test_cancel(cortex: AsyncCortex) -> None:
+    group = await cortex.submit_group(SPEC)
+    asked = await cortex.cancel_group(group.id, reason="enough")
+    assert asked.cancel_requested_at is not None
+    again = await cortex.cancel_group(group.id)
+    assert again.cancel_requested_at == asked.cancel_requested_at
+
+
 async def test_the_blocking_client_does_the_same(
     url: str, cortex: AsyncCortex, database: Database
 ) -> None:
