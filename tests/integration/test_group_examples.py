@@ -1,5 +1,6 @@
 """The examples of groups, from the API to real processes: what users see at the end."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -151,5 +152,5 @@ async def _most_at_once(stage: Stage) -> int:
     """How many leases were held at the same time, by their own times."""
     async with stage.database.transaction() as tx:
         rows = await tx.connection.execute(text("SELECT created_at, released_at FROM leases"))
-        spans = [(row.created_at, row.released_at) for row in rows]
+        spans: list[tuple[datetime, datetime]] = [(row.created_at, row.released_at) for row in rows]
     return max(sum(begin <= at < end for begin, end in spans) for at, _ in spans)
