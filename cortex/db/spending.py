@@ -52,11 +52,19 @@ USED: Final = f"""COALESCE(s.usage_usd, {_RATE} * GREATEST(EXTRACT(EPOCH FROM
     COALESCE(s.finished_at, now()) - COALESCE(s.started_at, s.committed_at)), 0), 0)"""
 """What an open lease `s` has cost: as its network told, else price times time."""
 
+_BILLS: Final = """l.kind = 'charge' AND l.created_at >= b.since AND l.created_at < b.until"""
+
+# There may be many: those of all jobs come from the index alone, those of some by a join.
+_CHARGED: Final = f"""CASE WHEN b.scope = 'system' THEN
+        (SELECT COALESCE(SUM(l.amount * l.usd_rate), 0) FROM ledger l WHERE {_BILLS})
+    ELSE
+        (SELECT COALESCE(SUM(l.amount * l.usd_rate), 0) FROM ledger l
+            JOIN jobs j ON j.id = l.job_id AND {covers("b", "j.owner", "j.labels")} WHERE {_BILLS})
+    END"""
+
 _SUMS: Final = f"""
 SELECT b.id,
-    (SELECT COALESCE(SUM(l.amount * l.usd_rate), 0) FROM ledger l
-        WHERE l.kind = 'charge' AND l.created_at >= b.since AND l.created_at < b.until
-        AND {_about("l.job_id")}) AS charged,
+    {_CHARGED} AS charged,
     (SELECT COALESCE(SUM(GREATEST(s.usage_usd, (
             SELECT SUM(l.amount * l.usd_rate) FROM ledger l
             WHERE l.job_id = s.job_id AND l.lease_key = s.key AND l.kind = 'hold'))), 0)
@@ -69,9 +77,7 @@ FROM {_ASKED}
 # Today is left out of the average: it has not ended.
 _FACTS: Final = f"""
 SELECT b.id, now() AS now,
-    (SELECT COALESCE(SUM(l.amount * l.usd_rate), 0) FROM ledger l
-        WHERE l.kind = 'charge' AND l.created_at >= b.since AND l.created_at < b.until
-        AND {_about("l.job_id")}) AS charged,
+    {_CHARGED} AS charged,
     running.so_far, running.ahead, usual.charged AS ended_days_charged, usual.first_day
 FROM {_ASKED},
 LATERAL (
