@@ -47,6 +47,7 @@ class MaintenanceActivities:
             keys = await tx.idempotency.expire(_IDEMPOTENCY)
             commands = await tx.commands.expire(_DONE_COMMANDS)
             drafts = await tx.managed.expire_drafts(_OLD_DRAFTS)
+            findings = await tx.findings.expire(self._settings.retention.events)
         parts = self._drop_stale_parts(now)
         checks = await self._drop_old_checks(now)
         return {
@@ -56,6 +57,7 @@ class MaintenanceActivities:
             "idempotency_keys": keys,
             "commands": commands,
             "provider_drafts": drafts,
+            "findings": findings,
             "output_parts": parts,
             "check_runs": checks,
         }

@@ -101,24 +101,27 @@ class ReconcileActivities:
         slots = asyncio.Semaphore(_AT_ONCE)
 
         async def one(finding: Finding) -> SeenFinding:
-            then = self._next(finding, mends, mode)
+            then, due_at = self._next(finding, mends, mode)
             if then or time.monotonic() > until:
-                return SeenFinding(finding=finding, next=then or "Cortex goes on in the next run")
+                then = then or "Cortex goes on in the next run"
+                return SeenFinding(finding=finding, next=then, due_at=due_at)
             async with slots:
                 return await self._mend(finding, mends[finding.kind])
 
         return list(await asyncio.gather(*(one(finding) for finding in findings)))
 
-    def _next(self, finding: Finding, mends: Mapping[FindingKind, Mend], mode: Mode) -> str:
-        """What is to come, if nothing is done now; empty: now."""
+    def _next(
+        self, finding: Finding, mends: Mapping[FindingKind, Mend], mode: Mode
+    ) -> tuple[str, datetime | None]:
+        """What is to come and when, if nothing is done now; empty: now."""
         if finding.kind not in mends or self._foreign(finding):
-            return "Cortex only tells it"
+            return "Cortex only tells it", None
         if mode == "tell":
-            return "Cortex only tells it (`reconcile.dry_run`)"
+            return "Cortex only tells it (`reconcile.dry_run`)", None
         due = finding.due_at(self._rules.grace)
         if due > datetime.now(UTC):
-            return f"Cortex settles it in the first run after {due:%H:%M:%S} UTC"
-        return "Cortex settles it in the next run" if mode == "list" else ""
+            return f"Cortex settles it in the first run after {due:%H:%M:%S} UTC", due
+        return "Cortex settles it in the next run" if mode == "list" else "", None
 
     def _foreign(self, finding: Finding) -> bool:
         unknown = finding.kind is FindingKind.ORPHAN and finding.data.get("lease") == "unknown"

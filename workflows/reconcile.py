@@ -18,6 +18,8 @@ with workflow.unsafe.imports_passed_through():
     )
 
 _LONGEST = timedelta(minutes=15)
+_LONGEST_WAIT = timedelta(minutes=15)
+_MARGIN = timedelta(seconds=1)
 _HEARTBEAT = timedelta(seconds=30)
 _TRIES = RetryPolicy(initial_interval=timedelta(seconds=2), maximum_attempts=3)
 
@@ -27,11 +29,20 @@ class ReconcileWorkflow:
     @workflow.run
     async def run(self, order: ReconcileInput) -> ReconcileResult:
         """Every part on its own: one that fails keeps no other from its work."""
+        scopes = await self._look(order)
+        due = [item.due_at for scope in scopes for item in scope.findings if item.due_at]
+        wait = max(due) - workflow.now() if due else timedelta(0)
+        if order.again and timedelta(0) < wait <= _LONGEST_WAIT:
+            # What was seen too early is settled in this run, not a whole period later.
+            await workflow.sleep(wait + _MARGIN)
+            scopes = await self._look(order)
+        return ReconcileResult(mode=order.mode, scopes=tuple(scopes), finished_at=workflow.now())
+
+    async def _look(self, order: ReconcileInput) -> list[ScopeResult]:
         parts = [self._provider(order, provider_id) for provider_id in order.providers]
         if order.books:
             parts.append(self._books(order))
-        scopes = await asyncio.gather(*parts)
-        return ReconcileResult(mode=order.mode, scopes=tuple(scopes), finished_at=workflow.now())
+        return list(await asyncio.gather(*parts))
 
     async def _provider(self, order: ReconcileInput, provider_id: str) -> ScopeResult:
         try:

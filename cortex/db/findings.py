@@ -1,10 +1,10 @@
 """What reconcile found: one open row for each thing that should not be."""
 
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Text, func, literal_column, select, tuple_, update
+from sqlalchemy import Text, delete, func, literal_column, select, tuple_, update
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.sql.expression import cast
 
@@ -62,6 +62,12 @@ class FindingRepository(Repository):
         )
         row = (await self.connection.execute(statement)).mappings().first()
         return _finding(row) if row else None
+
+    async def expire(self, older_than: timedelta) -> int:
+        """Delete those that were closed longer ago; returns how many."""
+        closed = ReconcileFindingRow.closed_at < func.now() - older_than
+        gone = await self.connection.execute(delete(ReconcileFindingRow).where(closed))
+        return int(gone.rowcount)
 
     async def page(
         self,

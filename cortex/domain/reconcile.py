@@ -37,6 +37,9 @@ class FindingKind(StrEnum):
     """A provider holds leases and is in no worker's settings."""
 
 
+SINCE = "since"
+"""In the data of a finding: since when it is so, where that is known (ISO 8601)."""
+
 PROVIDER_KINDS = frozenset({FindingKind.ORPHAN, FindingKind.LATE_CHARGE})
 """Found by asking a network; all others by the database and Temporal."""
 BOOK_KINDS = frozenset(FindingKind) - PROVIDER_KINDS
@@ -63,8 +66,10 @@ class Finding(Issue):
     closed_at: datetime | None = None
 
     def due_at(self, grace: timedelta) -> datetime:
-        """When something is done about it."""
-        return self.first_seen_at + grace
+        """When something is done about it: it may be known to be older than its first sight."""
+        since = self.data.get(SINCE)
+        began = datetime.fromisoformat(since) if since else self.first_seen_at
+        return min(began, self.first_seen_at) + grace
 
 
 @dataclass
@@ -86,6 +91,13 @@ class Fate(BaseModel):
     status: Literal["running", "closed", "missing"]
     how: str = ""
     """What happened to it, to be read after "its workflow"."""
+    closed_at: datetime | None = None
+
+    @property
+    def data(self) -> dict[str, str]:
+        """What a finding keeps of it."""
+        since = {SINCE: self.closed_at.isoformat()} if self.closed_at is not None else {}
+        return {"how": self.how, **since}
 
 
 class CareCase(BaseModel):
@@ -177,7 +189,7 @@ def forsaken(cases: Sequence[CareCase], fates: Mapping[str, Fate]) -> list[Issue
             if never
             else f"job `{case.job_id}` is {case.state.value}{leases}; its workflow {fate.how}"
         )
-        found.append(Issue(kind=kind, subject=case.job_id, message=message, data={"how": fate.how}))
+        found.append(Issue(kind=kind, subject=case.job_id, message=message, data=fate.data))
     return found
 
 
@@ -188,7 +200,7 @@ def forsaken_groups(groups: Mapping[str, str], fates: Mapping[str, Fate]) -> lis
             kind=FindingKind.GONE_GROUP,
             subject=group_id,
             message=f"group `{group_id}` is {state}; its workflow {fate.how}",
-            data={"how": fate.how},
+            data=fate.data,
         )
         for group_id, state in groups.items()
         if (fate := fates.get(group_id)) is not None and fate.status != "running"

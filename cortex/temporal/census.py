@@ -79,7 +79,8 @@ async def fate(client: Client, workflow_id: str) -> Fate:
         return RUNNING
     run = client.get_workflow_handle(workflow_id, run_id=found.run_id)
     said = _said(await _last_event(run))
-    return Fate(status="closed", how=f"{how}{said}{_at(found.close_time)}")
+    end = found.close_time
+    return Fate(status="closed", how=f"{how}{said}{_at(end)}", closed_at=end)
 
 
 async def _running(client: Client, workflow: str) -> set[str]:

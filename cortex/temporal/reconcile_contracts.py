@@ -25,6 +25,8 @@ class ReconcileInput(_Message):
     books: bool = False
     """Whether jobs, groups and holds are looked at."""
     mode: Mode = "act"
+    again: bool = False
+    """Whether to wait for what is not due yet, and look once more then."""
     wait: timedelta = timedelta(seconds=30)
     """How long a provider's queue may leave the question lying; then nobody serves it."""
 
@@ -44,6 +46,8 @@ class SeenFinding(_Message):
     """What was done about it in this run; empty: nothing yet."""
     next: str = ""
     """What Cortex does about it."""
+    due_at: datetime | None = None
+    """When something is done about it, if that is to come."""
 
 
 class ScopeResult(_Message):

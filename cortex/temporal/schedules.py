@@ -104,7 +104,7 @@ def _of_provider(
     )
     compare = ScheduleActionStartWorkflow(
         RECONCILE_WORKFLOW,
-        ReconcileInput(providers=(provider_id,)),
+        ReconcileInput(providers=(provider_id,), again=True),
         id=reconcile_id(provider_id),
         task_queue=TASK_QUEUE,
         static_summary=f"what does {provider_id} hold?",
@@ -118,7 +118,7 @@ def _of_provider(
 def _books() -> ScheduleActionStartWorkflow:
     return ScheduleActionStartWorkflow(
         RECONCILE_WORKFLOW,
-        ReconcileInput(books=True),
+        ReconcileInput(books=True, again=True),
         id=RECONCILE_BOOKS,
         task_queue=TASK_QUEUE,
         static_summary="who looks after the jobs?",

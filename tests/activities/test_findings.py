@@ -1,5 +1,7 @@
 """The book of findings: each that comes or goes is told and counted once."""
 
+from datetime import timedelta
+
 from temporalio.runtime import MetricBuffer, Runtime, TelemetryConfig
 from temporalio.testing import ActivityEnvironment
 
@@ -79,3 +81,9 @@ async def test_closing_twice_tells_once(database: Database) -> None:
     async with database.transaction() as tx:
         (closed,) = await tx.findings.page(open_only=False, kind=FindingKind.UNSERVED)
     assert closed.data["closed"] == "by hand"
+    (still,) = await world.take(unserved("p", ["key"]))
+    async with database.transaction() as tx:
+        assert await tx.findings.expire(timedelta(days=1)) == 0
+        assert await tx.findings.expire(timedelta(0)) == 1
+        left = await tx.findings.page(open_only=False)
+    assert [item.id for item in left] == [still.id]

@@ -181,6 +181,15 @@ class TestFindings:
         assert found.due_at(timedelta(minutes=2)) == NOW + timedelta(minutes=2)
         assert f"`{KEY}`" in found.message
 
+    def test_what_is_known_to_be_older_is_due_earlier(self) -> None:
+        closed_at = NOW - timedelta(minutes=3)
+        fate = GONE.model_copy(update={"closed_at": closed_at})
+        (issue,) = forsaken([CareCase(job_id=JOB, state=JobState.RUNNING)], {JOB: fate})
+        found = Finding(**issue.model_dump(), id="fnd_1", first_seen_at=NOW, last_seen_at=NOW)
+        assert found.due_at(timedelta(minutes=2)) == NOW - timedelta(minutes=1)
+        late = found.model_copy(update={"first_seen_at": closed_at - timedelta(minutes=9)})
+        assert late.due_at(timedelta(0)) == closed_at - timedelta(minutes=9)
+
 
 class TestRescue:
     HOW = "was terminated in Temporal"

@@ -17,6 +17,7 @@ from activities.contracts import FinishInput, LeaseInput, SettleInput
 from activities.rescue import RescuePlan
 from cortex.domain.ids import new_id
 from cortex.domain.jobs import Outcome, Reason
+from cortex.domain.reconcile import Finding, FindingKind
 from cortex.domain.states import JobState
 from cortex.temporal.contracts import provider_queue, rescue_id
 from cortex.temporal.reconcile_contracts import (
@@ -26,6 +27,7 @@ from cortex.temporal.reconcile_contracts import (
     RescueResult,
     ScopeInput,
     ScopeResult,
+    SeenFinding,
 )
 from worker import RUNNER
 from workflows.reconcile import ReconcileWorkflow
@@ -45,6 +47,8 @@ class ReconcileWorld:
     plan: RescuePlan = field(default_factory=RescuePlan)
     failing_settles: int = 0
     broken: bool = False
+    grace: timedelta | None = None
+    """With one, the first look at the books finds something that is due after it."""
     wait: timedelta = timedelta(seconds=30)
     calls: list[str] = field(default_factory=list)
     settled: list[SettleInput] = field(default_factory=list)
@@ -90,7 +94,19 @@ class ReconcileWorld:
     @activity.defn
     async def reconcile_books(self, order: ScopeInput) -> ScopeResult:
         self.scopes.append(order)
-        return ScopeResult(checked=5)
+        if self.grace is None or len(self.scopes) > 1:
+            return ScopeResult(checked=5)
+        now = await self.env.get_current_time()
+        seen = Finding(
+            id="fnd_1",
+            kind=FindingKind.UNSERVED,
+            subject="p",
+            message="x",
+            first_seen_at=now,
+            last_seen_at=now,
+        )
+        due = SeenFinding(finding=seen, next="later", due_at=now + self.grace)
+        return ScopeResult(checked=5, findings=(due,))
 
     async def rescue(self) -> WorkflowHandle[Any, RescueResult]:
         return await self.env.client.start_workflow(
@@ -100,10 +116,12 @@ class ReconcileWorld:
             task_queue=self.queue,
         )
 
-    async def reconcile(self, *providers: str) -> WorkflowHandle[Any, ReconcileResult]:
+    async def reconcile(
+        self, *providers: str, again: bool = False
+    ) -> WorkflowHandle[Any, ReconcileResult]:
         return await self.env.client.start_workflow(
             ReconcileWorkflow.run,
-            ReconcileInput(providers=providers, books=True, wait=self.wait),
+            ReconcileInput(providers=providers, books=True, again=again, wait=self.wait),
             id=f"reconcile-{uuid.uuid4().hex}",
             task_queue=self.queue,
         )

@@ -6,6 +6,7 @@ Only those that have none yet; see `record_histories` for when to do so.
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 from temporalio.client import WorkflowHandle
@@ -44,12 +45,18 @@ async def compared_with_nobody_there(world: ReconcileWorld) -> Handle:
     return await world.reconcile(world.provider, "nobody")
 
 
+async def compared_again(world: ReconcileWorld) -> Handle:
+    world.grace = timedelta(minutes=2)
+    return await world.reconcile(again=True)
+
+
 SCENARIOS: tuple[Callable[[ReconcileWorld], Awaitable[Handle]], ...] = (
     rescued,
     rescued_without_lease,
     rescue_not_needed,
     compared,
     compared_with_nobody_there,
+    compared_again,
 )
 
 

@@ -87,6 +87,23 @@ class TestReconcile:
         assert [item.checked for item in result.scopes] == [2, 5]
         assert {item.provider_id for item in world.scopes} == {world.provider, None}
 
+    async def test_by_schedule_it_waits_for_what_is_not_due_yet(
+        self, world: ReconcileWorld
+    ) -> None:
+        world.grace = timedelta(minutes=2)
+        began = await world.env.get_current_time()
+        result = await (await world.reconcile(again=True)).result()
+        assert len(world.scopes) == 2
+        assert not result.scopes[0].findings
+        assert result.finished_at is not None
+        assert result.finished_at - began > timedelta(minutes=2)
+
+    async def test_on_demand_it_does_not(self, world: ReconcileWorld) -> None:
+        world.grace = timedelta(minutes=2)
+        result = await (await world.reconcile()).result()
+        assert len(world.scopes) == 1
+        assert result.scopes[0].findings[0].next == "later"
+
 
 class TestReplay:
     @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
