@@ -154,7 +154,7 @@ class LeaseSteps:
         state = self._state(ran, done=done, open_=lease.state in _OPEN)
         if state is StepState.RUNNING and (lease.state is LeaseState.INTENDED or self._undecided()):
             state = StepState.WAITING
-        if state is StepState.FAILED and lease.reserved_at is None:
+        if state is StepState.FAILED and (lease.reserved_at is None or self._never_asked(ran)):
             state = StepState.SKIPPED
         return self._step(
             Phase.COMMIT,
@@ -304,6 +304,11 @@ class LeaseSteps:
             known=f"{rest.amount} of the hold released" if rest else "",
             compensates=(Phase.INTEND,),
         )
+
+    def _never_asked(self, ran: Ran | None) -> bool:
+        gang = self._story.gang
+        aborted = gang is not None and gang.decision == "aborted"
+        return ran is None and (aborted or self._history.source == "read")
 
     def _undecided(self) -> bool:
         return self._story.gang is not None and self._story.gang.decision is None

@@ -8,6 +8,7 @@ from cli.trace_view import show_trace
 from cortex.domain.trace import Phase, StepState, Trace
 from tests.api.support import JOBS, client_of
 from tests.integration.conftest import Stage, StageMaker
+from tests.integration.groups import job, submit
 from tests.integration.test_jobs import LOCAL, sh
 
 NULL = {"type": "null", "run_seconds": 0}
@@ -96,3 +97,33 @@ class TestJob:
         assert place.tries
         assert place.tries >= 2
         assert {step.lease_key for step in trace.steps} == {None}
+
+
+class TestGroup:
+    async def test_why_nothing_was_committed(self, make_stage: StageMaker) -> None:
+        stage = await make_stage(null=NULL)
+        late = job("c", placement={"max_price": "0.000001 USD", "timeout": "1s"})
+        async with stage.worker(), client_of(stage.settings) as http:
+            group = await submit(stage, [job("a"), job("b"), late])
+            assert await group.ended() == "failed"
+            answer = await http.get(f"/api/v1/groups/{group.id}/trace")
+        trace = Trace.model_validate_json(answer.content)
+        assert (trace.kind, trace.state, trace.temporal) == ("group", "failed", "read")
+        assert {item.member: item.state for item in trace.participants} == {
+            "a": "cancelled",
+            "b": "cancelled",
+            "c": "failed",
+        }
+        own = [step for step in trace.steps if step.job_id is None]
+        verdict = next(step for step in own if step.phase is Phase.VERDICT)
+        assert verdict.known.startswith("aborted")
+        assert verdict.ended_at is not None
+        of_a = {step.phase: step for step in trace.steps if step.member == "a"}
+        assert of_a[Phase.COMMIT].state is StepState.SKIPPED
+        assert of_a[Phase.INTEND].state is StepState.COMPENSATED
+        assert of_a[Phase.RELEASE].state is StepState.DONE
+        of_c = {step.phase: step for step in trace.steps if step.member == "c"}
+        assert of_c[Phase.PLACE].state is StepState.FAILED
+        assert "0.000001 USD" in of_c[Phase.PLACE].error
+        starts = [step.started_at for step in trace.steps if step.started_at]
+        assert starts == sorted(starts)
