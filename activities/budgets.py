@@ -9,10 +9,9 @@ from cortex.db.budgets import question
 from cortex.db.engine import Database, Transaction
 from cortex.db.tables import NOW
 from cortex.domain.budgets import BudgetState, to_stop
-from cortex.domain.errors import NotFound
 from cortex.domain.events import EventType
 from cortex.domain.jobs import Job, Outcome, Reason
-from cortex.domain.states import CANCELLABLE_JOB_STATES, JobState
+from cortex.domain.states import JobState
 from cortex.services.admission import usd_rates
 
 _log = structlog.get_logger(__name__)
@@ -67,15 +66,11 @@ class BudgetActivities:
 async def stop_job(tx: Transaction, job_id: str, message: str) -> bool:
     """Have a job end as failed, `over_budget`; False if it ends already."""
     await tx.jobs.lock(job_id)
-    try:
-        job = await tx.jobs.get(job_id)
-    except NotFound:
+    moved = await tx.jobs.move(
+        job_id, JobState.CANCELLING, message=message, cancel_requested_at=NOW
+    )
+    if moved is None:
         return False
-    if job.held and job.state == JobState.PENDING:
-        return await _end_held(tx, job, message)
-    if job.state not in CANCELLABLE_JOB_STATES:
-        return False
-    await tx.jobs.move(job_id, JobState.CANCELLING, message=message, cancel_requested_at=NOW)
     order = {"reason": message, "cause": Reason.OVER_BUDGET.value}
     await tx.events.add_many(
         [
@@ -83,22 +78,22 @@ async def stop_job(tx: Transaction, job_id: str, message: str) -> bool:
             state_event(job_id, JobState.CANCELLING, message=message),
         ]
     )
-    await tx.commands.add(job_id, "cancel", order)
+    if moved.held:
+        await _end_held(tx, moved, message)
+    else:
+        await tx.commands.add(job_id, "cancel", order)
     return True
 
 
-async def _end_held(tx: Transaction, job: Job, message: str) -> bool:
+async def _end_held(tx: Transaction, job: Job, message: str) -> None:
     """A member that its group has not started has no workflow that could end it."""
     outcome = Outcome(state=JobState.FAILED, reason=Reason.OVER_BUDGET, message=message)
-    await move(tx, job.id, JobState.PLACING)
     await move(tx, job.id, JobState.SETTLING)
-    if await tx.jobs.finish(job.id, outcome) is None:
-        return False
+    await tx.jobs.finish(job.id, outcome)
     data = {"reason": outcome.reason.value, "message": message, "exit_code": None}
     await tx.events.add_many([state_event(job.id, outcome.state, **data)])
     if job.group_id is not None:
-        await tx.commands.add_for_group(job.group_id, "nudge")
-    return True
+        await tx.groups.nudge(job.group_id)
 
 
 async def _alert(tx: Transaction, state: BudgetState) -> int:

@@ -14,6 +14,7 @@ from cortex.domain.ledger import EntryKind
 from cortex.domain.money import Money
 from cortex.domain.states import JobState
 from cortex.settings import BudgetSettings
+from tests.integration import groups
 from tests.integration.conftest import Stage, StageMaker
 from tests.support import eventually
 from tests.support.budgets import add_budget, state_of
@@ -192,3 +193,24 @@ async def test_the_monitor_keeps_the_cost_so_far(make_stage: StageMaker) -> None
             (lease,) = await tx.leases.of_job(job_id)
         assert lease.cost is not None
         assert lease.cost.amount > 1
+
+
+async def test_a_member_that_its_group_has_not_started_is_ended_too(
+    make_stage: StageMaker,
+) -> None:
+    stage = await quiet_stage(make_stage)
+    priced = {"resources": {"cpu": 1}, "duration": "1h"}
+    async with stage.worker():
+        group = await groups.submit(
+            stage, [groups.job("first", **priced), groups.job("then", after=["first"], **priced)]
+        )
+        async with stage.database.transaction() as tx:
+            await tx.reserves.put(group.members["then"], Decimal(1))
+        await group.until("first", JobState.RUNNING)
+        await add_budget(stage.database, "1.5 USD")
+        assert (await look(stage)).stopped == 1
+        then = await stage.ended(group.members["then"])
+        assert (then.state, then.reason) == (JobState.FAILED, Reason.OVER_BUDGET)
+        # By its rules the group ends all others when one of them fails.
+        assert await group.ended() == "failed"
+        assert (await group.job("first")).state == JobState.CANCELLED
