@@ -103,10 +103,23 @@ class _Run:
             config.api_url, config.api_key, seed, self.log, self._unfinished, size.at_once
         )
         self.progress = Progress("chaos", size.jobs)
+        self.books = Books()
         self._ended = 0
 
     async def live(self) -> None:
-        """Raises AssertionError with all that is wrong."""
+        """Raises AssertionError with all that is wrong, and says where to look."""
+        try:
+            await self._live()
+        except Exception as error:
+            kept = self._keep(str(error))
+            error.add_note(
+                f"CORTEX_FAULTS_SEED={self.seed}; books, actions and log files are in {kept}"
+            )
+            raise
+        if os.environ.get("CORTEX_FAULTS_KEEP"):
+            sys.stdout.write(f"kept in {self._keep('')}\n")
+
+    async def _live(self) -> None:
         began = time.monotonic()
         self.ran.mkdir(mode=0o777)
         wanted = wishes(self.size.jobs, self.seed, self.ran)
@@ -237,20 +250,13 @@ class _Run:
             f"answers lost), {len(storm.terminated)} terminated, {seconds:.0f} s: "
             f"{ {' '.join(map(str, end)): n for end, n in sorted(ends.items())} }\n"
         )
-        if found or os.environ.get("CORTEX_FAULTS_KEEP"):
-            kept = self._keep(found)
-            sys.stdout.write(f"kept in {kept}\n")
-        told = "\n".join(map(str, found[:60]))
-        assert not found, (
-            f"{len(found)} violations with CORTEX_FAULTS_SEED={self.seed} (books, actions and logs "
-            f"are in {kept}):\n{told}"
-        )
+        assert not found, f"{len(found)} violations:\n" + "\n".join(map(str, found))
 
-    def _keep(self, found: list[Violation]) -> Path:
+    def _keep(self, wrong: str) -> Path:
         """What is needed to find out: books, actions, log files."""
         kept = Path(tempfile.mkdtemp(prefix=f"ctx-chaos-{self.seed}-"))
         (kept / "actions.log").write_text("\n".join(self.log.lines) + "\n")
-        (kept / "violations.txt").write_text("\n".join(map(str, found)) + "\n")
+        (kept / "wrong.txt").write_text(f"{wrong}\n")
         books = {name: getattr(self.books, name) for name in ("jobs", "history", "leases")}
         books |= {name: getattr(self.books, name) for name in ("ledger", "events", "networks")}
         (kept / "books.json").write_text(json.dumps(books, default=str, indent=1))

@@ -12,7 +12,7 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -109,8 +109,19 @@ async def _follow(field: Lanes, run: Run, progress: Progress) -> Run | None:
     again = None
     if not run.struck and (met := run.faults[0].at_the_last(run.calls)) is not None:
         again = await field.run(Run(run.network, run.story, (met,)))
-    progress.step()
+    runs = [run] if again is None else [run, again]
+    progress.step(sum(1 for each in runs for _ in _own(each)))
     return again
+
+
+def _own(run: Run) -> Iterator[Violation]:
+    """What is wrong with one run by itself, whatever the books say."""
+    if not run.state:
+        yield Violation("loss", run.job_id, "it never ended")
+    if run.reason and Reason(run.reason) not in HONEST:
+        yield Violation("loss", run.job_id, f"it ended for a reason that is ours: {run.reason}")
+    if run.missing:
+        yield Violation("loss", run.job_id, run.missing)
 
 
 def _report(
@@ -120,12 +131,7 @@ def _report(
     networks = sorted({run.network for run in plan})
     lost = {row["lease_key"] for row in books.ledger if row["note"].startswith("reckoned by")}
     found = violations(books, lost=lost)
-    found += [
-        Violation("loss", run.job_id, f"it ended for a reason that is ours: {run.reason}")
-        for run in plan
-        if run.reason and Reason(run.reason) not in HONEST
-    ]
-    found += [Violation("loss", run.job_id, run.missing) for run in plan if run.missing]
+    found += [item for run in plan for item in _own(run)]
     wrong: list[str] = []
     for name in networks:
         runs = [run for run in plan if run.network == name]
