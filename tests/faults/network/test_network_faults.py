@@ -21,6 +21,7 @@ from temporalio.client import Client
 from cortex.db.engine import Database
 from cortex.domain.ids import job_id_of
 from cortex.domain.jobs import Reason
+from cortex.domain.states import JobState
 from tests.faults.books import Books, read_books
 from tests.faults.invariants import Violation, counts, violations
 from tests.faults.network.lanes import STORIES, Lanes, Run, lanes
@@ -116,8 +117,8 @@ async def _follow(field: Lanes, run: Run, progress: Progress) -> Run | None:
 
 def _own(run: Run) -> Iterator[Violation]:
     """What is wrong with one run by itself, whatever the books say."""
-    if not run.state:
-        yield Violation("loss", run.job_id, "it never ended")
+    if not JobState(run.state).terminal:
+        yield Violation("loss", run.job_id, f"it is {run.state} after {run.seconds:.0f} s")
     if run.reason and Reason(run.reason) not in HONEST:
         yield Violation("loss", run.job_id, f"it ended for a reason that is ours: {run.reason}")
     if run.missing:
