@@ -35,7 +35,7 @@ from tests.faults.sink import Sink, install, settings, sink
 from tests.support import eventually
 from tests.support.stack import Stack, running_stack
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(3000 if full() else 400)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600 if full() else 600)]
 
 _WRONG_BY = timedelta(seconds=75)
 _ENDED = "state IN ('completed', 'failed', 'cancelled')"

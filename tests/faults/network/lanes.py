@@ -30,7 +30,7 @@ from tests.support import eventually
 
 _SECRET = b"a secret of the fault tests"
 _QUIET = timedelta(hours=1)
-_WITHIN = 150.0
+_WITHIN = 240.0
 
 
 @dataclass
