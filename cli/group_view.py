@@ -47,6 +47,7 @@ def show_head(state: State, view: GroupView) -> None:
         ("workflow", view.temporal_url or ""),
     ]
     render.fields(state, pairs)
+    alone = view.spec.get("policy") == "best_effort"
     shown = [gang for gang in view.gangs if gang.started_at or gang.decision]
     if shown:
         render.heading(state, "Gangs")
@@ -54,7 +55,7 @@ def show_head(state: State, view: GroupView) -> None:
             (
                 str(gang.gang),
                 str(gang.members),
-                gang.decision or "open",
+                gang.decision or ("each alone" if alone else "open"),
                 render.clock(gang.started_at),
                 render.clock(gang.decided_at),
                 gang.reason,

@@ -169,7 +169,7 @@ class Progress:
 def bar(counts: Mapping[JobState, int], total: int, width: int = _BAR) -> Text:
     """Completed, failed and running members as lengths of one bar, with the share that ended."""
     text = Text()
-    left = width
+    so_far = at = 0
     for state, sign in (
         (JobState.COMPLETED, "█"),
         (JobState.FAILED, "█"),
@@ -177,12 +177,13 @@ def bar(counts: Mapping[JobState, int], total: int, width: int = _BAR) -> Text:
         (JobState.RUNNING, "▒"),
     ):
         count = counts.get(state, 0)
+        so_far += count
         # What is there at all can be seen, as long as there is room.
-        length = min(left, max(count * width // max(total, 1), 1 if count else 0))
-        left -= length
-        text.append(sign * length, style=render.STYLES.get(state, ""))
+        end = min(width, max(so_far * width // max(total, 1), at + (1 if count else 0)))
+        text.append(sign * (end - at), style=render.STYLES.get(state, ""))
+        at = end
     done = sum(counts.get(state, 0) for state in TERMINAL_JOB_STATES)
-    return text.append("░" * left).append(f"  {done}/{total}")
+    return text.append("░" * (width - at)).append(f"  {done}/{total}")
 
 
 def counted(counts: Mapping[JobState, int]) -> str:

@@ -230,7 +230,9 @@ class TestProgress:
     def test_the_bar(self) -> None:
         counts = {JobState.COMPLETED: 250, JobState.FAILED: 1, JobState.RUNNING: 50}
         text = bar(counts, 500, width=20).plain
-        assert text == "█" * 11 + "▒" * 2 + "░" * 7 + "  251/500"
+        assert text == "█" * 11 + "▒" + "░" * 8 + "  251/500"
+        ended = {JobState.COMPLETED: 29, JobState.FAILED: 1}
+        assert bar(ended, 30, width=40).plain == "█" * 40 + "  30/30"
         assert bar({}, 0, width=4).plain == "░░░░  0/0"
         assert counted(counts) == "250 completed · 1 failed · 50 running"
 
