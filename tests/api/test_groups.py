@@ -399,3 +399,17 @@ class TestCancel:
     async def test_unknown(self, client: httpx.AsyncClient) -> None:
         for group_id in ("grp_01k2x000000000000000000000", "x"):
             check_problem(await client.post(f"{GROUPS}/{group_id}/cancel"), 404, "not_found")
+
+
+class TestCancelOfAMember:
+    async def test_one_that_was_never_started_is_left_to_its_group(
+        self, client: httpx.AsyncClient, database: Database
+    ) -> None:
+        found = await submit(client)
+        member = found.members.items[0]
+        for _ in range(2):
+            answer = await client.post(f"{JOBS}/{member.id}/cancel")
+            assert answer.status_code == 202, answer.text
+            assert JobView.model_validate_json(answer.content).state == "cancelling"
+        commands = await rows(database, "SELECT kind, job_id, group_id FROM commands ORDER BY id")
+        assert commands == [("start_group", None, found.id), ("nudge", None, found.id)]

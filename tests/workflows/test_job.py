@@ -14,7 +14,7 @@ from cortex.domain.ids import lease_key
 from cortex.domain.jobs import Reason
 from cortex.domain.states import JobState
 from cortex.temporal.contracts import CancelSignal, ExtendSignal
-from tests.workflows.conftest import World, exited, refusal
+from tests.workflows.conftest import World, exited, open_world, refusal, time_skipping
 from workflows.job import JobWorkflow
 
 
@@ -298,11 +298,15 @@ class TestQueries:
 
 
 class TestTermination:
-    async def test_ends_without_outcome(self, world: World) -> None:
-        """What only reconcile can mend: the lease stays as it is in the database."""
-        world.commits = deque([None])
-        handle = await world.start()
-        await world.watching.wait()
-        await handle.terminate()
-        with pytest.raises(WorkflowFailureError):
-            await handle.result()
+    async def test_ends_without_outcome(self) -> None:
+        """What only reconcile can mend: the lease stays as it is in the database.
+
+        On a server of its own: the clock of one that has terminated a workflow jumps no more.
+        """
+        async with time_skipping() as env, open_world(env, World) as world:
+            world.commits = deque([None])
+            handle = await world.start()
+            await world.watching.wait()
+            await handle.terminate()
+            with pytest.raises(WorkflowFailureError):
+                await handle.result()
