@@ -78,7 +78,7 @@ class Storm:
             await asyncio.gather(task, *self._asides, return_exceptions=True)
             self.sink.down = False
             for name in NETWORKS:
-                await self._skew(name, 0)
+                await self._act(name, "skew_clock", seconds=0)
             self.log.note("calm", "the storm is over")
 
     async def _rage(self) -> None:
