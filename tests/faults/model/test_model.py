@@ -30,6 +30,8 @@ CAREFUL = Setup(trouble=1, cancels=1, retries_on_failure=1, idempotent=True, rec
 PLAIN = Setup(trouble=2, losses=1, cancels=1, reconcile=False, stalls=False)
 """On one that does not: the same, unless two tries run at once or a call lands late."""
 PAIR = Setup(gangs=(0, 0), grouped=True, trouble=1)
+SMALL = PAIR._replace(fails=False, stalls=False, offers=1)
+"""What is left of it where more goes wrong at once: its commands succeed, tries die for good."""
 CHAIN = Setup(gangs=(0, 1), grouped=True, trouble=1)
 
 QUICK = {
@@ -44,12 +46,12 @@ FULL = {
     "one job, retries": ALONE._replace(losses=1, retries_on_failure=1),
     "one job, 3 troubles": ALONE._replace(trouble=3, losses=1),
     "gang of 2, cancelled, lost": PAIR._replace(cancels=1, losses=1, trouble=0),
-    "gang of 2, cancelled, in trouble": PAIR._replace(cancels=1, fails=False),
-    "gang of 2, late calls": PAIR._replace(late=1, fails=False),
-    "gang of 2, commit is tried again": PAIR._replace(commit_failure="retry", fails=False),
-    "gang of 2, 2 troubles": PAIR._replace(trouble=2, fails=False, offers=1, stalls=False),
-    "gang of 3": PAIR._replace(gangs=(0, 0, 0), fails=False, stalls=False),
-    "2 in a row, cancelled": CHAIN._replace(cancels=1, losses=1),
+    "gang of 2, cancelled, in trouble": SMALL._replace(cancels=1),
+    "gang of 2, late calls": SMALL._replace(late=1, offers=2),
+    "gang of 2, commit is tried again": SMALL._replace(commit_failure="retry", offers=2),
+    "gang of 2, 2 troubles": SMALL._replace(trouble=2),
+    "gang of 3": SMALL._replace(gangs=(0, 0, 0)),
+    "2 in a row, cancelled": CHAIN._replace(cancels=1, stalls=False),
     "2, then 1": PAIR._replace(gangs=(0, 0, 1), trouble=0, cancels=1),
 }
 
