@@ -82,7 +82,12 @@ class Group:
         async def over() -> bool:
             return (await self._row()).finished_at is not None
 
-        await eventually(over, within=within, what=f"the end of {self.id}")
+        try:
+            await eventually(over, within=within, what=f"the end of {self.id}")
+        except AssertionError as error:
+            found = Counter((job.state, job.message) for job in (await self.jobs()).values())
+            said = f"it is {await self.state()}: {await self.message()}"
+            raise AssertionError(f"{error}; {said}; {found.most_common(8)}") from None
         await self._check()
         return await self.state()
 
