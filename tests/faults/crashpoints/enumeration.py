@@ -48,6 +48,8 @@ class Enumeration:
     lanes: Sequence[Lane]
     folder: Path
     args: Mapping[str, Any] = field(default_factory=dict)
+    limit: float | None = None
+    """Seconds after which a run is stuck; None: as the scenario says."""
     results: list[Result] = field(default_factory=list)
     unreached: list[str] = field(default_factory=list)
     _runs: int = 0
@@ -107,7 +109,7 @@ class Enumeration:
             settings=scenario.settings,
             args=self.args,
         ) as stage:
-            stuck = await _play(scenario, stage)
+            stuck = await _play(scenario, stage, self.limit or scenario.limit)
             result = await self._judge(stage, label, stuck)
         if not result.found:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
@@ -157,7 +159,7 @@ class Enumeration:
         assert not wrong, f"{len(wrong)} of {len(self.results)} runs\n" + "\n".join(wrong)
 
 
-async def _play(scenario: Scenario, stage: Stage) -> str:
+async def _play(scenario: Scenario, stage: Stage, limit: float) -> str:
     """Play it to its end; says why it is stuck, if it is."""
     if scenario.before is not None:
         await scenario.before(stage)
@@ -165,11 +167,11 @@ async def _play(scenario: Scenario, stage: Stage) -> str:
         if keeper is not None:
             await keeper.start()
     try:
-        async with asyncio.timeout(scenario.limit):
+        async with asyncio.timeout(limit):
             await scenario.play(stage)
             await _ends(scenario, stage)
     except TimeoutError:
-        return f"it was not over after {scenario.limit:.0f} s: {await _where(stage)}"
+        return f"it was not over after {limit:.0f} s: {await _where(stage)}"
     except Exception as error:  # whatever it is, it is told with the boundary
         return f"{type(error).__name__}: {error}: {await _where(stage)}"
     finally:
@@ -184,7 +186,7 @@ async def _ends(scenario: Scenario, stage: Stage) -> None:
     killed = -1
     while killed != victim.killed:
         killed = victim.killed
-        await eventually(stage.over, within=scenario.limit, what="the end of everything")
+        await eventually(stage.over, within=600, what="the end of everything")
         await asyncio.sleep(_LINGER)
 
 

@@ -169,7 +169,7 @@ class Stage:
 
     async def _post(self, spec: JobSpec) -> str:
         assert self.cortex is not None
-        await eventually(self._providers_known, within=30, what="what the providers can run")
+        await eventually(self._providers_known, within=120, what="what the providers can run")
         key = uuid.uuid4().hex
         for _ in range(_TRIES):
             try:
@@ -196,7 +196,7 @@ class Stage:
         (row,) = await self.rows("SELECT state FROM jobs WHERE id = :id", id=job_id)
         return str(row["state"])
 
-    async def reaches(self, job_id: str, *states: str, within: float = 30) -> None:
+    async def reaches(self, job_id: str, *states: str, within: float = 120) -> None:
         """Wait until a job is in one of these states."""
 
         async def there() -> bool:
