@@ -5,6 +5,7 @@ lines of JSON in the file that `CORTEX_FAULTS_REPORT` names, so that any process
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -123,20 +124,21 @@ def verdict(rows: Sequence[Row], tests_passed: bool) -> int:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the tests in full; `arguments` go to pytest."""
-    handle, name = tempfile.mkstemp(prefix="ctx-faults-", suffix=".jsonl")
-    os.close(handle)
-    report = Path(os.environ.get(REPORT) or name)
-    command = [sys.executable, "-m", "pytest", "-p", "no:xdist", "-s", "tests/faults", *arguments]
+    folder = Path(tempfile.mkdtemp(prefix="ctx-faults-"))
+    report = Path(os.environ.get(REPORT) or folder / "rows.jsonl")
+    kept = folder / "tests"
+    command = [sys.executable, "-m", "pytest", "-p", "no:xdist", "-s", f"--basetemp={kept}"]
     environment = {**os.environ, MODE: "full", REPORT: str(report)}
-    try:
-        done = subprocess.run(command, cwd=ROOT, env=environment, check=False)
-        rows = read(report)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    done = subprocess.run(
+        [*command, "tests/faults", *arguments], cwd=ROOT, env=environment, check=False
+    )
+    rows = read(report)
     Console(width=max(Console().width, 140)).print(table(rows))
     code = verdict(rows, done.returncode == 0)
-    if done.returncode:
-        _say(f"tests failed (pytest ended with {done.returncode}): what is above says which")
+    if code:
+        _say(f"red (pytest ended with {done.returncode}); what is left of it is in {folder}")
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
     return code
 
 

@@ -26,10 +26,10 @@ _TEMPORAL: Final = (
     "worker.perNamespaceWorkerCount=0",
 )
 _PACE: Final[dict[str, dict[str, Any]]] = {
-    "akash": {"bid_wait": "0.3s", "bid_poll": "0.1s", "poll": "0.5s", "block_seconds": "0.5"},
+    "akash": {"bid_wait": "0.3s", "bid_poll": "0.1s", "poll": "1s", "block_seconds": "0.5"},
     "golem": {"collect_for": 0.2, "scan_for": 0.3, "poll_interval": 1},
-    "nosana": {"poll_interval": "0.5s"},
-    "render": {"poll_interval": "0.3s"},
+    "nosana": {"poll_interval": "1s"},
+    "render": {"poll_interval": "1s"},
 }
 # The books of a simulator grow with every run; a new one begins with none.
 _RUNS_PER_NETWORK: Final = 60
@@ -149,6 +149,12 @@ def provider_settings(urls: dict[str, str]) -> dict[str, dict[str, Any]]:
     return {
         provider_id(name): {**found[provider_id(name)], **_PACE.get(name, {})} for name in by_name
     }
+
+
+def this_machine(folder: Path) -> dict[str, dict[str, Any]]:
+    """The provider that runs processes here."""
+    state = str(folder / "local")
+    return {"local": {"type": "local", "state_dir": state, "isolation": "none", "stop_grace": 0.5}}
 
 
 @asynccontextmanager

@@ -2,19 +2,11 @@
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
-import httpx
-
-from cortex.client.errors import ApiError, ConnectionFailed
-from cortex.embedded.simulators import provider_id
 from tests.faults.books import Books
+from tests.faults.crashpoints import lives
 from tests.faults.crashpoints.stage import Role, Stage
-from tests.support import eventually
-
-_FOR_EVER: Final = 1_000_000
-_OUTPUT: Final = "mkdir -p out; echo 42 > out/answer"
 
 
 @dataclass(frozen=True)
@@ -37,6 +29,8 @@ class Scenario:
     networks: tuple[str, ...]
     play: Callable[[Stage], Awaitable[None]]
     ends: End | None = None
+    group: str = ""
+    """How its group must end, if it has one."""
     api: bool = False
     victim: Role = "worker"
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -48,103 +42,13 @@ class Scenario:
     """Seconds after which it is stuck: far more than it takes, also where many share a core."""
 
 
-async def submits(stage: Stage, script: str = "exit 0", **fields: Any) -> str:
-    """Submit one job; the rest happens by itself."""
-    return await stage.submit(script, **fields)
-
-
-async def sim(stage: Stage, network: str, method: str, path: str, body: Any) -> None:
-    """Let something happen at a simulated network."""
-    async with httpx.AsyncClient(base_url=stage.urls[provider_id(network)]) as http:
-        (await http.request(method, f"/_sim/{path}", json=body)).raise_for_status()
-
-
-async def refuse(stage: Stage, network: str, call: str, status: int) -> None:
-    """From now on this network refuses a call, without any effect."""
-    rule = {"match": call, "fault": "error_before", "status": status, "times": _FOR_EVER}
-    await sim(stage, network, "PUT", "faults", [rule])
-
-
-async def act(stage: Stage, network: str, action: str, **args: Any) -> None:
-    """An action of a simulated world."""
-    await sim(stage, network, "POST", "world", {"action": action, "args": args})
-
-
-async def success(stage: Stage) -> None:
-    await stage.submit(_OUTPUT, outputs=["out"])
-
-
-async def plain_success(stage: Stage) -> None:
-    await stage.submit("echo done")
-
-
-async def on_this_machine(stage: Stage) -> None:
-    await stage.submit(_OUTPUT, outputs=["out"], image=None)
-
-
-async def failure(stage: Stage) -> None:
-    await stage.submit("exit 3", retries={"on_failure": 1})
-
-
-async def persistently(stage: Stage, call: Callable[[], Awaitable[object]]) -> None:
-    """Ask the API until it answers: it may have died."""
-
-    async def answered() -> bool:
-        try:
-            await call()
-        except ConnectionFailed:
-            return False
-        return True
-
-    await eventually(answered, within=30, what="the API's answer")
-
-
-async def cancelled(stage: Stage) -> None:
-    job_id = await stage.submit("sleep 60")
-    await stage.reaches(job_id, "running")
-    assert stage.cortex is not None
-    cortex = stage.cortex
-    await persistently(stage, lambda: cortex.cancel(job_id))
-
-
-async def extended(stage: Stage) -> None:
-    job_id = await stage.submit("sleep 2", duration="5m")
-    await stage.reaches(job_id, "running", "settling", "completed")
-    assert stage.cortex is not None
-    cortex = stage.cortex
-
-    async def extend() -> None:
-        try:
-            await cortex.extend(job_id, timedelta(minutes=5))
-        except ApiError as error:  # it was over before anybody could ask
-            if error.code != "job_already_ended":
-                raise
-
-    await persistently(stage, extend)
-
-
-async def out_of_time(stage: Stage) -> None:
-    await stage.submit("sleep 60", duration="3s")
-
-
-async def nosana_refuses_to_reserve(stage: Stage) -> None:
-    await refuse(stage, "nosana", "POST /api/deployments/create", 402)
-
-
-async def nosana_refuses_to_start(stage: Stage) -> None:
-    await refuse(stage, "nosana", "POST /api/deployments/*/start", 400)
-
-
-async def lost(stage: Stage) -> None:
-    job_id = await stage.submit("sleep 2")
-    await stage.reaches(job_id, "running")
-    key = f"{job_id}-1"
-    stage.lost.add(key)
-    await act(stage, "nosana", "lose_lease", key=key)
-
-
 def wrong_end(scenario: Scenario, stage: Stage, books: Books) -> Iterator[str]:
     """What is not as the scenario demands, beside the invariants."""
+    for group in books.groups:
+        if group["state"] != scenario.group:
+            yield f"the group is {group['state']}, and not {scenario.group}: {group['message']}"
+    for path in (stage.folder / "local").glob("job_*"):
+        yield f"the local provider still holds {path.name}"
     end = scenario.ends
     if end is None:
         return
@@ -164,42 +68,74 @@ DONE: Final = End("completed", "exited", 0)
 WITH_OUTPUTS: Final = End("completed", "exited", 0, outputs=True)
 
 SCENARIOS: Final = (
-    Scenario("success on nosana", ("nosana",), plain_success, DONE, startup=True),
-    Scenario("success on akash", ("akash",), success, WITH_OUTPUTS, startup=True),
-    Scenario("success on golem", ("golem",), success, WITH_OUTPUTS, startup=True),
-    Scenario("failure with a retry", ("nosana",), failure, End("failed", "exited", 3, committed=2)),
+    Scenario("success on nosana", ("nosana",), lives.plain_success, DONE, startup=True),
+    Scenario("success on akash", ("akash",), lives.success, WITH_OUTPUTS, startup=True),
+    Scenario("success on golem", ("golem",), lives.success, WITH_OUTPUTS, startup=True),
+    Scenario(
+        "failure with a retry", ("nosana",), lives.failure, End("failed", "exited", 3, committed=2)
+    ),
     Scenario(
         "cancel while it runs",
         ("nosana",),
-        cancelled,
+        lives.cancelled,
         End("cancelled", "cancelled"),
         api=True,
     ),
-    Scenario("extend", ("nosana",), extended, DONE, api=True),
-    Scenario("deadline", ("nosana",), out_of_time, End("failed", "deadline_exceeded")),
+    Scenario("extend", ("nosana",), lives.extended, DONE, api=True),
+    Scenario("deadline", ("nosana",), lives.out_of_time, End("failed", "deadline_exceeded")),
     Scenario(
         "fail-over: no reservation",
         ("nosana", "akash"),
-        plain_success,
+        lives.plain_success,
         DONE,
-        before=nosana_refuses_to_reserve,
+        before=lives.nosana_refuses_to_reserve,
     ),
     Scenario(
         "fail-over: no commit",
         ("nosana", "akash"),
-        plain_success,
+        lives.plain_success,
         DONE,
-        before=nosana_refuses_to_start,
+        before=lives.nosana_refuses_to_start,
+    ),
+    Scenario("success on this machine", (), lives.on_this_machine, WITH_OUTPUTS, startup=True),
+    Scenario(
+        "lost by its network",
+        ("nosana",),
+        lives.lost,
+        End("completed", "exited", 0, committed=2),
+    ),
+    Scenario(
+        "budget used up",
+        ("nosana",),
+        lives.over_its_budget,
+        End("failed", "over_budget"),
+        api=True,
+    ),
+    Scenario(
+        "workflow terminated",
+        ("nosana",),
+        lives.terminated,
+        End("failed", "workflow_gone"),
+        settings={"CORTEX_RECONCILE__GRACE": "0s"},
+    ),
+    Scenario("group of three", lives.TRIO, lives.trio, DONE, group="completed", api=True),
+    Scenario(
+        "group: the third cannot commit",
+        lives.TRIO,
+        lives.trio,
+        group="failed",
+        api=True,
+        before=lives.nosana_refuses_to_start,
     ),
     Scenario(
         "cancel, the API dies",
         ("nosana",),
-        cancelled,
+        lives.cancelled,
         End("cancelled", "cancelled"),
         api=True,
         victim="api",
     ),
 )
-A_BID: Final = Scenario("a bid on akash", ("akash",), plain_success, DONE)
+A_BID: Final = Scenario("a bid on akash", ("akash",), lives.plain_success, DONE)
 """For breaking the protocol on purpose."""
 BY_NAME: Final = {scenario.name: scenario for scenario in (*SCENARIOS, A_BID)}

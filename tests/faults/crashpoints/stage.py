@@ -5,12 +5,12 @@ import contextlib
 import json
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import httpx
 from pydantic import SecretStr
@@ -32,9 +32,10 @@ from cortex.temporal.client import connect, prepare_namespace
 from cortex.temporal.contracts import monitor_id
 from tests.faults.books import Books, known_entries, read_books
 from tests.faults.crashpoints.forks import Child, Forks
-from tests.faults.crashpoints.house import House, Lane, provider_settings
+from tests.faults.crashpoints.house import House, Lane, provider_settings, this_machine
 from tests.support import eventually
 
+T = TypeVar("T")
 Role = Literal["worker", "api"]
 KEY = "ctx_faults_0123456789abcdef"
 _TRIES = 400
@@ -135,12 +136,14 @@ class Stage:
     ignored: frozenset[tuple[str, str]]
     jobs: list[str] = field(default_factory=list)
     groups: list[str] = field(default_factory=list)
+    workflows: list[str] = field(default_factory=list)
+    """Others whose end belongs to the scenario."""
     lost: set[str] = field(default_factory=set)
     _marks: dict[str, Path] = field(default_factory=dict)
 
-    def mark(self) -> Path:
+    def mark(self, name: str = "") -> Path:
         """A file to which a command adds a line when it begins."""
-        return self.folder / f"mark-{uuid.uuid4().hex[:8]}"
+        return self.folder / f"mark-{name or uuid.uuid4().hex[:8]}"
 
     async def submit(self, script: str = "exit 0", **fields: Any) -> str:
         """Accept a job; through the API if there is one, with one key however often it is sent."""
@@ -160,6 +163,18 @@ class Stage:
         self._marks[job_id] = mark
         return job_id
 
+    async def submit_group(self, spec: dict[str, Any]) -> str:
+        """Accept a group; each member's command uses the mark of its name."""
+        assert self.cortex is not None
+        cortex, key = self.cortex, uuid.uuid4().hex
+        await eventually(self._providers_known, within=120, what="what the providers can run")
+        group = await answered(lambda: cortex.submit_group(spec, idempotency_key=key))
+        self.groups.append(group.id)
+        for member in group.members.items:
+            self.jobs.append(member.id)
+            self._marks[member.id] = self.mark(member.member)
+        return group.id
+
     async def _store(self, spec: JobSpec) -> str:
         job_id = new_id("job")
         async with self.database.transaction() as tx:
@@ -169,18 +184,9 @@ class Stage:
 
     async def _post(self, spec: JobSpec) -> str:
         assert self.cortex is not None
+        cortex, key = self.cortex, uuid.uuid4().hex
         await eventually(self._providers_known, within=120, what="what the providers can run")
-        key = uuid.uuid4().hex
-        for _ in range(_TRIES):
-            try:
-                return (await self.cortex.submit(spec, idempotency_key=key)).id
-            except ConnectionFailed:
-                pass  # it died: what it did is not known, the key tells it
-            except ApiError as error:
-                if error.status != 503:
-                    raise
-            await asyncio.sleep(_PAUSE)
-        raise AssertionError("the API took no job")
+        return (await answered(lambda: cortex.submit(spec, idempotency_key=key))).id
 
     async def _providers_known(self) -> bool:
         query = "SELECT count(*) AS n FROM providers WHERE capabilities IS NOT NULL"
@@ -222,7 +228,7 @@ class Stage:
         (row,) = await self.rows(query)
         if any(row.values()):
             return False
-        for workflow in (*self.jobs, *self.groups):
+        for workflow in (*self.jobs, *self.groups, *self.workflows):
             if not await self._closed(workflow):
                 return False
         return True
@@ -241,7 +247,7 @@ class Stage:
     async def save_histories(self) -> list[Path]:
         """Write the Temporal histories of all jobs and groups into the run's folder."""
         saved: list[Path] = []
-        for workflow_id in (*self.jobs, *self.groups):
+        for workflow_id in (*self.jobs, *self.groups, *self.workflows):
             with contextlib.suppress(RPCError):
                 history = await self.client.get_workflow_handle(workflow_id).fetch_history()
                 path = self.folder / f"history-{workflow_id}.json"
@@ -260,6 +266,20 @@ class Stage:
         for provider in self.urls:
             with contextlib.suppress(RPCError):
                 await self.client.get_workflow_handle(monitor_id(provider)).terminate()
+
+
+async def answered(call: Callable[[], Awaitable[T]]) -> T:
+    """Ask the API until it answers. When it died, what it did is not known; the key tells it."""
+    for _ in range(_TRIES):
+        try:
+            return await call()
+        except ConnectionFailed:
+            pass
+        except ApiError as error:
+            if error.status != 503:
+                raise
+        await asyncio.sleep(_PAUSE)
+    raise AssertionError("the API gave no answer")
 
 
 @asynccontextmanager
@@ -325,6 +345,6 @@ def _environment(
         "CORTEX_JOBS__HEARTBEAT_TIMEOUT": "2s",
         "CORTEX_JOBS__QUOTE_TIMEOUT": "5s",
         "CORTEX_MONITOR__HEARTBEAT_TIMEOUT": "2s",
-        "CORTEX_PROVIDERS": json.dumps(provider_settings(urls)),
+        "CORTEX_PROVIDERS": json.dumps(provider_settings(urls) or this_machine(folder)),
         "CORTEX_TELEMETRY__LOG_LEVEL": "INFO",
     }

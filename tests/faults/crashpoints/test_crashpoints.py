@@ -20,7 +20,12 @@ from tests.faults.report import full
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600 if full() else 300)]
 
-SOME = {"success on nosana": 8, "cancel while it runs": 6, "fail-over: no commit": 6}
+SOME = {
+    "success on nosana": 8,
+    "cancel while it runs": 4,
+    "fail-over: no commit": 4,
+    "workflow terminated": 4,
+}
 """How many boundaries `make test` takes of which scenarios."""
 _PAIRS = 12
 _TAKEN_OVER = 40

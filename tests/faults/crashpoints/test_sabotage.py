@@ -17,20 +17,22 @@ _STUCK = 25.0
 
 
 class TestBrokenProtocol:
-    @pytest.mark.parametrize("how", ["intent last", "blind retry"])
-    async def test_is_found_with_its_boundary(
-        self, how: str, house: House, lanes: list[Lane], tmp_path: Path
+    async def test_honest_worker_may_die_there(
+        self, house: House, lanes: list[Lane], tmp_path: Path
     ) -> None:
-        scenario = BY_NAME["a bid on akash"]
-        honest = Enumeration(house, scenario, lanes[:1], tmp_path / "honest")
+        honest = Enumeration(house, BY_NAME["a bid on akash"], lanes[:1], tmp_path)
         assert _CREATED in await honest.probe()
         await honest.each([[_CREATED]])
         (result,) = honest.results
         assert not result.found, str(result)
         assert result.kills == 1
 
-        args = {"sabotage": how}
-        broken = Enumeration(house, scenario, lanes[:1], tmp_path / "broken", args)
+    @pytest.mark.parametrize("how", ["intent last", "blind retry"])
+    async def test_is_found_with_its_boundary(
+        self, how: str, house: House, lanes: list[Lane], tmp_path: Path
+    ) -> None:
+        scenario = BY_NAME["a bid on akash"]
+        broken = Enumeration(house, scenario, lanes[:1], tmp_path, {"sabotage": how})
         await broken.probe()  # as long as nothing dies, nobody could tell
         broken.limit = _STUCK
         await broken.each([[_CREATED]])
