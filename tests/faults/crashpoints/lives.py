@@ -155,7 +155,7 @@ async def trio(stage: Stage) -> None:
                 {
                     "name": name,
                     "command": ["sh", "-c", f"echo begun >> {stage.mark(name)}"],
-                    "placement": {"providers": [provider_id(name)], "timeout": "20s"},
+                    "placement": {"providers": [provider_id(name)], "timeout": "2m"},
                 }
                 for name in TRIO
             ],

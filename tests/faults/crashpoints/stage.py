@@ -154,7 +154,7 @@ class Stage:
             "command": ["sh", "-c", f"echo begun >> {mark}; {script}"],
             "resources": {"cpu": "500m", "memory": "256Mi"},
             "duration": "10m",
-            "placement": {"timeout": "20s"},
+            "placement": {"timeout": "2m"},
             **fields,
         }
         spec = JobSpec.model_validate(body)
