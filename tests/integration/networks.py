@@ -74,10 +74,11 @@ async def network(name: str, folder: Path) -> AsyncIterator[Network]:
         async with serving(make_app(world)) as url:
             yield Network(name, url)
     finally:
-        await _clear(runs)
+        await clear(runs)
 
 
-async def _clear(runs: Path) -> None:
+async def clear(runs: Path) -> None:
+    """End and remove whatever the simulator with this folder still runs."""
     local = LocalProvider("simulated", LocalConfig(state_dir=runs, isolation="none"))
     await local.initialize()
     for ref in await local.owned():

@@ -32,6 +32,7 @@ from tests.faults.chaos.workers import ExtraWorker, extra_workers
 from tests.faults.invariants import Violation, counts, violations
 from tests.faults.report import Progress, Row, full, record
 from tests.faults.sink import Sink, install, settings, sink
+from tests.integration.networks import clear
 from tests.support import eventually
 from tests.support.stack import Stack, running_stack
 
@@ -65,9 +66,13 @@ async def test_a_storm(stack_folder: Path) -> None:
     site = install(stack_folder / "site")
     async with sink(seed) as hook:
         environment = {**_settings(), **settings(site, hook.url)}
-        async with running_stack(stack_folder / "stack", environment, simulators=True) as stack:
-            await _online(stack)
-            await _Run(stack, hook, seed, size, stack_folder).live()
+        try:
+            async with running_stack(stack_folder / "stack", environment, simulators=True) as stack:
+                await _online(stack)
+                await _Run(stack, hook, seed, size, stack_folder).live()
+        finally:  # a storm that ended badly leaves commands that nobody will end
+            for runs in (stack_folder / "stack" / "simulators").glob("*/runs"):
+                await clear(runs)
 
 
 def _settings() -> dict[str, str]:
