@@ -1,6 +1,6 @@
 """A trace as a timeline: when, what, how it went, and what came of it."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from cli import render
 from cli.state import State
@@ -81,7 +81,8 @@ def _took(step: TraceStep) -> str:
         return ""
     if step.ended_at is None:
         return f"{render.age(step.started_at)}…" if step.state in _GOING else ""
-    return render.span(step.ended_at - step.started_at)
+    # The clocks of database and Temporal differ by a little: nothing takes less than no time.
+    return render.span(max(step.ended_at - step.started_at, timedelta(0)))
 
 
 def _where(step: TraceStep, *, several: bool) -> str:
