@@ -78,7 +78,8 @@ class TestOutput:
         self, stack: Stack, cortex: Command
     ) -> None:
         job = await stack.client.submit(
-            shell("echo first; for i in 1 2 3; do sleep 0.7; echo $i; done; echo last >&2")
+            # Longer than a command takes to start on a busy machine.
+            shell("echo first; for i in 1 2 3; do sleep 3; echo $i; done; echo last >&2")
         )
         await started(stack, [job.id])
         async with cortex.started("logs", "-f", job.id) as process:
