@@ -1,7 +1,9 @@
 """Servers and lanes for the enumeration of crash points, started once."""
 
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -12,16 +14,18 @@ from tests.faults.report import full
 # A run waits more than it works: for a heartbeat that does not come, and for the networks.
 _LANES = 5 if full() else 3
 
+# A server of its own for each scenario where there are thousands of runs: it forgets none of them.
+_SCOPE: Literal["function", "session"] = "function" if full() else "session"
 
-@pytest.fixture(scope="session")
+
+@pytest.fixture(scope=_SCOPE)
 async def house(postgres: StackConfig, short_tmp: Path) -> AsyncIterator[House]:
-    folder = short_tmp / "crashpoints"
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(prefix="crash-", dir=short_tmp))
     async with open_house(postgres, folder) as opened:
         yield opened
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope=_SCOPE)
 async def lanes(house: House) -> AsyncIterator[list[Lane]]:
     opened = house.lanes(_LANES)
     yield opened
