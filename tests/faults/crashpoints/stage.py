@@ -87,14 +87,18 @@ class Keeper:
     broke: list[str] = field(default_factory=list)
     _task: asyncio.Task[None] | None = None
     _started: int = 0
+    _closing: bool = False
 
     async def start(self) -> None:
         await self._spawn()
         self._task = asyncio.create_task(self._keep())
 
     async def aclose(self) -> None:
+        """End it for good, also one that is being started."""
+        self._closing = True
         if self._task is not None:
-            self._task.cancel()
+            if self.child is not None:
+                self.child.kill()
             await asyncio.gather(self._task, return_exceptions=True)
         if self.child is not None:
             await self.child.killed()
@@ -103,8 +107,10 @@ class Keeper:
         return self.folder / f"{self.role}-{number}.trace"
 
     async def _keep(self) -> None:
-        while self.child is not None and len(self.broke) < _HOPELESS:
+        while self.child is not None and not self._closing and len(self.broke) < _HOPELESS:
             status = await asyncio.shield(self.child.ended)
+            if self._closing:
+                return
             if status == -9:
                 self.killed += 1
             else:
