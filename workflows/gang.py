@@ -56,6 +56,7 @@ class GangMember(Stoppable):
             GroupActivities.verdict,
             VerdictInput(job_id=self._order.job_id, lease_key=placement.lease_key or ""),
             start_to_close_timeout=timedelta(minutes=1),
+            heartbeat_timeout=self._order.heartbeat_timeout,
             retry_policy=QUICK,
             summary="ask what the group has decided",
         )
@@ -79,6 +80,7 @@ class GangMember(Stoppable):
                     GroupActivities.wake_group,
                     WakeInput(group_id=group_id),
                     start_to_close_timeout=timedelta(minutes=1),
+                    heartbeat_timeout=self._order.heartbeat_timeout,
                     schedule_to_close_timeout=timedelta(hours=1),
                     retry_policy=QUICK,
                     summary="start the group's workflow again",

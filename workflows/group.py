@@ -63,6 +63,7 @@ class JobGroupWorkflow(Stoppable):
                 GroupActivities.advance,
                 asked,
                 start_to_close_timeout=timedelta(minutes=2),
+                heartbeat_timeout=self._order.heartbeat_timeout,
                 retry_policy=QUICK,
                 summary="do what is to be done",
             )

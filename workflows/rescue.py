@@ -47,6 +47,7 @@ class RescueWorkflow:
             RescueActivities.plan_rescue,
             order,
             start_to_close_timeout=timedelta(minutes=1),
+            heartbeat_timeout=order.heartbeat_timeout,
             retry_policy=_QUICK,
             summary="is its workflow gone?",
         )
@@ -73,6 +74,7 @@ class RescueWorkflow:
             PlacementActivities.finish,
             FinishInput(job_id=order.job_id, outcome=outcome),
             start_to_close_timeout=timedelta(minutes=1),
+            heartbeat_timeout=order.heartbeat_timeout,
             retry_policy=_QUICK,
             summary="close the job",
         )

@@ -105,6 +105,7 @@ def warn(job: JobInput, placement: Placement, deadline: datetime) -> ActivityHan
         DeadlineActivities.warn,
         WarnInput(job_id=job.job_id, lease_key=placement.lease_key or "", deadline_at=deadline),
         start_to_close_timeout=timedelta(minutes=1),
+        heartbeat_timeout=job.heartbeat_timeout,
         schedule_to_close_timeout=deadline - workflow.now(),
         retry_policy=QUICK,
         summary="the deadline is near",
@@ -129,6 +130,7 @@ def finish(job: JobInput, outcome: Outcome) -> ActivityHandle[None]:
         PlacementActivities.finish,
         FinishInput(job_id=job.job_id, outcome=outcome),
         start_to_close_timeout=timedelta(minutes=1),
+        heartbeat_timeout=job.heartbeat_timeout,
         retry_policy=QUICK,
         summary="close the job",
     )

@@ -106,6 +106,7 @@ class GroupInput(_Message):
     """Everything else about a group stands in the database."""
 
     group_id: str
+    heartbeat_timeout: timedelta = timedelta(seconds=15)
 
 
 class GroupResult(_Message):

@@ -52,7 +52,7 @@ async def deliver(
     try:
         async with asyncio.timeout(_CALL.total_seconds() + 2):
             if isinstance(subject, GroupHead):
-                await _call_group(client, subject)
+                await _call_group(client, subject, settings)
             elif command.kind == "start":
                 await _start(client, command, subject, settings)
             else:
@@ -103,7 +103,7 @@ def job_input(job: Job, settings: JobSettings, payload: dict[str, Any]) -> JobIn
     )
 
 
-async def _call_group(client: Client, group: GroupHead) -> None:
+async def _call_group(client: Client, group: GroupHead, settings: JobSettings) -> None:
     """Wake the group's workflow; start it if it is not there, whatever has become of it.
 
     It keeps nothing that is not in the database, so a new one goes on where the last one was.
@@ -112,7 +112,7 @@ async def _call_group(client: Client, group: GroupHead) -> None:
         return
     await client.start_workflow(
         contracts.GROUP_WORKFLOW,
-        GroupInput(group_id=group.id),
+        GroupInput(group_id=group.id, heartbeat_timeout=settings.heartbeat_timeout),
         id=group.id,
         task_queue=contracts.TASK_QUEUE,
         id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
