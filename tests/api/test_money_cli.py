@@ -3,11 +3,14 @@
 import asyncio
 import csv
 import io
+import logging
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
 import httpx
 import pytest
+import structlog
 from typer.testing import CliRunner
 
 from cli.main import app
@@ -16,6 +19,15 @@ from cortex.money_schemas import BudgetView
 from cortex.settings import Settings
 from tests.api.support import KEY, serve, spec
 from tests.api.test_files_and_money import charge
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """The server logs in this process, and what it said would be taken for a command's output."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.configure(**before)
 
 
 class Terminal:
