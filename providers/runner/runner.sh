@@ -77,12 +77,15 @@ pump() { # pump LETTER: frame what comes in
     done
 }
 
+# Of this run alone: the parts of a lease may share a machine and its process numbers.
+run=$token.$$.
+
 sweep() { # sweep SIGNAL: whatever carries the run's mark, wherever it has gone
     for process in /proc/[0-9]*; do
         marks=
         { IFS= read -r marks <"$process/environ"; } 2>/dev/null
         case $marks in
-        *"CORTEX_RUN=$token"*) kill "-$1" "${process#/proc/}" 2>/dev/null ;;
+        *"CORTEX_RUN=$run"*) kill "-$1" "${process#/proc/}" 2>/dev/null ;;
         esac
     done
 }
@@ -95,7 +98,7 @@ command_itself() {
     # What this shell has to say of the command's end ("Killed") is not its output: 5 is stderr.
     {
         # shellcheck disable=SC2016
-        (CORTEX_RUN=$token sh -c 'printf "%s\n" "$$" >"$0.pid"; exec "$@"' "$state" "$@" \
+        (CORTEX_RUN=$run sh -c 'printf "%s\n" "$$" >"$0.pid"; exec "$@"' "$state" "$@" \
             2>&5 3>&- 4>&- 5>&-)
         code=$?
     } 5>&2 2>/dev/null

@@ -152,6 +152,21 @@ class TestRunner:
         await asyncio.sleep(0.4)
         assert container.texts() == before
 
+    async def test_runs_of_one_lease_side_by_side_leave_each_other_alone(
+        self, container: Container, tmp_path: Path
+    ) -> None:
+        """As the chunks of a render job do that are given to one machine."""
+        (tmp_path / "other").mkdir()
+        other = Container(container.shell, tmp_path / "other")
+        try:
+            await container.start(shell("sleep 1; echo whole; exit 3"))
+            await other.start(shell("exit 4"))
+            assert (await other.result()).exit_code == 4
+            assert (await container.result()).exit_code == 3
+            assert container.texts() == ["whole"]
+        finally:
+            await other.kill()
+
     async def test_a_signal_reaches_the_command(self, container: Container) -> None:
         script = "trap 'echo bye; exit 4' TERM; echo ready; while :; do sleep 0.1; done"
         await container.start(shell(script))
