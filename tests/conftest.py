@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -21,6 +22,9 @@ from cortex.settings import DatabaseSettings
 from tests.support import temporal_program
 from tests.support.databases import fresh_database
 
+_SHARED_MEMORY = "/dev/shm"
+_ROOM = 4 * 2**30
+
 # Settings of the machine must not leak into tests.
 for _name in [name for name in os.environ if name.startswith("CORTEX_")]:
     if not _name.startswith(("CORTEX_REQUIRE_", "CORTEX_CONFORMANCE_", "CORTEX_FAULTS")):
@@ -29,11 +33,23 @@ for _name in [name for name in os.environ if name.startswith("CORTEX_")]:
 
 @pytest.fixture(scope="session")
 def short_tmp() -> Iterator[Path]:
-    """A folder with a short path (sockets), readable for the user that PostgreSQL runs as."""
-    with tempfile.TemporaryDirectory(prefix="ctx-") as name:
+    """A folder with a short path (sockets), readable for the user that PostgreSQL runs as.
+
+    In memory where there is room: a database for each test is mostly the making of files.
+    """
+    with tempfile.TemporaryDirectory(prefix="ctx-", dir=_memory()) as name:
         path = Path(name)
         path.chmod(0o755)
         yield path
+
+
+def _memory() -> str | None:
+    """The machine's file system in memory; None if it has none, or a small one."""
+    try:
+        free = shutil.disk_usage(_SHARED_MEMORY).free
+    except OSError:
+        return None
+    return _SHARED_MEMORY if free > _ROOM and os.access(_SHARED_MEMORY, os.W_OK) else None
 
 
 @pytest.fixture(scope="session")

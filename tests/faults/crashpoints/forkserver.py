@@ -22,10 +22,17 @@ from typing import Any
 from sqlalchemy.orm import configure_mappers
 from temporalio.worker._worker import load_default_build_id
 
-from tests.faults.crashpoints.roles import ROLES, share_tls_context
+from tests.faults.crashpoints.roles import ROLES
+from tests.support.tls import share_tls_context
 
 _PR_SET_PDEATHSIG = 1
-_ALSO = ("encodings.idna", "temporalio.worker", "uvicorn.protocols.http.httptools_impl")
+_ALSO = (
+    "encodings.idna",
+    "httpcore",
+    "sniffio",
+    "temporalio.worker",
+    "uvicorn.protocols.http.httptools_impl",
+)
 
 
 def main() -> None:

@@ -24,6 +24,9 @@ _TEMPORAL: Final = (
     "history.transferProcessorMaxPollRPS=1000",
     'history.defaultWorkflowTaskTimeout="2s"',
     "worker.perNamespaceWorkerCount=0",
+    # Thousands of namespaces with a handful of queues each: in parts they only cost.
+    "matching.numTaskqueueReadPartitions=1",
+    "matching.numTaskqueueWritePartitions=1",
 )
 _PACE: Final[dict[str, dict[str, Any]]] = {
     "akash": {"bid_wait": "0.3s", "bid_poll": "0.1s", "poll": "1s", "block_seconds": "0.5"},

@@ -4,13 +4,11 @@ import asyncio
 import contextlib
 import json
 import signal
-import ssl
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
 import pytest
 from temporalio.worker import UnsandboxedWorkflowRunner
 
@@ -44,13 +42,6 @@ def run_worker(args: dict[str, Any]) -> None:
     put(cortex.temporal.schedules, "scheduled", _none)
     SABOTAGES[args.get("sabotage", "none")]()
     worker.main()
-
-
-def share_tls_context() -> None:
-    """Reading all authorities takes longer than most runs of a job; no simulator speaks TLS."""
-    shared = ssl.create_default_context()
-    put = pytest.MonkeyPatch().setattr
-    put(httpx._transports.default, "create_ssl_context", lambda *_, **__: shared)
 
 
 def run_api(_args: dict[str, Any]) -> None:
