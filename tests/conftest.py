@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from pydantic import SecretStr
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
@@ -21,6 +22,12 @@ from cortex.embedded.postgres import create_database, postgres_service
 from cortex.settings import DatabaseSettings
 from tests.support import temporal_program
 from tests.support.databases import fresh_database
+
+# As Cortex sets it up itself: the default takes half a minute for the traceback of one error.
+_renderer = structlog.dev.ConsoleRenderer(
+    colors=False, exception_formatter=structlog.dev.plain_traceback
+)
+structlog.configure(processors=[*structlog.get_config()["processors"][:-1], _renderer])
 
 _SHARED_MEMORY = "/dev/shm"
 _ROOM = 4 * 2**30

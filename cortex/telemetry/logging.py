@@ -58,5 +58,9 @@ def configure_logging(settings: TelemetrySettings) -> None:
 
 def _rendered(log_format: str) -> list[Processor]:
     if log_format == "console":
-        return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        # The default formatter prints all local variables, secrets too, and takes half a minute.
+        plain = structlog.dev.plain_traceback
+        return [
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)
+        ]
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
