@@ -73,6 +73,11 @@ class Agent:
         """As after a minute in which nobody answered its pings."""
         self._bus.drop()
 
+    def told(self) -> str:
+        """What it is doing, for a test that failed."""
+        loops = ", ".join("ended" if task.done() else "on" for task in self._tasks)
+        return "\n".join([f"loops: {loops}", *(job.unit.told() for job in self._jobs.values())])
+
     async def cost(self, activity: str) -> Decimal:
         """What this provider charges for an activity so far."""
         duration, cpu = (Decimal(str(value)) for value in self._jobs[activity].unit.usage)

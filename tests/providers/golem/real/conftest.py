@@ -1,5 +1,6 @@
 """One real daemon for all tests of this folder, with one provider on its other side."""
 
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,7 @@ async def provider(daemon: Daemon, agent: Agent) -> AsyncIterator[GolemProvider]
     await made.initialize()
     yield made
     await made.aclose()
+    sys.stdout.write(f"{agent.told()}\n")  # it is shown if the test has failed
 
 
 @pytest.fixture

@@ -43,6 +43,15 @@ class ExeUnit:
         seconds = round((self._ended or time.monotonic()) - self._began, 3)
         return [seconds, round(seconds / 2, 3)]
 
+    def told(self) -> str:
+        """What it was given and what became of it, for a test that failed."""
+        batches = "; ".join(
+            f"batch {name[:8]}: {len(batch.results)} results, finished: {batch.finished}"
+            for name, batch in self._batches.items()
+        )
+        tasks = f"working: {not self._worker.done()}, reporting: {not self._reporter.done()}"
+        return f"{self._activity}: up: {self._ended is None}, {tasks}; {batches or 'no batch'}"
+
     async def start(self) -> None:
         self._folder.mkdir(parents=True)
         await self._bus.serve(f"/public/exeunit/{self._activity}", self._answer)
@@ -84,7 +93,7 @@ class ExeUnit:
         while True:
             try:
                 await self.tell_usage()
-            except (RuntimeError, TimeoutError):
+            except (RuntimeError, TimeoutError, OSError):
                 _log.exception("the usage of %s was not taken", self._activity)
             await asyncio.sleep(0.5)
 
