@@ -84,6 +84,7 @@ def _read(raw: bytes | None) -> RunnerResult | None:
     try:
         told = json.loads(raw or b"null")
         ended = datetime.fromtimestamp(int(told["finished_at"]), UTC)
-        return RunnerResult(int(told["exit_code"]), None, ended)
+        stopped = told.get("stopped") is True
+        return RunnerResult(int(told["exit_code"]), None, ended, stopped=stopped)
     except (ValueError, TypeError, KeyError, OverflowError, OSError):
         return None

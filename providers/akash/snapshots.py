@@ -36,6 +36,8 @@ def exited(ref: LeaseRef, run: Run, endpoints: tuple[Endpoint, ...] = ()) -> Lea
     if run.result is None:
         return None
     result = run.result
+    if result.why_lost:
+        return lost(ref, result.why_lost)
     return LeaseSnapshot(
         key=ref.key,
         state=RunState.EXITED,

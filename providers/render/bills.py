@@ -20,13 +20,15 @@ async def usage_of(api: DispersedApi, jobs: Sequence[WireJob], *, now: datetime)
     for job in jobs:
         runs = await api.runs(job.uuid)
         spent = _seconds(job, runs, now)
+        ran = any(run.started_at for run in runs)
         charges = await api.charges(job.uuid) if job.over else None
         if charges:
             total += sum((item.amount_usd for item in charges), Decimal(0))
             sources.add("ledger")
         else:
             total += rate_of(job).amount * spent / 3600
-            final = final and job.over and not (spent and _may_come(job, charges, now))
+            # Its own times may say that it ran for no time at all: they come from two clocks.
+            final = final and job.over and not (ran and _may_come(job, charges, now))
             sources.add("rate x time")
         seconds += spent
     return Usage(

@@ -33,6 +33,7 @@ class ResultNote(BaseModel):
 
     exit_code: int
     finished_at: int = 0
+    stopped: bool = False
 
 
 @dataclass
@@ -51,7 +52,8 @@ class Observed:
             return self.log.result
         finished = self.note.finished_at
         moment = datetime.fromtimestamp(finished, UTC) if finished else None
-        return RunnerResult(self.note.exit_code, self.log.started_at, moment)
+        began, stopped = self.log.started_at, self.note.stopped
+        return RunnerResult(self.note.exit_code, began, moment, stopped=stopped)
 
     @property
     def started_at(self) -> datetime | None:
@@ -105,6 +107,8 @@ def _state(seen: Observed, *, runner: bool) -> tuple[RunState, int | None, str]:
         return RunState.STARTING, None, ""
     if not job.over:
         return RunState.RUNNING, None, ""
+    if result is not None and result.why_lost:
+        return RunState.LOST, None, result.why_lost
     if result is not None:
         return RunState.EXITED, result.exit_code, result.message
     if job.status == "CANCELLED":

@@ -14,14 +14,26 @@ _FRAME = re.compile(r"([oe])(\d+) (.*)", re.DOTALL)
 
 @dataclass(frozen=True)
 class RunnerResult:
-    """How the command ended. `interrupted`: its container was restarted while it ran."""
+    """How the command ended.
+
+    `interrupted`: its container was restarted while it ran. `stopped`: the container was asked to
+    end, as by a network that takes its machine back, and the command then did not succeed.
+    """
 
     exit_code: int
     started_at: datetime | None
     finished_at: datetime | None
     outputs: Literal["none", "sent", "failed"] = "none"
     interrupted: bool = False
+    stopped: bool = False
     message: str = ""
+
+    @property
+    def why_lost(self) -> str:
+        """Why the lease is lost, though the command has ended; empty if it ended by itself."""
+        if not self.stopped:
+            return ""
+        return f"its container was ended from outside; the command then ended with {self.exit_code}"
 
 
 class RunnerLog:
@@ -96,7 +108,7 @@ class RunnerLog:
             self.result = RunnerResult(
                 137, self.started_at, _moment(rest[0]), interrupted=True, message=message
             )
-        elif what == "end" and len(rest) >= 2 and rest[0].isdigit():
+        elif what in ("end", "stopped") and len(rest) >= 2 and rest[0].isdigit():
             outputs: Literal["none", "sent", "failed"] = "none"
             if len(rest) > 2 and rest[2] in ("sent", "failed"):
                 outputs = "sent" if rest[2] == "sent" else "failed"
@@ -105,6 +117,7 @@ class RunnerLog:
                 self.started_at,
                 _moment(rest[1]),
                 outputs,
+                stopped=what == "stopped",
                 message=" ".join(rest[3:]),
             )
 

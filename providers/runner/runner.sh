@@ -5,7 +5,9 @@
 # Each line that it prints is one of
 #     o<n> text        line n of the command's stdout
 #     e<n> text        line n of its stderr
-#     c <token> ...    what the runner itself says: the command cannot write such a line
+#     c <token> ...    what the runner itself says: the command cannot write such a line. How the
+#                      command ended is `end CODE TIME OUTPUTS`, or `stopped ...` if somebody had
+#                      asked the container to end and the command did not succeed all the same
 umask 077
 token=$CORTEX_RUNNER_TOKEN
 key=$CORTEX_RUNNER_KEY
@@ -58,8 +60,9 @@ if ! (set -C && : >"$state.started") 2>/dev/null; then
     replay
     if [ -r "$state.end" ]; then
         IFS= read -r last <"$state.end"
-        say "end $last"
-        code=${last%% *}
+        say "$last"
+        code=${last#* }
+        code=${code%% *}
     else
         say "interrupted $(now)"
         code=137
@@ -107,6 +110,7 @@ command_itself() {
 }
 
 asked= # a signal that the command has not been given yet
+how=end
 trap asked=1 TERM INT HUP
 
 if [ -n "$workdir" ] && ! cd "$workdir" 2>/dev/null; then
@@ -147,6 +151,7 @@ while :; do
         { IFS= read -r main <"$state.pid"; } 2>/dev/null || continue
         kill -TERM "$main" 2>/dev/null
         asked=
+        how=stopped
     done
     wait "$running" && break
     kill -0 "$running" 2>/dev/null || break
@@ -155,6 +160,9 @@ trap : TERM INT HUP
 
 { IFS= read -r code <"$state.code"; } 2>/dev/null || code=137
 ended=$(now)
+[ "$code" != 0 ] || how=end
+stopped=false
+[ "$how" = end ] || stopped=true
 
 send() { # send FILE URL
     if has curl; then
@@ -200,10 +208,11 @@ if [ -n "$outputs" ] && [ -n "$outputs_url" ]; then
     fi
 fi
 
-printf '%s %s %s\n' "$code" "$ended" "$sent" >"$state.end"
-say "end $code $ended $sent"
+printf '%s %s %s %s\n' "$how" "$code" "$ended" "$sent" >"$state.end"
+say "$how $code $ended $sent"
 if [ -n "$result_url" ]; then
-    printf '{"exit_code":%s,"finished_at":%s,"outputs":"%s"}\n' "$code" "$ended" "$sent" >"$state.json"
+    printf '{"exit_code":%s,"finished_at":%s,"outputs":"%s","stopped":%s}\n' \
+        "$code" "$ended" "$sent" "$stopped" >"$state.json"
     send "$state.json" "$result_url"
 fi
 rest "$code"

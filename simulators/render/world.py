@@ -245,7 +245,10 @@ class RenderWorld(World):
             return
         began = self.clock.now()
         await self.machines.start(job.run_uuid, docker)
-        job.started_at, job.status = began, "RUNNING"
+        # It may have been started by a process that was killed before it could write that down.
+        seen = await self.runs.state(job.run_uuid)
+        job.started_at = (seen.started_at if seen else None) or began
+        job.status = "RUNNING"
         job.updated_at = self.clock.now()
         self.save()
 

@@ -13,6 +13,7 @@ from providers.akash import AkashProvider, outputs
 from providers.conformance import eventually
 from providers.errors import InvalidSpec
 from simulators.akash import API_KEY, AkashSettings
+from simulators.akash.cluster import run_id
 from tests.providers.akash.conftest import Net, spec
 
 EUROPE = AkashSettings().providers[0].address
@@ -77,6 +78,24 @@ class TestOutputs:
         assert await akash.outputs(found.ref, ["result"], target) == [Path("result")]
 
 
+class TestEndedFromOutside:
+    async def test_last_words_of_a_container_that_is_taken_away_are_no_end_of_the_job(
+        self, net: Net, lease: str
+    ) -> None:
+        akash = await net.provider()
+        ref = await ready(akash, lease, "echo ready; exec sleep 600")
+        (item,) = net.world.book.deployments.values()
+        await net.world.runs.signal(run_id(item, item.leases[0]), "TERM")
+
+        async def over() -> bool:
+            return (await akash.status(ref)).state.final
+
+        await eventually(over, what="the end")
+        snapshot = await akash.status(ref)
+        assert (snapshot.state, snapshot.exit_code) == (RunState.LOST, None)
+        assert "the command then ended with 143" in snapshot.message
+
+
 class TestStop:
     async def test_a_command_may_clean_up_and_its_results_are_there(
         self, net: Net, lease: str, tmp_path: Path
@@ -86,13 +105,14 @@ class TestStop:
         ref = await ready(akash, lease, script + "while :; do sleep 0.1; done")
         await akash.stop(ref)
         snapshot = await akash.status(ref)
-        assert (snapshot.state, snapshot.exit_code) == (RunState.EXITED, 4)
+        assert (snapshot.state, snapshot.exit_code) == (RunState.LOST, None)
+        assert "the command then ended with 4" in snapshot.message
         assert [line.text async for line in akash.logs(ref)] == ["ready", "bye"]
         assert await akash.outputs(ref, ["out"], tmp_path) == [Path("out")]
         await akash.stop(ref)
         await akash.cancel(ref)
         await akash.stop(ref)
-        assert (await akash.status(ref)).exit_code == 4
+        assert (await akash.status(ref)).state is RunState.LOST
 
     async def test_a_service_is_left_alone(self, net: Net, lease: str) -> None:
         akash = await net.provider()

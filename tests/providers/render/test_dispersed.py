@@ -81,6 +81,27 @@ class TestCredentials:
             RenderConfig(driver="dispersed", public_key="pk_x")
 
 
+class TestBills:
+    async def test_a_clock_that_is_set_back_while_it_runs(
+        self, network: Network, provider: Dispersed
+    ) -> None:
+        """By the times of the job alone it ran for less than no time: the ledger is waited for."""
+        ref = (await provider.submit(spec("sleep 1"), key())).ref
+
+        async def runs() -> bool:
+            return (await provider.status(ref)).state is RunState.RUNNING
+
+        await eventually(runs, what="the job")
+        network.world.clock.skew = timedelta(seconds=-15)
+        await ended(provider, ref)
+        assert not (await provider.usage(ref)).final
+        network.world.clock.skew = timedelta(0)
+        usage = await provider.usage(ref)
+        (bill,) = await network.world.bill()
+        assert usage.final
+        assert usage.cost.amount == bill.amount > 0
+
+
 class TestSubmitting:
     async def test_a_lost_answer_leaves_one_job(
         self, network: Network, provider: Dispersed

@@ -177,8 +177,24 @@ class TestRunner:
         await eventually(ready)
         assert container.process is not None
         container.process.terminate()
-        assert (await container.result()).exit_code == 4
+        result = await container.result()
+        assert (result.exit_code, result.stopped) == (4, True)
+        assert "ended from outside" in result.why_lost
         assert container.texts() == ["ready", "bye"]
+
+    async def test_who_succeeds_in_spite_of_a_signal_has_ended_well(
+        self, container: Container
+    ) -> None:
+        await container.start(shell("trap 'exit 0' TERM; echo ready; while :; do sleep 0.1; done"))
+
+        async def ready() -> bool:
+            return "ready" in container.texts()
+
+        await eventually(ready)
+        assert container.process is not None
+        container.process.terminate()
+        result = await container.result()
+        assert (result.exit_code, result.stopped, result.why_lost) == (0, False, "")
 
     async def test_a_command_that_is_killed(self, container: Container) -> None:
         await container.start(shell("echo x; kill -9 $$"))
