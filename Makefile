@@ -57,8 +57,10 @@ faults: $(DEV) ## Prove the promise: every crash point, network fault and kill (
 lint: $(DEV) ## Style: ruff check and ruff format --check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python scripts/make_sync_client.py --check
 
-format: $(DEV) ## Repair what ruff can repair
+format: $(DEV) ## Repair what ruff can repair; make the blocking client
+	$(BIN)/python scripts/make_sync_client.py
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

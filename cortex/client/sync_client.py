@@ -1,4 +1,5 @@
 """The blocking client: the same as the asynchronous one, method by method."""
+# Made from async_client.py by `make format`; change that one.
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -275,13 +276,11 @@ class Cortex(
         """
         if follow:
             stream = routes.log_stream(job_id, tail=tail, since=since)
-            for line in self._transport.follow(stream):
-                yield line
+            yield from self._transport.follow(stream)
             return
         page = self.log_page(job_id, tail=tail, since=since)
         while True:
-            for line in page.lines:
-                yield line
+            yield from page.lines
             if tail is not None or page.next_cursor is None or not page.lines:
                 return
             page = self.log_page(job_id, since=page.next_cursor)
@@ -305,14 +304,12 @@ class Cortex(
         """
         if follow:
             stream = routes.event_stream(job_id, after=after, start=start)
-            for event in self._transport.follow(stream):
-                yield event
+            yield from self._transport.follow(stream)
             return
         cursor = after
         while True:
             page = self._transport.call(routes.event_page(job_id, after=cursor))
-            for event in page.items:
-                yield event
+            yield from page.items
             cursor = page.next_cursor
             if cursor is None or not page.items:
                 return

@@ -1,4 +1,5 @@
 """The part of the blocking client that is the transaction explorer."""
+# Made from async_explorer.py by `make format`; change that one.
 
 from cortex.client import explorer_routes as routes
 from cortex.client.transport import Transport

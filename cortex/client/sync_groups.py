@@ -1,4 +1,5 @@
 """The part of the blocking client that is about groups."""
+# Made from async_groups.py by `make format`; change that one.
 
 import time
 from collections.abc import Iterator
@@ -137,14 +138,12 @@ class GroupCalls:
         """
         if follow:
             stream = routes.event_stream(group_id, after=after, start=start)
-            for event in self._transport.follow(stream):
-                yield event
+            yield from self._transport.follow(stream)
             return
         cursor = after
         while True:
             page = self._transport.call(routes.event_page(group_id, after=cursor))
-            for event in page.items:
-                yield event
+            yield from page.items
             cursor = page.next_cursor
             if cursor is None or not page.items:
                 return

@@ -1,4 +1,5 @@
 """The part of the blocking client that is about money."""
+# Made from async_money.py by `make format`; change that one.
 
 from collections.abc import Iterator
 

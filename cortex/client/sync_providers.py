@@ -1,4 +1,5 @@
 """The part of the blocking client that is about providers."""
+# Made from async_providers.py by `make format`; change that one.
 
 from collections.abc import Mapping
 from typing import Any

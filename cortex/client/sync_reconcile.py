@@ -1,4 +1,5 @@
 """The part of the blocking client that is about reconcile."""
+# Made from async_reconcile.py by `make format`; change that one.
 
 import time
 
