@@ -9,10 +9,13 @@ import pytest
 from tests.e2e.support import Command
 from tests.support.stack import Stack, running_stack, short_folder
 
-# A frozen worker is given up after these, so that no test waits long for it.
+# A frozen worker is given up after these, and what was ended by hand is found after those: no test
+# waits long for it.
 _SETTINGS = {
     "CORTEX_JOBS__HEARTBEAT_TIMEOUT": "8s",
     "CORTEX_MONITOR__HEARTBEAT_TIMEOUT": "8s",
+    "CORTEX_RECONCILE__EVERY": "15s",
+    "CORTEX_RECONCILE__GRACE": "5s",
 }
 
 

@@ -12,7 +12,8 @@ from urllib.parse import quote
 import pytest
 from playwright.async_api import Browser, FrameLocator, Page, async_playwright, expect
 
-from cortex.domain.states import JobState
+from cortex.domain.jobs import Reason
+from cortex.domain.states import JobState, LeaseState
 from tests.e2e.support import shell, started
 from tests.support.stack import Stack
 
@@ -88,6 +89,30 @@ class TestTemporal:
         await keep(page, "running-job")
         await stack.client.cancel(job.id)
         await stack.client.wait(job.id, timeout=30)
+
+    async def test_a_job_that_somebody_terminates_here_is_finished_properly(
+        self, stack: Stack, page: Page
+    ) -> None:
+        job = await stack.client.submit(shell("sleep 600", name="ended-by-hand"))
+        await started(stack, [job.id])
+        url = (await stack.client.job(job.id)).temporal_url
+        assert url is not None
+        await page.goto(url)
+        await page.get_by_role("button", name="More Actions").click()
+        await page.get_by_role("menuitem", name="Terminate").click()
+        await page.get_by_role("textbox", name="Enter a reason").fill("it was in my way")
+        await keep(page, "terminate")
+        await page.get_by_role("button", name="Terminate", exact=True).click()
+        await expect(page.get_by_text("Terminated", exact=True).first).to_be_visible()
+        ended = await stack.client.wait(job.id, timeout=90)
+        assert (ended.state, ended.reason) == (JobState.FAILED, Reason.WORKFLOW_GONE)
+        assert "it was in my way" in ended.message
+        assert [lease.state for lease in ended.leases] == [LeaseState.RELEASED]
+        kinds = [entry.kind async for entry in stack.client.iter_ledger(job.id)]
+        assert sorted(kinds) == ["charge", "hold", "release"]
+        await page.goto(url.replace(job.id, f"rescue:{job.id}"))
+        await expect(page.get_by_text("Completed", exact=True).first).to_be_visible()
+        await keep(page, "rescued")
 
     @pytest.mark.parametrize(
         ("query", "name"),
