@@ -93,7 +93,9 @@ async def nosana_refuses_to_start(stage: Stage) -> None:
 
 
 async def lost(stage: Stage) -> None:
-    job_id = await stage.submit("sleep 2")
+    """The first to run goes on until its lease is lost, however long that takes; the next ends."""
+    first = stage.folder / "first"
+    job_id = await stage.submit(f"[ -e {first} ] && exit 0; touch {first}; exec sleep 600")
     await stage.reaches(job_id, "running")
     key = f"{job_id}-1"
     stage.lost.add(key)
