@@ -1,5 +1,6 @@
 """What happens to the jobs of the scenarios: who submits, changes and disturbs them."""
 
+import asyncio
 import contextlib
 import uuid
 from collections.abc import Awaitable, Callable
@@ -97,6 +98,11 @@ async def lost(stage: Stage) -> None:
     first = stage.folder / "first"
     job_id = await stage.submit(f"[ -e {first} ] && exit 0; touch {first}; exec sleep 600")
     await stage.reaches(job_id, "running")
+
+    async def begun() -> bool:  # a network may call it running before its command is
+        return await asyncio.to_thread(first.exists)
+
+    await eventually(begun, within=120, what="the command")
     key = f"{job_id}-1"
     stage.lost.add(key)
     await act(stage, "nosana", "lose_lease", key=key)
