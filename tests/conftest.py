@@ -22,6 +22,9 @@ from cortex.embedded.postgres import create_database, postgres_service
 from cortex.settings import DatabaseSettings
 from tests.support import temporal_program
 from tests.support.databases import fresh_database
+from tests.support.tls import share_tls_context
+
+share_tls_context()
 
 # As Cortex sets it up itself: the default takes half a minute for the traceback of one error.
 _renderer = structlog.dev.ConsoleRenderer(

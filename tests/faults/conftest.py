@@ -6,9 +6,6 @@ from pathlib import Path
 import pytest
 
 from tests.support.stack import short_folder
-from tests.support.tls import share_tls_context
-
-share_tls_context()
 
 
 @pytest.fixture
