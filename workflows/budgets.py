@@ -19,7 +19,7 @@ class BudgetsWorkflow:
         return await workflow.execute_activity_method(
             BudgetActivities.check_budgets,
             start_to_close_timeout=timedelta(minutes=10),
-            heartbeat_timeout=timedelta(minutes=1),
+            heartbeat_timeout=timedelta(seconds=15),  # jobs over a budget run on meanwhile
             retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=30), maximum_attempts=5),
             summary="rates, alerts, and jobs over a budget",
         )

@@ -71,7 +71,7 @@ if ! (set -C && : >"$state.started") 2>/dev/null; then
 fi
 
 pump() { # pump LETTER: frame what comes in
-    trap : TERM INT HUP
+    trap '' TERM INT HUP # a signal that is only caught would end `read`
     count=0
     while IFS= read -r line || [ -n "$line" ]; do
         count=$((count + 1))
@@ -143,8 +143,18 @@ fi
 
 say "start $(now)"
 [ -z "$keep" ] || printf 'c %s start %s\n' "$token" "$(now)" >"$state.log"
-{ { command_itself "$@" 2>&1 1>&4 | pump e; } 4>&1 | pump o; } &
+# A signal to the whole group must end none of these shells: each begins without the traps of its parent.
+{
+    trap : TERM INT HUP
+    {
+        trap : TERM INT HUP
+        command_itself "$@" 2>&1 1>&4 | pump e
+    } 4>&1 | pump o
+} &
 running=$!
+# From here on this shell has nothing to say but what goes to 3: that a signal has ended a tool of its
+# own ("Terminated") is nobody's output.
+exec 2>/dev/null
 while :; do
     # The command's own process gets the signals that come to the runner, early ones as well.
     while [ -n "$asked" ] && kill -0 "$running" 2>/dev/null; do

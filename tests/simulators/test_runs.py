@@ -76,9 +76,12 @@ class TestRuns:
         await says(runs, "one", "ready")
         other = Runs(tmp_path / "runs")
         await other.start_up()
-        view = await other.state("one")
-        assert view is not None
-        assert view.state == "running"
+
+        async def running() -> bool:
+            view = await other.state("one")
+            return view is not None and view.state == "running"
+
+        await eventually(running, what="the run")
         await other.stop("one")
         assert (await ended(runs, "one")).state == "exited"
         await other.aclose()

@@ -274,7 +274,8 @@ class TestEnds:
         await running(provider, ref)
         await sim.act("expire", key=ref.key)
         found = await ended(provider, ref)
-        assert (found.state, found.exit_code) == (RunState.EXITED, 124)
+        assert found.state is RunState.EXITED
+        assert found.exit_code in (124, 137)  # 137: it was too slow to answer the first signal
         assert "time limit" in found.message
         await provider.aclose()
 

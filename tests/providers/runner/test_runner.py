@@ -182,6 +182,22 @@ class TestRunner:
         assert "ended from outside" in result.why_lost
         assert container.texts() == ["ready", "bye"]
 
+    async def test_a_signal_to_all_its_processes_is_not_heard_twice(
+        self, container: Container
+    ) -> None:
+        script = "trap 'echo bye; exit 4' TERM; echo ready; while :; do sleep 0.1; done"
+        await container.start(shell(script))
+
+        async def ready() -> bool:
+            return "ready" in container.texts()
+
+        await eventually(ready)
+        assert container.process is not None
+        os.killpg(container.process.pid, signal.SIGTERM)
+        assert (await container.result()).exit_code == 4
+        assert [text for text in container.texts() if text != "Terminated"] == ["ready", "bye"]
+        assert not [line for line in container.raw if line.startswith("Terminated")]
+
     async def test_who_succeeds_in_spite_of_a_signal_has_ended_well(
         self, container: Container
     ) -> None:

@@ -36,6 +36,8 @@ class ExeUnit:
         self._began = time.monotonic()
         self._ended: float | None = None
         self._processes: list[asyncio.subprocess.Process] = []
+        self._telling = asyncio.Lock()
+        self._states: list[str] = []
 
     @property
     def usage(self) -> list[float]:
@@ -50,7 +52,8 @@ class ExeUnit:
             for name, batch in self._batches.items()
         )
         tasks = f"working: {not self._worker.done()}, reporting: {not self._reporter.done()}"
-        return f"{self._activity}: up: {self._ended is None}, {tasks}; {batches or 'no batch'}"
+        up, told = self._ended is None, " ".join(self._states)
+        return f"{self._activity}: up: {up}, {tasks}, told: {told}; {batches or 'no batch'}"
 
     async def start(self) -> None:
         self._folder.mkdir(parents=True)
@@ -82,7 +85,12 @@ class ExeUnit:
             "timeout": None,
             "credentials": None,
         }
-        await self._bus.call(self._node, _STATE, arguments)
+        # One after the other: one that is repeated, because the bus was lost, must not come after
+        # the next one. "Initialized" once more after "Ready" is an activity that never begins.
+        async with self._telling:
+            self._states.append(f"{now}?")
+            await self._bus.call(self._node, _STATE, arguments)
+            self._states.append(now)
 
     async def tell_usage(self) -> None:
         usage = {"currentUsage": self.usage, "timestamp": int(time.time())}
@@ -90,7 +98,8 @@ class ExeUnit:
         await self._bus.call(self._node, _USAGE, arguments)
 
     async def _report(self) -> None:
-        while True:
+        # In Python 3.11 `wait_for` loses a cancellation that comes with the answer.
+        while self._ended is None:
             try:
                 await self.tell_usage()
             except (RuntimeError, TimeoutError, OSError):

@@ -26,13 +26,12 @@ def new_key() -> str:
 
 
 async def ended(provider: GolemProvider, ref: LeaseRef) -> LeaseSnapshot:
-    async def final() -> LeaseSnapshot | None:
+    async def final() -> LeaseSnapshot:
         now = await provider.status(ref)
-        return now if now.state.final else None
+        assert now.state.final, f"it is {now.state} ({now.message})"
+        return now
 
-    found = await eventually(final, timeout=30, what="the end of the job")
-    assert found is not None
-    return found
+    return await eventually(final, timeout=30, what="the end of the job")
 
 
 async def texts(provider: GolemProvider, ref: LeaseRef, since: str | None = None) -> list[str]:
