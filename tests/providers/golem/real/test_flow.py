@@ -31,7 +31,8 @@ async def ended(provider: GolemProvider, ref: LeaseRef) -> LeaseSnapshot:
         assert now.state.final, f"it is {now.state} ({now.message})"
         return now
 
-    return await eventually(final, timeout=30, what="the end of the job")
+    # A call under way when the bus was lost is answered by nothing but its timeout of 30 s.
+    return await eventually(final, timeout=90, what="the end of the job")
 
 
 async def texts(provider: GolemProvider, ref: LeaseRef, since: str | None = None) -> list[str]:
