@@ -15,6 +15,7 @@ from providers.golem.launch import deploy_overdue, fresh
 from providers.golem.wire import Agreement
 
 _SECOND_LOOK = 1.0
+_ON_THE_WAY = ("New", "Initialized", "Deployed")
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,10 @@ class Snapshots:
                 return lost(ref, "the agreement has expired")
             if deploy_overdue(agreement, self.config) and state.state[0] != "Unresponsive":
                 return lost(ref, "the provider took too long to deploy the image")
-            return LeaseSnapshot(
-                key=ref.key, state=RunState.STARTING, message="deploying the image"
-            )
+            what = "deploying the image"
+            if state.state[0] not in _ON_THE_WAY:
+                what = f"the provider's activity is {state.state[0].lower()}"
+            return LeaseSnapshot(key=ref.key, state=RunState.STARTING, message=what)
         try:
             return told(ref, await self._seen(activity_id, ref.key))
         except UnitGone as error:
