@@ -19,6 +19,7 @@ from pydantic import SecretStr
 
 from api.drop import DropMiddleware
 from cortex.domain.circuit import CircuitRules
+from cortex.domain.events import EventType
 from cortex.domain.health import HealthRules
 from cortex.domain.states import JobState
 from cortex.settings import DropSettings, JobSettings, MonitorSettings, ProviderSettings
@@ -163,7 +164,10 @@ async def _cancel(stage: Stage, job_id: str) -> None:
     await eventually(running, within=_WITHIN, what=f"{job_id} running")
     async with stage.database.transaction() as tx:
         await tx.jobs.lock(job_id)
-        if await tx.jobs.move(job_id, JobState.CANCELLING, message="cancel requested"):
+        message = "cancel requested"
+        if await tx.jobs.move(job_id, JobState.CANCELLING, message=message):
+            state = {"state": JobState.CANCELLING.value, "message": message}
+            await tx.events.add_many([(EventType.JOB_STATE_CHANGED, job_id, job_id, state)])
             await tx.commands.add(job_id, "cancel", {"reason": "test"})
 
 
