@@ -54,13 +54,15 @@ test-fast: $(DEV) ## The tests that start no whole stack and kill nothing
 faults: $(DEV) ## Prove the promise: every crash point, network fault and kill (FAULTS_ARGS="-k ...")
 	$(BIN)/python -m tests.faults.report $(FAULTS_ARGS)
 
-lint: $(DEV) ## Style: ruff check and ruff format --check
+lint: $(DEV) ## Style: ruff check and ruff format --check; derived files are up to date
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python scripts/make_sync_client.py --check
+	$(BIN)/python scripts/truth_tables.py --check
 
-format: $(DEV) ## Repair what ruff can repair; make the blocking client
+format: $(DEV) ## Repair what ruff can repair; make the blocking client and the truth tables
 	$(BIN)/python scripts/make_sync_client.py
+	$(BIN)/python scripts/truth_tables.py
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
