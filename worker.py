@@ -29,6 +29,7 @@ from activities.drafts import DraftActivities
 from activities.fleet import Fleet
 from activities.groups import GroupActivities
 from activities.inputs import InputStore
+from activities.inspecting import InspectActivities
 from activities.leasing import LeaseActivities
 from activities.logs import LogCopier
 from activities.maintenance import MaintenanceActivities
@@ -190,6 +191,7 @@ def make_activities(
     groups = GroupActivities(database)
     health = HealthActivities(fleet, fleet.checkup)
     drafts = DraftActivities(database, settings, Builder(settings))
+    inspecting = InspectActivities(database, fleet)
     budgets = BudgetActivities(database)
     reconcile = ReconcileActivities(database, fleet, client, settings)
     rescue = RescueActivities(database, client)
@@ -215,6 +217,7 @@ def make_activities(
         monitor.watch,
         health.check_health,
         reconcile.reconcile_provider,
+        inspecting.inspect_provider,
     ]
     return core, steps
 

@@ -6,13 +6,22 @@ call, and what would wait for long (a followed log, a push) is told to come back
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from datetime import timedelta
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
 
+from cortex.domain.inspection import CallTally, Trial
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
 from cortex.domain.offers import Capabilities, Offer, PriceSheet, Usage
 from cortex.domain.spec import JobSpec
@@ -26,6 +35,7 @@ from providers.base import (
     Reservation,
     no_report,
 )
+from providers.calls import CallBook, noting, step_noted
 from providers.errors import OutcomeUnknown, ProviderError, Unavailable
 from providers.registry import AnyProvider
 from providers.secrets import scrubbed
@@ -59,12 +69,26 @@ class CountedProvider(Provider[Any]):
         super().__init__(inner.id, inner.config)
         self.inner = inner
         self._secrets = secrets or {}
+        self.book = CallBook()
         self._answered = answered
         self._failed = failed
         self._calls = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._retired = asyncio.Event()
+
+    def tallies(
+        self, *, after: datetime | None = None, keys: Collection[str] = ()
+    ) -> list[CallTally]:
+        """Its calls, summed up by kind, without its secrets (`CallBook.tallies`)."""
+        return [
+            item.model_copy(update={"note": self.scrub(item.note), "call": self.scrub(item.call)})
+            for item in self.book.tallies(after=after, keys=keys)
+        ]
+
+    def scrub(self, text: str) -> str:
+        """The text without its secrets."""
+        return scrubbed(text, self._secrets)
 
     async def retire(self) -> None:
         """Close it once its calls are done; the long ones end now."""
@@ -78,7 +102,7 @@ class CountedProvider(Provider[Any]):
             _log.exception("provider.close", provider=self.id)
 
     async def initialize(self) -> None:
-        with self._counting():
+        with self._step("initialize"):
             try:
                 await self.inner.initialize()
             except ProviderError as error:
@@ -92,37 +116,46 @@ class CountedProvider(Provider[Any]):
     def capabilities(self) -> Capabilities:
         return self.inner.capabilities()
 
+    def trial(self) -> Trial:
+        return self.inner.trial()
+
     async def pricing(self) -> PriceSheet:
-        return await self._call(self.inner.pricing())
+        return await self._call("pricing", (), self.inner.pricing())
 
     async def quote(self, spec: JobSpec) -> list[Offer]:
-        return await self._call(self.inner.quote(spec))
+        return await self._call("quote", (), self.inner.quote(spec))
 
     async def prepare(
         self, spec: JobSpec, key: str, *, offer: Offer | None = None, report: Report = no_report
     ) -> Reservation:
-        return await self._call(self.inner.prepare(spec, key, offer=offer, report=report))
+        return await self._call(
+            "prepare", [key], self.inner.prepare(spec, key, offer=offer, report=report)
+        )
 
     async def put_inputs(self, reservation: Reservation, archive: Path) -> None:
-        return await self._call(self.inner.put_inputs(reservation, archive))
+        return await self._call(
+            "put_inputs", [reservation.ref.key], self.inner.put_inputs(reservation, archive)
+        )
 
     async def commit(self, reservation: Reservation) -> Committed:
-        return await self._call(self.inner.commit(reservation))
+        return await self._call("commit", [reservation.ref.key], self.inner.commit(reservation))
 
     async def submit(
         self, spec: JobSpec, key: str, *, offer: Offer | None = None, report: Report = no_report
     ) -> Committed:
-        return await self._call(self.inner.submit(spec, key, offer=offer, report=report))
+        return await self._call(
+            "submit", [key], self.inner.submit(spec, key, offer=offer, report=report)
+        )
 
     async def find(self, key: str) -> Found | None:
-        return await self._call(self.inner.find(key))
+        return await self._call("find", [key], self.inner.find(key))
 
     async def statuses(self, refs: Sequence[LeaseRef]) -> list[LeaseSnapshot]:
-        return await self._call(self.inner.statuses(refs))
+        return await self._call("statuses", _keys(refs), self.inner.statuses(refs))
 
     async def status(self, ref: LeaseRef) -> LeaseSnapshot:
         # Not through `_call`: a lease of which nothing is known now is no outage.
-        with self._counting():
+        with self._step("status", [ref.key]):
             try:
                 return await self.inner.status(ref)
             except ProviderError as error:
@@ -130,33 +163,40 @@ class CountedProvider(Provider[Any]):
                 raise
 
     async def stop(self, ref: LeaseRef) -> None:
-        await self._call(self.inner.stop(ref))
+        await self._call("stop", [ref.key], self.inner.stop(ref))
 
     async def cancel(self, ref: LeaseRef) -> None:
-        await self._call(self.inner.cancel(ref))
+        await self._call("cancel", [ref.key], self.inner.cancel(ref))
 
     async def forget(self, ref: LeaseRef) -> None:
-        await self._call(self.inner.forget(ref))
+        await self._call("forget", [ref.key], self.inner.forget(ref))
 
     async def usage(self, ref: LeaseRef) -> Usage:
-        return await self._call(self.inner.usage(ref))
+        return await self._call("usage", [ref.key], self.inner.usage(ref))
 
     async def logs(
         self, ref: LeaseRef, *, since: str | None = None, follow: bool = False
     ) -> AsyncIterator[LogLine]:
         lines = self.inner.logs(ref, since=since, follow=follow)
+        whole = self._until_retired(lines) if follow else lines
         with self._counting():
-            async for line in self._until_retired(lines) if follow else lines:
+            # Line by line: between two of them the caller's own work is no part of this step.
+            while True:
+                try:
+                    with noting(self.book, "logs", [ref.key]):
+                        line = await anext(whole)
+                except StopAsyncIteration:
+                    return
                 yield line
 
     async def outputs(self, ref: LeaseRef, paths: Sequence[str], destination: Path) -> list[Path]:
-        return await self._call(self.inner.outputs(ref, paths, destination))
+        return await self._call("outputs", [ref.key], self.inner.outputs(ref, paths, destination))
 
     async def owned(self) -> list[LeaseRef]:
-        return await self._call(self.inner.owned())
+        return await self._call("owned", (), self.inner.owned())
 
     async def network_status(self) -> NetworkStatus:
-        with self._counting():
+        with self._step("network_status"):
             status = await self.inner.network_status()
         clean = scrubbed(status.message, self._secrets)
         status = status.model_copy(update={"message": clean})
@@ -168,13 +208,13 @@ class CountedProvider(Provider[Any]):
 
     async def tend(self, refs: Sequence[LeaseRef]) -> None:
         if refs:
-            await self._call(self.inner.tend(refs))
+            await self._call("tend", _keys(refs), self.inner.tend(refs))
         else:  # most networks have nothing to do then, which says nothing about them
-            with self._counting():
+            with self._step("tend"):
                 await self.inner.tend(refs)
 
     async def wait_for_change(self, timeout: timedelta) -> None:
-        with self._counting():
+        with self._step("wait_for_change"):
             change = asyncio.ensure_future(self.inner.wait_for_change(timeout))
             retired = asyncio.ensure_future(self._retired.wait())
             try:
@@ -216,8 +256,8 @@ class CountedProvider(Provider[Any]):
             ending.cancel()
             await asyncio.gather(pumping, ending, return_exceptions=True)
 
-    async def _call(self, call: Awaitable[T]) -> T:
-        with self._counting():
+    async def _call(self, step: str, keys: Sequence[str], call: Awaitable[T]) -> T:
+        with self._step(step, keys):
             try:
                 result = await call
             except (Unavailable, OutcomeUnknown, TimeoutError) as error:
@@ -239,6 +279,11 @@ class CountedProvider(Provider[Any]):
             error.args = (clean,)
 
     @contextlib.contextmanager
+    def _step(self, step: str, keys: Sequence[str] = ()) -> Iterator[None]:
+        with self._counting(), step_noted(self.book, step, keys):
+            yield
+
+    @contextlib.contextmanager
     def _counting(self) -> Iterator[None]:
         self._calls += 1
         self._idle.clear()
@@ -248,3 +293,7 @@ class CountedProvider(Provider[Any]):
             self._calls -= 1
             if not self._calls:
                 self._idle.set()
+
+
+def _keys(refs: Sequence[LeaseRef]) -> list[str]:
+    return [ref.key for ref in refs]

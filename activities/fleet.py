@@ -85,6 +85,14 @@ class Fleet:
         Raises:
             Unavailable: it is not configured in this worker, or its network is away.
         """
+        return self.open(provider_id)
+
+    def open(self, provider_id: str) -> CountedProvider:
+        """The same, with the record of its calls.
+
+        Raises:
+            Unavailable: as `get`.
+        """
         member = self._members.get(provider_id)
         if member is None:
             known = provider_id in self._known

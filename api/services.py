@@ -22,6 +22,7 @@ from cortex.services.group_queries import GroupQueries
 from cortex.services.group_submission import GroupSubmissions
 from cortex.services.groups import GroupControl
 from cortex.services.health import HealthProbe
+from cortex.services.inspection import Inspections
 from cortex.services.live import EventHub
 from cortex.services.plugins import PluginDirectory
 from cortex.services.providers import ProviderAdmin
@@ -47,6 +48,7 @@ class Services:
     database: Database
     registry: ProviderRegistry
     providers: ProviderAdmin
+    inspections: Inspections
     submissions: Submissions
     control: JobControl
     groups: GroupSubmissions
@@ -91,6 +93,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             database=database,
             registry=registry,
             providers=ProviderAdmin(database, client, registry, settings),
+            inspections=Inspections(client, registry),
             submissions=Submissions(
                 database,
                 registry=registry,

@@ -87,8 +87,10 @@ def http_hooks(who: str) -> dict[str, list[Any]]:
     return {"request": [before], "response": [after]}
 
 
+def path_form(path: str) -> str:
+    """A path without what varies from call to call: ids, hashes, tokens become `*`."""
+    return "/".join("*" if _VARIES.fullmatch(part) else part for part in path.split("/"))
+
+
 def _call(who: str, request: Any) -> str:
-    path = "/".join(
-        "*" if _VARIES.fullmatch(part) else part for part in str(request.url.path).split("/")
-    )
-    return f"{who} {request.method} {path}"
+    return f"{who} {request.method} {path_form(str(request.url.path))}"

@@ -15,12 +15,16 @@ from typing import ClassVar, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from cortex.domain.inspection import Trial
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
 from cortex.domain.money import Money
 from cortex.domain.offers import Capabilities, Offer, PriceSheet, Usage
 from cortex.domain.spec import JobSpec
 from providers.dropbox import DropBox
 from providers.errors import InvalidSpec, Unavailable
+
+TRIAL_IMAGE = "busybox:1.36"
+"""Has a shell, `tar` and `wget`, and is small: what a trial runs where nothing else is said."""
 
 Report = Callable[[str], Awaitable[None]]
 """Takes a sentence about progress (`pulling image, 40 %`); shown to the user."""
@@ -144,6 +148,20 @@ class Provider(ABC, Generic[ConfigT]):
     @abstractmethod
     def capabilities(self) -> Capabilities:
         """What can be run here; may be called after `initialize` only."""
+
+    def trial(self) -> Trial:
+        """The smallest job that shows that the network works (`cortex provider verify`).
+
+        By default a plain process, or `busybox` where the network runs images only. A network that
+        needs another image, or more than the least resources, says so; may be called after
+        `initialize` only.
+        """
+        can = self.capabilities()
+        if not can.images and not can.processes:
+            return Trial(no_run="it renders scenes only, and runs no commands")
+        if not can.batch:
+            return Trial(no_run="it runs services only, and a trial is a batch job")
+        return Trial(image=None if can.processes else TRIAL_IMAGE)
 
     @abstractmethod
     async def pricing(self) -> PriceSheet:

@@ -16,6 +16,11 @@ from cortex.faultpoints import http_hooks
 from cortex.security.presign import Operation, presigned
 from providers.errors import InvalidSpec, Unavailable
 
+NO_DROP_BOX = (
+    "files get here through the drop box only, and none is configured: set `drop.secret`, and "
+    "`drop.public_url` to an address at which the network's machines reach this API"
+)
+
 RESULT = "result.json"
 OUTPUTS = "outputs.tar"
 INPUTS = "inputs.tar"

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 
 from cortex import faultpoints
+from providers.calls import NotedClient
 from providers.errors import (
     AuthenticationFailed,
     InsufficientFunds,
@@ -55,7 +56,8 @@ class HttpClient:
         auth: httpx.Auth | None = None,
     ) -> None:
         self.who = who
-        self.raw = httpx.AsyncClient(
+        self.raw = NotedClient(
+            who,
             base_url=base_url,
             headers=dict(headers or {}),
             timeout=httpx.Timeout(timeout.total_seconds(), connect=10),

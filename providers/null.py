@@ -16,6 +16,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from cortex.domain.inspection import Trial
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
 from cortex.domain.money import Money
 from cortex.domain.offers import Capabilities, Offer, PriceSheet, Usage
@@ -76,6 +77,10 @@ class NullProvider(Provider[NullConfig]):
         return Capabilities(
             images=True, processes=True, ports=True, volumes=True, read_only_root=True, logs=False
         )
+
+    def trial(self) -> Trial:
+        """Nobody is paid: nothing runs."""
+        return super().trial().model_copy(update={"paid": False})
 
     async def pricing(self) -> PriceSheet:
         return self.config.prices.sheet()

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from cortex.domain.errors import InvalidRequest
+from cortex.domain.inspection import Adapter
 from providers.base import Provider, ProviderConfig
 
 GROUP = "cortex.providers"
@@ -36,6 +37,21 @@ def provider_class(type_name: str) -> type[AnyProvider]:
         return loaded
     known = ", ".join(f"`{name}`" for name in provider_types())
     raise InvalidRequest(f"there is no provider type `{type_name}`; installed are {known}")
+
+
+def adapter_of(provider: AnyProvider) -> Adapter:
+    """Which code a provider is, and the installed package that it comes from."""
+    kind = type(provider)
+    name = f"{kind.__module__}:{kind.__qualname__}"
+    for point in entry_points(group=GROUP, name=kind.type_name):
+        if point.dist is not None:
+            return Adapter(
+                type=kind.type_name,
+                name=name,
+                package=point.dist.name,
+                version=point.dist.version,
+            )
+    return Adapter(type=kind.type_name, name=name)
 
 
 def make_provider(provider_id: str, type_name: str, config: Mapping[str, Any]) -> AnyProvider:

@@ -3,6 +3,7 @@
 from workflows.budgets import BudgetsWorkflow
 from workflows.group import JobGroupWorkflow
 from workflows.health import ProviderHealthWorkflow
+from workflows.inspect import InspectWorkflow
 from workflows.job import JobWorkflow
 from workflows.maintenance import MaintenanceWorkflow
 from workflows.monitor import ProviderMonitorWorkflow
@@ -20,6 +21,7 @@ WORKFLOWS = (
     BudgetsWorkflow,
     ProviderHealthWorkflow,
     ProviderCheckWorkflow,
+    InspectWorkflow,
     ReconcileWorkflow,
     RescueWorkflow,
 )

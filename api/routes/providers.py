@@ -1,8 +1,10 @@
 """Providers: what they can run, what it costs, how they are; adding and changing them."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from pydantic import AwareDatetime
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -12,6 +14,7 @@ from api.openapi import body_schema, problems
 from api.respond import answer
 from api.services import Using
 from cortex.db.jobs import JobFilter
+from cortex.domain.inspection import Inspection
 from cortex.domain.rights import Action
 from cortex.provider_schemas import (
     ProviderCreate,
@@ -29,6 +32,14 @@ _WHAT = "the provider"
 
 
 Limit = Annotated[int, Query(ge=1, le=500)]
+Leases = Annotated[bool, Query(description="False: the network is not asked.")]
+After = Annotated[AwareDatetime | None, Query(description="Only calls after this time.")]
+Keys = Annotated[
+    Sequence[str],
+    Query(
+        max_length=100, description="Only calls about these leases, or about none in particular."
+    ),
+]
 Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before.")]
 
 
@@ -146,6 +157,22 @@ async def try_provider(provider_id: str, request: Request, services: Using) -> R
     """
     order = await read_body(request, ProviderTest, "the test", optional=True)
     return answer(await services.providers.test(provider_id, order))
+
+
+@router.get(
+    "/providers/{provider_id}/inspection",
+    dependencies=[needs(Action.PROVIDERS_OPERATE)],
+    response_model=Inspection,
+    responses=problems(404, 422, 503),
+)
+async def inspect_provider(
+    provider_id: str, services: Using, leases: Leases = True, after: After = None, key: Keys = ()
+) -> Response:
+    """Ask the network now what it holds under keys of Cortex; and which calls were made to it."""
+    found = await services.inspections.inspect(
+        provider_id, leases=leases, after=after, keys=tuple(key)
+    )
+    return answer(found)
 
 
 @router.get(

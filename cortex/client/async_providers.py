@@ -1,11 +1,13 @@
 """The part of the asynchronous client that is about providers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from cortex.client import provider_routes as routes
 from cortex.client.provider_routes import UNSET, Unset
 from cortex.client.transport import AsyncTransport
+from cortex.domain.inspection import Inspection
 from cortex.provider_schemas import (
     ProviderPricing,
     ProviderStatusPage,
@@ -99,6 +101,26 @@ class AsyncProviderCalls:
             config: What would be changed; of a new one all of it.
         """
         return await self._transport.call(routes.test(provider_id, type_name, config))
+
+    async def inspect_provider(
+        self,
+        provider_id: str,
+        *,
+        leases: bool = True,
+        after: datetime | None = None,
+        keys: Sequence[str] = (),
+    ) -> Inspection:
+        """Ask its network now what it holds; and which calls the worker made to it lately.
+
+        Args:
+            provider_id: Its id.
+            leases: Whether the network is asked at all.
+            after: Only calls after this.
+            keys: Only calls about these leases, or about none in particular.
+        """
+        return await self._transport.call(
+            routes.inspection(provider_id, leases=leases, after=after, keys=keys)
+        )
 
     async def provider_status(
         self, provider_id: str, *, limit: int = 100, cursor: str | None = None

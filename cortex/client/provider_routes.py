@@ -1,6 +1,7 @@
 """The routes about providers: how each request is built and its answer read. No I/O."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 from urllib.parse import quote as quoted
 
@@ -9,6 +10,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from cortex.client.routes import Call, ModelT, plain
 from cortex.client.streams import Params
+from cortex.domain.inspection import Inspection
 from cortex.provider_schemas import (
     ProviderPricing,
     ProviderStatusPage,
@@ -86,6 +88,17 @@ def test(
 ) -> Call[ProviderTestResult]:
     body = {"type": type_name, "config": plain(config or {})}
     return _send("POST", f"{_path(provider_id)}/test", ProviderTestResult, body)
+
+
+def inspection(
+    provider_id: str, *, leases: bool, after: datetime | None, keys: Sequence[str]
+) -> Call[Inspection]:
+    params = (
+        ("leases", str(leases).lower()),
+        *((("after", after.isoformat()),) if after else ()),
+        *(("key", key) for key in keys),
+    )
+    return _get(provider_id, "/inspection", Inspection, params)
 
 
 def status(provider_id: str, limit: int, cursor: str | None) -> Call[ProviderStatusPage]:

@@ -25,6 +25,7 @@ QUOTE_WORKFLOW: Final = "Quote"
 MAINTENANCE_WORKFLOW: Final = "Maintenance"
 HEALTH_WORKFLOW: Final = "ProviderHealth"
 PROVIDER_CHECK_WORKFLOW: Final = "ProviderCheck"
+INSPECT_WORKFLOW: Final = "InspectProvider"
 GROUP_WORKFLOW: Final = "JobGroup"
 RECONCILE_WORKFLOW: Final = "Reconcile"
 RESCUE_WORKFLOW: Final = "Rescue"
@@ -163,6 +164,18 @@ class HealthInput(_Message):
 class HealthResult(_Message):
     status: str
     """`unknown` if no worker serves the provider's queue."""
+
+
+class InspectInput(_Message):
+    """What is to be told of a provider."""
+
+    provider_id: str
+    leases: bool = True
+    """Whether its network is asked what it holds."""
+    after: datetime | None = None
+    """Only calls after this."""
+    keys: tuple[str, ...] = ()
+    """Only calls about these leases, or about none in particular; empty: all."""
 
 
 class ProviderCheckInput(_Message):

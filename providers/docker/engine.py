@@ -9,6 +9,7 @@ from urllib.parse import quote
 import httpx
 
 from cortex.faultpoints import http_hooks
+from providers.calls import NotedClient
 from providers.docker.wire import Version
 from providers.errors import AuthenticationFailed, OutcomeUnknown, RateLimited, Unavailable
 
@@ -49,7 +50,8 @@ class Engine:
         limits = httpx.Limits(
             max_connections=None, max_keepalive_connections=16, keepalive_expiry=5
         )
-        self._client = httpx.AsyncClient(
+        self._client = NotedClient(
+            "engine",
             transport=httpx.AsyncHTTPTransport(uds=socket, limits=limits),
             base_url="http://engine",
             timeout=CALL_TIMEOUT,

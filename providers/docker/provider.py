@@ -10,6 +10,7 @@ from typing import ClassVar
 from pydantic import ValidationError
 
 from cortex.domain.ids import is_lease_key
+from cortex.domain.inspection import Trial
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
 from cortex.domain.offers import Capabilities, Offer, PriceSheet, Usage
 from cortex.domain.spec import JobSpec
@@ -90,6 +91,10 @@ class DockerProvider(Provider[DockerConfig]):
             read_only_root=True,
             inputs=True,
         )
+
+    def trial(self) -> Trial:
+        """Nobody is paid: the machine is the user's own."""
+        return super().trial().model_copy(update={"paid": False})
 
     async def pricing(self) -> PriceSheet:
         return self.config.prices.sheet()

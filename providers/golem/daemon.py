@@ -13,6 +13,7 @@ import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from cortex.faultpoints import http_hooks
+from providers.calls import NotedClient
 from providers.errors import (
     AuthenticationFailed,
     OutcomeUnknown,
@@ -60,7 +61,8 @@ class Daemon:
     async def open(self) -> None:
         if self._client is None:
             key = self._config.app_key.get_secret_value()
-            self._client = httpx.AsyncClient(
+            self._client = NotedClient(
+                "yagna",
                 base_url=self._config.url,
                 headers={"authorization": f"Bearer {key}"},
                 timeout=httpx.Timeout(_PLAIN, connect=_CONNECT),

@@ -12,11 +12,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
+from cortex.domain.inspection import Trial
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
 from cortex.domain.money import Money
 from cortex.domain.offers import Capabilities, Offer, PriceSheet, Usage
 from cortex.domain.spec import JobSpec
 from providers.base import (
+    TRIAL_IMAGE,
     Committed,
     Found,
     LogLine,
@@ -51,6 +53,11 @@ T = TypeVar("T")
 _AT_ONCE = 8
 _EXCLUDED = timedelta(hours=1)
 _LONGEST = timedelta(days=30)
+_NO_IMAGE = (
+    "Golem runs images of its own kind only, and none is configured: name one as "
+    "`<user>/<repository>:<tag>` of its registry, or map one in `images` of this provider; it "
+    "needs `/bin/sh` and a `VOLUME` at `work_dir`"
+)
 
 
 class GolemProvider(Provider[GolemConfig]):
@@ -107,6 +114,13 @@ class GolemProvider(Provider[GolemConfig]):
             two_phase=True,
             keeps_results=False,
         )
+
+    def trial(self) -> Trial:
+        """With an image of this configuration: Golem's market has none that everybody may use."""
+        image = next(iter(self.config.images), None)
+        if image is None and self.config.gvmkit_build and self.config.push_to:
+            image = TRIAL_IMAGE
+        return Trial(image=image, no_image="" if image else _NO_IMAGE)
 
     async def pricing(self) -> PriceSheet:
         return await self._market.sheet()

@@ -19,6 +19,7 @@ from typing import ClassVar, ParamSpec, TypeVar
 import psutil
 
 from cortex.domain.ids import is_lease_key
+from cortex.domain.inspection import Trial
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
 from cortex.domain.offers import Capabilities, Offer, PriceSheet, Usage
 from cortex.domain.spec import JobSpec
@@ -92,6 +93,10 @@ class LocalProvider(Provider[LocalConfig]):
             read_only_root=self._bwrap is not None,
             inputs=True,
         )
+
+    def trial(self) -> Trial:
+        """Nobody is paid: the machine is the user's own."""
+        return super().trial().model_copy(update={"paid": False})
 
     async def pricing(self) -> PriceSheet:
         return self.config.prices.sheet()

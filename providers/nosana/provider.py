@@ -10,11 +10,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import ClassVar
 
+from cortex.domain.inspection import Trial
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
 from cortex.domain.money import Money
 from cortex.domain.offers import Capabilities, Offer, PriceSheet, Usage
 from cortex.domain.spec import JobSpec
 from providers.base import (
+    TRIAL_IMAGE,
     Committed,
     Found,
     LogLine,
@@ -25,7 +27,7 @@ from providers.base import (
     Reservation,
     no_report,
 )
-from providers.dropbox import INPUTS, OUTPUTS
+from providers.dropbox import INPUTS, NO_DROP_BOX, OUTPUTS
 from providers.errors import LeaseLost, ProviderError, Unsuitable
 from providers.nosana import markets, outputs, results, snapshots, wire
 from providers.nosana.api import NosanaApi
@@ -84,6 +86,10 @@ class NosanaProvider(Provider[NosanaConfig]):
             poll_interval=self.config.poll_interval,
             inputs=self.drop is not None,
         )
+
+    def trial(self) -> Trial:
+        """On the cheapest market: a job takes a whole node, whatever it asks for."""
+        return Trial(image=TRIAL_IMAGE, no_outputs="" if self.drop else NO_DROP_BOX)
 
     async def pricing(self) -> PriceSheet:
         """A node has one price, whatever it is used for: it stands as that of the GPU."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from cortex.domain.ids import is_lease_key
+from cortex.domain.inspection import Trial
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
 from cortex.domain.money import Money
 from cortex.domain.offers import Capabilities, Offer, PriceSheet, Usage
@@ -31,6 +32,7 @@ from providers.base import (
     Reservation,
     no_report,
 )
+from providers.dropbox import NO_DROP_BOX
 from providers.errors import (
     InvalidSpec,
     LeaseLost,
@@ -78,6 +80,10 @@ _CANCEL_POLL = 0.2
 _FOLLOW = 1.0
 _MAX_CHUNKS = 200
 _MAX_OUTPUT = 10 * 2**30
+_NO_RUNNER = (
+    "its machines run an image's own entry point, and no image that runs our commands is "
+    "configured: set `runner_image` or `images` of this provider, or name such an image"
+)
 
 
 class Dispersed(Provider[RenderConfig]):
@@ -112,6 +118,15 @@ class Dispersed(Provider[RenderConfig]):
             two_phase=False,
             render=self.config.blender_image is not None,
             render_engines=tuple(self.config.engines),
+        )
+
+    def trial(self) -> Trial:
+        """With an image that runs our commands: the network knows an image's entry point only."""
+        runs = self.config.images or self.config.runner_image
+        return Trial(
+            image=None if self.config.runner_image else next(iter(self.config.images), None),
+            no_image="" if runs else _NO_RUNNER,
+            no_outputs="" if self.drop else NO_DROP_BOX,
         )
 
     async def pricing(self) -> PriceSheet:

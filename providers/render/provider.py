@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
+from cortex.domain.inspection import Trial
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
 from cortex.domain.offers import Capabilities, Offer, PriceSheet, Usage
 from cortex.domain.spec import JobSpec
@@ -50,6 +51,9 @@ class RenderProvider(Provider[RenderConfig]):
 
     def capabilities(self) -> Capabilities:
         return self._driver.capabilities()
+
+    def trial(self) -> Trial:
+        return self._driver.trial()
 
     async def pricing(self) -> PriceSheet:
         return await self._driver.pricing()

@@ -11,6 +11,7 @@ from activities.calls import CountedProvider
 from cortex.domain.leases import LeaseRef
 from cortex.domain.offers import PriceSheet
 from providers.base import LogLine, NetworkStatus, Provider
+from providers.calls import note
 from providers.errors import (
     AuthenticationFailed,
     InsufficientFunds,
@@ -170,3 +171,47 @@ class TestReplacing:
         await asyncio.sleep(0)
         await asyncio.wait_for(counted.provider.retire(), 5)
         await asyncio.wait_for(waiting, 5)
+
+
+class TestRecord:
+    async def test_each_step_with_its_leases(self, counted: Counted) -> None:
+        await counted.provider.pricing()
+        counted.network.error = Unavailable("no use for s3cret-key, says the network")
+        with pytest.raises(Unavailable):
+            await counted.provider.pricing()
+        await counted.provider.statuses([REF])
+        assert [line.text async for line in counted.provider.logs(REF)] == ["0", "1", "2"]
+        found = [(item.step, item.keys, item.outcome) for item in counted.provider.tallies()]
+        assert found == [
+            ("pricing", (), "ok"),
+            ("pricing", (), "Unavailable"),
+            ("statuses", ("k",), "ok"),
+        ]
+
+    async def test_what_is_called_while_a_log_is_read_belongs_to_it_alone(self) -> None:
+        class Noisy(Network):
+            async def logs(
+                self, ref: LeaseRef, *, since: str | None = None, follow: bool = False
+            ) -> AsyncIterator[LogLine]:
+                async for line in super().logs(ref, since=since):
+                    note("net", "GET /log", "200")
+                    yield line
+
+        nothing = Counted()
+        provider = CountedProvider(Noisy(), answered=nothing._good, failed=nothing._bad)
+        for follow in (False, True):
+            async for _ in provider.logs(REF, follow=follow):
+                note("net", "of the caller", "200")
+        (found,) = provider.tallies()
+        assert (found.step, found.call, found.count) == ("logs", "net GET /log", 6)
+
+    async def test_no_secret_is_in_it(self) -> None:
+        counted = Counted()
+        secrets = {'["api_key"]': '"s3cret-key"'}
+        provider = CountedProvider(
+            counted.network, answered=counted._good, failed=counted._bad, secrets=secrets
+        )
+        counted.network.error = ValueError("a bug that tells s3cret-key")
+        with pytest.raises(ValueError, match="a bug"):
+            await provider.pricing()
+        assert [item.note for item in provider.tallies()] == ["a bug that tells •••"]
