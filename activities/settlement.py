@@ -8,14 +8,13 @@ import asyncio
 import shutil
 import uuid
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import structlog
 from temporalio import activity
-from temporalio.exceptions import ApplicationError
 
+from activities.bills import bill_rate, final_usage, how_it_ended, nothing, own_reckoning
 from activities.by_hand import bill_by_hand, last_word
 from activities.contracts import FinishInput, SettleInput
 from activities.fleet import Fleet
@@ -31,15 +30,13 @@ from cortex.domain.errors import DatabaseUnavailable
 from cortex.domain.events import EventType
 from cortex.domain.jobs import Outcome
 from cortex.domain.leases import Lease, LeaseRef, SettleStep
-from cortex.domain.money import Money
 from cortex.domain.offers import Usage
-from cortex.domain.resolution import Resolution
+from cortex.domain.resolution import Resolution, resolution_of
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import JobState, LeaseState, RunState
-from cortex.domain.units import format_duration
 from cortex.files import KeptFile, add_missing, digests, put_in_place
 from cortex.settings import Settings
-from providers.errors import LeaseLost, ProviderError
+from providers.errors import ProviderError
 from providers.registry import AnyProvider
 
 _log = structlog.get_logger(__name__)
@@ -47,6 +44,7 @@ _log = structlog.get_logger(__name__)
 _COLLECT_TRIES = 4
 _COLLECT_PAUSE = 1.0
 _STOP_PATIENCE = 45.0
+_LAST_RESULTS = 20.0
 
 
 class SettlementActivities:
@@ -149,15 +147,38 @@ class SettlementActivities:
             async with telling(self._database, lease.job_id, lease.provider_id, doing):
                 await self._at_network(lease, spec, steps)
         except DecidedByHand as decided:
-            await self._by_hand(lease, decided.resolution, steps)
-            return decided.resolution
+            return await self._by_hand(lease, decided.resolution, spec, steps)
         return None
 
-    async def _by_hand(self, lease: Lease, resolution: Resolution, steps: SettleSteps) -> None:
-        said = await last_word(self._fleet, lease)
-        reckoned = _own_reckoning(lease)
-        usage, rate = bill_by_hand(lease, resolution, said, reckoned)
-        await self._book(lease, usage, rate, steps=steps.all)
+    async def _by_hand(
+        self, lease: Lease, resolution: Resolution, spec: JobSpec, steps: SettleSteps
+    ) -> Resolution:
+        """Carry out the decision, or the one that has taken its place meanwhile."""
+        await self._last_results(lease, spec)
+        while True:
+            said = await last_word(self._fleet, lease)
+            reckoned = own_reckoning(lease)
+            usage, rate = bill_by_hand(lease, resolution, said, reckoned)
+            try:
+                await self._book(lease, usage, rate, decided=resolution, steps=steps.all)
+            except DecidedByHand as other:
+                resolution = other.resolution
+            else:
+                return resolution
+
+    async def _last_results(self, lease: Lease, spec: JobSpec) -> None:
+        """One try for a short while: the network may well answer, as where a job is forced."""
+        if lease.ref is None or lease.committed_at is None or lease.collected_at is not None:
+            return
+        try:
+            async with asyncio.timeout(_LAST_RESULTS):
+                provider = self._fleet.get(lease.provider_id)
+                if lease.run_state != RunState.EXITED:
+                    await self._stop(provider, lease.ref)
+                await self._collect(provider, lease, lease.ref, spec, most=1)
+        except (ProviderError, TimeoutError) as error:
+            why = error if str(error) else TimeoutError("the network did not answer in time")
+            await self._tell_incomplete(lease, why)
 
     async def _at_network(self, lease: Lease, spec: JobSpec, steps: SettleSteps) -> None:
         async with steps.step("look"):
@@ -165,7 +186,7 @@ class SettlementActivities:
             ref = lease.ref or await _look_for(provider, lease.key)
         if lease.cost is None:
             if ref is None:
-                await self._book(lease, _nothing(lease), steps=steps.all)
+                await self._book(lease, nothing(lease), steps=steps.all)
             else:
                 await self._end_and_book(provider, lease, ref, spec, steps)
         if ref is not None:
@@ -198,8 +219,8 @@ class SettlementActivities:
         if spec.render is not None:
             await settle_frames(self._database, lease)
         async with steps.step("usage"):
-            usage = await _final_usage(provider, lease, ref)
-            rate = await _usd_rate(provider, lease, usage.cost.currency)
+            usage = await final_usage(provider, lease, ref)
+            rate = await bill_rate(provider, lease, usage.cost.currency)
         await self._book(lease, usage, rate, steps=steps.all)
 
     async def _stop(self, provider: AnyProvider, ref: LeaseRef) -> None:
@@ -211,11 +232,17 @@ class SettlementActivities:
             _log.warning("settle.stop_failed", lease=ref.key, error=str(error))
 
     async def _collect(
-        self, provider: AnyProvider, lease: Lease, ref: LeaseRef, spec: JobSpec
+        self,
+        provider: AnyProvider,
+        lease: Lease,
+        ref: LeaseRef,
+        spec: JobSpec,
+        *,
+        most: int = _COLLECT_TRIES,
     ) -> None:
         if lease.collected_at is not None:  # by an earlier try; by now the network has less or none
             return
-        for tries in range(1, _COLLECT_TRIES + 1):
+        for tries in range(1, most + 1):
             try:
                 if provider.capabilities().logs:
                     await self._copier.catch_up(provider, lease.key, ref)
@@ -233,7 +260,7 @@ class SettlementActivities:
                 expected = isinstance(error, ProviderError | OSError)
                 log = _log.warning if expected else _log.exception
                 log("settle.collect_failed", lease=lease.key, tries=tries, error=str(error))
-                if tries == _COLLECT_TRIES:
+                if tries == most:
                     await self._tell_incomplete(lease, error)
                 else:
                     await asyncio.sleep(_COLLECT_PAUSE * 2 ** (tries - 1))
@@ -291,81 +318,40 @@ class SettlementActivities:
         usage: Usage,
         usd_rate: Decimal | None = None,
         *,
+        decided: Resolution | None = None,
         steps: Sequence[SettleStep] = (),
     ) -> None:
+        """Once, and only if `decided` is still what somebody decided about this bill.
+
+        Raises:
+            DecidedByHand: it was decided, or decided otherwise, meanwhile; nothing is booked.
+        """
         cost = usage.cost.billed()
         data = {"amount": str(cost), "provider": lease.provider_id, "lease": lease.key}
         async with self._database.reading() as tx:
-            await tx.steps.book(
+            booked = await tx.steps.book(
                 lease,
                 cost,
                 hold_currency=lease.offer.price_per_hour.currency,
                 usd_rate=usd_rate,
                 charge=lease.committed_at is not None or bool(cost.amount),
-                note="; ".join(filter(None, (_how_it_ended(lease), usage.detail.get("source")))),
+                note="; ".join(filter(None, (how_it_ended(lease), usage.detail.get("source")))),
+                decided=decided,
                 steps=steps,
                 events=[(EventType.CHARGE_BOOKED, lease.job_id, lease.job_id, data)],
             )
+            now = lease if booked else await tx.leases.get(lease.key)
+        if booked or now.cost is not None:
+            return
+        other = resolution_of(now)
+        if other is None or not other.ends:  # no decision about a bill is ever taken back
+            raise RuntimeError(f"the bill of {lease.key} could not be booked")
+        raise DecidedByHand(other)
 
 
 async def _look_for(provider: AnyProvider, key: str) -> LeaseRef | None:
     found = await provider.find(key)
     return found.ref if found else None
-
-
-async def _final_usage(provider: AnyProvider, lease: Lease, ref: LeaseRef) -> Usage:
-    try:
-        usage = await provider.usage(ref)
-    except LeaseLost:
-        return _own_reckoning(lease)
-    if not usage.final:
-        raise ApplicationError(
-            f"the final bill of {lease.key} is not there yet",
-            type="UsageNotFinal",
-            next_retry_delay=timedelta(seconds=5),
-        )
-    return usage
-
-
-async def _usd_rate(provider: AnyProvider, lease: Lease, currency: str) -> Decimal:
-    """USD for one unit of the bill's currency, which need not be that of the offer."""
-    if currency == "USD":
-        return Decimal(1)
-    if currency != lease.offer.price_per_hour.currency:
-        sheet = await provider.pricing()
-        if sheet.currency == currency:
-            return sheet.usd_rate
-        _log.error("settle.no_rate", lease=lease.key, currency=currency)
-    return lease.offer.usd_rate
-
-
-def _own_reckoning(lease: Lease) -> Usage:
-    """What the lease must have cost, for a network that lost it together with its bill."""
-    if lease.committed_at is None:
-        return _nothing(lease)
-    began = lease.started_at or lease.committed_at
-    ended = lease.finished_at or datetime.now(UTC)
-    cost = lease.offer.estimate(max(ended - began, timedelta(0)))
-    return Usage(
-        cost=cost, final=True, detail={"source": "reckoned by Cortex: the network lost it"}
-    )
-
-
-def _nothing(lease: Lease) -> Usage:
-    return Usage(cost=Money.zero(lease.offer.price_per_hour.currency), final=True)
-
-
-def _how_it_ended(lease: Lease) -> str:
-    """For the bill: whether the network lost it or its own command failed."""
-    began, ended = lease.started_at or lease.committed_at, lease.finished_at
-    if began is None or ended is None:
-        return ""
-    after = format_duration(timedelta(seconds=max(0, round((ended - began).total_seconds()))))
-    if lease.run_state == RunState.LOST:
-        return f"lost by the network after {after}"
-    if lease.run_state == RunState.EXITED and lease.exit_code:
-        return f"its command exited with {lease.exit_code} after {after}"
-    return ""
 
 
 def _released(lease: Lease) -> NewEvent:

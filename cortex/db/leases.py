@@ -14,6 +14,7 @@ from cortex.domain.errors import NotFound
 from cortex.domain.leases import Endpoint, Lease, LeaseRef, SettleStep
 from cortex.domain.money import Money
 from cortex.domain.offers import Offer
+from cortex.domain.resolution import Resolution, ResolveAction
 from cortex.domain.states import LeaseState, RunState, lease_sources
 
 # Told, with the provider's id, when its monitor should look at once.
@@ -40,6 +41,12 @@ FROM unnest(CAST(:keys AS text[]), CAST(:amounts AS numeric[]), CAST(:currencies
     AS u(key, amount, currency, usd, estimated)
 WHERE leases.key = u.key AND leases.state = 'active'
 """)
+
+
+DECIDED: Final = (
+    f"CASE WHEN leases.resolution->>'action' <> '{ResolveAction.RETRY}' THEN leases.resolution END"
+)
+"""What was decided by hand about the bill of a lease; NULL if the network's own is booked."""
 
 
 class LeaseRepository(Repository):
@@ -109,6 +116,18 @@ class LeaseRepository(Repository):
             .returning(*LeaseRow.__table__.columns)
         )
         return lease_of((await self.connection.execute(statement)).mappings().one())
+
+    async def decide(self, key: str, resolution: Resolution) -> None:
+        """Write down what somebody decided about a lease. The last decision about its bill counts.
+
+        That a step is to be tried again decides nothing about the bill, and takes nothing back.
+        """
+        statement = update(LeaseRow).where(LeaseRow.key == key)
+        if not resolution.ends:
+            statement = statement.where(text(f"({DECIDED}) IS NULL"))
+        await self.connection.execute(
+            statement.values(resolution=resolution.model_dump(mode="json"))
+        )
 
     async def watched(self, provider_id: str) -> list[Lease]:
         """Leases of a provider that are live, or whose last change was not signalled yet."""

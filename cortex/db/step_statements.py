@@ -11,6 +11,7 @@ from typing import Any, Final
 from sqlalchemy import TextClause, text
 
 from cortex.db.budgets import stop_covers
+from cortex.db.leases import DECIDED
 from cortex.domain.states import JobState, LeaseState, job_sources, lease_sources
 
 
@@ -122,7 +123,9 @@ WITH {_LOCK}, sums AS (
 ), lease AS (
     UPDATE leases SET cost = :cost, currency = :currency,
         settle_steps = CAST(:steps AS jsonb) FROM locked
-    WHERE key = :key AND cost IS NULL RETURNING provider_id
+    WHERE key = :key AND cost IS NULL
+        AND ({DECIDED}) IS NOT DISTINCT FROM CAST(:decided AS jsonb)
+    RETURNING provider_id
 ), charged AS (
     INSERT INTO ledger (id, job_id, lease_key, provider_id, kind, amount, currency, usd_rate, note)
     SELECT :charge_id, :job, :key, provider_id, 'charge', :cost, :currency, :usd_rate, :note

@@ -23,6 +23,7 @@ from cortex.domain.jobs import Outcome
 from cortex.domain.leases import Lease, LeaseRef, SettleStep
 from cortex.domain.money import Money
 from cortex.domain.offers import Offer
+from cortex.domain.resolution import Resolution
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import JobState, LeaseState
 
@@ -199,10 +200,14 @@ class StepRepository(Repository):
         usd_rate: Decimal | None,
         charge: bool,
         note: str,
+        decided: Resolution | None,
         steps: Sequence[SettleStep] = (),
         events: Sequence[NewEvent],
     ) -> bool:
-        """Charge and release of the hold, once per lease; False if they are booked already.
+        """Charge and release of the hold, once per lease.
+
+        False if they are booked already, or if something else was decided by hand about the bill
+        than `decided` (None: nothing): look at the lease again.
 
         `usd_rate` is that of the cost's currency; None: the offer's. `steps` is what was done at
         the network before.
@@ -220,6 +225,7 @@ class StepRepository(Repository):
             "hold_rate": lease.offer.usd_rate,
             "charge": charge,
             "note": note,
+            "decided": decided.model_dump_json() if decided is not None else None,
             "steps": orjson.dumps([item.model_dump(mode="json") for item in steps]).decode(),
             "charge_id": new_id("led"),
             "release_id": new_id("led"),

@@ -44,18 +44,37 @@ class JobControl:
             Forbidden: it is of somebody else, and the role reaches to own jobs only.
             JobAlreadyEnded: it has ended, or is settling its bill.
         """
-        delivery: Delivery | None = None
         async with self._database.transaction() as tx:
             await tx.jobs.lock(job_id)
-            job = await tx.jobs.get(job_id)
-            by.require(Action.JOBS_CANCEL, owner=job.owner)
-            if job.state != JobState.CANCELLING:
-                refuse_ended(job, "cancelled")
-                delivery = await self._cancel(tx, job, reason)
-                await tx.audit.add(by.name, "job.cancel", job_id, source=by.source, reason=reason)
+            delivery = await self.cancel_within(tx, job_id, reason, by)
             view = await self._view(tx, job_id)
-        self._deliver(delivery)
+        self.deliver(delivery)
         return view
+
+    async def cancel_within(
+        self, tx: Transaction, job_id: str, reason: str, by: Principal
+    ) -> Delivery | None:
+        """The same as a part of a transaction that holds the lock of the job.
+
+        Returns:
+            What is to be told at once when the transaction is committed (`deliver`).
+
+        Raises:
+            As `cancel`.
+        """
+        job = await tx.jobs.get(job_id)
+        by.require(Action.JOBS_CANCEL, owner=job.owner)
+        if job.state == JobState.CANCELLING:
+            return None
+        refuse_ended(job, "cancelled")
+        delivery = await self._cancel(tx, job, reason)
+        await tx.audit.add(by.name, "job.cancel", job_id, source=by.source, reason=reason)
+        return delivery
+
+    def deliver(self, delivery: Delivery | None) -> None:
+        """Tell the job's workflow soon what was committed; what is lost here, the relay tells."""
+        if delivery is not None:
+            self._dispatcher.offer(delivery)
 
     async def extend(
         self, job_id: str, duration: timedelta, by: Principal, *, key: str | None = None
@@ -86,7 +105,7 @@ class JobControl:
                 longer = format_duration(duration)
                 await tx.audit.add(by.name, "job.extend", job_id, source=by.source, duration=longer)
             view = await self._view(tx, job_id)
-        self._deliver(delivery)
+        self.deliver(delivery)
         return view, done
 
     async def _seen(
@@ -128,10 +147,6 @@ class JobControl:
         delay = HEAD_START if ours else timedelta(0)
         command_id = await tx.commands.add(job.id, kind, payload, delay=delay)
         return Delivery(Command(command_id, job.id, kind, payload, 0), job) if ours else None
-
-    def _deliver(self, delivery: Delivery | None) -> None:
-        if delivery is not None:
-            self._dispatcher.offer(delivery)
 
     async def _view(self, tx: Transaction, job_id: str) -> str:
         return job_view(await tx.reads.job(job_id), self._settings.temporal, job_id)

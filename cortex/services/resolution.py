@@ -26,6 +26,7 @@ from cortex.domain.states import CANCELLABLE_JOB_STATES, LeaseState
 from cortex.domain.units import format_duration
 from cortex.explorer_schemas import ResolutionView, ResolveRequest
 from cortex.services.control import JobControl
+from cortex.services.delivery import Delivery
 from cortex.settings import Settings
 from cortex.temporal.contracts import RESCUE_WORKFLOW, TASK_QUEUE, rescue_id
 from cortex.temporal.reconcile_contracts import RescueInput
@@ -39,19 +40,29 @@ _ORPHAN: Final = (
 
 
 @dataclass(frozen=True)
+class _Seen:
+    """A workflow, and what Temporal says of it."""
+
+    workflow: str = ""
+    sight: Sight = Sight("missing")
+
+
+_NOT_SEEN: Final = _Seen()
+
+
+@dataclass(frozen=True)
 class _Case:
     """A job, its newest lease that is not released, and what Temporal says of both."""
 
     job: Job
     lease: Lease | None
     commands: int
-    workflow: str = ""
-    sight: Sight = Sight("missing")
+    seen: _Seen
 
     @property
     def gone(self) -> bool:
         """Whether nobody works on the job."""
-        return self.sight.life != "running" and not self.commands and not self.job.held
+        return self.seen.sight.life != "running" and not self.commands and not self.job.held
 
 
 class Resolutions:
@@ -78,12 +89,9 @@ class Resolutions:
         """
         by.require(Action.JOBS_RESOLVE)
         async with self._database.transaction() as tx:
-            case = await _read(tx, job_id)
-            rate = await _rate(tx, case, order)
-        case = await self._seen(case)
-        self._check(case, order)
-        if order.force and order.action is not ResolveAction.RETRY:
-            await self._cancel(case.job, order, by)
+            before = await _read(tx, job_id)
+            rate = await _rate(tx, before, order)
+        seen = await self._seen(before)
         resolution = Resolution(
             action=order.action,
             amount=order.amount,
@@ -94,26 +102,31 @@ class Resolutions:
         )
         async with self._database.transaction() as tx:
             await tx.jobs.lock(job_id)
-            now = await _read(tx, job_id)
-            if (now.lease and now.lease.key) != (case.lease and case.lease.key):
+            now = await _read(tx, job_id, seen)
+            if (now.lease and now.lease.key) != (before.lease and before.lease.key):
                 raise Conflict(f"job `{job_id}` went on meanwhile; look at it again")
-            await _write(tx, now, resolution, by)
-        done = await self._set_going(case)
-        return _view(now, resolution, done)
+            self._check(now, order)
+            # With the decision: one that came after would find the bill booked.
+            delivery = await self._cancel(tx, now, order, by)
+            await write_down(tx, now.job, now.lease, resolution, by)
+            after = await _read(tx, job_id, seen)
+        self._control.deliver(delivery)
+        done = await self._set_going(now)
+        return _view(after, resolution, done)
 
-    async def _seen(self, case: _Case) -> _Case:
-        """The case with the workflow that works on it: the job's own, or its rescue."""
+    async def _seen(self, case: _Case) -> _Seen:
+        """What Temporal says of the workflow that works on it: the job's own, or its rescue."""
         job_id = case.job.id
         for workflow_id in (job_id, rescue_id(job_id)):
             sight = await look(self._client, workflow_id)
             if sight.life == "running":
                 break
-        return _Case(case.job, case.lease, case.commands, workflow_id, sight)
+        return _Seen(workflow_id, sight)
 
     def _check(self, case: _Case, order: ResolveRequest) -> None:
         job, lease = case.job, case.lease
         if order.action is ResolveAction.RETRY:
-            if not (case.sight.pending or case.commands or case.gone):
+            if not (case.seen.sight.pending or case.commands or case.gone):
                 raise Conflict(f"nothing of job `{job.id}` waits to be tried again")
             return
         if lease is None:
@@ -138,7 +151,7 @@ class Resolutions:
                 f"stuck. `cortex cancel {job.id}` ends it properly; with `force` it is cancelled "
                 "and this decision carried out"
             )
-        tried = any(step.attempt > 1 or step.error for step in case.sight.pending)
+        tried = any(step.attempt > 1 or step.error for step in case.seen.sight.pending)
         failed = any(step.error for step in lease.settle_steps)
         limit = self._settings.stuck.settling
         since = lease.releasing_at or lease.created_at
@@ -148,9 +161,15 @@ class Resolutions:
                 f"give it {format_duration(limit)}, or say `force`"
             )
 
-    async def _cancel(self, job: Job, order: ResolveRequest, by: Principal) -> None:
-        if job.state in CANCELLABLE_JOB_STATES:
-            await self._control.cancel(job.id, f"resolved by hand: {order.reason}", by)
+    async def _cancel(
+        self, tx: Transaction, case: _Case, order: ResolveRequest, by: Principal
+    ) -> Delivery | None:
+        ends = order.force and order.action is not ResolveAction.RETRY
+        # Of a job whose workflow is gone nobody hears a cancel: the rescue ends it.
+        if not ends or case.gone or case.job.state not in CANCELLABLE_JOB_STATES:
+            return None
+        reason = f"resolved by hand: {order.reason}"
+        return await self._control.cancel_within(tx, case.job.id, reason, by)
 
     async def _set_going(self, case: _Case) -> str:
         """Wake what waits. A Temporal that is away now costs only the time to the next try."""
@@ -161,8 +180,8 @@ class Resolutions:
                 return "its workflow is gone: a rescue was started, which ends the job"
             woken = [
                 step.activity
-                for step in case.sight.pending
-                if await run_now(self._client, case.workflow, case.sight.run_id, step)
+                for step in case.seen.sight.pending
+                if await run_now(self._client, case.seen.workflow, case.seen.sight.run_id, step)
             ]
         except TemporalUnavailable as error:
             return f"{error.detail}; the decision counts at the next try"
@@ -189,7 +208,7 @@ class Resolutions:
             raise away(error) from error
 
 
-async def _read(tx: Transaction, job_id: str) -> _Case:
+async def _read(tx: Transaction, job_id: str, seen: _Seen = _NOT_SEEN) -> _Case:
     job = await tx.jobs.get(job_id)
     if job.state.terminal:
         raise JobAlreadyEnded(
@@ -198,7 +217,7 @@ async def _read(tx: Transaction, job_id: str) -> _Case:
         )
     leases = await tx.leases.of_job(job_id)
     open_ = [lease for lease in leases if lease.state != LeaseState.RELEASED]
-    return _Case(job, open_[-1] if open_ else None, await tx.commands.pending(job_id))
+    return _Case(job, open_[-1] if open_ else None, await tx.commands.pending(job_id), seen)
 
 
 async def _rate(tx: Transaction, case: _Case, order: ResolveRequest) -> Decimal | None:
@@ -228,9 +247,13 @@ async def _rate(tx: Transaction, case: _Case, order: ResolveRequest) -> Decimal 
     return rates[currency]
 
 
-async def _write(tx: Transaction, case: _Case, resolution: Resolution, by: Principal) -> None:
-    """The decision, who made it, and the event; what waits to be delivered is due now."""
-    job, lease = case.job, case.lease
+async def write_down(
+    tx: Transaction, job: Job, lease: Lease | None, resolution: Resolution, by: Principal
+) -> None:
+    """The decision, who made it, and the event; what waits to be delivered is due now.
+
+    The caller holds the lock of the job, and has read the lease under it: its bill is not booked.
+    """
     said = {
         "amount": str(resolution.amount) if resolution.amount else None,
         "reason": resolution.reason,
@@ -238,7 +261,7 @@ async def _write(tx: Transaction, case: _Case, resolution: Resolution, by: Princ
         "provider": lease.provider_id if lease else None,
     }
     if lease is not None:
-        await tx.leases.put(lease.key, resolution=resolution.model_dump(mode="json"))
+        await tx.leases.decide(lease.key, resolution)
     await tx.commands.hurry(job.id)
     decision = resolution.action.value
     await tx.audit.add(by.name, "job.resolve", job.id, source=by.source, decision=decision, **said)

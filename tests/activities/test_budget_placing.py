@@ -103,6 +103,7 @@ class Desk:
                 usd_rate=None,
                 charge=True,
                 note="",
+                decided=None,
                 events=[],
             )
 

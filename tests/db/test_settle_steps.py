@@ -49,6 +49,7 @@ async def book(database: Database, lease: Lease, amount: str, note: str) -> bool
             usd_rate=None,
             charge=True,
             note=note,
+            decided=None,
             steps=(STEP,),
             events=[],
         )

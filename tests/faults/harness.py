@@ -6,9 +6,10 @@ succeeds, and decides by the workflow's own rules.
 
 import asyncio
 import dataclasses
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from temporalio.exceptions import ApplicationError
@@ -26,17 +27,23 @@ from activities.errors import translated
 from activities.leasing import LeaseActivities
 from activities.logs import LogCopier
 from activities.placement import PlacementActivities
+from activities.reconcile import ReconcileActivities
 from activities.recording import record
 from activities.settlement import SettlementActivities
 from cortex.db.engine import Database
 from cortex.db.jobs import NewJob
 from cortex.domain.ids import new_id
 from cortex.domain.jobs import Outcome, Reason
+from cortex.domain.money import Money
+from cortex.domain.resolution import Resolution, ResolveAction
+from cortex.domain.rights import Principal, Role
 from cortex.domain.spec import JobSpec
-from cortex.domain.states import JobState, RunState
+from cortex.domain.states import JobState, LeaseState, RunState
 from cortex.security.keyring import KeyRing
+from cortex.services.resolution import write_down
 from cortex.settings import Settings
 from cortex.temporal.contracts import JobInput, LeaseChange
+from cortex.temporal.reconcile_contracts import ScopeInput
 from providers.registry import AnyProvider
 from tests.faults.boundaries import Crash, Fault, FaultyDatabase, FaultyProvider
 from tests.faults.one_network import OneFleet
@@ -64,6 +71,8 @@ class Driver:
     zombies: list[asyncio.Task[Any]] = field(default_factory=list)
     outcome: Outcome | None = None
     lease_key: str | None = None
+    decided: dict[str, Money] = field(default_factory=dict)
+    """The bills of leases that somebody has decided by hand."""
 
     async def accept(self) -> None:
         fields = {"command": ["true"], "duration": "1h", "outputs": ["result"], **self.spec}
@@ -130,6 +139,38 @@ class Driver:
             if lease.ref is not None:
                 (snapshot,) = await self.provider.statuses([lease.ref])
                 await record(tx, lease, snapshot)
+
+    async def reconcile(self) -> None:
+        """One run of reconcile at the network."""
+        unused: Any = None  # a client: only the part about the books asks Temporal
+        steps = ReconcileActivities(self.database, OneFleet(self.provider), unused, self.settings)
+        order = ScopeInput(provider_id=self.provider.id, mode="act")
+        run: Coroutine[Any, Any, Any] = ActivityEnvironment().run(steps.reconcile_provider, order)
+        result = await run
+        assert not result.error, result.error
+
+    async def settle_by_hand(self, amount: Money) -> None:
+        """As the API does with `force`: cancel and decision in one transaction, or nothing."""
+        by = Principal(name="admin", role=Role.ADMIN, source="test")
+        async with self.database.transaction() as tx:
+            await tx.jobs.lock(self.job_id)
+            job = await tx.jobs.get(self.job_id)
+            leases = await tx.leases.of_job(self.job_id)
+            open_ = [item for item in leases if item.state is not LeaseState.RELEASED]
+            if job.state.terminal or not open_ or open_[-1].cost is not None:
+                return  # it is refused
+            await tx.jobs.move(self.job_id, JobState.CANCELLING, message="resolved by hand")
+            decision = Resolution(
+                action=ResolveAction.SETTLE,
+                amount=amount,
+                usd_rate=Decimal(1),
+                reason="test",
+                actor=by.name,
+                at=datetime.now(UTC),
+            )
+            await write_down(tx, job, open_[-1], decision, by)
+        self.decided[open_[-1].key] = amount
+        self.stopped = True
 
     async def _try(self, name: str, order: Any, owner: type, attempt: int) -> Any:
         method = getattr(self._fresh(owner), name)

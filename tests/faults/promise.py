@@ -27,14 +27,21 @@ async def check_promise(driver: Driver, allowed: frozenset[JobState]) -> Any:
         entries = [entry for entry in ledger if entry["lease_key"] == key]
         kinds = [entry["kind"] for entry in entries]
         assert lease["state"] == "released", f"{key} is {lease['state']}"
-        assert kinds.count("charge") == (lease["committed_at"] is not None), f"{key}: {kinds}"
+        by_hand = driver.decided.get(key)
+        billed = lease["committed_at"] is not None or bool(by_hand and by_hand.amount)
+        assert kinds.count("charge") == billed, f"{key}: {kinds}"
         assert kinds.count("release") == 1, f"{key}: {kinds}"
         sums = {
             kind: sum(entry["amount"] for entry in entries if entry["kind"] == kind)
             for kind in ("hold", "charge", "release")
         }
         assert sums["hold"] == sums["charge"] + sums["release"], f"{key}: {sums}"
+        if by_hand is not None:
+            assert sums["charge"] == by_hand.amount, f"{key}: decided otherwise: {sums}"
     assert job["cost"] == sum(entry["amount"] for entry in ledger if entry["kind"] == "charge")
+    if driver.decided:  # what was settled by hand is left to reconcile
+        for _ in range(2):
+            await driver.reconcile()
     assert await driver.provider.owned() == [], "the network still holds something"
     await check_history(database, job_id)
     return job

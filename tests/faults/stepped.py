@@ -5,26 +5,21 @@ position of the workflow, as in Temporal.
 """
 
 import asyncio
-from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 from temporalio.exceptions import ApplicationError
-from temporalio.testing import ActivityEnvironment
 
 from activities.contracts import WarnInput
 from activities.deadlines import DeadlineActivities
-from activities.reconcile import ReconcileActivities
 from cortex.domain.jobs import Job, Reason
 from cortex.domain.leases import Lease
 from cortex.domain.states import CANCELLABLE_JOB_STATES, JobState
 from cortex.services.extension import LengthLimits, extend_job
 from cortex.temporal.contracts import LeaseChange
-from cortex.temporal.reconcile_contracts import ScopeInput
 from tests.faults.boundaries import Crash, Fault
 from tests.faults.harness import Driver
-from tests.faults.one_network import OneFleet
 from workflows.decisions import End, LeaseEnd
 
 _WAIT = 30.0
@@ -125,15 +120,6 @@ class Stepped(Driver):
         assert job.deadline_at is not None
         order = WarnInput(job_id=job.id, lease_key=lease.key, deadline_at=job.deadline_at)
         await DeadlineActivities(self.database, self.settings).warn(order)
-
-    async def reconcile(self) -> None:
-        """One run of reconcile at the network."""
-        unused: Any = None  # a client: only the part about the books asks Temporal
-        steps = ReconcileActivities(self.database, OneFleet(self.provider), unused, self.settings)
-        order = ScopeInput(provider_id=self.provider.id, mode="act")
-        run: Coroutine[Any, Any, Any] = ActivityEnvironment().run(steps.reconcile_provider, order)
-        result = await run
-        assert not result.error, result.error
 
     async def _turn(self, what: str) -> Fault:
         self.at = what

@@ -18,14 +18,15 @@ import structlog
 
 from cortex.db.engine import Database
 from cortex.domain.jobs import Reason
+from cortex.domain.money import Money
 from cortex.domain.states import JobState
-from cortex.settings import JobSettings, Settings
+from cortex.settings import JobSettings, ReconcileSettings, Settings
 from providers.null import NullConfig
 from tests.faults.boundaries import Fault, Kind
 from tests.faults.harness import Driver
 from tests.faults.one_network import Network
 from tests.faults.promise import check_promise
-from tests.faults.report import Row, record
+from tests.faults.report import Row, full, record
 from workflows.decisions import End, LeaseEnd
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
@@ -67,6 +68,11 @@ async def request_cancel(driver: Driver) -> None:
     driver.stopped = True
 
 
+async def settle_by_hand(driver: Driver) -> None:
+    """As `cortex resolve --settle --force` does, while it runs or ends."""
+    await driver.settle_by_hand(Money.model_validate("0.0001 USD"))
+
+
 async def run_monitor(driver: Driver) -> None:
     if driver.lease_key is not None:
         await driver.record(driver.lease_key)
@@ -104,6 +110,7 @@ SCENARIOS = (
     Scenario("cancelled_running", CANCELLED, RUNS, cancelled_running, ends_with=None),
     Scenario("lost_then_failed", FAILED, RUNS, lost_once, ends_with=143),
 )
+SETTLED = [item for item in SCENARIOS if full() or item.name in ("success", "cancelled_running")]
 
 
 @dataclass
@@ -126,7 +133,11 @@ def quiet() -> Iterator[None]:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path, jobs=JobSettings(quote_timeout=timedelta(seconds=2)))
+    return Settings(
+        data_dir=tmp_path,
+        jobs=JobSettings(quote_timeout=timedelta(seconds=2)),
+        reconcile=ReconcileSettings(grace=timedelta(0)),
+    )
 
 
 def check_run(driver: Driver, job: Any, scenario: Scenario) -> None:
@@ -203,6 +214,13 @@ class TestPoints:
         self, scenario: Scenario, database: Database, settings: Settings
     ) -> None:
         await self._somebody_acts(scenario, database, settings, request_cancel, CANCELLED)
+
+    @pytest.mark.parametrize("scenario", SETTLED, ids=lambda scenario: scenario.name)
+    async def test_an_admin_settles_it_by_hand(
+        self, scenario: Scenario, database: Database, settings: Settings
+    ) -> None:
+        """A decision that was accepted is what is booked, wherever it comes."""
+        await self._somebody_acts(scenario, database, settings, settle_by_hand, CANCELLED)
 
     @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
     async def test_the_monitor_records(

@@ -31,6 +31,7 @@ from pydantic import SecretStr
 from activities.settlement import SettlementActivities
 from cortex.db.engine import Database
 from cortex.domain.errors import Conflict, JobAlreadyEnded
+from cortex.domain.money import Money
 from cortex.domain.states import CANCELLABLE_JOB_STATES, TERMINAL_JOB_STATES, JobState, LeaseState
 from cortex.settings import DatabaseSettings, JobSettings, ReconcileSettings, Settings
 from providers.null import NullConfig
@@ -106,6 +107,10 @@ class JobMachine(RuleBasedStateMachine):
     def cancel(self) -> None:
         self._run(self.job.cancel())
 
+    @rule(cents=st.integers(0, 1))
+    def settle_by_hand(self, cents: int) -> None:
+        self._run(self.job.settle_by_hand(Money.model_validate(f"0.0{cents} USD")))
+
     @rule(minutes=st.integers(1, 90))
     def extend(self, minutes: int) -> None:
         before = self._run(self.job.job())
@@ -173,9 +178,11 @@ class JobMachine(RuleBasedStateMachine):
         )
         found = self._run(rows(self.database, query, self.job.job_id))
         for row in found:
-            assert row["charges"] <= row["live"], row
+            by_hand = self.job.decided.get(row["key"])
+            billed = row["live"] or (by_hand is not None and bool(by_hand.amount))
+            assert row["charges"] <= billed, row
             if row["state"] == "released":
-                assert row["charges"] == row["live"], row
+                assert row["charges"] == billed, row
         assert sum(row["state"] != "released" for row in found) <= 1, found
 
     @invariant()

@@ -1,5 +1,6 @@
 """Jobs that do not get on: they are shown as they are, and somebody with the right ends them."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cortex.domain.ledger import EntryKind
 from cortex.domain.states import JobState, LeaseState
@@ -88,6 +90,21 @@ class Scene:
         async with self.stage.database.transaction() as tx:
             events = await tx.events.page(None, job_id=job_id)
         return [event.data for event in events if event.type == "job.resolved"]
+
+
+async def hold_row(connection: AsyncConnection, key: str) -> None:
+    """Keep everybody else from writing this lease until the transaction ends."""
+    query = text("SELECT 1 FROM leases WHERE key = :key FOR NO KEY UPDATE")
+    await connection.execute(query, {"key": key})
+
+
+async def waits_for_a_lock(scene: Scene) -> bool:
+    """Whether the API's decision waits for somebody's lock."""
+    query = """SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+        AND wait_event_type = 'Lock' AND application_name = :api"""
+    async with scene.stage.database.reading() as tx:
+        found = await tx.connection.execute(text(query), {"api": "cortex-api"})
+        return bool(found.scalar_one())
 
 
 @pytest.fixture
@@ -239,6 +256,37 @@ class TestByHand:
         ((amount, _),) = await scene.charges(job_id)
         assert amount == "2 USD"
         assert not await scene.net.alive()  # it answered: the lease was ended there as well
+
+    async def test_the_cancel_and_the_decision_are_one(self, scene: Scene) -> None:
+        """Whoever sees the cancel sees the decision: a settlement cannot come between them."""
+        job_id = await scene.running()
+        (lease,) = await scene.leases(job_id)
+        async with scene.stage.database.transaction() as tx:
+            await hold_row(tx.connection, lease.key)
+            order = {"action": "settle", "amount": "2 USD", "force": True}
+            forced = asyncio.create_task(scene.resolve(job_id, **order))
+            await eventually(lambda: waits_for_a_lock(scene), what="the decision waits")
+            # Its cancel is not to be seen as long as its decision is not.
+            assert (await scene.stage.job(job_id)).state is JobState.RUNNING
+        assert (await forced).status_code == 202
+        assert (await scene.stage.ended(job_id, within=60)).state is JobState.CANCELLED
+        ((amount, _),) = await scene.charges(job_id)
+        assert amount == "2 USD"
+
+    async def test_a_decision_that_comes_too_late_is_refused(self, scene: Scene) -> None:
+        """The bill is booked while the decision waits for the job's lock: it says so."""
+        job_id = await scene.running()
+        async with scene.stage.database.transaction() as tx:
+            await tx.jobs.lock(job_id)
+            order = {"action": "settle", "amount": "2 USD", "force": True}
+            late = asyncio.create_task(scene.resolve(job_id, **order))
+            await eventually(lambda: waits_for_a_lock(scene), what="the decision waits")
+            booked = text("UPDATE leases SET cost = 0.5 WHERE job_id = :job")
+            await tx.connection.execute(booked, {"job": job_id})
+        found = check_problem(await late, 409, "conflict")
+        assert "is booked already (0.5" in found.detail
+        assert (await scene.stage.job(job_id)).state is JobState.RUNNING
+        assert await scene.resolved(job_id) == []
 
     async def test_a_job_whose_workflow_is_gone(self, scene: Scene) -> None:
         job_id = await scene.running()

@@ -65,6 +65,24 @@ async def cancelled(stage: Stage) -> None:
     await answered(lambda: cortex.cancel(job_id))
 
 
+async def settled_by_force(stage: Stage) -> None:
+    """Somebody ends a job that runs, and decides what it has cost."""
+    job_id = await stage.submit("sleep 60")
+    await stage.reaches(job_id, "running")
+    stage.lost.add(f"{job_id}-1")  # its bill is not the network's
+    assert stage.cortex is not None
+    cortex = stage.cortex
+
+    async def settle() -> None:
+        try:
+            await cortex.resolve(job_id, "settle", amount="2 USD", reason="test", force=True)
+        except ApiError as error:
+            if error.status != 409:  # it was accepted, and nobody heard the answer
+                raise
+
+    await answered(settle)
+
+
 async def extended(stage: Stage) -> None:
     job_id = await stage.submit("sleep 2", duration="5m")
     await stage.reaches(job_id, "running", "settling", "completed")

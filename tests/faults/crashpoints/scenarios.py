@@ -19,6 +19,8 @@ class End:
     outputs: bool = False
     committed: int | None = 1
     """How many leases went live; None: any number."""
+    charged: str | None = None
+    """What its bills come to, if somebody decided so; None: what the networks say."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,10 @@ def wrong_end(scenario: Scenario, stage: Stage, books: Books) -> Iterator[str]:
         live = [row for row in books.leases if row["job_id"] == job["id"] and row["committed_at"]]
         if end.committed is not None and len(live) != end.committed:
             yield f"{len(live)} leases went live, and not {end.committed}"
+        bills = [row for row in books.ledger if row["job_id"] == job["id"]]
+        booked = [str(row["amount"].normalize()) for row in bills if row["kind"] == "charge"]
+        if end.charged is not None and booked != [end.charged]:
+            yield f"{booked} are charged, and {end.charged} was decided"
         kept = stage.folder / "data" / "outputs" / job["id"] / "out" / "answer"
         if end.outputs and not (kept.is_file() and kept.read_text() == "42\n"):
             yield "its outputs are gone"
@@ -79,6 +85,13 @@ SCENARIOS: Final = (
         ("nosana",),
         lives.cancelled,
         End("cancelled", "cancelled"),
+        api=True,
+    ),
+    Scenario(
+        "settled by force",
+        ("nosana",),
+        lives.settled_by_force,
+        End("cancelled", "cancelled", charged="2"),
         api=True,
     ),
     Scenario("extend", ("nosana",), lives.extended, DONE, api=True),
@@ -132,6 +145,14 @@ SCENARIOS: Final = (
         ("nosana",),
         lives.cancelled,
         End("cancelled", "cancelled"),
+        api=True,
+        victim="api",
+    ),
+    Scenario(
+        "settled by force, the API dies",
+        ("nosana",),
+        lives.settled_by_force,
+        End("cancelled", "cancelled", charged="2"),
         api=True,
         victim="api",
     ),

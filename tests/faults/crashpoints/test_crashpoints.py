@@ -25,6 +25,7 @@ SOME = {
     "cancel while it runs": 4,
     "fail-over: no commit": 4,
     "workflow terminated": 4,
+    "settled by force, the API dies": 3,
 }
 """How many boundaries `make test` takes of which scenarios."""
 FOUND = {"workflow terminated": Boundary("activity", "after plan_rescue", 1)}
