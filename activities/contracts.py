@@ -90,6 +90,15 @@ class SettleInput(_Message):
     """What the network is to be blamed for: counted against it when offers are ranked."""
     cause: Literal["", "lost", "failed", "refused"] = ""
     """Why the job is placed again, for programs."""
+    deadline: datetime | None = None
+    """The deadline that ended it: if the job has a later one by now, nothing is settled."""
+
+
+class SettleResult(_Message):
+    """What a settlement came to; none (in histories of before) means that it is done."""
+
+    deadline_at: datetime | None = None
+    """The job's later deadline: it was extended before the settlement began, and goes on."""
 
 
 class FinishInput(_Message):

@@ -8,6 +8,7 @@ import asyncio
 import shutil
 import uuid
 from collections.abc import Sequence
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -16,15 +17,16 @@ from temporalio import activity
 
 from activities.bills import bill_rate, final_usage, how_it_ended, nothing, own_reckoning
 from activities.by_hand import bill_by_hand, last_word
-from activities.contracts import FinishInput, SettleInput
+from activities.contracts import FinishInput, SettleInput, SettleResult
 from activities.fleet import Fleet
 from activities.frames import last_frames, settle_frames
 from activities.logs import LogCopier
 from activities.placement import outcome_data, state_event
 from activities.settle_steps import DecidedByHand, SettleSteps
 from activities.trouble import telling
-from cortex.db.engine import Database
+from cortex.db.engine import Database, Transaction
 from cortex.db.events import NewEvent
+from cortex.db.steps import Held
 from cortex.db.tables import JobRow
 from cortex.domain.errors import DatabaseUnavailable
 from cortex.domain.events import EventType
@@ -33,7 +35,7 @@ from cortex.domain.leases import Lease, LeaseRef, SettleStep
 from cortex.domain.offers import Usage
 from cortex.domain.resolution import Resolution, resolution_of
 from cortex.domain.spec import JobSpec
-from cortex.domain.states import JobState, LeaseState, RunState
+from cortex.domain.states import CANCELLABLE_JOB_STATES, JobState, LeaseState, RunState
 from cortex.files import KeptFile, add_missing, digests, put_in_place
 from cortex.settings import Settings
 from providers.errors import ProviderError
@@ -57,19 +59,21 @@ class SettlementActivities:
         self._copier = copier
 
     @activity.defn
-    async def settle(self, order: SettleInput) -> None:
-        """Release the lease, book its charge, close the job or send it back to placing."""
-        message = "releasing the lease and booking its charge"
-        state = state_event(order.job_id, JobState.SETTLING, message=message)
-        async with self._database.reading() as tx:
-            held = await tx.steps.begin_release(
-                order.job_id,
-                order.lease_key,
-                settling=order.outcome is not None,
-                failure=order.failure or None,
-                message=message,
-                events=[state],
-            )
+    async def settle(self, order: SettleInput) -> SettleResult:
+        """Release the lease, book its charge, close the job or send it back to placing.
+
+        A job that was extended after its workflow saw the deadline pass goes on: nothing is done.
+        """
+        if order.deadline is None:
+            async with self._database.reading() as tx:
+                held = await self._begin(tx, order)
+        else:
+            async with self._database.transaction() as tx:
+                await tx.jobs.lock(order.job_id)
+                later = await _later_deadline(tx, order, order.deadline)
+                if later is not None:
+                    return SettleResult(deadline_at=later)
+                held = await self._begin(tx, order)
         decided = None
         if held.lease.state != LeaseState.RELEASED:
             decided = await self._release(held.lease, held.spec)
@@ -85,6 +89,18 @@ class SettlementActivities:
             await self._close_lease(held.lease)
         else:
             await self._place_again(order, held.lease)
+        return SettleResult()
+
+    async def _begin(self, tx: Transaction, order: SettleInput) -> Held:
+        message = "releasing the lease and booking its charge"
+        return await tx.steps.begin_release(
+            order.job_id,
+            order.lease_key,
+            settling=order.outcome is not None,
+            failure=order.failure or None,
+            message=message,
+            events=[state_event(order.job_id, JobState.SETTLING, message=message)],
+        )
 
     async def _confirmed(self, job_id: str) -> None:
         """A cancelled job is `settling` only now: before, the network had not let go of it."""
@@ -352,6 +368,15 @@ class SettlementActivities:
 async def _look_for(provider: AnyProvider, key: str) -> LeaseRef | None:
     found = await provider.find(key)
     return found.ref if found else None
+
+
+async def _later_deadline(tx: Transaction, order: SettleInput, passed: datetime) -> datetime | None:
+    """The job's deadline, if it is a later one and the job still runs towards it."""
+    job, lease = await tx.jobs.get(order.job_id), await tx.leases.get(order.lease_key)
+    if job.state not in CANCELLABLE_JOB_STATES or lease.state is not LeaseState.ACTIVE:
+        return None
+    later = job.deadline_at is not None and job.deadline_at > passed
+    return job.deadline_at if later else None
 
 
 def _released(lease: Lease) -> NewEvent:

@@ -24,7 +24,7 @@ with workflow.unsafe.imports_passed_through():
         LeaseChange,
     )
     from workflows import steps
-    from workflows.decisions import End, Failure, LeaseEnd, Retry, Tally, decide
+    from workflows.decisions import End, LeaseEnd, Retry, Tally, decide
     from workflows.gang import GangMember
     from workflows.search import Search, end_of_error, unplaced
 
@@ -111,15 +111,22 @@ class JobWorkflow(GangMember):
             if isinstance(placed, Outcome):
                 await self._finish(placed)
                 return placed
-            end = await self._lease(placed)
-            verdict = decide(end, self._order, self._tally)
-            if isinstance(verdict, Retry) and self._stopped():
-                verdict = self._cancelled()
-            await self._settle(placed, verdict, end.failure)
+            verdict = await self._end(placed, await self._lease(placed))
             if isinstance(verdict, Outcome):
                 return verdict
             search.after(verdict, placed, workflow.now())
             await self._pause(verdict.wait)
+
+    async def _end(self, placement: Placement, end: LeaseEnd) -> Outcome | Retry:
+        """Judge the end of a lease and settle it; a job that was extended meanwhile goes on."""
+        while True:
+            verdict = decide(end, self._order, self._tally)
+            if isinstance(verdict, Retry) and self._stopped():
+                verdict = self._cancelled()
+            if await self._settle(placement, verdict, end):
+                return verdict
+            self._enter(JobState.RUNNING)
+            end = await self._watch_to_the_end(placement)
 
     async def _place(self, search: Search) -> Placement | Outcome:
         """The next offer, waiting for capacity as long as the spec allows."""
@@ -187,6 +194,12 @@ class JobWorkflow(GangMember):
                 return self._stop_end()
             end = end_of_error(error, placement)
             return self._of_commit(end) if committing else end
+
+    async def _watch_to_the_end(self, placement: Placement) -> LeaseEnd:
+        try:
+            return await self._watch(placement)
+        except asyncio.CancelledError:
+            return self._stop_end()
 
     async def _prepare(self, placement: Placement) -> None:
         """May take long (pulling an image), so a stop interrupts it; settle finds what is left."""
@@ -270,10 +283,11 @@ class JobWorkflow(GangMember):
         self._moved = self._moved or deadline != self._deadline
         self._deadline = deadline
 
-    async def _settle(
-        self, placement: Placement, verdict: Outcome | Retry, failure: Failure
-    ) -> None:
-        """Release the lease, whatever it takes; with an outcome, close the job as well."""
+    async def _settle(self, placement: Placement, verdict: Outcome | Retry, end: LeaseEnd) -> bool:
+        """Release the lease, whatever it takes; with an outcome, close the job as well.
+
+        False if nothing was done, because the job has a later deadline than the one that passed.
+        """
         final = verdict if isinstance(verdict, Outcome) else None
         if final is not None:
             self._enter(JobState.SETTLING)
@@ -285,11 +299,16 @@ class JobWorkflow(GangMember):
             outcome=final,
             retry=verdict.message if isinstance(verdict, Retry) else "",
             next=verdict.next if isinstance(verdict, Retry) else "",
-            failure=failure,
+            failure=end.failure,
             cause=verdict.cause if isinstance(verdict, Retry) else "",
+            deadline=self._deadline if end.end is End.DEADLINE else None,
         )
-        await self._through(lambda: steps.settle(self._order, placement, order))
+        done = await self._through(lambda: steps.settle(self._order, placement, order))
         self._undoing = None
+        if done is None or done.deadline_at is None:
+            return True
+        self._set_deadline(done.deadline_at)
+        return False
 
     async def _finish(self, outcome: Outcome) -> None:
         self._enter(JobState.SETTLING)

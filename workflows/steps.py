@@ -15,6 +15,7 @@ with workflow.unsafe.imports_passed_through():
         PlaceInput,
         Placement,
         SettleInput,
+        SettleResult,
         WarnInput,
         WarnResult,
     )
@@ -112,7 +113,9 @@ def warn(job: JobInput, placement: Placement, deadline: datetime) -> ActivityHan
     )
 
 
-def settle(job: JobInput, placement: Placement, order: SettleInput) -> ActivityHandle[None]:
+def settle(
+    job: JobInput, placement: Placement, order: SettleInput
+) -> ActivityHandle[SettleResult | None]:
     """Tried without end: a lease may cost money until this is done."""
     return workflow.start_activity_method(
         SettlementActivities.settle,

@@ -8,6 +8,7 @@ from cortex.domain.events import Event, EventType
 from cortex.domain.jobs import Reason
 from cortex.domain.ledger import EntryKind
 from cortex.domain.states import JobState
+from cortex.services.extension import LengthLimits, extend_job
 from tests.integration.conftest import Stage, StageMaker
 from tests.integration.networks import network
 from tests.integration.test_jobs import LOCAL, check_books, ledger, sh
@@ -57,6 +58,36 @@ class TestDeadline:
         kinds = [entry.kind for entry in await ledger(stage, job)]
         assert kinds.count(EntryKind.HOLD) == 3
         await check_books(stage, job)
+
+    async def test_an_extension_that_comes_at_the_last_moment_counts(
+        self, make_stage: StageMaker
+    ) -> None:
+        """It is committed when the workflow has seen the old deadline pass, and not heard of it."""
+        stage = await make_stage(endless=ENDLESS)
+        async with stage.worker():
+            job_id = await stage.submit(duration="3s")
+
+            async def runs() -> bool:
+                return (await stage.job(job_id)).state is JobState.RUNNING
+
+            await eventually(runs, what=f"{job_id} running")
+            async with stage.database.transaction() as tx:
+                await tx.jobs.lock(job_id)  # what `POST /jobs/{id}/extend` holds
+                limits = LengthLimits(timedelta(days=1))
+                extended = await extend_job(tx, job_id, timedelta(seconds=3), limits)
+                await eventually(lambda: at_step(stage, job_id, "settle"), what="the old deadline")
+            job = await stage.ended(job_id)
+        assert (job.state, job.reason) == (JobState.FAILED, Reason.DEADLINE)
+        assert extended.deadline_at is not None
+        assert job.finished_at is not None
+        assert job.finished_at >= extended.deadline_at
+        await check_books(stage, job)
+
+
+async def at_step(stage: Stage, job_id: str, name: str) -> bool:
+    """Whether an activity of the job's workflow is under way."""
+    seen = await stage.client.get_workflow_handle(job_id).describe()
+    return any(item.activity_type.name == name for item in seen.raw_description.pending_activities)
 
 
 class TestWhoIsToBlame:

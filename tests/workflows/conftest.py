@@ -27,6 +27,7 @@ from activities.contracts import (
     PlaceInput,
     Placement,
     SettleInput,
+    SettleResult,
     WarnInput,
     WarnResult,
 )
@@ -90,7 +91,8 @@ class World:
     commits: deque[Exception | LeaseChange | str | None] = field(
         default_factory=lambda: deque(["exit 0"])
     )
-    settles: deque[Exception | None] = field(default_factory=lambda: deque([None]))
+    settles: deque[Exception | timedelta | None] = field(default_factory=lambda: deque([None]))
+    """A time: the job was extended by so much before the settlement began."""
     checks: deque[str | Exception | None] = field(default_factory=lambda: deque([None]))
     warns: deque[timedelta | Exception] = field(default_factory=lambda: deque([timedelta(0)]))
     """By how much the job is extended instead of warned."""
@@ -171,13 +173,16 @@ class World:
         return WarnResult(deadline_at=order.deadline_at + answer)
 
     @activity.defn
-    async def settle(self, order: SettleInput) -> None:
+    async def settle(self, order: SettleInput) -> SettleResult:
         self.calls.append("settle")
         answer = _next(self.settles)
         if isinstance(answer, Exception):
             raise answer
+        if answer is not None and order.deadline is not None:
+            return SettleResult(deadline_at=order.deadline + answer)
         self.live.discard(order.lease_key)
         self.settled.append(order)
+        return SettleResult()
 
     @activity.defn
     async def finish(self, order: FinishInput) -> None:

@@ -103,6 +103,13 @@ async def deadline_extended(world: World) -> Handle:
     return handle
 
 
+async def deadline_moved(world: World) -> Handle:
+    """Extended when the workflow has seen the old deadline pass: the settlement finds it."""
+    world.commits = deque([None])
+    world.settles = deque([timedelta(hours=2), None])
+    return await world.start()
+
+
 async def deadline_warned(world: World) -> Handle:
     world.commits = deque([None])
     return await world.start(warn_before=timedelta(minutes=10))
@@ -196,6 +203,7 @@ JOB_SCENARIOS: tuple[Callable[[World], Awaitable[Handle]], ...] = (
     cancelled_preparing,
     cancelled_in_web_ui,
     deadline_extended,
+    deadline_moved,
     compensation_retried,
     deadline_warned,
     deadline_extended_by_itself,

@@ -13,6 +13,7 @@ from cortex.domain.ids import lease_key
 from cortex.domain.jobs import Outcome, Reason
 from cortex.domain.states import JobState
 from cortex.temporal.contracts import CancelSignal, ExtendSignal
+from tests.support import eventually
 from tests.workflows.conftest import World, exited
 
 MINUTE = timedelta(minutes=1)
@@ -47,6 +48,39 @@ class TestEnforced:
         assert timedelta(days=3) <= time < timedelta(days=3) + MINUTE
         assert world.calls[-1] == "settle"
         assert not world.live
+
+
+class TestMovedAtTheLastMoment:
+    async def test_goes_on_until_the_later_deadline(self, world: World) -> None:
+        """The settlement finds a later deadline than the one that has passed."""
+        world.commits = deque([exited(lease_key(world.job_id, 1), "running")])
+        world.settles = deque([2 * HOUR, None])
+        outcome, time = await took(world)
+        assert (outcome.state, outcome.reason) == (JobState.FAILED, Reason.DEADLINE)
+        assert 3 * HOUR <= time < 3 * HOUR + MINUTE
+        assert world.calls.count("settle") == 2
+        (settled,) = world.settled
+        assert settled.deadline is not None
+
+    async def test_may_still_end_well(self, world: World) -> None:
+        world.commits = deque([None])
+        world.settles = deque([2 * HOUR, None])
+        world.checks = deque([None, "exit 0"])
+        assert (await world.run(safety_check=40 * MINUTE)).state == JobState.COMPLETED
+
+    async def test_may_still_be_cancelled(self, world: World) -> None:
+        world.commits = deque([None])
+        world.settles = deque([2 * HOUR, None])
+        world.duration = timedelta(milliseconds=100)  # nobody awaits the end yet: real time
+        handle = await world.start()
+        await eventually(lambda: called(world, "settle"), what="it goes on")
+        await handle.signal("cancel", CancelSignal(reason="enough"))
+        assert (await handle.result()).state == JobState.CANCELLED
+        assert not world.live
+
+
+async def called(world: World, name: str) -> bool:
+    return name in world.calls
 
 
 class TestWarning:
