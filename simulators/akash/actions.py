@@ -127,6 +127,27 @@ async def _underflow(world: "AkashWorld", args: dict[str, Any]) -> None:
     world.trouble.underflow = int(args.get("times", 1))
 
 
+async def _late_lease(world: "AkashWorld", args: dict[str, Any]) -> None:
+    """Providers hear of the next leases only after so many manifests were sent to them."""
+    world.trouble.late_lease = int(args.get("times", 1))
+
+
+async def _account(world: "AkashWorld", args: dict[str, Any]) -> None:
+    """The chain refuses to let the account pay, with these words; none: it does again."""
+    world.trouble.account = str(args.get("says", ""))
+
+
+async def _silent_providers(world: "AkashWorld", args: dict[str, Any]) -> None:
+    """Providers are listed, and able, and never bid."""
+    for item in world.book.providers.values():
+        item.bids = not args.get("on", True)
+
+
+async def _upgrade(world: "AkashWorld", args: dict[str, Any]) -> None:
+    """The Console is replaced by a newer one; `back`: by an older one."""
+    world.settings.extended = not args.get("back", False)
+
+
 async def _kill_container(world: "AkashWorld", args: dict[str, Any]) -> None:
     """As the kernel does with a container that takes too much memory."""
     item = _subject(world, args)
@@ -159,5 +180,9 @@ _ACTIONS: dict[str, _Act] = {
     "late_create": _late_create,
     "flap": _flap,
     "underflow": _underflow,
+    "late_lease": _late_lease,
+    "account": _account,
+    "silent_providers": _silent_providers,
+    "upgrade": _upgrade,
     "kill_container": _kill_container,
 }

@@ -1,7 +1,7 @@
 """The Console's answers, field by field as its API file has them."""
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from simulators.akash import escrow
 from simulators.akash.cluster import service_of
@@ -18,8 +18,10 @@ def coin(amount: Decimal) -> dict[str, str]:
     return {"denom": "uact", "amount": f"{amount:.18f}"}
 
 
-async def detail(world: "AkashWorld", item: SimDeployment, *, status: bool) -> dict[str, Any]:
-    """One deployment; with `status`, also what its provider says."""
+async def detail(
+    world: "AkashWorld", item: SimDeployment, *, part: Literal["whole", "list", "chain"]
+) -> dict[str, Any]:
+    """One deployment: with what its provider says, in a list, or as the chain has it."""
     found: dict[str, Any] = {
         "deployment": {
             "id": {"owner": OWNER, "dseq": item.dseq},
@@ -27,18 +29,32 @@ async def detail(world: "AkashWorld", item: SimDeployment, *, status: bool) -> d
             "hash": item.hash,
             "created_at": str(item.created),
         },
-        "leases": [await lease(world, item, each, status=status) for each in item.leases],
+        "leases": [await lease(world, item, each, part=part) for each in item.leases],
         "escrow_account": escrow_account(item),
     }
-    if world.settings.extended:
-        found["name"] = item.name or "job"
-        if not status:
+    if world.settings.extended and part != "chain":
+        found["name"] = item.name
+        if part == "whole":
+            stored = {"sdl": item.stored, "manifestVersion": item.hash}
+            found["consoleSettings"] = stored if item.stored else None
+        else:
             found["groups"] = [group(item)]
+            found["settings"] = _listed_settings(world, item)
     return found
 
 
+def _listed_settings(world: "AkashWorld", item: SimDeployment) -> dict[str, Any]:
+    ends = world.ends_at(item)
+    return {
+        "name": item.name,
+        "runtimeLimitHours": item.limit_hours,
+        "runtimeEndsAt": ends.isoformat() if ends else None,
+        "closed": item.state == "closed",
+    }
+
+
 async def lease(
-    world: "AkashWorld", item: SimDeployment, each: SimLease, *, status: bool
+    world: "AkashWorld", item: SimDeployment, each: SimLease, *, part: str
 ) -> dict[str, Any]:
     found: dict[str, Any] = {
         "id": {**_id(item, each.oseq, each.provider), "bseq": 0},
@@ -50,9 +66,10 @@ async def lease(
         "reason": each.reason or "lease_closed_invalid",
     }
     if each.reclaim_at is not None:
-        found["reclamation"] = {"deadline": each.reclaim_at}
-    if status:
-        found["status"] = await lease_status(world, item, each)
+        found["reclamation"] = {"deadline": str(each.reclaim_at)}
+    if part != "list":
+        whole = part == "whole"
+        found["status"] = await lease_status(world, item, each) if whole else None
     return found
 
 

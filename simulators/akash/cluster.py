@@ -115,7 +115,9 @@ class Cluster:
     def _mounts(self, deployment: SimDeployment, service: dict[str, Any]) -> dict[str, Path]:
         storage = (service.get("params") or {}).get("storage") or ()
         base = self._folder / "volumes" / deployment.dseq
-        return {item["mount"]: base / item["name"] for item in storage}
+        # Memory that the containers of a pod share: it is there again after a restart.
+        shared = {"/dev/shm": base / ".shm"}
+        return {**shared, **{item["mount"]: base / item["name"] for item in storage}}
 
 
 def expanded(text: str, env: Mapping[str, str]) -> str:

@@ -8,21 +8,26 @@ import secrets
 import time
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from fastapi import APIRouter, Depends, Request
+from fastapi.responses import JSONResponse
 
 from providers.akash.manifest import manifest_json
-from simulators.akash import answers, escrow, sdl
+from simulators.akash import answers, escrow, market, newer, sdl
 from simulators.akash.errors import Refusal, RefusalRoute
 from simulators.akash.model import Order, SimDeployment
+from simulators.akash.secrets import USER
 from simulators.akash.settings import API_KEY, OWNER
 from simulators.akash.tokens import issue
 
 if TYPE_CHECKING:
     from simulators.akash.world import AkashWorld
 
-_USER = "0b9c1f9e-3d52-4a6e-9a53-5f0f5f1d9d10"
+_NO_CREDIT = (
+    "Not enough balance to cover the deployment deposit. Add credits or turn on auto recharge to "
+    "continue."
+)
 
 
 def first_service(document: dict[str, Any]) -> dict[str, Any]:
@@ -43,6 +48,7 @@ def router(world: "AkashWorld") -> APIRouter:
     _creation(made, world)
     _deployments(made, world)
     _market(made, world)
+    newer.routes(made, world)
     outer = APIRouter()
     outer.include_router(made)
     outer.include_router(_settings(world))
@@ -52,21 +58,21 @@ def router(world: "AkashWorld") -> APIRouter:
 def _account(made: APIRouter, world: "AkashWorld") -> None:
     @made.get("/user/me")
     async def me() -> Any:
-        user = {"id": _USER, "userId": "auth|simulated", "username": "simulated"}
+        user = {"id": USER, "userId": "auth|simulated", "username": "simulated"}
         user |= {"email": "someone@example.org"}
         return {"data": {**user, "emailVerified": True, "subscribedToNewsletter": False}}
 
     @made.get("/wallets")
     async def wallets(userId: str) -> Any:
-        if userId != _USER:
+        if userId != USER:
             raise Refusal(403, "Forbidden", "Not your wallet")
         wallet = {
             "id": 1,
-            "userId": _USER,
+            "userId": USER,
             "creditAmount": float(world.book.credits),
             "address": OWNER,
             "denom": "uact",
-            "isTrialing": False,
+            "isTrialing": world.settings.trial,
             "topUpMinAmountUsd": 20,
             "createdAt": world.book.genesis.isoformat(),
         }
@@ -88,40 +94,60 @@ def _creation(made: APIRouter, world: "AkashWorld") -> None:
             raise Refusal(504, "GatewayTimeout", "upstream request timeout")
         item = world.make(order)
         tx = {"code": 0, "transactionHash": _hash(item.dseq), "rawLog": ""}
-        return {"data": {"dseq": item.dseq, "manifest": item.manifest, "signTx": tx}}
+        manifest = order.unresolved or item.manifest
+        return {"data": {"dseq": item.dseq, "manifest": manifest, "signTx": tx}}
 
 
 def _order(world: "AkashWorld", wanted: dict[str, Any]) -> Order:
-    deposit = Decimal(str(wanted.get("deposit", world.settings.min_deposit)))
-    try:
-        parsed = sdl.parse(wanted["sdl"])
-    except sdl.BadSdl as error:
-        raise Refusal(400, "BadRequestError", str(error)) from error
-    if deposit < world.settings.min_deposit:
+    if world.settings.extended:
+        made = newer.order(world, wanted)
+    else:
+        deposit = Decimal(str(wanted.get("deposit", world.settings.min_deposit)))
+        made = Order(sdl.parsed(wanted["sdl"]), deposit)
+    if made.deposit < world.settings.min_deposit:
         raise Refusal(400, "BadRequestError", "Deposit too low")
-    if deposit > world.book.credits:
-        raise Refusal(402, "PaymentRequiredError", "Insufficient credits for the deposit")
-    if not world.settings.extended:
-        return Order(parsed, deposit)
-    name = str(wanted.get("name", "job"))
-    return Order(parsed, deposit, name, wanted.get("runtimeLimitHours"))
+    _for_trial(world, made)
+    _account_can_pay(world)
+    if made.deposit > world.book.credits:
+        raise Refusal(402, "PaymentRequiredError", _NO_CREDIT)
+    return made
+
+
+def _for_trial(world: "AkashWorld", order: Order) -> None:
+    """What a free trial does not have."""
+    resource = world.resource(order.parsed.sdl)
+    wanted = market.need_of(resource, order.parsed.attributes).models
+    blocked = [name for name in wanted if name in world.settings.not_on_trial]
+    if world.settings.trial and blocked:
+        why = f"{', '.join(blocked)} not available on free trial: Add funds to unlock GPU access"
+        raise Refusal(400, "BadRequestError", f"Invalid SDL: {why}")
+
+
+def _account_can_pay(world: "AkashWorld") -> None:
+    """The chain refuses the account: the Console tells that with 400, not with 402."""
+    if world.trouble.account:
+        raise Refusal(400, "BadRequestError", world.trouble.account)
 
 
 def _deployments(made: APIRouter, world: "AkashWorld") -> None:
     @made.get("/deployments")
     async def listed(
-        skip: int = 0, limit: int = 1000, state: str = "active", search: str = ""
+        skip: int = 0, limit: int | None = None, state: str = "active", search: str = ""
     ) -> Any:
+        most = newer.LARGEST_PAGE if world.settings.extended else 1000
+        limit = most if limit is None else limit
+        if limit < 1 or (world.settings.extended and limit > most) or len(search) > 256:
+            raise newer.invalid("limit: Number must be 1 to 100")
         if not world.settings.extended:
             state, search = "active", ""
         found = [
             item
             for item in world.book.deployments.values()
-            if item.state == state and search in f"{item.name} {item.dseq}"
+            if item.state == state and search.lower() in f"{item.name} {item.dseq}".lower()
         ]
         page = found[skip : skip + limit]
         data = {
-            "deployments": [await answers.detail(world, item, status=False) for item in page],
+            "deployments": [await answers.detail(world, item, part="list") for item in page],
             "pagination": {
                 "total": len(found),
                 "skip": skip,
@@ -135,11 +161,14 @@ def _deployments(made: APIRouter, world: "AkashWorld") -> None:
     async def detail(dseq: str) -> Any:
         item = _item(world, dseq)
         await world.settle(item)
-        return {"data": await answers.detail(world, item, status=True)}
+        return {"data": await answers.detail(world, item, part="whole")}
 
     @made.delete("/deployments/{dseq}")
-    async def close(dseq: str) -> Any:
+    async def close(dseq: str, request: Request) -> Any:
         item = _item(world, dseq)
+        wanted = request.query_params.get("async") == "true" and world.settings.extended
+        if wanted and world.settings.closes_in_background and item.state == "active":
+            return JSONResponse({"data": {"activityId": newer.close(world, item)}}, 202)
         if world.trouble.underflow > 0:
             world.trouble.underflow -= 1
             raise Refusal(400, "BadRequestError", "Deployment escrow cannot be settled yet")
@@ -155,12 +184,12 @@ def _deployments(made: APIRouter, world: "AkashWorld") -> None:
         if item.state != "active":
             raise Refusal(400, "BadRequestError", "Deployment closed")
         if amount > world.book.credits:
-            raise Refusal(402, "PaymentRequiredError", "Insufficient credits for the deposit")
+            raise Refusal(402, "PaymentRequiredError", _NO_CREDIT)
         escrow.settle(item, world.height())
         world.book.credits -= amount
         item.escrow.funds += amount * escrow.UACT
         world.save()
-        return {"data": await answers.detail(world, item, status=True)}
+        return {"data": await answers.detail(world, item, part="whole")}
 
 
 def _market(made: APIRouter, world: "AkashWorld") -> None:
@@ -180,8 +209,11 @@ def _market(made: APIRouter, world: "AkashWorld") -> None:
         if manifest is None and not world.settings.extended:
             raise Refusal(400, "validation_error", "manifest: Required")
         _take(world, item, wanted["provider"])
-        _deliver(world, item, item.manifest if manifest is None else str(manifest))
-        return {"data": await answers.detail(world, item, status=True)}
+        # The newer Console sends what it has kept, whatever the request carries.
+        newer_one = world.settings.extended
+        _deliver(world, item, item.manifest if newer_one else str(manifest))
+        part: Literal["chain", "whole"] = "chain" if newer_one else "whole"
+        return {"data": await answers.detail(world, item, part=part)}
 
 
 def _take(world: "AkashWorld", item: SimDeployment, provider: str) -> None:
@@ -197,26 +229,43 @@ def _take(world: "AkashWorld", item: SimDeployment, provider: str) -> None:
         raise Refusal(400, "BadRequestError", "order has already been matched or closed")
     if world.settings.extended and not world.book.providers[provider].online:
         raise Refusal(502, "BadGateway", "Provider unreachable", code="provider_unreachable")
+    _account_can_pay(world)
     world.take(item, bid)
 
 
 def _deliver(world: "AkashWorld", item: SimDeployment, manifest: str) -> None:
+    """To the provider. The newer Console says of each failure that the lease exists and costs."""
     lease = item.lease
     if lease is None or lease.delivered_at is not None:
         return
+    trouble = world.trouble
+    if trouble.late_lease > 0:
+        trouble.late_lease -= 1
+        raise _undelivered(world, item, 404, "no lease for deployment")
     if hashlib.sha256(manifest.encode()).digest() != base64.b64decode(item.hash):
-        raise Refusal(422, "UnprocessableEntity", "manifest version validation failed")
+        raise _undelivered(world, item, 422, "manifest version validation failed")
     why = sdl.refusal(json.loads(manifest))
     if why is not None:
-        raise Refusal(422, "UnprocessableEntity", f"invalid manifest: {why}")
-    online = world.book.providers[lease.provider].online
-    if world.trouble.refuse_manifest > 0 or not online:
-        world.trouble.refuse_manifest = max(0, world.trouble.refuse_manifest - 1)
-        raise Refusal(
-            503, "ServiceUnavailable", "manifest not delivered", code="manifest_not_delivered"
-        )
+        raise _undelivered(world, item, 422, f"invalid manifest: {why}")
+    if trouble.refuse_manifest > 0 or not world.book.providers[lease.provider].online:
+        trouble.refuse_manifest = max(0, trouble.refuse_manifest - 1)
+        raise _undelivered(world, item, 502 if world.settings.extended else 503, "no answer")
     lease.delivered_at = time.time()
     world.save()
+
+
+def _undelivered(world: "AkashWorld", item: SimDeployment, status: int, reason: str) -> Refusal:
+    if not world.settings.extended or item.lease is None:
+        return Refusal(status, "ProviderError", reason)
+    return Refusal(
+        status,
+        "ProviderError",
+        f"The lease for deployment {item.dseq} exists, but provider {item.lease.provider} did not "
+        "receive its manifest. Send this request again to retry, or close the deployment to stop "
+        "paying for it.",
+        code="manifest_not_delivered",
+        data={"dseq": item.dseq, "provider": item.lease.provider, "reason": reason},
+    )
 
 
 def _settings(world: "AkashWorld") -> APIRouter:
@@ -243,10 +292,10 @@ def _settings(world: "AkashWorld") -> APIRouter:
 def _settings_of(world: "AkashWorld", item: SimDeployment) -> dict[str, Any]:
     made = datetime.fromtimestamp(item.made_at).astimezone().isoformat()
     found: dict[str, Any] = {
-        "id": _USER,
-        "userId": _USER,
+        "id": USER,
+        "userId": USER,
         "dseq": item.dseq,
-        "autoTopUpEnabled": False,
+        "autoTopUpEnabled": world.settings.extended,
         "estimatedTopUpAmount": 0,
         "topUpFrequencyMs": 0,
         "createdAt": made,
@@ -254,6 +303,7 @@ def _settings_of(world: "AkashWorld", item: SimDeployment) -> dict[str, Any]:
     }
     if world.settings.extended:
         ends = world.ends_at(item)
+        found["sdl"] = item.stored or None
         found["runtimeLimitHours"] = item.limit_hours
         found["runtimeEndsAt"] = ends.isoformat() if ends else None
     return found

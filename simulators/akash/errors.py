@@ -12,15 +12,25 @@ from fastapi.routing import APIRoute
 class Refusal(Exception):
     """An answer that is none."""
 
-    def __init__(self, status: int, error: str, message: str, *, code: str | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        error: str,
+        message: str,
+        *,
+        code: str | None = None,
+        data: dict[str, Any] | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
-        self.body = {
+        self.body: dict[str, Any] = {
             "error": error,
             "message": message,
             "code": code or error.lower(),
             "type": "server_error" if status >= 500 else "client_error",
         }
+        if data is not None:
+            self.body["data"] = data
 
 
 class RefusalRoute(APIRoute):

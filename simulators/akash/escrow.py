@@ -38,6 +38,18 @@ def cost(deployment: SimDeployment, height: int) -> Decimal:
     return escrow.transferred + min(whole, escrow.funds)
 
 
+def runway(deployment: SimDeployment, blocks_per_hour: Decimal) -> Decimal | None:
+    """Hours that its funds last; None if nothing is paid from them."""
+    hourly = rate(deployment) * blocks_per_hour
+    return deployment.escrow.funds / hourly if hourly else None
+
+
+def lacks(deployment: SimDeployment, blocks_per_hour: Decimal, hours: Decimal) -> Decimal:
+    """What must be added so that it lasts for so many hours, USD."""
+    wanted = rate(deployment) * blocks_per_hour * hours - deployment.escrow.funds
+    return max(Decimal(0), wanted) / UACT
+
+
 def refund(deployment: SimDeployment) -> Decimal:
     """Close it and take out what is left, USD."""
     escrow = deployment.escrow

@@ -25,6 +25,7 @@ class Need:
     gpus: int
     models: tuple[str, ...]
     region: str | None
+    ram_storage: bool
 
 
 def monthly(cpu_milli: int, memory: int, storage: int) -> Decimal:
@@ -50,12 +51,15 @@ def need_of(resource: Mapping[str, Any], attributes: Mapping[str, str]) -> Need:
         gpus=int(resource["gpu"]["units"]["val"]),
         models=tuple(models),
         region=attributes.get("location-region"),
+        ram_storage=any(_class(item) == "ram" for item in resource["storage"]),
     )
 
 
 def fits(provider: SimProvider, need: Need) -> bool:
     """Whether this provider has room for it."""
     if not provider.online or need.region not in (None, provider.region):
+        return False
+    if need.ram_storage and not provider.ram_storage:
         return False
     if need.cpu_milli > provider.cpu_milli or need.memory > provider.memory:
         return False
@@ -75,6 +79,11 @@ def price(provider: SimProvider, need: Need, settings: AkashSettings) -> Decimal
     blocks = 3600 / Decimal(str(settings.block_seconds))
     asked = hourly * provider.price_factor * 1_000_000 / blocks
     return asked.quantize(_PRICE, rounding=ROUND_CEILING)
+
+
+def _class(item: Mapping[str, Any]) -> str:
+    found = {entry["key"]: entry["value"] for entry in item.get("attributes") or ()}
+    return str(found.get("class", ""))
 
 
 def _size(item: Mapping[str, Any]) -> Decimal:

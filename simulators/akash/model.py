@@ -14,12 +14,14 @@ from simulators.akash.settings import SimProvider
 
 @dataclass(frozen=True)
 class Order:
-    """What a creation asks for; name and limit on extended Consoles only."""
+    """What a creation asks for; what follows the deposit on newer Consoles only."""
 
     parsed: Parsed
     deposit: Decimal
     name: str | None = None
     limit_hours: int | None = None
+    stored: str = ""
+    unresolved: str = ""
 
 
 class SimBid(BaseModel):
@@ -59,6 +61,7 @@ class SimEscrow(BaseModel):
     transferred: Decimal = Decimal(0)
     settled_at: int = 0
     withdrawn_at: float = 0
+    funded_at: float = 0
 
 
 class SimDeployment(BaseModel):
@@ -68,6 +71,7 @@ class SimDeployment(BaseModel):
     group_state: str = "open"
     name: str | None = None
     sdl: dict[str, Any]
+    stored: str = ""
     manifest: str
     hash: str
     created: int
@@ -94,12 +98,23 @@ class SimDeployment(BaseModel):
         )
 
 
+class SimActivity(BaseModel):
+    """Something that the newer Console does in the background."""
+
+    id: str
+    dseq: str
+    status: str = "pending"
+    problem: str = ""
+    made_at: float
+
+
 class Book(BaseModel):
     """Everything."""
 
     genesis: datetime
     credits: Decimal
     deployments: dict[str, SimDeployment] = Field(default_factory=dict)
+    activities: dict[str, SimActivity] = Field(default_factory=dict)
     providers: dict[str, SimProvider] = Field(default_factory=dict)
 
     def save(self, path: Path) -> None:

@@ -101,7 +101,11 @@ def _chain(made: APIRouter, world: "AkashWorld") -> None:
     async def funding() -> Any:
         if not world.settings.extended:
             raise Refusal(404, "NotFoundError", "Not found")
-        limits = {"targetRunwayHours": 48, "balanceHeadroomUsd": 5, "defaultDepositUsd": 0.5}
+        limits = {
+            "targetRunwayHours": float(world.settings.runway_hours),
+            "balanceHeadroomUsd": float(world.settings.headroom),
+            "defaultDepositUsd": float(world.settings.min_deposit),
+        }
         return {"data": limits}
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from providers.akash.manifest import manifest_json, version
+from simulators.akash.errors import Refusal
 
 _SERVICE = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 
@@ -50,6 +51,18 @@ def parse(text: str) -> Parsed:
     return Parsed(
         sdl, manifest, version(manifest), group, cap, dict(placement.get("attributes") or {})
     )
+
+
+def parsed(text: str) -> Parsed:
+    """The same, for those who answer over HTTP.
+
+    Raises:
+        Refusal: it is none.
+    """
+    try:
+        return parse(text)
+    except BadSdl as error:
+        raise Refusal(400, "BadRequestError", str(error)) from error
 
 
 def refusal(manifest: list[dict[str, Any]]) -> str | None:

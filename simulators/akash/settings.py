@@ -24,6 +24,8 @@ class SimProvider(BaseModel):
     cpu_milli: int = 128_000
     memory: int = 512 * 2**30
     online: bool = True
+    ram_storage: bool = Field(default=False, description="Offers `class: ram`, which is opt-in.")
+    bids: bool = Field(default=True, description="Without it, it is listed and never bids.")
 
 
 def usual_providers() -> list[SimProvider]:
@@ -48,6 +50,7 @@ def usual_providers() -> list[SimProvider]:
             region="as-east",
             price_factor=Decimal("0.9"),
             uptime=Decimal("0.6"),
+            ram_storage=True,
         ),
     ]
 
@@ -57,7 +60,11 @@ class AkashSettings(BaseModel):
     who try it out; how long it waits before it gives something up is as there.
     """
 
-    extended: bool = Field(default=False, description="Names, search and runtime limits.")
+    extended: bool = Field(
+        default=True,
+        description="The newer Console: it funds deployments itself, has names, search, runtime "
+        "limits, sealed secrets, closes in the background. Without it, that of 2026-08-22.",
+    )
     block_seconds: Annotated[float, Field(gt=0)] = 0.5
     bid_delay: _Seconds = 0.5
     bid_spread: _Seconds = 0.2
@@ -69,7 +76,24 @@ class AkashSettings(BaseModel):
     bids_kept: _Seconds = 300.0
     withdraw_every: _Seconds = 600.0
     credits: Decimal = Decimal(100)
-    min_deposit: Decimal = Decimal("0.5")
+    min_deposit: Decimal = Field(
+        default=Decimal("0.5"), description="The newer Console gives each deployment so much."
+    )
+    runway_hours: Decimal = Field(
+        default=Decimal(48), description="How far ahead the newer Console funds a lease."
+    )
+    look_ahead_hours: Decimal = Field(
+        default=Decimal(24), description="It adds to what lasts less than this."
+    )
+    fund_every: _Seconds = 3600.0
+    headroom: Decimal = Field(
+        default=Decimal(5), description="Credit that funding leaves alone while there is more."
+    )
+    trial: bool = Field(default=False, description="The account is on a free trial.")
+    not_on_trial: list[str] = ["a100", "h100", "rtx4090"]
+    seals: bool = Field(default=True, description="The newer Console can seal secrets now.")
+    closes_in_background: bool = True
+    close_delay: _Seconds = Field(default=0.1, description="Until a background close is done.")
     tick: _Seconds = 0.1
     providers: list[SimProvider] = Field(default_factory=usual_providers)
     gpu_hour: dict[str, Decimal] = Field(

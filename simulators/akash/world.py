@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from fastapi import APIRouter
 
-from simulators.akash import actions, console, escrow, gateway, market, public
+from simulators.akash import actions, console, escrow, gateway, market, newer, public
 from simulators.akash.cluster import Cluster
 from simulators.akash.model import Book, Order, SimBid, SimDeployment, SimLease
 from simulators.akash.sdl import Parsed
@@ -34,6 +34,8 @@ class Trouble:
         self.late_create = 0.0
         self.dark = 0
         self.underflow = 0
+        self.late_lease = 0
+        self.account = ""
 
 
 class AkashWorld(World):
@@ -126,6 +128,7 @@ class AkashWorld(World):
             created=self.height(),
             made_at=time.time(),
             limit_hours=order.limit_hours,
+            stored=order.stored,
         )
         made.escrow.funds = order.deposit * escrow.UACT
         made.escrow.settled_at = made.created
@@ -158,6 +161,7 @@ class AkashWorld(World):
         )
         item.escrow.withdrawn_at = time.time()
         item.leases.append(made)
+        newer.fund(self, item)
         self.save()
         return made
 
@@ -236,6 +240,7 @@ class AkashWorld(World):
             self.end_leases(item, "closed", "lease_closed_owner")
             self._shut(item)
             return True
+        newer.fund_again(self, item)
         if time.time() < item.escrow.withdrawn_at + self.settings.withdraw_every:
             return False
         item.escrow.withdrawn_at = time.time()
@@ -259,7 +264,8 @@ class AkashWorld(World):
         resource = self.resource(parsed.sdl)
         need = market.need_of(resource, parsed.attributes)
         delay = self.settings.bid_delay + self.trouble.late_bids
-        able = [p for p in self.book.providers.values() if p.audited and market.fits(p, need)]
+        everybody = self.book.providers.values()
+        able = [p for p in everybody if p.audited and p.bids and market.fits(p, need)]
         for index, provider in enumerate(able):
             asked = market.price(provider, need, self.settings)
             if asked <= parsed.cap:

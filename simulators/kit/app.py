@@ -3,11 +3,23 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from email.utils import format_datetime
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, HTTPException
 
-from simulators.kit.faults import App, Call, FaultMiddleware, FaultPlan, Rule
+from simulators.kit.clock import Clock
+from simulators.kit.faults import (
+    App,
+    Call,
+    FaultMiddleware,
+    FaultPlan,
+    Message,
+    Receive,
+    Rule,
+    Scope,
+    Send,
+)
 from simulators.kit.world import Action, SimBill, SimLease, UnknownAction, World
 
 
@@ -29,7 +41,22 @@ def make_app(world: World) -> App:
     app.include_router(world.router())
     app.include_router(_control(world, plan), prefix="/_sim", tags=["control"])
     # Around the whole app, so that it can break the connection itself.
-    return FaultMiddleware(app, plan)
+    return FaultMiddleware(_dated(app, world.clock), plan)
+
+
+def _dated(app: App, clock: Clock) -> App:
+    """Every answer carries the time as this network believes it is."""
+
+    async def dated(scope: Scope, receive: Receive, send: Send) -> None:
+        async def stamp(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                at = format_datetime(clock.now(), usegmt=True).encode()
+                message["headers"] = [*message.get("headers", ()), (b"date", at)]
+            await send(message)
+
+        await app(scope, receive, stamp if scope["type"] == "http" else send)
+
+    return dated
 
 
 def _control(world: World, plan: FaultPlan) -> APIRouter:

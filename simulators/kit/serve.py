@@ -18,6 +18,7 @@ def server(app: App, *, host: str = "127.0.0.1", port: int = 0) -> uvicorn.Serve
         port=port,
         log_level="warning",
         access_log=False,
+        date_header=False,  # the app's own: the network's clock may be wrong
         lifespan="on",
         timeout_graceful_shutdown=2,
         ws="websockets-sansio",
