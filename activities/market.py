@@ -144,7 +144,7 @@ class Market:
             availability_source=record.availability_source(),
             wait=record.wait(offer.expected_wait),
             wait_source=record.wait_source(),
-            notes=(note,) if note else (),
+            notes=(*offer.notes, note) if note else offer.notes,
         )
 
 

@@ -5,7 +5,9 @@ of an effect, `OutcomeUnknown`, unless the connection was never made.
 """
 
 import email.utils
-from collections.abc import Mapping
+import html
+import re
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,13 +26,18 @@ from providers.errors import (
 )
 
 _MAX_TEXT = 300
+_MAX_PAGE = 4000
 _MAX_RETRY_AFTER = timedelta(minutes=10)
 # With these nothing has reached the network's application: sending again is safe.
+_TITLE = re.compile(r"<title[^>]*>(?P<text>[^<]*)", re.IGNORECASE)
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
 
 class Refused(ProviderError):
-    """A 4xx without a general meaning: the adapter says what it means there."""
+    """An answer without a general meaning: the adapter says what it means there.
+
+    A 4xx, or a 5xx with one of the `codes` that the adapter has asked for.
+    """
 
     def __init__(self, status: int, message: str, body: Any = None) -> None:
         super().__init__(message)
@@ -87,12 +94,15 @@ class HttpClient:
         *,
         effect: bool = False,
         timeout: timedelta | None = None,
+        codes: Collection[str] = (),
         **options: Any,
     ) -> httpx.Response:
         """An answer with a 2xx status.
 
+        `codes`: values of the field `code` with which a 5xx is the adapter's to explain, too.
+
         Raises:
-            Refused: a 4xx that is the adapter's to explain.
+            Refused: an answer that is the adapter's to explain.
             AuthenticationFailed, InsufficientFunds, RateLimited: 401 and 403, 402, 429.
             Unavailable: nothing came of it; it can be sent again.
             OutcomeUnknown: it may have had its effect.
@@ -107,6 +117,9 @@ class HttpClient:
             raise self._lost(
                 f"the answer of {self.who} was lost ({_name(error)})", effect
             ) from error
+        if codes and not response.is_success and code_of(body := _body(response)) in codes:
+            message = f"{self.who}: {message_of(response)}"
+            raise Refused(response.status_code, message, body)
         self.check(response, effect=effect)
         return response
 
@@ -135,6 +148,8 @@ class HttpClient:
             return response.json()
         except ValueError as error:
             text = f"the answer of {self.who} is damaged"
+            if _is_page(response):
+                text = f"{self.who} answers with {message_of(response)} instead of data"
             raise self._lost(text, effect) from error
 
     def _lost(self, message: str, effect: bool) -> ProviderError:
@@ -146,11 +161,21 @@ def invalid(error: Refused) -> InvalidSpec:
     return InvalidSpec(str(error))
 
 
+def code_of(body: Any) -> str:
+    """The field `code` of a refusal's body; empty where there is none."""
+    found = body.get("code") if isinstance(body, dict) else None
+    return found if isinstance(found, str) else ""
+
+
 def message_of(response: httpx.Response) -> str:
     """What the network says about its refusal, cut to a sentence."""
     body = _body(response)
     text = ""
-    if isinstance(body, dict):
+    if _is_page(response):
+        match = _TITLE.search(response.text[:_MAX_PAGE])
+        title = html.unescape(match["text"]).strip() if match else ""
+        text = f"a web page (`{title[:80]}`)" if title else "a web page"
+    elif isinstance(body, dict):
         for name in ("message", "detail", "error", "title"):
             found = body.get(name)
             if isinstance(found, dict):
@@ -186,6 +211,13 @@ def _body(response: httpx.Response) -> Any:
         return response.json()
     except ValueError:
         return response.text[:_MAX_TEXT]
+
+
+def _is_page(response: httpx.Response) -> bool:
+    """Whether it is a web page: somebody else has answered than the network's API."""
+    if "html" in response.headers.get("content-type", ""):
+        return True
+    return response.content[:200].lstrip().lower().startswith((b"<!doctype html", b"<html"))
 
 
 def _name(error: Exception) -> str:

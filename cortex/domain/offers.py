@@ -168,6 +168,7 @@ class Offer(_Model):
         default=Decimal(1), description="What the network claims, from 0 to 1."
     )
     data: dict[str, str] = Field(default_factory=dict)
+    notes: tuple[str, ...] = Field(default=(), description="What is to be known of it, in words.")
 
     @property
     def identity(self) -> str:

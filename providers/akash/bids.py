@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 from decimal import Decimal
 
 from cortex.domain.spec import JobSpec
@@ -15,6 +16,9 @@ _UNKNOWN_UPTIME = Decimal("0.9")
 _LEAST_UPTIME = Decimal("0.05")
 _UNAUDITED = Decimal("1.25")
 _SEEN_FOR = 60
+_SILENCES_KEPT = 500
+_HARDLY_MORE = Decimal("1.1")
+_Shape = tuple[object, ...]
 
 
 class Market:
@@ -26,6 +30,7 @@ class Market:
         self._cool: dict[str, float] = {}
         self._known: dict[str, wire.ProviderInfo] = {}
         self._read_at = -float(_SEEN_FOR)
+        self._silences: dict[_Shape, tuple[float, Decimal]] = {}
 
     async def known(self) -> dict[str, wire.ProviderInfo]:
         """All providers by address, read at most once a minute."""
@@ -37,6 +42,22 @@ class Market:
     def failed(self, provider: str) -> None:
         """It let us down: prefer others for half an hour."""
         self._cool[provider] = time.monotonic() + _COOL_DOWN
+
+    def silent(self, spec: JobSpec, cap: Decimal) -> None:
+        """Nobody has bid for such a job at this price, though some may be listed as able."""
+        self._silences[_shape(spec)] = (time.monotonic(), cap)
+        while len(self._silences) > _SILENCES_KEPT:
+            self._silences.pop(next(iter(self._silences)))
+
+    def heard(self, spec: JobSpec) -> None:
+        """Somebody has bid for such a job."""
+        self._silences.pop(_shape(spec), None)
+
+    def silence(self, spec: JobSpec, cap: Decimal) -> timedelta | None:
+        """How long ago nobody bid for such a job, at no lower a price; None if somebody may."""
+        since, at = self._silences.get(_shape(spec), (0.0, Decimal(-1)))
+        age = timedelta(seconds=time.monotonic() - since)
+        return age if cap <= at * _HARDLY_MORE and age < self._config.silence_kept else None
 
     async def label(self, address: str) -> str:
         """How to name a provider to a user."""
@@ -72,15 +93,26 @@ class Market:
         return cooling, score
 
 
+def _shape(spec: JobSpec) -> _Shape:
+    """What of a job decides who bids for it, beside the price."""
+    need = spec.resources
+    gpu = (need.gpu.vendor, need.gpu.model, need.gpu.count) if need.gpu is not None else None
+    sizes = need.cpu, need.memory, need.storage, sum(item.size for item in spec.volumes)
+    return gpu, *sizes, tuple(sorted(spec.placement.regions))
+
+
 def nobody(spec: JobSpec, cap: Decimal, able: int, config: AkashConfig) -> str:
     """Why there is no bid, in words."""
     price = per_hour(cap, config)
+    gpu = spec.resources.gpu
     if able:
-        return (
+        why = (
             f"{able} providers of Akash could run the job, but none bids at most {price} per "
             "hour for it; allow a higher `placement.max_price`, or try later"
         )
-    gpu = spec.resources.gpu
+        if gpu is not None:
+            why += "; a GPU that is listed may be in use, or spread over several machines"
+        return why
     if gpu is not None:
         name = f"GPU `{gpu.model}`" if gpu.model else "GPU"
         return f"no provider of Akash has {gpu.count} x {name} free on one machine now"

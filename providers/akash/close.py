@@ -32,21 +32,31 @@ class Closer:
         """
         deadline = time.monotonic() + self._config.close_wait.total_seconds()
         pause = _FIRST_PAUSE
-        problem = ""
+        problem, activity = "", None
         while True:
             try:
-                asked = await self._console.close(dseq)
-                problem = "" if asked else "its escrow cannot be settled yet"
+                activity = activity or await self._console.close(dseq)
             except (OutcomeUnknown, Unavailable) as error:
                 problem = str(error)
             detail = await self._console.detail(dseq)
             if detail is None or ended(detail):
                 return
+            failed = await self._failed(activity) if activity else ""
+            if failed:
+                activity, problem = None, failed
             if time.monotonic() > deadline:
                 why = problem or "the network still calls it active"
                 raise Unavailable(f"deployment {dseq} is not closed yet: {why}")
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
+
+    async def _failed(self, activity: str) -> str:
+        """Why a close in the background has failed; empty while it goes on, or is not known."""
+        try:
+            found = await self._console.activity(activity)
+        except Unavailable:
+            return ""
+        return found.failed if found is not None else "the Console has forgotten that it closes it"
 
 
 def ended(detail: wire.Detail) -> bool:

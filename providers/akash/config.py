@@ -38,7 +38,17 @@ class AkashConfig(ProviderConfig):
     )
     features: Literal["auto", "base", "extended"] = Field(
         default="auto",
-        description="Whether the Console has names and runtime limits; `auto` asks it.",
+        description="`extended`: the newer Console (it funds deployments, has names, limits, "
+        "seals); `base`: that of 2026-08-22; `auto` asks it, and asks again when it changes.",
+    )
+    seal_secrets: Literal["auto", "never"] = Field(
+        default="auto",
+        description="`auto`: secrets are sealed where the Console offers it. `never`: they are in "
+        "the SDL, readable at the Console.",
+    )
+    count_credit: bool = Field(
+        default=True,
+        description="Make no offer when the account's free credit cannot start a deployment.",
     )
     registries: tuple[RegistryLogin, ...] = ()
     gateway_certificates: Literal["chain", "public"] = Field(
@@ -53,18 +63,24 @@ class AkashConfig(ProviderConfig):
         description="Offers, and with them the cap on bids, are the estimate times this.",
     )
     min_deposit: Annotated[Decimal, Field(gt=0)] = Field(
-        default=Decimal("0.5"), description="Least that a deployment is funded with, USD."
+        default=Decimal("0.5"),
+        description="What a deployment takes of the account's credit when it is made, USD. The "
+        "newer Console decides it itself; older ones are given at least this.",
     )
     deposit_for: Duration = Field(
-        default=timedelta(hours=1), description="How long the first deposit and a top-up last."
+        default=timedelta(hours=1),
+        description="Older Consoles: how long the first deposit and a top-up last.",
     )
     top_up_below: Duration = Field(
-        default=timedelta(minutes=30), description="Top up when the escrow lasts less than this."
+        default=timedelta(minutes=30),
+        description="Older Consoles: top up when the escrow lasts less than this.",
     )
-    runtime_window: Duration = Field(
-        default=timedelta(hours=6),
-        description="Where the Console offers it: a deployment ends by itself when nothing has "
-        "been heard of Cortex for this long.",
+    runtime_window: Annotated[Duration, Field(ge=timedelta(hours=1), le=timedelta(hours=48))] = (
+        Field(
+            default=timedelta(hours=6),
+            description="Newer Consoles: a deployment is closed when nothing has been heard of "
+            "Cortex for this long, 1 to 48 hours. A Console may be set to only note that.",
+        )
     )
     upkeep_every: Duration = timedelta(minutes=2)
 
@@ -99,8 +115,17 @@ class AkashConfig(ProviderConfig):
     )
     guard_restarts: bool = Field(
         default=True,
-        description="A few MiB of memory keep, across restarts of a container, that the command "
-        "has run. Without it a job that was killed for its memory would run again.",
+        description="Keep, across restarts of a container, that the command has run. Without it "
+        "a job that was killed for its memory would run again.",
+    )
+    guard_storage: Literal["shm", "ram"] = Field(
+        default="shm",
+        description="Where that is kept: in the memory that the containers of a pod share "
+        "(`/dev/shm`), or in storage of `class: ram`, which few providers offer.",
+    )
+    silence_kept: Duration = Field(
+        default=timedelta(minutes=30),
+        description="How long it is remembered that nobody has bid for such a job.",
     )
     max_output_bytes: Annotated[Bytes, Field(ge=0)] = 2**30
     token_ttl: Duration = timedelta(minutes=5)

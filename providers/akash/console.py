@@ -2,8 +2,14 @@
 
 Reads raise `Unavailable` where nothing is known; effects raise `OutcomeUnknown` where their
 answer was lost. What a refusal means is said by the caller, who knows what it was doing.
+
+There are two Consoles: that of 2026-08-22, and a newer one, which funds deployments itself and has
+names, search, runtime limits, sealed secrets and closes in the background. Which it is, is asked
+once an hour, and again where a call that only the newer one has meets 404.
 """
 
+import email.utils
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
@@ -14,7 +20,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from providers.akash import wire
 from providers.akash.config import AkashConfig
-from providers.errors import AuthenticationFailed, OutcomeUnknown, Unavailable
+from providers.akash.refusals import NOT_DELIVERED, UNREACHABLE
+from providers.errors import AuthenticationFailed, OutcomeUnknown, ProviderError, Unavailable
 from providers.http import HttpClient, Refused
 
 WHO = "the Akash Console"
@@ -22,11 +29,15 @@ _CREATE = timedelta(seconds=90)
 _LEASE = timedelta(seconds=180)
 _CLOSE = timedelta(seconds=60)
 _PAGE = 100
+_KIND_KEPT = timedelta(hours=1).total_seconds()
 T = TypeVar("T")
 
 
 class Console:
-    """One account at the Console. `address` and `extended` are known after `open`."""
+    """One account at the Console.
+
+    `address` and `extended` (whether it is the newer Console) are known after `open`.
+    """
 
     def __init__(
         self, config: AkashConfig, transport: httpx.AsyncBaseTransport | None = None
@@ -41,6 +52,8 @@ class Console:
         self.address = ""
         self.denom = "uact"
         self.extended = config.features == "extended"
+        self._asked_at: float | None = None
+        self._doubted = False
 
     async def aclose(self) -> None:
         await self.http.aclose()
@@ -56,16 +69,33 @@ class Console:
             )
         self.address = wallets[0].address or ""
         self.denom = wallets[0].denom
-        if self._config.features == "auto":
-            self.extended = await self._is_extended()
+        await self.look(again=True)
 
-    async def _is_extended(self) -> bool:
-        """Whether there are names and runtime limits: they came with this public call."""
+    async def look(self, *, again: bool = False) -> bool:
+        """Whether this is the newer Console; asked anew after an hour, after a doubt, or `again`.
+
+        Raises:
+            Unavailable: it was never told, and is not told now.
+        """
+        now, asked = time.monotonic(), self._asked_at
+        fresh = asked is not None and now - asked < _KIND_KEPT and not self._doubted
+        if self._config.features != "auto" or (fresh and not again):
+            return self.extended
         try:
-            await self.http.get("/v1/deployment-funding-config")
+            await self.http.get("/v1/deployment-funding-config")  # came with all the rest
+            self.extended = True
         except Refused:
-            return False
-        return True
+            self.extended = False
+        except ProviderError:
+            if asked is None:
+                raise
+            return self.extended
+        self._asked_at, self._doubted = now, False
+        return self.extended
+
+    def _doubt(self, refused: Refused) -> None:
+        """A call of the newer Console was refused: perhaps it is an older one again."""
+        self._doubted = self._doubted or refused.status == 404
 
     # Deployments
 
@@ -102,18 +132,59 @@ class Console:
             raise Unavailable(str(refused)) from None
         return _read(wire.Detail, _data(raw))
 
-    async def close(self, dseq: str) -> bool:
-        """Close it. False if the network could not settle its escrow yet: try again."""
+    async def close(self, dseq: str) -> str | None:
+        """Close it. The newer Console does that in the background: the activity's number, then.
+
+        Raises:
+            Unavailable: it is not closed, and why; the escrow cannot be settled yet, for instance.
+        """
+        params = {"async": "true"} if self.extended else None
+        path = f"/v1/deployments/{dseq}"
         try:
-            await self.http.send("DELETE", f"/v1/deployments/{dseq}", timeout=_CLOSE)
+            raw = await self.http.send("DELETE", path, params=params, timeout=_CLOSE)
         except Refused as refused:
-            text = str(refused).lower()
-            if refused.status == 404 or "deployment closed" in text:
-                return True
-            if "cannot be settled yet" in text:
-                return False
+            if refused.status == 404 or "deployment closed" in str(refused).lower():
+                return None
             raise Unavailable(f"the deployment could not be closed: {refused}") from None
-        return True
+        closing = _effect(wire.Closing, raw) if raw is not None else wire.Closing()
+        return closing.activity_id
+
+    async def activity(self, number: str) -> wire.Activity | None:
+        """How something does that the newer Console does in the background; None: not known."""
+        try:
+            raw = await self.http.get(f"/v1/activities/{number}")
+        except Refused as refused:
+            self._doubt(refused)
+            return None
+        return _read(wire.Activity, _data(raw))
+
+    async def rename(self, dseq: str, name: str) -> None:
+        """Name a deployment that has no name; newer Consoles only. Changes nothing of what runs."""
+        try:
+            body = {"data": {"name": name}}
+            await self.http.send("PATCH", f"/v1/deployments/{dseq}", json=body)
+        except Refused as refused:
+            self._doubt(refused)
+            raise
+
+    async def seal_context(self) -> tuple[wire.SealContext, int] | None:
+        """What secrets are sealed with, and the Console's clock (seconds since 1970).
+
+        None where the Console seals nothing.
+
+        Raises:
+            Unavailable: it cannot seal now.
+        """
+        try:
+            answer = await self.http.call("GET", "/v1/sdl-secrets-context")
+        except Refused as refused:
+            self._doubt(refused)
+            if refused.status == 404:
+                return None
+            raise Unavailable(str(refused)) from None
+        raw = self.http.json(answer)
+        inner = raw.get("data", raw) if isinstance(raw, dict) else raw  # its source has both forms
+        return _read(wire.SealContext, inner), _clock(answer)
 
     async def bids(self, dseq: str) -> list[wire.Bid]:
         try:
@@ -127,8 +198,11 @@ class Console:
         body: dict[str, Any] = {"leases": [wanted]}
         if manifest is not None:
             body["manifest"] = manifest
-        raw = await self.http.send("POST", "/v1/leases", json=body, timeout=_LEASE)
-        return _effect(wire.Detail, raw)
+        codes = (NOT_DELIVERED, UNREACHABLE)
+        answer = await self.http.call(
+            "POST", "/v1/leases", effect=True, json=body, timeout=_LEASE, codes=codes
+        )
+        return _effect(wire.Detail, self.http.json(answer, effect=True))
 
     async def deposit(self, dseq: str, usd: Decimal) -> None:
         body = {"data": {"dseq": dseq, "deposit": float(usd)}}
@@ -142,6 +216,7 @@ class Console:
         return _read(wire.Settings, _data(raw))
 
     async def limit_runtime(self, dseq: str, hours: int) -> None:
+        """Let it end so many hours after its lease began; longer than before by 48 at most."""
         body = {"data": {"runtimeLimitHours": hours}}
         await self.http.send("PATCH", f"/v2/deployment-settings/{dseq}", json=body)
 
@@ -164,10 +239,10 @@ class Console:
             raise Unavailable(f"{WHO} knows no block of the chain")
         return blocks[0]
 
-    async def balance(self) -> Decimal:
-        """Credits that are free, USD. The Console tells millionths."""
+    async def balances(self) -> wire.Balances:
+        """Credits that are free, and those locked in deployments."""
         raw = await self.http.get("/v1/balances", params={"address": self.address})
-        return _read(wire.Balances, _data(raw)).balance / 1_000_000
+        return _read(wire.Balances, _data(raw))
 
     async def public_detail(self, dseq: str) -> wire.PublicDetail | None:
         try:
@@ -221,6 +296,14 @@ class Console:
         """Who could run it."""
         raw = await self._ask("/v1/bid-screening", body)
         return _read(wire.Screening, raw).providers
+
+
+def _clock(answer: httpx.Response) -> int:
+    """The Console's time by the header of its answer; ours where there is none."""
+    try:
+        return int(email.utils.parsedate_to_datetime(answer.headers["date"]).timestamp())
+    except (KeyError, ValueError):
+        return int(time.time())
 
 
 def _data(raw: Any) -> Any:

@@ -8,7 +8,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from cortex.domain.leases import LeaseRef
-from providers.akash import wire
+from providers.akash import refusals, wire
 from providers.akash.bids import Market
 from providers.akash.close import Closer
 from providers.akash.config import AkashConfig
@@ -16,12 +16,12 @@ from providers.akash.console import Console
 from providers.akash.seal import unseal
 from providers.errors import (
     InsufficientFunds,
-    InvalidSpec,
     LeaseLost,
     NoCapacity,
     OutcomeUnknown,
     ProviderError,
     Unavailable,
+    Unsuitable,
 )
 from providers.http import Refused
 
@@ -57,7 +57,8 @@ class Starter:
         Raises:
             NoCapacity: no bidder took it; the deployment is closed.
             LeaseLost: the deployment is gone.
-            InvalidSpec: the provider refuses the manifest; the deployment is closed.
+            Unsuitable: the provider refuses the manifest; the deployment is closed.
+            InsufficientFunds: the account cannot pay; the deployment is closed.
             OutcomeUnknown: it may have started.
         """
         sealed = ref.data.get("manifest")
@@ -140,14 +141,20 @@ class Starter:
         await self._give_up(work, NoCapacity(why))
 
     async def _refused(self, work: _Try, bid: wire.BidId, refused: Refused) -> None:
-        text = str(refused).lower()
-        code = str(refused.body.get("code", "")) if isinstance(refused.body, dict) else ""
+        text, code = str(refused).lower(), refusals.code(refused)
         work.problem = str(refused)
-        if code == "manifest_not_delivered":
-            work.undelivered += 1
-            if work.undelivered >= _DELIVERIES:
-                await self._undelivered(work, bid)
-        elif "deployment closed" in text or refused.status == 404:
+        account = refusals.of_account(refused)
+        if account is not None:
+            await self._give_up(work, account)
+        elif code == refusals.NOT_DELIVERED and refused.status in (400, 422):
+            await self._give_up(work, Unsuitable(f"Akash does not accept the job: {refused}"))
+        elif code == refusals.NOT_DELIVERED:
+            await self._again(work, bid)
+        elif code == refusals.UNREACHABLE:
+            self._pass_over(work, bid)
+        elif refused.status == 404:
+            await self._not_found(work, bid)
+        elif "deployment closed" in text:
             raise LeaseLost(f"the deployment of lease `{work.ref.key}` was closed")
         elif "no longer open" in text or "matched or closed" in text:
             work.gone.add(bid.provider)
@@ -155,7 +162,23 @@ class Starter:
             why = "what to run was lost with the process that reserved it; reserve again"
             await self._give_up(work, NoCapacity(why))
         elif refused.status in (400, 422):
-            await self._give_up(work, InvalidSpec(f"Akash does not accept the job: {refused}"))
+            await self._give_up(work, Unsuitable(f"Akash does not accept the job: {refused}"))
+        else:
+            self._pass_over(work, bid)
+
+    async def _again(self, work: _Try, bid: wire.BidId) -> None:
+        """The lease exists and is billed: the same is sent again, and at last it is closed."""
+        work.undelivered += 1
+        if work.undelivered >= _DELIVERIES:
+            await self._undelivered(work, bid)
+
+    async def _not_found(self, work: _Try, bid: wire.BidId) -> None:
+        """Either there is no such deployment, or its provider has not heard of the lease yet."""
+        detail = await self._console.detail(bid.dseq)
+        if detail is None or not detail.active:
+            raise LeaseLost(f"the deployment of lease `{work.ref.key}` was closed")
+        if detail.lease is not None and detail.lease.live:
+            await self._again(work, bid)
         else:
             self._pass_over(work, bid)
 

@@ -1,17 +1,23 @@
 """What Akash offers for a job, before there is an auction for it."""
 
+from datetime import timedelta
+from decimal import Decimal
+
 from cortex.domain.offers import Offer
 from cortex.domain.spec import JobSpec
+from cortex.domain.units import format_duration
 from providers.akash import wire
 from providers.akash.bids import Market, nobody
 from providers.akash.config import AkashConfig
 from providers.akash.console import Console
+from providers.akash.credit import Credit
 from providers.akash.pricing import Prices
 from providers.akash.screening import able
 from providers.akash.sdl import render
 from providers.errors import InvalidSpec, NoCapacity, Unsuitable
 
 # Any key: it is not part of what is asked.
+_AFTER_SILENCE = Decimal("0.1")
 _NO_KEY = f"job_{'0' * 26}-1"
 
 
@@ -25,18 +31,21 @@ class Offers:
         config: AkashConfig,
         market: Market,
         prices: Prices,
+        credit: Credit,
     ) -> None:
         self._id = provider_id
         self._console = console
         self._config = config
         self._market = market
         self._prices = prices
+        self._credit = credit
 
     async def quote(self, spec: JobSpec) -> list[Offer]:
         """One offer.
 
         Raises:
             NoCapacity: nobody could bid now, and why.
+            InsufficientFunds: the account cannot start anything now.
             Unsuitable: Akash never runs such a job.
         """
         price = await self._prices.asked(spec)
@@ -53,7 +62,18 @@ class Offers:
         candidates = await self._candidates(rendered.sdl, spec)
         if not candidates:
             raise NoCapacity(nobody(spec, cap, 0, self._config))
-        return [self._prices.offer(spec, self._id, price, candidates)]
+        notes = await self._credit.notes(spec, price)
+        offer = self._prices.offer(spec, self._id, price, candidates)
+        silence = self._market.silence(spec, self._prices.cap(spec, price))
+        if silence is not None:
+            ago = format_duration(timedelta(seconds=round(silence.total_seconds())))
+            notes += (
+                f"{len(candidates)} providers are listed as able to run it, but {ago} ago none "
+                "of them bid for such a job at this price",
+            )
+            availability = min(offer.availability, _AFTER_SILENCE)
+            offer = offer.model_copy(update={"availability": availability})
+        return [offer.model_copy(update={"notes": notes})]
 
     async def _candidates(self, sdl: dict[str, object], spec: JobSpec) -> list[wire.ProviderInfo]:
         known = await self._market.known()

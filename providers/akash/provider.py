@@ -17,6 +17,7 @@ from providers.akash.callback import Callback
 from providers.akash.close import Closer
 from providers.akash.config import AkashConfig
 from providers.akash.console import Console
+from providers.akash.credit import Credit
 from providers.akash.gateway import Gateway
 from providers.akash.golive import Starter
 from providers.akash.logs import Logs
@@ -56,10 +57,19 @@ class AkashProvider(Provider[AkashConfig]):
         self._market = Market(self._console, config)
         self._gateway = Gateway(self._console, config, self._market)
         self._prices = Prices(self._console, config)
-        self._offers = Offers(provider_id, self._console, config, self._market, self._prices)
+        self._credit = Credit(self._console, config)
+        self._offers = Offers(
+            provider_id, self._console, config, self._market, self._prices, self._credit
+        )
         self._callback = Callback(lambda: self.drop, config.mark)
         self._reserver = Reserver(
-            self._console, config, self._search, self._market, self._prices, self._callback
+            self._console,
+            config,
+            self._search,
+            self._market,
+            self._prices,
+            self._callback,
+            self._credit,
         )
         self._starter = Starter(self._console, config, self._market)
         self._closer = Closer(self._console, config)
@@ -117,8 +127,8 @@ class AkashProvider(Provider[AkashConfig]):
     async def prepare(
         self, spec: JobSpec, key: str, *, offer: Offer | None = None, report: Report = no_report
     ) -> Reservation:
-        """Create the deployment and wait for bids. Nothing is paid before a lease; the deposit
-        is locked meanwhile.
+        """Create the deployment and wait for bids. Nothing is paid before a lease; what the
+        deployment is funded with is locked meanwhile.
         """
         price = offer.price_per_hour if offer else await self._prices.asked(spec)
         ref, bid = await self._reserver.reserve(spec, key, price, report)
@@ -209,7 +219,7 @@ class AkashProvider(Provider[AkashConfig]):
     async def network_status(self) -> NetworkStatus:
         asked = time.monotonic()
         try:
-            balance = await self._console.balance()
+            balance = (await self._console.balances()).free
             latency = timedelta(seconds=time.monotonic() - asked)
             known = (await self._market.known()).values()
         except ProviderError as error:
@@ -227,7 +237,7 @@ class AkashProvider(Provider[AkashConfig]):
         )
 
     async def tend(self, refs: Sequence[LeaseRef]) -> None:
-        """Top up escrows that run low, move runtime limits on, close doubles."""
+        """Move runtime limits on, close doubles; at older Consoles, top up what runs low."""
         await self._upkeep.tend(refs)
 
     def _hourly(self, per_block: Decimal) -> Money:

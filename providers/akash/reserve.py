@@ -8,7 +8,7 @@ long as the Console may still be at it.
 import asyncio
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -18,12 +18,13 @@ from cortex.domain.leases import LeaseRef
 from cortex.domain.money import Money
 from cortex.domain.spec import JobSpec
 from cortex.domain.units import format_duration
-from providers.akash import wire
+from providers.akash import refusals, sealing, wire
 from providers.akash.bids import Market, nobody
 from providers.akash.callback import Callback
 from providers.akash.close import Closer
 from providers.akash.config import AkashConfig
 from providers.akash.console import Console
+from providers.akash.credit import Credit
 from providers.akash.manifest import version
 from providers.akash.money import UACT
 from providers.akash.pricing import Prices
@@ -33,7 +34,14 @@ from providers.akash.sdl_rules import too_large
 from providers.akash.seal import seal
 from providers.akash.search import Search
 from providers.base import Report
-from providers.errors import InvalidSpec, NoCapacity, OutcomeUnknown, ProviderError, Unavailable
+from providers.errors import (
+    InsufficientFunds,
+    InvalidSpec,
+    NoCapacity,
+    OutcomeUnknown,
+    ProviderError,
+    Unavailable,
+)
 from providers.http import Refused
 
 _KEPT = 500
@@ -50,6 +58,8 @@ class Order:
     price: Money | None
     cap: Decimal
     rendered: Rendered
+    hidden: sealing.Hidden | None = None
+    """The SDL without its secrets, where they are sealed."""
 
 
 class Reserver:
@@ -63,6 +73,7 @@ class Reserver:
         market: Market,
         prices: Prices,
         callback: Callback,
+        credit: Credit,
     ) -> None:
         self._console = console
         self._config = config
@@ -70,6 +81,7 @@ class Reserver:
         self._market = market
         self._prices = prices
         self._callback = callback
+        self._credit = credit
         self._closer = Closer(console, config)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._manifests: OrderedDict[str, str] = OrderedDict()
@@ -83,14 +95,22 @@ class Reserver:
             InvalidSpec, Unsuitable, NoCapacity, InsufficientFunds: nothing is left behind.
             OutcomeUnknown, Unavailable: `find` tells.
         """
+        await self._console.look()
         cap = self._prices.cap(spec, price)
         rendered = render(spec, key, self._config, cap, self._callback.urls(key, spec))
-        order = Order(spec, key, price, cap, rendered)
+        order = Order(spec, key, price, cap, rendered, self._hidden(spec, rendered))
         if too_large(order.rendered.text):
             raise InvalidSpec("the job is larger than Akash takes (512 KiB with all variables)")
         lock = self._locks.setdefault(key, asyncio.Lock())
         async with lock:
             return await self._reserve(order, report)
+
+    def _hidden(self, spec: JobSpec, rendered: Rendered) -> sealing.Hidden | None:
+        """The job with its secrets taken out; None where it has none, or nobody would seal them."""
+        if not self._console.extended or self._config.seal_secrets == "never":
+            return None
+        hidden = sealing.hide(rendered, sealing.secret_names(spec))
+        return hidden if hidden.values else None
 
     def manifest(self, dseq: str) -> str | None:
         """A manifest that this process has got, for a lease whose reference lacks it."""
@@ -140,21 +160,49 @@ class Reserver:
     def _recover(self, order: Order, detail: wire.Detail) -> None:
         """The manifest of a deployment that was made before: ours, if its hash agrees."""
         ours = order.rendered.manifest
+        if order.hidden is not None:
+            return  # the Console keeps what to run, with the secrets that it alone can read
         if detail.dseq not in self._manifests and version(ours) == detail.deployment.hash:
             self._keep(detail.dseq, ours)
 
     async def _create(self, order: Order, report: Report) -> str:
         try:
-            made = await self._console.create(self._body(order))
+            made, sealed = await self._made(order)
         except OutcomeUnknown as error:
             await report("the answer of the Console was lost; looking for what it has made")
             return await self._look_for(order, error)
-        except Refused as refused:
-            raise _why(refused) from None
-        self._keep(made.dseq, made.manifest)
+        except InsufficientFunds as error:
+            raise await self._credit.explained(error) from None
+        if not sealed:
+            self._keep(made.dseq, made.manifest)
         self._search.learn(made.dseq, str(order.rendered.marker))
         kept = await self._ours(order)
         return kept.dseq if kept is not None else made.dseq
+
+    async def _made(self, order: Order) -> tuple[wire.Created, bool]:
+        """Create it; whether its secrets were sealed.
+
+        Asked a second time where the refusal is about a key, or a Console, that was replaced.
+        """
+        body = await self._body(order)
+        try:
+            return await self._console.create(body), "sealedSecrets" in body
+        except Refused as refused:
+            if not refusals.other_key(refused) and not await self._replaced(refused):
+                raise refusals.of_creation(refused) from None
+        hidden = self._hidden(order.spec, order.rendered)
+        body = await self._body(replace(order, hidden=hidden))
+        try:
+            return await self._console.create(body), "sealedSecrets" in body
+        except Refused as refused:
+            raise refusals.of_creation(refused) from None
+
+    async def _replaced(self, refused: Refused) -> bool:
+        """Whether a refusal came from another kind of Console than was known."""
+        known = self._console.extended
+        if refusals.of_account(refused) is not None:
+            return False
+        return await self._console.look(again=True) != known
 
     async def _look_for(self, order: Order, error: OutcomeUnknown) -> str:
         """Adopt what an unanswered call has made, or be sure that it has made nothing.
@@ -177,15 +225,22 @@ class Reserver:
                 raise NoCapacity(f"{error}; within {window} nothing of it appeared on the chain")
             await asyncio.sleep(self._config.bid_poll.total_seconds())
 
-    def _body(self, order: Order) -> dict[str, Any]:
+    async def _body(self, order: Order) -> dict[str, Any]:
+        if not self._console.extended:
+            return {"sdl": order.rendered.text, "deposit": float(self._deposit(order))}
+        window = self._config.runtime_window.total_seconds() / 3600
         body: dict[str, Any] = {
             "sdl": order.rendered.text,
-            "deposit": float(self._deposit(order)),
+            "name": str(order.rendered.marker),
+            "runtimeLimitHours": min(_TWO_DAYS, max(1, round(window))),
         }
-        if self._console.extended:
-            body["name"] = str(order.rendered.marker)
-            window = self._config.runtime_window.total_seconds() / 3600
-            body["runtimeLimitHours"] = min(_TWO_DAYS, max(1, round(window)))
+        if order.hidden is None:
+            return body
+        context = await self._console.seal_context()
+        if context is None:  # there were some with limits and without seals
+            return body
+        body["sdl"] = order.hidden.text
+        body["sealedSecrets"] = sealing.seal(order.hidden, *context)
         return body
 
     def _deposit(self, order: Order) -> Decimal:
@@ -210,6 +265,7 @@ class Reserver:
             good = await self._market.ranked(bids, order.spec.placement.regions)
             waited = time.monotonic() - opened
             if good and waited >= self._config.bid_wait.total_seconds():
+                self._market.heard(order.spec)
                 return good[0]
             if waited >= self._config.bid_deadline.total_seconds():
                 break
@@ -218,6 +274,8 @@ class Reserver:
                 await report(f"waiting for bids of Akash's providers ({told} so far)")
             await asyncio.sleep(self._config.bid_poll.total_seconds())
         await self._closer.close(dseq)
+        if not bids:
+            self._market.silent(order.spec, order.cap)
         if any(bid.state == "open" for bid in bids):
             raise NoCapacity(
                 "all bids came from providers that are offline, not audited, avoided by the "
@@ -257,14 +315,3 @@ class Reserver:
 def _age(dseq: str) -> float:
     """Seconds since a deployment was made; nought where the clocks differ."""
     return max(0.0, datetime.now(UTC).timestamp() - int(dseq) / 1000)
-
-
-def _why(refused: Refused) -> ProviderError:
-    """A refused creation."""
-    if refused.status == 409:
-        return Unavailable("the wallet of the Akash account is just being made; try again soon")
-    if "deposit" in str(refused).lower():
-        return NoCapacity(f"{refused}; raise `min_deposit` of the provider's configuration")
-    if refused.status in (400, 422):
-        return InvalidSpec(f"Akash does not accept the job: {refused}")
-    return NoCapacity(f"Akash made no deployment: {refused}")

@@ -22,7 +22,11 @@ from providers.runner import RunnerUrls, wrap
 
 _MIB = 2**20
 _LEAST_STORAGE = 5 * _MIB
-# Where a few MiB of memory tell the runner, after a restart, that the command has run.
+# Where the runner, after a restart of its container, finds that the command has run. Storage that
+# is neither persistent nor `class: ram` gets a mount and no volume (provider's `workload.go`), and
+# the container's own files are new after a restart; `/dev/shm` is the pod's, and stays (containerd
+# mounts that of the sandbox into each of its containers).
+_SHARED = "/dev/shm"
 _MARKS = "/run/cortex"
 _MARKS_NAME = "marks"
 # What a batch job exposes: a provider refuses a manifest without any global service, and a web
@@ -107,7 +111,7 @@ def resources(spec: JobSpec, config: AkashConfig) -> dict[str, Any]:
         attributes = {"persistent": True, "class": config.storage_class}
         size = _mib(max(volume.size, _LEAST_STORAGE))
         storage.append({"name": _volume(volume.name), "size": size, "attributes": attributes})
-    if _guarded(spec, config):
+    if _in_ram(spec, config):
         in_memory = {"persistent": False, "class": "ram"}
         storage.append({"name": _MARKS_NAME, "size": "8Mi", "attributes": in_memory})
     found: dict[str, Any] = {
@@ -157,7 +161,7 @@ def _service(
         found["env"] = [f"{name}={literal(text)}" for name, text in env.items()]
     found["expose"] = _expose(spec.ports, web)
     mounts = {_volume(item.name): item.path for item in spec.volumes}
-    if _guarded(spec, config):
+    if _in_ram(spec, config):
         mounts[_MARKS_NAME] = _MARKS
     if mounts:
         storage = {name: {"mount": path, "readOnly": False} for name, path in mounts.items()}
@@ -168,7 +172,9 @@ def _service(
 def _command(spec: JobSpec, key: str, config: AkashConfig, urls: RunnerUrls | None) -> _Command:
     """What the container runs. A batch runs inside the runner: exited containers are restarted."""
     if spec.kind == "batch":
-        marks = _MARKS if _guarded(spec, config) else None
+        marks = None
+        if config.guard_restarts:
+            marks = _MARKS if _in_ram(spec, config) else _SHARED
         wrapped = wrap(spec, key, marks_dir=marks, urls=urls)
         return wrapped.argv, wrapped.env
     argv = (*spec.command, *spec.args)
@@ -215,8 +221,9 @@ def _login(image: str, logins: Sequence[RegistryLogin]) -> RegistryLogin | None:
     return next((item for item in logins if item.server == host), None)
 
 
-def _guarded(spec: JobSpec, config: AkashConfig) -> bool:
-    return config.guard_restarts and spec.kind == "batch"
+def _in_ram(spec: JobSpec, config: AkashConfig) -> bool:
+    wanted = config.guard_restarts and config.guard_storage == "ram"
+    return wanted and spec.kind == "batch"
 
 
 def _volume(name: str) -> str:

@@ -1,4 +1,8 @@
-"""Looks after leases that run: their escrow, their runtime limit, doubles of them."""
+"""Looks after leases that run: their runtime limit, doubles, at older Consoles their escrow.
+
+No escrow bounds what a job costs: the Console adds to it as long as the account has credit. A job
+is ended by Cortex, at its deadline or budget, and where Cortex is gone by the runtime limit.
+"""
 
 import time
 from collections.abc import Sequence
@@ -39,16 +43,20 @@ class Upkeep:
             return
         self._next = time.monotonic() + self._config.upkeep_every.total_seconds()
         ours = {ref.network_id: ref for ref in refs}
+        funded = await self._console.look()
         listed = await self._console.active()
-        height = (await self._console.height()).height
+        height = 0 if funded else (await self._console.height()).height
         await self._close_doubles(ours)
         for detail in listed:
             ref = ours.get(detail.dseq)
             if ref is None:
                 continue
             try:
-                await self._top_up(ref, detail, height)
-                await self._extend(detail)
+                if funded:
+                    await self._name(ref, detail)
+                    await self._extend(detail)
+                else:
+                    await self._top_up(ref, detail, height)
             except RateLimited:
                 raise
             except (ProviderError, Refused) as error:
@@ -64,7 +72,7 @@ class Upkeep:
                 await self._closer.close(detail.dseq)
 
     async def _top_up(self, ref: LeaseRef, detail: wire.Detail, height: int) -> None:
-        """Put more into an escrow that runs low, as far as the job's budget goes."""
+        """Put more into an escrow that runs low, but no more than the job's budget."""
         lasts = money.lasts(detail, height, self._config)
         if lasts is None or lasts > self._config.top_up_below:
             return
@@ -76,15 +84,21 @@ class Upkeep:
             wanted = min(wanted, Decimal(most) - money.deposited(detail.escrow_account.state))
         usd = (wanted / money.UACT).quantize(_CENT, ROUND_DOWN)
         if usd <= 0:
-            return  # the budget is in the escrow already: the network ends it when it is used up
+            return  # the budget is in the escrow already
         try:
             await self._console.deposit(detail.dseq, usd)
         except InsufficientFunds as error:
             _log.warning("akash.no_credit_for_top_up", lease=ref.key, error=str(error))
 
+    async def _name(self, ref: LeaseRef, detail: wire.Detail) -> None:
+        """One that was made before the Console had names is found by its name, too, when closed."""
+        marker = ref.data.get("marker")
+        if detail.name is None and marker is not None:
+            await self._console.rename(detail.dseq, marker)
+
     async def _extend(self, detail: wire.Detail) -> None:
         """Where the Console ends deployments by itself: later, as long as Cortex is there."""
-        if not self._console.extended or time.monotonic() < self._limits_next.get(detail.dseq, 0):
+        if time.monotonic() < self._limits_next.get(detail.dseq, 0):
             return
         settings = await self._console.settings(detail.dseq)
         window = self._config.runtime_window

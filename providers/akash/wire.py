@@ -150,7 +150,7 @@ class Detail(Wire):
 
 
 class Pagination(Wire):
-    total: int = 0
+    total: int | None = None
     has_more: bool = Field(default=False, alias="hasMore")
 
 
@@ -175,7 +175,64 @@ class Wallet(Wire):
 
 
 class Balances(Wire):
+    """The account's credits, in millionths of a dollar."""
+
     balance: Decimal
+    deployments: Decimal = Decimal(0)
+
+    @property
+    def free(self) -> Decimal:
+        """What can be spent, USD."""
+        return self.balance / 1_000_000
+
+    @property
+    def locked(self) -> Decimal:
+        """What is in the escrows of deployments, USD; what they do not use comes back."""
+        return self.deployments / 1_000_000
+
+
+class Closing(Wire):
+    """The answer to a close: an activity where it is done in the background."""
+
+    activity_id: str | None = Field(default=None, alias="activityId")
+
+
+class ActivityError(Wire):
+    message: str = ""
+
+
+class ActivityMeta(Wire):
+    error: ActivityError | None = None
+
+
+class Activity(Wire):
+    """Something that the newer Console does in the background."""
+
+    status: str
+    meta: ActivityMeta | None = None
+
+    @property
+    def failed(self) -> str:
+        """Why it failed; empty where it has not."""
+        if self.status != "failed":
+            return ""
+        error = self.meta.error if self.meta is not None else None
+        return (error.message if error is not None else "") or "the Console does not say why"
+
+
+class Jwk(Wire):
+    kty: str
+    n: str
+    e: str
+
+
+class SealContext(Wire):
+    """What secrets are sealed with for the newer Console."""
+
+    sub: str
+    kid: str
+    jwk: Jwk
+    required_claims: list[str] = Field(default=[], alias="requiredClaims")
 
 
 class Block(Wire):

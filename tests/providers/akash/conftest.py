@@ -140,8 +140,14 @@ async def _end_all(world: AkashWorld) -> None:
 
 @pytest_asyncio.fixture
 async def net(make_net: MakeNet) -> Net:
-    """A usual network."""
+    """A usual network, behind the newer Console."""
     return await make_net()
+
+
+@pytest_asyncio.fixture
+async def older(make_net: MakeNet) -> Net:
+    """A network behind the Console of 2026-08-22."""
+    return await make_net(extended=False)
 
 
 @pytest.fixture

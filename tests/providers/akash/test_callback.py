@@ -74,11 +74,11 @@ async def test_with_result_files_it_is_run_again(net: Net, lease: str, drop: Dro
 
 
 async def test_a_manifest_with_a_link_can_be_made_again(
-    net: Net, lease: str, drop: DropBox
+    older: Net, lease: str, drop: DropBox
 ) -> None:
-    first, second = await net.provider(), await net.provider()
+    first, second = await older.provider(), await older.provider()
     first.drop = second.drop = drop
-    await net.fault("POST /v1/deployments", "drop_after")
+    await older.fault("POST /v1/deployments", "drop_after")
     ref = (await first.prepare(spec(), lease)).ref
     assert "manifest" in ref.data
     assert (await second.prepare(spec(), lease)).ref == ref

@@ -9,7 +9,7 @@ from cortex.domain.states import RunState
 from providers.conformance import eventually
 from simulators.akash import API_KEY
 from simulators.akash.settings import OWNER
-from tests.providers.akash.conftest import MakeNet, Net, key, spec
+from tests.providers.akash.conftest import Net, key, spec
 from tests.support.openapi import Contract
 
 # The file says `^d+$` of numbers: its author meant digits.
@@ -32,9 +32,9 @@ def _problems(net: Net, contract: Contract) -> list[str]:
     return contract.problems(ours, known=known)
 
 
-async def test_a_whole_job(net: Net, tmp_path: Path) -> None:
+async def test_a_whole_job(older: Net, tmp_path: Path) -> None:
     contract = _contract()
-    akash = await net.provider()
+    akash = await older.provider()
     job = spec("echo ready; echo x > out; sleep 0.3; exit 3", outputs=["out"])
     await akash.pricing()
     (offer,) = await akash.quote(job)
@@ -51,21 +51,21 @@ async def test_a_whole_job(net: Net, tmp_path: Path) -> None:
     assert await akash.owned()
     assert (await akash.network_status()).reachable
     await akash.cancel(ref)
-    assert await (await net.provider()).find(name)
+    assert await (await older.provider()).find(name)
     assert (await akash.usage(ref)).final
-    assert _problems(net, contract) == []
+    assert _problems(older, contract) == []
     asked = {
         (item.method, item.path.replace(ref.network_id, "{dseq}"))
-        for item in net.recorder.exchanges
+        for item in older.recorder.exchanges
     }
     assert ("POST", "/v1/leases") in asked
     assert ("DELETE", "/v1/deployments/{dseq}") in asked
     assert ("GET", f"/v1/deployment/{OWNER}/{{dseq}}") in asked
 
 
-async def test_a_service_with_ports_volumes_and_a_gpu(net: Net) -> None:
+async def test_a_service_with_ports_volumes_and_a_gpu(older: Net) -> None:
     contract = _contract()
-    akash = await net.provider()
+    akash = await older.provider()
     job = spec(
         "sleep 600",
         kind="service",
@@ -82,28 +82,27 @@ async def test_a_service_with_ports_volumes_and_a_gpu(net: Net) -> None:
 
     await eventually(up, what="the service")
     await akash.cancel(ref)
-    assert _problems(net, contract) == []
+    assert _problems(older, contract) == []
 
 
-async def test_a_top_up(net: Net) -> None:
+async def test_a_top_up(older: Net) -> None:
     contract = _contract()
-    akash = await net.provider(top_up_below="300d")
+    akash = await older.provider(top_up_below="300d")
     job = spec("sleep 600", duration="60d")
     (offer,) = await akash.quote(job)
     ref = (await akash.submit(job, key(), offer=offer)).ref
     await akash.tend([ref])
     await asyncio.sleep(0)
-    assert await net.calls("POST", "/v1/deposit-deployment") == 1
-    assert _problems(net, contract) == []
+    assert await older.calls("POST", "/v1/deposit-deployment") == 1
+    assert _problems(older, contract) == []
 
 
-async def test_what_the_simulator_answers_by_itself(make_net: MakeNet) -> None:
+async def test_what_the_simulator_answers_by_itself(older: Net) -> None:
     """Calls that the adapter does not make now, but that this Console answers."""
-    net = await make_net()
     contract = _contract()
-    akash = await net.provider()
+    akash = await older.provider()
     ref = (await akash.submit(spec("sleep 600"), key())).ref
-    async with httpx.AsyncClient(base_url=net.url, headers={"x-api-key": API_KEY}) as client:
+    async with httpx.AsyncClient(base_url=older.url, headers={"x-api-key": API_KEY}) as client:
         for path in (
             f"/v2/deployment-settings/{ref.network_id}",
             "/v1/deployments?skip=0&limit=1",
@@ -117,4 +116,4 @@ async def test_what_the_simulator_answers_by_itself(make_net: MakeNet) -> None:
         change = {"data": {"autoTopUpEnabled": True}}
         path = f"/v2/deployment-settings/{ref.network_id}"
         assert (await client.patch(path, json=change)).is_success
-    assert _problems(net, contract) == []
+    assert _problems(older, contract) == []

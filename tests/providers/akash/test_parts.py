@@ -132,9 +132,15 @@ def test_ports_and_volumes_of_a_service() -> None:
 def test_a_batch_has_a_global_port_and_a_guard() -> None:
     service = render(spec(), LEASE, REAL, Decimal(5)).sdl["services"]["job"]
     assert service["expose"][0]["to"] == [{"global": True}]
+    assert "CORTEX_RUNNER_MARKS=/dev/shm" in service["env"]
+    assert "params" not in service  # what a bidder may not have, is not asked for
+    in_ram = config("http://akash", guard_storage="ram")
+    service = render(spec(), LEASE, in_ram, Decimal(5)).sdl["services"]["job"]
     assert "CORTEX_RUNNER_MARKS=/run/cortex" in service["env"]
+    assert service["params"] == {"storage": {"marks": {"mount": "/run/cortex", "readOnly": False}}}
     plain = config("http://akash", guard_restarts=False)
-    assert "params" not in render(spec(), LEASE, plain, Decimal(5)).sdl["services"]["job"]
+    service = render(spec(), LEASE, plain, Decimal(5)).sdl["services"]["job"]
+    assert not any(entry.startswith("CORTEX_RUNNER_MARKS=") for entry in service["env"])
 
 
 def test_registry_logins_go_to_their_registry_only() -> None:
@@ -155,5 +161,6 @@ def test_registry_logins_go_to_their_registry_only() -> None:
 
 def test_volumes_at_the_same_place_are_refused() -> None:
     volumes = [{"name": "a", "path": "/run/cortex"}]
+    in_ram = config("http://akash", guard_storage="ram")
     with pytest.raises(InvalidSpec, match="same place"):
-        render(spec(volumes=volumes), LEASE, REAL, Decimal(5))
+        render(spec(volumes=volumes), LEASE, in_ram, Decimal(5))

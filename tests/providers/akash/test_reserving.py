@@ -93,7 +93,7 @@ class TestNeverTwice:
     async def test_one_without_a_name_yet_is_not_taken_for_nothing(
         self, make_net: MakeNet, lease: str
     ) -> None:
-        net = await make_net(index_lag=0.8)
+        net = await make_net(index_lag=0.8, extended=False)
         akash = await net.provider()
         await akash.prepare(spec(), lease)
         other = await net.provider()
@@ -173,7 +173,7 @@ class TestManifest:
     async def test_a_reference_without_it_serves_on_newer_consoles(
         self, make_net: MakeNet, lease: str
     ) -> None:
-        net = await make_net(extended=True)
+        net = await make_net()
         await (await net.provider()).prepare(spec("sleep 600"), lease)
         other = await net.provider()
         found = await other.find(lease)
@@ -181,14 +181,14 @@ class TestManifest:
         await other.commit(Reservation(ref=found.ref))
         assert await net.alive() == [lease]
 
-    async def test_elsewhere_such_a_reservation_is_given_up(self, net: Net, lease: str) -> None:
-        await (await net.provider()).prepare(spec("sleep 600"), lease)
-        other = await net.provider()
+    async def test_elsewhere_such_a_reservation_is_given_up(self, older: Net, lease: str) -> None:
+        await (await older.provider()).prepare(spec("sleep 600"), lease)
+        other = await older.provider()
         found = await other.find(lease)
         assert found is not None
         with pytest.raises(NoCapacity, match="reserve again"):
             await other.commit(Reservation(ref=found.ref))
-        assert await net.alive() == []
+        assert await older.alive() == []
 
     async def test_secrets_are_sealed_in_the_reference(self, net: Net, lease: str) -> None:
         akash = await net.provider()
@@ -273,7 +273,7 @@ class TestBids:
         assert await net.alive() == []
 
     async def test_a_bidder_that_vanishes(self, make_net: MakeNet, lease: str) -> None:
-        net = await make_net(extended=True)
+        net = await make_net()
         akash = await net.provider()
         reservation = await akash.prepare(spec("sleep 600"), lease)
         await net.act("provider_offline", provider=EUROPE)
@@ -303,8 +303,8 @@ class TestErrors:
         assert caught.value.retry_after.total_seconds() == 7
         assert await net.alive() == []
 
-    async def test_a_deposit_that_is_too_low(self, net: Net, lease: str) -> None:
-        akash = await net.provider(min_deposit="0.1")
+    async def test_a_deposit_that_is_too_low(self, older: Net, lease: str) -> None:
+        akash = await older.provider(min_deposit="0.1")
         with pytest.raises(NoCapacity, match="raise `min_deposit`"):
             await akash.prepare(spec(), lease)
 
