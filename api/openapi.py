@@ -33,7 +33,7 @@ _BODIES: Final[tuple[type[BaseModel], ...]] = (
     ReconcileRequest,
 )
 _SAID: Final = {
-    400: "The body is neither JSON nor YAML.",
+    400: "The body is neither JSON nor YAML, or a key stands twice in it.",
     401: "No valid API key.",
     402: "A budget has not enough left; `detail` names it.",
     403: "The role of this API key does not allow it; the detail names the roles that do.",

@@ -8,8 +8,6 @@ from cortex.client import ApiError
 from cortex.domain.errors import FieldError, InvalidRequest, field_errors
 from cortex.domain.groups import GroupSpec, Member, expand
 
-_SHOWN = 20
-
 
 def load_group(path: str) -> tuple[Document, GroupSpec, list[Member]]:
     """A group file and the members it makes.
@@ -17,15 +15,23 @@ def load_group(path: str) -> tuple[Document, GroupSpec, list[Member]]:
     Raises:
         BadInput: it cannot be read, or is no valid group.
     """
-    document = load_whole(path)
+    return checked(load_whole(path, GroupSpec))
+
+
+def checked(document: Document) -> tuple[Document, GroupSpec, list[Member]]:
+    """The same of a document that has been read; see `load_group`."""
     try:
         spec = GroupSpec.model_validate(document.data)
     except ValidationError as error:
         raise _refused(document, field_errors(error)) from None
     try:
-        return document, spec, expand(spec)
+        members = expand(spec)
     except InvalidRequest as error:
         raise _refused(document, list(error.errors)) from None
+    if document.nul is not None:
+        nul = FieldError(field=document.nul, message="contains a NUL character")
+        raise _refused(document, [nul])
+    return document, spec, members
 
 
 def placed(error: ApiError, document: Document) -> Exception:
@@ -38,7 +44,5 @@ def placed(error: ApiError, document: Document) -> Exception:
 
 
 def _refused(document: Document, errors: list[FieldError], what: str | None = None) -> BadInput:
-    lines = [document.place(item) for item in errors[:_SHOWN]]
-    if len(errors) > _SHOWN:
-        lines.append(f"and {len(errors) - _SHOWN} more")
-    return BadInput(what or f"{document.source} is no valid group", details=lines)
+    what = what or f"{document.source} is no valid group"
+    return BadInput(what, details=document.places(errors))

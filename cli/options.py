@@ -137,10 +137,10 @@ def _secret(text: str) -> tuple[str, str]:
 
 def _gpu(text: str) -> dict[str, Any]:
     """`1`, `a100` or `a100:2`."""
-    if text.isdigit():
+    if _is_count(text):
         return {"count": int(text)}
     model, _, count = text.partition(":")
-    if count and not count.isdigit():
+    if count and not _is_count(count):
         raise BadInput(f"--gpu `{text}`: write a number, a model, or both as `a100:2`")
     return {"model": model, "count": int(count or 1)}
 
@@ -148,9 +148,13 @@ def _gpu(text: str) -> dict[str, Any]:
 def _port(text: str) -> dict[str, Any]:
     """`8080` or `8080/udp`."""
     number, _, protocol = text.partition("/")
-    if not number.isdigit():
+    if not _is_count(number):
         raise BadInput(f"--port `{text}`: write a number such as `8080` or `53/udp`")
     return {"port": int(number), "protocol": protocol or "tcp"}
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 10
 
 
 def _name_of(program: str) -> str:

@@ -140,6 +140,12 @@ def say(state: State, text: str, *, style: str = "") -> None:
     console(state, stderr=True).print(Text(text, style=style), soft_wrap=True)
 
 
+def notes(state: State, lines: Iterable[str]) -> None:
+    """What is to be noted of the input, such as how a value was read; on stderr."""
+    for line in lines:
+        say(state, f"note: {line}")
+
+
 def printable(text: str) -> str:
     """The text without characters that would steer the terminal."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

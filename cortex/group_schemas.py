@@ -117,3 +117,6 @@ class GroupValidation(_View):
         description="If each member runs at its cheapest provider for its whole duration; "
         "one amount per currency.",
     )
+    notes: tuple[str, ...] = Field(
+        default=(), description="How sizes were read that have other units, such as `4GB`."
+    )

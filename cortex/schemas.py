@@ -4,10 +4,11 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cortex.domain.circuit import CircuitState
 from cortex.domain.errors import FieldError
+from cortex.domain.extensions import EXTENSION_SCHEMA, without_extensions
 from cortex.domain.frames import FrameState, FrameStatus
 from cortex.domain.jobs import Reason
 from cortex.domain.leases import Endpoint
@@ -151,9 +152,14 @@ class FramePage(_View):
 class BatchRequest(BaseModel):
     """Up to 1,000 jobs: all are accepted or none."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra=EXTENSION_SCHEMA)
 
     jobs: Annotated[list[JobSpec], Field(min_length=1, max_length=1000)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, value: Any) -> Any:
+        return without_extensions(value)
 
 
 class AcceptedJob(_View):
@@ -185,6 +191,9 @@ class Validation(_View):
     spec: JobSpec
     estimates: tuple[CostEstimate, ...]
     objections: tuple[ProviderObjection, ...]
+    notes: tuple[str, ...] = Field(
+        default=(), description="How sizes were read that have other units, such as `4GB`."
+    )
 
 
 class RankedOffer(_View):

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access import Caller, needs
-from api.bodies import read_body
+from api.bodies import read_body, read_noted
 from api.headers import IdempotencyKey
 from api.middleware import wants_stream
 from api.openapi import body_schema, problems, streamed
@@ -91,8 +91,9 @@ async def submit_group(
 )
 async def validate_group(request: Request, services: Using) -> Response:
     """What the jobs of a group spec become, and what they may cost; nothing is stored."""
-    spec = await read_body(request, GroupSpec, _SPEC)
-    return answer(await services.groups.validate(spec))
+    parsed = await read_noted(request, GroupSpec, _SPEC)
+    found = await services.groups.validate(parsed.model)
+    return answer(found.model_copy(update={"notes": parsed.notes}))
 
 
 @router.get(

@@ -5,7 +5,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access import Caller, needs
-from api.bodies import read_body
+from api.bodies import read_body, read_noted
 from api.headers import IdempotencyKey
 from api.openapi import body_schema, problems
 from api.respond import answer
@@ -67,8 +67,9 @@ async def submit_batch(
 )
 async def validate(request: Request, services: Using) -> Response:
     """Check a spec as submitting it would, without storing anything."""
-    spec = await read_body(request, JobSpec, _SPEC)
-    return answer(await services.submissions.validate(spec))
+    parsed = await read_noted(request, JobSpec, _SPEC)
+    found = await services.submissions.validate(parsed.model)
+    return answer(found.model_copy(update={"notes": parsed.notes}))
 
 
 @router.post(

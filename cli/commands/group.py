@@ -59,6 +59,7 @@ def run(
     """
     state = state_of(ctx)
     document, spec, _ = load_group(file)
+    render.notes(state, document.notes(GroupSpec))
     raise typer.Exit(asyncio.run(_run(state, document, spec, detach, watch, timeout)))
 
 
@@ -124,6 +125,7 @@ def validate(
     """Check a group file: the members it makes, who needs whom, what they may cost."""
     state = state_of(ctx)
     document, spec, members = load_group(file)
+    render.notes(state, document.notes(GroupSpec))
     if local:
         if state.json:
             print(render.to_json([{"member": item.name, "gang": item.gang} for item in members]))

@@ -99,6 +99,7 @@ def run(
     )
     document = options.document()
     spec = document.spec()
+    _tell(state, [document])
     raise typer.Exit(asyncio.run(_run(state, document, spec, timeout)))
 
 
@@ -133,6 +134,7 @@ def submit(
     state = state_of(ctx)
     documents = [document for path in files for document in load(path)]
     specs = _checked(documents)
+    _tell(state, documents)
     raise typer.Exit(asyncio.run(_submit(state, documents, specs, wait=wait)))
 
 
@@ -189,6 +191,7 @@ def validate(
     state = state_of(ctx)
     documents = [document for path in files for document in load(path)]
     specs = _checked(documents)
+    _tell(state, documents)
     if local:
         for spec in specs:
             render.print_json(spec) if state.json else print(f"`{spec.name}` is valid")
@@ -225,6 +228,7 @@ def quote(ctx: typer.Context, file: File) -> None:
     state = state_of(ctx)
     documents = load(file)
     specs = _checked(documents)
+    _tell(state, documents)
     with state.client(timeout=60.0) as cortex:
         for document, spec in zip(documents, specs, strict=True):
             try:
@@ -234,6 +238,10 @@ def quote(ctx: typer.Context, file: File) -> None:
             if len(specs) > 1 and not state.json:
                 render.heading(state, spec.name)
             show_quote(state, answer)
+
+
+def _tell(state: State, documents: list[Document]) -> None:
+    render.notes(state, [line for document in documents for line in document.notes()])
 
 
 async def _hand_in(cortex: AsyncCortex, specs: list[JobSpec]) -> list[JobView] | list[AcceptedJob]:

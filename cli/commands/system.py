@@ -38,9 +38,9 @@ def config(
 @app.command("schema")
 def schema(ctx: typer.Context) -> None:
     """Print the JSON Schema of job files, for editors."""
-    from cortex.domain.spec import JobSpec
+    from cortex.domain.schema import job_spec_schema
 
-    print(json.dumps(JobSpec.model_json_schema(), indent=None if state_of(ctx).json else 2))
+    print(json.dumps(job_spec_schema(), indent=None if state_of(ctx).json else 2))
 
 
 @app.command("version")

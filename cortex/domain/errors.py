@@ -162,6 +162,8 @@ def field_error(loc: tuple[int | str, ...], message: str, kind: str) -> FieldErr
 def _path(loc: tuple[int | str, ...]) -> str:
     text = ""
     for part in loc:
+        if part == "[key]":  # pydantic's word for a key that is wrong; the path names it
+            continue
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
     return text or "spec"
 

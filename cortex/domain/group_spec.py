@@ -3,21 +3,24 @@
 import re
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
-    SecretStr,
     StringConstraints,
     field_validator,
+    model_validator,
 )
 
 from cortex.domain.errors import FieldError
+from cortex.domain.extensions import EXTENSION_SCHEMA, without_extensions
 from cortex.domain.names import check_name
 from cortex.domain.quantities import Duration
+from cortex.domain.spec import JobSpec
+from cortex.domain.written import WrittenSecret, WrittenText
 
 MAX_MEMBERS: Final = 1000
 
@@ -33,31 +36,32 @@ def _text_list(value: Any) -> Any:
 
 
 def _texts(value: Any) -> Any:
-    """Values of a parameter, as people write numbers and truths in YAML."""
+    """A list of values of a parameter."""
     if not isinstance(value, list | tuple):
         raise ValueError("must be a list of values, such as [0.1, 0.01]")
     if not 1 <= len(value) <= MAX_MEMBERS:
         raise ValueError(f"must have from 1 to {MAX_MEMBERS:,} values")
-    return [_scalar(item) for item in value]
-
-
-def _scalar(item: Any) -> Any:
-    if isinstance(item, bool):
-        return "true" if item else "false"
-    return str(item) if isinstance(item, int | float) else item
+    return value
 
 
 _Ref = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-_Value = Annotated[str, StringConstraints(max_length=200)]
+_Value = Annotated[WrittenText, StringConstraints(max_length=200)]
 _Values = Annotated[tuple[_Value, ...], BeforeValidator(_texts)]
 
 
 class _JobPart(BaseModel):
     """Fields of a job spec, which are checked once a whole job has been made of them."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="allow", json_schema_extra=EXTENSION_SCHEMA)
 
-    secret_env: dict[str, SecretStr] | None = None
+    __also_takes__: ClassVar[type[BaseModel]] = JobSpec
+
+    secret_env: dict[str, WrittenSecret] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, value: Any) -> Any:
+        return without_extensions(value)
 
     def fields(self) -> dict[str, Any]:
         """What was written for the job spec, secrets in clear inside `SecretStr`."""
@@ -135,7 +139,7 @@ class GroupJob(_JobPart):
 class GroupSpec(BaseModel):
     """Several jobs, submitted as one."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=EXTENSION_SCHEMA)
 
     version: Literal[1] = 1
     name: str = "group"
@@ -165,11 +169,16 @@ class GroupSpec(BaseModel):
     concurrency: int | None = Field(
         default=None, ge=1, description="How many run at once; with best_effort only."
     )
-    labels: dict[str, str] = Field(default_factory=dict, max_length=32)
+    labels: dict[str, WrittenText] = Field(default_factory=dict, max_length=32)
     defaults: GroupDefaults = Field(
         default_factory=GroupDefaults, description="Part of a job spec, under that of every job."
     )
     jobs: tuple[GroupJob, ...] = Field(json_schema_extra={"minItems": 1, "maxItems": MAX_MEMBERS})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, value: Any) -> Any:
+        return without_extensions(value)
 
     @field_validator("jobs", mode="before")
     @classmethod

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from cortex.domain.errors import FieldError, InvalidRequest, field_errors
 from cortex.domain.group_needs import GROUP_ID, Member, Needs, check_order
 from cortex.domain.group_spec import GroupJob, GroupSpec, job_errors
+from cortex.domain.kernel import word_errors
 from cortex.domain.placeholders import fill
 from cortex.domain.spec import JobSpec
 
@@ -19,6 +20,10 @@ __all__ = ["GROUP_ID", "GroupJob", "GroupSpec", "Member", "expand"]
 _FILLED: Final = frozenset(
     {"name", "command", "args", "env", "outputs", "inputs", "labels", "after"}
 )
+_NAMED: Final = ("name", "after")
+_OF_ARRAYS: Final = ("index", "count")
+"""A job that is no array has neither: elsewhere than in names they stay as they stand there."""
+_NOTHING: Final[tuple[str, ...]] = ()
 _SIMPLE = re.compile(r"[\w.+:/-]{1,32}")
 _MAX_NAME: Final = 120
 
@@ -92,8 +97,11 @@ class _Work:
         which = f" (in `{member.name}`)" if member.count > 1 else ""
         fields["after"] = list(job.after)
         for name in fields.keys() & _FILLED:
+            known, left = values, _NOTHING
+            if not job.many and name not in _NAMED:
+                known, left = {k: v for k, v in values.items() if k not in _OF_ARRAYS}, _OF_ARRAYS
             try:
-                fields[name] = fill(fields[name], values)
+                fields[name] = fill(fields[name], known, left)
             except ValueError as error:
                 self._wrong(f"{place}.{name}", f"{error}{which}")
                 return None
@@ -102,6 +110,10 @@ class _Work:
             made = JobSpec.model_validate(fields)
         except ValidationError as error:
             self._invalid(place, job, field_errors(error), which if member.index else "")
+            return None
+        long = word_errors(made)
+        if long:
+            self._invalid(place, job, long, which if member.index else "")
             return None
         taken = self._variables(member, values)
         clash = min({*taken, GROUP_ID} & {*made.env, *made.secret_env}, default=None)

@@ -11,7 +11,9 @@ QUANTUM = Decimal("0.000000001")
 # Of what a network bills: NUMERIC(38, 18), as fine as any of their currencies.
 _FINEST = Decimal("1e-18")
 _WIDE = Context(prec=60, rounding=ROUND_HALF_UP)
-_TEXT = re.compile(r"(?P<amount>[-+]?\d+(?:\.\d+)?)\s*(?P<currency>[A-Za-z]{3,10})")
+_TEXT = re.compile(r"(?P<amount>[-+]?[0-9]+(?:\.[0-9]+)?)\s*(?P<currency>[A-Za-z]{3,10})")
+# A longer fraction than this is no amount, and one such as 1e-999999999 would be printed in full.
+_MOST_PLACES = 100
 
 
 class CurrencyMismatch(ValueError):
@@ -46,6 +48,8 @@ class Money(BaseModel):
     def _exact(cls, value: Any) -> Any:
         if isinstance(value, float):
             return str(value)
+        if isinstance(value, str) and "_" in value:
+            raise ValueError("must be a number without `_`")
         return value
 
     @field_validator("amount")
@@ -53,7 +57,7 @@ class Money(BaseModel):
     def _finite(cls, value: Decimal) -> Decimal:
         if not value.is_finite() or abs(value) >= Decimal(10) ** 15:
             raise ValueError("must be a finite amount below 10^15")
-        return value
+        return printable(value)
 
     @field_validator("currency")
     @classmethod
@@ -117,6 +121,18 @@ class Money(BaseModel):
                 f"cannot compare {self.currency} with {other.currency} without a rate"
             )
         return other.amount
+
+
+def printable(value: Decimal) -> Decimal:
+    """The number, if it can be written in plain digits.
+
+    Raises:
+        ValueError: it has too many places.
+    """
+    exponent = value.as_tuple().exponent
+    if not isinstance(exponent, int) or exponent < -_MOST_PLACES:
+        raise ValueError(f"must have at most {_MOST_PLACES} decimal places")
+    return value
 
 
 def format_amount(amount: Decimal) -> str:

@@ -5,34 +5,41 @@ to the shell, and every other brace stays as it is: commands are full of them.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 _BRACES: Final = re.compile(r"\{\{[A-Za-z_]\w*\}\}|(?<!\$)\{(?P<name>[A-Za-z_]\w*)\}")
 
 
-def fill(value: Any, values: Mapping[str, str]) -> Any:
+def fill(value: Any, values: Mapping[str, str], left: Collection[str] = ()) -> Any:
     """The value with every placeholder in its texts, also in lists and mappings, replaced.
+
+    Args:
+        value: Texts, or lists and mappings of them.
+        values: What stands for each placeholder.
+        left: Names that are no placeholders here: `{name}` is that text.
 
     Raises:
         ValueError: a placeholder is not known.
     """
     if isinstance(value, str):
-        return fill_text(value, values) if "{" in value else value
+        return fill_text(value, values, left) if "{" in value else value
     if isinstance(value, Mapping):
-        return {key: fill(item, values) for key, item in value.items()}
+        return {key: fill(item, values, left) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [fill(item, values) for item in value]
+        return [fill(item, values, left) for item in value]
     return value
 
 
-def fill_text(text: str, values: Mapping[str, str]) -> str:
+def fill_text(text: str, values: Mapping[str, str], left: Collection[str] = ()) -> str:
     """The text with its placeholders replaced; see `fill`."""
 
     def one(found: re.Match[str]) -> str:
         name = found["name"]
         if name is None:
             return found[0][1:-1]
+        if name in left:
+            return found[0]
         if name not in values:
             known = ", ".join(f"`{{{item}}}`" for item in values)
             raise ValueError(

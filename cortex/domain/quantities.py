@@ -4,9 +4,9 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
-from cortex.domain.money import format_amount
+from cortex.domain.money import format_amount, printable
 from cortex.domain.units import (
     format_bytes,
     format_duration,
@@ -14,16 +14,19 @@ from cortex.domain.units import (
     parse_cores,
     parse_duration,
 )
+from cortex.domain.written import SizeText
 
 Cores = Annotated[
     Decimal,
     BeforeValidator(parse_cores),
     Field(ge=Decimal("0.01"), le=1024),
+    AfterValidator(printable),
     PlainSerializer(format_amount, return_type=str, when_used="json"),
     WithJsonSchema({"type": ["number", "string"], "examples": [2, "0.5", "250m"]}),
 ]
 Bytes = Annotated[
     int,
+    SizeText(),
     BeforeValidator(parse_bytes),
     PlainSerializer(format_bytes, return_type=str, when_used="json"),
     WithJsonSchema({"type": ["integer", "string"], "examples": ["512Mi", "4Gi"]}),

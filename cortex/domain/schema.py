@@ -18,7 +18,6 @@ def job_spec_schema() -> dict[str, Any]:
         {"type": "string", "pattern": r"^\s*[-+]?\d+(\.\d+)?\s*[A-Za-z]{3,10}\s*$"},
     )
     parts["Retries"] = _or(parts["Retries"], {"type": "integer", "minimum": 0, "maximum": 100})
-    schema["properties"]["env"]["additionalProperties"] = {"type": ["string", "number", "boolean"]}
     _write_defaults(parts["Resources"], Resources())
     _write_defaults(parts["Placement"], Placement())
     _write_defaults(parts["Volume"], Volume(name="v", path="/v"))

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -21,17 +22,19 @@ from pydantic import (
     model_validator,
 )
 
+from cortex.domain.extensions import EXTENSION_SCHEMA, without_extensions
 from cortex.domain.inputs import MAX_INPUTS, Input
-from cortex.domain.money import Money, format_amount
+from cortex.domain.money import Money, format_amount, printable
 from cortex.domain.names import check_name
 from cortex.domain.quantities import Bytes, Cores, Duration
 from cortex.domain.rendering import RENDER_OUTPUTS, RENDER_RESOURCES, Render
 from cortex.domain.runtime import AutoExtend, Retries
+from cortex.domain.written import WrittenSecret, WrittenText
 
 MAX_ENV_BYTES = 128 * 1024
 MAX_COMMAND_BYTES = 128 * 1024
 MAX_DURATION = timedelta(days=90)
-_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _LABEL_KEY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?")
 _NOT_RENDERED = (
     "image",
@@ -77,6 +80,7 @@ StrategyName = Annotated[
 _Weight = Annotated[
     Decimal,
     Field(ge=0, le=1000),
+    AfterValidator(printable),
     PlainSerializer(format_amount, return_type=str, when_used="json"),
 ]
 
@@ -161,22 +165,26 @@ class JobSpec(_Model):
     `secret_env` holds secrets: it is shown masked everywhere and stored encrypted.
     """
 
+    model_config = ConfigDict(json_schema_extra=EXTENSION_SCHEMA)
+
     version: Literal[1] = 1
     name: str = "job"
     kind: Literal["batch", "service"] = Field(
         default="batch", description="A batch ends by itself; a service runs until it is stopped."
     )
     image: str | None = Field(default=None, description="Container image; absent: a plain process.")
-    command: tuple[str, ...] = Field(default=(), description="Replaces the image's entry point.")
-    args: tuple[str, ...] = Field(default=(), description="Arguments of the command.")
+    command: tuple[WrittenText, ...] = Field(
+        default=(), description="Replaces the image's entry point."
+    )
+    args: tuple[WrittenText, ...] = Field(default=(), description="Arguments of the command.")
     render: Render | None = Field(
         default=None,
         description="Frames of a scene to render, in place of an image or command. "
         "`resources` then begin with 1 core, 2 GiB of memory, 4 GiB of storage.",
     )
     workdir: str | None = None
-    env: dict[str, str] = Field(default_factory=dict)
-    secret_env: dict[str, SecretStr] = Field(default_factory=dict)
+    env: dict[str, WrittenText] = Field(default_factory=dict)
+    secret_env: dict[str, WrittenSecret] = Field(default_factory=dict)
     read_only_root: bool = False
     resources: Resources = Field(default_factory=Resources)
     ports: tuple[Port, ...] = Field(default=(), max_length=32)
@@ -198,11 +206,12 @@ class JobSpec(_Model):
         max_length=MAX_INPUTS,
         description="Outputs of other jobs to begin with, as files of this one.",
     )
-    labels: dict[str, str] = Field(default_factory=dict, max_length=32)
+    labels: dict[str, WrittenText] = Field(default_factory=dict, max_length=32)
 
     @model_validator(mode="before")
     @classmethod
     def _roomy(cls, value: Any) -> Any:
+        value = without_extensions(value)
         if not isinstance(value, Mapping) or value.get("render") is None:
             return value
         need = value.get("resources", {})
@@ -244,20 +253,6 @@ class JobSpec(_Model):
         if value and not value[0].strip():
             raise ValueError("must begin with a program to run")
         return value
-
-    @field_validator("env", mode="before")
-    @classmethod
-    def _scalars(cls, value: Any) -> Any:
-        if not isinstance(value, Mapping):
-            return value
-        return {
-            name: _bool_text(item)
-            if isinstance(item, bool)
-            else str(item)
-            if isinstance(item, int | float)
-            else item
-            for name, item in value.items()
-        }
 
     @field_validator("env")
     @classmethod
@@ -349,7 +344,9 @@ class JobSpec(_Model):
 def _check_env(env: Mapping[str, str]) -> None:
     for name, text in env.items():
         if not _ENV_NAME.fullmatch(name):
-            raise ValueError(f"`{name[:60]}` must be letters, digits and `_`")
+            raise ValueError(
+                f"`{name[:60]}` must be letters, digits and `_.-`, and begin with a letter or `_`"
+            )
         if "\0" in text:
             raise ValueError(f"`{name}` must not contain a NUL character")
     size = sum(len(name) + len(text.encode()) + 2 for name, text in env.items())
@@ -371,10 +368,6 @@ def _positive_money(value: Money | None) -> Money | None:
     if value is not None and value.amount <= 0:
         raise ValueError("must be more than zero")
     return value
-
-
-def _bool_text(value: bool) -> str:
-    return "true" if value else "false"
 
 
 def _unique(field: str, values: list[Any]) -> None:

@@ -15,6 +15,7 @@ from cortex.domain.errors import (
     OverBudget,
     ServiceUnavailable,
 )
+from cortex.domain.kernel import word_errors
 from cortex.domain.money import Money
 from cortex.domain.offers import PriceSheet
 from cortex.domain.spec import JobSpec, Strategy
@@ -49,11 +50,13 @@ def assess(
     """Check a spec against the registered providers and their prices.
 
     Raises:
-        InvalidRequest: too long, or it names a provider or strategy that does not exist.
+        InvalidRequest: too long, a word that is too long for any program, or it names a provider
+            or strategy that does not exist.
         NoProviderCanRun: with one entry per provider that says why.
         OverBudget: every provider that could run it costs more than it may.
         ServiceUnavailable: no provider is registered yet.
     """
+    check_words(spec)
     check_duration(spec, max_duration)
     check_strategy(spec, strategies)
     check_providers(spec, providers)
@@ -68,6 +71,15 @@ def assess(
             for provider_id, reasons in found.objections.items()
         ),
     )
+
+
+def check_words(spec: JobSpec) -> None:
+    """Refuse a job with a word or variable that the kernel hands to no program."""
+    errors = word_errors(spec)
+    if errors:
+        raise InvalidRequest(
+            f"the job spec is not valid: `{errors[0].field}` {errors[0].message}", errors=errors
+        )
 
 
 def check_duration(spec: JobSpec, max_duration: timedelta) -> None:

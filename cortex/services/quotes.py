@@ -16,6 +16,7 @@ from cortex.services.admission import (
     check_duration,
     check_providers,
     check_strategy,
+    check_words,
     why_not_asked,
 )
 from cortex.services.plugins import PluginDirectory
@@ -59,6 +60,7 @@ class Quotes:
             ServiceUnavailable: no worker answered.
             TemporalUnavailable: Temporal is away.
         """
+        check_words(spec)
         check_duration(spec, self._settings.max_duration)
         check_strategy(spec, await self._plugins.strategies())
         providers = await self._registry.all()

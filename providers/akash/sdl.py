@@ -19,6 +19,7 @@ from providers.akash.names import SERVICE, Marker
 from providers.akash.sdl_rules import check
 from providers.errors import Unsuitable
 from providers.runner import RunnerUrls, wrap
+from providers.variables import carried
 
 _MIB = 2**20
 _LEAST_STORAGE = 5 * _MIB
@@ -181,8 +182,9 @@ def _command(spec: JobSpec, key: str, config: AkashConfig, urls: RunnerUrls | No
     if spec.workdir is not None:
         if not spec.command:
             raise Unsuitable("on Akash a service with a `workdir` needs its `command` as well")
-        argv = ("/bin/sh", "-c", _IN_FOLDER, spec.workdir, *argv)
-    elif spec.args and not spec.command:
+        job = carried(argv, spec.environment())
+        return ("/bin/sh", "-c", _IN_FOLDER, spec.workdir, *job.words), job.env
+    if spec.args and not spec.command:
         raise Unsuitable("on Akash a service with `args` needs its `command` as well")
     return argv, spec.environment()
 

@@ -11,7 +11,8 @@ from typing import Any
 from providers.errors import InvalidSpec, Unsuitable
 
 _SERVICE = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
-_ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=.*", re.DOTALL)
+# Names as Kubernetes takes them (`IsEnvVarName` of k8s.io/apimachinery).
+_ENV = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*=.*", re.DOTALL)
 _GPU_MODEL = re.compile(r"[a-z0-9][a-z0-9.-]*")
 _SEPARATORS = "\u2028\u2029"
 _MAX_SDL = 524_288

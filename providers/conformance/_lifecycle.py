@@ -64,6 +64,14 @@ class LifecycleChecks(Harness):
         assert found is not None
         assert "s3cret" not in found.ref.model_dump_json()
 
+    async def test_names_that_no_shell_holds(self, provider: AnyProvider) -> None:
+        names = {"discovery.type": "single node", "a-b.c": "$HOME 'x'"}
+        secret = {"api.key": "s3cret"}
+        ref = await self.run(provider, "", command=("env",), env=names, secret_env=secret)
+        found = texts(await self.lines(provider, ref))
+        for name, text in (names | secret).items():
+            assert f"{name}={text}" in found
+
     async def test_owned_lists_ended_leases_until_forgotten(self, provider: AnyProvider) -> None:
         over = await self.run(provider, "true")
         live = await self.running(provider, "echo ready; exec sleep 600")

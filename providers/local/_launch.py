@@ -22,6 +22,7 @@ from providers.local import _sandbox
 from providers.local._lease import Agreed, LeaseFolder
 from providers.local._processes import MARK
 from providers.local.config import LocalConfig
+from providers.variables import carried
 
 SEEN = ".seen"
 TEMPORARY = ".new-"
@@ -119,15 +120,16 @@ class Launcher:
     def _plan(self, spec: JobSpec, folder: LeaseFolder, agreed: Agreed) -> dict[str, Any]:
         """What the shim reads, see `shim.run`."""
         need, config = spec.resources, self.config
+        job = carried((*spec.command, *spec.args), spec.environment())
         env = {
             "PATH": _sandbox.base_path(),
             "HOME": agreed.workdir,
             "TMPDIR": "/tmp" if agreed.sandboxed else str(folder.path / "tmp"),
             "LANG": "C.UTF-8",
-            **spec.environment(),
+            **job.env,
             MARK: folder.key,
         }
-        argv = ["/bin/sh", "-c", _sandbox.RUN, *spec.command, *spec.args]
+        argv = ["/bin/sh", "-c", _sandbox.RUN, *job.words]
         sandbox: list[str] | None = None
         if self.bwrap is not None:
             sandbox = _sandbox.sandbox_options(

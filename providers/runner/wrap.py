@@ -7,6 +7,7 @@ from importlib.resources import files
 
 from cortex.domain.spec import JobSpec
 from providers.errors import Unsuitable
+from providers.variables import carried
 
 _PREFIX = "CORTEX_RUNNER_"
 
@@ -69,8 +70,9 @@ def wrap(
         "RESULT_URL": urls.result,
     }
     control = {f"{_PREFIX}{name}": value for name, value in own.items() if value}
-    argv = ("/bin/sh", "-c", script(), "cortex-runner", *spec.command, *spec.args)
-    return Wrapped(argv=argv, env={**spec.environment(), **control})
+    job = carried((*spec.command, *spec.args), spec.environment())
+    argv = ("/bin/sh", "-c", script(), "cortex-runner", *job.words)
+    return Wrapped(argv=argv, env={**job.env, **control})
 
 
 def token(key: str) -> str:

@@ -63,8 +63,8 @@ class TestFiles:
         error = refused(tmp_path, text)
         assert error.message.endswith("g.yaml is no valid group")
         assert error.details[0].endswith(
-            "g.yaml:6:5: `jobs[1].command` `{x}` is no placeholder here; known are `{index}`, "
-            "`{count}`, `{member}`, `{group}`; for the text itself write `{{x}}`"
+            "g.yaml:6:5: `jobs[1].command` `{x}` is no placeholder here; known are `{member}`, "
+            "`{group}`; for the text itself write `{{x}}`"
         )
 
     @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ class TestPlaces:
             ("command: ['']\n", "f.yaml:1:1: `command` must begin with a program"),
             ("command: [a]\nbudget: 5\n", "f.yaml:2:1: `budget` has no currency"),
             ("command: [a]\nports:\n- port: 80\n- port: 99999\n", "f.yaml:4:3: `ports[1].port`"),
-            ("command: [a]\nduration: 5 parsecs\n", "f.yaml:2:1: `duration` `5parsecs` is no"),
+            ("command: [a]\nduration: 5 parsecs\n", "f.yaml:2:1: `duration` `5 parsecs` is no"),
             ("command: [a]\nenv: {A: [1]}\n", "f.yaml:2:7: `env.A`"),
             ('{"command": ["a"],\n "foo": 1}', "f.yaml:2:2: `foo`"),
         ],
