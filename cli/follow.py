@@ -77,7 +77,7 @@ async def follow(
         The exit code to end with; None: `shown` is done.
     """
     try:
-        with _interrupts() as interrupted:
+        with interrupts() as interrupted:
             while not shown.done():
                 asked = asyncio.ensure_future(interrupted.wait())
                 waiting: set[asyncio.Future[Any]] = {shown, asked}
@@ -273,7 +273,7 @@ async def _interrupted(
         what.say_hints(state)
         return ExitCode.OK
     await what.cancel()
-    with _interrupts() as again:
+    with interrupts() as again:
         asked = asyncio.ensure_future(again.wait())
         waiting: set[asyncio.Future[Any]] = {shown, asked}
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -320,7 +320,7 @@ async def _ask(
 
 
 @contextlib.contextmanager
-def _interrupts() -> Iterator[asyncio.Event]:
+def interrupts() -> Iterator[asyncio.Event]:
     """Set at SIGINT or SIGTERM, in place of an exception in the middle of something."""
     loop = asyncio.get_running_loop()
     interrupted = asyncio.Event()

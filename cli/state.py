@@ -38,7 +38,7 @@ class State:
             retry=_impatient(),
         )
 
-    def aclient(self) -> "AsyncCortex":
+    def aclient(self, *, timeout: float = 30.0) -> "AsyncCortex":
         """The asynchronous client, for following several things at once."""
         from cortex.client import AsyncCortex, RetryPolicy
 
@@ -46,6 +46,7 @@ class State:
             self.url,
             self.api_key,
             data_dir=self.data_dir,
+            timeout=timeout,
             retry=_impatient(),
             stream_retry=RetryPolicy(attempts=15),
         )

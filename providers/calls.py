@@ -25,6 +25,10 @@ _MOST_KEYS = 4
 _MOST_TEXT = 300
 
 WORKER = f"{socket.gethostname()}:{os.getpid()}"
+# After `forget` a network knows no bill any more, and says so: that is the contract.
+_USUAL = {("usage", "LeaseLost")}
+# A look for what is not there is answered so: adapters ask, and take it as an answer.
+_NOT_THERE = 404
 _Kind = tuple[str, tuple[str, ...], str, str]
 
 
@@ -130,8 +134,9 @@ def step_noted(book: CallBook, step: str, keys: Sequence[str]) -> Iterator[None]
         outcome, note = type(error).__name__, str(error)
         raise
     finally:
+        odd = outcome != "ok" and (step, outcome) not in _USUAL
         kind = (step, _few(keys), "", outcome)
-        book.add(kind, time.monotonic() - began, odd=outcome != "ok", note=note)
+        book.add(kind, time.monotonic() - began, odd=odd, note=note)
 
 
 def note(who: str, what: str, outcome: str, seconds: float = 0, *, odd: bool = False) -> None:
@@ -148,6 +153,19 @@ def note(who: str, what: str, outcome: str, seconds: float = 0, *, odd: bool = F
     if scope is not None:
         kind = (scope.step, scope.keys, f"{who} {what}", outcome)
         scope.book.add(kind, seconds, odd=odd)
+
+
+@contextmanager
+def timed(who: str, what: str) -> Iterator[None]:
+    """Note one call that the block makes; its error goes on its way."""
+    began, outcome = time.monotonic(), "ok"
+    try:
+        yield
+    except Exception as error:
+        outcome = type(error).__name__
+        raise
+    finally:
+        note(who, what, outcome, time.monotonic() - began, odd=outcome != "ok")
 
 
 class NotedClient(httpx.AsyncClient):
@@ -167,7 +185,8 @@ class NotedClient(httpx.AsyncClient):
         began, outcome, odd = time.monotonic(), "cancelled", False
         try:
             response = await super().send(request, **options)
-            outcome, odd = str(response.status_code), not response.is_success
+            outcome = str(response.status_code)
+            odd = not response.is_success and response.status_code != _NOT_THERE
             return response
         except httpx.HTTPError as error:
             outcome, odd = type(error).__name__, True

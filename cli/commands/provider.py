@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cli import provider_view, render
+from cli.commands.verify import verify
 from cli.errors import BadInput, CliError
 from cli.provider_input import ConfigInput, read_config
 from cli.state import State, state_of
@@ -157,6 +158,9 @@ def test(ctx: typer.Context, provider_id: Id) -> None:
         render.fields(state, provider_view.test_fields(found))
     if not found.ok:
         raise CliError(f"provider `{provider_id}` cannot be used: {found.message}")
+
+
+provider_app.command("verify")(verify)
 
 
 @provider_app.command("show")

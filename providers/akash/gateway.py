@@ -10,18 +10,19 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
-from cortex.faultpoints import passed
+from cortex.faultpoints import passed, path_form
 from providers.akash import wire
 from providers.akash.bids import Market
 from providers.akash.config import AkashConfig
 from providers.akash.console import Console
 from providers.akash.names import SERVICE
 from providers.akash.trust import ChainCertificates, public
+from providers.calls import timed
 from providers.errors import LeaseLost, ProviderError, Unavailable
 
 Scope = Literal["logs", "events", "shell"]
@@ -151,14 +152,15 @@ class Gateway:
 
     async def _dial(self, url: str, token: str, context: ssl.SSLContext | None) -> ClientConnection:
         passed("socket", "before akash gateway")
-        socket = await connect(
-            url,
-            ssl=context,
-            additional_headers={"Authorization": f"Bearer {token}"},
-            max_size=_MAX_MESSAGE,
-            open_timeout=_OPEN_TIMEOUT,
-            close_timeout=2,
-        )
+        with timed("akash gateway", f"WS {path_form(urlsplit(url).path)}"):
+            socket = await connect(
+                url,
+                ssl=context,
+                additional_headers={"Authorization": f"Bearer {token}"},
+                max_size=_MAX_MESSAGE,
+                open_timeout=_OPEN_TIMEOUT,
+                close_timeout=2,
+            )
         passed("socket", "after akash gateway")
         return socket
 

@@ -42,16 +42,19 @@ class Command:
         clean = {name: text for name, text in os.environ.items() if not name.startswith("CORTEX_")}
         self.environment = {**clean, "CORTEX_DATA_DIR": str(folder), "TERM": "xterm"}
 
-    async def __call__(self, *args: str, code: int | None = 0, stdin: str = "") -> Done:
+    async def __call__(
+        self, *args: str, code: int | None = 0, stdin: str = "", within: float = 60
+    ) -> Done:
         """Run it to its end.
 
         Args:
             args: Its arguments.
             code: The expected exit code; None: any.
             stdin: Its input.
+            within: Seconds that it may take.
         """
         async with self.started(*args) as process:
-            out, err = await asyncio.wait_for(process.communicate(stdin.encode()), 60)
+            out, err = await asyncio.wait_for(process.communicate(stdin.encode()), within)
         done = Done(process.returncode or 0, out.decode(), err.decode())
         assert code is None or done.code == code, done
         return done

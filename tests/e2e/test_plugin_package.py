@@ -16,6 +16,7 @@ from cortex.embedded.config import free_ports
 from tests.e2e.support import REPO, Command
 from tests.support import eventually
 from tests.support.stack import Stack, running_stack, short_folder
+from tests.support.verify import assert_as_expected, verified
 
 pytestmark = pytest.mark.e2e
 
@@ -149,6 +150,22 @@ async def test_its_network_runs_jobs(stack: Stack, queue: str, tmp_path: Path) -
     assert [item.path for item in files] == ["out/answer"]
     assert await stack.client.output(job_id, "out/answer") == b"42\n"
     await _the_bill_is_the_queues_own(queue, job.leases[0].key, job.cost.amount)
+
+
+async def test_its_network_is_verified_like_any_other(
+    stack: Stack, queue: str, tmp_path: Path
+) -> None:
+    cortex = Command(stack.config.data_dir)
+    told = await verified(cortex, "shed", tmp_path, code=2)
+    assert told.summary.endswith("it costs real money, and nobody can be asked")
+    told = await verified(cortex, "shed", tmp_path, "--yes")
+    assert_as_expected(told)
+    assert told.adapter is not None
+    assert (told.adapter.package, told.adapter.version) == ("cortex-plugin-example", "1.0.0")
+    assert (told.simulated, told.image) == (False, None)
+    for run in told.runs:
+        await _the_bill_is_the_queues_own(queue, run.lease_keys[0], run.cost.amount)
+    assert TOKEN not in (tmp_path / "shed.json").read_text()
 
 
 async def test_its_plugin_is_handed_events(stack: Stack, folder: Path) -> None:

@@ -11,12 +11,17 @@ import pytest
 
 from cortex.domain.money import Money
 from cortex.domain.states import JobState
-from cortex.embedded.simulators import SIMULATORS, provider_id, service_name
+from cortex.embedded.simulators import (
+    SIMULATORS,
+    provider_id,
+    service_name,
+)
 from cortex.schemas import JobView
 from simulators.registry import names
 from tests.e2e.support import Command, check_books, files_in, shell, started
 from tests.support import eventually
 from tests.support.stack import Stack, running_stack, short_folder
+from tests.support.verify import by_name, verified
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
@@ -137,6 +142,40 @@ class TestJobs:
         job = await stack.client.run(spec, timeout=60)
         assert (job.state, job.exit_code) == (JobState.FAILED, 9)
         await self.same_bill(stack, await stack.client.job(job.id))
+
+
+class TestVerify:
+    """`cortex provider verify` where it does not come to its end."""
+
+    async def test_an_image_that_cannot_be_had(self, cortex: Command, tmp_path: Path) -> None:
+        options = ("--image", "nowhere/no-such:1", "--timeout", "30s")
+        told = await verified(cortex, "nosana-sim", tmp_path, *options, code=1)
+        (step,) = [step for step in told.steps if step.name == "exit code"]
+        assert "no-such" in step.observed
+        assert "--image" in step.todo
+        assert by_name(told)["nothing left"] == "ok"
+
+    async def test_ctrl_c_ends_what_runs(
+        self, stack: Stack, cortex: Command, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "report.md"
+        words = ("provider", "verify", "akash-sim", "--report", str(file))
+        async with cortex.on_terminal(*words) as terminal:
+            await terminal.shows("trying `akash-sim`")
+            terminal.press("\x03")
+            assert await terminal.ends() == 130
+        assert "interrupted: it was interrupted, and its jobs were cancelled" in terminal.text
+        text = file.read_text()
+        assert text.startswith("# Verification of provider `akash-sim`: interrupted\n")
+        (job,) = (await stack.client.jobs(limit=1)).items
+        assert job.labels["cortex.verify"] == "akash-sim"
+        assert job.state is JobState.CANCELLED
+        assert f"`{job.id}`" in text
+        await check_books(stack, [job.id])
+        url = stack.config.simulator_urls()["akash"]
+        async with httpx.AsyncClient() as http:
+            leases = (await http.get(f"{url}/_sim/leases")).json()
+        assert not [item for item in leases if item["alive"]]
 
 
 class TestRestart:

@@ -33,12 +33,15 @@ class TestHttp:
                 await client.send("POST", "/count", json={"password": TOKEN})
                 with pytest.raises(Refused):
                     await client.get(f"/none/{ID}/{TOKEN}")
+                with pytest.raises(Refused):
+                    await client.send("DELETE", "/count")
             await client.get("/count")  # of no step: it is not kept
             await client.aclose()
         assert kinds(book) == [
             ("commit", "counter GET /count", "200", False),
             ("commit", "counter POST /count", "200", False),
-            ("commit", "counter GET /none/*/*", "404", True),
+            ("commit", "counter GET /none/*/*", "404", False),
+            ("commit", "counter DELETE /count", "405", True),
         ]
         first = book.tallies()[0]
         assert (first.count, first.keys) == (2, ("k1",))

@@ -1,0 +1,1 @@
+"""The first live run of a provider: two small jobs, what they should do, and what they did."""
