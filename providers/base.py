@@ -61,7 +61,11 @@ class LogLine(BaseModel):
     """One line of a job's output.
 
     `cursor` is the provider's own mark of the place after this line: `logs(since=cursor)` goes on
-    with the next one. Lines are cut at 64 KiB.
+    with the next one. What a line is, and how a very long one is cut, says `providers.lines`.
+
+    `partial`: the line has begun and has not ended, and this is its text so far. Another line of
+    the same stream follows and takes its place; `cursor` is the place before it. A provider gives
+    such lines where its network shows them, and only while the job runs.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -70,6 +74,7 @@ class LogLine(BaseModel):
     stream: Literal["stdout", "stderr"] = "stdout"
     text: str
     cursor: str
+    partial: bool = False
 
 
 class Reservation(BaseModel):

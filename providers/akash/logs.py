@@ -39,24 +39,35 @@ class Logs:
             lease = await self._lease(ref)
             if lease is None:
                 return
-            reader = Reader(ref.key, place)
+            reader = RunnerLog(ref.key, keep=False, since=place)
             try:
-                async for message in self._gateway.logs(lease, follow=follow):
-                    line = reader.feed(message.text)
-                    if line is not None:
-                        place = line.cursor
-                        yield line
-                    if batch and reader.log.result is not None:
-                        return
+                async for line in self._read(lease, reader, follow):
+                    place = place if line.partial else line.cursor
+                    yield line
             except LeaseLost:
                 if not follow:
                     return
             except Unavailable:
                 if not follow:
                     raise
-            if not follow:
+            if not follow or (batch and reader.result is not None):
                 return
             await asyncio.sleep(min(self._config.poll, _SOON).total_seconds())
+
+    async def _read(
+        self, lease: wire.BidId, reader: RunnerLog, follow: bool
+    ) -> AsyncIterator[LogLine]:
+        """What one log of the gateway has, up to the runner's last word."""
+        async for message in self._gateway.logs(lease, follow=follow):
+            for line in reader.feed(message.text):
+                yield line
+            if reader.result is not None:
+                return
+            if follow:
+                for line in reader.partials():
+                    yield line
+        for line in reader.partials():
+            yield line
 
     async def run(self, key: str, lease: wire.BidId, known: Run) -> Run:
         """How the runner does: from the last lines, and once from the first one.
@@ -91,28 +102,3 @@ class Logs:
         detail = await self._console.detail(ref.network_id)
         lease = detail.lease if detail is not None and detail.active else None
         return lease.id if lease is not None and lease.live else None
-
-
-class Reader:
-    """A runner's log from its beginning, of which only what follows a cursor is given."""
-
-    def __init__(self, key: str, since: str | None) -> None:
-        self.log = RunnerLog(key, keep=False)
-        self._limits = _marks(since) or (0, 0, 0)
-        self._before = (0, 0, 0)
-
-    def feed(self, raw: str) -> LogLine | None:
-        line = self.log.feed(raw)
-        if line is None:
-            return None
-        mark = _marks(line.cursor) or self._before
-        before, self._before = self._before, mark
-        moved = next((i for i in range(3) if mark[i] != before[i]), 0)
-        return line if mark[moved] > self._limits[moved] else None
-
-
-def _marks(cursor: str | None) -> tuple[int, int, int] | None:
-    parts = (cursor or "").split(".")
-    if len(parts) != 3 or not all(part.isdecimal() for part in parts):
-        return None
-    return int(parts[0]), int(parts[1]), int(parts[2])

@@ -7,8 +7,7 @@ import pytest
 from cortex.domain.leases import LeaseRef
 from providers.base import LogLine
 from providers.conformance._harness import AnyProvider, Harness, texts
-
-_MAX_LINE = 64 * 1024
+from providers.lines import MAX_LINE
 
 
 class LogChecks(Harness):
@@ -79,23 +78,52 @@ class LogChecks(Harness):
             assert await self.lines(provider, ref) == []
             assert await asyncio.wait_for(self._follow(provider, ref_since=(ref, None)), 10) == []
 
-    async def test_long_lines_are_cut(self, provider: AnyProvider) -> None:
+    async def test_long_lines_are_whole(self, provider: AnyProvider) -> None:
+        """At the limit of the pickiest network, over it, and a letter at every border."""
         ref = await self.run(
-            provider, "echo before; head -c 200000 /dev/zero | tr '\\0' x; echo; echo after"
+            provider,
+            "fill() { head -c $1 /dev/zero | tr '\\0' $2; echo; }; echo before; "
+            "fill 65535 x; fill 65536 y; fill 200000 z; "
+            "printf a; i=0; while [ $i -lt 4000 ]; do i=$((i+1)); printf 'ääääääääää'; done; "
+            "echo; echo after",
         )
         lines = texts(await self.lines(provider, ref))
-        assert (lines[0], lines[-1]) == ("before", "after")
-        assert all(len(line.encode()) <= _MAX_LINE for line in lines)
-        assert max(len(line) for line in lines) > 1000
-        assert set("".join(lines[1:-1])) <= set("x") or "cut" in "".join(lines[1:-1])
+        expected = ["before", "x" * 65535, "y" * 65536, "z" * 200_000, "a" + "ä" * 40_000, "after"]
+        assert [len(line) for line in lines] == [len(line) for line in expected]
+        assert lines == expected
+
+    async def test_what_is_too_long_for_a_line_is_given_as_several(
+        self, provider: AnyProvider
+    ) -> None:
+        ref = await self.run(provider, "head -c 600000 /dev/zero | tr '\\0' x; echo; echo after")
+        lines = await self.lines(provider, ref)
+        *parts, after = texts(lines)
+        assert ("".join(parts), after) == ("x" * 600_000, "after")
+        assert max(map(len, parts)) <= MAX_LINE
+        for place, line in enumerate(lines):
+            rest = await self.lines(provider, ref, since=line.cursor)
+            assert texts(rest) == texts(lines[place + 1 :])
 
     async def test_bytes_that_are_no_text(self, provider: AnyProvider) -> None:
-        ref = await self.run(provider, "printf '\\377\\376ok\\n'; printf 'a\\000b\\n'; echo ü")
-        lines = texts(await self.lines(provider, ref))
-        assert len(lines) == 3
+        """They end no line, blind no log, and what is text beside them stays."""
+        script = (
+            r"printf '\377\376ok\n'; printf 'a\000b\n'; printf 'c\f\v\302\205\342\200\250d\n'; "
+            "head -c 20000 /dev/urandom | tr '\\n\\r' '..'; echo; echo ü"
+        )
+        lines = texts(await self.lines(provider, await self.run(provider, script)))
+        assert len(lines) == 5
         assert lines[0].endswith("ok")
-        assert lines[2] == "ü"
+        assert lines[1] in ("a\ufffdb", "ab")
+        assert lines[2] == "c\f\v\x85\u2028d"
+        assert lines[4] == "ü"
         assert not any("\0" in line for line in lines)
+
+    async def test_of_a_progress_bar_the_last_state_stays(self, provider: AnyProvider) -> None:
+        bar = "i=0; while [ $i -lt 50 ]; do i=$((i+1)); printf '\\r%d%%' $((i*2)); done"
+        ref = await self.run(provider, f"{bar}; echo; echo done; {{ {bar}; }} >&2")
+        lines = await self.lines(provider, ref)
+        assert texts(lines, "stdout") == ["100%", "done"]
+        assert texts(lines, "stderr") == ["100%"]
 
     async def _follow(
         self, provider: AnyProvider, *, ref_since: tuple[LeaseRef, str | None]

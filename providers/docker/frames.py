@@ -15,9 +15,9 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from providers.base import LogLine
+from providers.lines import MAX_LINE, letter_border, text_of, without_void
 
 Stream = Literal["stdout", "stderr"]
-MAX_LINE = 64 * 1024
 _HEADER = 8
 # Room for the timestamp in front of a line's text.
 _KEEP = MAX_LINE + 64
@@ -94,7 +94,15 @@ class _Partial:
 
     begun_after: Place
     time: int
-    text: bytearray
+    text: bytes
+
+    def add(self, text: bytes, before: Place, time: int) -> None:
+        """Take a record that began after the place `before`."""
+        joined = self.text + text
+        self.text = without_void(joined)
+        if len(self.text) <= len(text) < len(joined):
+            # Nothing of the earlier records is left, as in a progress bar: begin to read here.
+            self.begun_after, self.time = before, time
 
 
 class LogDecoder:
@@ -117,16 +125,14 @@ class LogDecoder:
 
     def feed(self, data: bytes) -> Iterator[LogLine]:
         for stream, payload, ends in self._frames.feed(data):
-            line = self._record(stream, payload, ends)
-            if line is not None:
-                yield line
+            yield from self._record(stream, payload, ends)
 
     def flush(self) -> Iterator[LogLine]:
         """The unfinished lines, once it is sure that nothing more comes."""
         for stream in sorted(self._partial, key=lambda name: self._partial[name].time):
-            yield self._emit(stream, self._partial.pop(stream))
+            yield self._emit(stream, self._partial.pop(stream), self._place)
 
-    def _record(self, stream: Stream, payload: bytes, ends: bool) -> LogLine | None:
+    def _record(self, stream: Stream, payload: bytes, ends: bool) -> Iterator[LogLine]:
         stamp, space, text = payload.partition(b" ")
         time = self._time(stamp)
         if not space:
@@ -137,30 +143,32 @@ class LogDecoder:
         # Seen before are those up to the cursor, except for the unfinished line of one stream.
         resumed = self._resumed.open is not None and stream == self._resumed.open_stream
         if not self._skip.passed(time) and not (in_open and resumed):
-            return None
-        part = self._partial.setdefault(stream, _Partial(before, time, bytearray()))
-        if len(part.text) < MAX_LINE:
-            part.text += text[: MAX_LINE - len(part.text)]
-        if not ends:
-            return None
-        return self._emit(stream, self._partial.pop(stream))
+            return
+        begun = self._partial.pop(stream, None)
+        if begun is not None and len(begun.text) + len(text) <= MAX_LINE:
+            self._partial[stream] = begun
+        elif begun is not None:
+            border = letter_border(begun.text + text, len(begun.text))
+            begun.text, text = begun.text[:border], begun.text[border:] + text
+            yield self._emit(stream, begun, before)
+        part = self._partial.setdefault(stream, _Partial(before, time, b""))
+        part.add(text, before, time)
+        if ends:
+            yield self._emit(stream, self._partial.pop(stream), self._place)
 
-    def _emit(self, stream: Stream, part: _Partial) -> LogLine:
+    def _emit(self, stream: Stream, part: _Partial, place: Place) -> LogLine:
         other = next(iter(self._partial), None)
         self.cursor = (
-            Cursor(self._place)
+            Cursor(place)
             if other is None
-            else Cursor(self._place, self._partial[other].begun_after, other)
+            else Cursor(place, self._partial[other].begun_after, other)
         )
         return LogLine(
             time=datetime.fromtimestamp(part.time // 1_000_000_000, UTC).replace(
                 microsecond=part.time % 1_000_000_000 // 1000
             ),
             stream=stream,
-            text=bytes(part.text)
-            .decode("utf-8", errors="replace")
-            .replace("\0", "\ufffd")
-            .removesuffix("\r"),
+            text=text_of(part.text),
             cursor=str(self.cursor),
         )
 
@@ -180,6 +188,7 @@ class _Frames:
         self._left = 0
         self._kept = bytearray()
         self._last = 0
+        self._over = 0
 
     def feed(self, data: bytes) -> Iterator[tuple[Stream, bytes, bool]]:
         """Stream, text (with its timestamp, without newline) and whether the line ends here."""
@@ -194,7 +203,9 @@ class _Frames:
                 self._left = int.from_bytes(self._header[4:8], "big")
             take = min(self._left, len(view))
             if take:
-                self._kept += view[: min(take, max(0, _KEEP - len(self._kept)))]
+                room = max(0, _KEEP - len(self._kept))
+                self._kept += view[: min(take, room)]
+                self._over += max(0, take - room)
                 self._last = view[take - 1]
                 self._left -= take
                 view = view[take:]
@@ -205,10 +216,14 @@ class _Frames:
         stream: Stream = "stderr" if self._header[0] == 2 else "stdout"
         ends = self._last == 0x0A
         payload = bytes(self._kept)
+        if ends:
+            payload = payload.removesuffix(b"\n")
+        if self._over:  # engines write records of 16 KiB
+            payload += b" [cortex: %d bytes more in this line]" % (self._over - ends)
         self._header.clear()
         self._kept.clear()
-        self._last = 0
-        return stream, payload.removesuffix(b"\n") if ends else payload, ends
+        self._last = self._over = 0
+        return stream, payload, ends
 
 
 def _nanoseconds(stamp: bytes, fallback: int) -> int:

@@ -1,5 +1,6 @@
 """A look at a job inside its activity: how it does, and a piece of its log."""
 
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +16,7 @@ from providers.runner import RunnerLog, RunnerResult
 Life = Literal["none", "live", "gone", "ended"]
 PIECE = 128 * 1024
 _HEAD = 1024
+_ANEW = re.compile(rb"[oe][0-9]+[=-]")
 _PATIENCE = 25.0
 
 
@@ -71,19 +73,43 @@ class Viewer:
         return await self.look(activity_id, key, limit=_HEAD)
 
     async def lines(self, activity_id: str, key: str, since: str | None) -> AsyncIterator[LogLine]:
-        """The lines that are there after the cursor, which counts bytes of the framed log."""
-        offset = int(since) if since is not None and since.isdigit() else 0
+        """The lines that are there after the cursor, and those that have begun.
+
+        A cursor is a place in the framed log, from which all that is not given yet can be read
+        again, and what of it was given: `<byte>:<cursor of the runner>`. An older one has the byte.
+        """
+        place, _, given = (since or "").partition(":")
+        here = at = int(place) if place.isdigit() else 0
+        reader = RunnerLog(key, keep=False, since=given)
+        begun: dict[str, int] = {}
         rest = b""
-        at = offset
         while at < self._config.max_log_bytes:
             seen = await self.look(activity_id, key, offset=at)
             at += len(seen.log)
             *whole, rest = (rest + seen.log).split(b"\n")
-            # Numbers of lines are told again by nobody here: each piece has a reader of its own.
             for raw in whole:
-                offset += len(raw) + 1
-                line = RunnerLog(key).feed(raw.decode(errors="replace"))
-                if line is not None:
-                    yield line.model_copy(update={"cursor": str(offset)})
+                found = reader.feed(raw.decode(errors="replace"))
+                begun = _begun(reader, begun, raw, here, anew=bool(found))
+                here += len(raw) + 1
+                for line in found:
+                    yield _at(line, begun, here)
             if seen.whole or not seen.log:
+                over = seen.life in ("ended", "gone")
+                for line in reader.rest() if over else reader.partials():
+                    yield _at(line, {} if over else begun, here)
                 return
+
+
+def _begun(
+    reader: RunnerLog, before: dict[str, int], raw: bytes, here: int, *, anew: bool
+) -> dict[str, int]:
+    """Where the open lines begin, after this frame; a carriage return makes void what was."""
+    own = raw[:1].decode(errors="replace")
+    if anew or _ANEW.match(raw):
+        before = {stream: place for stream, place in before.items() if stream != own}
+    return {stream: before.get(stream, here) for stream in reader.open}
+
+
+def _at(line: LogLine, begun: dict[str, int], here: int) -> LogLine:
+    place = min(begun.values(), default=here)
+    return line.model_copy(update={"cursor": f"{place}:{line.cursor}"})

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from providers.base import LogLine
-from providers.local.shim.log import MAX_LINE
+from providers.lines import MAX_LINE, letter_border, text_of
 
 _HEAD = 14
 _BATCH_LINES = 1000
@@ -95,12 +95,14 @@ class LogReader:
         while self._inner < len(data):
             end = data.find(b"\n", self._inner)
             end = len(data) if end < 0 else end
-            text, taken = _text(data[self._inner : min(end, self._inner + MAX_LINE)])
+            raw = data[self._inner : end]
+            taken = letter_border(raw, MAX_LINE)
             self._inner += taken
             if self._inner == end:
                 self._inner += 1
             whole = self._inner >= len(data)
             cursor = f"{after}:0" if whole else f"{self._place}:{self._inner}"
+            text = text_of(raw[:taken])
             lines.append(LogLine(time=record.time, stream=record.stream, text=text, cursor=cursor))
         self._place, self._inner = after, 0
 
@@ -116,14 +118,3 @@ def _record(file: BinaryIO) -> _Record | None:
         return None
     moment = _EPOCH + timedelta(microseconds=int.from_bytes(head[2:10], "big"))
     return _Record(moment, "stderr" if head[1:2] == b"e" else "stdout", data)
-
-
-def _text(raw: bytes) -> tuple[str, int]:
-    """A line, or the first piece of it that is no longer than a line may be, and its length.
-
-    What is no UTF-8, and NUL (which databases refuse), becomes U+FFFD.
-    """
-    text = raw.decode(errors="replace").replace("\0", "\ufffd")
-    if len(text.encode()) > MAX_LINE:
-        return _text(raw[: len(raw) // 3])
-    return text.removesuffix("\r"), len(raw)

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from providers.base import LogLine
+from providers.lines import cut, last_state
 from providers.nosana import wire
 from providers.nosana.definition import has_runner
 from providers.runner import RunnerLog
 
-MAX_LINE = 64 * 1024
 _Raw = tuple[datetime, Literal["stdout", "stderr"], str]
 
 
@@ -46,6 +46,7 @@ def _unframed(raw: list[_Raw], key: str) -> list[LogLine]:
     reader = RunnerLog(key)
     for time, _, text in raw:
         reader.feed(text, time)
+    reader.rest()
     return reader.lines(None)
 
 
@@ -59,23 +60,21 @@ def _split(parts: Iterable[wire.LogPart], began: datetime) -> Iterator[_Raw]:
         text = rest.pop(part.type, "") + part.log
         *whole, tail = text.split("\n")
         for line in whole:
-            yield last, _stream(part.type), _line(part.type, line)
+            yield from _lines(last, part.type, line)
         if tail:
             rest[part.type] = tail
     for kind, tail in rest.items():
-        yield last, _stream(kind), _line(kind, tail)
+        yield from _lines(last, kind, tail)
 
 
 def _stream(kind: str) -> Literal["stdout", "stderr"]:
     return "stdout" if kind == "stdout" else "stderr"
 
 
-def _line(kind: str, text: str) -> str:
-    text = text.removesuffix("\r").replace("\0", "\ufffd")
-    if kind == "nodeerr":
-        text = f"[node] {text}"
-    encoded = text.encode(errors="replace")
-    return text if len(encoded) <= MAX_LINE else encoded[:MAX_LINE].decode(errors="ignore")
+def _lines(time: datetime, kind: str, text: str) -> Iterator[_Raw]:
+    text = last_state(text).replace("\0", "\ufffd")
+    for part in cut(f"[node] {text}" if kind == "nodeerr" else text):
+        yield time, _stream(kind), part
 
 
 def _time(text: str | None) -> datetime | None:

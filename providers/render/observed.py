@@ -82,8 +82,11 @@ class Observed:
 def observed(key: str, job: WireJob, run: WireRun | None, note: bytes | None = None) -> Observed:
     """Put together what was asked for one job."""
     log = RunnerLog(key)
-    for line in (run.logs if run else "").splitlines():
+    text = run.logs if run else ""
+    for line in text.removesuffix("\n").split("\n") if text else ():
         log.feed(line, run.started_at if run else None)
+    if job.over:
+        log.rest()
     return Observed(job, run, log, _note(note))
 
 

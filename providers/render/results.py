@@ -55,6 +55,10 @@ class Results:
                     told = shown(line, mark_of(item.job))
                     if told is not None:
                         yield told.model_copy(update={"cursor": since})
+                for line in item.log.partials():
+                    told = shown(line, mark_of(item.job))
+                    if told is not None:
+                        yield told.model_copy(update={"cursor": since or ""})
             if over:
                 return
             await asyncio.sleep(_FOLLOW)

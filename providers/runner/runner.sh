@@ -2,9 +2,13 @@
 # is released. Needs nothing but a POSIX shell; what else there is (date, curl, wget, tar) it uses.
 #
 # Called as `sh -c <this> cortex-runner COMMAND ARG...`; settings come as CORTEX_RUNNER_* variables.
-# Each line that it prints is one of
-#     o<n> text        line n of the command's stdout
-#     e<n> text        line n of its stderr
+# Each line that it prints is shorter than 16 KiB, where the logs of containers begin to break lines,
+# and is one of
+#     o<n> text        a line of the command's stdout, or the end of one
+#     o<n>+text        the beginning of one, or a piece of it, as it came: the line goes on
+#     o<n>=text        the same two after a carriage return: the line begins anew. Of several states
+#     o<n>-text        of a progress bar that came together, only the last one is told
+#     e<n>...          the same of its stderr. <n> grows from one to the next of a stream
 #     c <token> ...    what the runner itself says: the command cannot write such a line. How the
 #                      command ended is `end CODE TIME OUTPUTS`, or `stopped ...` if somebody had
 #                      asked the container to end and the command did not succeed all the same
@@ -19,6 +23,7 @@ inputs_url=$CORTEX_RUNNER_INPUTS_URL
 outputs=$CORTEX_RUNNER_OUTPUTS
 outputs_url=$CORTEX_RUNNER_OUTPUTS_URL
 result_url=$CORTEX_RUNNER_RESULT_URL
+asked= # a signal came of which nothing has been made yet
 exec 3>&1
 
 say() { printf 'c %s %s\n' "$token" "$*" >&3; }
@@ -38,11 +43,15 @@ done
 
 rest() { # nothing is left to do: wait for the release, without a tool that waits
     [ "$idle" = 1 ] || exit "${1:-0}"
-    trap 'kill -KILL $sleeper 2>/dev/null; exit 0' TERM INT HUP
     while :; do
+        # shellcheck disable=SC2016
         sh -c 'kill -STOP $$' 3>&- &
-        sleeper=$!
-        wait $sleeper
+        trap 'kill -KILL $! 2>/dev/null; exit 0' TERM INT HUP
+        if [ -n "$asked" ]; then # it came between the last word and here
+            kill -KILL $! 2>/dev/null
+            exit 0
+        fi
+        wait $!
     done
 }
 
@@ -70,26 +79,178 @@ if ! (set -C && : >"$state.started") 2>/dev/null; then
     rest "$code"
 fi
 
+nl='
+'
+cr=$(printf '\r')
+cont=$(printf '\200-\277') # bytes that go on with a letter, and those that begin one of 2, 3, 4 bytes
+two=$(printf '\302-\337')
+three=$(printf '\340-\357')
+four=$(printf '\360-\364')
+kib='????????????????'
+kib=$kib$kib$kib$kib$kib$kib$kib$kib
+kib=$kib$kib$kib$kib$kib$kib$kib$kib
+
+# The same as `frames`, for large pieces: l is the letter, n the last number, k how the piece ends.
+# shellcheck disable=SC2016
+framing='
+NR > 1 { put(held, " ") }
+{ held = $0 }
+END { if (NR) put(held, k) }
+function put(s, kind, states, i) {
+    if (index(s, "\r")) {
+        i = split(s, states, "\r")
+        while (i > 1 && states[i] == "") i--
+        if (i > 1) kind = kind == "+" ? "-" : "="
+        s = states[i]
+    }
+    printf "%s%.0f%s%s\n", l, ++n, kind, s
+}'
+
+state() { # state KIND: of $line, the last state that its carriage returns leave, and its $kind
+    kind=$1
+    while :; do
+        case $line in
+        *"$cr") line=${line%"$cr"} ;;
+        *"$cr"*)
+            line=${line##*"$cr"}
+            [ "$kind" = + ] && kind=- || kind='='
+            return
+            ;;
+        *) return ;;
+        esac
+    done
+}
+
+frames() { # frames LETTER TEXT: puts it into frames, numbered on from $number
+    text=$2
+    framed=
+    while [ -n "$text" ]; do
+        case $text in
+        *"$nl"*) line=${text%%"$nl"*} text=${text#*"$nl"} && state ' ' ;;
+        *) line=$text text= && state + ;;
+        esac
+        number=$((number + 1))
+        framed=$framed$1$number$kind$line$nl
+    done
+}
+
+tell() { # tell FORMAT WORD...: the two streams take turns, by a pipe that holds one byte
+    [ -z "$turns" ] || IFS= read -r _ <&8
+    # shellcheck disable=SC2059
+    printf "$@" >&3
+    # shellcheck disable=SC2059
+    [ -z "$keep" ] || printf "$@" >>"$state.log"
+    [ -z "$turns" ] || printf '\n' >&8
+}
+
+take() { # take BYTES TIMES: what is there now; NUL, which no shell can hold, becomes no letter
+    dd "bs=$1" "count=$2" | tr '\000' '\377'
+}
+
+calm() { # after a small piece: do not wake for each of very many, or for each state of a progress bar
+    if [ -n "$open" ]; then
+        sleep 0.3
+        return
+    fi
+    IFS=' .' read -r seconds hundredths moment </proc/uptime || return
+    moment=$seconds$hundredths
+    [ $((moment - woken)) -lt 10 ] && quick=$((quick + 1)) || quick=0
+    woken=$moment
+    [ "$quick" -lt 10 ] || sleep 0.1
+}
+
+pieces() { # pieces LETTER: frame what comes in as soon as it comes
+    number=0
+    quick=0
+    woken=0
+    open=
+    carry=
+    while piece=$(take 15000 1 && echo .) && [ "$piece" != . ]; do
+        piece=$carry${piece%.}
+        carry=
+        more=0
+        case $piece in
+        *[$two] | *[$three][$cont] | *[$four][$cont][$cont]) more=1 ;;
+        *[$three] | *[$four][$cont]) more=2 ;;
+        *[$four]) more=3 ;;
+        *"$cr") carry=$cr piece=${piece%"$cr"} ;;
+        esac
+        [ "$more" = 0 ] || piece=$piece$(take 1 "$more" && echo .)
+        [ "$more" = 0 ] || piece=${piece%.}
+        [ -n "$piece" ] || continue
+        open=+
+        case $piece in *"$nl") open= ;; esac
+        framed=
+        if [ ${#piece} -gt 500 ]; then
+            case $piece in
+            *"$nl"*"$nl"*)
+                framed=$(printf '%s' "$piece" |
+                    awk -v "l=$1" -v "n=$number" -v "k=${open:- }" "$framing" && echo .)
+                ;;
+            esac
+        fi
+        case $framed in
+        *.) framed=${framed%.} ;;
+        *) frames "$1" "$piece" ;;
+        esac
+        number=$((number / 20000 * 20000 + 20000)) # more than a piece has lines
+        tell %s "$framed"
+        [ ${#piece} -gt 4000 ] || calm
+    done
+    [ -z "$open" ] || tell '%s \n' "$1$number"
+}
+
 pump() { # pump LETTER: frame what comes in
     trap '' TERM INT HUP # a signal that is only caught would end `read`
-    count=0
+    exec 2>/dev/null
+    export LC_ALL=C # what is counted are bytes
+    # Where no process can be started, or a tool is missing, the shell itself goes on by whole lines.
+    if has dd && has tr; then (pieces "$1"); fi
+    number=1000000000000000
     while IFS= read -r line || [ -n "$line" ]; do
-        count=$((count + 1))
-        printf '%s%s %s\n' "$1" "$count" "$line" >&3
-        [ -z "$keep" ] || printf '%s%s %s\n' "$1" "$count" "$line" >>"$state.log"
+        state ' '
+        last=$kind
+        while [ ${#line} -gt 1024 ]; do
+            cut=$kib
+            # shellcheck disable=SC2295
+            while after=${line#$cut}; do
+                case $after in
+                [$cont]*) cut="$cut?" ;;
+                *) break ;;
+                esac
+            done
+            number=$((number + 1))
+            [ "$last" = '=' ] && kind=- || kind=+
+            tell "%s%.${#cut}s\n" "$1$number$kind" "$line"
+            last=' '
+            line=$after
+        done
+        number=$((number + 1))
+        tell '%s%s\n' "$1$number$last" "$line"
     done
 }
 
 # Of this run alone: the parts of a lease may share a machine and its process numbers.
 run=$token.$$.
 
-sweep() { # sweep SIGNAL: whatever carries the run's mark, wherever it has gone
+sweep() { # sweep SIGNAL: whatever carries the run's mark, wherever it has gone, or has lost the mark
+    # and still holds the command's output. The runner's own shells hold it too: they have the token.
     for process in /proc/[0-9]*; do
-        marks=
-        { IFS= read -r marks <"$process/environ"; } 2>/dev/null
-        case $marks in
-        *"CORTEX_RUN=$run"*) kill "-$1" "${process#/proc/}" 2>/dev/null ;;
-        esac
+        found=
+        {
+            while IFS= read -r marks || [ -n "$marks" ]; do # a value may have several lines
+                case $marks in
+                *"CORTEX_RUN=$run"*) found=run && break ;;
+                *CORTEX_RUNNER_TOKEN=*) found=own ;;
+                esac
+            done <"$process/environ"
+        } 2>/dev/null
+        if [ -z "$found" ]; then
+            [ "$process/fd/1" -ef /proc/self/fd/1 ] || [ "$process/fd/2" -ef /proc/self/fd/2 ] ||
+                [ "$process/fd/1" -ef /proc/self/fd/2 ] || [ "$process/fd/2" -ef /proc/self/fd/1 ] ||
+                continue
+        fi
+        [ "$found" = own ] || kill "-$1" "${process#/proc/}" 2>/dev/null
     done
 }
 
@@ -102,14 +263,13 @@ command_itself() {
     {
         # shellcheck disable=SC2016
         (CORTEX_RUN=$run sh -c 'printf "%s\n" "$$" >"$0.pid"; exec "$@"' "$state" "$@" \
-            2>&5 3>&- 4>&- 5>&-)
+            2>&5 3>&- 4>&- 5>&- 8>&- </dev/null)
         code=$?
     } 5>&2 2>/dev/null
     printf '%s\n' "$code" >"$state.code"
     sweep KILL
 }
 
-asked= # a signal that the command has not been given yet
 how=end
 trap asked=1 TERM INT HUP
 
@@ -144,8 +304,10 @@ fi
 say "start $(now)"
 [ -z "$keep" ] || printf 'c %s start %s\n' "$token" "$(now)" >"$state.log"
 # A signal to the whole group must end none of these shells: each begins without the traps of its parent.
-{
+printf '\n' | {
     trap : TERM INT HUP
+    turns=
+    (: 8<>/proc/self/fd/0) 2>/dev/null && turns=1 && exec 8<>/proc/self/fd/0
     {
         trap : TERM INT HUP
         command_itself "$@" 2>&1 1>&4 | pump e
@@ -219,6 +381,8 @@ if [ -n "$outputs" ] && [ -n "$outputs_url" ]; then
 fi
 
 printf '%s %s %s %s\n' "$how" "$code" "$ended" "$sent" >"$state.end"
+asked=
+trap asked=1 TERM INT HUP
 say "$how $code $ended $sent"
 if [ -n "$result_url" ]; then
     printf '{"exit_code":%s,"finished_at":%s,"outputs":"%s","stopped":%s}\n' \

@@ -3,8 +3,9 @@
 import os
 import time
 
+from providers.lines import MAX_LINE, letter_border, without_void
+
 CHUNK = 32 * 1024
-MAX_LINE = 64 * 1024
 
 
 class Log:
@@ -74,8 +75,9 @@ class Pipe:
         end = data.rfind(b"\n") + 1
         if end:
             self.log.write(self.stream, data[:end])
-        self.tail = data[end:]
+        self.tail = without_void(data[end:])
         while len(self.tail) > MAX_LINE:
-            self.log.write(self.stream, self.tail[:MAX_LINE] + b"\n")
-            self.tail = self.tail[MAX_LINE:]
+            end = letter_border(self.tail, MAX_LINE)
+            self.log.write(self.stream, self.tail[:end] + b"\n")
+            self.tail = self.tail[end:]
         return True

@@ -7,7 +7,7 @@ from pydantic import SecretStr, ValidationError
 
 from providers.base import LogLine
 from providers.docker.config import DockerConfig, RegistryAuth
-from providers.docker.frames import MAX_LINE, Cursor, LogDecoder, Stream
+from providers.docker.frames import Cursor, LogDecoder, Stream
 from providers.docker.images import (
     PullProgress,
     auth_header,
@@ -19,6 +19,7 @@ from providers.docker.images import (
 from providers.docker.starts import command_exit_code
 from providers.docker.wire import parse_time
 from providers.errors import RateLimited, Unsuitable
+from providers.lines import MAX_LINE
 
 Record = tuple[Stream, str, bytes]
 
@@ -103,12 +104,32 @@ class TestDecoding:
                 rest = decode(records, Cursor.parse(line.cursor))
                 assert [item.text for item in rest] == [item.text for item in lines[index + 1 :]]
 
-    def test_long_lines_are_cut(self) -> None:
-        parts: list[Record] = [("stdout", at(1), b"x" * 10_000) for _ in range(20)]
+    def test_long_lines_are_given_as_several(self) -> None:
+        """Of whole letters, with cursors in between; nothing is lost."""
+        text = ("€" * 200_000).encode()
+        parts: list[Record] = [
+            ("stdout", at(1), text[n : n + 16_384]) for n in range(0, len(text), 16_384)
+        ]
+        parts.insert(20, ("stderr", at(1), b"meanwhile\n"))
         lines = decode([*parts, ("stdout", at(1), b"\n"), ("stdout", at(1), b"next\n")])
-        assert [len(line.text) for line in lines] == [MAX_LINE, 4]
+        out = [line.text for line in lines if line.stream == "stdout"]
+        assert "".join(out) == "€" * 200_000 + "next"
+        assert len(out) == 4
+        assert max(len(text.encode()) for text in out) <= MAX_LINE
+
+    def test_a_record_that_no_engine_writes(self) -> None:
         (one,) = decode([("stdout", at(1), b"y" * 1_000_000 + b"\n")])
-        assert one.text == "y" * MAX_LINE
+        assert one.text.startswith("y" * MAX_LINE)
+        assert one.text.endswith("[cortex: 737813 bytes more in this line]")
+
+    def test_of_a_progress_bar_the_last_state_is_the_line(self) -> None:
+        """And a resumed reader begins with that state, not with the first one."""
+        bar: list[Record] = [("stderr", at(n % 50), b"%d%%\r" % n) for n in range(40)]
+        records = [*bar[:39], ("stdout", at(39), b"out\n"), bar[39], ("stderr", at(39), b"\n")]
+        lines = decode(records)
+        assert [line.text for line in lines] == ["out", "39%"]
+        assert Cursor.parse(lines[0].cursor).since >= 36
+        assert [line.text for line in decode(records, Cursor.parse(lines[0].cursor))] == ["39%"]
 
     def test_an_unknown_cursor_is_the_beginning(self) -> None:
         for text in (None, "", "nonsense", "1.2.3", "1.2/3", "a.b"):

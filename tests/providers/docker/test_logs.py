@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from providers.docker import DockerProvider
-from providers.docker.frames import MAX_LINE
+from providers.lines import MAX_LINE
 from tests.providers.docker.conftest import job, log_text, new_key, run_to_end
 
 pytestmark = pytest.mark.integration
@@ -55,10 +55,13 @@ class TestLogs:
             assert await reader == ["begun", "done"]
 
     async def test_a_very_long_line(self, provider: DockerProvider) -> None:
-        spec = job("head -c 300000 /dev/zero | tr '\\0' x; echo; echo after")
+        spec = job("head -c 600000 /dev/zero | tr '\\0' x; echo; echo after")
         ref, _ = await run_to_end(provider, spec)
-        lines = await log_text(provider, ref)
-        assert [len(line) for line in lines] == [MAX_LINE, 5]
+        *parts, after = await log_text(provider, ref)
+        assert "".join(parts) == "x" * 600_000
+        assert len(parts) == 3
+        assert max(map(len, parts)) <= MAX_LINE
+        assert after == "after"
 
     async def test_a_reader_that_goes_away_frees_its_connection(
         self, provider: DockerProvider

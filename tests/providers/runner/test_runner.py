@@ -1,120 +1,26 @@
 """The runner, run by the shells that images have."""
 
 import asyncio
-import contextlib
 import io
 import json
 import os
-import shutil
 import signal
+import subprocess
+import sysconfig
 import tarfile
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
-import pytest_asyncio
 from fastapi import FastAPI, Request
 from starlette.responses import Response
 
 from cortex.domain.spec import JobSpec
 from providers.conformance import eventually
 from providers.errors import Unsuitable
-from providers.runner import RunnerLog, RunnerResult, RunnerUrls, wrap
-from providers.runner.wrap import token
+from providers.runner import RunnerUrls, wrap
+from providers.runner.wrap import script, token
 from simulators.kit.serve import serving
-
-KEY = "job_01jjjjjjjjjjjjjjjjjjjjjjjj-1"
-SHELLS = [
-    pytest.param(
-        name, marks=pytest.mark.skipif(not shutil.which(name[0]), reason=f"no {name[0]} here")
-    )
-    for name in (("dash",), ("bash", "--posix"), ("busybox", "sh"))
-]
-
-
-@dataclass
-class Container:
-    """A container that runs the runner; it can be restarted with its files or without."""
-
-    shell: tuple[str, ...]
-    folder: Path
-    process: asyncio.subprocess.Process | None = None
-    raw: list[str] = field(default_factory=list)
-    _reader: asyncio.Task[None] | None = None
-
-    async def start(self, spec: JobSpec, **options: Any) -> None:
-        wrapped = wrap(spec, KEY, **options)
-        self.process = await asyncio.create_subprocess_exec(
-            *self.shell,
-            *wrapped.argv[1:],
-            cwd=self.folder,
-            env={"PATH": os.environ["PATH"], "TMPDIR": str(self.folder), **wrapped.env},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            limit=2**20,
-            start_new_session=True,
-        )
-        self.raw = []
-        self._reader = asyncio.create_task(self._read(self.process))
-
-    async def _read(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdout is not None
-        async for line in process.stdout:
-            self.raw.append(line.decode(errors="replace"))
-
-    def log(self) -> RunnerLog:
-        log = RunnerLog(KEY)
-        for line in list(self.raw):
-            log.feed(line)
-        return log
-
-    def texts(self) -> list[str]:
-        return [line.text for line in self.log().lines()]
-
-    async def says(self, text: str) -> None:
-        """Wait until the command has printed this line."""
-
-        async def said() -> bool:
-            return text in self.texts()
-
-        await eventually(said, what=f"`{text}`")
-
-    async def result(self) -> RunnerResult:
-        async def ended() -> RunnerResult | None:
-            return self.log().result
-
-        found = await eventually(ended, what="the end of the command")
-        assert found is not None
-        return found
-
-    async def kill(self) -> None:
-        """As a node does that loses power."""
-        if self.process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-            await self.process.wait()
-        if self._reader is not None:
-            self._reader.cancel()
-
-
-@pytest_asyncio.fixture(params=SHELLS)
-async def container(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Container]:
-    made = Container(request.param, tmp_path)
-    yield made
-    if made.process is not None and made.process.returncode is None:
-        made.process.terminate()
-        try:
-            await asyncio.wait_for(made.process.wait(), 5)
-        except TimeoutError:
-            await made.kill()
-            raise
-    await made.kill()
-
-
-def shell(script: str, **more: Any) -> JobSpec:
-    return JobSpec.model_validate({"command": ["sh", "-c", script], **more})
+from tests.providers.runner.conftest import KEY, Container, shell
 
 
 class TestRunner:
@@ -338,21 +244,13 @@ class TestWrap:
         assert "s3cret" not in repr(wrap(spec, KEY))
 
 
-class TestLog:
-    def test_lines_without_a_frame_are_kept(self) -> None:
-        log = RunnerLog(KEY)
-        for raw in ("exec format error", "o1 a", "o1 a", "o2 b"):
-            log.feed(raw)
-        assert [line.text for line in log.lines()] == ["exec format error", "a", "b"]
-        assert [line.text for line in log.lines("0.0.1")] == ["a", "b"]
+class TestScript:
+    def test_shellcheck(self) -> None:
+        file = Path(__file__).parents[3] / "providers/runner/runner.sh"
+        check = str(Path(sysconfig.get_path("scripts")) / "shellcheck")
+        done = subprocess.run([check, "--shell=sh", str(file)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
 
-    def test_a_cursor_survives_a_log_that_lost_its_beginning(self) -> None:
-        log = RunnerLog(KEY)
-        for raw in ("o7 seven", "o8 eight", "e2 two"):
-            log.feed(raw)
-        assert [line.text for line in log.lines("7.1.0")] == ["eight", "two"]
-
-    def test_long_lines_are_cut(self) -> None:
-        line = RunnerLog(KEY).feed("o1 " + "ü" * 100_000)
-        assert line is not None
-        assert len(line.text.encode()) <= 64 * 1024
+    def test_it_is_small(self) -> None:
+        """It is a word of the command: networks and kernels limit those, 128 KiB at the most."""
+        assert len(script()) < 12 * 1024
