@@ -1,6 +1,9 @@
 """Exit codes, and every expected failure as words for people (or JSON for programs)."""
 
+import contextlib
+import errno
 import json
+import os
 import sys
 from collections.abc import Sequence
 from enum import IntEnum
@@ -90,7 +93,21 @@ def as_cli_error(error: Exception) -> CliError | None:
         return CliError(error.detail, details=details, code=error.code)
     if isinstance(error, OSError) and error.filename:
         return CliError(f"{error.filename}: {error.strerror}", code="file_error")
+    if isinstance(error, OSError) and error.errno in _WRITING:
+        _drop_output()
+        return CliError(f"the output cannot be written: {error.strerror}", code="output_error")
     return None
+
+
+_WRITING = (errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT, errno.EBADF)
+
+
+def _drop_output() -> None:
+    """What is still to be written cannot be either: do not try it again at the end."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _from_api(error: "ApiError") -> CliError:  # type: ignore[name-defined]  # noqa: F821

@@ -1,6 +1,7 @@
 """The stack on this machine: started in the background when `run` needs one, and told about."""
 
 import os
+import shlex
 import sys
 
 from cli import render
@@ -85,8 +86,10 @@ def show_links(state: State, *, api_url: str, temporal_ui: str, api_key: str, st
 
 
 def dir_option(state: State) -> str:
-    """The option to repeat in a hint, if the folder is not the usual one."""
-    return f"--data-dir {state.data_dir} " if state.data_dir else ""
+    """The options to repeat in a hint: of the server, or of a folder that is not the usual one."""
+    if state.url:
+        return f"--url {shlex.quote(state.url)} "
+    return f"--data-dir {shlex.quote(str(state.data_dir))} " if state.data_dir else ""
 
 
 def how_to_stop(state: State) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cli.errors import as_cli_error, show
 from cli.group import LazyGroup
 from cli.state import TAIL, State
 
@@ -53,13 +54,35 @@ def root(
     )
 
 
+def _open_closed() -> None:
+    """Let streams that the shell has closed (`>&-`) lead nowhere.
+
+    Otherwise Python has none at all there, and the next file or connection that is opened gets its
+    number: what is printed by a process below would end up in it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is not None:
+            continue
+        opened = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+        os.set_inheritable(opened, opened == number)
+        setattr(sys, name, os.fdopen(opened, "w" if number else "r", encoding="utf-8"))
+
+
 def main() -> None:
     """The console script."""
+    _open_closed()
     for stream in (sys.stdout, sys.stderr):
         # Output may be anything: a terminal that cannot show it must not end the command.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace", line_buffering=True)
-    app(prog_name="cortex")
+    try:
+        app(prog_name="cortex")
+    except OSError as error:  # `--help` into a full disk; commands have been told of theirs
+        told = as_cli_error(error)
+        if told is None:
+            raise
+        show(told, as_json=False, color=False)
+        sys.exit(told.exit_code)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """From the options of `cortex run` to a job."""
 
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -80,7 +81,7 @@ class RunOptions:
             if len(documents) > 1:
                 raise BadInput(
                     f"{self.file} holds {len(documents)} jobs; `cortex run` follows one",
-                    details=[f"submit all of them: cortex submit {self.file} --wait"],
+                    details=[f"submit all of them: cortex submit {shlex.quote(self.file)} --wait"],
                 )
             return documents[0]
         if self.image is None and not self.command:

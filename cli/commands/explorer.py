@@ -7,6 +7,7 @@ import typer
 from cli import render
 from cli.errors import BadInput
 from cli.find import find_id
+from cli.local import dir_option
 from cli.state import state_of
 from cli.trace_view import show_trace
 from cortex.domain.resolution import ResolveAction
@@ -51,9 +52,9 @@ def stuck(
     render.table(state, _COLUMNS, map(_row, page.items), spare=(4, 1))
     if page.total > len(page.items):
         render.say(state, f"{len(page.items)} of {page.total}; --limit shows more", style="dim")
-    first = page.items[0].id
-    render.say(state, f"`cortex trace {first}` shows how it came to that", style="dim")
-    render.say(state, f"`cortex resolve {first} --help` says how an admin ends it", style="dim")
+    first, here = page.items[0].id, f"cortex {dir_option(state)}"
+    render.say(state, f"`{here}trace {first}` shows how it came to that", style="dim")
+    render.say(state, f"`{here}resolve {first} --help` says how an admin ends it", style="dim")
 
 
 def _row(item: StuckView) -> tuple[str, ...]:

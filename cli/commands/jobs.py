@@ -15,6 +15,7 @@ from cli import render
 from cli.errors import BadInput, CliError, ExitCode, as_cli_error, show
 from cli.find import find_id, find_job
 from cli.frames import show_frames
+from cli.local import dir_option
 from cli.options import parse_labels
 from cli.state import State, state_of
 from cli.times import since
@@ -175,14 +176,15 @@ def _show_job(state: State, job: JobView, entries: list[LedgerView]) -> None:
         ]
         render.table(state, ("TIME", "KIND", "AMOUNT", "PROVIDER", "NOTE"), bill, right=(2,))
     render.heading(state, "Next")
-    steps = [("output", f"cortex logs {job.id}")]
+    here = f"cortex {dir_option(state)}"
+    steps = [("output", f"{here}logs {job.id}")]
     if job.spec.render is not None:
-        steps.append(("frames", f"cortex frames {job.id}"))
+        steps.append(("frames", f"{here}frames {job.id}"))
     if job.spec.kept():
-        steps.append(("results", f"cortex outputs get {job.id}"))
-    steps.append(("each step", f"cortex trace {job.id}"))
+        steps.append(("results", f"{here}outputs get {job.id}"))
+    steps.append(("each step", f"{here}trace {job.id}"))
     if not job.state.terminal:
-        steps.append(("cancel", f"cortex cancel {job.id}"))
+        steps.append(("cancel", f"{here}cancel {job.id}"))
     render.fields(state, [*steps, ("workflow", job.temporal_url or "")])
 
 

@@ -149,7 +149,8 @@ def status(
     """Show the stack's processes and the health of the server; 3 if it is not ready."""
     state = _with_folder(ctx, data_dir)
     if show_key:
-        print(_key(state))
+        key = _key(state)
+        print(render.to_json({"api_key": key}) if state.json else key)
         return
     named = state.url or os.environ.get("CORTEX_URL")
     stack = None if named else stack_status(state.folder())

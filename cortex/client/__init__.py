@@ -9,6 +9,7 @@ from cortex.client.errors import (
     ConnectionFailed,
     DamagedDownload,
     GroupWaitTimeout,
+    InvalidValue,
     NotConfigured,
     WaitTimeout,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "GroupFilter",
     "GroupSpec",
     "GroupWaitTimeout",
+    "InvalidValue",
     "JobFilter",
     "JobSpec",
     "MemberFilter",

@@ -20,6 +20,10 @@ class NotConfigured(ClientError):
         )
 
 
+class InvalidValue(ClientError, ValueError):
+    """A value cannot be sent to the server; the text says which and why. Nothing was sent."""
+
+
 class ConnectionFailed(ClientError):
     """The server could not be reached, or did not answer in time, however often it was asked.
 

@@ -1,10 +1,8 @@
 """The routes of the explorer: how each request is built and its answer read. No I/O."""
 
 from typing import Any
-from urllib.parse import quote as quoted
 
-import orjson
-
+from cortex.client.encoding import encode, quoted
 from cortex.client.routes import Call
 from cortex.domain.money import Money
 from cortex.domain.resolution import ResolveAction
@@ -40,7 +38,7 @@ def resolve(
         "POST",
         f"{_V1}/jobs/{quoted(job_id, safe='')}/resolve",
         ResolutionView.model_validate_json,
-        body=orjson.dumps(body),
+        body=encode(body),
         headers={"Content-Type": "application/json"},
         repeatable=False,
     )

@@ -3,11 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
-from urllib.parse import quote as quoted
 
-import orjson
-
-from cortex.client.routes import Call, ModelT, plain
+from cortex.client.encoding import encode, plain, quoted
+from cortex.client.routes import Call, ModelT
 from cortex.client.streams import Params, Stream
 from cortex.domain.groups import GroupSpec
 from cortex.group_schemas import GroupPage, GroupValidation, GroupView
@@ -94,7 +92,7 @@ def event_stream(
 def group_json(spec: Group) -> dict[str, Any]:
     """The spec as it is sent: only what was set, secrets in clear."""
     if not isinstance(spec, GroupSpec):
-        return {key: plain(value) for key, value in spec.items()}
+        return dict(plain(spec))
     body = spec.masked()
     parts = [(body.get("defaults", {}), spec.defaults), *zip(body["jobs"], spec.jobs, strict=True)]
     for sent, part in parts:
@@ -119,7 +117,7 @@ def _post(
         "POST",
         _V1 + path,
         model.model_validate_json,
-        body=orjson.dumps(body),
+        body=encode(body),
         headers={**_JSON, **(headers or {})},
     )
 

@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
-from urllib.parse import quote as quoted
 
-import orjson
 from pydantic import TypeAdapter
 
+from cortex.client.encoding import encode, quoted
 from cortex.client.routes import Call, ModelT, Since, text_of
 from cortex.client.streams import Params
 from cortex.domain.budgets import BudgetPeriod
@@ -84,7 +83,7 @@ def _send(
         method,
         _V1 + path,
         BudgetView.model_validate_json,
-        body=orjson.dumps(body),
+        body=encode(body),
         headers=dict(_JSON),
         repeatable=repeatable,
     )

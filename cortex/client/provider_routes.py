@@ -3,12 +3,11 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
-from urllib.parse import quote as quoted
 
-import orjson
 from pydantic import BaseModel, TypeAdapter
 
-from cortex.client.routes import Call, ModelT, plain
+from cortex.client.encoding import encode, quoted
+from cortex.client.routes import Call, ModelT
 from cortex.client.streams import Params
 from cortex.domain.inspection import Inspection
 from cortex.provider_schemas import (
@@ -55,7 +54,7 @@ def create(
     body = {
         "id": provider_id,
         "type": type_name,
-        "config": plain(config),
+        "config": dict(config),
         "enabled": enabled,
         "rate_limit": rate_limit,
     }
@@ -67,7 +66,7 @@ def update(
 ) -> Call[ProviderView]:
     body: dict[str, Any] = {}
     if config is not None:
-        body["config"] = plain(config)
+        body["config"] = dict(config)
     if not isinstance(rate_limit, Unset):
         body["rate_limit"] = rate_limit
     return _send("PATCH", _path(provider_id), ProviderView, body)
@@ -86,7 +85,7 @@ def switch(provider_id: str, *, on: bool) -> Call[ProviderView]:
 def test(
     provider_id: str, type_name: str | None, config: Mapping[str, Any] | None
 ) -> Call[ProviderTestResult]:
-    body = {"type": type_name, "config": plain(config or {})}
+    body = {"type": type_name, "config": dict(config or {})}
     return _send("POST", f"{_path(provider_id)}/test", ProviderTestResult, body)
 
 
@@ -137,7 +136,7 @@ def _send(
         method,
         path,
         model.model_validate_json,
-        body=orjson.dumps(body),
+        body=encode(body),
         headers=dict(_JSON),
         repeatable=repeatable,
     )

@@ -1,9 +1,6 @@
 """The routes about reconcile: how each request is built and its answer read. No I/O."""
 
-from urllib.parse import quote as quoted
-
-import orjson
-
+from cortex.client.encoding import encode, quoted
 from cortex.client.routes import Call
 from cortex.client.streams import Params
 from cortex.reconcile_schemas import FindingPage, ReconcileReport
@@ -16,7 +13,7 @@ def run(provider_id: str | None, *, dry_run: bool) -> Call[ReconcileReport]:
         "POST",
         f"{_V1}/reconcile",
         ReconcileReport.model_validate_json,
-        body=orjson.dumps({"provider": provider_id, "dry_run": dry_run}),
+        body=encode({"provider": provider_id, "dry_run": dry_run}),
         headers={"Content-Type": "application/json"},
     )
 

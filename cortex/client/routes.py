@@ -6,13 +6,12 @@ The one place that both clients, sync and async, share.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any, Generic, Literal, TypeVar
-from urllib.parse import quote as quoted
 
 import orjson
 from pydantic import BaseModel, TypeAdapter
 
+from cortex.client.encoding import check_headers, check_sendable, encode, plain, quoted
 from cortex.client.streams import Params, Stream
 from cortex.domain.spec import JobSpec
 from cortex.domain.units import format_duration
@@ -64,6 +63,10 @@ class Call(Generic[T]):
     repeatable: bool = True
     good: frozenset[int] = frozenset()
 
+    def __post_init__(self) -> None:
+        check_sendable(*(text for pair in self.params for text in pair))
+        check_headers(self.headers)
+
 
 @dataclass(frozen=True)
 class JobFilter:
@@ -94,7 +97,7 @@ def submit(spec: Spec, key: str) -> Call[JobView]:
 
 
 def submit_batch(specs: Sequence[Spec], key: str) -> Call[BatchAccepted]:
-    body = orjson.dumps({"jobs": [spec_json(spec) for spec in specs]})
+    body = encode({"jobs": [spec_json(spec) for spec in specs]})
     return _post("/jobs/batch", BatchAccepted, body, headers={"Idempotency-Key": key})
 
 
@@ -132,11 +135,11 @@ def frames(job_id: str, *, state: str | None, limit: int, cursor: str | None) ->
 
 
 def cancel(job_id: str, reason: str) -> Call[JobView]:
-    return _post(f"{_job(job_id)}/cancel", JobView, orjson.dumps({"reason": reason}))
+    return _post(f"{_job(job_id)}/cancel", JobView, encode({"reason": reason}))
 
 
 def extend(job_id: str, duration: timedelta, key: str) -> Call[JobView]:
-    body = orjson.dumps({"duration": format_duration(duration)})
+    body = encode({"duration": format_duration(duration)})
     return _post(f"{_job(job_id)}/extend", JobView, body, headers={"Idempotency-Key": key})
 
 
@@ -207,28 +210,15 @@ def health(kind: Literal["live", "ready"]) -> Call[Health]:
 def spec_json(spec: Spec) -> dict[str, Any]:
     """The spec as it is sent: only what was set, secrets in clear."""
     if not isinstance(spec, JobSpec):
-        return {key: plain(value) for key, value in spec.items()}
+        return dict(plain(spec))
     body = spec.model_dump(mode="json", exclude_unset=True)
     if spec.secret_env:
         body["secret_env"] = spec.secrets()
     return body
 
 
-def plain(value: Any) -> Any:
-    """A value of a spec or a configuration as JSON has it."""
-    if isinstance(value, timedelta):
-        return format_duration(value)
-    if isinstance(value, Decimal):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return value
-
-
 def _spec_body(spec: Spec) -> bytes:
-    return orjson.dumps(spec_json(spec))
+    return encode(spec_json(spec))
 
 
 def _get(path: str, model: type[ModelT], params: Params = ()) -> Call[ModelT]:

@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 import httpx
 
+from cortex.client.encoding import check_sendable
 from cortex.client.errors import BadAnswer
 from cortex.client.retry import RetryPolicy, Tries
 from cortex.client.sse import SseDecoder
@@ -37,6 +38,9 @@ class Stream(Generic[T]):
     resume: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
     last_id: str = ""
+
+    def __post_init__(self) -> None:
+        check_sendable(*(text for pair in self.params for text in pair))
 
 
 class Follower(Generic[T]):

@@ -10,7 +10,7 @@ import httpx
 
 from cortex.client.connection import Connection
 from cortex.client.downloads import Download
-from cortex.client.errors import BadAnswer
+from cortex.client.errors import BadAnswer, NotConfigured
 from cortex.client.retry import RetryPolicy, Tries
 from cortex.client.routes import Call
 from cortex.client.streams import Follower, Stream
@@ -232,6 +232,8 @@ class Transport:
 def _headers(connection: Connection) -> dict[str, str]:
     headers = {"Accept": "application/json", "User-Agent": "cortex-client"}
     if connection.api_key:
+        if not (connection.api_key.isascii() and connection.api_key.isprintable()):
+            raise NotConfigured("the API key has characters that no key has; was it copied whole?")
         headers["Authorization"] = f"Bearer {connection.api_key}"
     return headers
 

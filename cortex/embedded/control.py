@@ -13,7 +13,7 @@ import psutil
 
 from cortex.embedded.config import StackConfig, read_stack_file
 from cortex.embedded.errors import StackError
-from cortex.embedded.files import disk_warning, last_lines, open_log
+from cortex.embedded.files import cortex_on, disk_warning, last_lines, open_log
 from cortex.embedded.leftovers import stop_leftovers
 from cortex.embedded.processes import ProcessMark, end_process, memory_of, wait_exit
 from cortex.embedded.service import OnEvent, Phase, StackEvent
@@ -106,7 +106,8 @@ async def detach(
         await asyncio.sleep(_POLL)
     raise StackError(
         f"The stack was not ready within {timeout:.0f} s; it goes on starting. "
-        f"See {config.logs_dir}, `cortex status`, and `cortex down` to stop it."
+        f"See {config.logs_dir}, `{cortex_on(config.data_dir)} status`, "
+        f"and `{cortex_on(config.data_dir)} down` to stop it."
     )
 
 
@@ -182,7 +183,8 @@ def _refuse_other_parts(config: StackConfig) -> None:
     if config.simulators != running:
         has = "runs the simulators" if running else "runs without the simulators"
         raise StackError(
-            f"The stack on {config.data_dir} {has}. Stop it first: `cortex down`, then `cortex up`."
+            f"The stack on {config.data_dir} {has}. Stop it first: "
+            f"`{cortex_on(config.data_dir)} down`, then `{cortex_on(config.data_dir)} up`."
         )
 
 

@@ -2,13 +2,22 @@
 
 import contextlib
 import os
+import shlex
 import shutil
 from pathlib import Path
 from typing import IO
 
+from cortex.settings import default_data_dir
+
 LOG_LIMIT = 8 * 2**20
 # PostgreSQL adds log files of 16 MiB; with less than a few of these left, writes begin to fail.
 LITTLE_SPACE = 64 * 2**20
+
+
+def cortex_on(data_dir: Path) -> str:
+    """The command for a data folder, for hints: with `--data-dir` if it is not the usual one."""
+    usual = data_dir.resolve() == default_data_dir().resolve()
+    return "cortex" if usual else f"cortex --data-dir {shlex.quote(str(data_dir))}"
 
 
 def write_private(path: Path, text: str, *, replace: bool = True) -> None:

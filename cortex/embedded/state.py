@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cortex.embedded.errors import AlreadyRunning
-from cortex.embedded.files import write_private
+from cortex.embedded.files import cortex_on, write_private
 from cortex.embedded.processes import ProcessMark
 from cortex.embedded.service import Phase, StackEvent
 
@@ -71,7 +71,8 @@ def stack_lock(run_dir: Path) -> Iterator[None]:
             other = ProcessMark.read(run_dir / "supervisor.pid")
             raise AlreadyRunning(
                 f"A stack is running already on {run_dir.parent}"
-                f"{f' (process {other.pid})' if other else ''}; `cortex down` stops it."
+                f"{f' (process {other.pid})' if other else ''}; "
+                f"`{cortex_on(run_dir.parent)} down` stops it."
             ) from None
         mark = run_dir / "supervisor.pid"
         ProcessMark.of(os.getpid(), SUPERVISOR_MARKER).write(mark)
