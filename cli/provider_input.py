@@ -10,6 +10,7 @@ from typing import Any
 
 from cli.errors import BadInput
 from cli.state import interactive
+from cortex.documents import AmbiguousValue, DocumentError, Malformed, read, schema_shape
 from cortex.provider_schemas import ProviderTypeView
 
 _MOST = 64 * 1024
@@ -101,8 +102,10 @@ class ConfigInput:
 
     def _typed(self, name: str, text: str) -> Any:
         """As JSON where the field is more than a text: `5`, `true`, `["eu"]`, `null`."""
-        schema = self._kind.config_schema.get("properties", {}).get(name.split(".")[0], {})
-        if schema.get("type") == "string" and text != "null":
+        shape = schema_shape(self._kind.config_schema)
+        for part in name.split("."):
+            shape = shape.at(part)
+        if shape.scalar == "text" and shape.item is None and text != "null":
             return text
         try:
             return json.loads(text)
@@ -110,20 +113,33 @@ class ConfigInput:
             return text
 
 
-def read_config(path: Path | None) -> dict[str, Any]:
-    """A YAML or JSON file with the fields of a configuration; `-` is standard input."""
+def read_config(path: Path | None, schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A YAML or JSON file with the fields of a configuration; `-` is standard input.
+
+    Args:
+        path: The file; None: there is none.
+        schema: The JSON Schema of the configuration: it says where text belongs.
+
+    Raises:
+        BadInput: it cannot be read, or a field stands there twice or has two readings.
+    """
     if path is None:
         return {}
-    import yaml
-
     try:
-        text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
-        found = yaml.safe_load(text)
+        raw = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+        documents = read(raw)
+        found = documents[0].build(schema_shape(schema)).value if len(documents) == 1 else None
     except OSError as error:
         raise BadInput(f"--config {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
+    except Malformed as error:
         # Not what the parser says: it quotes the line, and there are secrets in this file.
-        raise BadInput(f"--config {path}: it is neither YAML nor JSON") from None
+        line = f" (line {error.line})" if error.line else ""
+        raise BadInput(f"--config {path}: it is neither YAML nor JSON{line}") from None
+    except AmbiguousValue as error:
+        what = f"`{error.path}` has two readings"
+        raise BadInput(f"--config {path}: {what}; put it in quotes") from None
+    except DocumentError as error:
+        raise BadInput(f"--config {path}: `{error.path}` {error.message}") from None
     if not isinstance(found, dict):
         raise BadInput(f"--config {path}: it must hold the fields of a provider's configuration")
     return found

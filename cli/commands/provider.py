@@ -66,7 +66,8 @@ def add(
     state = state_of(ctx)
     name = provider_id or type_name
     with state.client(timeout=60) as cortex:
-        wanted = ConfigInput(_type(cortex, type_name), read_config(config_file))
+        kind = _type(cortex, type_name)
+        wanted = ConfigInput(kind, read_config(config_file, kind.config_schema))
         wanted.take(fields or (), from_env or (), from_file or ())
         wanted.ask()
         if not untested:
@@ -103,7 +104,8 @@ def update(
         limit = None if no_rate_limit else rate_limit
     with state.client(timeout=60) as cortex:
         present = cortex.provider(provider_id)
-        wanted = ConfigInput(_type(cortex, present.type), read_config(config_file))
+        kind = _type(cortex, present.type)
+        wanted = ConfigInput(kind, read_config(config_file, kind.config_schema))
         wanted.take(fields or (), from_env or (), from_file or ())
         for name in secret or ():
             wanted.ask_for(name)

@@ -8,7 +8,7 @@ scalar is the text that stands there (`3.10`, `0644`, `True`).
 from cortex.documents.errors import AmbiguousValue, DocumentError, Malformed
 from cortex.documents.places import Position, locate, nearest
 from cortex.documents.reading import Built, Document, read, read_json, read_value
-from cortex.documents.shapes import Shape, shape_of
+from cortex.documents.shapes import Shape, schema_shape, shape_of
 from cortex.documents.sizes import size_notes
 from cortex.documents.snippets import snippet, told
 
@@ -25,6 +25,7 @@ __all__ = [
     "read",
     "read_json",
     "read_value",
+    "schema_shape",
     "shape_of",
     "size_notes",
     "snippet",

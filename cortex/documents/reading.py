@@ -46,13 +46,14 @@ class Document:
         pairs = self.node.pairs if isinstance(self.node, Map) else []
         return frozenset(key for key, _ in pairs if isinstance(key, str))
 
-    def build(self, model: type[BaseModel]) -> Built:
-        """The values for a model, each read as its place wants it.
+    def build(self, wanted: type[BaseModel] | Shape) -> Built:
+        """The values for a model (or a shape), each read as its place wants it.
 
         Raises:
             DocumentError: a key stands twice, a number has two readings, aliases make it huge.
         """
-        value = _Builder(json=self.json).build(self.node, shape_of(model), 0)
+        shape = wanted if isinstance(wanted, Shape) else shape_of(wanted)
+        value = _Builder(json=self.json).build(self.node, shape, 0)
         return Built(value, _find_nul(value))
 
 

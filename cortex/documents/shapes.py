@@ -117,3 +117,36 @@ def _of_union(choices: list[Shape]) -> Shape:
             return shape
     scalars = {shape.scalar for shape in choices}
     return choices[0] if len(scalars) == 1 else ANYTHING
+
+
+def schema_shape(schema: Mapping[str, Any]) -> Shape:
+    """The places of what a JSON Schema describes, such as a provider's configuration."""
+    return _of_schema(schema, schema.get("$defs", {}), 0)
+
+
+_DEEPEST: Final = 20
+
+
+def _of_schema(schema: Mapping[str, Any], known: Mapping[str, Any], depth: int) -> Shape:
+    ref = schema.get("$ref")
+    if depth > _DEEPEST:
+        return ANYTHING
+    if isinstance(ref, str):
+        return _of_schema(known.get(ref.rpartition("/")[2], {}), known, depth + 1)
+    choices = schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf")
+    if choices:
+        shapes = [_of_schema(item, known, depth + 1) for item in choices if item != _NULL]
+        return _of_union(shapes) if shapes else ANYTHING
+    kind = schema.get("type")
+    if kind == "object" and "properties" in schema:
+        fields = schema["properties"].items()
+        return Shape(fields={name: _of_schema(item, known, depth + 1) for name, item in fields})
+    if kind == "object" and isinstance(schema.get("additionalProperties"), Mapping):
+        return Shape(item=_of_schema(schema["additionalProperties"], known, depth + 1), keyed=True)
+    if kind == "array":
+        item = _of_schema(schema.get("items", {}), known, depth + 1)
+        return Shape(item.scalar, item=item)
+    return Shape("text") if kind == "string" else ANYTHING
+
+
+_NULL: Final = {"type": "null"}

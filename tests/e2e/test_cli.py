@@ -54,6 +54,13 @@ class TestRun:
         await check_books(stack, [job["id"]])
 
 
+class TestKey:
+    async def test_is_printed_alone_or_as_json(self, stack: Stack, cortex: Command) -> None:
+        (shown,) = (await cortex("status", "--json", "--show-key")).json()
+        assert list(shown) == ["api_key"]
+        assert (await cortex("status", "--show-key")).out == f"{shown['api_key']}\n"
+
+
 class TestSubmit:
     async def test_waits_for_a_batch(self, stack: Stack, cortex: Command, tmp_path: Path) -> None:
         specs = [shell(f"echo {n}; exit {n % 2}", name=f"batch-{n}") for n in range(20)]
