@@ -10,7 +10,7 @@ from decimal import Decimal
 from cortex.db.engine import Database
 from cortex.db.logs import NewLine
 from cortex.domain.events import EventType
-from cortex.domain.leases import LeaseRef
+from cortex.domain.leases import Lease, LeaseRef
 from cortex.settings import LogSettings
 from providers.base import LogLine
 from providers.registry import AnyProvider
@@ -56,32 +56,40 @@ class LogCopier:
         async with self._database.transaction() as tx:
             lease = await tx.leases.get(key)
         cursor = lease.log_cursor
+        begun: dict[str, NewLine] = {}
+        known: list[NewLine] | None = None
         async with (
             aclosing(_stream(provider, ref, cursor, follow=follow)) as lines,
             aclosing(_batches(lines)) as batches,
         ):
             async for batch in batches:
-                if not await self._store(lease.job_id, lease.attempt, key, (cursor, batch)):
+                whole = [item for item in batch if not item.partial]
+                _begin(begun, batch)
+                if not whole and known == list(begun.values()):
+                    continue
+                changed = None if known == list(begun.values()) else list(begun.values())
+                known = list(begun.values())
+                if not await self._store(lease, cursor, whole, changed):
                     return False
-                cursor = batch[-1].cursor
+                cursor = whole[-1].cursor if whole else cursor
         return True
 
     async def _store(
-        self, job_id: str, attempt: int, key: str, step: tuple[str | None, list[LogLine]]
+        self, lease: Lease, cursor: str | None, batch: list[LogLine], begun: list[NewLine] | None
     ) -> bool:
-        cursor, batch = step
-        lines = [NewLine(time=item.time, stream=item.stream, text=item.text) for item in batch]
-        progress = self._progress(key, batch)
+        job_id = lease.job_id
+        progress = self._progress(lease.key, batch)
         async with self._database.transaction() as tx:
             # Always: the steps write job and lease rows in an order of their own.
             await tx.jobs.lock(job_id)
             stored = await tx.logs.append(
                 job_id,
-                attempt,
-                lines,
+                lease.attempt,
+                [_new(item) for item in batch],
                 limit=self._limit,
-                lease_key=key,
-                cursor=(cursor, batch[-1].cursor),
+                lease_key=lease.key,
+                cursor=(cursor, batch[-1].cursor if batch else cursor),
+                begun=begun,
             )
             if stored and progress is not None:
                 share, message = progress
@@ -101,6 +109,19 @@ class LogCopier:
                 self._last_progress[key] = now
                 return Decimal(match[1]) / 100, (match[2] or "")[:200]
         return None
+
+
+def _new(line: LogLine) -> NewLine:
+    return NewLine(time=line.time, stream=line.stream, text=line.text)
+
+
+def _begin(begun: dict[str, NewLine], batch: list[LogLine]) -> None:
+    """Bring the lines that have begun, by stream, up to the end of the batch."""
+    for item in batch:
+        before = begun.pop(item.stream, None)
+        if item.partial:
+            same = before is not None and before.text == item.text
+            begun[item.stream] = before if same and before is not None else _new(item)
 
 
 async def _stream(

@@ -14,11 +14,12 @@ import typer
 
 from cli import render
 from cli.errors import CliError, ExitCode
+from cli.lines import LinePrinter, live
 from cli.local import dir_option
 from cli.state import State, interactive
 from cortex.client import AsyncCortex
 from cortex.domain.states import TERMINAL_JOB_STATES, JobState
-from cortex.schemas import EventView, JobView, LogEntry
+from cortex.schemas import EventView, JobView
 
 T = TypeVar("T")
 Choice = Literal["cancel", "detach"]
@@ -145,36 +146,34 @@ def summary(job: JobView) -> str:
 
 
 async def _show(state: State, cortex: AsyncCortex, job_id: str) -> JobView:
+    printer = LinePrinter()
     async with asyncio.TaskGroup() as group:
-        group.create_task(_show_events(state, cortex, job_id))
-        group.create_task(_show_logs(state, cortex, job_id))
+        group.create_task(_show_events(state, cortex, job_id, printer))
+        group.create_task(_show_logs(state, cortex, job_id, printer))
+    printer.finish()
     job = await cortex.wait(job_id)
     show_end(state, job)
     return job
 
 
-async def _show_events(state: State, cortex: AsyncCortex, job_id: str) -> None:
+async def _show_events(state: State, cortex: AsyncCortex, job_id: str, lines: LinePrinter) -> None:
     printer = EventPrinter(state)
     async for event in cortex.events(job_id, follow=True):
         if state.json:
             sys.stdout.write(f'{{"event":{event.model_dump_json()}}}\n')
         else:
+            lines.clear()
             printer.show(event)
+            lines.again()
 
 
-async def _show_logs(state: State, cortex: AsyncCortex, job_id: str) -> None:
-    async for line in cortex.logs(job_id, follow=True):
+async def _show_logs(state: State, cortex: AsyncCortex, job_id: str, printer: LinePrinter) -> None:
+    partial = live() and not state.json
+    async for line in cortex.logs(job_id, follow=True, partial=partial):
         if state.json:
             sys.stdout.write(f'{{"log":{line.model_dump_json()}}}\n')
         elif not line.text.startswith(_PROGRESS):  # shown by its event
-            print_line(line)
-
-
-def print_line(line: LogEntry) -> None:
-    """One line of a job's output, to the stream that it was written to."""
-    stream = sys.stdout if line.stream == "stdout" else sys.stderr
-    stream.write(line.text + "\n")
-    stream.flush()
+            printer.show(line)
 
 
 class EventPrinter:

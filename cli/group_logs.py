@@ -3,7 +3,7 @@
 import asyncio
 
 from cli import render
-from cli.follow import print_line
+from cli.lines import print_line
 from cli.state import State
 from cortex.client import AsyncCortex, Cortex
 from cortex.group_schemas import MemberView

@@ -238,17 +238,25 @@ class ExtendRequest(BaseModel):
 
 
 class LogEntry(_View):
-    """One line of a job's output; `cursor` resumes after it."""
+    """One line of a job's output; `cursor` resumes after it.
+
+    `partial`: it has begun and has not ended, and this is what there is of it now; `cursor` is the
+    place before it.
+    """
 
     cursor: str
     time: datetime
     attempt: int
     stream: Literal["stdout", "stderr", "cortex"]
     text: str
+    partial: bool = False
 
 
 class LogPage(_View):
+    """`partial`: lines that have begun and not ended, where the page goes to the end."""
+
     lines: tuple[LogEntry, ...]
+    partial: tuple[LogEntry, ...] = ()
     next_cursor: str | None = None
     dropped_bytes: int = 0
 

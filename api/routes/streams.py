@@ -37,7 +37,7 @@ Limit = Annotated[int, Query(ge=1, le=1000)]
     dependencies=[needs(Action.JOBS_READ)],
     tags=["logs"],
     response_model=LogPage,
-    responses=problems(404, 422, 503) | streamed("`line` events, then `end`"),
+    responses=problems(404, 422, 503) | streamed("`line` (and `partial`) events, then `end`"),
 )
 async def job_logs(
     job_id: str,
@@ -47,9 +47,16 @@ async def job_logs(
     since: Annotated[str | None, Query(description="The `cursor` of the last line seen.")] = None,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
     follow: Annotated[bool, Query(description="Stream lines until the job has ended.")] = False,
+    partial: Annotated[
+        bool, Query(description="A stream also tells of lines that have begun and not ended.")
+    ] = False,
     last_event_id: LastEventId = None,
 ) -> Response:
     """What a job has written. As a stream: `line` events, then one `end` with state and exit code.
+
+    With `partial`, what there is of a line that has not ended (a prompt, a progress bar) comes as
+    a `partial` event without an id, each time that it changes. The next `line` or `partial` event
+    with the same `stream` takes its place.
 
     `Last-Event-ID` goes before `since`, and both before `tail`.
     """
@@ -60,7 +67,7 @@ async def job_logs(
     if place is not None:
         parse_cursor(place)
     await services.queries.require(job_id)
-    return sse_response(services.streams.logs(job_id, since=place, tail=tail))
+    return sse_response(services.streams.logs(job_id, since=place, tail=tail, partial=partial))
 
 
 @router.get(

@@ -9,7 +9,7 @@ import typer
 from cli import render
 from cli.errors import CliError, ExitCode
 from cli.find import find_id
-from cli.follow import print_line
+from cli.lines import LinePrinter, live
 from cli.state import State, state_of
 from cortex.schemas import EventView, LogEntry, OutputView
 
@@ -34,20 +34,23 @@ def logs(
 ) -> None:
     """Print a job's output: its stdout to stdout, its stderr to stderr."""
     state = state_of(ctx)
+    printer = LinePrinter()
+    partial = live() and not state.json
     with state.client() as cortex:
         found = find_id(cortex, job_id)
-        for line in cortex.logs(found, follow=follow, tail=tail, since=since):
-            _show_line(state, line, times=times)
+        for line in cortex.logs(found, follow=follow, tail=tail, since=since, partial=partial):
+            _show_line(state, line, printer, times=times)
+    printer.finish()
 
 
-def _show_line(state: State, line: LogEntry, *, times: bool) -> None:
+def _show_line(state: State, line: LogEntry, printer: LinePrinter, *, times: bool) -> None:
     if state.json:
         render.print_json(line)
     elif times:
         stamped = f"{line.time.astimezone().isoformat(timespec='milliseconds')}  {line.text}"
-        print_line(line.model_copy(update={"text": stamped}))
+        printer.show(line.model_copy(update={"text": stamped}))
     else:
-        print_line(line)
+        printer.show(line)
 
 
 @app.command("events")

@@ -270,6 +270,7 @@ class AsyncCortex(
         follow: bool = False,
         tail: int | None = None,
         since: str | None = None,
+        partial: bool = False,
     ) -> AsyncIterator[LogEntry]:
         """The lines of a job's output, oldest first.
 
@@ -278,9 +279,11 @@ class AsyncCortex(
             follow: Go on until the job has ended. A lost connection is made anew and resumed.
             tail: Begin with the last lines, this many.
             since: Begin after this cursor.
+            partial: Also tell of lines that have begun and not ended (`LogEntry.partial`): each
+                time that such a line has changed; the next line of its stream takes its place.
         """
         if follow:
-            stream = routes.log_stream(job_id, tail=tail, since=since)
+            stream = routes.log_stream(job_id, tail=tail, since=since, partial=partial)
             async for line in self._transport.follow(stream):
                 yield line
             return
@@ -289,8 +292,10 @@ class AsyncCortex(
             for line in page.lines:
                 yield line
             if tail is not None or page.next_cursor is None or not page.lines:
-                return
+                break
             page = await self.log_page(job_id, since=page.next_cursor)
+        for line in page.partial if partial else ():
+            yield line
 
     async def events(
         self,

@@ -150,8 +150,10 @@ def log_page(
     return _get(f"{_job(job_id)}/logs", LogPage, params)
 
 
-def log_stream(job_id: str, *, tail: int | None, since: str | None) -> Stream[LogEntry]:
-    follow: Params = (("follow", "true"),)
+def log_stream(
+    job_id: str, *, tail: int | None, since: str | None, partial: bool = False
+) -> Stream[LogEntry]:
+    follow: Params = (("follow", "true"), *((("partial", "true"),) if partial else ()))
     return Stream(
         path=f"{_V1}{_job(job_id)}/logs",
         parse=LogEntry.model_validate_json,

@@ -265,6 +265,7 @@ class Cortex(
         follow: bool = False,
         tail: int | None = None,
         since: str | None = None,
+        partial: bool = False,
     ) -> Iterator[LogEntry]:
         """The lines of a job's output, oldest first.
 
@@ -273,17 +274,20 @@ class Cortex(
             follow: Go on until the job has ended. A lost connection is made anew and resumed.
             tail: Begin with the last lines, this many.
             since: Begin after this cursor.
+            partial: Also tell of lines that have begun and not ended (`LogEntry.partial`): each
+                time that such a line has changed; the next line of its stream takes its place.
         """
         if follow:
-            stream = routes.log_stream(job_id, tail=tail, since=since)
+            stream = routes.log_stream(job_id, tail=tail, since=since, partial=partial)
             yield from self._transport.follow(stream)
             return
         page = self.log_page(job_id, tail=tail, since=since)
         while True:
             yield from page.lines
             if tail is not None or page.next_cursor is None or not page.lines:
-                return
+                break
             page = self.log_page(job_id, since=page.next_cursor)
+        yield from page.partial if partial else ()
 
     def events(
         self,

@@ -1,8 +1,9 @@
 """The copied output of jobs: bounded chunks that outlive their lease.
 
 A job keeps the first quarter of its limit and the newest rest; what falls between is counted in
-`jobs.log_dropped_bytes`. Cursors are `<chunk>:<line>`: they stay valid while the chunk exists and
-resume after the gap when it does not.
+`jobs.log_dropped_bytes`. Lines that have begun and not ended (a prompt, a progress bar) stand in
+`jobs.log_open` until they end. Cursors are `<chunk>:<line>`: they stay valid while the chunk
+exists and resume after the gap when it does not.
 """
 
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ class StoredLine:
     attempt: int
     stream: Stream
     text: str
+    partial: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,13 @@ class LogRepository(Repository):
         *,
         limit: int,
         lease_key: str | None = None,
-        cursor: tuple[str | None, str] | None = None,
+        cursor: tuple[str | None, str | None] | None = None,
+        begun: Sequence[NewLine] | None = None,
     ) -> bool:
         """Add lines to a job's output and keep it within `limit` bytes.
+
+        `begun` are the lines that have begun and not ended after these, all of them; None: nothing
+        is known of them. What an earlier attempt had begun stays, as a line of that attempt.
 
         With `lease_key` and `cursor` = (expected, new), the lease's place in the provider's log
         moves on in the same transaction; False and nothing written if it is not where expected,
@@ -65,8 +71,27 @@ class LogRepository(Repository):
             )
             if moved.first() is None:
                 return False
-        if not lines:
-            return True
+        if begun is not None:
+            await self._begin(job_id, attempt, begun, limit)
+        if lines:
+            await self._add(job_id, attempt, lines, limit)
+        if lines or begun is not None:
+            await self.connection.execute(
+                text("SELECT pg_notify(:channel, :job)"), {"channel": CHANNEL, "job": job_id}
+            )
+        return True
+
+    async def _begin(self, job_id: str, attempt: int, begun: Sequence[NewLine], limit: int) -> None:
+        left = [line for line in await self.open_lines(job_id) if line.attempt != attempt]
+        for line in left:
+            whole = NewLine(time=line.time, stream=line.stream, text=line.text)
+            await self._add(job_id, line.attempt, [whole], limit)
+        packed = [[*_packed(line), attempt] for line in begun]
+        await self.connection.execute(
+            update(JobRow).where(JobRow.id == job_id).values(log_open=packed)
+        )
+
+    async def _add(self, job_id: str, attempt: int, lines: Sequence[NewLine], limit: int) -> None:
         size = sum(len(line.text.encode()) + 1 for line in lines)
         counted = await self.connection.execute(
             update(JobRow)
@@ -87,10 +112,6 @@ class LogRepository(Repository):
         )
         if total > limit:
             await self._shrink(job_id, limit)
-        await self.connection.execute(
-            text("SELECT pg_notify(:channel, :job)"), {"channel": CHANNEL, "job": job_id}
-        )
-        return True
 
     async def _shrink(self, job_id: str, limit: int) -> None:
         before = func.sum(JobLogRow.bytes).over(order_by=JobLogRow.seq)
@@ -151,6 +172,21 @@ class LogRepository(Repository):
             edge = previous + 1
             count = _next_count(chunks, limit - len(found))
         return found[:limit]
+
+    async def open_lines(self, job_id: str, cursor: str = "0:0") -> list[StoredLine]:
+        """The lines that have begun and not ended; `cursor` is the place before them."""
+        query = select(JobRow.log_open).where(JobRow.id == job_id)
+        return [
+            StoredLine(
+                cursor=cursor,
+                time=_EPOCH + timedelta(microseconds=micros),
+                attempt=attempt,
+                stream=_STREAMS[stream],
+                text=text,
+                partial=True,
+            )
+            for micros, stream, text, attempt in await self.connection.scalar(query) or []
+        ]
 
     async def tail(self, job_id: str, count: int) -> list[StoredLine]:
         """The last `count` lines."""

@@ -77,6 +77,7 @@ class JobRow(Base):
     log_bytes: Mapped[int] = mapped_column(BigInteger, server_default="0")
     log_dropped_bytes: Mapped[int] = mapped_column(BigInteger, server_default="0")
     log_seq: Mapped[int] = mapped_column(server_default="0")
+    log_open: Mapped[list[Any]] = mapped_column(server_default="[]")
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     updated_at: Mapped[datetime] = mapped_column(server_default=NOW)
     started_at: Mapped[datetime | None]

@@ -60,8 +60,12 @@ class Queries:
                 lines = await tx.logs.tail(job_id, tail)
             else:
                 lines = await tx.logs.read(job_id, since=since, limit=limit)
+            place = lines[-1].cursor if lines else since or "0:0"
+            ends = tail is not None or len(lines) < limit
+            begun = await tx.logs.open_lines(job_id, place) if ends else []
         return LogPage(
             lines=tuple(log_entry(line) for line in lines),
+            partial=tuple(log_entry(line) for line in begun),
             next_cursor=lines[-1].cursor if lines else None,
             dropped_bytes=state["log_dropped_bytes"],
         )

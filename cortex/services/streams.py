@@ -90,14 +90,19 @@ class Streams:
                     yield []
 
     async def logs(
-        self, job_id: str, *, since: str | None, tail: int | None
+        self, job_id: str, *, since: str | None, tail: int | None, partial: bool = False
     ) -> AsyncIterator[Batch]:
-        """Log lines after a cursor (or the last `tail`), then new ones, then an `end` item."""
+        """Log lines after a cursor (or the last `tail`), then new ones, then an `end` item.
+
+        With `partial`, what there is of a line that has not ended is a `partial` item, each time
+        that it changes; a `line` item of the same stream takes its place.
+        """
         notified = self._hub.notifier.subscribe(LOG_CHANNEL, job_id)
         with self._hub.subscribe(OfJob(job_id).covers) as live, notified as changed:
             async for batch in self._until_ready():
                 yield batch
             cursor = since
+            shown: list[StoredLine] = []
             while not self._hub.stopping:
                 changed.clear()
                 live.restart()
@@ -107,7 +112,7 @@ class Streams:
                         lines, cursor = await self._tail(job_id, tail)
                         tail = None
                         yield [_line_item(line) for line in lines]
-                    state, lines = await self._lines(job_id, cursor)
+                    state, lines, begun = await self._lines(job_id, cursor)
                 except DatabaseUnavailable:
                     yield []
                     await asyncio.sleep(_AWAY)
@@ -117,6 +122,9 @@ class Streams:
                     yield [_line_item(line) for line in lines]
                 if len(lines) == _PAGE or self._hub.stopping:
                     continue
+                if partial and (changes := _changes(begun, shown)):
+                    yield [_line_item(line) for line in changes]
+                shown = begun
                 if state["state"] in TERMINAL_JOB_STATES:
                     yield [_end_item(state, cursor)]
                     return
@@ -164,11 +172,13 @@ class Streams:
 
     async def _lines(
         self, job_id: str, cursor: str | None
-    ) -> tuple[Mapping[str, Any], list[StoredLine]]:
+    ) -> tuple[Mapping[str, Any], list[StoredLine], list[StoredLine]]:
         # The state first: a job that has ended writes no more lines.
         async with self._database.reading() as tx:
             state = await tx.reads.state(job_id)
-            return state, await tx.logs.read(job_id, since=cursor, limit=_PAGE)
+            lines = await tx.logs.read(job_id, since=cursor, limit=_PAGE)
+            place = lines[-1].cursor if lines else cursor or "0:0"
+            return state, lines, await tx.logs.open_lines(job_id, place)
 
 
 async def _woken(*events: asyncio.Event) -> bool:
@@ -188,7 +198,15 @@ def _event_item(event: Event) -> Item:
 
 
 def _line_item(line: StoredLine) -> Item:
-    return Item(event="line", data=log_entry(line).model_dump_json().encode(), id=line.cursor)
+    data = log_entry(line).model_dump_json().encode()
+    if line.partial:
+        return Item(event="partial", data=data)
+    return Item(event="line", data=data, id=line.cursor)
+
+
+def _changes(begun: list[StoredLine], shown: list[StoredLine]) -> list[StoredLine]:
+    known = {(line.stream, line.time, line.text) for line in shown}
+    return [line for line in begun if (line.stream, line.time, line.text) not in known]
 
 
 def _end_item(state: Mapping[str, Any], position: str | None) -> Item:

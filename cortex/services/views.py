@@ -53,6 +53,7 @@ def log_entry(line: StoredLine) -> LogEntry:
         attempt=line.attempt,
         stream=line.stream,
         text=line.text,
+        partial=line.partial,
     )
 
 

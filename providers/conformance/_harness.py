@@ -66,6 +66,8 @@ class Harness(ABC):
     """Whether records can be removed from the network (false where they stay for ever)."""
     live_logs: ClassVar[bool] = True
     """Whether output can be read while the job runs (false where it comes with the end)."""
+    partial_lines: ClassVar[bool] = True
+    """Whether a line can be read before it has ended (false where the network holds it back)."""
     has_outputs: ClassVar[bool] = True
     """Whether result files can be had."""
     stops: ClassVar[bool] = True
@@ -157,8 +159,8 @@ class Harness(ABC):
     async def lines(
         self, provider: AnyProvider, ref: LeaseRef, since: str | None = None
     ) -> list[LogLine]:
-        """All log lines that are there now."""
-        return [line async for line in provider.logs(ref, since=since)]
+        """All log lines that are there now and have ended."""
+        return [line async for line in provider.logs(ref, since=since) if not line.partial]
 
     async def mine(self, provider: AnyProvider) -> list[str]:
         """The keys of this test that the network holds."""

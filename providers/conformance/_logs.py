@@ -125,8 +125,32 @@ class LogChecks(Harness):
         assert texts(lines, "stdout") == ["100%", "done"]
         assert texts(lines, "stderr") == ["100%"]
 
+    async def test_a_line_is_seen_before_it_ends(self, provider: AnyProvider) -> None:
+        """A prompt; its cursor is a place before it, so a resumed reader gets it again."""
+        if not (self.live_logs and self.partial_lines):
+            pytest.skip("this network shows no line before it has ended")
+        script = "echo ready; printf 'Name: '; printf '10%%\\r20%%' >&2; exec sleep 600"
+        ref = await self.running(provider, script)
+        seen = await asyncio.wait_for(self._first_begun(provider, ref), self.patience)
+        assert {stream: line.text for stream, line in seen.items()} == {
+            "stdout": "Name: ",
+            "stderr": "20%",
+        }
+        assert texts(await self.lines(provider, ref)) == ["ready"]
+        assert await self.lines(provider, ref, since=seen["stdout"].cursor) == []
+
+    async def _first_begun(self, provider: AnyProvider, ref: LeaseRef) -> dict[str, LogLine]:
+        found: dict[str, LogLine] = {}
+        async for line in provider.logs(ref, follow=True):
+            if line.partial:
+                found[line.stream] = line
+            if len(found) == 2:
+                break
+        return found
+
     async def _follow(
         self, provider: AnyProvider, *, ref_since: tuple[LeaseRef, str | None]
     ) -> list[LogLine]:
         ref, since = ref_since
-        return [line async for line in provider.logs(ref, since=since, follow=True)]
+        lines = provider.logs(ref, since=since, follow=True)
+        return [line async for line in lines if not line.partial]

@@ -56,7 +56,7 @@ class Collector:
                 if follow and not over and not stream:
                     bell.looking()
                 async for line in self._pass(ref, since, over=over, stream=stream, bell=bell):
-                    since = line.cursor
+                    since = since if line.partial else line.cursor
                     yield line
                 if over or not follow:
                     return
@@ -123,9 +123,9 @@ class Collector:
             else:
                 # The engine may have read it while it was being written. It comes next time.
                 bell.ring()
-        if over:
-            for line in decoder.flush():
-                yield line
+                return
+        for line in decoder.flush() if over else decoder.partials():
+            yield line
 
     async def _read(
         self, ref: LeaseRef, decoder: LogDecoder, *, follow: bool

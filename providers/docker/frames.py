@@ -123,6 +123,11 @@ class LogDecoder:
     def unfinished(self) -> bool:
         return bool(self._partial)
 
+    def partials(self) -> Iterator[LogLine]:
+        """What there is of the lines that have begun and not ended."""
+        for stream, part in self._partial.items():
+            yield _line(stream, part, self.cursor, partial=True)
+
     def feed(self, data: bytes) -> Iterator[LogLine]:
         for stream, payload, ends in self._frames.feed(data):
             yield from self._record(stream, payload, ends)
@@ -163,14 +168,7 @@ class LogDecoder:
             if other is None
             else Cursor(place, self._partial[other].begun_after, other)
         )
-        return LogLine(
-            time=datetime.fromtimestamp(part.time // 1_000_000_000, UTC).replace(
-                microsecond=part.time % 1_000_000_000 // 1000
-            ),
-            stream=stream,
-            text=text_of(part.text),
-            cursor=str(self.cursor),
-        )
+        return _line(stream, part, self.cursor)
 
     def _time(self, stamp: bytes) -> int:
         known, time = self._times
@@ -178,6 +176,17 @@ class LogDecoder:
             time = _nanoseconds(stamp, time)
             self._times = (stamp, time)
         return time
+
+
+def _line(stream: Stream, part: _Partial, cursor: Cursor, *, partial: bool = False) -> LogLine:
+    second, rest = divmod(part.time, 1_000_000_000)
+    return LogLine(
+        time=datetime.fromtimestamp(second, UTC).replace(microsecond=rest // 1000),
+        stream=stream,
+        text=text_of(part.text),
+        cursor=str(cursor),
+        partial=partial,
+    )
 
 
 class _Frames:

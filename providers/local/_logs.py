@@ -10,6 +10,7 @@ from providers.base import LogLine
 from providers.lines import MAX_LINE, letter_border, text_of
 
 _HEAD = 14
+_PLACE = 20
 _BATCH_LINES = 1000
 _BATCH_BYTES = 2**20
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -30,7 +31,8 @@ class LogReader:
         self._folder = folder
         place, _, inner = (since or "0:0").partition(":")
         self._place, self._inner = int(place), int(inner)
-        self._seen: tuple[int, int] | None = None
+        self._seen: tuple[int, ...] | None = None
+        self._begun: dict[str, bytes] = {}
         self._current, self._start = folder, 0
 
     def has_news(self) -> bool:
@@ -52,9 +54,38 @@ class LogReader:
             self._seen = None
         return lines
 
-    def _mark(self) -> tuple[int, int]:
+    def partials(self) -> list[LogLine]:
+        """The lines that have begun and not ended, once `read` has come to the end of the log."""
+        found: list[LogLine] = []
+        for stream, path in self._open_files():
+            try:
+                begun = path.read_bytes()
+            except FileNotFoundError:
+                continue
+            # Behind another place: the line has ended, or the shim will show it anew.
+            place, text = begun[:_PLACE], begun[_PLACE:]
+            if begun == self._begun.get(stream) or place != b"%020d" % self._place or not text:
+                continue
+            self._begun[stream] = begun
+            found.append(
+                LogLine(
+                    time=datetime.now(UTC),
+                    stream="stderr" if stream == "e" else "stdout",
+                    text=text_of(text),
+                    cursor=f"{self._place}:{self._inner}",
+                    partial=True,
+                )
+            )
+        return found
+
+    def _open_files(self) -> list[tuple[str, Path]]:
+        return [(stream, self._folder.parent / f"begun.{stream}") for stream in "oe"]
+
+    def _mark(self) -> tuple[int, ...]:
+        files = [path for _, path in self._open_files()]
+        times = tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in files)
         try:
-            return self._folder.stat().st_mtime_ns, self._current.stat().st_size
+            return self._folder.stat().st_mtime_ns, self._current.stat().st_size, *times
         except FileNotFoundError:
             return (0, 0)
 

@@ -200,6 +200,8 @@ class LocalProvider(Provider[LocalConfig]):
             while lines := await self._blocking(reader.read):
                 for line in lines:
                     yield line
+            for line in await self._blocking(reader.partials):
+                yield line
             if over:
                 return
             await self._until_news(folder, reader)

@@ -118,6 +118,7 @@ class Runs:
         return [
             RawLine(line.time, line.stream, line.text)
             async for line in self._local.logs(_ref(run_id))
+            if not line.partial
         ]
 
     async def execute(

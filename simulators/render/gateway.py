@@ -120,6 +120,8 @@ class _Calls:
         ref = LeaseRef(key=job.key, network_id=job.key)
         lines: list[dict[str, Any]] = []
         async for line in self._farm.local.logs(ref, since=since):
+            if line.partial:
+                continue
             lines.append({"cursor": line.cursor, "time": line.time.isoformat(), "text": line.text})
             if len(lines) == _LINES:
                 break

@@ -14,7 +14,7 @@ import pytest
 from httpx_sse import EventSource, ServerSentEvent
 
 from cortex.db.engine import Database
-from cortex.db.logs import NewLine
+from cortex.db.logs import NewLine, Stream
 from cortex.domain.events import EventType
 from cortex.domain.jobs import Outcome, Reason
 from cortex.domain.states import JobState
@@ -44,12 +44,14 @@ async def stream(
         yield EventSource(answer).aiter_sse()
 
 
-async def write(database: Database, job_id: str, *lines: str) -> None:
+async def write(
+    database: Database, job_id: str, *lines: str, begun: dict[Stream, str] | None = None
+) -> None:
     now = datetime.now(UTC)
+    new = [NewLine(now, "stdout", line) for line in lines]
+    rest = None if begun is None else [NewLine(now, name, text) for name, text in begun.items()]
     async with database.transaction() as tx:
-        await tx.logs.append(
-            job_id, 1, [NewLine(now, "stdout", line) for line in lines], limit=2**20
-        )
+        await tx.logs.append(job_id, 1, new, limit=2**20, begun=rest)
 
 
 async def end(database: Database, job_id: str, code: int = 0) -> None:
@@ -116,6 +118,77 @@ class TestLogPages:
     async def test_a_bad_parameter(self, client: httpx.AsyncClient, query: str) -> None:
         job_id = await submit(client)
         check_problem(await client.get(f"{JOBS}/{job_id}/logs?{query}"), 422, "invalid_request")
+
+
+class TestLinesThatHaveBegun:
+    async def test_they_stand_behind_the_last_page(
+        self, client: httpx.AsyncClient, database: Database
+    ) -> None:
+        job_id = await submit(client)
+        path = f"{JOBS}/{job_id}/logs"
+        await write(database, job_id, "one", "two", begun={"stdout": "Name: ", "stderr": "50%"})
+        page = LogPage.model_validate_json((await client.get(path)).content)
+        assert [line.text for line in page.lines] == ["one", "two"]
+        assert [(line.stream, line.text) for line in page.partial] == [
+            ("stdout", "Name: "),
+            ("stderr", "50%"),
+        ]
+        assert all(line.partial and line.cursor == page.next_cursor for line in page.partial)
+        first = await client.get(path, params={"limit": 1})
+        assert LogPage.model_validate_json(first.content).partial == ()
+        await write(database, job_id, "Name: x", begun={"stderr": "60%"})
+        rest = await client.get(path, params={"since": page.next_cursor or ""})
+        after = LogPage.model_validate_json(rest.content)
+        assert [line.text for line in (*after.lines, *after.partial)] == ["Name: x", "60%"]
+
+    async def test_the_last_words_of_an_earlier_attempt_stay(
+        self, client: httpx.AsyncClient, database: Database
+    ) -> None:
+        """Its machine went away in the middle of a line."""
+        job_id = await submit(client)
+        await write(database, job_id, "one", begun={"stdout": "half a li"})
+        async with database.transaction() as tx:
+            again = [NewLine(datetime.now(UTC), "stdout", "again")]
+            await tx.logs.append(job_id, 2, again, limit=2**20, begun=[])
+        page = LogPage.model_validate_json((await client.get(f"{JOBS}/{job_id}/logs")).content)
+        found = [(line.attempt, line.text) for line in page.lines]
+        assert found == [(1, "one"), (1, "half a li"), (2, "again")]
+        assert page.partial == ()
+
+    async def test_a_stream_tells_of_them_where_it_is_asked_to(
+        self, remote: httpx.AsyncClient, database: Database
+    ) -> None:
+        job_id = await submit(remote)
+        path = f"{JOBS}/{job_id}/logs"
+
+        async def work(told: asyncio.Queue[str]) -> None:
+            for share in ("10%", "20%", "30%"):
+                await write(database, job_id, begun={"stdout": share})
+                assert await asyncio.wait_for(told.get(), 10) == share
+            await write(database, job_id, "100%", begun={})
+            await end(database, job_id)
+
+        async with (
+            stream(remote, f"{path}?partial=true") as events,
+            stream(remote, path) as others,
+        ):
+            told: asyncio.Queue[str] = asyncio.Queue()
+            working = asyncio.create_task(work(told))
+            seen: list[tuple[str, str, str]] = []
+            async for event in events:
+                if event.event == "end":
+                    break
+                entry = LogEntry.model_validate_json(event.data)
+                seen.append((event.event, entry.text, event.id))
+                told.put_nowait(entry.text)
+            await working
+            assert seen == [
+                ("partial", "10%", ""),
+                ("partial", "20%", ""),
+                ("partial", "30%", ""),
+                ("line", "100%", "1:1"),
+            ]
+            assert [event.event async for event in others] == ["line", "end"]
 
 
 class TestFollowingLogs:

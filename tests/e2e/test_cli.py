@@ -158,6 +158,25 @@ class TestControl:
         await check_books(stack, [done.err.split()[0]])
 
 
+class TestTerminal:
+    async def test_what_has_not_ended_is_seen_and_the_last_state_stays(
+        self, cortex: Command
+    ) -> None:
+        """From the command over log, database and stream to the terminal."""
+        bar = "for i in 1 2 3 4; do printf '\\r%d%% done' ${i}0; done"
+        script = f"{bar}; echo; {bar} >&2; printf 'Name: '; exec sleep 300"
+        async with cortex.on_terminal("run", "--", "sh", "-c", script) as terminal:
+            await terminal.shows("Name: ")
+            terminal.press("\x03")
+            await terminal.shows("[c]ancel the job or [d]etach")
+            terminal.press("c\n")
+            assert await terminal.ends() == 130
+        job_id = re.findall(r"job_\w+", terminal.text)[0]
+        done = await cortex("logs", job_id)
+        assert done.out.splitlines() == ["40% done", "Name: "]
+        assert done.err.splitlines() == ["40% done"]
+
+
 class TestKeys:
     """Ctrl-C on a terminal."""
 

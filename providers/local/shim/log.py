@@ -6,6 +6,8 @@ import time
 from providers.lines import MAX_LINE, letter_border, without_void
 
 CHUNK = 32 * 1024
+SHOW = 0.25
+"""Seconds between two looks at a line that has begun."""
 
 
 class Log:
@@ -57,11 +59,35 @@ class Log:
 
 
 class Pipe:
-    """One output stream of the job, cut into whole lines."""
+    """One output stream of the job, cut into whole lines.
+
+    What there is of a line that has not ended stands in a file `begun.<stream>` beside the log,
+    behind the place of the log that it follows: 20 digits.
+    """
 
     def __init__(self, log: Log, stream: bytes) -> None:
         self.fd, self.writer = os.pipe()
         self.log, self.stream, self.tail = log, stream, b""
+        self.path = os.path.join(os.path.dirname(log.folder), f"begun.{stream.decode()}")
+        self.shown = b""
+        self.shown_at = 0.0
+
+    def show(self) -> float:
+        """Show what has begun; returns in how many seconds that is to be done again."""
+        begun = b"%020d" % self.log.position + self.tail if self.tail else b""
+        if begun == self.shown:
+            return SHOW
+        left = self.shown_at + SHOW - time.monotonic()
+        if left > 0:
+            return left
+        self.shown, self.shown_at = begun, time.monotonic()
+        try:
+            with open(self.path + ".new", "wb") as file:
+                file.write(begun)
+            os.rename(self.path + ".new", self.path)
+        except OSError:
+            return SHOW  # A full disk: it is seen once it has ended.
+        return SHOW
 
     def pump(self) -> bool:
         """Read once; false at the end of the stream."""

@@ -156,7 +156,8 @@ class Shim:
                 self._stop("cancelled")
             if self.kill_at is not None and now >= self.kill_at:
                 return
-            wait = min(next_tick, self.kill_at or next_tick) - time.monotonic()
+            again = min((pipe.show() for pipe in self.pipes.values()), default=TICK)
+            wait = min(min(next_tick, self.kill_at or next_tick) - time.monotonic(), again)
             for fd, _event in self.poller.poll(max(0.0, wait) * 1000):
                 self._on_readable(fd)
             self._reap()

@@ -115,6 +115,11 @@ class TestBytes:
 class TestPartialLines:
     async def test_a_prompt_is_seen_at_once(self, container: Container) -> None:
         await container.start(shell("printf 'Name: '; sleep 600"))
+
+        async def started() -> bool:
+            return container.log().started_at is not None
+
+        await eventually(started, interval=0.01)
         began = time.monotonic()
 
         async def shown() -> bool:
