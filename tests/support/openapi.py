@@ -10,7 +10,7 @@ asks for one is skipped.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -121,11 +121,17 @@ class Contract:
     """One official file.
 
     `prefix` is what the paths of the file are below of, `replace` mends references inside it
-    (`{"common.yaml": "golem-common.yaml"}`), `server` stands for the host it names.
+    (`{"common.yaml": "golem-common.yaml"}`), `server` stands for the host it names. `amend` changes
+    the document where a newer revision is known otherwise.
     """
 
     def __init__(
-        self, name: str, *, prefix: str = "", replace: Mapping[str, str] | None = None
+        self,
+        name: str,
+        *,
+        prefix: str = "",
+        replace: Mapping[str, str] | None = None,
+        amend: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
         path = FOLDER / name
         if not path.exists():
@@ -134,6 +140,8 @@ class Contract:
         for old, new in (replace or {}).items():
             text = text.replace(old, new)
         document = json.loads(text) if path.suffix == ".json" else _named(yaml.safe_load(text))
+        if amend is not None:
+            amend(document)
         document["servers"] = [{"url": "http://network" + prefix}]
         # The files are what they are: Akash declares optional parameters in paths.
         config = Config(spec_validator_cls=None)  # type: ignore[arg-type]

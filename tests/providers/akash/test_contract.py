@@ -1,4 +1,7 @@
-"""What the adapter sends and the simulator answers, against the Console's official API file."""
+"""What the adapter sends and the simulator answers, against the Console's official API file.
+
+And against the same file with what is recorded to have changed in it since, for the newer Console.
+"""
 
 import asyncio
 from pathlib import Path
@@ -10,7 +13,8 @@ from providers.conformance import eventually
 from simulators.akash import API_KEY
 from simulators.akash.settings import OWNER
 from tests.providers.akash.conftest import Net, key, spec
-from tests.support.openapi import Contract
+from tests.providers.akash.newer_api import newer_contract
+from tests.support.openapi import Contract, Exchange
 
 # The file says `^d+$` of numbers: its author meant digits.
 _MENDED = {'"^d+$"': '"^\\\\d+$"'}
@@ -21,12 +25,16 @@ def _contract() -> Contract:
     return Contract("akash-console-openapi.json", replace=_MENDED)
 
 
+def _ours(net: Net) -> list[Exchange]:
+    return [item for item in net.recorder.exchanges if not item.path.startswith(_GATEWAY)]
+
+
 def _problems(net: Net, contract: Contract) -> list[str]:
     """The gateways belong to the providers: the Console's file knows nothing of them."""
-    ours = [item for item in net.recorder.exchanges if not item.path.startswith(_GATEWAY)]
+    ours = _ours(net)
     known = {
         # Not in the file of this revision: asked to tell apart the two.
-        "GET /v1/deployment-funding-config -> 404": "only newer Consoles have it",
+        "GET /v1/deployment-funding-config": "only newer Consoles have it, and the file is older",
     }
     assert ours
     return contract.problems(ours, known=known)
@@ -117,3 +125,53 @@ async def test_what_the_simulator_answers_by_itself(older: Net) -> None:
         path = f"/v2/deployment-settings/{ref.network_id}"
         assert (await client.patch(path, json=change)).is_success
     assert _problems(older, contract) == []
+
+
+async def test_a_whole_job_behind_the_newer_console(net: Net, tmp_path: Path) -> None:
+    contract = newer_contract()
+    akash = await net.provider(runtime_window="4h")
+    job = spec("echo ready; echo x > out; exit 3", outputs=["out"], secret_env={"A": "b"})
+    (offer,) = await akash.quote(job)
+    name = key()
+    reservation = await akash.prepare(job, name, offer=offer)
+    await net.act("refuse_manifest", times=1)  # a 502 of a lease that exists
+    ref = (await akash.commit(reservation)).ref
+
+    async def over() -> bool:
+        return (await akash.status(ref)).state is RunState.EXITED
+
+    await eventually(over, what="the end")
+    item = net.world.book.deployments[ref.network_id]
+    item.leases[0].made_at -= 3 * 3600
+    item.name = None  # as of one that was made before there were names
+    await akash.tend([ref])
+    assert await akash.outputs(ref, ["out"], tmp_path)
+    assert [found.key for found in await akash.owned()] == [name]
+    await akash.cancel(ref)
+    found = await (await net.provider()).find(name)
+    assert found is not None
+    assert _problems(net, contract) == []
+    asked = {(each.method, each.path.replace(ref.network_id, "{}")) for each in _ours(net)}
+    assert asked >= {
+        ("GET", "/v1/sdl-secrets-context"),
+        ("POST", "/v1/deployments"),
+        ("POST", "/v1/leases"),
+        ("PATCH", "/v1/deployments/{}"),
+        ("GET", "/v2/deployment-settings/{}"),
+        ("PATCH", "/v2/deployment-settings/{}"),
+        ("DELETE", "/v1/deployments/{}"),
+    }
+    assert any(method == "GET" and path.startswith("/v1/activities/") for method, path in asked)
+    assert ("POST", "/v1/deposit-deployment") not in asked
+
+
+def test_an_amendment_is_no_blank_cheque() -> None:
+    """The amended file still refuses what the newer Console refuses."""
+    contract = newer_contract()
+    body = b'{"data": {"sdl": "x", "runtimeLimitHours": 49}}'
+    headers = {"content-type": "application/json", "x-api-key": "key"}
+    path = "/v1/deployments"
+    wrong = Exchange("POST", path, "", headers, body, 201, headers, b"{}")
+    assert "49 is greater than the maximum of 48" in contract.problems([wrong])[0]
+    listed = Exchange("GET", path, "limit=1000", headers, b"", 200, headers, b"{}")
+    assert "1000 is greater than the maximum of 100" in contract.problems([listed])[0]
