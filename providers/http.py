@@ -117,6 +117,10 @@ class HttpClient:
             raise self._lost(
                 f"the answer of {self.who} was lost ({_name(error)})", effect
             ) from error
+        if not response.is_success and is_page(response) and response.status_code != 429:
+            # Somebody on the way: its 404 or 403 says nothing of a lease, nor of the credentials.
+            what = f"{response.status_code} and {message_of(response)} instead of data"
+            raise self._lost(f"{self.who} answers with {what}", effect)
         if codes and not response.is_success and code_of(body := _body(response)) in codes:
             message = f"{self.who}: {message_of(response)}"
             raise Refused(response.status_code, message, body)
@@ -148,7 +152,7 @@ class HttpClient:
             return response.json()
         except ValueError as error:
             text = f"the answer of {self.who} is damaged"
-            if _is_page(response):
+            if is_page(response):
                 text = f"{self.who} answers with {message_of(response)} instead of data"
             raise self._lost(text, effect) from error
 
@@ -171,7 +175,7 @@ def message_of(response: httpx.Response) -> str:
     """What the network says about its refusal, cut to a sentence."""
     body = _body(response)
     text = ""
-    if _is_page(response):
+    if is_page(response):
         match = _TITLE.search(response.text[:_MAX_PAGE])
         title = html.unescape(match["text"]).strip() if match else ""
         text = f"a web page (`{title[:80]}`)" if title else "a web page"
@@ -213,7 +217,7 @@ def _body(response: httpx.Response) -> Any:
         return response.text[:_MAX_TEXT]
 
 
-def _is_page(response: httpx.Response) -> bool:
+def is_page(response: httpx.Response) -> bool:
     """Whether it is a web page: somebody else has answered than the network's API."""
     if "html" in response.headers.get("content-type", ""):
         return True

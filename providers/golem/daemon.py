@@ -22,7 +22,7 @@ from providers.errors import (
     Unavailable,
 )
 from providers.golem.config import GolemConfig
-from providers.http import retry_after
+from providers.http import is_page, message_of, retry_after
 
 T = TypeVar("T")
 _CONNECT = 5.0
@@ -152,6 +152,9 @@ class Daemon:
         except httpx.HTTPError as error:
             what = type(error).__name__
             raise lost(f"the yagna daemon gave no whole answer to {_shown(path)}: {what}") from None
+        if is_page(response):  # of a proxy: its 404 or 403 is not the daemon's word
+            what = f"{response.status_code} and {message_of(response)} instead of data"
+            raise lost(f"at the yagna daemon's address somebody answers with {what}")
         answer = Answer(response.status_code, _body(response))
         if answer.status in expect:
             return answer

@@ -13,6 +13,7 @@ A rule names the calls it is for and what happens to the next `times` of them:
 | `malformed` | the effect takes place, the answer is cut off in the middle |
 | `stale` | an earlier answer of the same GET |
 | `empty` | the answer to a GET has nothing in any of its lists |
+| `html` | somebody on the way answers with a web page and `page_status` (200), no effect |
 """
 
 import asyncio
@@ -44,8 +45,9 @@ Fault = Literal[
     "malformed",
     "stale",
     "empty",
+    "html",
 ]
-# Those that may meet any call; `empty` is for lists.
+# Those that may meet any call; `empty` is for lists, `html` has tests of its own.
 FAULTS: tuple[Fault, ...] = (
     "latency",
     "rate_limit",
@@ -68,6 +70,7 @@ class Rule(BaseModel):
     times: int = Field(default=1, ge=1, description="For how many calls.")
     skip: int = Field(default=0, ge=0, description="How many matching calls go through before.")
     status: int = Field(default=503, ge=400, le=599)
+    page_status: int = Field(default=200, ge=200, le=599)
     seconds: float = Field(default=0.5, ge=0, le=600)
     retry_after: float = Field(default=1, ge=0)
 
@@ -149,6 +152,8 @@ class FaultMiddleware:
             await _error(noting, rule.status)
         elif rule.fault == "drop_before":
             await _break(send)
+        elif rule.fault == "html":
+            await _page(noting, rule.page_status)
         elif rule.fault == "stale" and _resource(scope) in self._answers:
             await _replay(noting, self._answers[_resource(scope)])
         else:
@@ -231,6 +236,18 @@ async def _error(send: Send, status: int, headers: list[tuple[bytes, bytes]] | N
         {"type": "http.response.start", "status": status, "headers": [*head, *(headers or [])]}
     )
     await send({"type": "http.response.body", "body": body})
+
+
+_PAGE = (
+    b"<!DOCTYPE html>\n<html><head><title>Just a moment...</title><script>let secret = 1</script>"
+    b"</head><body><h1>Checking your browser</h1></body></html>"
+)
+
+
+async def _page(send: Send, status: int) -> None:
+    head = [(b"content-type", b"text/html; charset=utf-8"), (b"content-length", b"%d" % len(_PAGE))]
+    await send({"type": "http.response.start", "status": status, "headers": head})
+    await send({"type": "http.response.body", "body": _PAGE})
 
 
 async def _replay(send: Send, answer: _Answer) -> None:

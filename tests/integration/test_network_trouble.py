@@ -221,6 +221,24 @@ class TestBeforeItRuns:
 
         await scene.each(story)
 
+    async def test_network_that_talks_nonsense(self, scene: Scene) -> None:
+        """Web pages instead of data, then 500 for everything: it is told, and it passes."""
+
+        async def story(net: Network) -> None:
+            everything = {"match": "* *", "times": 1_000_000}
+            await net.faults({**everything, "fault": "html", "page_status": 403})
+            job_id = await scene.submit(net.provider_id, placement={"timeout": "90s"})
+            await scene.tells(job_id, "a web page (`Just a moment...`)")
+            await net.faults({**everything, "fault": "error_before", "status": 500})
+            await scene.tells(job_id, "500")
+            told = await scene.told(job_id)
+            assert "<" not in told
+            assert "secret" not in told
+            await net.faults()
+            assert (await scene.ended(job_id)).state == JobState.COMPLETED
+
+        await scene.each(story)
+
 
 class TestWhileItRuns:
     async def test_provider_that_vanishes(self, scene: Scene) -> None:

@@ -157,3 +157,37 @@ class TestRefusals:
         ):
             with pytest.raises(Refused, match="x: no luck"):
                 client.check(httpx.Response(400, json=body))
+
+
+class TestWebPages:
+    """What somebody on the way says is not the network's word."""
+
+    @staticmethod
+    def client(status: int, body: bytes, kind: str = "text/html; charset=utf-8") -> HttpClient:
+        answer = httpx.Response(status, content=body, headers={"content-type": kind})
+        transport = httpx.MockTransport(lambda _request: answer)
+        return HttpClient("http://network", who="the network", transport=transport)
+
+    @pytest.mark.parametrize("status", [200, 401, 403, 404, 502])
+    async def test_they_are_no_answer(self, status: int) -> None:
+        page = b"<html><head><title> Just &amp; so </title></head><body>secret</body></html>"
+        client = self.client(status, page)
+        with pytest.raises(
+            Unavailable, match="a web page \\(`Just & so`\\) instead of data"
+        ) as told:
+            await client.get("/jobs/1")
+        assert "secret" not in str(told.value)
+        with pytest.raises(OutcomeUnknown, match="a web page"):
+            await client.send("POST", "/jobs")
+
+    async def test_one_that_does_not_say_that_it_is_one(self) -> None:
+        client = self.client(404, b"  <!DOCTYPE HTML><p>gone", "text/plain")
+        with pytest.raises(Unavailable, match="answers with 404 and a web page instead of data"):
+            await client.get("/jobs/1")
+
+    async def test_a_code_that_is_asked_for_explains_a_5xx(self) -> None:
+        client = self.client(502, b'{"code": "no_lease", "message": "none"}', "application/json")
+        with pytest.raises(Refused, match="none"):
+            await client.call("POST", "/leases", effect=True, codes=["no_lease"])
+        with pytest.raises(OutcomeUnknown):
+            await client.call("POST", "/leases", effect=True, codes=["other"])
