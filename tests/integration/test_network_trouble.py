@@ -73,7 +73,7 @@ class Scene:
                 "command": ["sh", "-c", script],
                 "resources": {"cpu": "500m", "memory": "256Mi"},
                 "duration": "10m",
-                "placement": {**placement, "providers": [provider_id]},
+                "placement": {"providers": [provider_id], **placement},
                 **changes,
             },
         )
@@ -120,6 +120,12 @@ class Scene:
             await tx.jobs.lock(job_id)
             if await tx.jobs.move(job_id, JobState.CANCELLING, message="cancel requested"):
                 await tx.commands.add(job_id, "cancel", {"reason": "test"})
+
+
+def uncounted(akash: Network) -> dict[str, ProviderSettings]:
+    """Akash, where a quote does not look at the account's credit: the creation meets it."""
+    entry = akash.entry(count_credit=False)
+    return {akash.provider_id: ProviderSettings.model_validate(entry)}
 
 
 @pytest.fixture
@@ -301,6 +307,31 @@ class TestAkash:
             await akash.act("refuse_manifest", times=0)
             job = await scene.ended(job_id)
         assert job.state == JobState.COMPLETED, job.message
+        assert not await akash.alive()
+
+    async def test_credit_that_another_job_has_locked(self, scene: Scene, akash: Network) -> None:
+        """402 for a second creation: the next offer is taken, and the events say why."""
+        scene.stage.settings = scene.stage.settings.model_copy(
+            update={"providers": {**scene.stage.settings.providers, **uncounted(akash)}}
+        )
+        async with scene.stage.worker():
+            patient = {"timeout": "60s"}
+            first = await scene.submit(akash.provider_id, "sleep 300", placement=patient)
+            await scene.runs(first)
+            await akash.act("empty_wallet", left="0.3")
+            providers = [akash.provider_id, "nosana-sim"]
+            second = await scene.submit(
+                akash.provider_id, placement={"timeout": "60s", "providers": providers}
+            )
+            job = await scene.ended(second)
+            told = await scene.told(second)
+            await scene.cancel(first)
+            await scene.ended(first)
+        assert job.state == JobState.COMPLETED, job.message
+        assert "Not enough balance to cover the deployment deposit" in told
+        assert "0.30 USD are free" in told
+        assert "are locked in deployments that run" in told
+        assert "Cortex takes the next offer" in told
         assert not await akash.alive()
 
     async def test_nobody_bids(self, scene: Scene, akash: Network) -> None:
