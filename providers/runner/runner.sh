@@ -41,6 +41,18 @@ for folder in "$keep" "$marks" "$TMPDIR" /tmp /dev/shm /var/tmp /run . /; do
     state=
 done
 
+# The folder of the marks may be a few MiB of memory, which the command may have filled: only the
+# marks lie there. What is written while the command runs, and files, go where there is room.
+work=$state
+if [ -z "$keep" ] && [ -n "$marks" ]; then
+    for folder in "$TMPDIR" /tmp /var/tmp /run .; do
+        [ -n "$folder" ] && [ -d "$folder" ] || continue
+        (: >>"$folder/.cortex-$key.probe") 2>/dev/null || continue
+        work=$folder/.cortex-$key
+        break
+    done
+fi
+
 rest() { # nothing is left to do: wait for the release, without a tool that waits
     [ "$idle" = 1 ] || exit "${1:-0}"
     while :; do
@@ -262,11 +274,11 @@ command_itself() {
     # What this shell has to say of the command's end ("Killed") is not its output: 5 is stderr.
     {
         # shellcheck disable=SC2016
-        (CORTEX_RUN=$run sh -c 'printf "%s\n" "$$" >"$0.pid"; exec "$@"' "$state" "$@" \
+        (CORTEX_RUN=$run sh -c 'printf "%s\n" "$$" >"$0.pid"; exec "$@"' "$work" "$@" \
             2>&5 3>&- 4>&- 5>&- 8>&- </dev/null)
         code=$?
     } 5>&2 2>/dev/null
-    printf '%s\n' "$code" >"$state.code"
+    printf '%s\n' "$code" >"$work.code"
     sweep KILL
 }
 
@@ -293,12 +305,12 @@ receive() { # receive FILE URL
 }
 
 if [ -n "$inputs_url" ]; then
-    if ! receive "$state.in" "$inputs_url" || ! tar -xf "$state.in" 2>/dev/null; then
+    if ! receive "$work.in" "$inputs_url" || ! tar -xf "$work.in" 2>/dev/null; then
         printf 'e1 the files of the job did not arrive: that needs curl or wget, and tar\n' >&3
         say "end 126 $(now) none no input files"
         rest 126
     fi
-    rm -f "$state.in"
+    rm -f "$work.in"
 fi
 
 say "start $(now)"
@@ -320,7 +332,7 @@ exec 2>/dev/null
 while :; do
     # The command's own process gets the signals that come to the runner, early ones as well.
     while [ -n "$asked" ] && kill -0 "$running" 2>/dev/null; do
-        { IFS= read -r main <"$state.pid"; } 2>/dev/null || continue
+        { IFS= read -r main <"$work.pid"; } 2>/dev/null || continue
         kill -TERM "$main" 2>/dev/null
         asked=
         how=stopped
@@ -330,7 +342,7 @@ while :; do
 done
 trap : TERM INT HUP
 
-{ IFS= read -r code <"$state.code"; } 2>/dev/null || code=137
+{ IFS= read -r code <"$work.code"; } 2>/dev/null || code=137
 ended=$(now)
 [ "$code" != 0 ] || how=end
 stopped=false
@@ -375,8 +387,8 @@ if [ -n "$outputs" ] && [ -n "$outputs_url" ]; then
         IFS=$old
         set +f
         [ $# -gt 0 ] || set -- -T /dev/null
-        tar -cf "$state.tar" "$@" 2>/dev/null && send "$state.tar" "$outputs_url" && sent=sent
-        rm -f "$state.tar" 2>/dev/null
+        tar -cf "$work.tar" "$@" 2>/dev/null && send "$work.tar" "$outputs_url" && sent=sent
+        rm -f "$work.tar" 2>/dev/null
     fi
 fi
 
@@ -386,7 +398,7 @@ trap asked=1 TERM INT HUP
 say "$how $code $ended $sent"
 if [ -n "$result_url" ]; then
     printf '{"exit_code":%s,"finished_at":%s,"outputs":"%s","stopped":%s}\n' \
-        "$code" "$ended" "$sent" "$stopped" >"$state.json"
-    send "$state.json" "$result_url"
+        "$code" "$ended" "$sent" "$stopped" >"$work.json"
+    send "$work.json" "$result_url"
 fi
 rest "$code"

@@ -233,6 +233,18 @@ class TestRunner:
             "the files of the job did not arrive: that needs curl or wget, and tar"
         ]
 
+    async def test_only_the_marks_lie_in_their_folder(self, container: Container) -> None:
+        """It may be a few MiB of memory, and the command may have filled it."""
+        marks = container.folder / "marks"
+        for name in ("code", "pid", "json", "in", "tar"):  # what is written there would fail
+            (marks / f".cortex-{KEY}.{name}").mkdir(parents=True)
+        await container.start(shell("echo once; exit 7"), marks_dir=str(marks))
+        assert (await container.result()).exit_code == 7
+        await container.kill()
+        await container.start(shell("echo twice"), marks_dir=str(marks))
+        assert (await container.result()).exit_code == 7
+        assert container.texts() == []
+
 
 class TestWrap:
     def test_a_command_inside_the_image_cannot_be_wrapped(self) -> None:
