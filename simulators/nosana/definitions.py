@@ -1,5 +1,7 @@
-"""What the network refuses in the body of `create`."""
+"""What the network refuses in the body of `create`: it says no more than `Bad Request`."""
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
 _OP_ARGS = {
@@ -17,39 +19,63 @@ _OP_ARGS = {
     "resources",
     "authentication",
 }
-_STRATEGIES = ("SIMPLE", "SIMPLE-EXTEND", "SCHEDULED", "INFINITE")
+_CRON = re.compile(r"\s*\S+\s+\S+\s+\S+\s+\S+\s+\S+\s*")
+_LEAST_MINUTES = {"SIMPLE": 1, "SIMPLE-EXTEND": 1, "SCHEDULED": 1, "INFINITE": 60}
+MAX_BODY = 2**20
+"""Of every body, that of a result too."""
 
 
-def objection(body: dict[str, Any], markets: set[str]) -> str:
-    """Why it is refused; empty if it is taken."""
-    timeout = body.get("timeout")
-    checks = (
-        (isinstance(body.get("name"), str) and body["name"], "name is required"),
-        (body.get("market") in markets, "market not found"),
-        (body.get("strategy") in _STRATEGIES, "strategy is not valid"),
-        (isinstance(body.get("replicas"), int) and body["replicas"] >= 1, "replicas must be >= 1"),
-        (isinstance(timeout, int) and timeout >= 1, "timeout must be at least 1 minute"),
-        (isinstance(body.get("job_definition"), dict), "job_definition is required"),
+def acceptable(body: Any) -> bool:
+    """Whether `create` takes it. Fields that are not known are no matter; markets neither."""
+    if not isinstance(body, dict):
+        return False
+    strategy, timeout, replicas = (body.get(name) for name in ("strategy", "timeout", "replicas"))
+    return (
+        isinstance(body.get("name"), str)
+        and isinstance(body.get("market"), str)
+        and strategy in _LEAST_MINUTES
+        and _number(timeout, _LEAST_MINUTES[strategy])
+        and _number(replicas, 1)
+        and (strategy != "SCHEDULED" or bool(_CRON.fullmatch(str(body.get("schedule", "")))))
+        and not ("vault" in body and "new_vault" in body)
+        and isinstance(body.get("confidential", True), bool)
+        and isinstance(body.get("autostart", True), bool)
+        and _definition(body.get("job_definition"))
     )
-    for good, why in checks:
-        if not good:
-            return why
-    return _definition(body["job_definition"])
 
 
-def _definition(definition: dict[str, Any]) -> str:
+def operations(definition: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The operations of a definition."""
+    return list(definition["ops"])
+
+
+def _definition(definition: Any) -> bool:
+    """A definition without operations is one."""
+    if not isinstance(definition, dict):
+        return False
     ops = definition.get("ops")
     if definition.get("version") != "0.1" or definition.get("type") != "container":
-        return "job_definition: version must be 0.1 and type container"
-    if not isinstance(ops, list) or len(ops) != 1 or ops[0].get("type") != "container/run":
-        return "job_definition: this simulator runs exactly one container/run"
-    args = ops[0].get("args")
-    if not ops[0].get("id") or not isinstance(args, dict) or not args.get("image"):
-        return "job_definition: ops[0] needs id and args.image"
-    unknown = sorted(set(args) - _OP_ARGS)
-    if unknown:
-        return f"job_definition: ops[0].args.{unknown[0]} is not known"
+        return False
+    if not isinstance(ops, list) or not all(map(_operation, ops)):
+        return False
+    ids = [op["id"] for op in ops]
+    return len(set(ids)) == len(ids)
+
+
+def _operation(op: Any) -> bool:
+    if not isinstance(op, dict) or not isinstance(op.get("id"), str):
+        return False
+    args = op.get("args")
+    if op.get("type") != "container/run" or not isinstance(args, dict):
+        return False
     env = args.get("env", {})
-    if not all(isinstance(value, str) for value in env.values()):
-        return "job_definition: ops[0].args.env must hold texts"
-    return ""
+    return (
+        isinstance(args.get("image"), str)
+        and not set(args) - _OP_ARGS
+        and isinstance(env, dict)
+        and all(isinstance(value, str) for value in env.values())
+    )
+
+
+def _number(value: Any, least: int) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= least

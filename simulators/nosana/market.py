@@ -1,15 +1,20 @@
 """What goes on in the network by itself: jobs are posted, queued, run, ended, paid."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from simulators.kit.clock import Clock
 from simulators.kit.runs import Runs
 from simulators.nosana import nodes
+from simulators.nosana.definitions import operations
 from simulators.nosana.state import Deployment, Market, Run, Store, address
 
+_NOTICED = timedelta(milliseconds=50)
 _POSTING = timedelta(milliseconds=100)
+# The real one tries again after ten minutes, later after up to six hours.
+_AGAIN = timedelta(seconds=1)
 _TICK = 0.1
 
 
@@ -56,23 +61,30 @@ class Network:
     async def advance(self) -> None:
         """Let happen what is due. The lock is held by the caller."""
         for deployment in list(self.books.deployments.values()):
-            if deployment.status in ("STARTING", "RUNNING", "STOPPING"):
+            if deployment.status not in ("DRAFT", "STOPPED"):
                 await self._advance(deployment)
         if self._changed:
             self.save()
 
     def begin(self, deployment: Deployment) -> None:
         """The account has said `start`."""
+        deployment.due_at = None
         self._set(deployment, "STARTING")
-        deployment.started_at = self._clock.now()
 
     def stop(self, deployment: Deployment) -> None:
-        """The account has said `stop`."""
+        """The account has said `stop`: no job is posted any more."""
+        deployment.due_at = None
         self._set(deployment, "STOPPING")
+
+    def archive_all(self) -> None:
+        """What a negative balance does to every deployment of the account."""
+        for deployment in self.books.live():
+            deployment.due_at = None
+            self._set(deployment, "ARCHIVED")
 
     async def end(self, run: Run, fate: str) -> None:
         """Something ends a run from outside: `host_shut_down`, `expired`, `node_gone`."""
-        await self._runs.stop(run.id)
+        await self._end_container(run)
         await self._ended(run, fate)
 
     async def remove(self, deployment: Deployment) -> None:
@@ -88,35 +100,46 @@ class Network:
             await asyncio.sleep(_TICK)
 
     async def _advance(self, deployment: Deployment) -> None:
-        runs = self.books.of(deployment.id)
-        if deployment.status == "STARTING" and not runs:
-            self._post(deployment)
-            return
-        for run in runs:
-            if deployment.status == "STOPPING" and not run.final:
+        now = self._clock.now()
+        if deployment.status == "STARTING" and now - deployment.updated_at >= _NOTICED:
+            deployment.due_at = now + _POSTING
+            self._set(deployment, "RUNNING")  # before there is any job
+        if deployment.due_at is not None and now >= deployment.due_at:
+            self._post(deployment, now)
+        for run in self.books.of(deployment.id):
+            if deployment.status in ("STOPPING", "ARCHIVED") and not run.final:
                 self._stop_run(run)
             elif run.state == "QUEUED":
                 await self._take(run, deployment)
             elif run.state == "RUNNING":
                 await self._watch(run, deployment)
-        if all(run.final for run in self.books.of(deployment.id)):
+        if deployment.status in ("RUNNING", "STOPPING") and not self._more_to_come(deployment):
             self._set(deployment, "STOPPED")
 
-    def _post(self, deployment: Deployment) -> None:
-        """List the job on the chain, if the account can pay for it."""
-        assert deployment.started_at is not None
-        if self._clock.now() - deployment.started_at < _POSTING:
+    def _more_to_come(self, deployment: Deployment) -> bool:
+        noticed = self._clock.now() - deployment.updated_at >= _NOTICED
+        runs = self.books.of(deployment.id)
+        return deployment.due_at is not None or not noticed or not all(run.final for run in runs)
+
+    def _post(self, deployment: Deployment, now: datetime) -> None:
+        """List the job on the chain, if the account can pay for it; if not, try again later."""
+        deployment.due_at = None
+        market = self.markets.get(deployment.market)
+        if market is None:
+            self._set(deployment, "ERROR")
             return
-        hourly = self.markets[deployment.market].hourly()
-        if self.books.available(self.now) < hourly * deployment.timeout / 60:
+        cost = market.hourly() * Decimal(deployment.timeout) / 60
+        if self.books.available(self.now) < cost:
+            deployment.due_at = now + _AGAIN
             self._set(deployment, "INSUFFICIENT_FUNDS")
             return
+        number = len(self.books.of(deployment.id))
         run = Run(
-            id=address("run", deployment.id),
+            id=address("run", deployment.id, number),
             deployment=deployment.id,
             market=deployment.market,
-            hourly=hourly,
-            listed_at=self._clock.now(),
+            hourly=market.hourly(),
+            listed_at=now,
         )
         self.books.runs[run.id] = run
         self._set(deployment, "RUNNING")
@@ -132,12 +155,26 @@ class Network:
         run.node = address("node", run.market, len(busy))
         run.time_start = self.now
         run.state = "RUNNING"
-        if not await nodes.begin(self._runs, run, deployment.definition):
+        run.stage = self.books.held_at or "container"
+        if run.stage == "container":
+            await self._begin(run, deployment)
+
+    async def _begin(self, run: Run, deployment: Deployment) -> None:
+        if not operations(deployment.definition):
+            run.time_end, run.state = self.next_block, "COMPLETED"
+            return
+        trouble = await nodes.begin(self._runs, run, deployment.definition)
+        if trouble is not None:
             run.time_end = self.next_block
-            self._store.put_result(run.id, nodes.not_pulled(run, deployment.definition))
-            run.state, run.has_result = "COMPLETED", True
+            self._hand_over(run, nodes.not_started(run, deployment.definition, trouble))
+            run.state = "COMPLETED"
 
     async def _watch(self, run: Run, deployment: Deployment) -> None:
+        if run.stage != "container":
+            if self.books.held_at is None:
+                self._changed, run.stage = True, "container"
+                await self._begin(run, deployment)
+            return
         view = await self._runs.state(run.id)
         if view is None or view.state in ("exited", "lost"):
             await self._ended(run, "" if view and view.state == "exited" else "host_shut_down")
@@ -153,12 +190,17 @@ class Network:
             self._stopping[run.id] = asyncio.create_task(self._stop_on_node(run))
 
     async def _stop_on_node(self, run: Run) -> None:
-        await self._runs.stop(run.id)
+        await self._end_container(run)
         async with self.lock:
             if not run.final:
                 await self._ended(run, "stopped")
                 self.save()
         self._stopping.pop(run.id, None)
+
+    async def _end_container(self, run: Run) -> None:
+        if run.stage == "container":
+            run.heard = len(await self._runs.lines(run.id))
+            await self._runs.stop(run.id)
 
     async def _ended(self, run: Run, fate: str) -> None:
         if run.final:
@@ -168,11 +210,17 @@ class Network:
         run.time_end = self.next_block
         if fate != "node_gone":
             definition = self.books.deployments[run.deployment].definition
-            self._store.put_result(run.id, await nodes.result(self._runs, run, definition))
+            self._hand_over(run, await nodes.result(self._runs, run, definition))
+        run.state = "STOPPED" if fate == "stopped" else "COMPLETED"
+
+    def _hand_over(self, run: Run, found: dict[str, Any]) -> None:
+        """A result that is too long is lost."""
+        if nodes.postable(found):
+            self._store.put_result(run.id, found)
             run.has_result = True
-        run.state = "COMPLETED" if fate in ("", "host_shut_down", "expired") else "STOPPED"
 
     def _set(self, deployment: Deployment, status: Any) -> None:
         self._changed = True
-        deployment.status = status
-        deployment.updated_at = self._clock.now()
+        if deployment.status != status:
+            deployment.status = status
+            deployment.updated_at = self._clock.now()

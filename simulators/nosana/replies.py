@@ -1,50 +1,52 @@
-"""Answers in the form of the official schema (npm `@nosana/api`): no field more, none less."""
+"""Answers in the form that the service was recorded giving: no field more, none less."""
 
 from typing import Any
 
+from simulators.nosana.definitions import operations
 from simulators.nosana.market import Network
-from simulators.nosana.state import ACTIVE, Deployment, Market, Run, address
+from simulators.nosana.state import COSTLY, Deployment, Market, Run, address, moment
 
-_VAULT = address("vault")
-_OWNER = address("owner")
+VAULT = address("vault")
+OWNER = address("owner")
+INCORRECT = "Deployment is in the incorrect state."
+ARCHIVED = "Cannot modify an archived deployment."
 
 
 def deployment(network: Network, item: Deployment) -> dict[str, Any]:
+    """`active_jobs` are those that run: one that waits in a queue does not count."""
     runs = network.books.of(item.id)
-    ports = item.definition["ops"][0]["args"].get("expose") or []
     return {
         "id": item.id,
         "name": item.name,
-        "vault": _VAULT,
+        "vault": VAULT,
         "market": item.market,
-        "owner": _OWNER,
+        "owner": OWNER,
         "status": item.status,
-        "replicas": 1,
+        "replicas": item.replicas,
         "timeout": item.timeout,
         "endpoints": [
-            {
-                "opId": item.definition["ops"][0]["id"],
-                "port": port,
-                "url": f"https://{address(item.id, port)}.node.k8s.prd.nos.ci",
-            }
-            for port in (ports if isinstance(ports, list) else [ports])
+            {"opId": op["id"], "port": port, "url": f"https://{host}.node.k8s.prd.nos.ci"}
+            for op in operations(item.definition)
+            for host in [address(item.id, op["id"])]
+            for port in _ports(op["args"])
         ],
         "confidential": item.confidential,
         "active_revision": 1,
-        "active_jobs": sum(not run.final for run in runs),
+        "active_jobs": sum(run.state == "RUNNING" for run in runs),
+        "created_at": moment(item.created_at),
+        "updated_at": moment(item.updated_at),
         "strategy": item.strategy,
-        "created_at": item.created_at.isoformat(),
-        "updated_at": item.updated_at.isoformat(),
     }
 
 
 def run(item: Run) -> dict[str, Any]:
-    listed = item.listed_at.isoformat()
+    listed = moment(item.listed_at)
     return {
-        "tx": address("tx", item.id),
-        "job": item.id,
+        "tx": address("tx", item.id) * 2,
         "deployment": item.deployment,
+        "job": item.id,
         "market": item.market,
+        "node": item.node if item.time_start else None,
         "revision": 1,
         "state": item.state,
         "time_start": item.time_start,
@@ -54,18 +56,22 @@ def run(item: Run) -> dict[str, Any]:
 
 
 def run_detail(network: Network, item: Run) -> dict[str, Any]:
-    """States come as the chain's numbers here, as they may."""
+    """States come as the chain's numbers here; `jobStatus` never says anything."""
     owner = network.books.deployments[item.deployment]
-    result = network.result(item)
+    definition = owner.definition
     return {
         "confidential": owner.confidential,
         "revision": 1,
         "market": item.market,
         "node": item.node,
         "state": ("QUEUED", "RUNNING", "COMPLETED", "STOPPED").index(item.state),
-        "jobStatus": result["status"] if result else None,
-        "jobDefinition": owner.definition,
-        "jobResult": result,
+        "jobStatus": None,
+        "jobDefinition": {
+            **definition,
+            "deployment_id": owner.id,
+            "meta": {**definition.get("meta", {}), "trigger": "deployment-manager"},
+        },
+        "jobResult": network.result(item),
         "timeStart": item.time_start,
         "timeEnd": item.time_end,
         "listedAt": int(item.listed_at.timestamp()),
@@ -96,4 +102,10 @@ def market(item: Market, *, offline: bool) -> dict[str, Any]:
 
 
 def costs_money(item: Deployment, runs: list[Run]) -> bool:
-    return item.status in ACTIVE or any(not run.final for run in runs)
+    return item.status in COSTLY or any(not run.final for run in runs)
+
+
+def _ports(args: dict[str, Any]) -> list[Any]:
+    found = args.get("expose") or []
+    ports = found if isinstance(found, list) else [found]
+    return [item["port"] if isinstance(item, dict) else item for item in ports]

@@ -5,7 +5,7 @@ import itertools
 import json
 import re
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +23,10 @@ Status = Literal[
     "ARCHIVED",
 ]
 RunState = Literal["QUEUED", "RUNNING", "COMPLETED", "STOPPED"]
-ACTIVE: tuple[Status, ...] = ("STARTING", "RUNNING", "STOPPING")
+Stage = Literal["start", "pull", "container"]
+"""How far a node is with a run: nothing begun, the image pulled, a container made."""
+COSTLY: tuple[Status, ...] = ("STARTING", "RUNNING", "STOPPING", "INSUFFICIENT_FUNDS")
+"""In these a job may still be posted, which costs."""
 NOBODY = "1" * 32
 """How the chain writes "no node"."""
 
@@ -65,6 +68,9 @@ class Run(BaseModel):
     time_end: int = 0
     has_result: bool = False
     fate: str = ""
+    stage: Stage = "container"
+    heard: int | None = None
+    """How many lines the node had read when it ended the container: it reads none after that."""
 
     @property
     def final(self) -> bool:
@@ -86,13 +92,15 @@ class Deployment(BaseModel):
     name: str
     market: str
     status: Status = "DRAFT"
-    timeout: int
+    timeout: int | float
     strategy: str
-    confidential: bool
+    confidential: bool = True
+    replicas: int | float = 1
     definition: dict[str, Any]
     created_at: datetime
     updated_at: datetime
-    started_at: datetime | None = None
+    due_at: datetime | None = None
+    """When its job is posted, or that is tried again; None: no job waits for it."""
     deleted: bool = False
 
     @property
@@ -109,6 +117,8 @@ class Books(BaseModel):
     runs: dict[str, Run] = {}
     assigned: Decimal = Decimal(100)
     offline: bool = False
+    held_at: Stage | None = None
+    """Where every node stops and waits, if any."""
 
     def of(self, deployment_id: str) -> list[Run]:
         """The runs of a deployment, oldest first."""
@@ -127,7 +137,7 @@ class Books(BaseModel):
         minutes = {item.id: item.timeout for item in self.deployments.values()}
         return sum(
             (
-                run.hourly * minutes[run.deployment] / 60
+                run.hourly * Decimal(minutes[run.deployment]) / 60
                 for run in self.runs.values()
                 if not run.final
             ),
@@ -166,6 +176,11 @@ class Store:
     def result(self, run_id: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((self._results / f"{run_id}.json").read_text())
         return found
+
+
+def moment(time: datetime) -> str:
+    """As the service writes times: UTC, in milliseconds."""
+    return f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%S}.{time.microsecond // 1000:03}Z"
 
 
 def address(*seed: object) -> str:

@@ -1,24 +1,35 @@
 """The world of the simulated Nosana: its API, its books, and what may happen there."""
 
-import base64
+import json
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
-from fastapi import APIRouter, Body, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Request, Response
 
 from simulators.kit.clock import Clock
 from simulators.kit.runs import Runs
 from simulators.kit.world import SimBill, SimLease, UnknownAction, World
-from simulators.nosana import replies
-from simulators.nosana.definitions import objection
+from simulators.nosana import listing, replies
+from simulators.nosana.definitions import MAX_BODY, acceptable
 from simulators.nosana.market import Network
-from simulators.nosana.state import ACTIVE, Deployment, Run, Store, address, standard_markets
+from simulators.nosana.state import (
+    Deployment,
+    Run,
+    Status,
+    Store,
+    address,
+    moment,
+    standard_markets,
+)
 
 API_KEY = "nos_simulated_key"
-_LIMITS = (10, 20, 50, 100)
-_ENDABLE = ("DRAFT", "STOPPED", "ERROR", "INSUFFICIENT_FUNDS")
+_FROM: dict[str, tuple[Status, ...]] = {
+    "start": ("DRAFT", "STOPPED", "ERROR", "INSUFFICIENT_FUNDS"),
+    "stop": ("RUNNING", "ERROR", "INSUFFICIENT_FUNDS"),
+    "archive": ("STOPPED",),
+}
+"""The states in which each may be said. Only what is stopped can be deleted."""
 
 
 class NosanaWorld(World):
@@ -42,6 +53,8 @@ class NosanaWorld(World):
         router.add_api_route(top + "/{deployment}/jobs", self._runs, methods=["GET"])
         router.add_api_route(top + "/{deployment}/jobs/{job}", self._run, methods=["GET"])
         router.add_api_route(top + "/{deployment}/{action}", self._act, methods=["POST"])
+        every = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+        router.add_api_route("/api/{rest:path}", self._nowhere, methods=every)
         return router
 
     async def start(self) -> None:
@@ -84,32 +97,44 @@ class NosanaWorld(World):
             elif action in ("provider_offline", "provider_online"):
                 network.books.offline = action == "provider_offline"
             elif action == "fail_posting":
-                self._of_key(args["key"]).status = "ERROR"
+                failed = self._of_key(args["key"])
+                failed.status, failed.due_at = "ERROR", None
+            elif action == "hold_nodes":  # at `start` or `pull`; without a place they go on
+                network.books.held_at = args.get("at")
+            elif action == "negative_balance":
+                network.archive_all()
             else:
                 raise UnknownAction(f"`{self.name}` knows no action `{action}`")
             network.save()
         return {}
 
-    async def _markets(self) -> list[dict[str, Any]]:
+    async def _markets(self) -> Response:
         offline = self.network.books.offline
-        return [replies.market(item, offline=offline) for item in self.network.markets.values()]
+        return _json(
+            [replies.market(item, offline=offline) for item in self.network.markets.values()]
+        )
 
-    async def _balance(self, request: Request) -> Any:
+    async def _balance(self, request: Request) -> Response:
         if not _known(request):
             return _unauthorized()
         books, now = self.network.books, self.network.now
-        return {
+        credits = {
             "assignedCredits": float(books.assigned),
             "reservedCredits": float(books.reserved()),
             "settledCredits": float(books.settled(now)),
         }
+        return _json(credits)
 
-    async def _create(self, request: Request, body: Annotated[dict[str, Any], Body()]) -> Any:
+    async def _create(self, request: Request) -> Response:
+        body = await _body(request)
+        if isinstance(body, Response):
+            return body
         if not _known(request):
             return _unauthorized()
-        why = objection(body, set(self.network.markets))
-        if why:
-            return _error(400, why)
+        if not acceptable(body):
+            return _error(400, "Bad Request")
+        if body.get("vault") not in (None, replies.VAULT):
+            return _error(404, "Vault not found.")
         async with self.network.lock:
             books, now = self.network.books, self.clock.now()
             made = Deployment(
@@ -117,93 +142,107 @@ class NosanaWorld(World):
                 name=body["name"],
                 market=body["market"],
                 timeout=body["timeout"],
+                replicas=body["replicas"],
                 strategy=body["strategy"],
-                confidential=body.get("confidential", False),
+                confidential=body.get("confidential", True),
                 definition=body["job_definition"],
                 created_at=now,
                 updated_at=now,
             )
             books.deployments[made.id] = made
+            if body.get("autostart"):
+                self.network.begin(made)
             self.network.save()
-            return replies.deployment(self.network, made)
+            return _json(replies.deployment(self.network, made))
 
-    async def _list(self, request: Request) -> Any:
+    async def _list(self, request: Request) -> Response:
         if not _known(request):
             return _unauthorized()
         query = dict(request.query_params)
-        limit = query.get("limit", "10")
-        if not limit.isdigit() or int(limit) not in _LIMITS:
-            return _error(400, "limit must be 10, 20, 50 or 100")
+        why = listing.complaint(query)
+        if why:
+            return _invalid(why)
         async with self.network.lock:
             await self.network.advance()
-            found = [item for item in self.network.books.live() if _fits(item, query)]
-            found.sort(key=lambda item: (item.created_at, item.id))
-            if query.get("sort_order") == "desc":
-                found.reverse()
-            place = _place(query.get("cursor"), [item.id for item in found])
-            page = found[place : place + int(limit)]
-            more = place + int(limit) < len(found)
-            return {
-                "deployments": [replies.deployment(self.network, item) for item in page],
-                "pagination": {
-                    "cursor_next": _cursor(page[-1].id) if more else None,
-                    "cursor_prev": _cursor(page[0].id) if place and page else None,
-                    "total_items": len(found),
-                },
-            }
+            try:
+                page = listing.page(list(self.network.books.live()), query)
+            except listing.BadCursor:
+                return _broken()
+            shown = [replies.deployment(self.network, item) for item in page.items]
+        pagination = {
+            "cursor_next": page.after,
+            "cursor_prev": page.before,
+            "total_items": page.total,
+        }
+        return _json({"deployments": shown, "pagination": pagination})
 
-    async def _get(self, request: Request, deployment: str) -> Any:
+    async def _get(self, request: Request, deployment: str) -> Response:
         async with self.network.lock:
             await self.network.advance()
             found = self._visible(request, deployment)
             if isinstance(found, Response):
                 return found
-            return replies.deployment(self.network, found)
+            return _json(replies.deployment(self.network, found))
 
     async def _delete(self, request: Request, deployment: str) -> Response:
         async with self.network.lock:
+            await self.network.advance()
             found = self._visible(request, deployment)
             if isinstance(found, Response):
                 return found
-            if found.status in ACTIVE:
-                return _error(400, f"a deployment that is {found.status} cannot be deleted")
+            if found.status != "STOPPED":
+                return _error(500, replies.INCORRECT)
             await self.network.remove(found)
             self.network.save()
         return Response(status_code=204)
 
-    async def _act(self, request: Request, deployment: str, action: str) -> Any:
+    async def _act(self, request: Request, deployment: str, action: str) -> Response:
+        body = await _body(request, needed=False)
+        if isinstance(body, Response):
+            return body
+        if action not in _FROM:
+            return _no_route(request)
         async with self.network.lock:
             await self.network.advance()
             found = self._visible(request, deployment)
             if isinstance(found, Response):
                 return found
-            if action == "start" and found.status == "DRAFT":
+            if found.status == "ARCHIVED" and action != "start":
+                return _error(500, replies.ARCHIVED)
+            if found.status not in _FROM[action]:
+                return _error(500, replies.INCORRECT)
+            if action == "start":
                 self.network.begin(found)
-            elif action == "stop" and found.status in ("STARTING", "RUNNING"):
+            elif action == "stop":
                 self.network.stop(found)
-            elif action == "archive" and found.status in _ENDABLE:
-                found.status, found.updated_at = "ARCHIVED", self.clock.now()
-            elif action in ("start", "stop", "archive"):
-                return _error(400, f"a deployment that is {found.status} cannot {action}")
             else:
-                return _error(404, "no such route")
+                found.status, found.updated_at = "ARCHIVED", self.clock.now()
             self.network.save()
-            answer: dict[str, Any] = {"status": found.status}
-            return answer | {"updated_at": found.updated_at.isoformat()}
+            return _json({"status": found.status, "updated_at": moment(found.updated_at)})
 
-    async def _runs(self, request: Request, deployment: str) -> Any:
+    async def _runs(self, request: Request, deployment: str) -> Response:
+        query = dict(request.query_params)
+        why = listing.complaint(query)
         async with self.network.lock:
             await self.network.advance()
             found = self._visible(request, deployment)
             if isinstance(found, Response):
                 return found
-            runs = self.network.books.of(found.id)
-        return {
-            "jobs": [replies.run(item) for item in runs],
-            "pagination": {"cursor_next": None, "cursor_prev": None, "total_items": len(runs)},
-        }
+            if why:
+                return _invalid(why)
+            states = query["state"].split(",") if query.get("state") else []
+            runs = [
+                replies.run(item)
+                for item in self.network.books.of(found.id)
+                if not states or item.state in states
+            ]
+        if query.get("sort_order", "desc") == "desc":
+            runs.reverse()
+        pagination = {"cursor_next": None, "cursor_prev": None, "total_items": len(runs)}
+        shown = runs[: int(query.get("limit", "10"))]
+        return _json({"jobs": shown, "pagination": pagination})
 
-    async def _run(self, request: Request, deployment: str, job: str) -> Any:
+    async def _run(self, request: Request, deployment: str, job: str) -> Response:
         async with self.network.lock:
             await self.network.advance()
             found = self._visible(request, deployment)
@@ -211,15 +250,18 @@ class NosanaWorld(World):
                 return found
             run = self.network.books.runs.get(job)
             if run is None or run.deployment != found.id:
-                return _error(404, "job not found")
-            return replies.run_detail(self.network, run)
+                return _error(404, "Job not found")
+            return _json(replies.run_detail(self.network, run))
+
+    async def _nowhere(self, request: Request) -> Response:
+        return _no_route(request)
 
     def _visible(self, request: Request, deployment: str) -> Deployment | Response:
         if not _known(request):
             return _unauthorized()
         found = self.network.books.deployments.get(deployment)
         if found is None or found.deleted:
-            return _error(404, "deployment not found")
+            return _error(404, "Deployment not found.")
         return found
 
     def _of_key(self, key: str) -> Deployment:
@@ -239,32 +281,44 @@ def _known(request: Request) -> bool:
     return request.headers.get("authorization") == f"Bearer {API_KEY}"
 
 
+async def _body(request: Request, *, needed: bool = True) -> Any:
+    """The JSON of a request, or the refusal that the service's framework gives."""
+    text = await request.body()
+    if len(text) > MAX_BODY:
+        what = {"code": "FST_ERR_CTP_BODY_TOO_LARGE", "error": "Payload Too Large"}
+        said = {"statusCode": 413, **what, "message": "Request body is too large"}
+        return _json(said, 413, {"connection": "close"})
+    if not text and not needed and "content-type" not in request.headers:
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        return _broken()
+
+
+def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return Response(text, status, headers, media_type="application/json; charset=utf-8")
+
+
 def _unauthorized() -> Response:
-    return JSONResponse("Unauthorized", 401)
+    return Response("Unauthorized", 401, media_type="text/plain; charset=utf-8")
 
 
 def _error(status: int, text: str) -> Response:
-    return JSONResponse({"error": text}, status)
+    return _json({"error": text}, status)
 
 
-def _fits(item: Deployment, query: dict[str, str]) -> bool:
-    wanted = query.get("search", "").lower()
-    states = query.get("status", "").split(",") if query.get("status") else []
-    return (
-        query.get("name", item.name) == item.name
-        and query.get("id", item.id) == item.id
-        and (wanted in item.name.lower() or wanted in item.id.lower())
-        and (not states or item.status in states)
-    )
+def _broken() -> Response:
+    return _error(500, "Internal Server Error")
 
 
-def _cursor(last: str) -> str:
-    return base64.b64encode(last.encode()).decode()
+def _invalid(why: str) -> Response:
+    said = {"statusCode": 400, "code": "FST_ERR_VALIDATION", "error": "Bad Request", "message": why}
+    return _json(said, 400)
 
 
-def _place(cursor: str | None, ids: list[str]) -> int:
-    """Behind the last one that was told; one that is gone in the meantime begins anew."""
-    if not cursor:
-        return 0
-    last = base64.b64decode(cursor.encode()).decode()
-    return ids.index(last) + 1 if last in ids else 0
+def _no_route(request: Request) -> Response:
+    where = f"{request.method}:{request.url.path}"
+    said = {"message": f"Route {where} not found", "error": "Not Found", "statusCode": 404}
+    return _json(said, 404)
