@@ -59,6 +59,8 @@ class DropMiddleware:
         if operation is None or place is None:
             return PlainTextResponse("no such object\n", 404)
         query = request.query_params
+        if operation == "get" and query.get("op") == "take":
+            operation = "take"
         if query.get("op") != operation or not allowed(
             self._secret, operation, place, query.get("expires", ""), query.get("signature", "")
         ):
@@ -69,6 +71,8 @@ class DropMiddleware:
         if operation == "delete":
             await asyncio.to_thread(_remove, path)
             return Response(status_code=204)
+        if operation == "take":
+            return await asyncio.to_thread(_taken, path)
         if not await asyncio.to_thread(path.is_file):
             return PlainTextResponse("nothing was put here yet\n", 404)
         return FileResponse(path, media_type="application/octet-stream")
@@ -116,6 +120,19 @@ def _place(path: str) -> tuple[str, str] | None:
 def _open(part: Path) -> BinaryIO:
     part.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     return part.open("wb")
+
+
+def _taken(path: Path) -> Response:
+    """The object, out of the drop box: of two that want it at once, one gets it."""
+    mine = path.with_name(f".{path.name}.{uuid.uuid4().hex}.taken")
+    try:
+        os.replace(path, mine)
+    except FileNotFoundError:
+        return PlainTextResponse("it was taken already, or never put here\n", 410)
+    try:
+        return Response(mine.read_bytes(), media_type="application/octet-stream")
+    finally:
+        _remove(mine)
 
 
 def _remove(path: Path) -> None:

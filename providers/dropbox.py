@@ -1,11 +1,13 @@
 """The drop box: where jobs on a network leave results that the network itself would not carry.
 
-A job gets presigned links to put its exit code (`RESULT`) and its outputs (`OUTPUTS`, a tar) into
-it, and to get the files that it begins with (`INPUTS`, a tar); the adapter reads and writes them
+A job gets presigned links to put its exit code (`RESULT`), its outputs (`OUTPUTS`, a tar) and what
+its network's log has no room for (`LONG`) into it, to get the files that it begins with (`INPUTS`,
+a tar), and to take what nobody else may have (`HANDOVER`, once); the adapter reads and writes them
 with links of its own. The API of Cortex serves one (`api/drop.py`).
 """
 
 import asyncio
+import hmac
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +26,8 @@ NO_DROP_BOX = (
 RESULT = "result.json"
 OUTPUTS = "outputs.tar"
 INPUTS = "inputs.tar"
+HANDOVER = "handover"
+LONG = "long.log"
 _SHORT = timedelta(minutes=10)
 _TIMEOUT = httpx.Timeout(60, connect=10)
 
@@ -44,6 +48,14 @@ class DropBox:
         """A link for a job: GET the object until it expires."""
         return presigned(self._public_url, self._secret, "get", (key, name), lifetime)
 
+    def take_url(self, key: str, name: str, lifetime: timedelta) -> str:
+        """A link for a job: GET the object, once: it is gone afterwards."""
+        return presigned(self._public_url, self._secret, "take", (key, name), lifetime)
+
+    def seed(self, key: str, name: str) -> bytes:
+        """Secret bytes that belong to one object, the same whenever they are asked for."""
+        return hmac.digest(self._secret, f"seed\n{key}\n{name}".encode(), "sha256")
+
     async def upload(self, key: str, name: str, file: Path) -> None:
         """Put a file there, in place of what was there before.
 
@@ -59,6 +71,18 @@ class DropBox:
         if answer.status_code == 413:
             raise InvalidSpec("the files of the job are larger than the drop box takes")
         _found(answer)
+
+    async def put(self, key: str, name: str, data: bytes) -> None:
+        """Put a few bytes there, in place of what was there before.
+
+        Raises:
+            Unavailable: the drop box does not answer.
+        """
+        try:
+            async with self._client() as client:
+                _found(await client.put(self._link("put", key, name), content=data))
+        except httpx.HTTPError as error:
+            raise _away(error) from error
 
     async def fetch(self, key: str, name: str, *, limit: int = 2**20) -> bytes | None:
         """The object, cut at `limit` bytes; None if nobody has put it there.

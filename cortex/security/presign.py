@@ -1,4 +1,7 @@
-"""Links that allow one thing for a while: to put, get or delete one object of the drop box."""
+"""Links that allow one thing for a while: to put, get, take or delete one object of the drop box.
+
+To take is to get it once: it is gone afterwards.
+"""
 
 import hashlib
 import hmac
@@ -7,7 +10,7 @@ from datetime import timedelta
 from typing import Literal
 from urllib.parse import quote, urlencode
 
-Operation = Literal["put", "get", "delete"]
+Operation = Literal["put", "get", "take", "delete"]
 PATH = "/drop"
 
 

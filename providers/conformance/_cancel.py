@@ -42,8 +42,9 @@ class CancelChecks(Harness):
         status = await provider.status(ref)
         if status.state is not RunState.LOST:
             assert status.exit_code == 4
-        lines = [line.text for line in await self.lines(provider, ref)]
-        assert "bye" in lines
+        if self.last_words:
+            lines = [line.text for line in await self.lines(provider, ref)]
+            assert "bye" in lines
 
     async def test_cancel_ends_a_job_that_ignores_sigterm(self, provider: AnyProvider) -> None:
         ref = await self.running(provider, _STUBBORN)
@@ -97,7 +98,10 @@ class CancelChecks(Harness):
         await provider.cancel(ref)
 
     async def test_cancel_wins_over_a_racing_commit(self, provider: AnyProvider) -> None:
-        """Whichever comes first, nothing runs once both have returned."""
+        """Whichever comes first, nothing runs once both have returned; where nothing is at the
+        network before a commit, once a commit that came too late has been taken back, as the step
+        does that made it.
+        """
         if not self.concurrent:
             pytest.skip("this network is not asked the same thing twice at once")
         other = await self.another()
@@ -109,6 +113,8 @@ class CancelChecks(Harness):
         assert cancelled is None
         if isinstance(committed, BaseException):
             assert isinstance(committed, LeaseLost)
+        elif not self.reserves:
+            await other.cancel(committed.ref)
         ref = reservation.ref
         assert (await provider.status(ref)).state.final
         before = await self.lines(provider, ref)

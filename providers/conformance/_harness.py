@@ -70,6 +70,11 @@ class Harness(ABC):
     """Whether a line can be read before it has ended (false where the network holds it back)."""
     has_outputs: ClassVar[bool] = True
     """Whether result files can be had."""
+    reserves: ClassVar[bool] = True
+    """Whether a reservation is something at the network (false where there is nothing before the
+    commit, which then creates; so nothing can hinder one that comes after a cancel)."""
+    last_words: ClassVar[bool] = True
+    """Whether what a command says once it was asked to end is kept."""
     stops: ClassVar[bool] = True
     """Whether `stop` (or else `cancel`) lets a command clean up."""
     image: ClassVar[str | None] = None

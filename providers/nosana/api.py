@@ -6,7 +6,7 @@ import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from providers.errors import AuthenticationFailed, OutcomeUnknown, Unavailable
-from providers.http import HttpClient, Refused
+from providers.http import HttpClient, Refused, message_of
 from providers.nosana import wire
 from providers.nosana.config import NosanaConfig
 
@@ -14,17 +14,36 @@ _WHO = "Nosana"
 _PAGE = 100
 # A list that never ends is a fault of the network: nobody has this many deployments.
 _MOST_PAGES = 1000
+_WRONG_STATES = (
+    "Deployment is in the incorrect state.",
+    "Cannot modify an archived deployment.",
+)
+_GONE = ("Deployment not found.", "Job not found")
 _MARKETS: TypeAdapter[tuple[wire.Market, ...]] = TypeAdapter(tuple[wire.Market, ...])
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
+class WrongState(Refused):
+    """The deployment is not in a state for that. It may be in a moment, or never."""
+
+
+class Gone(Refused):
+    """The service says that there is no such thing. Any other 404 may be of somebody between."""
+
+
 class _Client(HttpClient):
     def check(self, response: httpx.Response, *, effect: bool = False) -> None:
-        """As ever; but of a refused key the network says no more than `Unauthorized`."""
+        """As ever; but of a refused key the network says no more than `Unauthorized`, and a wrong
+        state is a 500, though nothing has happened (recorded).
+        """
         if response.status_code in (401, 403):
             raise AuthenticationFailed(
                 f"{self.who} refuses the API key; make one in its dashboard and set `api_key`"
             )
+        if response.status_code == 500 and message_of(response) in _WRONG_STATES:
+            raise WrongState(500, f"{self.who}: {message_of(response)}")
+        if response.status_code == 404 and message_of(response) in _GONE:
+            raise Gone(404, f"{self.who}: {message_of(response)}")
         super().check(response, effect=effect)
 
 
@@ -39,27 +58,30 @@ class NosanaApi:
         await self._http.aclose()
 
     async def create(self, body: dict[str, Any]) -> wire.Deployment:
-        """Make a draft: it costs nothing.
+        """Make a deployment; with `autostart` it is started at once.
 
         Raises:
-            Refused: the job definition is not valid there.
+            Refused: the job definition is not valid there; which field is wrong is not told.
         """
         found = await self._http.send("POST", "/api/deployments/create", json=body)
         return _checked(wire.Deployment, found, effect=True)
 
     async def act(self, deployment_id: str, what: str) -> None:
-        """`start`, `stop` or `archive` a deployment.
+        """`start` or `stop` a deployment.
 
         Raises:
-            Refused: it is not in the state for that, or gone.
+            WrongState: it is not in the state for that.
+            Gone: there is no such deployment.
         """
+        # A content type with an empty body is answered 500 (recorded), so none is sent.
         await self._http.send("POST", f"/api/deployments/{deployment_id}/{what}")
 
     async def delete(self, deployment_id: str) -> None:
-        """Remove a deployment for ever.
+        """Remove a stopped deployment for ever.
 
         Raises:
-            Refused: it is not in the state for that, or gone.
+            WrongState: it is not stopped.
+            Gone: there is no such deployment.
         """
         await self._http.call("DELETE", f"/api/deployments/{deployment_id}", effect=True)
 
@@ -73,7 +95,7 @@ class NosanaApi:
         params = {**query, "limit": str(_PAGE), "sort_order": "asc"}
         found: dict[str, wire.Deployment] = {}
         for _ in range(_MOST_PAGES):
-            answer = await self._http.get("/api/deployments", params=params)
+            answer = await self._read("/api/deployments", params=params)
             page = _checked(wire.DeploymentPage, answer)
             found |= {item.id: item for item in page.deployments}
             if not page.pagination.cursor_next:
@@ -95,20 +117,30 @@ class NosanaApi:
     async def markets(self) -> list[wire.Market]:
         """All markets, whatever their type."""
         try:
-            return list(_MARKETS.validate_python(await self._http.get("/api/markets/")))
+            return list(_MARKETS.validate_python(await self._read("/api/markets/")))
         except ValidationError as error:
             raise _not_understood(error, effect=False) from None
 
     async def balance(self) -> wire.Balance:
         """The credits of the account, in USD."""
-        return _checked(wire.Balance, await self._http.get("/api/credits/balance"))
+        return _checked(wire.Balance, await self._read("/api/credits/balance"))
 
     async def _get_or_none(self, path: str, **options: Any) -> Any:
+        """None only if the service says that there is no such thing."""
+        try:
+            found = await self._http.get(path, **options)
+        except Gone:
+            return None
+        except Refused as error:
+            raise Unavailable(str(error)) from None
+        if found is None:
+            raise Unavailable(f"an answer of {_WHO} is not understood (it is empty)")
+        return found
+
+    async def _read(self, path: str, **options: Any) -> Any:
         try:
             return await self._http.get(path, **options)
         except Refused as error:
-            if error.status == 404:
-                return None
             raise Unavailable(str(error)) from None
 
 

@@ -26,7 +26,13 @@ class NosanaConfig(ProviderConfig):
     )
     confidential: bool = Field(
         default=True,
-        description="Keep job definitions and results off public IPFS. Jobs with secrets need it.",
+        description="Keep the address of a job's definition off the chain. The definition itself "
+        "is pinned to IPFS all the same. Jobs with secrets or `inputs` need it.",
+    )
+    bound_logs: bool = Field(
+        default=True,
+        description="Put the runner around every `command`, so that no log is too long for a "
+        "result (1 MiB), which would be lost with it. Needs `/bin/sh` in the image.",
     )
     name_prefix: str = Field(
         default="cortex",

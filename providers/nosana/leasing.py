@@ -1,41 +1,43 @@
-"""Drafts, starts and stops: how a lease comes to be and how it ends.
+"""Creations and stops: how a lease comes to be and how it ends.
 
-A deployment's name carries the lease key; the network does not promise that names are unique. So a
-draft is made only after none was found, and afterwards the oldest of a name is the lease and the
-other drafts are removed. A draft costs nothing: only `start` spends.
+Nothing can be reserved there without leaving something behind: a draft can never be removed. So
+`prepare` asks and reckons, and keeps what `commit` will send in the reference; only `commit`
+creates, and that starts it and spends. A deployment's name carries the lease key, and names may
+repeat: the oldest of a name is the lease, and whoever sees another one stops it.
 """
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from decimal import Decimal
-
-import structlog
 
 from cortex.domain.ids import is_lease_key
 from cortex.domain.leases import LeaseRef
 from cortex.domain.offers import Offer
 from cortex.domain.spec import JobSpec
 from providers.base import Found, Reservation
-from providers.dropbox import DropBox
+from providers.dropbox import HANDOVER, DropBox
 from providers.errors import (
     InsufficientFunds,
+    InvalidSpec,
     LeaseLost,
     NoCapacity,
     OutcomeUnknown,
     Unavailable,
 )
-from providers.http import Refused, invalid
+from providers.http import Refused
 from providers.nosana import markets, wire
-from providers.nosana.api import NosanaApi
+from providers.nosana.api import Gone, NosanaApi
 from providers.nosana.config import NosanaConfig
-from providers.nosana.definition import deployment_body
-from providers.nosana.snapshots import ended
+from providers.nosana.definition import linked, plan
+from providers.nosana.snapshots import STILL_COSTS, ended
 
-_log = structlog.get_logger(__name__)
 _LOOK_EVERY = 0.5
 _FIRST_LOOK = 0.05
-_STARTED_WITHIN = 3.0
+_POSTED_WITHIN = 3.0
+_BODY = "create"
+_CONFLICT = 409
+_INVALID = (400, 413, 422)
 
 
 class Leasing:
@@ -51,29 +53,50 @@ class Leasing:
     async def prepare(
         self, spec: JobSpec, key: str, offer: Offer | None, drop: DropBox | None
     ) -> Reservation:
-        """A draft, made or found."""
+        """What `commit` will do; nothing is at the network afterwards."""
         async with self._turns[key]:
             found = _chosen(await self._named(key))
-            if found is None:
-                market = await self._market(spec, offer)
-                await self._check_funds()
-                found = await self._draft(spec, key, market, drop)
-        return Reservation(ref=self._ref(key, found))
+            if found is not None:
+                return Reservation(ref=self._ref(key, found))
+            market = await self._market(spec, offer)
+            await self._check_funds()
+            name = self._name(key)
+            made = plan(
+                spec,
+                name,
+                key,
+                market=market.address,
+                hourly=markets.hourly(market, self._config),
+                config=self._config,
+                drop=drop,
+            )
+            if drop is not None and made.handover is not None:
+                try:
+                    await drop.put(key, HANDOVER, made.handover)
+                except Unavailable:
+                    if made.needed:
+                        raise
+            data = {"market": market.address, _BODY: made.text}
+            return Reservation(ref=LeaseRef(key=key, network_id=name, data=data))
 
-    async def commit(self, ref: LeaseRef) -> None:
-        """Start it, if that has not happened.
+    async def commit(self, ref: LeaseRef, drop: DropBox | None) -> LeaseRef:
+        """Create it, if that has not happened, and look for a moment whether it is posted.
 
         Raises:
             LeaseLost: it was given up or removed.
-            InsufficientFunds: the credits do not suffice; nothing is left running.
+            InsufficientFunds: the credits do not suffice; what was created is stopped.
+            InvalidSpec: the network takes no such job definition.
         """
         async with self._turns[ref.key]:
-            found = await self._api.deployment(ref.network_id)
-            if found is not None and found.status == "DRAFT":
-                found = await self._start(ref)
-            if found is None or await self._given_up(found):
-                raise LeaseLost(f"the draft of lease `{ref.key}` is gone")
-        await self._funded(ref, found)
+            found = _chosen(await self._named(ref.key))
+            if found is None:
+                found = await self._create(ref, drop)
+            if found.status == "DRAFT":  # of a version that made some
+                found = await self._start(found)
+            if await self._given_up(found):
+                raise LeaseLost(f"the deployment of lease `{ref.key}` was stopped before it ran")
+        await self._funded(found)
+        return self._ref(ref.key, found)
 
     async def find(self, key: str) -> Found | None:
         """What carries the key, in the account's own list."""
@@ -83,15 +106,30 @@ class Leasing:
         return Found(ref=self._ref(key, found), committed=found.status != "DRAFT")
 
     async def owned(self) -> list[LeaseRef]:
-        """All leases of the account."""
+        """All leases of the account, but for what stays for ever and costs nothing."""
         prefix = f"{self._config.name_prefix}-"
         by_key: dict[str, list[wire.Deployment]] = defaultdict(list)
         for item in await self._api.deployments(search=prefix):
             key = item.name.removeprefix(prefix)
-            if item.name.startswith(prefix) and is_lease_key(key):
+            kept = item.status == "DRAFT" or (item.status == "ARCHIVED" and not item.active_jobs)
+            if item.name.startswith(prefix) and is_lease_key(key) and not kept:
                 by_key[key].append(item)
         chosen = {key: _chosen(items) for key, items in by_key.items()}
         return [self._ref(key, item) for key, item in chosen.items() if item is not None]
+
+    async def all_of(self, ref: LeaseRef) -> list[wire.Deployment]:
+        """Every deployment of a lease, oldest first: more than one where a race has made more."""
+        found = await self._named(ref.key)
+        if self.created(ref) and all(item.id != ref.network_id for item in found):
+            own = await self._api.deployment(ref.network_id)
+            found += [own] if own is not None else []
+        return found
+
+    async def own_of(self, ref: LeaseRef) -> wire.Deployment | None:
+        """The deployment that is the lease."""
+        if self.created(ref):
+            return await self._api.deployment(ref.network_id)
+        return _chosen(await self._named(ref.key))
 
     async def cancel(self, ref: LeaseRef) -> None:
         """Stop it, and wait until neither deployment nor run costs anything.
@@ -99,21 +137,12 @@ class Leasing:
         Raises:
             Unavailable: the network has not confirmed it in time; it is to be asked again.
         """
-        try:
-            async with asyncio.timeout(self._config.patience.total_seconds()):
-                for pause in _pauses():
-                    if await self._stopped(ref):
-                        return
-                    await asyncio.sleep(pause)
-        except TimeoutError:
-            raise Unavailable(
-                f"Nosana has not confirmed yet that deployment `{ref.network_id}` is stopped"
-            ) from None
+        await self._until_stopped(lambda: self.all_of(ref), ref.key)
 
     async def forget(self, ref: LeaseRef) -> None:
         """Remove every deployment of this name; what still runs is left alone."""
-        for item in await self._named(ref.key):
-            if item.id == ref.network_id or item.status == "DRAFT":
+        for item in await self.all_of(ref):
+            if item.status == "STOPPED":
                 await self._remove(item)
         self._turns.pop(ref.key, None)
 
@@ -121,30 +150,25 @@ class Leasing:
         name = self._name(key)
         return [item for item in await self._api.deployments(name=name) if item.name == name]
 
-    async def _draft(
-        self, spec: JobSpec, key: str, market: wire.Market, drop: DropBox | None
-    ) -> wire.Deployment:
-        body = deployment_body(
-            spec,
-            self._name(key),
-            key,
-            market=market.address,
-            hourly=markets.hourly(market, self._config),
-            config=self._config,
-            drop=drop,
-        )
+    async def _create(self, ref: LeaseRef, drop: DropBox | None) -> wire.Deployment:
+        if self.created(ref) or _BODY not in ref.data:
+            raise LeaseLost(f"the deployment of lease `{ref.key}` is gone")
         try:
-            made = await self._api.create(body)
+            made = await self._api.create(linked(ref.data[_BODY], ref.key, drop))
         except Refused as error:
-            raise invalid(error) from None
+            if error.status in _INVALID:
+                raise InvalidSpec(f"{error} (Nosana does not say which field it means)") from None
+            if error.status != _CONFLICT:
+                raise Unavailable(str(error)) from None
+            made = None  # a second one of this key: newer versions of the service take none
         # Somebody else may have done the same: all who look now see the same oldest one.
-        named = await self._named(key)
+        named = await self._named(ref.key) or ([made] if made is not None else [])
         chosen = _chosen(named)
         if chosen is None:
-            raise OutcomeUnknown(f"the list of deployments does not show `{made.name}` yet")
+            raise OutcomeUnknown(f"the list of deployments does not show lease `{ref.key}` yet")
         for spare in named:
-            if spare.id != chosen.id and spare.status == "DRAFT":
-                await self._remove(spare)
+            if spare.id != chosen.id:
+                await self._end(spare)
         return chosen
 
     async def _market(self, spec: JobSpec, offer: Offer | None) -> wire.Market:
@@ -167,56 +191,76 @@ class Leasing:
                 f"the Nosana account has {available} USD of credits left; top it up"
             )
 
-    async def _start(self, ref: LeaseRef) -> wire.Deployment | None:
-        try:
-            await self._api.act(ref.network_id, "start")
-        except Refused:
-            # Started, archived or removed in the meantime: the next look tells which.
-            _log.info("nosana.start_refused", lease=ref.key)
-        found = await self._api.deployment(ref.network_id)
-        if found is not None and found.status == "DRAFT":
+    async def _start(self, draft: wire.Deployment) -> wire.Deployment:
+        await self._push(draft, "start")
+        found = await self._api.deployment(draft.id)
+        if found is None or found.status == "DRAFT":
             raise NoCapacity("Nosana does not start the job now")
         return found
 
     async def _given_up(self, deployment: wire.Deployment) -> bool:
-        return deployment.status == "ARCHIVED" and not await self._api.jobs(deployment.id)
+        if deployment.status not in ("STOPPING", "STOPPED", "ARCHIVED"):
+            return False
+        return not await self._api.jobs(deployment.id)
 
-    async def _funded(self, ref: LeaseRef, found: wire.Deployment | None) -> None:
-        """Look for a moment whether the account can pay for it, while the job is posted."""
-        until = asyncio.get_running_loop().time() + _STARTED_WITHIN
+    async def _funded(self, found: wire.Deployment) -> None:
+        """Look for a moment whether the job is posted: the account may not be able to pay for it.
+
+        Too little credit is no end there: the job would be posted as soon as there is more.
+        """
+        until = asyncio.get_running_loop().time() + _POSTED_WITHIN
         for pause in _pauses():
-            if found is None or found.status not in ("STARTING", "INSUFFICIENT_FUNDS"):
+            posted = found.status not in ("STARTING", "RUNNING", "INSUFFICIENT_FUNDS")
+            if posted or await self._api.jobs(found.id):
                 return
-            if found.status == "INSUFFICIENT_FUNDS" and not await self._api.jobs(found.id):
-                raise InsufficientFunds("the Nosana account has too few credits for the job")
+            if found.status == "INSUFFICIENT_FUNDS":
+                await self._end(found)
+                raise InsufficientFunds(
+                    "the Nosana account has too few credits for the job, up to its time limit; "
+                    "top it up"
+                )
             if asyncio.get_running_loop().time() > until:
                 return
             await asyncio.sleep(pause)
-            found = await self._api.deployment(ref.network_id)
+            found = await self._api.deployment(found.id) or found
 
-    async def _stopped(self, ref: LeaseRef) -> bool:
-        """One look, and one push towards the end; true if there is nothing left to end."""
-        found = await self._api.deployment(ref.network_id)
-        if found is None:
-            return True
+    async def _end(self, deployment: wire.Deployment) -> None:
+        """Stop one deployment for good."""
+
+        async def again() -> list[wire.Deployment]:
+            found = await self._api.deployment(deployment.id)
+            return [] if found is None else [found]
+
+        await self._until_stopped(again, deployment.name)
+
+    async def _until_stopped(
+        self, look: Callable[[], Awaitable[list[wire.Deployment]]], what: str
+    ) -> None:
+        seen: list[wire.Deployment] = []
+        try:
+            async with asyncio.timeout(self._config.patience.total_seconds()):
+                for pause in _pauses():
+                    seen = await look()
+                    if all([await self._stopped(item) for item in seen]):
+                        return
+                    await asyncio.sleep(pause)
+        except TimeoutError:
+            why = ""
+            if any(item.status == "ARCHIVED" for item in seen):
+                why = "; it has archived it, where nothing can be stopped: its run ends by itself"
+            raise Unavailable(
+                f"Nosana has not confirmed yet that `{what}` is stopped{why}"
+            ) from None
+
+    async def _stopped(self, found: wire.Deployment) -> bool:
+        """One push towards the end; true if there is nothing left to end."""
         if found.status == "DRAFT":
-            return await self._push(found, "archive") or await self._discarded(found)
-        jobs = await self._api.jobs(found.id)
-        if found.status == "INSUFFICIENT_FUNDS":
-            await self._push(found, "archive")  # or it may start once there are credits again
-        if ended(found, jobs):
-            return True
-        if found.status != "STOPPING":
+            return True  # it costs nothing, and stays for ever
+        if found.status in ("STOPPED", "ARCHIVED"):
+            return ended(found, await self._api.jobs(found.id))
+        if found.status in STILL_COSTS:
             await self._push(found, "stop")
-        return False
-
-    async def _discarded(self, draft: wire.Deployment) -> bool:
-        """Remove a draft that cannot be archived, unless it was started in the meantime."""
-        found = await self._api.deployment(draft.id)
-        if found is not None and found.status == "DRAFT":
-            await self._remove(found)
-            return True
-        return found is None
+        return False  # STARTING and STOPPING pass by themselves
 
     async def _push(self, deployment: wire.Deployment, what: str) -> bool:
         """Whether the network took it; if not, its state has changed in the meantime."""
@@ -227,17 +271,16 @@ class Leasing:
         return True
 
     async def _remove(self, deployment: wire.Deployment) -> None:
-        for tries in range(2):
-            try:
-                await self._api.delete(deployment.id)
-            except Refused as error:
-                if error.status == 404:
-                    return
-                if tries:
-                    raise Unavailable(f"Nosana does not remove a deployment: {error}") from None
-                await self._push(deployment, "archive")
-                continue
+        try:
+            await self._api.delete(deployment.id)
+        except Gone:
             return
+        except Refused as error:
+            raise Unavailable(f"Nosana does not remove a deployment: {error}") from None
+
+    def created(self, ref: LeaseRef) -> bool:
+        """Whether the reference is that of a deployment, not of a reservation."""
+        return ref.network_id != self._name(ref.key)
 
     def _name(self, key: str) -> str:
         return f"{self._config.name_prefix}-{key}"

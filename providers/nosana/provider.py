@@ -27,18 +27,20 @@ from providers.base import (
     Reservation,
     no_report,
 )
-from providers.dropbox import INPUTS, NO_DROP_BOX, OUTPUTS
+from providers.dropbox import HANDOVER, INPUTS, LONG, NO_DROP_BOX, OUTPUTS, RESULT
 from providers.errors import LeaseLost, ProviderError, Unsuitable
 from providers.nosana import markets, outputs, results, snapshots, wire
 from providers.nosana.api import NosanaApi
 from providers.nosana.config import NosanaConfig
-from providers.nosana.definition import NO_FILES, agreed_hourly, framed
+from providers.nosana.definition import NO_DROP, agreed_hourly, handed
 from providers.nosana.leasing import Leasing
+from providers.runner import RunnerResult
 
 _AT_ONCE = 8
 # From so many leases on, one list of all deployments is cheaper than asking for each.
 _MANY = 4
 _KEPT = 500
+_LONGEST = 2**27
 
 
 @dataclass(frozen=True)
@@ -114,12 +116,11 @@ class NosanaProvider(Provider[NosanaConfig]):
     async def put_inputs(self, reservation: Reservation, archive: Path) -> None:
         """Into the drop box, from which the runner gets them before the command begins."""
         if self.drop is None:
-            raise Unsuitable(NO_FILES)
+            raise Unsuitable(NO_DROP)
         await self.drop.upload(reservation.ref.key, INPUTS, archive)
 
     async def commit(self, reservation: Reservation) -> Committed:
-        await self._leasing.commit(reservation.ref)
-        return Committed(ref=reservation.ref)
+        return Committed(ref=await self._leasing.commit(reservation.ref, self.drop))
 
     async def find(self, key: str) -> Found | None:
         return await self._leasing.find(key)
@@ -128,7 +129,9 @@ class NosanaProvider(Provider[NosanaConfig]):
         known: dict[str, wire.Deployment] = {}
         if sum(ref.network_id not in self._ended for ref in refs) >= _MANY:
             listed = await self._api.deployments(search=f"{self.config.name_prefix}-")
-            known = {item.id: item for item in listed}
+            # By name too: that is all that is known of what is only reserved. The oldest counts.
+            known = {item.name: item for item in reversed(listed)}
+            known |= {item.id: item for item in listed}
         looks = (self._snapshot(ref, known.get(ref.network_id)) for ref in refs)
         return list(await asyncio.gather(*looks))
 
@@ -139,35 +142,43 @@ class NosanaProvider(Provider[NosanaConfig]):
         await self._leasing.forget(ref)
         self._ended.pop(ref.network_id, None)
         if self.drop is not None:
-            await self.drop.delete(ref.key, OUTPUTS)
-            await self.drop.delete(ref.key, INPUTS)
+            for name in (OUTPUTS, INPUTS, HANDOVER, LONG, RESULT):
+                await self.drop.delete(ref.key, name)
 
     async def usage(self, ref: LeaseRef) -> Usage:
-        seen = await self._look(ref.network_id)
-        if seen is None:
+        """Of every deployment of the lease: a race may have made two, and both have their price."""
+        if ref.network_id in self._ended:
+            deployments = [self._ended[ref.network_id].deployment]
+        else:
+            deployments = await self._leasing.all_of(ref)
+        if not deployments and self._leasing.created(ref):
             raise LeaseLost(f"Nosana knows no deployment for lease `{ref.key}`")
-        seconds, cost = 0, Decimal(0)
+        seconds, cost, final = 0, Decimal(0), True
         now = int(time.time())
-        for job in seen.jobs:
-            detail = await self._detail(seen.deployment.id, job.job)
-            ran = max(0, (detail.timeEnd or now) - detail.timeStart) if detail.timeStart else 0
-            seconds += ran
-            cost += ran * (agreed_hourly(detail.jobDefinition) or await self._hourly(ref))
+        for deployment in deployments:
+            jobs = await self._api.jobs(deployment.id)
+            final = final and snapshots.ended(deployment, jobs)
+            for job in jobs:
+                detail = await self._detail(deployment.id, job.job)
+                ran = max(0, (detail.timeEnd or now) - detail.timeStart) if detail.timeStart else 0
+                seconds += ran
+                cost += ran * (agreed_hourly(detail.jobDefinition) or await self._hourly(ref))
         amount = Money(amount=cost / 3600, currency=markets.CURRENCY).rounded()
-        return Usage(cost=amount, final=seen.over, seconds=Decimal(seconds))
+        return Usage(cost=amount, final=final, seconds=Decimal(seconds))
 
     async def logs(
         self, ref: LeaseRef, *, since: str | None = None, follow: bool = False
     ) -> AsyncIterator[LogLine]:
         while True:
-            seen = await self._look(ref.network_id)
+            seen = await self._look(ref)
             if seen is None:
                 return
             if seen.over or not follow or (seen.newest is not None and seen.newest.final):
                 break
             await asyncio.sleep(self.config.poll_interval.total_seconds())
         if seen.newest is not None:
-            for line in results.after(results.lines_of(seen.newest, ref.key), since):
+            rest = await self._rest_of(seen.newest, ref.key)
+            for line in results.after(results.lines_of(seen.newest, ref.key, rest), since):
                 yield line
 
     async def outputs(self, ref: LeaseRef, paths: Sequence[str], destination: Path) -> list[Path]:
@@ -196,41 +207,64 @@ class NosanaProvider(Provider[NosanaConfig]):
 
     def _objection(self, spec: JobSpec) -> str:
         """What `capabilities` cannot say."""
-        if framed(spec) and self.drop is None:
-            return NO_FILES
-        if framed(spec) and not spec.command:
-            return "with files it needs the job's `command`: the image's own cannot be wrapped"
-        if spec.inputs and not self.config.confidential:
-            return "job definitions, with the link to the files, are public; set `confidential`"
-        if spec.secret_env and not self.config.confidential:
-            return "job definitions are public there; set `confidential` for jobs with secrets"
+        if handed(spec) and self.drop is None:
+            return NO_DROP
+        if handed(spec) and not spec.command:
+            return "with files or secrets it needs the job's `command`, to put the runner around it"
+        if (spec.inputs or spec.secret_env) and not self.config.confidential:
+            return (
+                "job definitions, with the link to secrets and files, stand on the chain; set "
+                "`confidential`"
+            )
         if any(port.protocol == "udp" for port in spec.ports):
             return "it exposes no UDP ports"
         return ""
 
     async def _snapshot(self, ref: LeaseRef, known: wire.Deployment | None) -> LeaseSnapshot:
-        seen = await self._look(ref.network_id, known)
+        seen = await self._look(ref, known)
         if seen is None:
             return snapshots.of_unknown(ref.key)
         if seen.newest is None:
             return snapshots.without_run(ref.key, seen.deployment)
-        return snapshots.of_run(ref.key, seen.deployment, seen.newest)
+        own = await self._own_end(seen.newest, ref.key) if seen.newest.final else None
+        untaken = False
+        if own is not None and own.message == snapshots.HANDOVER and self.drop is not None:
+            untaken = await self.drop.fetch(ref.key, HANDOVER, limit=1) is not None
+        return snapshots.of_run(ref.key, seen.deployment, seen.newest, own=own, untaken=untaken)
 
-    async def _look(self, deployment_id: str, known: wire.Deployment | None = None) -> _Seen | None:
-        """A deployment as it is now; `known` is what a list has just said of it."""
-        if deployment_id in self._ended:
-            return self._ended[deployment_id]
+    async def _own_end(self, job: wire.JobDetail, key: str) -> RunnerResult | None:
+        """What the runner says of its command's end: in the log, or else in the drop box."""
+        reader = results.runner_of(job, key)
+        if reader is None or reader.result is not None or self.drop is None:
+            return reader.result if reader is not None else None
+        if job.jobResult is not None and job.jobResult.opStates:
+            return None
+        found = await self.drop.fetch(key, RESULT)
+        return results.runner_result(found) if found is not None else None
+
+    async def _rest_of(self, job: wire.JobDetail, key: str) -> list[str]:
+        """The lines that the network's log had no room for."""
+        reader = results.runner_of(job, key)
+        if reader is None or not reader.cut or reader.long != "sent" or self.drop is None:
+            return []
+        found = await self.drop.fetch(key, LONG, limit=_LONGEST)
+        return (found or b"").decode(errors="replace").split("\n")[:-1]
+
+    async def _look(self, ref: LeaseRef, known: wire.Deployment | None = None) -> _Seen | None:
+        """A lease's deployment as it is now; `known` is what a list has just said of it."""
+        if ref.network_id in self._ended:
+            return self._ended[ref.network_id]
         async with self._slots:
-            found = known or await self._api.deployment(deployment_id)
+            found = known or await self._leasing.own_of(ref)
             if found is None:
                 return None
             if found.status == "DRAFT":
                 return _Seen(found)
-            jobs = tuple(await self._api.jobs(deployment_id))
-            newest = await self._detail(deployment_id, jobs[-1].job) if jobs else None
+            jobs = tuple(await self._api.jobs(found.id))
+            newest = await self._detail(found.id, jobs[-1].job) if jobs else None
         seen = _Seen(found, jobs, newest)
         if seen.over and newest is not None and newest.final:
-            self._ended[deployment_id] = seen
+            self._ended[found.id] = seen
             while len(self._ended) > _KEPT:
                 self._ended.popitem(last=False)
         return seen

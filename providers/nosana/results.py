@@ -3,6 +3,7 @@
 The parts of a log are pieces of a stream, not lines: one may hold several, or only a part of one.
 """
 
+import json
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Literal
@@ -11,17 +12,19 @@ from providers.base import LogLine
 from providers.lines import cut, last_state
 from providers.nosana import wire
 from providers.nosana.definition import has_runner
-from providers.runner import RunnerLog
+from providers.runner import RunnerLog, RunnerResult
 
 _Raw = tuple[datetime, Literal["stdout", "stderr"], str]
 
 
-def lines_of(job: wire.JobDetail, key: str) -> list[LogLine]:
-    """All lines, in order; a cursor is the number of a line, for a result never changes."""
-    parts = [part for op in _ops(job) for part in op.logs]
-    raw = list(_split(parts, job.began or datetime.fromtimestamp(0, UTC)))
+def lines_of(job: wire.JobDetail, key: str, rest: Iterable[str] = ()) -> list[LogLine]:
+    """All lines, in order; a cursor is the number of a line, for a result never changes.
+
+    `rest` are the lines that the log had no room for, where the drop box has them.
+    """
+    raw = _raw(job)
     if has_runner(job.jobDefinition):
-        return _unframed(raw, key)
+        return _unframed(raw, key, rest)
     return [
         LogLine(time=time, stream=stream, text=text, cursor=str(number))
         for number, (time, stream, text) in enumerate(raw, 1)
@@ -42,12 +45,54 @@ def _ops(job: wire.JobDetail) -> Iterable[wire.OpState]:
     return job.jobResult.opStates if job.jobResult else ()
 
 
-def _unframed(raw: list[_Raw], key: str) -> list[LogLine]:
-    reader = RunnerLog(key)
-    for time, _, text in raw:
+def runner_of(job: wire.JobDetail, key: str) -> RunnerLog | None:
+    """What the runner said in the log; None where there was none around the command."""
+    if not has_runner(job.jobDefinition):
+        return None
+    reader = RunnerLog(key, keep=False)
+    for time, _, text in _raw(job):
         reader.feed(text, time)
+    return reader
+
+
+def runner_result(data: bytes) -> RunnerResult | None:
+    """What the runner put into the drop box at the command's end; None if it is not that."""
+    try:
+        found = json.loads(data)
+        code, at = int(found["exit_code"]), int(found["finished_at"])
+        stopped = bool(found.get("stopped"))
+    except (ValueError, KeyError, TypeError):
+        return None
+    finished = datetime.fromtimestamp(at, UTC) if at > 0 else None
+    return RunnerResult(code, None, finished, stopped=stopped)
+
+
+def _raw(job: wire.JobDetail) -> list[_Raw]:
+    parts = [part for op in _ops(job) for part in op.logs]
+    return list(_split(parts, job.began or datetime.fromtimestamp(0, UTC)))
+
+
+def _unframed(raw: list[_Raw], key: str, rest: Iterable[str]) -> list[LogLine]:
+    reader = RunnerLog(key)
+    more, last = list(rest), None
+    for time, _, text in raw:
+        if reader.is_end(text):  # what had no room comes before it
+            for line in more:
+                reader.feed(line, last)
+        reader.feed(text, time)
+        last = time
     reader.rest()
+    if reader.cut and not more:
+        reader.feed(_CUT[reader.long == "failed"], last)
     return reader.lines(None)
+
+
+_CUT = {
+    False: "[cortex] the log is cut: Nosana takes 1 MiB of a result, and there is no drop box for "
+    "the rest (`drop.secret`)",
+    True: "[cortex] the log is cut: Nosana takes 1 MiB of a result, and the rest did not get into "
+    "the drop box (that needs curl or wget in the image)",
+}
 
 
 def _split(parts: Iterable[wire.LogPart], began: datetime) -> Iterator[_Raw]:

@@ -1,17 +1,27 @@
 """What a deployment, its runs and their result mean for a lease.
 
-A deployment's status alone never means success: the run's state and the exit code decide.
+Neither the status of a deployment nor that of a flow means success, and an exit code is not always
+the command's own: it is only if a container was started, and neither the network nor anybody who
+may stop it has ended it. (Recorded: a run that was stopped before it began says `exitCode: 0`
+without any flag, one that ran out of time says `success`, an image that could not be pulled 2.)
 """
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 
 from cortex.domain.leases import Endpoint, LeaseSnapshot
 from cortex.domain.states import RunState
 from providers.nosana import wire
+from providers.nosana.definition import OP
+from providers.runner import RunnerResult
 
-_TIMED_OUT = 124
+TIMED_OUT = 124
 """What `timeout` of the coreutils says of a command that took too long."""
+HANDOVER = "handover"
+"""What the runner says where it did not get what the drop box was to hand over."""
+STILL_COSTS: tuple[wire.DeploymentStatus, ...] = ("RUNNING", "ERROR", "INSUFFICIENT_FUNDS")
+"""What can be stopped, and has to be: too little credit is tried again for hours."""
 
 _WHY_NOT = {
     "DRAFT": "it is a draft: nothing runs yet",
@@ -21,14 +31,19 @@ _WHY_NOT = {
     "STOPPED": "it was stopped before it ran",
     "ERROR": "Nosana could not post the job",
     "INSUFFICIENT_FUNDS": "the account has too few credits for the job",
-    "ARCHIVED": "it was given up before it ran",
+    "ARCHIVED": "it was given up before it ran: Nosana archives all deployments of an account "
+    "whose balance is negative",
 }
-_ENDED = ("STOPPED", "ERROR", "INSUFFICIENT_FUNDS", "ARCHIVED")
+_NO_RUN = ("STOPPED", "ERROR", "INSUFFICIENT_FUNDS", "ARCHIVED")
+_OVER = ("DRAFT", "STOPPED", "ARCHIVED")
+_PULL = "image-pull-error"
+# Of a container that could not be started: the fault is in the image or the command.
+_OF_THE_JOB = re.compile(r"executable file|no such file|permission denied|exec format", re.I)
 
 
 def ended(deployment: wire.Deployment, jobs: Sequence[wire.Job]) -> bool:
     """Whether nothing of it runs or costs any more."""
-    return deployment.status in _ENDED and all(job.final for job in jobs)
+    return deployment.status in _OVER and all(job.final for job in jobs)
 
 
 def of_unknown(key: str) -> LeaseSnapshot:
@@ -37,61 +52,119 @@ def of_unknown(key: str) -> LeaseSnapshot:
 
 def without_run(key: str, deployment: wire.Deployment) -> LeaseSnapshot:
     """Of a deployment that has no run (yet)."""
-    state = RunState.LOST if deployment.status in _ENDED else RunState.STARTING
+    state = RunState.LOST if deployment.status in _NO_RUN else RunState.STARTING
     return LeaseSnapshot(key=key, state=state, message=_WHY_NOT[deployment.status])
 
 
 def of_run(
-    key: str, deployment: wire.Deployment, job: wire.JobDetail, queued_in: str = ""
+    key: str,
+    deployment: wire.Deployment,
+    job: wire.JobDetail,
+    *,
+    own: RunnerResult | None = None,
+    untaken: bool = False,
 ) -> LeaseSnapshot:
-    """Of the newest run."""
+    """Of the newest run. `own` is what the runner has said of its command's end, if anything;
+    `untaken`, whether the drop box still has what it was to hand over.
+    """
     endpoints = tuple(
         Endpoint(port=int(item.port), url=item.url)
         for item in deployment.endpoints
         if str(item.port).isdigit()
     )
     if job.state == "QUEUED":
-        where = f" of market `{queued_in or deployment.market}`"
-        message = f"it waits for a node in the queue{where}"
+        message = f"it waits for a node in the queue of market `{deployment.market}`"
         return LeaseSnapshot(key=key, state=RunState.STARTING, message=message)
     if job.state == "RUNNING":
         return LeaseSnapshot(
             key=key, state=RunState.RUNNING, started_at=job.began, endpoints=endpoints
         )
-    return _over(key, job)
+    return _over(key, job, own, untaken)
 
 
-def _over(key: str, job: wire.JobDetail) -> LeaseSnapshot:
-    op = job.jobResult.opStates[-1] if job.jobResult and job.jobResult.opStates else None
-    reason = op.diagnostics.reason if op else wire.Reason()
-    code = exit_code(op)
-    if reason.hostShutDown:
-        return _lost(key, job, f"the node was shut down{_because(reason.reason)}")
-    if reason.jobExpired:
-        message = f"the network ended it at its own time limit{_because(reason.reason)}"
-        return _exited(key, job, code if code else _TIMED_OUT, message)
-    if code is not None:
-        return _exited(key, job, code, _killed(op))
-    if op is not None and op.error is not None:
-        text = op.error.message or op.error.event
-        return _lost(key, job, f"the node could not run it{_because(text)}")
-    if job.state == "STOPPED":
-        return _lost(key, job, "it was stopped; the node sent no result")
-    return _lost(key, job, "it has ended and the node sent no exit code")
+def operation(job: wire.JobDetail) -> wire.OpState | None:
+    """The operation that says how the run went: ours; of others, the first that did not succeed."""
+    ops = job.jobResult.opStates if job.jobResult else ()
+    own = [op for op in ops if op.operationId == OP]
+    failed = [op for op in ops if op.status != "success"]
+    return next(iter(own or failed or ops[-1:]), None)
 
 
-def exit_code(op: wire.OpState | None) -> int | None:
-    """The command's exit code, wherever the node has put it."""
-    if op is None:
-        return None
+def exit_code(op: wire.OpState) -> int | None:
+    """What stands there as the exit code, wherever the node has put it."""
     state = op.diagnostics.state
     if op.exitCode is None and state is not None:
         return state.ExitCode
     return op.exitCode
 
 
-def _killed(op: wire.OpState | None) -> str:
-    if op is not None and op.diagnostics.state is not None and op.diagnostics.state.OOMKilled:
+def _over(key: str, job: wire.JobDetail, own: RunnerResult | None, untaken: bool) -> LeaseSnapshot:
+    op = operation(job)
+    if op is None:
+        return _without_result(key, job, own)
+    reason = op.diagnostics.reason
+    if reason.hostShutDown:
+        return _lost(key, job, f"the node was shut down{_because(reason.reason)}")
+    if reason.jobExpired:
+        message = "the network ended it at its own time limit"
+        return _exited(key, job, TIMED_OUT, f"{message}{_because(reason.reason)}")
+    if reason.jobStopped or op.status == "stopped":
+        return _lost(key, job, f"it was stopped{_because(reason.reason)}")
+    if op.errors or op.error is not None or not op.providerId:
+        return _not_started(key, job, op)
+    if own is not None and own.message == HANDOVER:
+        return _no_handover(key, job, untaken)
+    code = exit_code(op)
+    if code is None:
+        return _lost(key, job, "it has ended and the node sent no exit code")
+    if own is not None and own.stopped:
+        return _lost(key, job, own.why_lost)
+    return _exited(key, job, code, _killed(op))
+
+
+def _without_result(key: str, job: wire.JobDetail, own: RunnerResult | None) -> LeaseSnapshot:
+    if own is not None and not own.stopped and job.state == "COMPLETED":
+        message = "the node's result is lost; the exit code came through the drop box"
+        return _exited(key, job, own.exit_code, message)
+    if job.state == "STOPPED":
+        return _lost(key, job, "it was stopped; the node sent no result")
+    return _lost(
+        key,
+        job,
+        "it has ended and the node sent no result: the node vanished, or its log was longer than "
+        "the 1 MiB that Nosana takes",
+    )
+
+
+def _not_started(key: str, job: wire.JobDetail, op: wire.OpState) -> LeaseSnapshot:
+    """No container came to be: whose fault it is stands in the errors."""
+    error = next(iter(op.errors), op.error)
+    said = [part.log for part in op.logs if part.type == "nodeerr"]
+    event = error.event if error else ""
+    text = (error.message or event) if error else " ".join(said)
+    if event == _PULL:
+        return _lost(key, job, f"the image could not be pulled{_because(text)}", unfit=True)
+    if error is None and not said:
+        return _lost(key, job, "it was ended before its container was started")
+    unfit = bool(_OF_THE_JOB.search(text)) or (error is None and "Unresolved literal" in text)
+    return _lost(key, job, f"the node could not run it{_because(text)}", unfit=unfit)
+
+
+def _no_handover(key: str, job: wire.JobDetail, untaken: bool) -> LeaseSnapshot:
+    """Its runner did not get what waited for it in the drop box, so the command did not run."""
+    if untaken:
+        what = "the node could not reach the drop box (`drop.public_url`), so the job has not run"
+        return _lost(key, job, what)
+    return _lost(
+        key,
+        job,
+        "the job's secrets and files were taken from the drop box before it could, so it has not "
+        "run: somebody may have read them, by the link in its public definition; renew them",
+    )
+
+
+def _killed(op: wire.OpState) -> str:
+    if op.diagnostics.state is not None and op.diagnostics.state.OOMKilled:
         return "it needed more memory than there was"
     return ""
 
@@ -107,11 +180,12 @@ def _exited(key: str, job: wire.JobDetail, code: int, message: str) -> LeaseSnap
     )
 
 
-def _lost(key: str, job: wire.JobDetail, message: str) -> LeaseSnapshot:
+def _lost(key: str, job: wire.JobDetail, message: str, *, unfit: bool = False) -> LeaseSnapshot:
     return LeaseSnapshot(
         key=key,
         state=RunState.LOST,
         message=message,
+        unfit=unfit,
         started_at=job.began,
         finished_at=_end(job),
     )
@@ -125,5 +199,5 @@ def _end(job: wire.JobDetail) -> datetime | None:
 
 
 def _because(text: str) -> str:
-    short = " ".join(text.split())[:200]
+    short = " ".join(text.split())[:300]
     return f": {short}" if short else ""

@@ -52,6 +52,8 @@ class Deployment(_Model):
     status: DeploymentStatus
     timeout: int
     endpoints: tuple[Endpoint, ...] = ()
+    active_jobs: int = 0
+    """Those that run; one that waits in a queue does not count."""
     created_at: datetime
 
 
@@ -112,20 +114,25 @@ class OpError(_Model):
 
 
 class OpState(_Model):
+    """How one operation ended. `providerId` is its container: without one nothing has run."""
+
     operationId: str | None = None
+    providerId: str | None = None
     status: str | None = None
     startTime: int | None = None
     endTime: int | None = None
     exitCode: int | None = None
     logs: tuple[LogPart, ...] = ()
+    errors: tuple[OpError, ...] = ()
     error: OpError | None = None
     diagnostics: Diagnostics = Diagnostics()
 
 
 class JobResults(_Model):
+    """What a node has posted. `status` is the flow's: it is `success` whatever the command did."""
+
     status: str = ""
     opStates: tuple[OpState, ...] = ()
-    errors: tuple[Any, ...] = ()
 
 
 class JobDetail(_Model):

@@ -4,7 +4,17 @@
 script itself is `runner.sh`; it needs no tools in the image but a POSIX shell.
 """
 
+from providers.runner.handover import HANDOVER_URL, hand_over, sealed
 from providers.runner.log import RunnerLog, RunnerResult
 from providers.runner.wrap import RunnerUrls, Wrapped, wrap
 
-__all__ = ["RunnerLog", "RunnerResult", "RunnerUrls", "Wrapped", "wrap"]
+__all__ = [
+    "HANDOVER_URL",
+    "RunnerLog",
+    "RunnerResult",
+    "RunnerUrls",
+    "Wrapped",
+    "hand_over",
+    "sealed",
+    "wrap",
+]

@@ -71,6 +71,9 @@ class RunnerLog:
         self.result: RunnerResult | None = None
         """How the command ended; None as long as the runner's own end mark has not come. A log that
         ends without it has broken off, or the command still runs."""
+        self.cut = False
+        """Whether the log had no room for all lines; `long` tells what became of the others."""
+        self.long: Literal["none", "sent", "failed"] = "none"
 
     @property
     def open(self) -> frozenset[str]:
@@ -97,6 +100,10 @@ class RunnerLog:
         if kind in "=-":
             self._open.pop(stream, None)  # a carriage return made it void
         return self._piece(stream, number, text.replace("\0", "\ufffd"), kind in " =", time)
+
+    def is_end(self, raw: str) -> bool:
+        """Whether a raw line is the runner's end mark."""
+        return raw.startswith((f"{self._control}end ", f"{self._control}stopped "))
 
     def partials(self) -> list[LogLine]:
         """The lines that have begun and not ended, as far as they have changed since last asked."""
@@ -164,6 +171,10 @@ class RunnerLog:
         what, *rest = words
         if what == "start" and rest:
             self.started_at = _moment(rest[0])
+        elif what == "cut":
+            self.cut = True
+        elif what == "long" and rest:
+            self.long = "sent" if rest[0] == "sent" else "failed"
         elif what == "interrupted" and rest:
             message = "the container was restarted while the command ran"
             self.result = RunnerResult(

@@ -11,7 +11,9 @@
 #     e<n>...          the same of its stderr. <n> grows from one to the next of a stream
 #     c <token> ...    what the runner itself says: the command cannot write such a line. How the
 #                      command ended is `end CODE TIME OUTPUTS`, or `stopped ...` if somebody had
-#                      asked the container to end and the command did not succeed all the same
+#                      asked the container to end and the command did not succeed all the same;
+#                      `cut LETTER`: from here on nothing of a stream is printed, for there is no
+#                      more room; `long sent|failed`: what became of it
 umask 077
 token=$CORTEX_RUNNER_TOKEN
 key=$CORTEX_RUNNER_KEY
@@ -23,6 +25,11 @@ inputs_url=$CORTEX_RUNNER_INPUTS_URL
 outputs=$CORTEX_RUNNER_OUTPUTS
 outputs_url=$CORTEX_RUNNER_OUTPUTS_URL
 result_url=$CORTEX_RUNNER_RESULT_URL
+handover_url=$CORTEX_RUNNER_HANDOVER_URL
+handover_pad=$CORTEX_RUNNER_HANDOVER_PAD
+handover_needed=$CORTEX_RUNNER_HANDOVER_NEEDED
+room=$CORTEX_RUNNER_ROOM
+long_url=
 asked= # a signal came of which nothing has been made yet
 exec 3>&1
 
@@ -146,10 +153,55 @@ frames() { # frames LETTER TEXT: puts it into frames, numbered on from $number
     done
 }
 
+# Where room is scarce, what a piece takes of it: in JSON some bytes become several, and each line
+# has a time beside it.
+odd=$(printf '*[\001-\010\013-\037]*')
+tab=$(printf '\t')
+a_line=100
+
+fits() { # fits TEXT: it is still to be printed
+    [ "$room" -ge 0 ] || return 1
+    # shellcheck disable=SC2254
+    case ${1%"$nl"} in
+    $odd) size=$((${#1} * 6)) ;;
+    *[!\ -~$tab$nl]*) size=$((${#1} * 3)) ;;
+    *[\"\\$tab]*) size=$((${#1} * 2)) ;;
+    *) size=${#1} ;;
+    esac
+    if [ ${#1} -gt 500 ]; then
+        lines=$(printf %s "$1" | tr -dc '\n' | wc -c)
+    else
+        lines=0
+        left=$1
+        while [ "$left" != "${left#*"$nl"}" ]; do
+            left=${left#*"$nl"}
+            lines=$((lines + 1))
+        done
+    fi
+    room=$((room - size - ${lines:-${#1}} * a_line))
+    [ "$room" -ge 0 ]
+}
+
+print() { # print FORMAT WORD...: as much as there is room for; of the rest, a file
+    said=$2
+    # shellcheck disable=SC2059
+    [ "$1" = %s ] || said=$(printf "$@" && echo .)
+    [ "$1" = %s ] || said=${said%.}
+    if fits "$said"; then
+        printf %s "$said" >&3
+        return
+    fi
+    [ -n "$cut" ] || say "cut $letter"
+    cut=1
+    [ -n "$long_url$handover_url" ] && [ "$long" -ge 0 ] || return
+    long=$((long - ${#said}))
+    printf %s "$said" >>"$state.long"
+}
+
 tell() { # tell FORMAT WORD...: the two streams take turns, by a pipe that holds one byte
     [ -z "$turns" ] || IFS= read -r _ <&8
     # shellcheck disable=SC2059
-    printf "$@" >&3
+    if [ -n "$room" ]; then print "$@"; else printf "$@" >&3; fi
     # shellcheck disable=SC2059
     [ -z "$keep" ] || printf "$@" >>"$state.log"
     [ -z "$turns" ] || printf '\n' >&8
@@ -212,10 +264,14 @@ pieces() { # pieces LETTER: frame what comes in as soon as it comes
     [ -z "$open" ] || tell '%s \n' "$1$number"
 }
 
-pump() { # pump LETTER: frame what comes in
+pump() { # pump LETTER ROOM: frame what comes in
     trap '' TERM INT HUP # a signal that is only caught would end `read`
     exec 2>/dev/null
     export LC_ALL=C # what is counted are bytes
+    letter=$1
+    room=$2
+    cut=
+    long=33554432
     # Where no process can be started, or a tool is missing, the shell itself goes on by whole lines.
     if has dd && has tr; then (pieces "$1"); fi
     number=1000000000000000
@@ -223,17 +279,17 @@ pump() { # pump LETTER: frame what comes in
         state ' '
         last=$kind
         while [ ${#line} -gt 1024 ]; do
-            cut=$kib
+            mark=$kib
             # shellcheck disable=SC2295
-            while after=${line#$cut}; do
+            while after=${line#$mark}; do
                 case $after in
-                [$cont]*) cut="$cut?" ;;
+                [$cont]*) mark="$mark?" ;;
                 *) break ;;
                 esac
             done
             number=$((number + 1))
             [ "$last" = '=' ] && kind=- || kind=+
-            tell "%s%.${#cut}s\n" "$1$number$kind" "$line"
+            tell "%s%.${#mark}s\n" "$1$number$kind" "$line"
             last=' '
             line=$after
         done
@@ -270,7 +326,8 @@ command_itself() {
     trap : TERM INT HUP
     unset CORTEX_RUNNER_TOKEN CORTEX_RUNNER_KEY CORTEX_RUNNER_IDLE CORTEX_RUNNER_STATE \
         CORTEX_RUNNER_MARKS CORTEX_RUNNER_WORKDIR CORTEX_RUNNER_OUTPUTS CORTEX_RUNNER_OUTPUTS_URL \
-        CORTEX_RUNNER_RESULT_URL CORTEX_RUNNER_INPUTS_URL
+        CORTEX_RUNNER_RESULT_URL CORTEX_RUNNER_INPUTS_URL CORTEX_RUNNER_HANDOVER_URL \
+        CORTEX_RUNNER_HANDOVER_PAD CORTEX_RUNNER_HANDOVER_NEEDED CORTEX_RUNNER_ROOM
     # What this shell has to say of the command's end ("Killed") is not its output: 5 is stderr.
     {
         # shellcheck disable=SC2016
@@ -296,13 +353,50 @@ fi
 
 receive() { # receive FILE URL
     if has curl; then
-        curl -fsS -m 600 --retry 3 -o "$1" "$2" >/dev/null 2>&1
+        curl -fsS --connect-timeout 20 -m 600 --retry 3 -o "$1" "$2" >/dev/null 2>&1
     elif has wget; then
         wget -q -T 600 -O "$1" "$2" >/dev/null 2>&1
     else
         return 1
     fi
 }
+
+opened() { # opened PAD: the lines of hexadecimal digits that come in, each XOR one of the pad's
+    pad=$1
+    plain=
+    while read -r left && [ -n "$pad" ]; do
+        key=${pad%%,*}
+        pad=${pad#"$key"}
+        pad=${pad#,}
+        while [ -n "$left" ] && [ -n "$key" ]; do
+            byte=$((0x${left%"${left#??}"} ^ 0x${key%"${key#??}"}))
+            left=${left#??}
+            key=${key#??}
+            plain=$plain\\0$((byte / 64))$((byte / 8 % 8))$((byte % 8))
+        done
+        printf '%b' "$plain"
+        plain=
+    done
+}
+
+take_over() { # what must not stand in the open: secrets, and links. It can be had once
+    [ -n "$handover_url" ] || return 1
+    receive "$state.open" "$handover_url" && [ -s "$state.open" ] || return 1
+    eval "$(opened "$handover_pad" <"$state.open")"
+    rm -f "$state.open"
+    handover_url=
+}
+
+# Who was faster than this runner has it now, so the command must not go on without.
+if [ -n "$handover_needed" ] && ! take_over; then
+    if has curl || has wget; then
+        say "end 126 $(now) none handover"
+    else
+        printf 'e1 the secrets and files of the job did not arrive: that needs curl or wget\n' >&3
+        say "end 126 $(now) none no curl and no wget"
+    fi
+    rest 126
+fi
 
 if [ -n "$inputs_url" ]; then
     if ! receive "$work.in" "$inputs_url" || ! tar -xf "$work.in" 2>/dev/null; then
@@ -322,8 +416,8 @@ printf '\n' | {
     (: 8<>/proc/self/fd/0) 2>/dev/null && turns=1 && exec 8<>/proc/self/fd/0
     {
         trap : TERM INT HUP
-        command_itself "$@" 2>&1 1>&4 | pump e
-    } 4>&1 | pump o
+        command_itself "$@" 2>&1 1>&4 | pump e "${room:+$((room * 2 / 5))}"
+    } 4>&1 | pump o "${room:+$((room * 3 / 5))}"
 } &
 running=$!
 # From here on this shell has nothing to say but what goes to 3: that a signal has ended a tool of its
@@ -350,7 +444,7 @@ stopped=false
 
 send() { # send FILE URL
     if has curl; then
-        curl -fsS -m 600 --retry 3 -T "$1" "$2" >/dev/null 2>&1
+        curl -fsS --connect-timeout 20 -m 600 --retry 3 -T "$1" "$2" >/dev/null 2>&1
     elif has wget; then
         wget -q -T 600 -O /dev/null --post-file="$1" "$2" >/dev/null 2>&1
     else
@@ -390,6 +484,12 @@ if [ -n "$outputs" ] && [ -n "$outputs_url" ]; then
         tar -cf "$work.tar" "$@" 2>/dev/null && send "$work.tar" "$outputs_url" && sent=sent
         rm -f "$work.tar" 2>/dev/null
     fi
+fi
+
+if [ -s "$state.long" ]; then
+    take_over
+    if [ -n "$long_url" ] && send "$state.long" "$long_url"; then say "long sent"; else say "long failed"; fi
+    rm -f "$state.long"
 fi
 
 printf '%s %s %s %s\n' "$how" "$code" "$ended" "$sent" >"$state.end"

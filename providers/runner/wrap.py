@@ -22,6 +22,8 @@ class RunnerUrls:
     """Gets a tar of the declared outputs."""
     inputs: str | None = None
     """Has a tar of the files that the job begins with."""
+    long: str | None = None
+    """Gets the lines that the network's log has no room for; handed over only (see `sealed`)."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,9 @@ class Wrapped:
     """A command with its variables, ready for a container."""
 
     argv: tuple[str, ...]
-    env: dict[str, str] = field(repr=False)  # secrets of the job are among them
+    env: dict[str, str] = field(repr=False)  # secrets of the job are among them, unless hidden
+    hidden: dict[str, str] = field(default_factory=dict, repr=False)
+    """Variables with the job's secrets, for who hands them over in another way."""
 
 
 def wrap(
@@ -40,6 +44,8 @@ def wrap(
     marks_dir: str | None = None,
     urls: RunnerUrls | None = None,
     idle: bool = True,
+    room: int | None = None,
+    hide: bool = False,
 ) -> Wrapped:
     """The runner with the job's command as its argument.
 
@@ -47,7 +53,9 @@ def wrap(
     end of a run are told again after one; without it, the command is not run a second time as
     long as the container's own files are there, or those in `marks_dir`: a small folder, in which
     nothing of the output is kept. `idle` is false where the network ends the lease
-    when the container exits.
+    when the container exits. `room` is how many bytes the log may have as the network's JSON: what
+    goes beyond is not printed, and said to be cut. With `hide`, secrets are told apart (see
+    `hand_over`).
 
     Raises:
         Unsuitable: the job leaves its command to the image, which nobody here can read.
@@ -68,11 +76,19 @@ def wrap(
         "INPUTS_URL": urls.inputs if spec.inputs else None,
         "OUTPUTS_URL": urls.outputs if spec.outputs else None,
         "RESULT_URL": urls.result,
+        "ROOM": None if room is None else str(room),
     }
     control = {f"{_PREFIX}{name}": value for name, value in own.items() if value}
     job = carried((*spec.command, *spec.args), spec.environment())
     argv = ("/bin/sh", "-c", script(), "cortex-runner", *job.words)
-    return Wrapped(argv=argv, env={**job.env, **control})
+    secrets = spec.secrets() if hide else {}
+    hidden = {
+        name: text
+        for name, text in job.env.items()
+        if name in secrets or (name not in spec.env and text.partition("=")[0] in secrets)
+    }
+    plain = {name: text for name, text in job.env.items() if name not in hidden}
+    return Wrapped(argv=argv, env={**plain, **control}, hidden=hidden)
 
 
 def token(key: str) -> str:

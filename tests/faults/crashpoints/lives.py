@@ -104,11 +104,11 @@ async def out_of_time(stage: Stage) -> None:
 
 
 async def nosana_refuses_to_reserve(stage: Stage) -> None:
-    await refuse(stage, "nosana", "POST /api/deployments/create", 402)
+    await act(stage, "nosana", "drain_funds")
 
 
 async def nosana_refuses_to_start(stage: Stage) -> None:
-    await refuse(stage, "nosana", "POST /api/deployments/*/start", 400)
+    await refuse(stage, "nosana", "POST /api/deployments/create", 402)
 
 
 async def lost(stage: Stage) -> None:

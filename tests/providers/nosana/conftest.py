@@ -24,6 +24,16 @@ from simulators.nosana import API_KEY, NosanaWorld
 SECRET = b"a secret of the tests"
 
 
+def make_config(**changes: Any) -> NosanaConfig:
+    """A configuration that asks often."""
+    fields = {
+        "api_key": SecretStr(API_KEY),
+        "poll_interval": timedelta(seconds=0.1),
+        **changes,
+    }
+    return NosanaConfig.model_validate(fields)
+
+
 @dataclass
 class Sim:
     """One simulated network, its drop box and what to do with them."""
@@ -40,13 +50,7 @@ class Sim:
         return provider
 
     def config(self, **changes: Any) -> NosanaConfig:
-        fields = {
-            "api_key": SecretStr(API_KEY),
-            "url": self.url,
-            "poll_interval": timedelta(seconds=0.1),
-            **changes,
-        }
-        return NosanaConfig.model_validate(fields)
+        return make_config(**{"url": self.url, **changes})
 
     async def act(self, action: str, **args: Any) -> None:
         """Let something happen there."""
@@ -57,6 +61,21 @@ class Sim:
     async def faults(self, *rules: dict[str, Any]) -> None:
         async with httpx.AsyncClient(base_url=self.url) as client:
             (await client.put("/_sim/faults", json=list(rules))).raise_for_status()
+
+    async def skew(self, seconds: int) -> None:
+        """Set the network's clock wrong."""
+        await self.act("skew_clock", seconds=seconds)
+
+    async def status_of(self, link: str) -> int:
+        """What a GET of the link is answered with."""
+        async with httpx.AsyncClient() as client:
+            return (await client.get(link)).status_code
+
+    async def read(self, path: str) -> Any:
+        """What the network answers the account."""
+        headers = {"Authorization": f"Bearer {API_KEY}"}
+        async with httpx.AsyncClient(base_url=self.url, headers=headers) as client:
+            return (await client.get(path)).json()
 
     async def calls(self, method: str) -> list[str]:
         """The paths that were called with this method."""

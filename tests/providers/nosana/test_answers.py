@@ -1,19 +1,26 @@
-"""How answers are read, in every form that the official schema allows; and that the simulator
-answers in its form: the fields of npm `@nosana/api` 2.1.8, no more and no less.
+"""How answers are read, in every form that the official schema allows; and that what the adapter
+sends, and the simulator answers, is as the service's own OpenAPI file says. (What the service was
+recorded answering is in test_recordings.)
 """
 
 import asyncio
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from cortex.domain.states import RunState
+from providers.dropbox import DropBox
 from providers.nosana import results, snapshots, wire
-from simulators.nosana import API_KEY
-from tests.providers.nosana.conftest import Sim
+from simulators.kit.app import make_app
+from simulators.kit.clock import Clock
+from simulators.kit.runs import Runs
+from simulators.kit.serve import serving
+from simulators.nosana import NosanaWorld
+from tests.providers.nosana.conftest import SECRET, Sim
 from tests.providers.nosana.test_provider import ended, job, new_key
+from tests.support.openapi import Contract, Recorder
 
 DEPLOYMENT = wire.Deployment.model_validate(
     {
@@ -28,8 +35,9 @@ DEPLOYMENT = wire.Deployment.model_validate(
 
 
 def detail(state: Any = "COMPLETED", **op: Any) -> wire.JobDetail:
-    """A run whose only operation has these fields."""
-    result = {"status": "x", "opStates": [{"operationId": "main", **op}]} if op else None
+    """A run whose only operation has these fields, and a container unless they say otherwise."""
+    op = {"operationId": "main", "providerId": "c0ffee", **op} if op else {}
+    result = {"status": "success", "opStates": [op]} if op else None
     return wire.JobDetail.model_validate(
         {"state": state, "timeStart": 100, "timeEnd": 160, "jobResult": result}
     )
@@ -67,20 +75,63 @@ class TestStates:
                 None,
                 "shut down",
             ),
+            *(
+                (
+                    detail(exitCode=code, diagnostics=reason(jobExpired=True)),
+                    RunState.EXITED,
+                    124,
+                    "time limit",
+                )
+                for code in (0, 5, 137, 143)
+            ),
+            *(
+                (
+                    detail("STOPPED", exitCode=code, diagnostics=reason(jobStopped=True)),
+                    RunState.LOST,
+                    None,
+                    "stopped",
+                )
+                for code in (0, 4, 143)
+            ),
+            (detail("STOPPED", exitCode=0, status="stopped"), RunState.LOST, None, "stopped"),
             (
-                detail(exitCode=0, diagnostics=reason(jobExpired=True)),
-                RunState.EXITED,
-                124,
-                "time limit",
+                detail("STOPPED", exitCode=0, status="stopped", providerId=None),
+                RunState.LOST,
+                None,
+                "stopped",
+            ),
+            (detail(exitCode=0, providerId=None), RunState.LOST, None, "before its container"),
+            (
+                detail(
+                    exitCode=2,
+                    status="failed",
+                    providerId=None,
+                    errors=[{"event": "image-pull-error", "message": "manifest unknown"}],
+                ),
+                RunState.LOST,
+                None,
+                "the image could not be pulled: manifest unknown",
             ),
             (
-                detail("STOPPED", exitCode=143, diagnostics=reason(jobStopped=True)),
-                RunState.EXITED,
-                143,
-                "",
+                detail(
+                    exitCode=0,
+                    status="failed",
+                    providerId=None,
+                    logs=[{"type": "nodeerr", "log": "Unresolved literal: x"}],
+                ),
+                RunState.LOST,
+                None,
+                "Unresolved literal",
+            ),
+            (
+                detail(exitCode=0, errors=[{"event": "volume-error", "message": "disk full"}]),
+                RunState.LOST,
+                None,
+                "disk full",
             ),
             (detail(3), RunState.LOST, None, "no result"),
-            (detail(2), RunState.LOST, None, "no exit code"),
+            (detail(2), RunState.LOST, None, "no result"),
+            (detail(exitCode=None, status="failed"), RunState.LOST, None, "no exit code"),
             (
                 detail(error={"event": "e", "message": "no disk"}),
                 RunState.LOST,
@@ -160,53 +211,60 @@ class TestOutput:
         assert line.time == expected
 
 
-class TestForm:
-    """The simulator's answers against the official schema."""
+class TestUnfit:
+    """Lost for a reason of the job's own: it is not held against the network."""
 
-    async def test_fields(self, sim: Sim) -> None:
-        provider = await sim.provider()
-        spec = job("echo hello", ports=[{"port": 80}], kind="service")
-        ref = (await provider.submit(spec, new_key())).ref
-        await ended(provider, ref)
-        headers = {"Authorization": f"Bearer {API_KEY}"}
-        async with httpx.AsyncClient(base_url=sim.url, headers=headers) as client:
-            top = f"/api/deployments/{ref.network_id}"
-            paths = (top, f"{top}/jobs", "/api/deployments?limit=10", "/api/markets/")
-            one, jobs, page, markets = [(await client.get(path)).json() for path in (*paths,)]
-            run = (await client.get(f"{top}/jobs/{jobs['jobs'][0]['job']}")).json()
-            balance = (await client.get("/api/credits/balance")).json()
-            archived = (await client.post(f"{top}/archive")).json()
-        assert set(one) == _DEPLOYMENT
-        assert set(one["endpoints"][0]) == {"opId", "port", "url"}
-        assert set(jobs["jobs"][0]) == _JOB
-        assert set(jobs["pagination"]) == set(page["pagination"]) == _PAGINATION
-        assert page["deployments"] == [one]
-        assert set(markets[0]) <= _MARKET | _MARKET_OPTIONAL
-        assert set(markets[0]) >= _MARKET
-        assert set(run) == _JOB_DETAIL
-        assert set(run["jobResult"]) <= {"status", "startTime", "endTime", "errors", "opStates"}
-        op = run["jobResult"]["opStates"][0]
-        assert set(op) >= _OP
-        assert set(op) <= _OP | {"results", "error"}
-        assert set(op["logs"][0]) <= {"type", "log", "timestamp"}
-        assert set(op["diagnostics"]["reason"]) >= {"hostShutDown", "jobStopped", "jobExpired"}
-        assert set(balance) == {"assignedCredits", "reservedCredits", "settledCredits"}
-        assert set(archived) == {"status", "updated_at"}
-        await provider.aclose()
+    @pytest.mark.parametrize(
+        ("event", "message", "unfit"),
+        [
+            ("image-pull-error", "timeout", True),
+            ("container-runtime-error", "crun: executable file `x` not found in $PATH", True),
+            ("container-runtime-error", "nvidia-container-cli: no device", False),
+            ("volume-error", "disk full", False),
+        ],
+    )
+    def test_of_a_container_that_was_not_started(
+        self, event: str, message: str, unfit: bool
+    ) -> None:
+        errors = [{"event": event, "message": message}]
+        run = detail(exitCode=2, status="failed", providerId=None, errors=errors)
+        found = snapshots.of_run("k", DEPLOYMENT, run)
+        assert (found.state, found.unfit) == (RunState.LOST, unfit)
 
-    async def test_refusals(self, sim: Sim) -> None:
-        headers = {"Authorization": f"Bearer {API_KEY}"}
-        async with httpx.AsyncClient(base_url=sim.url) as client:
-            answer = await client.get("/api/deployments")
-            assert (answer.status_code, answer.json()) == (401, "Unauthorized")
-            answer = await client.get("/api/deployments?limit=7", headers=headers)
-            assert answer.status_code == 400
-            answer = await client.get("/api/deployments/none", headers=headers)
-            assert (answer.status_code, list(answer.json())) == (404, ["error"])
-            body = {"name": "x", "market": "none"}
-            answer = await client.post("/api/deployments/create", json=body, headers=headers)
-            assert answer.json() == {"error": "market not found"}
 
+class TestContract:
+    """A life's calls and answers against the service's own OpenAPI file."""
+
+    async def test_calls_and_answers(self, tmp_path: Path) -> None:
+        # Wallets name themselves in a header; the service in front takes an API key instead.
+        wallet = {
+            '"name": "x-user-id",\n      "required": true': '"name": "x-user-id"',
+            '"openapi": "3.0.0"': '"openapi": "3.1.0"',  # it has types of 3.1 in it
+        }
+        contract = Contract("recordings/nosana/openapi.json", prefix="/api", replace=wallet)
+        (tmp_path / "world").mkdir()
+        world = NosanaWorld(tmp_path / "world", Clock(), Runs(tmp_path / "runs"))
+        recorder = Recorder(make_app(world))
+        async with serving(recorder) as url:
+            provider = await Sim(url, DropBox(url, SECRET), world).provider(drop=False)
+            spec = job("echo hello", ports=[{"port": 80}], kind="service", env={"A": "b"})
+            ref = (await provider.submit(spec, new_key())).ref
+            await ended(provider, ref)
+            await provider.owned()
+            await provider.find(ref.key)
+            await provider.cancel(ref)
+            await provider.forget(ref)
+            await provider.aclose()
+        other = ("/api/markets/", "/api/credits/balance")  # of the closed service in front
+        met = [item for item in recorder.exchanges if item.path not in other]
+        assert {item.method for item in met} == {"GET", "POST", "DELETE"}
+        known = {
+            "DELETE ": "the file has a body for its 204; the service was recorded sending none"
+        }
+        assert contract.problems(met, known=known) == []
+
+
+class TestBooks:
     async def test_its_books_outlive_a_restart(self, sim: Sim) -> None:
         provider = await sim.provider()
         ref = (await provider.submit(job("exit 3"), new_key())).ref
@@ -215,28 +273,3 @@ class TestForm:
         assert [item.key for item in await world.leases()] == [ref.key]
         assert await world.bill() == await sim.world.bill()
         await asyncio.gather(provider.aclose(), world.aclose())
-
-
-_DEPLOYMENT = {
-    *("id", "name", "vault", "market", "owner", "status", "replicas", "timeout", "endpoints"),
-    *("confidential", "active_revision", "active_jobs", "created_at", "updated_at", "strategy"),
-}
-_JOB = {
-    *("tx", "job", "deployment", "market", "revision", "state", "time_start"),
-    *("created_at", "updated_at"),
-}
-_JOB_DETAIL = {
-    *("confidential", "revision", "market", "node", "state", "jobStatus", "jobDefinition"),
-    *("jobResult", "timeStart", "timeEnd", "listedAt"),
-}
-_OP = {
-    *("providerId", "operationId", "group", "status", "startTime", "endTime", "exitCode"),
-    *("logs", "diagnostics"),
-}
-_PAGINATION = {"cursor_next", "cursor_prev", "total_items"}
-_MARKET = {
-    *("address", "slug", "name", "sft", "type", "usd_reward_per_hour", "nos_reward_per_second"),
-    *("nos_job_price_per_second", "network_fee_percentage", "premium_community_relation"),
-    *("gpu_types", "required_images", "required_remote_resources", "client"),
-}
-_MARKET_OPTIONAL = {"nodes", "lowest_vram", "max_usd_uptime_reward_per_day"}

@@ -20,6 +20,8 @@ async def network(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sim
 class TestNosanaConformance(ProviderConformance):
     fixed_prices: ClassVar[bool] = False
     live_logs: ClassVar[bool] = False
+    reserves: ClassVar[bool] = False
+    last_words: ClassVar[bool] = False
     image: ClassVar[str | None] = "docker.io/library/debian:stable-slim"
 
     @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ import contextlib
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,10 @@ class Container:
     raw: list[str] = field(default_factory=list)
     _reader: asyncio.Task[None] | None = None
 
-    async def start(self, spec: JobSpec, **options: Any) -> None:
+    async def start(
+        self, spec: JobSpec, *, more: Mapping[str, str] | None = None, **options: Any
+    ) -> None:
+        """Run it; `more` are variables of the container beside the runner's own."""
         wrapped = wrap(spec, KEY, **options)
         self.process = await asyncio.create_subprocess_exec(
             *self.shell,
@@ -48,6 +51,7 @@ class Container:
                 "PATH": self.path or os.environ["PATH"],
                 "TMPDIR": str(self.folder),
                 **wrapped.env,
+                **(more or {}),
             },
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,

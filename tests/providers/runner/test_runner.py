@@ -47,6 +47,24 @@ class TestRunner:
         process.terminate()
         assert await asyncio.wait_for(process.wait(), 5) == 0
 
+    async def test_a_release_while_it_sends_what_came_of_it(self, container: Container) -> None:
+        """The signal is not lost: it goes when it has told the end."""
+        arrived = asyncio.Event()
+        app = FastAPI()
+
+        @app.put("/result")
+        async def result(_request: Request) -> Response:
+            arrived.set()
+            await asyncio.sleep(0.5)
+            return Response(status_code=204)
+
+        async with serving(app) as url:
+            await container.start(shell("true"), urls=RunnerUrls(result=f"{url}/result"))
+            await asyncio.wait_for(arrived.wait(), 30)
+            assert container.process is not None
+            container.process.terminate()
+            assert await asyncio.wait_for(container.process.wait(), 10) == 0
+
     async def test_ends_with_the_command_where_it_need_not_idle(self, container: Container) -> None:
         await container.start(shell("exit 9"), idle=False)
         assert container.process is not None
