@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import urlencode
 
 import httpx
 
@@ -40,18 +40,15 @@ def canonical_body(value: Any) -> bytes:
 
 
 def canonical_query(params: Mapping[str, str | list[str]]) -> str:
-    """Keys sorted, values of a repeated key sorted, all URL-encoded."""
+    """Keys sorted, values of a repeated key sorted, all URL-encoded.
+
+    A blank is a plus, as the network's own sample client encodes it (`urllib.parse.urlencode`).
+    """
     pairs: list[tuple[str, str]] = []
     for name, value in params.items():
         values = value if isinstance(value, list) else [value]
         pairs += [(name, item) for item in values]
-    return "&".join(
-        f"{quote(name, safe='')}={quote(text, safe='')}" for name, text in sorted(pairs)
-    )
-
-
-def _quoted(text: str) -> str:
-    return quote(text, safe="")
+    return urlencode(sorted(pairs))
 
 
 def signature(keys: Keys, *, stamp: str, nonce: str, request: tuple[str, str, str, bytes]) -> str:

@@ -5,7 +5,7 @@ import hmac
 import json
 from collections import OrderedDict
 from datetime import timedelta
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl, urlencode
 
 from starlette.requests import Request
 
@@ -66,8 +66,8 @@ class Gatekeeper:
 
 
 def _query(raw: str) -> str:
-    pairs = sorted(parse_qsl(raw, keep_blank_values=True))
-    return "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in pairs)
+    # A blank is a plus, as the network's own sample client encodes it.
+    return urlencode(sorted(parse_qsl(raw, keep_blank_values=True)))
 
 
 def _body(raw: bytes) -> bytes:

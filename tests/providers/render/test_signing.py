@@ -40,6 +40,38 @@ class TestVectors:
         assert made == "a3bcadc5eafd901f0b82bfeb7b14e2c8e60de3bf814dbd15b2e4d8e980d8ed2c"
 
 
+class TestBlanks:
+    def test_they_are_pluses_as_in_the_networks_own_client(self) -> None:
+        query = canonical_query({"filter[gpu_name]": ["RTX 4090", "RTX 3090"], "a": "b+c~*/ü"})
+        assert query == (
+            "a=b%2Bc~%2A%2F%C3%BC&filter%5Bgpu_name%5D=RTX+3090&filter%5Bgpu_name%5D=RTX+4090"
+        )
+
+    async def test_what_is_signed_is_what_is_sent(self) -> None:
+        sent: list[httpx.Request] = []
+
+        def answer(request: httpx.Request) -> httpx.Response:
+            sent.append(request)
+            return httpx.Response(200, json={})
+
+        transport = httpx.MockTransport(answer)
+        query = canonical_query({"filter[gpu_name]": "RTX 4090"})
+        async with httpx.AsyncClient(
+            base_url="http://network", auth=Signer(KEYS), transport=transport
+        ) as http:
+            await http.get(f"/v1/compute/offers?{query}")
+        (request,) = sent
+        assert request.url.query == b"filter%5Bgpu_name%5D=RTX+4090"
+        head = request.headers
+        made = signature(
+            KEYS,
+            stamp=head["x-time"],
+            nonce=head["x-nonce"],
+            request=("GET", "/v1/compute/offers", query, b""),
+        )
+        assert made == head["x-signature"]
+
+
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
     lambda inner: (
@@ -71,10 +103,10 @@ class TestCanonical:
         query = canonical_query(params)
         assert query == canonical_query(dict(reversed(params.items())))
         assert query.isascii()
-        assert not set(query) & set(" []+,")
+        assert not set(query) & set(" [],")
 
     def test_repeated_parameters_are_sorted(self) -> None:
-        assert canonical_query({"b": ["2", "1"], "a": "x y"}) == "a=x%20y&b=1&b=2"
+        assert canonical_query({"b": ["2", "1"], "a": "x y"}) == "a=x+y&b=1&b=2"
 
 
 class TestSigner:
