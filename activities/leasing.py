@@ -183,15 +183,15 @@ class LeaseActivities:
         # After a crash or an unknown outcome the network is asked before anything is made.
         if _tried_before():
             found = await provider.find(lease.key)
-            if found is not None:
+            if found is not None and found.reserved:
                 return Reservation(ref=found.ref)
         report = self._reporter(lease)
         try:
             return await provider.prepare(spec, lease.key, offer=lease.offer, report=report)
         except OutcomeUnknown:
             found = await provider.find(lease.key)
-            if found is None:
-                raise
+            if found is None or not found.reserved:
+                raise  # the next try of this step goes on with what is there
             return Reservation(ref=found.ref)
 
     async def _hand_over(

@@ -98,12 +98,17 @@ class Committed(BaseModel):
 
 
 class Found(BaseModel):
-    """What the network holds under a key."""
+    """What the network holds under a key.
+
+    `reserved` is false where phase one is not known to be complete, as when the network has taken
+    the job and its price is still to be looked at: `prepare` is called once more and goes on.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     ref: LeaseRef
     committed: bool
+    reserved: bool = True
 
 
 class NetworkStatus(BaseModel):

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import ClassVar
 
+from cortex.domain.frames import FrameStatus
 from cortex.domain.ids import is_lease_key
 from cortex.domain.inspection import Trial
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
@@ -44,10 +45,12 @@ from providers.errors import (
 )
 from providers.http import Refused, invalid
 from providers.render.api import DispersedApi
+from providers.render.assigned import Assigned, Assignment, first_objection
 from providers.render.bills import usage_of
 from providers.render.config import DISPERSED_URL, RenderConfig
 from providers.render.forgotten import Forgotten
 from providers.render.jobs import (
+    MIN_ASSIGN,
     NOTHING,
     Bodies,
     Mark,
@@ -157,9 +160,12 @@ class Dispersed(Provider[RenderConfig]):
         if not bodies:
             return Reservation(ref=ref_of(key, {}))
         try:
-            return Reservation(ref=ref_of(key, await self._agree(key)))
+            jobs = await self._agree(key)
         except (Unavailable, RateLimited) as error:
             raise OutcomeUnknown(str(error)) from error
+        waited = Assignment(self._api, max(self.config.assign_within, MIN_ASSIGN))
+        found = await waited.agreed(list(jobs.values()), report)
+        return Reservation(ref=ref_of(key, jobs), price_per_hour=_agreed_price(found))
 
     async def commit(self, reservation: Reservation) -> Committed:
         ref = reservation.ref
@@ -180,7 +186,8 @@ class Dispersed(Provider[RenderConfig]):
         if not whole:  # of some chunks it is not known that they are there: prepare adds them
             return None
         live = any(job.status not in ("CANCELLED", "CANCELLING") for job in jobs.values())
-        return Found(ref=ref_of(key, jobs), committed=live)
+        # Whether its node may be kept is looked at by `prepare`, which may not have come so far.
+        return Found(ref=ref_of(key, jobs), committed=live, reserved=False)
 
     async def statuses(self, refs: Sequence[LeaseRef]) -> list[LeaseSnapshot]:
         found = await self._api.jobs([uuid for ref in refs for uuid in uuids_of(ref)])
@@ -327,12 +334,13 @@ class Dispersed(Provider[RenderConfig]):
         if not mark.frames:
             # While it runs its log tells nothing that would be needed here.
             seen = await self._results.observe(ref.key, jobs[0], logs=jobs[0].over)
-            return snapshot(ref, seen, runner=not mark.own)
+            return _too_dear(ref, [seen]) or snapshot(ref, seen, runner=not mark.own)
         parts: list[tuple[Observed, tuple[int, ...]]] = []
         for job in jobs:
             chunk = mark_of(job)
             parts.append((await self._results.observe(ref.key, job), chunk.frames if chunk else ()))
-        return render_snapshot(ref, parts, rate_of(jobs[0]))
+        told = render_snapshot(ref, parts, rate_of(jobs[0]))
+        return _too_dear(ref, [seen for seen, _ in parts], told.frames) or told
 
 
 def _render_problems(render: Render, drop: bool) -> list[str]:
@@ -347,6 +355,22 @@ def _render_problems(render: Render, drop: bool) -> list[str]:
     if chunks > _MAX_CHUNKS:
         found.append(f"it would be {chunks} jobs, at most {_MAX_CHUNKS} are; raise `render.chunk`")
     return found
+
+
+def _agreed_price(found: Sequence[Assigned]) -> Money | None:
+    """What its node costs; a render job's chunks get theirs one by one, at the quoted price."""
+    rate = found[0].rate if len(found) == 1 else None
+    return None if rate is None else Money(amount=rate, currency="USD")
+
+
+def _too_dear(
+    ref: LeaseRef, seen: Sequence[Observed], frames: tuple[FrameStatus, ...] = ()
+) -> LeaseSnapshot | None:
+    """The lease is given up where a node that took a job later than `prepare` saw is too dear."""
+    why = first_objection([Assigned(item.job, item.run) for item in seen if not item.job.over])
+    if not why:
+        return None
+    return LeaseSnapshot(key=ref.key, state=RunState.LOST, message=why, frames=frames)
 
 
 def _nothing(ref: LeaseRef) -> LeaseSnapshot:

@@ -33,9 +33,10 @@ _TITLE = re.compile(
     r"(?:/(?P<own>image)|/(?P<chunk>\d+)-(?P<count>\d+):(?P<frames>[0-9,x-]+))?"
 )
 _RATE = re.compile(r"at (?P<rate>\d+(?:\.\d+)?) USD per hour")
+_CAP = re.compile(r"at most (?P<cap>\d+(?:\.\d+)?) USD per hour")
 _MAX_TITLE = 250
 _MIN_RUN = timedelta(minutes=1)
-_MIN_ASSIGN = timedelta(minutes=5)
+MIN_ASSIGN = timedelta(minutes=5)
 _START = timedelta(minutes=15)
 _LINKS = timedelta(days=1)
 _GIB = 2**30
@@ -77,6 +78,12 @@ def rate_of(job: WireJob) -> Money:
     """The price per hour that the job was submitted for; zero where that is not told any more."""
     match = _RATE.search(job.description)
     return Money(amount=Decimal(match["rate"]) if match else Decimal(0), currency="USD")
+
+
+def cap_of(job: WireJob) -> Decimal | None:
+    """The most in USD per hour that the job's `max_price` leaves for this one; None: no limit."""
+    match = _CAP.search(job.description)
+    return Decimal(match["cap"]) if match else None
 
 
 def chunk_frames(render: Render) -> list[tuple[int, ...]]:
@@ -182,9 +189,9 @@ class Bodies:
         body: dict[str, Any] = {
             "task": "BATCH",
             "title": mark.title,
-            "description": f"submitted by Cortex{_at(offer)}",
+            "description": f"submitted by Cortex{_at(offer)}{_at_most(spec, mark)}",
             "max_timeout_run_ms": _millis(max(spec.duration, _MIN_RUN)),
-            "max_timeout_assign_ms": _millis(max(self.config.assign_within, _MIN_ASSIGN)),
+            "max_timeout_assign_ms": _millis(max(self.config.assign_within, MIN_ASSIGN)),
             "max_timeout_start_ms": _millis(_START),
             "max_retry_count": 0,
             "max_node_count": 1,
@@ -206,6 +213,14 @@ class Bodies:
 def _at(offer: Offer | None) -> str:
     rate = offer.data.get("rate") if offer else None
     return f" at {rate} USD per hour" if rate else ""
+
+
+def _at_most(spec: JobSpec, mark: Mark) -> str:
+    """A limit in another currency was compared where offers are ranked."""
+    limit = spec.placement.max_price
+    if limit is None or limit.currency != "USD":
+        return ""
+    return f", at most {limit.amount / mark.count:f} USD per hour"
 
 
 def drop_name(name: str, chunk: int) -> str:

@@ -1,7 +1,7 @@
 """What Dispersed answers, as far as it is documented and we use it. Unknown fields are ignored."""
 
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -14,7 +14,33 @@ class _Wire(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", coerce_numbers_to_str=True)
 
 
-class WireJob(_Wire):
+class _Priced(_Wire):
+    """What may tell the price of the node that it is on.
+
+    Where that stands is not documented. A value that cannot be read is none, and spoils nothing.
+    """
+
+    pricing: Any = None
+    hourly_rate_usd: Any = None
+    hardware_summary: Any = None
+
+    @property
+    def rate(self) -> Decimal | None:
+        """USD per hour; None where it is not told."""
+        inner = self.pricing.get("hourly_rate_usd") if isinstance(self.pricing, dict) else None
+        for value in (inner, self.hourly_rate_usd):
+            found = _amount(value)
+            if found is not None:
+                return found
+        return None
+
+    @property
+    def hardware(self) -> str:
+        """The node, such as `6 x RTX 4090`; empty where it is not told."""
+        return _hardware(self.hardware_summary)
+
+
+class WireJob(_Priced):
     """A job. States that are not known are kept: they are polled on."""
 
     uuid: str
@@ -35,7 +61,7 @@ class WireJob(_Wire):
         return self.status in OVER
 
 
-class WireRun(_Wire):
+class WireRun(_Priced):
     """A run of a job on a node. `logs` comes only where one run is asked for."""
 
     uuid: str
@@ -88,11 +114,7 @@ class WireOffer(_Wire):
 
     @property
     def hardware(self) -> str:
-        found = self.hardware_summary
-        if not isinstance(found, dict):
-            return str(found or "")
-        count, name = found.get("gpu_count"), self.gpu
-        return f"{count} x {name}" if count and name else name or ", ".join(map(str, found))
+        return _hardware(self.hardware_summary)
 
 
 class WireCharge(_Wire):
@@ -105,6 +127,25 @@ class WireCharge(_Wire):
     @classmethod
     def _text(cls, value: Any) -> Any:
         return "" if value is None else value
+
+
+def _hardware(found: Any) -> str:
+    if not isinstance(found, dict):
+        return str(found or "")[:100]
+    count, name = found.get("gpu_count"), str(found.get("gpu_name") or "")
+    told = f"{count} x {name}" if count and name else name or ", ".join(map(str, found))
+    return told[:100]
+
+
+def _amount(value: Any) -> Decimal | None:
+    """A price; None of what is none."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    try:
+        found = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return found if found.is_finite() and found >= 0 else None
 
 
 def _moment(millis: int | None) -> datetime | None:

@@ -115,7 +115,7 @@ class _Calls:
         )
         self._world.book.jobs[job.uuid] = job
         self._world.save()
-        return job.view()
+        return self._shown(job)
 
     async def jobs(self, request: Request, _body: Any) -> Any:
         query = request.query_params
@@ -134,10 +134,10 @@ class _Calls:
         if sort not in ("created_at", "-created_at"):
             raise Refusal(400, "invalid_sort", "sort by created_at or -created_at")
         found.sort(key=lambda job: job.created_at, reverse=sort.startswith("-"))
-        return _page(request, [job.view() for job in found])
+        return _page(request, [self._shown(job) for job in found])
 
     async def job(self, request: Request, _body: Any) -> Any:
-        return self._job(request.path_params["job_uuid"]).view()
+        return self._shown(self._job(request.path_params["job_uuid"]))
 
     async def cancel(self, request: Request, body: Any) -> Any:
         if not isinstance(body, dict) or not body.get("reason"):
@@ -146,22 +146,23 @@ class _Calls:
         if job.over:
             raise Refusal(409, "job_not_cancellable", f"the job is {job.status}")
         await self._world.cancel(job)
-        return job.view()
+        return self._shown(job)
 
     async def runs(self, request: Request, _body: Any) -> Any:
         wanted = request.query_params.get("filter[job_uuid]")
         found = [
-            job.run_view()
+            self._shown_run(job)
             for job in self._world.book.jobs.values()
-            if job.started_at is not None and wanted in (None, job.uuid)
+            if job.assigned and wanted in (None, job.uuid)
         ]
         return _page(request, found)
 
     async def run(self, request: Request, _body: Any) -> Any:
         wanted = request.path_params["run_uuid"]
         for job in self._world.book.jobs.values():
-            if job.run_uuid == wanted and job.started_at is not None:
-                return {**job.run_view(), "logs": await self._world.machines.logs(wanted)}
+            if job.run_uuid == wanted and job.assigned:
+                logs = await self._world.machines.logs(wanted) if job.started_at else ""
+                return {**self._shown_run(job), "logs": logs}
         raise Refusal(404, "not_found", "there is no such run")
 
     async def offers(self, request: Request, _body: Any) -> Any:
@@ -199,6 +200,12 @@ class _Calls:
             if self._world.charged(job) and wanted in (None, job.uuid)
         ]
         return _page(request, lines)
+
+    def _shown(self, job: SimJob) -> dict[str, Any]:
+        return job.view(priced=self._world.settings.price_told == "job")
+
+    def _shown_run(self, job: SimJob) -> dict[str, Any]:
+        return job.run_view(priced=self._world.settings.price_told == "run")
 
     def _job(self, wanted: str) -> SimJob:
         job = self._world.book.jobs.get(wanted)

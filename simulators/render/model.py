@@ -19,6 +19,8 @@ class SimJob(BaseModel):
     body: dict[str, Any]
     status: str = "PENDING"
     hourly: Decimal = Decimal(0)
+    hardware: dict[str, Any] = Field(default_factory=dict)
+    """The node that took it: GPU and how many."""
     created_at: datetime
     updated_at: datetime
     started_at: datetime | None = None
@@ -37,8 +39,8 @@ class SimJob(BaseModel):
         match = _KEY.match(str(self.body.get("title", "")))
         return match[1] if match else ""
 
-    def view(self) -> dict[str, Any]:
-        """As the API shows it."""
+    def view(self, *, priced: bool = False) -> dict[str, Any]:
+        """As the API shows it; `priced`: with what its node costs, once there is one."""
         body = {name: value for name, value in self.body.items() if name != "parameters"}
         return {
             **body,
@@ -46,16 +48,31 @@ class SimJob(BaseModel):
             "status": self.status,
             "created_at": self.created_at.isoformat(),
             "updated_at": self.updated_at.isoformat(),
+            **self._price(priced),
         }
 
-    def run_view(self) -> dict[str, Any]:
-        """The run, as lists show it: without logs."""
+    @property
+    def assigned(self) -> bool:
+        """Whether a node has taken it: then there is a run."""
+        return bool(self.hardware)
+
+    def _price(self, told: bool) -> dict[str, Any]:
+        if not told or not self.assigned:
+            return {}
+        return {
+            "hardware_summary": self.hardware,
+            "pricing": {"hourly_rate_usd": f"{self.hourly:f}"},
+        }
+
+    def run_view(self, *, priced: bool = False) -> dict[str, Any]:
+        """The run, as lists show it: without logs. It is there once a node has taken the job."""
         return {
             "uuid": self.run_uuid,
             "job_uuid": self.uuid,
             "status": self.status,
             "started_at_ms": _ms(self.started_at),
             "node_urls": [],
+            **self._price(priced),
         }
 
 
@@ -64,6 +81,12 @@ class Book(BaseModel):
 
     jobs: dict[str, SimJob] = Field(default_factory=dict)
     funds: bool = True
+    assigned: int = 0
+    """How many jobs nodes have taken."""
+    dearer_every: int | None = None
+    """In place of the setting, where a test has changed it."""
+    dearer_next: int = 0
+    """So many of the next ones get a dearer node, whatever the share."""
 
 
 def _ms(moment: datetime | None) -> int | None:

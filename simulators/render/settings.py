@@ -1,6 +1,7 @@
 """The pace and the prices of the simulated network, and the credentials that it knows."""
 
 from decimal import Decimal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -52,6 +53,20 @@ class RenderSettings(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     offers: tuple[SimOffer, ...] = _OFFERS
+    dearer_every: int = Field(
+        default=20,
+        ge=0,
+        description="Every so-manieth assignment is one to a far dearer node than was quoted, as "
+        "the real network makes them: a creation names neither offer nor cap. 0: none is.",
+    )
+    dearer_hourly: Decimal = Field(
+        default=Decimal("4.14"), description="What such a node costs: six GPUs where one is asked."
+    )
+    price_told: Literal["run", "job", "nowhere"] = Field(
+        default="run",
+        description="Where the assigned price stands. Not known of the true network: no source "
+        "names the field, so it has the form of an offer's.",
+    )
     assign_delay: float = Field(default=0.5, description="Seconds until a machine takes a job.")
     start_delay: float = Field(default=0.5, description="Seconds until its container runs.")
     stop_grace: float = Field(default=2.0, description="Seconds from SIGTERM to SIGKILL.")

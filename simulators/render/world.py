@@ -112,6 +112,10 @@ class RenderWorld(World):
             self.sold_out |= {item.offer_id for item in self.settings.offers}
         elif action == "restock":
             self.sold_out.clear()
+        elif action == "assign_dearer":
+            self.book.dearer_next = int(args.get("times", 1))
+        elif action == "dearer_every":
+            self.book.dearer_every = int(args["count"])
         else:
             return await super().act(action, args)
         self.save()
@@ -232,11 +236,25 @@ class RenderWorld(World):
     def _assign(self, job: SimJob, age: float) -> None:
         fitting = self.fitting(job.body)
         if fitting:
-            job.hourly, job.status = fitting[0].hourly, "ASSIGNED"
+            asked = max(1, int(job.body["gpu_count"]))
+            dearer = self._dearer()
+            job.hourly = self.settings.dearer_hourly if dearer else fitting[0].hourly
+            job.hardware = {"gpu_name": fitting[0].gpu_name, "gpu_count": 6 if dearer else asked}
+            job.status = "ASSIGNED"
             job.updated_at = self.clock.now()
             self.save()
         elif age * 1000 > job.body["max_timeout_assign_ms"]:
             self.end(job, "FAILED", "no node took the job in time")
+
+    def _dearer(self) -> bool:
+        """Whether the next assignment is to a node that costs far more than was quoted."""
+        book = self.book
+        book.assigned += 1
+        if book.dearer_next:
+            book.dearer_next -= 1
+            return True
+        every = self.settings.dearer_every if book.dearer_every is None else book.dearer_every
+        return bool(every) and book.assigned % every == 0
 
     async def _begin(self, job: SimJob) -> None:
         docker = job.body["parameters"]["parameters"]

@@ -111,6 +111,11 @@ async def nosana_refuses_to_start(stage: Stage) -> None:
     await refuse(stage, "nosana", "POST /api/deployments/create", 402)
 
 
+async def render_gives_a_dear_node(stage: Stage) -> None:
+    """The next job there gets a node that costs more than its offer said."""
+    await act(stage, "render", "assign_dearer")
+
+
 async def lost(stage: Stage) -> None:
     """The first to run goes on until its lease is lost, however long that takes; the next ends."""
     first = stage.folder / "first"

@@ -21,10 +21,13 @@ from simulators.kit.clock import Clock
 from simulators.kit.runs import Runs
 from simulators.kit.serve import serving
 from simulators.registry import world_class
+from simulators.render import RenderSettings
 from tests.faults.crashpoints.sabotage import SABOTAGES
 
 _PACE: Final[dict[str, dict[str, Any]]] = {
     "akash": {"settings": AkashSettings(bid_delay=0.1, bid_spread=0.1, ready_delay=0.1)},
+    # A scenario says itself when a node is dear: its boundaries are to come again.
+    "render": {"settings": RenderSettings(dearer_every=0)},
 }
 _STICKY = timedelta(seconds=1)
 

@@ -110,6 +110,14 @@ SCENARIOS: Final = (
         DONE,
         before=lives.nosana_refuses_to_start,
     ),
+    Scenario(
+        "fail-over: a dear node on render",
+        ("render",),
+        lives.plain_success,
+        DONE,
+        before=lives.render_gives_a_dear_node,
+        startup=True,
+    ),
     Scenario("success on this machine", (), lives.on_this_machine, WITH_OUTPUTS, startup=True),
     Scenario(
         "lost by its network",

@@ -77,6 +77,7 @@ async def simulated(folder: Path, **settings: Any) -> AsyncIterator[Network]:
         "tick": 0.03,
         "stop_grace": 1.0,
         "stand_in": True,
+        "dearer_every": 0,
     }
     runs = Runs(folder / "runs", grace=timedelta(seconds=0.1))
     world = RenderWorld(folder, Clock(), runs, RenderSettings.model_validate({**quick, **settings}))
