@@ -45,6 +45,7 @@ def _life(router: APIRouter, core: Core) -> None:
         made = Activity(short_id(), agreement, core.now())
         core.activities[made.id] = made
         core.units.begin(made)
+        core.keep(made)
         return reply(made.id if isinstance(body, str) else {"activityId": made.id})
 
     @router.get("/activity")

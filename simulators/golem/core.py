@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from simulators.golem.books import Books
 from simulators.golem.exeunit import ExeUnits
 from simulators.golem.filters import matches
 from simulators.golem.nodes import accept_timeout, make_nodes, note_interval, objection
@@ -15,6 +16,7 @@ from simulators.golem.state import (
     Activity,
     Agreement,
     Allocation,
+    Batch,
     Bill,
     Demand,
     Node,
@@ -48,9 +50,10 @@ class Habits:
 class Core:
     """State and time. Routes read and change it; nothing here knows HTTP."""
 
-    def __init__(self, clock: Clock, units: ExeUnits) -> None:
+    def __init__(self, clock: Clock, units: ExeUnits, books: Books) -> None:
         self.clock = clock
         self.units = units
+        self.books = books
         self.habits = Habits()
         self.wallet = Decimal(1000)
         self.nodes = make_nodes()
@@ -84,6 +87,69 @@ class Core:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def keep(self, *items: Agreement | Activity | Allocation | Bill) -> None:
+        """Write down what has changed."""
+        for item in items:
+            kind = type(item).__name__.lower()
+            if isinstance(item, Bill):
+                kind = "note" if item.id in self.notes else "invoice"
+            self.books.put(kind, item.id, item)
+
+    def keep_world(self) -> None:
+        """Write down what tests and providers change: who is there, their habits, the wallet."""
+        for node in self.nodes:
+            facts = {"online": node.online, "rejects": node.rejects, "silent": node.silent}
+            self.books.put("node", node.id, facts)
+        self.books.put("world", "habits", asdict(self.habits))
+        self.books.put("world", "wallet", self.wallet)
+
+    async def restore(self) -> None:
+        """Take up the books of an earlier process, and what was to come by itself."""
+        nodes = {node.id: node for node in self.nodes}
+        for name, facts in self.books.facts("node", {}).items():
+            nodes[name].online, nodes[name].rejects = facts["online"], facts["rejects"]
+            nodes[name].silent = facts["silent"]
+        world = self.books.facts("world", {})
+        self.habits = Habits(**world["habits"]) if world else self.habits
+        self.wallet = world.get("wallet", self.wallet)
+        known: dict[str, Callable[[str], Any]] = {
+            "$node": nodes.__getitem__, "$agreement": self.agreements.__getitem__
+        }  # fmt: skip
+        self.agreements.update(self.books.of("agreement", Agreement, known))
+        self.activities.update(self.books.of("activity", Activity, known))
+        self.allocations.update(self.books.of("allocation", Allocation, known))
+        self.notes.update(self.books.of("note", Bill, known))
+        self.invoices.update(self.books.of("invoice", Bill, known))
+        for name, batch in self.books.of("batch", Batch, known):
+            activity_id, _, batch_id = name.partition("/")
+            self.activities[activity_id].batches[batch_id] = batch
+        for activity in self.activities.values():
+            if activity.ended is None and activity.alive:
+                self.units.resume(activity)
+            elif self.units.there(activity.id):  # it died on its way
+                await self.units.end(activity.id)
+        self._take_up()
+
+    def _take_up(self) -> None:
+        """What providers were about to do when the process ended."""
+        for agreement in list(self.agreements.values()):
+            if agreement.state == "Pending":
+                self.sent(agreement)
+            elif agreement.state == "Approved":
+                self._approved(agreement)
+            elif agreement.state == "Terminated" and self._invoices_due(agreement):
+                self.later(self.habits.invoice_delay, lambda a=agreement: self._invoice(a))  # type: ignore[misc]
+        for note in list(self.notes.values()):
+            limit = accept_timeout(note.agreement.demand["properties"])
+            if note.status == "RECEIVED" and limit is not None:
+                left = max(timedelta(0), note.timestamp + limit - self.now())
+                self.later(left.total_seconds(), lambda n=note: self.unanswered(n))  # type: ignore[misc]
+
+    def _invoices_due(self, agreement: Agreement) -> int:
+        """How many invoices of an agreement that has ended are still to come."""
+        there = sum(1 for bill in self.invoices.values() if bill.agreement is agreement)
+        return max(0, self.habits.invoices - there) if self.of(agreement) else 0
 
     def publish(self, properties: dict[str, Any], constraints: str) -> Demand:
         """A new demand; providers that fit get to know it one after the other."""
@@ -165,6 +231,7 @@ class Core:
     def sent(self, agreement: Agreement) -> None:
         """The provider has got an agreement and decides."""
         agreement.state = "Pending"
+        self.keep(agreement)
         if not agreement.node.silent:
             self.later(self.habits.answer_delay, lambda: self._decide(agreement))
 
@@ -175,11 +242,19 @@ class Core:
             self.habits.rejects_agreements = max(0, self.habits.rejects_agreements - 1)
             agreement.state = "Rejected"
             self._tell(agreement, "AgreementRejectedEvent", reason={"message": "busy"})
+            self.keep(agreement)
             return
         agreement.state = "Approved"
         agreement.approved = self.now()
         self._tell(agreement, "AgreementApprovedEvent")
-        self.later(self.habits.no_activity, lambda: self._unused(agreement))
+        self.keep(agreement)
+        self._approved(agreement)
+
+    def _approved(self, agreement: Agreement) -> None:
+        """What its provider does by the clock from now on."""
+        since = (self.now() - (agreement.approved or self.now())).total_seconds()
+        left = max(0.0, self.habits.no_activity - since)
+        self.later(left, lambda: self._unused(agreement))
         interval = note_interval(agreement.demand["properties"])
         if interval is not None:
             self.later(interval.total_seconds(), lambda: self._bill_on(agreement, interval))
@@ -214,6 +289,7 @@ class Core:
         note = Bill(_uuid(), agreement, amount, now, [activity.id], usage=usage,
                     previous=earlier[-1] if earlier else None)  # fmt: skip
         self.notes[note.id] = note
+        self.keep(note)
         limit = accept_timeout(agreement.demand["properties"])
         if limit is not None:
             self.later(limit.total_seconds(), lambda: self.unanswered(note))
@@ -237,6 +313,7 @@ class Core:
         agreement.ended = self._tell(
             agreement, "AgreementTerminatedEvent", terminator=by, signature="", reason=reason
         )
+        self.keep(agreement)
         if self.of(agreement):
             self.later(self.habits.invoice_delay, lambda: self._invoice(agreement))
 
@@ -245,10 +322,11 @@ class Core:
         if activity.ended is None:
             activity.ended = self.now()
             activity.state, activity.pending, activity.alive = "Terminated", None, False
+            self.keep(activity)
             await self.units.end(activity.id)
 
     async def _invoice(self, agreement: Agreement) -> None:
-        for _ in range(self.habits.invoices):
+        for _ in range(self._invoices_due(agreement)):
             activities = self.of(agreement)
             for activity in activities:
                 await self.finish(activity)
@@ -256,6 +334,7 @@ class Core:
             bill = Bill(_uuid(), agreement, amount, self.now(), [a.id for a in activities],
                         due=self.now() + timedelta(days=1))  # fmt: skip
             self.invoices[bill.id] = bill
+            self.keep(bill)
 
     def promised(self, agreement: Agreement) -> Decimal:
         """What was accepted for an agreement so far: only the increase is charged."""

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 
 from simulators.golem import guest
+from simulators.golem.books import Books
 from simulators.golem.state import Activity, Batch, short_id, stamp
 from simulators.kit.clock import Clock
 from simulators.kit.runs import Runs, pullable
@@ -25,59 +26,85 @@ _VERBS = ("deploy", "start", "run", "transfer", "sign", "terminate")
 class ExeUnits:
     """The machines of all activities. A container path is a folder of the run."""
 
-    def __init__(self, folder: Path, clock: Clock, runs: Runs) -> None:
+    def __init__(self, folder: Path, clock: Clock, runs: Runs, books: Books) -> None:
         self._folder = folder / "spool"
         self._clock = clock
         self._runs = runs
-        self._queues: dict[str, asyncio.Queue[tuple[str, list[dict[str, Any]]]]] = {}
+        self._books = books
+        self._queues: dict[str, asyncio.Queue[str]] = {}
         self._workers: dict[str, asyncio.Task[None]] = {}
 
     async def aclose(self) -> None:
-        """Stop working; machines are stopped with it."""
-        for name in list(self._workers):
-            await self.end(name)
+        """Stop working; the machines go on."""
+        workers = list(self._workers.values())
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
 
     def begin(self, activity: Activity) -> None:
         """An exe-unit that waits for its first batch."""
         activity.state = "Initialized"
-        self._queues[activity.id] = asyncio.Queue()
+        self.resume(activity)
+
+    def resume(self, activity: Activity) -> None:
+        """Work on, from where an earlier process was when it ended."""
+        queue = self._queues[activity.id] = asyncio.Queue()
+        for name, batch in activity.batches.items():
+            if not batch.finished:
+                queue.put_nowait(name)
         self._workers[activity.id] = asyncio.create_task(self._work(activity))
 
     async def end(self, activity_id: str) -> None:
         """Stop the machine with all that runs in it. Repeatable."""
         worker = self._workers.pop(activity_id, None)
-        if worker is None:
-            return
-        worker.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await worker
+        if worker is not None:
+            worker.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await worker
         await self._runs.stop(activity_id)
         await self._runs.remove(activity_id)
         await asyncio.to_thread(shutil.rmtree, self._spool(activity_id), True)
+        self._books.drop_batches(activity_id)
+
+    def there(self, activity_id: str) -> bool:
+        """Whether something of its machine is left."""
+        return self._spool(activity_id).exists()
 
     def take(self, activity: Activity, script: list[dict[str, Any]]) -> str:
         """Queue a batch; its id."""
         name = short_id()
-        activity.batches[name] = Batch()
-        self._queues[activity.id].put_nowait((name, script))
+        activity.batches[name] = Batch(script=script)
+        self._keep(activity, name)
+        self._queues[activity.id].put_nowait(name)
         return name
+
+    def _keep(self, activity: Activity, name: str) -> None:
+        self._books.put("batch", f"{activity.id}/{name}", activity.batches[name])
 
     async def _work(self, activity: Activity) -> None:
         while True:
-            name, script = await self._queues[activity.id].get()
+            name = await self._queues[activity.id].get()
             batch = activity.batches[name]
-            for index, command in enumerate(script):
-                result = await self._command(activity, command)
-                last = result["result"] == "Error" or index == len(script) - 1
+            for index, command in list(enumerate(batch.script))[len(batch.results) :]:
+                order = f"{name}-{index}"
+                result = await self._command(activity, command, order)
+                last = result["result"] == "Error" or index == len(batch.script) - 1
                 moment = stamp(self._clock.now())
                 batch.results.append(
                     {"index": index, "eventDate": moment, "isBatchFinished": last, **result}
                 )
+                batch.finished = last
+                # Written down first: what the machine tells is told once.
+                self._books.put("activity", activity.id, activity)
+                self._keep(activity, name)
+                for end in ("json", "out", "err", "code"):
+                    (self._spool(activity.id) / f"{order}.{end}").unlink(missing_ok=True)
                 if last:
                     break
-            batch.finished = True
 
-    async def _command(self, activity: Activity, command: dict[str, Any]) -> dict[str, Any]:
+    async def _command(
+        self, activity: Activity, command: dict[str, Any], order: str
+    ) -> dict[str, Any]:
         ((verb, arguments),) = command.items()
         if verb == "deploy":
             return await self._deploy(activity)
@@ -86,7 +113,7 @@ class ExeUnits:
         if verb == "run":
             if activity.state != "Ready":
                 return _wrong_state(activity)
-            return await self._run(activity, arguments)
+            return await self._run(activity, arguments, order)
         if verb == "transfer":
             return await self._transfer(activity, arguments)
         return _result("Ok")
@@ -109,7 +136,7 @@ class ExeUnits:
         activity.pending = "Ready"
         spool = self._spool(activity.id)
         await asyncio.to_thread(spool.mkdir, parents=True, exist_ok=True)
-        words = [sys.executable, "-I", guest.__file__, str(spool), str(os.getpid())]
+        words = [sys.executable, "-I", guest.__file__, str(spool)]
         await self._runs.start(activity.id, words, {})
         up = await self._appears(spool / "up", _UP_WITHIN)
         activity.pending = None
@@ -118,19 +145,19 @@ class ExeUnits:
         activity.state = "Ready"
         return _result("Ok")
 
-    async def _run(self, activity: Activity, arguments: dict[str, Any]) -> dict[str, Any]:
-        spool, name = self._spool(activity.id), short_id()
+    async def _run(
+        self, activity: Activity, arguments: dict[str, Any], order: str
+    ) -> dict[str, Any]:
+        spool = self._spool(activity.id)
         place = str(self._runs.folder(activity.id))
         words = [arguments["entry_point"], *arguments.get("args", [])]
-        text = json.dumps([word.replace(ROOT, place) for word in words])
-        draft = spool / f"{name}.new"
-        draft.write_text(text)
-        draft.rename(spool / f"{name}.json")
-        await self._appears(spool / f"{name}.code", None)
-        code = int((spool / f"{name}.code").read_text())
-        out, err = ((spool / f"{name}.{end}").read_bytes() for end in ("out", "err"))
-        for end in ("out", "err", "code"):
-            (spool / f"{name}.{end}").unlink(missing_ok=True)
+        if not (spool / f"{order}.json").exists():  # else it was given before this process began
+            draft = spool / f"{order}.new"
+            draft.write_text(json.dumps([word.replace(ROOT, place) for word in words]))
+            draft.rename(spool / f"{order}.json")
+        await self._appears(spool / f"{order}.code", None)
+        code = int((spool / f"{order}.code").read_text())
+        out, err = ((spool / f"{order}.{end}").read_bytes() for end in ("out", "err"))
         capture = arguments.get("capture") or {}
         return _result(
             "Ok" if code == 0 else "Error",

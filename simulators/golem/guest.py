@@ -1,8 +1,8 @@
 """The inside of a simulated virtual machine: runs the commands that are laid into its folder.
 
-Started as a process of its own, so that whatever a command leaves behind dies with the machine.
-Called as `python guest.py SPOOL PID`, where PID is the simulator: without it the machine has
-nobody left to belong to and ends, as its agreement is forgotten. Reads `SPOOL/<n>.json` (a list of
+Started as a process of its own, so that whatever a command leaves behind dies with the machine. It
+outlives the simulator, as a provider's machine outlives a requestor's daemon, and ends when it is
+stopped or its folder is gone. Called as `python guest.py SPOOL`. Reads `SPOOL/<n>.json` (a list of
 words), writes `<n>.out`, `<n>.err` and last `<n>.code`.
 """
 
@@ -33,21 +33,17 @@ def run(spool: Path, name: str) -> None:
     ready.rename(spool / f"{name}.code")
 
 
-def alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
 def main() -> None:
-    spool, owner = Path(sys.argv[1]), int(sys.argv[2])
+    spool = Path(sys.argv[1])
     seen: set[str] = set()
     worked = time.monotonic()
     (spool / "up").touch()
-    while alive(owner):
-        for entry in sorted(os.listdir(spool)):
+    while True:
+        try:
+            entries = sorted(os.listdir(spool))
+        except FileNotFoundError:
+            return
+        for entry in entries:
             name, _, kind = entry.partition(".")
             if kind == "json" and name not in seen:
                 seen.add(name)

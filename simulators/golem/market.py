@@ -111,6 +111,7 @@ def _agreements(router: APIRouter, core: Core) -> None:
             state="Proposal", valid_to=valid, timestamp=core.now(),
         )  # fmt: skip
         core.agreements[made.id] = made
+        core.keep(made)
         return reply(made.id)
 
     @router.get("/agreements")
@@ -190,6 +191,7 @@ def _endings(router: APIRouter, core: Core) -> None:
         if item.state != "Pending":
             raise Refused(410, f"Can't transition agreement {_move(item, 'Cancelled')}")
         item.state = "Cancelled"
+        core.keep(item)
         return empty(200)
 
     @router.post("/agreements/{agreement_id}/terminate")
@@ -308,6 +310,7 @@ def _agreement(core: Core, agreement_id: str) -> Agreement:
         raise Refused(404, f"Agreement [{agreement_id}] not found.")
     if found.state in ("Proposal", "Pending") and core.now() > found.valid_to:
         found.state = "Expired"  # noticed only when it is looked at
+        core.keep(found)
     return found
 
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from simulators.golem.state import Node, short_id
+from simulators.golem.state import Node
 
 PLATFORM = "erc20-polygon-glm"
 _DURATION, _CPU = "golem.usage.duration_sec", "golem.usage.cpu_sec"
@@ -59,7 +59,7 @@ def _node(index: int, subnet: str, name: str | None = None) -> Node:
         "golem.com.payment.protocol.version": 3,
         "golem.srv.caps.multi-activity": True,
     }
-    return Node(id=node_id, name=properties["golem.node.id.name"], offer_id=short_id(),
+    return Node(id=node_id, name=properties["golem.node.id.name"], offer_id=f"{index:032x}",
                 properties=properties)  # fmt: skip
 
 

@@ -66,6 +66,7 @@ def _allocations(router: APIRouter, core: Core) -> None:
             )
         made = Allocation(_uuid(), platform, amount, core.now(), moment(body.get("timeout")))
         core.allocations[made.id] = made
+        core.keep(made)
         return reply(_shown(made), 201)
 
     @router.get("/allocations")
@@ -84,6 +85,7 @@ def _allocations(router: APIRouter, core: Core) -> None:
     async def release(name: str) -> Response:
         if core.allocations.pop(name, None) is None:
             raise Refused(410, f"Allocation {name} has been already released")
+        core.books.drop("allocation", name)
         return reply(None)
 
     @router.get("/demandDecorations")
@@ -167,6 +169,7 @@ def _accept(core: Core, bill: Bill, body: Any) -> None:
         raise Refused(400, f"Not enough funds. Allocated: {left:f} Needed: {increase:f}")
     allocation.spent += increase
     bill.status = "ACCEPTED"
+    core.keep(bill, allocation)
 
 
 def _rejections(router: APIRouter, core: Core) -> None:
@@ -182,6 +185,7 @@ def _rejections(router: APIRouter, core: Core) -> None:
         if bill.status != "RECEIVED":
             raise Refused(400, f"Invoice cannot be rejected: {bill.status}")
         bill.status = "REJECTED"
+        core.keep(bill)
         return reply(None)
 
     @router.post("/debitNotes/{bill_id}/reject")
@@ -227,6 +231,7 @@ def _expire(core: Core) -> None:
     for item in list(core.allocations.values()):
         if item.timeout is not None and item.timeout < core.now():
             del core.allocations[item.id]
+            core.books.drop("allocation", item.id)
 
 
 def _shown(item: Allocation) -> dict[str, Any]:

@@ -92,6 +92,7 @@ class Agreement:
 
 @dataclass
 class Batch:
+    script: list[dict[str, Any]] = field(default_factory=list)
     results: list[dict[str, Any]] = field(default_factory=list)
     finished: bool = False
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from fastapi import APIRouter, Request, Response
 
 from simulators.golem.activity import activity
+from simulators.golem.books import Books
 from simulators.golem.core import REQUESTOR, Core
 from simulators.golem.exeunit import ExeUnits
 from simulators.golem.market import market
@@ -23,13 +24,14 @@ __all__ = ["APP_KEY", "PLATFORM", "GolemWorld"]
 
 
 class GolemWorld(World):
-    """Golem Network through one yagna daemon. Lost with the process, as a wiped data folder."""
+    """Golem Network through one yagna daemon; its books outlive the process, see `books`."""
 
     name: ClassVar[str] = "golem"
 
     def __init__(self, folder: Path, clock: Clock, runs: Runs) -> None:
         super().__init__(folder, clock, runs)
-        self.core = Core(clock, ExeUnits(folder, clock, runs))
+        self.books = Books(folder / "golem.db")
+        self.core = Core(clock, ExeUnits(folder, clock, runs, self.books), self.books)
 
     def router(self) -> APIRouter:
         router = APIRouter()
@@ -38,9 +40,18 @@ class GolemWorld(World):
         router.include_router(_rest())
         return router
 
+    async def start(self) -> None:
+        await self.core.restore()
+
     async def aclose(self) -> None:
         await self.core.aclose()
         await self.core.units.aclose()
+        self.books.close()
+
+    async def end_all(self) -> None:
+        """Stop and remove all machines."""
+        for item in self.core.activities.values():
+            await self.core.units.end(item.id)
 
     async def leases(self) -> list[SimLease]:
         return [
@@ -68,6 +79,7 @@ class GolemWorld(World):
         if known is None:
             return await super().act(action, args)
         answer: dict[str, Any] = await known(**args)
+        self.core.keep_world()
         return answer
 
     def _owed(self, item: Agreement) -> Decimal:
@@ -93,6 +105,7 @@ class GolemWorld(World):
         item = self.core.live(key)
         for one in self.core.of(item):
             one.alive = False
+            self.core.keep(one)
             await self.core.units.end(one.id)
         return {"agreement": item.id}
 

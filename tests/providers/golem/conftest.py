@@ -55,7 +55,10 @@ async def simulated(folder: Path) -> AsyncIterator[Sim]:
     async with serving(recorder) as url:
         world.core.habits.proposal_delay = 0.0
         world.core.habits.invoice_delay = 0.02
-        yield Sim(url, world, recorder)
+        try:
+            yield Sim(url, world, recorder)
+        finally:
+            await world.end_all()
 
 
 def settings(url: str, **changes: Any) -> GolemConfig:

@@ -1,20 +1,25 @@
-"""A simulated machine does not outlive the simulator that it belongs to."""
+"""A simulated machine outlives the simulator, and ends when its folder is gone."""
 
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from simulators.golem import guest
 
 
-def test_a_machine_ends_with_its_simulator(tmp_path: Path) -> None:
-    owner = subprocess.Popen(["sleep", "600"])
-    machine = subprocess.Popen([sys.executable, guest.__file__, str(tmp_path), str(owner.pid)])
+def test_a_machine_ends_with_its_folder(tmp_path: Path) -> None:
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    machine = subprocess.Popen([sys.executable, guest.__file__, str(spool)])
     try:
-        with_owner = machine.poll()
-        owner.kill()
-        owner.wait()
-        assert with_owner is None
+        ends = time.monotonic() + 20
+        while not (spool / "up").exists() and time.monotonic() < ends:
+            time.sleep(0.01)
+        there = machine.poll()
+        shutil.rmtree(spool)
+        assert there is None
         assert machine.wait(timeout=20) == 0
     finally:
         machine.kill()
