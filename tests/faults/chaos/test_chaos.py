@@ -1,4 +1,4 @@
-"""A thousand jobs on three simulated networks, while everything under them is killed and stopped.
+"""A thousand jobs on four simulated networks, while everything under them is killed and stopped.
 
 Three workers compete, one of them with a wrong clock. Every POST comes at least twice, every tenth
 job is cancelled, some workflows are terminated by hand. When the storm is over all must end, and

@@ -11,8 +11,7 @@ import httpx
 
 from tests.faults.chaos.log import ActionLog
 
-NETWORKS = ("akash-sim", "nosana-sim", "render-sim")
-"""Those whose books outlive a kill. What a Golem daemon knows is lost with its process."""
+NETWORKS = ("akash-sim", "golem-sim", "nosana-sim", "render-sim")
 _PATIENCE = 180.0
 _SLEEPS = (0.0, 0.0, 0.5, 1.0, 3.0)
 
