@@ -48,6 +48,7 @@ from cortex.db.commands import CHANNEL as COMMANDS_CHANNEL
 from cortex.db.engine import Database
 from cortex.db.events import CHANNEL as EVENTS_CHANNEL
 from cortex.db.leases import CHANNEL as LEASES_CHANNEL
+from cortex.db.logs import LOOKED_AT
 from cortex.db.notify import Notifier
 from cortex.db.providers import CHANNEL as PROVIDERS_CHANNEL
 from cortex.domain.errors import CortexError, ServiceUnavailable
@@ -118,7 +119,14 @@ class Service:
         fleet = Fleet(settings, database)
         notifier = Notifier(
             settings.database,
-            (COMMANDS_CHANNEL, LEASES_CHANNEL, EVENTS_CHANNEL, PROVIDERS_CHANNEL, CIRCUITS_CHANNEL),
+            (
+                COMMANDS_CHANNEL,
+                LEASES_CHANNEL,
+                EVENTS_CHANNEL,
+                PROVIDERS_CHANNEL,
+                CIRCUITS_CHANNEL,
+                LOOKED_AT,
+            ),
         )
         relay = Relay(database, client, notifier, settings.jobs)
         loaded = await asyncio.to_thread(load_plugins, settings.plugins)

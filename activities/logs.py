@@ -21,6 +21,27 @@ _BATCH_BYTES = 256 * 1024
 _BATCH_SECONDS = 0.3
 _PROGRESS_SECONDS = 1.0
 _CATCH_UP_SECONDS = 120
+_LOOKS_ON = 40.0
+"""Seconds: more than there is between two notices of a stream in which nothing happens."""
+
+
+class Audience:
+    """Whether somebody looks at a log: until so long after a notice that the next would have come.
+
+    `looks` is set by each notice, and when the connection was lost. At first somebody does: who
+    submits a job mostly looks on, and said so before there was a lease.
+    """
+
+    def __init__(self, looks: asyncio.Event) -> None:
+        self._looks = looks
+        self._until = time.monotonic() + _LOOKS_ON
+
+    def __call__(self) -> bool:
+        now = time.monotonic()
+        if self._looks.is_set():
+            self._looks.clear()
+            self._until = now + _LOOKS_ON
+        return now < self._until
 
 
 class LogCopier:

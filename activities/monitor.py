@@ -19,18 +19,20 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.contracts import WatchInput
 from activities.fleet import Fleet
-from activities.logs import LogCopier
+from activities.logs import Audience, LogCopier
 from activities.recording import change_of, record
 from activities.sight import Sight
 from activities.usage import Meter
 from cortex.db.engine import Database
 from cortex.db.leases import CHANNEL as LEASES_CHANNEL
+from cortex.db.logs import LOOKED_AT
 from cortex.db.notify import Notifier
 from cortex.domain.errors import DatabaseUnavailable
 from cortex.domain.leases import Lease, LeaseSnapshot
 from cortex.domain.states import LeaseState, RunState
 from cortex.settings import MonitorSettings
 from cortex.temporal.contracts import SIGNAL_LEASE_CHANGED
+from providers.base import looked_at
 from providers.errors import ProviderError
 from providers.registry import AnyProvider
 
@@ -220,7 +222,9 @@ class _Shift:
         if lease.ref is None:
             return
         try:
-            await self._o._copier.follow(provider, lease.key, lease.ref)
+            with self._o._notifier.subscribe(LOOKED_AT, lease.job_id) as looks:
+                looked_at.set(Audience(looks))
+                await self._o._copier.follow(provider, lease.key, lease.ref)
         except (ProviderError, DatabaseUnavailable) as error:
             _log.info("logs.broke_off", lease=lease.key, error=str(error))
         except Exception:

@@ -8,6 +8,7 @@ keeps the contract is decided by `providers.conformance`.
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextvars import ContextVar
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -32,6 +33,13 @@ Report = Callable[[str], Awaitable[None]]
 
 async def no_report(_message: str) -> None:
     """The report that goes nowhere."""
+
+
+looked_at: ContextVar[Callable[[], bool]] = ContextVar("looked_at", default=lambda: True)
+"""Whether somebody is looking at the log that `logs` follows in this context, asked at any time.
+
+For networks where each look costs: they may read seldom while nobody does.
+"""
 
 
 class ProviderConfig(BaseModel):

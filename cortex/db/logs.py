@@ -18,6 +18,8 @@ from cortex.db.tables import JobLogRow, JobRow, LeaseRow
 from cortex.domain.errors import InvalidRequest
 
 CHANNEL = "cortex_logs"
+LOOKED_AT = "cortex_logs_looked_at"
+"""Tells workers whose log somebody looks at now. Lost notices only make it come more slowly."""
 Stream = Literal["stdout", "stderr", "cortex"]
 
 
@@ -112,6 +114,12 @@ class LogRepository(Repository):
         )
         if total > limit:
             await self._shrink(job_id, limit)
+
+    async def looked_at(self, job_id: str) -> None:
+        """Tell whoever copies the job's log that somebody looks at it now."""
+        await self.connection.execute(
+            text("SELECT pg_notify(:channel, :job)"), {"channel": LOOKED_AT, "job": job_id}
+        )
 
     async def _shrink(self, job_id: str, limit: int) -> None:
         before = func.sum(JobLogRow.bytes).over(order_by=JobLogRow.seq)

@@ -18,6 +18,9 @@ from cortex.services.views import event_view, log_entry, render
 KEEP_ALIVE: Final = 15.0
 """Seconds of silence after which a stream says that it lives."""
 
+LOOKS_EVERY: Final = 10.0
+"""Seconds after which a stream of a log says again that somebody looks at it."""
+
 _PAGE: Final = 500
 _AWAY: Final = 1.0
 _START: Final = "0-0"
@@ -101,13 +104,17 @@ class Streams:
         with self._hub.subscribe(OfJob(job_id).covers) as live, notified as changed:
             async for batch in self._until_ready():
                 yield batch
-            cursor = since
+            cursor, told_at = since, -LOOKS_EVERY
             shown: list[StoredLine] = []
             while not self._hub.stopping:
                 changed.clear()
                 live.restart()
                 live.wake.clear()
                 try:
+                    now = asyncio.get_running_loop().time()
+                    if now - told_at >= LOOKS_EVERY:
+                        await self._look(job_id)
+                        told_at = now
                     if tail is not None and cursor is None:
                         lines, cursor = await self._tail(job_id, tail)
                         tail = None
@@ -164,6 +171,10 @@ class Streams:
                 return None
             state = await scope.end(tx)
             return None if state is None else _end_item(state, position)
+
+    async def _look(self, job_id: str) -> None:
+        async with self._database.reading() as tx:
+            await tx.logs.looked_at(job_id)
 
     async def _tail(self, job_id: str, count: int) -> tuple[list[StoredLine], str | None]:
         async with self._database.reading() as tx:

@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from cortex.domain.leases import LeaseRef
-from providers.base import LogLine
+from providers.base import LogLine, looked_at
 from providers.dropbox import OUTPUTS, DropBox
 from providers.errors import InvalidSpec, OutcomeUnknown, ProviderError, Unavailable
 from providers.golem import demand as names
@@ -28,8 +28,10 @@ _PACK_PATIENCE = 300.0
 _STOP_PATIENCE = 30.0
 _SMALL = 2**20
 _LINK = timedelta(minutes=30)
-_STOP_EVERY = 0.2
+_STOP_LOOK = 5.0
 _FOLLOW_EVERY = 0.5
+_LOOK_WAITS = 2.0
+"""Seconds that a look waits for news while somebody looks on. A stop waits for it."""
 _ENDED = ("Terminated", "Cancelled", "Rejected", "Expired")
 
 
@@ -45,7 +47,7 @@ class Collector:
 
     async def logs(self, ref: LeaseRef, since: str | None, follow: bool) -> AsyncIterator[LogLine]:
         """The lines after a cursor; with `follow`, until the job has ended or is gone."""
-        cursor = since
+        cursor, known, looked = since, 0, looked_at.get()
         while True:
             activity_id = await self.live(ref)
             if activity_id is None:
@@ -53,12 +55,17 @@ class Collector:
                     return
                 await asyncio.sleep(_FOLLOW_EVERY)
                 continue
+            over, wait = False, _LOOK_WAITS if follow and looked() else 0
             try:
-                # Asked first: a log that is read after the end is a whole one.
-                over = await self._over(activity_id, ref)
-                async for line in self.viewer.lines(activity_id, ref.key, cursor):
-                    cursor = line.cursor
-                    yield line
+                reading = self.viewer.pieces(
+                    activity_id, ref.key, cursor, wait=wait, known=known
+                )
+                async for piece in reading:
+                    known = piece.end
+                    over = piece.over  # a log that is read after the end is a whole one
+                    for line in piece.lines:
+                        cursor = line.cursor
+                        yield line
             except UnitGone:
                 return
             except Unavailable:
@@ -67,7 +74,14 @@ class Collector:
                 raise
             if over or not follow:
                 return
-            await asyncio.sleep(_FOLLOW_EVERY)
+            await self._pause(looked)
+
+    async def _pause(self, looked: Callable[[], bool]) -> None:
+        """Between two looks: each is a batch that the provider keeps until the activity ends."""
+        until = time.monotonic() + self.config.log_poll.total_seconds()
+        await asyncio.sleep(_FOLLOW_EVERY)
+        while not looked() and (left := until - time.monotonic()) > 0:  # noqa: ASYNC110
+            await asyncio.sleep(min(left, _FOLLOW_EVERY))
 
     async def outputs(self, ref: LeaseRef, paths: Sequence[str], destination: Path) -> list[Path]:
         """The declared files, below `destination`."""
@@ -103,10 +117,9 @@ class Collector:
         ends = time.monotonic() + _STOP_PATIENCE
         try:
             await self.activities.ask(activity_id, guest.stop(), 256, 10)
-            for _ in range(int(_STOP_PATIENCE / _STOP_EVERY)):
-                if time.monotonic() > ends or await self._over(activity_id, ref):
+            while (left := ends - time.monotonic()) > 0:
+                if await self.viewer.ends(activity_id, ref.key, min(left, _STOP_LOOK)):
                     return
-                await asyncio.sleep(_STOP_EVERY)
         except ProviderError:
             return
 
@@ -133,10 +146,6 @@ class Collector:
         return bool(states) and all(
             state is None or state.state[0] == "Terminated" for state in states
         )
-
-    async def _over(self, activity_id: str, ref: LeaseRef) -> bool:
-        seen = await self.viewer.state(activity_id, ref.key)
-        return seen.life in ("ended", "gone")
 
     async def _folder(self, ref: LeaseRef) -> str:
         agreement = await self.agreements.get(ref.network_id)

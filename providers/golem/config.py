@@ -71,6 +71,10 @@ class GolemConfig(ProviderConfig):
         description="After this long without an invoice, what was accepted is the bill.",
     )
     poll_interval: Duration = timedelta(seconds=15)
+    log_poll: Duration = Field(
+        default=timedelta(seconds=10),
+        description="How often a log is read while nobody looks at it.",
+    )
 
     images: dict[str, str] = Field(
         default_factory=dict,

@@ -31,6 +31,21 @@ class Glance:
     whole: bool
     """Whether nothing of the log lies behind this piece."""
 
+    @property
+    def over(self) -> bool:
+        """Whether the job has ended, however."""
+        return self.life in ("ended", "gone")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Lines of a log, and whether the job was over before they were read."""
+
+    lines: list[LogLine]
+    over: bool
+    end: int
+    """So many bytes of the framed log are read."""
+
 
 class Viewer:
     """Asks jobs how they do."""
@@ -40,16 +55,27 @@ class Viewer:
         self._config = config
 
     async def look(
-        self, activity_id: str, key: str, *, offset: int = 0, limit: int = PIECE
+        self,
+        activity_id: str,
+        key: str,
+        *,
+        offset: int = 0,
+        limit: int = PIECE,
+        wait: float = 0,
+        known: int = 0,
     ) -> Glance:
-        """One question to the guest.
+        """One question to the guest: one batch, which its exe-unit keeps.
+
+        With `wait`, the answer comes as soon as the log has more than `known` bytes (and more than
+        `offset`) or the job has ended, and after so many seconds at the latest. Whatever else is
+        asked meanwhile waits for it.
 
         Raises:
             Unavailable: it cannot be asked now.
             UnitGone: there is nobody to ask any more.
         """
         guest = Guest(self._config, key)
-        told = await self._activities.ask(activity_id, guest.read(offset), limit, _PATIENCE)
+        told = await self._activities.ask(activity_id, guest.read(offset, wait, known), limit, _PATIENCE)
         head, _, log = told.stdout.partition(b"\n")
         life, _, rest = head.decode(errors="replace").partition(" ")
         if life not in ("none", "live", "gone", "ended"):
@@ -72,31 +98,47 @@ class Viewer:
         """How it does, with as little of the log as tells when it began."""
         return await self.look(activity_id, key, limit=_HEAD)
 
-    async def lines(self, activity_id: str, key: str, since: str | None) -> AsyncIterator[LogLine]:
+    async def ends(self, activity_id: str, key: str, wait: float) -> bool:
+        """Whether the job is over, or is within so many seconds."""
+        # No log is so long: only the end is waited for.
+        behind = self._config.max_log_bytes * 1024
+        seen = await self.look(activity_id, key, offset=behind, limit=_HEAD, wait=wait)
+        return seen.over
+
+    async def pieces(
+        self, activity_id: str, key: str, since: str | None, *, wait: float = 0, known: int = 0
+    ) -> AsyncIterator[Piece]:
         """The lines that are there after the cursor, and those that have begun.
 
         A cursor is a place in the framed log, from which all that is not given yet can be read
         again, and what of it was given: `<byte>:<cursor of the runner>`. An older one has the byte.
+        With `wait`, the first look waits so many seconds for a log of more than `known` bytes.
         """
         place, _, given = (since or "").partition(":")
         here = at = int(place) if place.isdigit() else 0
+        if at >= self._config.max_log_bytes:
+            yield Piece([], await self.ends(activity_id, key, wait), at)
+            return
         reader = RunnerLog(key, keep=False, since=given)
         begun: dict[str, int] = {}
         rest = b""
-        while at < self._config.max_log_bytes:
-            seen = await self.look(activity_id, key, offset=at)
+        while True:
+            seen = await self.look(activity_id, key, offset=at, wait=wait, known=known)
+            wait = 0
             at += len(seen.log)
             *whole, rest = (rest + seen.log).split(b"\n")
+            lines: list[LogLine] = []
             for raw in whole:
                 found = reader.feed(raw.decode(errors="replace"))
                 begun = _begun(reader, begun, raw, here, anew=bool(found))
                 here += len(raw) + 1
-                for line in found:
-                    yield _at(line, begun, here)
-            if seen.whole or not seen.log:
-                over = seen.life in ("ended", "gone")
-                for line in reader.rest() if over else reader.partials():
-                    yield _at(line, {} if over else begun, here)
+                lines += [_at(line, begun, here) for line in found]
+            last = seen.whole or not seen.log
+            if last:
+                open_lines = reader.rest() if seen.over else reader.partials()
+                lines += [_at(line, {} if seen.over else begun, here) for line in open_lines]
+            yield Piece(lines, seen.over, at)
+            if last or at >= self._config.max_log_bytes:
                 return
 
 

@@ -30,11 +30,18 @@ trap '' HUP
 printf '%s\\n' "$!" >"{folder}/pid.new" && mv "{folder}/pid.new" "{folder}/pid"
 """
 
-# Prints one line: none, gone, live or ended, and then the log from byte $3 on. The end is read
-# before the log, so that a log with an end beside it is a whole one.
+# Prints one line: none, gone, live or ended, and then the log from byte $3 on; at once, or as soon
+# as it has $5 bytes within $4 fifths of a second: a long look is one batch instead of many.
+# The end is read before the log, so that a log with an end beside it is a whole one.
 _READ = """
 cd "$1/{folder}" 2>/dev/null || {{ echo none; exit 0; }}
-state=$2
+state=$2 left=$4
+while [ "$left" -gt 0 ] && [ ! -r "$state.end" ]; do
+    if [ -r pid ] && IFS= read -r pid <pid; then kill -0 "$pid" 2>/dev/null || break; fi
+    size=$(ls -ln "$state.log" 2>/dev/null | {{ read -r _ _ _ _ size _; echo "$size"; }})
+    [ "${{size:-0}}" -ge "$5" ] && break
+    if sleep 0.2 2>/dev/null; then left=$((left - 1)); else sleep 1; left=$((left - 5)); fi
+done
 if [ -r "$state.end" ]; then IFS= read -r end <"$state.end"; echo "ended $end"
 elif [ ! -r pid ]; then echo none
 elif IFS= read -r pid <pid; kill -0 "$pid" 2>/dev/null; then echo live
@@ -108,9 +115,10 @@ class Guest:
         run = {"entry_point": "/bin/sh", "args": words, "capture": capture}
         return [{"deploy": deploy}, {"start": {"args": []}}, {"run": run}]
 
-    def read(self, offset: int) -> list[str]:
-        """How the job does, and its log from this byte on."""
-        return self._shell(_READ, self.work, self._state, str(offset + 1))
+    def read(self, offset: int, wait: float = 0, known: int = 0) -> list[str]:
+        """How the job does, and its log from this byte on; it waits for more than is known."""
+        numbers = (offset + 1, round(wait * 5), max(offset, known) + 1)
+        return self._shell(_READ, self.work, self._state, *map(str, numbers))
 
     def stop(self) -> list[str]:
         """Ask the job to end."""

@@ -14,7 +14,8 @@ import pytest
 from httpx_sse import EventSource, ServerSentEvent
 
 from cortex.db.engine import Database
-from cortex.db.logs import NewLine, Stream
+from cortex.db.logs import LOOKED_AT, NewLine, Stream
+from cortex.db.notify import Notifier
 from cortex.domain.events import EventType
 from cortex.domain.jobs import Outcome, Reason
 from cortex.domain.states import JobState
@@ -360,3 +361,22 @@ class TestShutdown:
             server.should_exit = True
             await asyncio.wait_for(asyncio.gather(*following), 10)
             assert time.monotonic() - stopped < 4
+
+
+async def test_a_stream_of_a_log_tells_that_somebody_looks_at_it(
+    remote: httpx.AsyncClient, settings: Settings
+) -> None:
+    """For networks where each look at a log costs; a page is one look and tells nothing."""
+    job_id = await submit(remote)
+    notifier = Notifier(settings.database, (LOOKED_AT,))
+    with notifier.subscribe(LOOKED_AT, job_id) as looks:
+        await notifier.start()
+        try:
+            await asyncio.wait_for(looks.wait(), 20)  # it listens
+            looks.clear()
+            await remote.get(f"{JOBS}/{job_id}/logs")
+            assert not looks.is_set()
+            async with stream(remote, f"{JOBS}/{job_id}/logs"):
+                await asyncio.wait_for(looks.wait(), 20)
+        finally:
+            await notifier.aclose()

@@ -115,6 +115,10 @@ class Agent:
         self.invoices[agreement] = str(made["invoiceId"])
         return str(made["invoiceId"])
 
+    def unit_of(self, agreement: str) -> ExeUnit:
+        """The machine of an agreement's activity."""
+        return self._jobs[self.activity_of(agreement)].unit
+
     def activity_of(self, agreement: str) -> str:
         return next(name for name, job in self._jobs.items() if job.agreement == agreement)
 

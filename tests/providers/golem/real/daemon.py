@@ -79,6 +79,7 @@ class Daemon:
     requestor: str
     provider: str
     bus: Path
+    pid: int
 
     def client(self, key: str) -> httpx.AsyncClient:
         headers = {"authorization": f"Bearer {key}"}
@@ -98,7 +99,7 @@ async def running_daemon(folder: Path, chain: FakeChain) -> AsyncIterator[Daemon
         await _identity(env["YAGNA_API_URL"], key)
         provider, provider_key = await _second_identity(binary, env)
     # A daemon routes messages between its own identities only if it had them when it started.
-    async with _serving(binary, env, folder):
+    async with _serving(binary, env, folder) as pid:
         yield Daemon(
             url=env["YAGNA_API_URL"],
             folder=folder,
@@ -107,18 +108,19 @@ async def running_daemon(folder: Path, chain: FakeChain) -> AsyncIterator[Daemon
             requestor=await _identity(env["YAGNA_API_URL"], key),
             provider=provider,
             bus=folder / "gsb.sock",
+            pid=pid,
         )
 
 
 @asynccontextmanager
-async def _serving(binary: Path, env: dict[str, str], folder: Path) -> AsyncIterator[None]:
+async def _serving(binary: Path, env: dict[str, str], folder: Path) -> AsyncIterator[int]:
     with (folder / "yagna.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
             binary, "service", "run", "--disable-metrics-push", "--log-dir", "",
             env=env, stdout=log, stderr=log, stdin=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
         try:
-            yield
+            yield process.pid
         finally:
             await _stop(process)
 

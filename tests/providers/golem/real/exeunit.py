@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from tests.providers.golem.real.gsb import Bus
 
 _log = logging.getLogger(__name__)
@@ -16,8 +18,17 @@ _STATE = "/local/activity/SetActivityState"
 _USAGE = "/local/activity/SetActivityUsage"
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What an exe-unit holds of the batches that it was given, until its activity ends."""
+
+    batches: int
+    size: int
+
+
 @dataclass
 class _Batch:
+    script: list[dict[str, Any]] = field(default_factory=list)
     results: list[dict[str, Any]] = field(default_factory=list)
     finished: bool = False
     grown: asyncio.Event = field(default_factory=asyncio.Event)
@@ -44,6 +55,21 @@ class ExeUnit:
         """Seconds that it has been up, seconds of one busy core."""
         seconds = round((self._ended or time.monotonic()) - self._began, 3)
         return [seconds, round(seconds / 2, 3)]
+
+    @property
+    def kept(self) -> Kept:
+        """Scripts and results with their output, in bytes of text: the real one keeps both."""
+        text = [
+            orjson.dumps([batch.script, [{**item, **_sized(item)} for item in batch.results]])
+            for batch in self._batches.values()
+        ]
+        outputs = sum(
+            len(item[stream] or ())
+            for batch in self._batches.values()
+            for item in batch.results
+            for stream in ("stdout", "stderr")
+        )
+        return Kept(len(self._batches), sum(map(len, text)) + outputs)
 
     def told(self) -> str:
         """What it was given and what became of it, for a test that failed."""
@@ -110,7 +136,7 @@ class ExeUnit:
         method, arguments = call
         if method == "Exec":
             batch = arguments["batchId"]
-            self._batches[batch] = _Batch()
+            self._batches[batch] = _Batch(script=arguments["exeScript"])
             self._queue.put_nowait((batch, arguments["exeScript"]))
             return {"Ok": batch}
         if method == "GetExecBatchResults":
@@ -210,6 +236,11 @@ class ExeUnit:
         if not place.startswith("container:/golem/work/"):
             return None
         return self._folder / place.removeprefix("container:/golem/work/")
+
+
+def _sized(item: dict[str, Any]) -> dict[str, None]:
+    """Without its output, which is counted by its length: bytes are lists of numbers here."""
+    return {name: None for name in ("stdout", "stderr") if name in item}
 
 
 def _result(
