@@ -22,6 +22,7 @@ from providers.errors import Unavailable, Unsuitable
 from providers.golem.config import GolemConfig
 
 _PACKAGE = re.compile(r"hash:sha3:[0-9a-f]{56}:https?://\S+")
+_IMAGE_INFO = "/v1/image/info"
 _DIGEST = re.compile(r"[0-9a-f]{56}")
 _TIMEOUT = 15.0
 _CONVERSION = 30 * 60.0
@@ -89,7 +90,7 @@ class Images:
             hooks = http_hooks("golem registry")
             async with httpx.AsyncClient(timeout=_TIMEOUT, event_hooks=hooks) as client:
                 answer = await client.get(
-                    f"{base}/v1/image/info", params={key: name, "count": "true"}
+                    f"{base}{_IMAGE_INFO}", params={key: name, "count": "true"}
                 )
                 info = answer.json() if answer.is_success else None
         except (httpx.HTTPError, ValueError):

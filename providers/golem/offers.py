@@ -23,6 +23,7 @@ from providers.golem.demand import SUBNET
 from providers.golem.terms import Terms
 from providers.golem.wire import ScanEvent
 
+_STATISTICS = "/v2/network/pricing/1h"
 _GIB = Decimal(2**30)
 _MOST_OFFERS = 5
 _WAIT = timedelta(seconds=30)
@@ -217,7 +218,7 @@ class Market:
         """Medians of the last hour in GLM: a core-hour, an environment-hour, a start."""
         if not self._config.stats_url:
             return None
-        told = await _fetched(f"{self._config.stats_url}/v2/network/pricing/1h")
+        told = await _fetched(f"{self._config.stats_url}{_STATISTICS}")
         test = self._config.payment_platform.endswith("tglm")
         part = told.get("testnet" if test else "mainnet") if isinstance(told, dict) else None
         try:

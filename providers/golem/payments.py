@@ -179,11 +179,11 @@ class Payments:
             "totalAmountAccepted": f"{amount:f}",
             "allocationId": str(agreement.demand.properties.get(ALLOCATION, "")),
         }
-        path = f"{PAYMENT}/{kind}/{name}"
+        path = f"{PAYMENT}/{kind}/{name}/accept"
         for _ in range(_TRIES):
             try:
                 answer = await self._daemon.effect(
-                    "POST", f"{path}/accept", body, expect=(400, 404, 410), wait=15
+                    "POST", path, body, expect=(400, 404, 410), wait=15
                 )
                 return answer.ok or await self._is_paid(kind, name)
             except OutcomeUnknown:
