@@ -57,9 +57,7 @@ class Collector:
                 continue
             over, wait = False, _LOOK_WAITS if follow and looked() else 0
             try:
-                reading = self.viewer.pieces(
-                    activity_id, ref.key, cursor, wait=wait, known=known
-                )
+                reading = self.viewer.pieces(activity_id, ref.key, cursor, wait=wait, known=known)
                 async for piece in reading:
                     known = piece.end
                     over = piece.over  # a log that is read after the end is a whole one

@@ -160,7 +160,8 @@ class Daemon:
             return answer
         if answer.ok:
             if answer.body is _BROKEN:
-                raise lost(f"the yagna daemon answered {_shown(path)} with what is no JSON")
+                what = message_of(response) if is_page(response) else "what is no JSON"
+                raise lost(f"the yagna daemon answered {_shown(path)} with {what}")
             return answer
         raise _refusal(answer, path, response, lost)
 
@@ -207,7 +208,7 @@ def _body(response: httpx.Response) -> Any:
     except ValueError:
         if response.is_success:
             return _BROKEN
-        return response.text[:_LONGEST_TEXT]
+        return message_of(response) if is_page(response) else response.text[:_LONGEST_TEXT]
 
 
 def _refusal(

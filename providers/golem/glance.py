@@ -75,7 +75,9 @@ class Viewer:
             UnitGone: there is nobody to ask any more.
         """
         guest = Guest(self._config, key)
-        told = await self._activities.ask(activity_id, guest.read(offset, wait, known), limit, _PATIENCE)
+        told = await self._activities.ask(
+            activity_id, guest.read(offset, wait, known), limit, _PATIENCE
+        )
         head, _, log = told.stdout.partition(b"\n")
         life, _, rest = head.decode(errors="replace").partition(" ")
         if life not in ("none", "live", "gone", "ended"):

@@ -13,7 +13,7 @@ A rule names the calls it is for and what happens to the next `times` of them:
 | `malformed` | the effect takes place, the answer is cut off in the middle |
 | `stale` | an earlier answer of the same GET |
 | `empty` | the answer to a GET has nothing in any of its lists |
-| `html` | somebody on the way answers with a web page and `page_status` (200), no effect |
+| `web_page` | somebody on the way answers with a web page and `page_status` (200), no effect |
 """
 
 import asyncio
@@ -45,9 +45,9 @@ Fault = Literal[
     "malformed",
     "stale",
     "empty",
-    "html",
+    "web_page",
 ]
-# Those that may meet any call; `empty` is for lists, `html` has tests of its own.
+# Those that may meet any call; `empty` is for lists, `web_page` has tests of its own.
 FAULTS: tuple[Fault, ...] = (
     "latency",
     "rate_limit",
@@ -152,7 +152,7 @@ class FaultMiddleware:
             await _error(noting, rule.status)
         elif rule.fault == "drop_before":
             await _break(send)
-        elif rule.fault == "html":
+        elif rule.fault == "web_page":
             await _page(noting, rule.page_status)
         elif rule.fault == "stale" and _resource(scope) in self._answers:
             await _replay(noting, self._answers[_resource(scope)])

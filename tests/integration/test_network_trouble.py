@@ -232,7 +232,7 @@ class TestBeforeItRuns:
 
         async def story(net: Network) -> None:
             everything = {"match": "* *", "times": 1_000_000}
-            await net.faults({**everything, "fault": "html", "page_status": 403})
+            await net.faults({**everything, "fault": "web_page", "page_status": 403})
             job_id = await scene.submit(net.provider_id, placement={"timeout": "90s"})
             await scene.tells(job_id, "a web page (`Just a moment...`)")
             await net.faults({**everything, "fault": "error_before", "status": 500})
@@ -288,6 +288,34 @@ class TestWhileItRuns:
             assert (job.state, job.attempt) == (JobState.CANCELLED, attempt)
 
         await scene.each(story)
+
+    async def test_answers_that_are_none(self, scene: Scene) -> None:
+        """A service that fails at everything, and a proxy that answers in its place."""
+
+        async def story(net: Network) -> None:
+            await self.strange(
+                scene, net, {"fault": "error_before", "status": 500}, ("500", "503", "unavailable")
+            )
+            await self.strange(scene, net, {"fault": "web_page"}, ("Just a moment...",))
+
+        await scene.each(story)
+
+    async def strange(
+        self, scene: Scene, net: Network, rule: dict[str, Any], words: tuple[str, ...]
+    ) -> None:
+        """It answers so to all while the job runs, and still when the job is to be released."""
+        job_id = await scene.submit(net.provider_id, "sleep 300", placement={"timeout": "60s"})
+        attempt = await scene.runs(job_id)
+        await net.faults({"match": "* *", "times": 1_000_000, **rule})
+        await scene.tells(job_id, f"`{net.provider_id}` does not answer: ")
+        await scene.cancel(job_id)
+        await scene.tells(job_id, "could not release the lease")
+        told = await scene.told(job_id)
+        assert "<" not in told
+        assert any(word in told for word in words), told
+        await net.faults()
+        job = await scene.ended(job_id)
+        assert (job.state, job.attempt) == (JobState.CANCELLED, attempt)
 
 
 class TestAkash:

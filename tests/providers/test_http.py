@@ -81,6 +81,7 @@ class TestEffects:
             ("malformed", OutcomeUnknown, 1),
             ("latency", OutcomeUnknown, 1),
             ("rate_limit", RateLimited, 0),
+            ("web_page", OutcomeUnknown, 0),
         ],
     )
     async def test_what_may_have_happened_is_unknown(
@@ -122,6 +123,17 @@ class TestReads:
         await spoil(client, fault="stale")
         assert await client.get("/count") == {"count": 0}
         assert await client.get("/count") == {"count": 1}
+
+
+class TestWebPages:
+    """From something between us and the network: told as what it is, without its markup."""
+
+    async def test_in_place_of_an_answer(self, client: HttpClient) -> None:
+        await spoil(client, fault="web_page")
+        with pytest.raises(Unavailable) as error:
+            await client.get("/count")
+        page = "a web page (`Just a moment...`)"
+        assert str(error.value) == f"the counter answers with {page} instead of data"
 
 
 class TestRefusals:

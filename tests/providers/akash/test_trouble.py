@@ -15,7 +15,7 @@ class TestWebPage:
     async def test_it_is_told_by_its_title(self, net: Net, lease: str, status: int) -> None:
         akash = await net.provider(close_wait="0.3s")
         ref = (await akash.submit(spec("sleep 600"), lease)).ref
-        await net.fault("* *", "html", times=1000, page_status=status)
+        await net.fault("* *", "web_page", times=1000, page_status=status)
         for call in (
             akash.quote(spec()),
             akash.owned(),
@@ -36,7 +36,7 @@ class TestWebPage:
 
     async def test_instead_of_a_creation_it_is_looked_for(self, net: Net, lease: str) -> None:
         akash = await net.provider(search_window="0.3s")
-        await net.fault("POST /v1/deployments", "html")
+        await net.fault("POST /v1/deployments", "web_page")
         with pytest.raises(NoCapacity, match="Just a moment.*nothing of it appeared"):
             await akash.prepare(spec(), lease)
         assert await net.alive() == []
@@ -44,12 +44,12 @@ class TestWebPage:
     async def test_instead_of_a_close_it_is_closed_all_the_same(self, net: Net, lease: str) -> None:
         akash = await net.provider()
         ref = (await akash.submit(spec("sleep 600"), lease)).ref
-        await net.fault("DELETE *", "html", times=2)
+        await net.fault("DELETE *", "web_page", times=2)
         await akash.cancel(ref)
         assert await net.alive() == []
 
     async def test_where_the_kind_of_the_console_is_asked(self, net: Net) -> None:
-        await net.fault("GET /v1/deployment-funding-config", "html")
+        await net.fault("GET /v1/deployment-funding-config", "web_page")
         with pytest.raises(Unavailable, match="Just a moment"):
             await net.provider()
         assert (await net.provider()).capabilities().images  # the next try
