@@ -143,8 +143,12 @@ class _Whole:
 
     async def broke(self, error: BaseException | None) -> None:
         """The server went away, or refused: what is under way ends by its own limits."""
-        await self.session.refresh()
         self.error = error
+        if self.session.view is None:
+            return
+        await self.session.refresh()
+        why = f"the server could not be asked any more: {error}"
+        self.session.add(Step(name="server", result=Result.FAILED, observed=why))
 
     async def close(self) -> int:
         """Write the report, say how it was; the exit code."""

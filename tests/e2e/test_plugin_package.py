@@ -168,6 +168,18 @@ async def test_its_network_is_verified_like_any_other(
     assert TOKEN not in (tmp_path / "shed.json").read_text()
 
 
+async def test_nothing_is_spent_without_a_yes(stack: Stack) -> None:
+    before = (await stack.client.jobs(limit=1)).items
+    words = ("provider", "verify", "shed", "--report", "/dev/null")
+    async with Command(stack.config.data_dir).on_terminal(*words) as terminal:
+        await terminal.shows("Run them on `shed`? [y/N]")
+        assert "up to 0.0" in terminal.text
+        terminal.press("n\n")
+        assert await terminal.ends() == 2
+    assert "you have not agreed" in terminal.text
+    assert [job.id for job in (await stack.client.jobs(limit=1)).items] == [j.id for j in before]
+
+
 async def test_its_plugin_is_handed_events(stack: Stack, folder: Path) -> None:
     cortex = Command(stack.config.data_dir)
     done = await cortex("run", "--provider", "shed", "--", "true")

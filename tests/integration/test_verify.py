@@ -173,6 +173,14 @@ class TestCannotRun:
         assert "pay money in" in todo
 
 
+async def test_one_that_renders_scenes_only_says_so(
+    shared_stage: Stage, api: httpx.AsyncClient, cortex: Command, tmp_path: Path
+) -> None:
+    await ready(api, scenes_only=True)
+    told = await verified(cortex, "f1", tmp_path, "--yes", code=2)
+    assert "it renders scenes only, and runs no commands" in told.summary
+
+
 async def test_a_verification_that_runs_already_is_not_doubled(
     shared_stage: Stage, api: httpx.AsyncClient, cortex: Command, tmp_path: Path
 ) -> None:

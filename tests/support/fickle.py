@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, SecretStr, field_validator
 
 import providers.registry
 from cortex.domain.money import Money
-from cortex.domain.offers import Offer, PriceSheet
+from cortex.domain.offers import Capabilities, Offer, PriceSheet
 from cortex.domain.spec import JobSpec
 from providers.base import NetworkStatus, ProviderConfig
 from providers.errors import AuthenticationFailed, Unavailable
@@ -47,6 +47,7 @@ class FickleConfig(NullConfig):
     """Of a test."""
 
     account: str = "main"
+    scenes_only: bool = False
     region: str = Field(default="eu", pattern="^[a-z]{2}$")
     api_key: SecretStr = Field(description="Any will do but a wrong one.")
     registries: tuple[Registry, ...] = ()
@@ -78,6 +79,11 @@ class FickleProvider(NullProvider):
 
     async def aclose(self) -> None:
         self.switch.closed += 1
+
+    def capabilities(self) -> Capabilities:
+        if self.config.scenes_only:  # type: ignore[attr-defined]
+            return Capabilities(images=False, processes=False, render=True)
+        return super().capabilities()
 
     async def pricing(self) -> PriceSheet:
         self._check()
