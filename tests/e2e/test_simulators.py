@@ -11,17 +11,13 @@ import pytest
 
 from cortex.domain.money import Money
 from cortex.domain.states import JobState
-from cortex.embedded.simulators import (
-    SIMULATORS,
-    provider_id,
-    service_name,
-)
+from cortex.embedded.simulators import SIMULATORS, provider_id, service_name, simulated_providers
 from cortex.schemas import JobView
 from simulators.registry import names
 from tests.e2e.support import Command, check_books, files_in, shell, started
 from tests.support import eventually
 from tests.support.stack import Stack, running_stack, short_folder
-from tests.support.verify import by_name, verified
+from tests.support.verify import assert_as_expected, by_name, verified
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
@@ -145,7 +141,26 @@ class TestJobs:
 
 
 class TestVerify:
-    """`cortex provider verify` where it does not come to its end."""
+    """`cortex provider verify` against each of them: all is as the adapters promise."""
+
+    async def test_each_network(self, stack: Stack, cortex: Command, tmp_path: Path) -> None:
+        await asyncio.gather(*(self.one(stack, cortex, name, tmp_path) for name in PROVIDERS))
+
+    async def one(self, stack: Stack, cortex: Command, provider: str, folder: Path) -> None:
+        # A simulator costs nothing: nobody is asked, and no `--yes` is needed.
+        told = await verified(cortex, provider, folder, "--timeout", "2m")
+        assert_as_expected(told)
+        assert told.simulated
+        for run in told.runs:
+            (key,) = run.lease_keys
+            assert run.charged == (await bill(stack, provider, key),)
+        assert 0 < told.spent.amount < told.budget.amount
+        await check_books(stack, [run.job_id for run in told.runs])
+        text = (folder / f"{provider}.json").read_text()
+        config = simulated_providers({provider.removesuffix("-sim"): ""})[provider]
+        secret = [text for name, text in config.items() if "key" in name]
+        for planted in (*secret, stack.config.api_key, str(stack.config.data_dir)):
+            assert planted not in text
 
     async def test_an_image_that_cannot_be_had(self, cortex: Command, tmp_path: Path) -> None:
         options = ("--image", "nowhere/no-such:1", "--timeout", "30s")

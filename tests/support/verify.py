@@ -42,7 +42,7 @@ async def verified(
     assert file.exists(), done
     told = VerifyReport.model_validate_json(file.read_text())
     wrong = [step for step in told.steps if step.result != "ok"]
-    assert done.code == code, (done.code, done.err, told.summary, wrong)
+    assert done.code == code, (provider_id, done.code, done.err, told.summary, wrong)
     assert VerifyReport.model_validate(done.json()[0]) == told
     return told
 

@@ -1,0 +1,48 @@
+"""`cortex provider verify` over a real worker and API against a real yagna daemon."""
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import Client
+
+from cortex.db.engine import Database
+from tests.api.support import KEY, serve
+from tests.integration.conftest import stage_on
+from tests.integration.managed import managed
+from tests.providers.golem.real.agent import Agent
+from tests.providers.golem.real.conftest import IMAGE, settings
+from tests.providers.golem.real.daemon import Daemon
+from tests.support.verify import assert_as_expected, command_for, verified
+
+
+def entry(daemon: Daemon) -> dict[str, Any]:
+    """The daemon as the settings of a worker have it."""
+    config = settings(daemon, poll_interval=1)
+    plain = config.model_dump(mode="json", exclude_defaults=True)
+    return {"type": "golem", **plain, "app_key": daemon.requestor_key}
+
+
+async def test_all_is_as_the_adapter_expects(
+    database_url: str,
+    database: Database,
+    temporal: Client,
+    daemon: Daemon,
+    agent: Agent,
+    tmp_path: Path,
+) -> None:
+    made = await stage_on(database_url, database, temporal, tmp_path, golem=entry(daemon))
+    stage = managed(made)
+    async with stage.worker(), serve(stage.settings) as (url, _):
+        cortex = command_for(url, KEY, tmp_path)
+        told = await verified(cortex, "golem", tmp_path, "--yes", "--timeout", "2m")
+    assert_as_expected(told)
+    assert (told.image, told.network_version, told.simulated) == (IMAGE, "0.17.6", False)
+    assert daemon.requestor_key not in (tmp_path / "golem.json").read_text()
+    async with daemon.client(daemon.requestor_key) as client:
+        assert (await client.get("/payment-api/v1/allocations")).json() == []
+        invoices = (await client.get("/payment-api/v1/invoices")).json()
+    # What the daemon has accepted is what Cortex has booked.
+    accepted = {Decimal(item["amount"]) for item in invoices if item["status"] == "ACCEPTED"}
+    for run in told.runs:
+        assert {item.amount for item in run.charged} <= accepted
