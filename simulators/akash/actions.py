@@ -158,6 +158,15 @@ async def _kill_container(world: "AkashWorld", args: dict[str, Any]) -> None:
     await world.runs.signal(run_id(item, lease), "KILL")
 
 
+async def _kube(world: "AkashWorld", args: dict[str, Any]) -> None:
+    """Something is the matter in the cluster of a lease; `says` is empty where it is over."""
+    _lease(_subject(world, args)).kube = str(args.get("says", ""))
+
+
+async def _provider_clock(world: "AkashWorld", args: dict[str, Any]) -> None:
+    world.book.providers[_provider(world, args)].clock_skew = float(args["seconds"])
+
+
 def _provider(world: "AkashWorld", args: dict[str, Any]) -> str:
     if "provider" in args:
         return str(args["provider"])
@@ -185,4 +194,6 @@ _ACTIONS: dict[str, _Act] = {
     "silent_providers": _silent_providers,
     "upgrade": _upgrade,
     "kill_container": _kill_container,
+    "kube": _kube,
+    "provider_clock": _provider_clock,
 }

@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
 from simulators.akash import escrow
-from simulators.akash.cluster import service_of
+from simulators.akash.gateway.pods import KubeTrouble, Place, status_of
 from simulators.akash.model import SimBid, SimDeployment, SimLease
 from simulators.akash.settings import OWNER, SimProvider
 
@@ -79,36 +79,14 @@ async def lease_status(
     """What the Console gets from the provider; nothing of it where that does not answer."""
     if not each.live or each.delivered_at is None or world.dark(each):
         return None
-    service = service_of(item)
-    up = 1 if await world.cluster.ready(item, each) else 0
-    exposed = [entry for entry in service["expose"] if entry["global"]]
-    web = [entry for entry in exposed if entry["externalPort"] == 80 and entry["proto"] == "TCP"]
-    others = [entry for entry in exposed if entry not in web]
-    name = service["name"]
-    return {
-        "services": {
-            name: {
-                "name": name,
-                "available": up,
-                "total": 1,
-                "uris": [f"127.0.0.1:{entry['port']}" for entry in web],
-                "observed_generation": 1,
-                "replicas": 1,
-                "updated_replicas": 1,
-                "ready_replicas": up,
-                "available_replicas": up,
-            }
-        },
-        "forwarded_ports": {
-            name: [
-                {"host": "127.0.0.1", "port": entry["port"], "externalPort": entry["port"]}
-                for entry in others
-            ]
-        }
-        if others
-        else {},
-        "ips": {},
-    }
+    try:
+        found = await status_of(world, Place(item, each))
+    except KubeTrouble:
+        return None
+    # A gateway says null where there is nothing; the Console's API file knows objects and lists.
+    for service in found["services"].values():
+        service["uris"] = service["uris"] or []
+    return found | {name: found[name] or {} for name in ("forwarded_ports", "ips")}
 
 
 def escrow_account(item: SimDeployment) -> dict[str, Any]:
@@ -196,7 +174,7 @@ def endpoints(resource: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def provider(item: SimProvider, base_url: str) -> dict[str, Any]:
+def provider(item: SimProvider, gateway_url: str) -> dict[str, Any]:
     gpus = [
         {"vendor": "nvidia", "model": name, "ram": "80Gi", "interface": "PCIe"}
         for name in item.gpus
@@ -211,7 +189,7 @@ def provider(item: SimProvider, base_url: str) -> dict[str, Any]:
         **dict.fromkeys(texts.split()),
         "owner": item.address,
         "name": item.name,
-        "hostUri": f"{base_url}gateway/{item.address}",
+        "hostUri": gateway_url,
         "createdHeight": 1,
         "cosmosSdkVersion": "v0.53.4",
         "akashVersion": "v0.10.6",
@@ -239,10 +217,10 @@ def provider(item: SimProvider, base_url: str) -> dict[str, Any]:
     }
 
 
-def provider_detail(item: SimProvider, base_url: str) -> dict[str, Any]:
+def provider_detail(item: SimProvider, gateway_url: str) -> dict[str, Any]:
     parts = ("cpu", "gpu", "memory")
     amounts = {"active": 0, "available": 1000, "pending": 0}
-    found = provider(item, base_url)
+    found = provider(item, gateway_url)
     found["deploymentCount"] = found["leaseCount"] = 0
     found["stats"] = {
         **{part: dict(amounts) for part in parts},

@@ -13,6 +13,8 @@ from simulators.kit.runs import Runs, pullable
 
 _REFERENCE = re.compile(r"\$\$|\$\((?P<name>[A-Za-z_][A-Za-z0-9_.-]*)\)")
 _MAX_DELAY = 300
+# The file takes what comes as it comes; the runtime below would break long lines.
+_INTO_LOG = 'exec "$@" >>"$0" 2>&1'
 
 
 class Cluster:
@@ -50,7 +52,20 @@ class Cluster:
     async def end(self, deployment: SimDeployment, lease: SimLease) -> None:
         """Stop the container and remove all that is left of it."""
         for pod in range(lease.pod + 1):
-            await self.runs.remove(f"{deployment.dseq}.{lease.oseq}.{pod}")
+            name = f"{deployment.dseq}.{lease.oseq}.{pod}"
+            await self.runs.remove(name)
+            self._log(name).unlink(missing_ok=True)
+
+    def log(self, deployment: SimDeployment, lease: SimLease) -> Path:
+        """What the present container has printed, byte for byte."""
+        return self._log(run_id(deployment, lease))
+
+    def other_pods(self, _deployment: SimDeployment) -> list[Any]:
+        """Pods of further services: Cortex deploys one service, so there are none."""
+        return []
+
+    def _log(self, name: str) -> Path:
+        return self._folder / "containers" / f"{name}.log"
 
     def environment(self, deployment: SimDeployment, lease: SimLease) -> dict[str, str]:
         """The variables that are set inside the container."""
@@ -70,12 +85,15 @@ class Cluster:
         self, deployment: SimDeployment, lease: SimLease, service: dict[str, Any]
     ) -> bool:
         env = self.environment(deployment, lease)
+        log = self.log(deployment, lease)
+        log.parent.mkdir(parents=True, exist_ok=True)
         words = [*(service["command"] or ()), *(service["args"] or ())]
         argv = [self._placed(deployment, service, expanded(word, env)) for word in words]
         for mount in self._mounts(deployment, service).values():
             mount.mkdir(parents=True, exist_ok=True)
         # What an image runs by itself is not known here: it waits.
-        await self.runs.start(run_id(deployment, lease), argv or ["sleep", "infinity"], env)
+        argv = ["/bin/sh", "-c", _INTO_LOG, str(log), *(argv or ["sleep", "infinity"])]
+        await self.runs.start(run_id(deployment, lease), argv, env)
         lease.started = True
         lease.down_since = None
         return True

@@ -49,6 +49,7 @@ class SimLease(BaseModel):
     started: bool = False
     down_since: float | None = None
     exits: list[int] = Field(default_factory=list)
+    kube: str = Field(default="", description="What is the matter in the cluster: an action's.")
 
     @property
     def live(self) -> bool:

@@ -5,7 +5,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 
 from simulators.akash import answers, market
 from simulators.akash.errors import Refusal, RefusalRoute
@@ -111,16 +111,16 @@ def _chain(made: APIRouter, world: "AkashWorld") -> None:
 
 def _providers(made: APIRouter, world: "AkashWorld") -> None:
     @made.get("/providers")
-    async def providers(request: Request) -> Any:
-        base = str(request.base_url)
-        return [answers.provider(item, base) for item in world.book.providers.values()]
+    async def providers() -> Any:
+        known = world.book.providers.values()
+        return [answers.provider(item, world.gateways.url(item.address)) for item in known]
 
     @made.get("/providers/{address}")
-    async def provider(address: str, request: Request) -> Any:
+    async def provider(address: str) -> Any:
         item = world.book.providers.get(address)
         if item is None:
             raise Refusal(404, "NotFoundError", "Provider not found")
-        return answers.provider_detail(item, str(request.base_url))
+        return answers.provider_detail(item, world.gateways.url(item.address))
 
     @made.get("/provider-regions")
     async def regions() -> Any:

@@ -70,10 +70,10 @@ def refusal(manifest: list[dict[str, Any]]) -> str | None:
     services = [service for group in manifest for service in group["services"]]
     for service in services:
         if not _SERVICE.fullmatch(service["name"]):
-            return f"invalid service name {service['name']!r}"
+            return f'service "{service["name"]}" name is invalid'
         for variable in service["env"] or ():
             if "=" not in variable:
                 return "invalid environment variable"
-    if not any(item["global"] for service in services for item in service["expose"]):
+    if not any(item["global"] for service in services for item in service["expose"] or ()):
         return "zero global services"
     return None

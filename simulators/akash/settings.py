@@ -26,6 +26,8 @@ class SimProvider(BaseModel):
     online: bool = True
     ram_storage: bool = Field(default=False, description="Offers `class: ram`, which is opt-in.")
     bids: bool = Field(default=True, description="Without it, it is listed and never bids.")
+    gateway_port: int = Field(default=0, description="Kept over restarts where it can be.")
+    clock_skew: float = 0.0
 
 
 def usual_providers() -> list[SimProvider]:

@@ -14,7 +14,7 @@ from simulators.akash import actions, console, escrow, gateway, market, newer, p
 from simulators.akash.cluster import Cluster
 from simulators.akash.model import Book, Order, SimBid, SimDeployment, SimLease
 from simulators.akash.sdl import Parsed
-from simulators.akash.settings import AkashSettings
+from simulators.akash.settings import OWNER, AkashSettings
 from simulators.kit.clock import Clock
 from simulators.kit.runs import Runs
 from simulators.kit.world import SimBill, World
@@ -56,6 +56,8 @@ class AkashWorld(World):
         self._clockwork: asyncio.Task[None] | None = None
         self._last_dseq = 0
         self.book = self._load()
+        self.accounts = {OWNER}  # those whose key the chain knows
+        self.gateways = gateway.Gateways(self, folder / "gateways")
 
     def router(self) -> APIRouter:
         router = APIRouter()
@@ -64,6 +66,8 @@ class AkashWorld(World):
         return router
 
     async def start(self) -> None:
+        await self.gateways.start()
+        self.save()
         self._clockwork = asyncio.create_task(self._tick())
 
     async def aclose(self) -> None:
@@ -71,6 +75,7 @@ class AkashWorld(World):
             self._clockwork.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._clockwork
+        await self.gateways.aclose()
         await asyncio.gather(*self.later, return_exceptions=True)
 
     async def leases(self) -> list[LeaseLine]:
@@ -193,6 +198,11 @@ class AkashWorld(World):
             self.trouble.dark -= 1
             return True
         return False
+
+    @staticmethod
+    def owner_of(_item: SimDeployment) -> str:
+        """Whose it is: there is one account."""
+        return OWNER
 
     # Inside
 

@@ -153,6 +153,11 @@ class Runs:
             return Executed(137, b"", b"killed: it took too long")
         return Executed(process.returncode or 0, out, err)
 
+    async def main_process(self, run_id: str) -> int | None:
+        """The first process inside its container, by the machine's number; None: it is gone."""
+        found = await asyncio.to_thread(self._main_process, run_id)
+        return found.pid if found is not None else None
+
     async def signal(self, run_id: str, name: Literal["TERM", "KILL", "STOP", "CONT"]) -> None:
         """Signal the run's main process, as `kill -TERM 1` inside its container would."""
         await asyncio.to_thread(self._signal, run_id, name)

@@ -18,7 +18,7 @@ from tests.support.openapi import Contract, Exchange
 
 # The file says `^d+$` of numbers: its author meant digits.
 _MENDED = {'"^d+$"': '"^\\\\d+$"'}
-_GATEWAY = "/gateway/"
+_CHAIN = "/akash/"
 
 
 def _contract() -> Contract:
@@ -26,11 +26,11 @@ def _contract() -> Contract:
 
 
 def _ours(net: Net) -> list[Exchange]:
-    return [item for item in net.recorder.exchanges if not item.path.startswith(_GATEWAY)]
+    return [item for item in net.recorder.exchanges if not item.path.startswith(_CHAIN)]
 
 
 def _problems(net: Net, contract: Contract) -> list[str]:
-    """The gateways belong to the providers: the Console's file knows nothing of them."""
+    """The chain has an interface of its own: the Console's file knows nothing of it."""
     ours = _ours(net)
     known = {
         # Not in the file of this revision: asked to tell apart the two.

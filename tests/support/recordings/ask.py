@@ -86,8 +86,6 @@ def _head(request: Request, host: str, prefix: str, instead: Mapping[str, str]) 
     if request.upgrade:
         pairs |= {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
         pairs["Sec-WebSocket-Key"] = base64.b64encode(secrets.token_bytes(16)).decode()
-    else:
-        pairs["Connection"] = "close"
     if request.body is not None:
         pairs["Content-Length"] = str(len(request.body))
     lines = [f"{request.method} {prefix}{request.path} HTTP/1.1"]

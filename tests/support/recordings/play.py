@@ -146,7 +146,7 @@ class _Connection:
         return frame.close.code == 1000 and frame.t >= 0.5
 
     async def _client_closes(self, asked: Asked) -> None:
-        async with asyncio.timeout(_PATIENCE), self._came:
+        async with asyncio.timeout(_PATIENCE * self._player.scale), self._came:
             await self._came.wait_for(
                 lambda: any(item.opcode is Opcode.CLOSE for item in asked.frames)
             )
