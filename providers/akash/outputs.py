@@ -130,8 +130,7 @@ class Outputs:
                     )
                 file.write(data)
 
-            argv = ("/bin/sh", "-c", script, "cortex-outputs", path)
-            done = await self._gateway.execute(lease, argv, take)
+            done = await self._gateway.execute(lease, script, (path,), take)
         return done.code
 
 

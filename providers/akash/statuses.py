@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
 from cortex.domain.units import format_duration
-from providers.akash import snapshots, wire
+from providers.akash import kube, snapshots, wire
 from providers.akash.bids import Market
 from providers.akash.callback import Callback
 from providers.akash.config import AkashConfig
@@ -23,8 +23,8 @@ _AT_ONCE = 8
 _KEPT = 5000
 _FEW = 4
 _DETAIL_KEPT = 60.0
-_PULL_WORDS = ("pull", "image")
-_PULL_LIMIT = 0.25
+_TOLD_AFTER = 2
+_TROUBLE_LIMIT = 0.25
 
 
 @dataclass
@@ -34,6 +34,7 @@ class _Seen:
     run: Run = field(default_factory=Run)
     ran: bool = False
     dark_since: float | None = None
+    blind_since: float | None = None
     detail: wire.Detail | None = None
     read_at: float = 0.0
 
@@ -123,13 +124,39 @@ class Statuses:
         if snapshots.is_batch(ref, self._config.mark) and seen.run.result is None:
             try:
                 seen.run = await self._logs.run(ref.key, lease.id, seen.run)
-            except (LeaseLost, Unavailable):
+            except (LeaseLost, Unavailable) as error:
                 seen.detail = None  # look closely next time
-                return None
-        seen.ran = True
+                return await self._blind(ref, lease, str(error), seen)
+        seen.ran, seen.blind_since = True, None
         return snapshots.exited(ref, seen.run, ports) or snapshots.running(
             ref, lease, seen.run, ports
         )
+
+    async def _blind(
+        self, ref: LeaseRef, lease: wire.Lease, why: str, seen: _Seen
+    ) -> LeaseSnapshot | None:
+        """The container is up, as the Console has it, but its provider's gateway does not tell.
+
+        A little of that says nothing. Later it is told; at last the job is better off elsewhere:
+        neither its end nor its files would ever come.
+        """
+        now = time.monotonic()
+        if seen.blind_since is None:
+            seen.blind_since = now
+        blind = timedelta(seconds=now - seen.blind_since)
+        if blind < _TOLD_AFTER * self._config.poll:
+            return None
+        if blind >= self._config.dark_after:
+            word = await self._callback.last_word(ref)
+            if word.result is not None:
+                seen.run = Run(seen.run.started_at, word.result)
+                return snapshots.exited(ref, seen.run)
+        if blind >= 3 * self._config.dark_after:
+            self._market.failed(lease.id.provider)
+            whole = format_duration(timedelta(seconds=round(blind.total_seconds())))
+            return snapshots.lost(ref, f"{why}; so for {whole}, and the job is given up there")
+        known = snapshots.running(ref, lease, seen.run, ())
+        return known.model_copy(update={"message": f"{why}; Cortex keeps asking"})
 
     async def _dark(self, ref: LeaseRef, lease: wire.Lease, seen: _Seen) -> LeaseSnapshot | None:
         """The provider does not answer: that alone says nothing of the job."""
@@ -168,30 +195,27 @@ class Statuses:
         label = await self._market.label(lease.id.provider)
         age = await self._age(lease)
         trouble = await self._trouble(lease)
-        limit = self._config.ready_within * (_PULL_LIMIT if trouble else 1)
-        if age < limit:
-            return snapshots.starting(ref, trouble or f"provider {label} prepares the container")
+        if trouble is not None and trouble.unfit:
+            return snapshots.lost(ref, f"provider {label}: {trouble.text}", unfit=True)
+        within = self._config.ready_within * (_TROUBLE_LIMIT if trouble else 1)
+        if age < within:
+            text = trouble.text if trouble else f"provider {label} prepares the container"
+            return snapshots.starting(ref, text)
         self._market.failed(lease.id.provider)
-        why = trouble or "the image may be large or cannot be pulled, or the command fails at once"
-        within = format_duration(self._config.ready_within)
+        why = "the image may be large or cannot be pulled, or the command fails at once"
+        why = trouble.text if trouble else why
         return snapshots.lost(
             ref,
-            f"the container did not come up at provider {label} within {within}: {why}",
-            unfit=bool(trouble),
+            f"the container did not come up at provider {label} within "
+            f"{format_duration(within)}: {why}",
         )
 
-    async def _trouble(self, lease: wire.Lease) -> str:
-        """What Kubernetes says against the image, if anything."""
+    async def _trouble(self, lease: wire.Lease) -> kube.Trouble | None:
+        """What Kubernetes says against the container, if anything."""
         try:
-            events = await self._gateway.events(lease.id)
+            return kube.trouble(await self._gateway.events(lease.id))
         except (LeaseLost, Unavailable):
-            return ""
-        for event in reversed(events):
-            note = str(event.get("note") or "")
-            words = note.lower()
-            if event.get("type") == "Warning" and all(word in words for word in _PULL_WORDS):
-                return f"the image cannot be pulled there: {note[:200]}"
-        return ""
+            return None
 
     async def _age(self, lease: wire.Lease) -> timedelta:
         height = (await self._console.height()).height

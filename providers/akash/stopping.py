@@ -4,15 +4,16 @@ import asyncio
 import time
 
 from cortex.domain.leases import LeaseRef
+from providers.akash import wire
 from providers.akash.config import AkashConfig
 from providers.akash.console import Console
-from providers.akash.gateway import Gateway
+from providers.akash.gateway import Gateway, NotProven
 from providers.akash.snapshots import is_batch
 from providers.akash.statuses import Statuses
 from providers.errors import LeaseLost, Unavailable
 
 # The first process of the container is the runner, which hands the signal on to the command.
-_TERM = ("/bin/sh", "-c", "kill -TERM 1")
+_TERM = "kill -TERM 1"
 _PATIENCE = 30.0
 _PAUSE = 0.3
 
@@ -42,11 +43,29 @@ class Stopper:
         if lease is None or not lease.live:
             return
         deadline = time.monotonic() + _PATIENCE
+        pause, told = _PAUSE, False
         try:
-            await self._gateway.execute(lease.id, _TERM, lambda _data: None)
-        except (LeaseLost, Unavailable):
+            async with asyncio.timeout(_PATIENCE):
+                while time.monotonic() < deadline:
+                    told = told or await self._tell(lease.id)
+                    if await self._statuses.result(ref):
+                        return
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, 3.0)
+        except (LeaseLost, TimeoutError):
             return
-        pause = _PAUSE
-        while time.monotonic() < deadline and not await self._statuses.result(ref):
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, 3.0)
+
+    async def _tell(self, lease: wire.BidId) -> bool:
+        """Send the signal; whether it has gone out, or may have: a second one could cut short
+        what the command does at the first.
+
+        Raises:
+            LeaseLost: nobody is there any more.
+        """
+        try:
+            done = await self._gateway.execute(lease, _TERM, (), lambda _data: None)
+        except NotProven as error:
+            return error.began
+        except Unavailable:
+            return False
+        return done.code == 0

@@ -33,14 +33,15 @@ class ChainCertificates:
         if self._http is not None:
             await self._http.aclose()
 
-    async def context(self, provider: str) -> ssl.SSLContext:
-        """Accepts the certificates that this provider has on the chain, and no other.
+    async def context(self, provider: str, *, fresh: bool = False) -> ssl.SSLContext:
+        """Accepts the certificates that this provider has on the chain, and no other; `fresh`
+        where the ones known from before are not good any more.
 
         Raises:
             Unavailable: the chain does not answer, or has none.
         """
         at, context = self._made.get(provider, (0.0, None))
-        if context is None or time.monotonic() - at > _KEPT:
+        if context is None or fresh or time.monotonic() - at > _KEPT:
             context = pinned(await self._certificates(provider))
             self._made[provider] = (time.monotonic(), context)
         return context

@@ -45,7 +45,16 @@ class ServiceStatus(Wire):
     name: str = ""
     available: int = 0
     total: int = 0
+    ready_replicas: int | None = None
     uris: list[str] | None = None
+
+    @property
+    def ready(self) -> bool:
+        """It has all that it should have. Of a service with volumes `available` counts replicas
+        that are there, whether they are ready or not.
+        """
+        up = self.available if self.ready_replicas is None else self.ready_replicas
+        return up >= self.total > 0
 
 
 class ForwardedPort(Wire):
@@ -64,7 +73,7 @@ class LeaseStatus(Wire):
     def ready(self) -> bool:
         """Every service has all that it should have."""
         services = list((self.services or {}).values())
-        return bool(services) and all(s.available >= s.total > 0 for s in services)
+        return bool(services) and all(service.ready for service in services)
 
 
 class Reclamation(Wire):

@@ -77,6 +77,7 @@ class AkashSettings(BaseModel):
     unstable_after: _Seconds = 480.0
     bids_kept: _Seconds = 300.0
     withdraw_every: _Seconds = 600.0
+    ping_every: Annotated[float, Field(gt=0)] = 10.0
     credits: Decimal = Decimal(100)
     min_deposit: Decimal = Field(
         default=Decimal("0.5"), description="The newer Console gives each deployment so much."

@@ -44,7 +44,7 @@ def shell(world: "AkashWorld", place: Place | None, request: Request) -> Answer:
 
     async def stream(session: Session) -> None:
         with contextlib.suppress(ConnectionError):
-            async with pinging(session):
+            async with pinging(world, session):
                 why = await _obstacle(world, place, query["service"], index)
                 if why is _GONE:
                     await session.send(Opcode.BINARY, _FAILURE)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from simulators.akash.world import AkashWorld
 
 _PAUSE = 0.1
-_PING_EVERY = 10.0
 _BUFFER = 1024
 _MAX_LINE = 64 * 1024
 _NOT_FOUND, _INTERNAL = 4001, 4000
@@ -42,7 +41,7 @@ def logs(world: "AkashWorld", place: Place | None, request: Request) -> Answer:
     wanted = [name for name in services.split(",") if name]
 
     async def stream(session: Session) -> None:
-        async with _talking(session):
+        async with _talking(world, session):
             pods = await _pods(world, place, wanted, session)
             if pods:
                 assert place is not None
@@ -60,7 +59,7 @@ def events(world: "AkashWorld", place: Place | None, request: Request) -> Answer
         return _not_a_socket()
 
     async def stream(session: Session) -> None:
-        async with _talking(session):
+        async with _talking(world, session):
             if place is None:
                 await session.close(_NOT_FOUND)
                 return
@@ -101,13 +100,13 @@ async def message(session: Session, data: bytes) -> None:
 
 
 @asynccontextmanager
-async def pinging(session: Session) -> AsyncIterator[None]:
+async def pinging(world: "AkashWorld", session: Session) -> AsyncIterator[None]:
     """A ping each ten seconds; nobody looks for the pongs."""
 
     async def ping() -> None:
         with contextlib.suppress(ConnectionError):
             while True:
-                await asyncio.sleep(_PING_EVERY)
+                await asyncio.sleep(world.settings.ping_every)
                 await session.send(Opcode.PING, b"")
 
     task = asyncio.create_task(ping())
@@ -119,7 +118,7 @@ async def pinging(session: Session) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _talking(session: Session) -> AsyncIterator[None]:
+async def _talking(world: "AkashWorld", session: Session) -> AsyncIterator[None]:
     """Until the work is done or the client goes; a close frame of the client's is echoed."""
     work = asyncio.current_task()
     assert work is not None
@@ -138,7 +137,7 @@ async def _talking(session: Session) -> AsyncIterator[None]:
 
     task = asyncio.create_task(listen())
     try:
-        async with pinging(session):
+        async with pinging(world, session):
             yield
     except asyncio.CancelledError:
         if not left:

@@ -1,11 +1,9 @@
 """What is fetched out of running leases, and who may ask a gateway for what."""
 
+import json
 from pathlib import Path
 
-import httpx
 import pytest
-import websockets
-from websockets.asyncio.client import connect
 
 from cortex.domain.leases import LeaseRef
 from cortex.domain.states import RunState
@@ -15,6 +13,7 @@ from providers.errors import InvalidSpec
 from simulators.akash import API_KEY, AkashSettings
 from simulators.akash.cluster import run_id
 from tests.providers.akash.conftest import Net, spec
+from tests.support.recordings import Answer, Request, ask
 
 EUROPE = AkashSettings().providers[0].address
 _FILES = """
@@ -126,21 +125,20 @@ class TestTokens:
     async def test_one_for_logs_opens_no_shell(self, net: Net, lease: str) -> None:
         akash = await net.provider()
         ref = await ready(akash, lease, "echo ready; sleep 600")
-        place = f"{net.url}/gateway/{EUROPE}/lease/{ref.network_id}/1/1"
+        url = net.world.gateways.url(EUROPE)
+
+        async def asked(path: str, token: str, *, upgrade: bool = False) -> Answer:
+            place = f"/lease/{ref.network_id}/1/1/{path}"
+            head = {"Authorization": f"Bearer {token}"}
+            return await ask(url, Request("GET", place, upgrade=upgrade), headers=head)
+
         token = await self.token(net, ["logs"])
-        head = {"Authorization": f"Bearer {token}"}
-        with pytest.raises(websockets.InvalidStatus) as caught:
-            await connect(
-                place.replace("http", "ws") + "/shell?cmd0=id&service=job", additional_headers=head
-            )
-        assert caught.value.response.status_code == 401
-        async with httpx.AsyncClient() as client:
-            assert (await client.get(place + "/status", headers=head)).status_code == 401
-            head = {"Authorization": f"Bearer {await self.token(net, ['status'])}"}
-            status = (await client.get(place + "/status", headers=head)).json()
-            assert status["services"]["job"]["available"] == 1
-            expired = {"Authorization": f"Bearer {await self.token(net, ['status'], ttl=0)}"}
-            assert (await client.get(place + "/status", headers=expired)).status_code == 401
+        shell = "shell?cmd0=id&tty=0&stdin=0&podIndex=0&service=job"
+        assert (await asked(shell, token, upgrade=True)).status == 401
+        assert (await asked("status", token)).status == 401
+        status = await asked("status", await self.token(net, ["status"]))
+        assert json.loads(status.body or b"")["services"]["job"]["available"] == 1
+        assert (await asked("status", await self.token(net, ["status"], ttl=0))).status == 400
 
     async def token(self, net: Net, scope: list[str], ttl: int = 60) -> str:
         permission = {"provider": EUROPE, "access": "scoped", "scope": scope}

@@ -58,11 +58,18 @@ async def answer(socket: ServerConnection) -> None:
     await socket.send('{"name":"job-0","message":"hello"}')
 
 
-@asynccontextmanager
-async def network(folder: Path, on_chain: list[str], own: Path) -> AsyncIterator[AkashConfig]:
-    """A gateway with its own certificate, and a chain that knows some."""
+def server_context(own: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(own)
+    return context
+
+
+@asynccontextmanager
+async def network(
+    folder: Path, on_chain: list[str], own: Path | ssl.SSLContext
+) -> AsyncIterator[AkashConfig]:
+    """A gateway with its own certificate, and a chain that knows some."""
+    context = server_context(own) if isinstance(own, Path) else own
     async with serve(answer, "127.0.0.1", 0, ssl=context) as gateway:
         port = next(iter(gateway.sockets)).getsockname()[1]
         app = FastAPI()
@@ -84,17 +91,23 @@ async def network(folder: Path, on_chain: list[str], own: Path) -> AsyncIterator
             yield AkashConfig.model_validate({"api_key": "k", "console_url": url, "chain_url": url})
 
 
-async def hello(config: AkashConfig) -> list[str]:
+@asynccontextmanager
+async def talking(config: AkashConfig) -> AsyncIterator[Gateway]:
     console = Console(config)
     gateway = Gateway(console, config, Market(console, config))
     try:
+        yield gateway
+    finally:
+        await gateway.aclose()
+        await console.aclose()
+
+
+async def hello(config: AkashConfig) -> list[str]:
+    async with talking(config) as gateway:
         first = [message.text async for message in gateway.logs(LEASE)]
         again = [message.text async for message in gateway.logs(LEASE)]
         assert first == again
         return first
-    finally:
-        await gateway.aclose()
-        await console.aclose()
 
 
 async def test_the_one_on_the_chain_is_accepted(tmp_path: Path) -> None:
@@ -110,6 +123,20 @@ async def test_another_one_is_not(tmp_path: Path) -> None:
     async with network(tmp_path, [other], own) as config:
         with pytest.raises(Unavailable, match="SSLCertVerificationError"):
             await hello(config)
+
+
+async def test_a_new_one_is_accepted_as_soon_as_the_chain_has_it(tmp_path: Path) -> None:
+    """Though the old one was good a moment ago, and is kept for minutes."""
+    own, pem = await asyncio.to_thread(certificate, tmp_path, "own")
+    new, new_pem = await asyncio.to_thread(certificate, tmp_path, "new")
+    on_chain, context = [pem], server_context(own)
+    async with network(tmp_path, on_chain, context) as config, talking(config) as gateway:
+        assert [message.text async for message in gateway.logs(LEASE)] == ["hello"]
+        context.load_cert_chain(new)
+        with pytest.raises(Unavailable, match="nor the one on the chain"):
+            [message async for message in gateway.logs(LEASE)]
+        on_chain[:] = [new_pem]
+        assert [message.text async for message in gateway.logs(LEASE)] == ["hello"]
 
 
 async def test_none_on_the_chain(tmp_path: Path) -> None:
