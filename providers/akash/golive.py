@@ -15,6 +15,7 @@ from providers.akash.config import AkashConfig
 from providers.akash.console import Console
 from providers.akash.seal import unseal
 from providers.errors import (
+    AuthenticationFailed,
     InsufficientFunds,
     LeaseLost,
     NoCapacity,
@@ -115,6 +116,9 @@ class Starter:
             return False
         except InsufficientFunds as error:
             await self._give_up(work, error)
+        except AuthenticationFailed as error:
+            await self._no_token(work, bid, error)
+            return False
         except Refused as refused:
             await self._refused(work, bid, refused)
             return False
@@ -165,6 +169,16 @@ class Starter:
             await self._give_up(work, Unsuitable(f"Akash does not accept the job: {refused}"))
         else:
             self._pass_over(work, bid)
+
+    async def _no_token(self, work: _Try, bid: wire.BidId, error: AuthenticationFailed) -> None:
+        """Our key is refused; or, where there is a lease by now, the Console's own token at the
+        provider: older Consoles hand that answer on as theirs.
+        """
+        work.problem = str(error)
+        detail = await self._console.detail(bid.dseq)
+        if detail is None or detail.lease is None or not detail.lease.live:
+            raise error
+        await self._again(work, bid)
 
     async def _again(self, work: _Try, bid: wire.BidId) -> None:
         """The lease exists and is billed: the same is sent again, and at last it is closed."""

@@ -158,6 +158,11 @@ async def _kill_container(world: "AkashWorld", args: dict[str, Any]) -> None:
     await world.runs.signal(run_id(item, lease), "KILL")
 
 
+async def _refuse_token(world: "AkashWorld", args: dict[str, Any]) -> None:
+    """Providers refuse the token with which the Console sends the next `times` manifests."""
+    world.trouble.refuse_token = int(args.get("times", 1))
+
+
 async def _kube(world: "AkashWorld", args: dict[str, Any]) -> None:
     """Something is the matter in the cluster of a lease; `says` is empty where it is over."""
     _lease(_subject(world, args)).kube = str(args.get("says", ""))
@@ -195,5 +200,6 @@ _ACTIONS: dict[str, _Act] = {
     "upgrade": _upgrade,
     "kill_container": _kill_container,
     "kube": _kube,
+    "refuse_token": _refuse_token,
     "provider_clock": _provider_clock,
 }

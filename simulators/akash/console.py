@@ -242,6 +242,9 @@ def _deliver(world: "AkashWorld", item: SimDeployment, manifest: str) -> None:
     if trouble.late_lease > 0:
         trouble.late_lease -= 1
         raise _undelivered(world, item, 404, "no lease for deployment")
+    if trouble.refuse_token > 0:  # the one that the Console makes itself, which ran out meanwhile
+        trouble.refuse_token -= 1
+        raise _undelivered(world, item, 401, "unauthorized access")
     if hashlib.sha256(manifest.encode()).digest() != base64.b64decode(item.hash):
         raise _undelivered(world, item, 422, "manifest version validation failed")
     why = sdl.refusal(json.loads(manifest))

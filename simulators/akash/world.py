@@ -35,6 +35,7 @@ class Trouble:
         self.dark = 0
         self.underflow = 0
         self.late_lease = 0
+        self.refuse_token = 0
         self.account = ""
 
 

@@ -128,3 +128,28 @@ class TestLeaseCreation:
         with pytest.raises(NoCapacity, match="took the lease but not what to run"):
             await akash.commit(reservation)
         assert await net.alive() == []
+
+    @pytest.mark.parametrize("extended", [True, False])
+    async def test_a_token_of_the_consoles_that_ran_out(
+        self, make_net: MakeNet, lease: str, extended: bool
+    ) -> None:
+        """A provider answers the manifest with 401: our key is good, and the lease costs."""
+        net = await make_net(extended=extended)
+        akash = await net.provider()
+        reservation = await akash.prepare(spec("sleep 600"), lease)
+        await net.act("refuse_token", times=2)
+        await akash.commit(reservation)
+        (item,) = net.world.book.deployments.values()
+        assert item.leases[0].delivered_at is not None
+
+    @pytest.mark.parametrize("extended", [True, False])
+    async def test_one_that_is_refused_for_ever_is_closed(
+        self, make_net: MakeNet, lease: str, extended: bool
+    ) -> None:
+        net = await make_net(extended=extended)
+        akash = await net.provider()
+        reservation = await akash.prepare(spec("sleep 600"), lease)
+        await net.act("refuse_token", times=100)
+        with pytest.raises(NoCapacity, match="took the lease but not what to run"):
+            await akash.commit(reservation)
+        assert await net.alive() == []
