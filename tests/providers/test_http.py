@@ -125,17 +125,6 @@ class TestReads:
         assert await client.get("/count") == {"count": 1}
 
 
-class TestWebPages:
-    """From something between us and the network: told as what it is, without its markup."""
-
-    async def test_in_place_of_an_answer(self, client: HttpClient) -> None:
-        await spoil(client, fault="web_page")
-        with pytest.raises(Unavailable) as error:
-            await client.get("/count")
-        page = "a web page (`Just a moment...`)"
-        assert str(error.value) == f"the counter answers with {page} instead of data"
-
-
 class TestRefusals:
     @pytest.mark.parametrize(
         ("status", "error"),

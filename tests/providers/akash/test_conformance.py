@@ -2,7 +2,6 @@
 
 from typing import ClassVar
 
-import pytest
 import pytest_asyncio
 
 from providers.conformance import ProviderConformance
@@ -20,11 +19,6 @@ class TestAkash(ProviderConformance):
     async def _network(self, make_net: MakeNet) -> None:
         self.net = await make_net(extended=self.extended)
         self.sim_url = self.net.url
-
-    @pytest.mark.xfail(strict=True, reason="the runner does not break lines below 64 KiB yet")
-    async def test_long_lines_are_cut(self, provider: AnyProvider) -> None:
-        """The gateway gives nothing of a line of 64 KiB, and nothing after it."""
-        await super().test_long_lines_are_cut(provider)
 
     async def make_provider(self) -> AnyProvider:
         return await self.net.provider()
