@@ -1,7 +1,7 @@
 """Scalars by the core schema of YAML 1.2 (https://yaml.org/spec/1.2.2/#103-core-schema)."""
 
 import re
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Final
 
 from cortex.documents.errors import AmbiguousValue, DocumentError
@@ -49,7 +49,7 @@ def _number(text: str, *, exact: bool) -> object:
     if _OCTAL.fullmatch(text) or _HEX.fullmatch(text):
         return int(text, 0)
     if _FLOAT.fullmatch(text):
-        return Decimal(text) if exact else float(text)
+        return _fraction(text, exact=exact)
     if _SPECIAL.fullmatch(text):
         return float(text.replace(".", ""))
     if _UNDERSCORED.fullmatch(text):
@@ -59,6 +59,15 @@ def _number(text: str, *, exact: bool) -> object:
             f"write `{plain[:40]}`, or put it in quotes"
         )
     return text
+
+
+def _fraction(text: str, *, exact: bool) -> object:
+    if not exact:
+        return float(text)
+    try:
+        return Decimal(text)
+    except InvalidOperation:  # its exponent has twenty digits
+        raise DocumentError("is a number out of all range") from None
 
 
 def _refuse_old_octal(text: str) -> None:

@@ -171,6 +171,12 @@ class TestTwoReadings:
         assert all(word in told for word in words), told
         assert "f.yaml:2:" in told
 
+    @pytest.mark.parametrize("exponent", ["9" * 4, "9" * 20, "-" + "9" * 20])
+    def test_numbers_out_of_all_range(self, exponent: str) -> None:
+        for field in ("duration", "budget", "retries"):
+            assert f"2:1: `{field}`" in refused(f"command: [a]\n{field}: 1.5e{exponent}\n")
+        assert refused(f'{{"command": ["a"], "duration": 1e{exponent}}}')
+
     @pytest.mark.parametrize("text", ['"1_0"', '"٣"', '"1 0"'])
     def test_also_in_quotes(self, text: str) -> None:
         assert "is no number of cores" in refused(f"command: [a]\nresources: {{cpu: {text}}}\n")
