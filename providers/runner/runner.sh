@@ -1,6 +1,8 @@
 # The runner: runs a command exactly once, frames its output, tells its end, then idles until it
 # is released. Needs nothing but a POSIX shell; what else there is (date, curl, wget, tar) it uses.
 #
+# Between `# part NAME` and `# end of part` is what only some networks need.
+#
 # Called as `sh -c <this> cortex-runner COMMAND ARG...`; settings come as CORTEX_RUNNER_* variables.
 # Each line that it prints is shorter than 16 KiB, where the logs of containers begin to break lines,
 # and is one of
@@ -153,6 +155,7 @@ frames() { # frames LETTER TEXT: puts it into frames, numbered on from $number
     done
 }
 
+# part room
 # Where room is scarce, what a piece takes of it: in JSON some bytes become several, and each line
 # has a time beside it.
 odd=$(printf '*[\001-\010\013-\037]*')
@@ -197,6 +200,7 @@ print() { # print FORMAT WORD...: as much as there is room for; of the rest, a f
     long=$((long - ${#said}))
     printf %s "$said" >>"$state.long"
 }
+# end of part
 
 tell() { # tell FORMAT WORD...: the two streams take turns, by a pipe that holds one byte
     [ -z "$turns" ] || IFS= read -r _ <&8
@@ -361,6 +365,7 @@ receive() { # receive FILE URL
     fi
 }
 
+# part handover
 opened() { # opened PAD: the lines of hexadecimal digits that come in, each XOR one of the pad's
     pad=$1
     plain=
@@ -397,6 +402,7 @@ if [ -n "$handover_needed" ] && ! take_over; then
     fi
     rest 126
 fi
+# end of part
 
 if [ -n "$inputs_url" ]; then
     if ! receive "$work.in" "$inputs_url" || ! tar -xf "$work.in" 2>/dev/null; then
@@ -486,11 +492,13 @@ if [ -n "$outputs" ] && [ -n "$outputs_url" ]; then
     fi
 fi
 
+# part room
 if [ -s "$state.long" ]; then
     take_over
     if [ -n "$long_url" ] && send "$state.long" "$long_url"; then say "long sent"; else say "long failed"; fi
     rm -f "$state.long"
 fi
+# end of part
 
 printf '%s %s %s %s\n' "$how" "$code" "$ended" "$sent" >"$state.end"
 asked=

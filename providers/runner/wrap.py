@@ -10,6 +10,8 @@ from providers.errors import Unsuitable
 from providers.variables import carried
 
 _PREFIX = "CORTEX_RUNNER_"
+_PART = "# part "
+_END = "# end of part"
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,8 @@ def wrap(
     }
     control = {f"{_PREFIX}{name}": value for name, value in own.items() if value}
     job = carried((*spec.command, *spec.args), spec.environment())
-    argv = ("/bin/sh", "-c", script(), "cortex-runner", *job.words)
+    parts = ("room", "handover") if room is not None or hide else ()
+    argv = ("/bin/sh", "-c", script(*parts), "cortex-runner", *job.words)
     secrets = spec.secrets() if hide else {}
     hidden = {
         name: text
@@ -97,8 +100,15 @@ def token(key: str) -> str:
 
 
 @cache
-def script() -> str:
-    """The runner, without its comment lines: some networks limit the size of a command."""
+def script(*parts: str) -> str:
+    """The runner with these parts of its own, without comments: some networks limit a command."""
     text = files("providers.runner").joinpath("runner.sh").read_text(encoding="utf-8")
-    lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
-    return "\n".join(line for line in lines if line.strip()) + "\n"
+    lines, wanted = [], True
+    for line in text.splitlines():
+        if line.startswith(_PART):
+            wanted = line.removeprefix(_PART) in parts
+        elif line == _END:
+            wanted = True
+        elif wanted and line.strip() and not line.lstrip().startswith("#"):
+            lines.append(line)
+    return "\n".join(lines) + "\n"

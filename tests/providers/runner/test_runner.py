@@ -284,3 +284,9 @@ class TestScript:
     def test_it_is_small(self) -> None:
         """It is a word of the command: networks and kernels limit those, 128 KiB at the most."""
         assert len(script()) < 12 * 1024
+        assert len(script("room", "handover")) < 16 * 1024
+
+    def test_what_a_network_needs_not_is_left_out(self) -> None:
+        assert "take_over" not in script()
+        assert "take_over() {" in script("room", "handover")
+        assert "send()" in script()
