@@ -33,6 +33,8 @@ class BudgetActivities:
         alerts, stopped = 0, 0
         for budget in budgets:
             async with self._database.transaction() as tx:
+                if not await tx.budgets.hold(budget):
+                    continue  # it was changed or removed meanwhile: the next look is at the new one
                 state = (await tx.budgets.states([budget], await tx.spending.now()))[0]
                 alerts += await _alert(tx, state)
             if budget.stops and state.left_usd < 0:
@@ -57,6 +59,9 @@ class BudgetActivities:
         stopped = 0
         for job_id in chosen:
             async with self._database.transaction() as tx:
+                await tx.jobs.lock(job_id)
+                if not await tx.budgets.hold(state.budget):
+                    break  # what it stops for is not so any more
                 stopped += await stop_job(tx, job_id, message)
             activity.heartbeat()
         _log.info("budget.stopped", budget=state.budget.id, jobs=stopped)

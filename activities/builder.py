@@ -7,6 +7,7 @@ from typing import Any
 import structlog
 
 from cortex.db.managed import ManagedProvider, ProviderType
+from cortex.db.providers import Origin
 from cortex.domain.errors import CortexError, InvalidRequest
 from cortex.security.keyring import KeyRing
 from cortex.settings import Settings
@@ -31,6 +32,11 @@ class Blueprint:
     """With its secrets: of a provider of the settings."""
     credentials: bytes | None = field(default=None, repr=False)
     """Encrypted: of a provider of the database."""
+
+    @property
+    def origin(self) -> Origin | None:
+        """The row that it is of; None: it is of the settings, which do not change."""
+        return Origin(self.public, self.credentials) if self.config is None else None
 
     def differs(self, other: "Blueprint") -> bool:
         """Whether it has to be built anew."""

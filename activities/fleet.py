@@ -8,7 +8,7 @@ no new jobs, but while it holds leases it is kept open, so that they are watched
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -19,7 +19,7 @@ from activities.builder import Blueprint, Builder
 from activities.calls import CountedProvider
 from activities.health import Checkup
 from cortex.db.engine import Database
-from cortex.db.providers import Observation
+from cortex.db.providers import Observation, Origin
 from cortex.domain.errors import CortexError, DatabaseUnavailable
 from cortex.domain.events import EventType
 from cortex.settings import Settings
@@ -101,6 +101,11 @@ class Fleet:
         if member.provider is None or not member.ready:
             raise Unavailable(f"provider `{provider_id}` cannot be used now: {member.problem}")
         return member.provider
+
+    def origin(self, provider_id: str) -> Origin | None:
+        """What the provider of this worker was built from; None: of its settings, or not at all."""
+        member = self._members.get(provider_id)
+        return member.blueprint.origin if member is not None else None
 
     async def for_placement(self, provider_id: str) -> AnyProvider:
         """A provider that takes new jobs now.
@@ -229,10 +234,12 @@ class Fleet:
             await asyncio.sleep(wait)
             wait = min(wait * 2, _LAST_RETRY)
         member.ready = True
-        await _persist(lambda: self._checkup.check(provider, first=True))
+        origin = member.blueprint.origin
+        await _persist(lambda: self._checkup.check(provider, origin=origin, first=True))
         member.tried.set()
 
     async def _written(self, member: _Member, found: Observation, *, first: bool = False) -> None:
+        found = replace(found, origin=member.blueprint.origin)
         note = partial(self._checkup.note, member.blueprint.id, found, first=first)
         await _persist(note)
         member.tried.set()

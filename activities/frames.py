@@ -48,14 +48,16 @@ async def last_frames(
     if snapshot.frames:
         async with database.transaction() as tx:
             await tx.jobs.lock(lease.job_id)
-            await record_frames(tx, lease, snapshot.frames)
+            if (await tx.leases.get(lease.key)).settling:
+                await record_frames(tx, lease, snapshot.frames)
 
 
 async def settle_frames(database: Database, lease: Lease) -> None:
     """After its files are collected: a frame whose file is not here is not done."""
     async with database.transaction() as tx:
         await tx.jobs.lock(lease.job_id)
-        await tx.frames.settle(lease.job_id, lease.key)
+        if (await tx.leases.get(lease.key)).settling:
+            await tx.frames.settle(lease.job_id, lease.key)
 
 
 def _sentence(ended: Sequence[FrameStatus], done: int, total: int) -> str:

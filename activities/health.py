@@ -2,13 +2,14 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from datetime import timedelta
 
 import structlog
 
 from activities.breaker import Breakers
 from cortex.db.engine import Database, Transaction
-from cortex.db.providers import Observation, Observed
+from cortex.db.providers import Observation, Observed, Origin
 from cortex.domain.errors import CortexError
 from cortex.domain.events import EventType
 from cortex.domain.health import HealthRules, ProviderStatus, Verdict
@@ -29,15 +30,18 @@ class Checkup:
         self._breakers = breakers
         self._rules = rules
 
-    async def check(self, provider: AnyProvider, *, first: bool = False) -> ProviderStatus:
+    async def check(
+        self, provider: AnyProvider, *, origin: Origin | None = None, first: bool = False
+    ) -> ProviderStatus:
         """Ask for reachability, prices, balance; the status that follows.
 
         Args:
             provider: One that is open.
+            origin: What it was built from: if that has changed, nothing is written.
             first: It was opened just now: what it says counts at once.
         """
         await self._breakers.probe(provider.id)
-        found = await self._ask(provider)
+        found = replace(await self._ask(provider), origin=origin)
         return await self.note(provider.id, found, first=first)
 
     async def note(

@@ -11,6 +11,7 @@ from cortex.domain.events import EventType
 from cortex.domain.leases import Lease
 from cortex.domain.offers import Usage
 from cortex.domain.reconcile import Compared, Finding, FindingKind, late_charge
+from cortex.domain.resolution import resolution_of
 from providers.errors import LeaseLost, ProviderError
 from providers.registry import AnyProvider
 
@@ -92,7 +93,8 @@ class LateBills:
         async with self._database.transaction() as tx:
             await tx.jobs.lock(lease.job_id)
             now = await tx.leases.get(lease.key)
-            if now.cost is not None and now.cost.amount:
+            decided = resolution_of(now)
+            if now.cost is not None and (now.cost.amount or (decided and decided.ends)):
                 return None
             if not await tx.ledger.charge_late(now, cost, rate, note=_NOTE):
                 return None

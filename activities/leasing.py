@@ -227,6 +227,8 @@ class LeaseActivities:
             last = time.monotonic()
             async with self._database.transaction() as tx:
                 await tx.jobs.lock(lease.job_id)
+                if (await tx.jobs.get(lease.job_id)).state is not JobState.DEPLOYING:
+                    return  # a step that nobody waits for any more
                 await tx.jobs.put(lease.job_id, message=message[:500])
                 data = {"message": message[:500]}
                 await tx.events.add(

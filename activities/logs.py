@@ -112,7 +112,8 @@ class LogCopier:
                 cursor=(cursor, batch[-1].cursor if batch else cursor),
                 begun=begun,
             )
-            if stored and progress is not None:
+            told = stored and progress is not None
+            if told and not (await tx.jobs.get(job_id)).state.terminal and progress is not None:
                 share, message = progress
                 await tx.jobs.put(job_id, progress=share)
                 data = {"progress": str(share), "message": message}

@@ -149,7 +149,11 @@ class PlacementActivities:
             if job.state != JobState.PLACING:
                 why = f"the job is {job.state.value}"
                 return Placement(reason=Reason.CANCELLED, message=why)
-            offer, why = await _allowed(tx, job, offers)
+            open_ = await tx.providers.hold_open({offer.provider_id for offer in offers})
+            left = [offer for offer in offers if offer.provider_id in open_]
+            if not left:
+                return _closed(offers)
+            offer, why = await _allowed(tx, job, left)
             if offer is None:
                 return Placement(reason=Reason.OVER_BUDGET, message=why)
             await tx.jobs.put(
@@ -269,6 +273,12 @@ def _nowhere(ranked: QuoteResult, job: Job, order: PlaceInput) -> Placement:
         # With nobody left to ask, only forgetting who was passed over could help.
         try_again=bool(ranked.rejected),
     )
+
+
+def _closed(offers: Sequence[Offer]) -> Placement:
+    names = ", ".join(f"`{name}`" for name in sorted({offer.provider_id for offer in offers}))
+    message = f"{names} takes no jobs any more: switched off or removed while it made its offer"
+    return Placement(reason=Reason.NO_CAPACITY, message=message, try_again=True)
 
 
 def _placed(lease: Lease) -> Placement:

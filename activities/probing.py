@@ -17,9 +17,10 @@ class HealthActivities:
     @activity.defn
     async def check_health(self, order: HealthInput) -> HealthResult:
         """Check a provider of this worker; its status."""
+        origin = self._fleet.origin(order.provider_id)
         try:
             provider = self._fleet.get(order.provider_id)
         except ProviderError as error:
-            found = Observation("bad", str(error))
+            found = Observation("bad", str(error), origin=origin)
             return HealthResult(status=await self._checkup.note(order.provider_id, found))
-        return HealthResult(status=await self._checkup.check(provider))
+        return HealthResult(status=await self._checkup.check(provider, origin=origin))

@@ -74,7 +74,7 @@ class SettleSteps:
         with suppress(DatabaseUnavailable):  # it is for show: the error itself goes on its way
             async with self._database.reading() as tx:
                 steps = [item.model_dump(mode="json") for item in self.all]
-                await tx.leases.put(self._lease.key, settle_steps=steps)
+                await tx.leases.note_steps(self._lease.key, steps)
 
     async def _obey(self) -> None:
         # At the begin of a try the lease is as new as can be.

@@ -301,8 +301,7 @@ class SettlementActivities:
         async with self._database.transaction() as tx:
             await tx.jobs.lock(lease.job_id)
             now = await tx.leases.get(lease.key)
-            booked = now.state != LeaseState.RELEASING or now.cost is not None
-            if booked or now.collected_at is not None:
+            if not now.settling or now.collected_at is not None:
                 return  # by another try: what is kept is whole, and ours may not be
             kept = self._settings.outputs_dir / lease.job_id
             if merge:
@@ -320,6 +319,8 @@ class SettlementActivities:
         then = "Cortex releases the lease and closes the job with what there is"
         async with self._database.transaction() as tx:
             await tx.jobs.lock(lease.job_id)
+            if not (await tx.leases.get(lease.key)).settling:
+                return  # a step that nobody waits for any more
             await tx.leases.put(lease.key, message=message)
             await tx.events.add(
                 EventType.LEASE_FAILED,

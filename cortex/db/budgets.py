@@ -78,6 +78,16 @@ class BudgetRepository(Repository):
             raise NotFound(f"there is no budget `{budget_id[:60]}`")
         return _budget(row)
 
+    async def hold(self, budget: Budget) -> bool:
+        """Keep a budget as it was read until the transaction ends; False if it is not so any more.
+
+        A rate that has moved is no change of the budget.
+        """
+        query = select(BudgetRow.__table__).where(BudgetRow.id == budget.id)
+        held = query.with_for_update(read=True)
+        row = (await self.connection.execute(held)).mappings().first()
+        return row is not None and _wanted(_budget(row)) == _wanted(budget)
+
     async def all(self) -> list[Budget]:
         query = select(BudgetRow.__table__).order_by(BudgetRow.id)
         return [_budget(row) for row in (await self.connection.execute(query)).mappings()]
@@ -142,6 +152,11 @@ class BudgetRepository(Repository):
 def question(budget: Budget, period: Period) -> Question:
     """What is asked of the books for a budget."""
     return Question(budget.id, budget.scope.value, budget.scope_value, period)
+
+
+def _wanted(budget: Budget) -> Budget:
+    """What somebody wanted of it."""
+    return budget.model_copy(update={"usd_rate": Decimal(1), "updated_at": budget.created_at})
 
 
 def _values(budget: Budget) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Leases: the intent log. A row exists before its network is called."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -127,6 +127,14 @@ class LeaseRepository(Repository):
             statement = statement.where(text(f"({DECIDED}) IS NULL"))
         await self.connection.execute(
             statement.values(resolution=resolution.model_dump(mode="json"))
+        )
+
+    async def note_steps(self, key: str, steps: Sequence[Mapping[str, Any]]) -> None:
+        """What was done at the network so far; nothing if the bill is booked, which tells it."""
+        await self.connection.execute(
+            update(LeaseRow)
+            .where(LeaseRow.key == key, LeaseRow.cost.is_(None))
+            .values(settle_steps=list(steps))
         )
 
     async def watched(self, provider_id: str) -> list[Lease]:

@@ -73,6 +73,11 @@ class ManagedProviderRepository(Repository):
         query = text("SELECT pg_advisory_xact_lock(hashtextextended('provider:' || :id, 0))")
         await self.connection.execute(query, {"id": provider_id})
 
+    async def lock_key(self, provider_id: str) -> None:
+        """Wait for placements that are being written, and let none begin until the end."""
+        query = select(ProviderRow.id).where(ProviderRow.id == provider_id).with_for_update()
+        await self.connection.execute(query)
+
     async def create(self, draft: Draft, *, enabled: bool, rate_limit: float | None) -> bool:
         """Make it from a checked draft. False: there is one that this must not replace.
 

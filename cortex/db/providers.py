@@ -1,6 +1,6 @@
 """Providers: what is configured, what the workers found of it, and its history."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -43,6 +43,14 @@ class StoredProvider:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What a provider that the API manages was built from: its row as it was then."""
+
+    config: dict[str, Any]
+    credentials: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Observation:
     """What one check of a provider found."""
 
@@ -53,6 +61,8 @@ class Observation:
     balance: Money | None = None
     capabilities: Capabilities | None = None
     prices: PriceSheet | None = None
+    origin: Origin | None = None
+    """Of which configuration it tells; None: of whatever there is."""
 
 
 @dataclass(frozen=True)
@@ -150,13 +160,17 @@ class ProviderRepository(Repository):
     async def observe(
         self, provider_id: str, found: Observation, rules: HealthRules, *, first: bool = False
     ) -> Observed | None:
-        """Write down a check; None if there is no such provider (any more).
+        """Write down a check; None if it tells of a provider that is not there (any more).
 
         What a check did not find out keeps its last known value.
         """
         query = select(ProviderRow.__table__).where(ProviderRow.id == provider_id)
-        row = (await self.connection.execute(query.with_for_update())).mappings().first()
+        # No placement waits for this: it holds the key only.
+        locked = query.with_for_update(key_share=True)
+        row = (await self.connection.execute(locked)).mappings().first()
         if row is None:
+            return None
+        if found.origin not in (None, Origin(row["config"], row["credentials"])):
             return None
         known = row["checked_at"] is not None
         before = Standing.model_validate(row["standing"]) if row["standing"] else Standing()
@@ -205,6 +219,16 @@ class ProviderRepository(Repository):
     async def all(self) -> list[StoredProvider]:
         query = select(ProviderRow.__table__).order_by(ProviderRow.id)
         return [_stored(row) for row in (await self.connection.execute(query)).mappings()]
+
+    async def hold_open(self, provider_ids: Collection[str]) -> set[str]:
+        """Those of these that take new jobs; none of them is removed until the transaction ends."""
+        query = (
+            select(ProviderRow.id)
+            .where(ProviderRow.id.in_(provider_ids), ProviderRow.enabled, ProviderRow.configured)
+            .order_by(ProviderRow.id)
+            .with_for_update(read=True, key_share=True)
+        )
+        return set((await self.connection.execute(query)).scalars())
 
     async def get(self, provider_id: str) -> StoredProvider:
         """One provider.

@@ -60,11 +60,15 @@ _PLACED: Final = "attempt = :attempt, provider_id = :provider, message = :messag
 _ALLOWED: Final = f"""(NOT {stop_covers("jobs.owner", "jobs.labels")} OR EXISTS (
             SELECT 1 FROM job_reserves r
             WHERE r.job_id = :job AND r.released_at IS NULL AND r.usd >= :hold_usd))"""
+# The lock is that of a foreign key: whoever removes the provider waits, and sees the lease then.
+_TAKES_JOBS: Final = """open AS MATERIALIZED (
+    SELECT id FROM providers WHERE id = :provider AND enabled AND configured FOR KEY SHARE
+)"""
 INTEND: Final = text(f"""
-WITH {_LOCK}, moved AS (
+WITH {_LOCK}, {_TAKES_JOBS}, moved AS (
     {_job_moves(JobState.PLACING, _PLACED)}
         AND extension = :extension AND NOT EXISTS (SELECT 1 FROM leases WHERE key = :key)
-        AND {_ALLOWED}
+        AND {_ALLOWED} AND EXISTS (SELECT 1 FROM open)
     RETURNING id
 ), unreserved AS (
     UPDATE job_reserves SET usd = 0 FROM moved

@@ -66,8 +66,8 @@ class StepRepository(Repository):
     ) -> bool:
         """Place the job: lease row and hold, in the place of its reserve.
 
-        False if the job or its extension changed, or budgets must be asked for more than was
-        reserved.
+        False if the job or its extension changed, if the provider takes no jobs any more, or if
+        budgets must be asked for more than was reserved.
         """
         values = {
             "job": job_id,

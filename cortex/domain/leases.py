@@ -98,3 +98,8 @@ class Lease(_Model):
     usage_at: datetime | None = None
     resolution: dict[str, Any] | None = Field(default=None, description="See `Resolution`.")
     settle_steps: tuple[SettleStep, ...] = ()
+
+    @property
+    def settling(self) -> bool:
+        """Whether it is being released and its bill is not booked: its settlement may write."""
+        return self.state is LeaseState.RELEASING and self.cost is None

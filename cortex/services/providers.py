@@ -129,6 +129,7 @@ class ProviderAdmin:
             provider = await tx.providers.get(provider_id)
             if provider.source == "settings" and provider.configured:
                 raise _read_only(provider_id)
+            await tx.managed.lock_key(provider_id)
             leases = await tx.leases.open_at(provider_id)
             if leases:
                 raise _holds_leases(provider, leases)

@@ -61,12 +61,15 @@ class Desk:
             database=DatabaseSettings(url=SecretStr("postgresql://unused")), data_dir=Path("unused")
         )
         self.database = database
+        self._networks = networks
         self._steps = PlacementActivities(database, Networks(networks), settings)
 
     async def accept(self, reserve: str | None = None, spec: JobSpec = SPEC) -> str:
         job = NewJob(new_id("job"), "tester", spec)
         amount = None if reserve is None else Decimal(reserve)
         async with self.database.transaction() as tx:
+            for network in self._networks:
+                await tx.providers.declare(network.id, "null")
             await tx.acceptance.store(
                 [job], [spec.model_dump(mode="json")], delay=timedelta(0), reserves=[amount]
             )

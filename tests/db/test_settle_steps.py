@@ -24,6 +24,7 @@ async def held(database: Database) -> Lease:
     key = lease_key(job_id, 1)
     spec = JobSpec(command=["true"])
     async with database.transaction() as tx:
+        await tx.providers.declare("p", "null")
         stored = [spec.model_dump(mode="json")]
         await tx.acceptance.store([NewJob(job_id, "ann", spec)], stored, delay=timedelta(0))
     async with database.reading() as tx:
@@ -81,6 +82,7 @@ async def test_a_cancelled_job_stays_so_until_the_network_confirms(database: Dat
     key = lease_key(job_id, 1)
     spec = JobSpec(command=["true"])
     async with database.transaction() as tx:
+        await tx.providers.declare("p", "null")
         stored = [spec.model_dump(mode="json")]
         await tx.acceptance.store([NewJob(job_id, "ann", spec)], stored, delay=timedelta(0))
     async with database.reading() as tx:

@@ -78,6 +78,7 @@ class Driver:
         fields = {"command": ["true"], "duration": "1h", "outputs": ["result"], **self.spec}
         spec = JobSpec.model_validate(fields)
         async with self.database.transaction() as tx:
+            await tx.providers.declare(self.provider.id, "null")
             job = NewJob(self.job_id, "tester", spec)
             await tx.acceptance.store([job], [spec.model_dump(mode="json")], delay=timedelta(0))
 
