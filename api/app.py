@@ -1,12 +1,15 @@
 """The ASGI application."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import structlog
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from api.docs_page import add_docs
 from api.drop import DropMiddleware
@@ -99,6 +102,7 @@ def create_app(settings: Settings) -> FastAPI:
         routes.include_router(router)
     app.include_router(routes)
     app.include_router(meta.health)
+    app.state.paths = _paths()
     document(app)
     add_docs(app)
     # The last one added is the outermost.
@@ -109,6 +113,20 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(ContextMiddleware)
     _add_drop_box(app, settings)
     return app
+
+
+def _paths() -> list[tuple[str, re.Pattern[str], frozenset[str]]]:
+    """Every path with what it takes: the router itself tells of one route only (`Allow`)."""
+    routes = [(PREFIX, route) for router in ROUTERS for route in router.routes]
+    routes += [("", route) for route in meta.health.routes]
+    return [
+        (path, compile_path(path)[0], frozenset(route.methods or ()))
+        for path, route in (
+            (f"{prefix}{route.path}", route)
+            for prefix, route in routes
+            if isinstance(route, APIRoute)
+        )
+    ]
 
 
 def _add_drop_box(app: FastAPI, settings: Settings) -> None:

@@ -18,7 +18,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import RequestTimeout, ServerBusy, problem_response
-from cortex.domain.errors import InvalidRequest, NotAuthenticated, PayloadTooLarge
+from cortex.domain.errors import InvalidRequest, NotAuthenticated, NotFound, PayloadTooLarge
 from cortex.domain.rights import LOCAL_ADMIN, Principal, Role
 from cortex.domain.units import format_bytes
 from cortex.settings import ApiSettings
@@ -61,6 +61,8 @@ class ContextMiddleware:
         try:
             if b"%00" in scope["query_string"]:
                 raise InvalidRequest("the query contains a NUL character")
+            if "\0" in scope["path"]:
+                raise NotFound("there is nothing at a path with a NUL character")
             await self._app(scope, receive, send_marked)
         except Exception as error:
             if status:
@@ -242,7 +244,7 @@ def wants_stream(scope: Scope) -> bool:
     if "text/event-stream" in Headers(scope=scope).get("accept", ""):
         return True
     follow = parse_qs(scope["query_string"].decode("latin-1")).get("follow", [""])[-1]
-    return path.endswith("/logs") and follow.lower() in ("true", "1", "yes", "on")
+    return path.endswith("/logs") and follow == "true"
 
 
 def is_loopback(host: str) -> bool:

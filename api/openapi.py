@@ -1,5 +1,6 @@
 """What FastAPI cannot see by itself: bodies that we read, problems, streams, the API key."""
 
+import json
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -7,14 +8,21 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from api.middleware import API_PREFIX
 from api.problems import MEDIA_TYPE
+from cortex.domain.group_schema import group_spec_schema
 from cortex.domain.groups import GroupSpec
+from cortex.domain.names import NO_NUL
+from cortex.domain.schema import job_spec_schema
 from cortex.domain.spec import JobSpec
 from cortex.explorer_schemas import ResolveRequest
 from cortex.money_schemas import BudgetCreate, BudgetUpdate
 from cortex.provider_schemas import ProviderCreate, ProviderTest, ProviderUpdate
 from cortex.reconcile_schemas import ReconcileRequest
 from cortex.schemas import BatchRequest, CancelRequest, ExtendRequest, Problem
+
+_DATA: Final = frozenset({"default", "examples", "example", "enum", "const", "description"})
+"""What in a schema is no schema."""
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -38,6 +46,7 @@ _SAID: Final = {
     402: "A budget has not enough left; `detail` names it.",
     403: "The role of this API key does not allow it; the detail names the roles that do.",
     404: "There is no such thing.",
+    408: "The body did not arrive in time.",
     409: "It conflicts with the current state.",
     413: "The body is too large.",
     415: "The body has another content type.",
@@ -46,12 +55,16 @@ _SAID: Final = {
 }
 
 
-def problems(*statuses: int) -> Responses:
-    """The problem+json answers of a route."""
+_ANY: Final = (401, 403, 422, 503)
+_BODY: Final = (400, 408, 413, 415)
+
+
+def problems(*statuses: int, body: bool = False) -> Responses:
+    """The problem+json answers of a route, beside those that each has; `body`: it reads one."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {
         status: {"description": _SAID[status], "content": content}
-        for status in (*statuses, *([401, 403] if statuses else []))
+        for status in sorted({*statuses, *_ANY, *(_BODY if body else ())})
     }
 
 
@@ -97,10 +110,54 @@ def document(app: FastAPI) -> None:
             "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
         }
         schema["security"] = [{"bearer": []}, {"key": []}]
+        for path, operations in schema["paths"].items():
+            for operation in operations.values():
+                _complete(operation, public=not path.startswith(API_PREFIX))
         app.openapi_schema = schema
         return schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _complete(operation: dict[str, Any], *, public: bool) -> None:
+    if public:
+        operation["security"] = []
+    # FastAPI's own, in a form that is never sent.
+    invalid = operation["responses"].get("422", {}).get("content", {})
+    if "application/json" in invalid:
+        operation["responses"]["422"]["content"] = problems()[422]["content"]
+    for parameter in operation.get("parameters", ()):
+        given = _given(parameter["schema"])
+        parameter["schema"] = given if parameter["in"] == "header" else without_nul(given)
+
+
+def _given(schema: dict[str, Any]) -> dict[str, Any]:
+    """Of a parameter: it is a text or not there, and never null."""
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+    rest = {name: value for name, value in schema.items() if name != "anyOf"}
+    if len(kinds) == 1:
+        return {**rest, **kinds[0]}
+    return {**rest, "anyOf": kinds} if kinds else schema
+
+
+def without_nul(schema: Any) -> Any:
+    """The same schema, with no text that has a NUL character: the database could not hold it."""
+    if isinstance(schema, list):
+        return [without_nul(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {name: value if name in _DATA else without_nul(value) for name, value in schema.items()}
+    free = not found.keys() & {"pattern", "enum", "const", "format"}
+    if free and "string" in _kinds(found):
+        found["pattern"] = NO_NUL
+    if "object" in _kinds(found) and found.get("additionalProperties", False) is not False:
+        found.setdefault("propertyNames", {"pattern": NO_NUL})
+    return found
+
+
+def _kinds(schema: dict[str, Any]) -> list[str]:
+    kind = schema.get("type", [])
+    return kind if isinstance(kind, list) else [kind] if isinstance(kind, str) else []
 
 
 def _definitions() -> dict[str, Any]:
@@ -108,12 +165,31 @@ def _definitions() -> dict[str, Any]:
         [(model, "validation") for model in _BODIES],
         ref_template=f"#/components/schemas/{_input('{model}')}",
     )
-    found: dict[str, Any] = {_input(name): value for name, value in inputs["$defs"].items()}
+    written = {**inputs["$defs"], **_written()}
+    found: dict[str, Any] = {_input(name): without_nul(value) for name, value in written.items()}
     _, answers = models_json_schema(
         [(Problem, "serialization")], ref_template="#/components/schemas/{model}"
     )
     found.update(answers["$defs"])
     return found
+
+
+def _written() -> dict[str, Any]:
+    """The specs as people write them, short forms included: the schemas that editors get.
+
+    A job of a group has placeholders in its texts, so its parts are not those of a job.
+    """
+    job, group = job_spec_schema(), group_spec_schema()
+    batch = BatchRequest.model_json_schema(mode="validation")
+    found: dict[str, Any] = {}
+    for name, prefix, schema in (("JobSpec", "", job), ("GroupSpec", "Template_", group)):
+        parts = schema.pop("$defs")
+        schema.pop("$schema")
+        text = json.dumps({**{f"{prefix}{part}": parts[part] for part in parts}, name: schema})
+        found |= json.loads(text.replace('"#/$defs/', f'"#/components/schemas/{_input(prefix)}'))
+    batch.pop("$defs")
+    batch["properties"]["jobs"]["items"] = {"$ref": f"#/components/schemas/{_input('JobSpec')}"}
+    return {**found, "BatchRequest": batch}
 
 
 def _input(name: str) -> str:

@@ -88,14 +88,26 @@ async def on_http_error(request: Request, error: Exception) -> Response:
         405: f"`{path}` does not take {request.method}",
     }
     phrase = HTTPStatus(status).phrase
+    headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+    if status == 405 and (methods := _methods(request)):
+        headers["allow"] = ", ".join(sorted(methods))
     return _rendered(
         request.scope,
         status=status,
         code="_".join(phrase.lower().replace("-", " ").split()),
         title=phrase,
         detail=details.get(status, str(error.detail)),
-        headers=error.headers,
+        headers=headers,
     )
+
+
+def _methods(request: Request) -> set[str]:
+    """All that is taken at this path, by whichever routes; the path with the fewest gaps counts."""
+    found: dict[int, set[str]] = {}
+    for path, form, methods in request.app.state.paths:
+        if form.match(request.scope["path"]):
+            found.setdefault(path.count("{"), set()).update(methods)
+    return found[min(found)] if found else set()
 
 
 async def on_invalid_request(request: Request, error: Exception) -> Response:

@@ -1,30 +1,48 @@
 """What the explorer's routes take and answer: traces, stuck jobs, decisions by hand."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints, WithJsonSchema
 
-from cortex.domain.money import Money
+from cortex.domain.money import NOT_NEGATIVE, Money
+from cortex.domain.names import WORDS
 from cortex.domain.quantities import Duration
 from cortex.domain.resolution import ResolveAction
 from cortex.domain.states import JobState, LeaseState
 from cortex.domain.stuck import May
 
-Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
+Words = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, pattern=WORDS, max_length=500),
+    WithJsonSchema({"type": "string", "pattern": WORDS, "minLength": 1, "maxLength": 500}),
+]
+# An amount for `settle`, and for nothing else.
+_AMOUNTS: Final[list[Any]] = [
+    {
+        "properties": {"action": {"const": "settle"}, "amount": NOT_NEGATIVE},
+        "required": ["amount"],
+    },
+    {
+        "properties": {
+            "action": {"enum": ["retry", "force_release"]},
+            "amount": {"type": "null"},
+        }
+    },
+]
 
 
 class ResolveRequest(BaseModel):
     """A decision by hand about a job that does not get on."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"oneOf": _AMOUNTS})
 
     action: ResolveAction
     amount: Money | None = Field(
         default=None, description="What is booked, such as `1.20 USD`; for `settle` only."
     )
     reason: Words = Field(description="Why; is kept in the audit log, the ledger and the events.")
-    force: bool = Field(
+    force: StrictBool = Field(
         default=False, description="Also where nothing is stuck: the job is cancelled first."
     )
 

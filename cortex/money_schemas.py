@@ -11,25 +11,57 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
-    field_validator,
+    StrictBool,
+    WithJsonSchema,
     model_validator,
 )
 
 from cortex.domain.budgets import BudgetAction, BudgetPeriod, BudgetScope
-from cortex.domain.money import Money, format_amount
-
-_LABEL: Final = re.compile(r"[^=]{1,63}=.{0,255}", re.DOTALL)
+from cortex.domain.money import POSITIVE, Money, format_amount
+from cortex.domain.names import LABEL, ONE_LINE
 
 
 def _positive(value: Money) -> Money:
-    if value.amount <= 0:
+    kept = value.billed()
+    if kept.amount <= 0:
         raise ValueError("must be more than zero")
+    return kept
+
+
+def _printable(value: str) -> str:
+    if not re.fullmatch(ONE_LINE, value):
+        raise ValueError("must be printable characters")
     return value
 
 
+# Whose jobs it is about, by its scope.
+_SCOPES: Final[list[Any]] = [
+    {"properties": {"scope": {"const": "system"}, "scope_value": {"type": "null"}}},
+    {
+        "properties": {
+            "scope": {"const": "user"},
+            "scope_value": {"type": "string", "minLength": 1},
+        },
+        "required": ["scope", "scope_value"],
+    },
+    {
+        "properties": {
+            "scope": {"const": "label"},
+            "scope_value": {"type": "string", "pattern": LABEL},
+        },
+        "required": ["scope", "scope_value"],
+    },
+]
+
+
 Number = Annotated[Decimal, PlainSerializer(format_amount, return_type=str, when_used="json")]
-Amount = Annotated[Money, AfterValidator(_positive)]
-Name = Annotated[str, Field(min_length=1, max_length=80)]
+Amount = Annotated[Money, AfterValidator(_positive), WithJsonSchema(POSITIVE)]
+Name = Annotated[
+    str,
+    Field(max_length=80),
+    AfterValidator(_printable),
+    WithJsonSchema({"type": "string", "pattern": ONE_LINE, "minLength": 1, "maxLength": 80}),
+]
 
 
 class _View(BaseModel):
@@ -39,7 +71,7 @@ class _View(BaseModel):
 class BudgetCreate(BaseModel):
     """A budget: what the jobs of a scope may cost within a period, together."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"oneOf": _SCOPES})
 
     name: Name = Field(description="Stands in every message about it.")
     scope: BudgetScope = Field(
@@ -56,14 +88,7 @@ class BudgetCreate(BaseModel):
         description="`alert` tells only; `stop` also refuses and stops jobs.",
     )
     amount: Amount = Field(description="Such as `100 USD`.")
-    enabled: bool = True
-
-    @field_validator("name")
-    @classmethod
-    def _printable(cls, value: str) -> str:
-        if not value.strip() or not value.isprintable():
-            raise ValueError("must be printable characters")
-        return value
+    enabled: StrictBool = True
 
     @model_validator(mode="after")
     def _whose(self) -> Self:
@@ -72,7 +97,7 @@ class BudgetCreate(BaseModel):
             raise ValueError("`scope_value` is for the scopes `user` and `label` only")
         if self.scope is BudgetScope.USER and not value:
             raise ValueError("`scope_value` must name the user whose jobs it is about")
-        if self.scope is BudgetScope.LABEL and not _LABEL.fullmatch(value or ""):
+        if self.scope is BudgetScope.LABEL and not re.fullmatch(LABEL, value or ""):
             raise ValueError("`scope_value` must be a label as `key=value`")
         return self
 
@@ -86,7 +111,7 @@ class BudgetUpdate(BaseModel):
     period: BudgetPeriod | None = None
     action: BudgetAction | None = None
     amount: Amount | None = None
-    enabled: bool | None = None
+    enabled: StrictBool | None = None
 
     def changes(self) -> dict[str, Any]:
         """What was given."""

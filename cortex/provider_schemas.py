@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, Strict, StrictBool
 
 from cortex.domain.money import Money
 from cortex.domain.offers import PriceSheet
@@ -16,7 +16,9 @@ ProviderId = Annotated[
     ),
 ]
 RateLimit = Annotated[
-    float, Field(gt=0, le=10_000, description="Steps per second at most, all workers together.")
+    float,
+    Strict(),
+    Field(gt=0, le=10_000, description="Steps per second at most, all workers together."),
 ]
 
 
@@ -32,7 +34,7 @@ class ProviderCreate(BaseModel):
     id: ProviderId
     type: str = Field(min_length=1, max_length=60)
     config: dict[str, Any] = Field(default_factory=dict)
-    enabled: bool = True
+    enabled: StrictBool = True
     rate_limit: RateLimit | None = None
 
 

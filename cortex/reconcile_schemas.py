@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from cortex.domain.reconcile import FindingKind
 
@@ -18,7 +18,9 @@ class ReconcileRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     provider: str | None = Field(default=None, description="Only this one's network.")
-    dry_run: bool = Field(default=False, description="Only list; nothing is written or closed.")
+    dry_run: StrictBool = Field(
+        default=False, description="Only list; nothing is written or closed."
+    )
 
 
 class FindingView(_View):

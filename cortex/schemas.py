@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
 from cortex.domain.circuit import CircuitState
 from cortex.domain.errors import FieldError
@@ -18,6 +18,7 @@ from cortex.domain.offers import Capabilities, Offer, PriceSheet
 from cortex.domain.quantities import Duration
 from cortex.domain.rights import Role
 from cortex.domain.spec import JobSpec, Weights
+from cortex.domain.spec_rules import span
 from cortex.domain.states import JobState, LeaseState, RunState
 
 
@@ -234,7 +235,9 @@ class CancelRequest(BaseModel):
 class ExtendRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    duration: Duration = Field(description="How much longer, such as `30m`.")
+    duration: Annotated[
+        Duration, WithJsonSchema(span(timedelta(seconds=1), timedelta(days=90)))
+    ] = Field(description="How much longer, such as `30m`.")
 
 
 class LogEntry(_View):

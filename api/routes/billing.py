@@ -4,10 +4,12 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
+from pydantic import Field
 from starlette.responses import Response, StreamingResponse
 
 from api.access import needs
 from api.openapi import problems, sheet
+from api.params import WHOLE, Cursor, Grouping, JobId, JobText, Moment
 from api.respond import answer, known_form
 from api.services import Services, Using
 from cortex.domain.budgets import BudgetPeriod
@@ -18,23 +20,22 @@ from cortex.services.sheets import report_csv
 
 router = APIRouter(tags=["billing"])
 
-Limit = Annotated[int, Query(ge=1, le=1000)]
-Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before.")]
+Limit = Annotated[int, Field(ge=1, le=1000), WHOLE]
 Format = Annotated[
     Literal["json", "csv"], Query(alias="format", description="`csv`: all rows, as a sheet.")
 ]
-Since = Annotated[datetime | None, Query(description="Entries from this time on.")]
-Until = Annotated[datetime | None, Query(description="Entries before this time.")]
+Since = Annotated[Moment | None, Query(description="Entries from this time on.")]
+Until = Annotated[Moment | None, Query(description="Entries before this time.")]
 
 
 @router.get(
     "/jobs/{job_id}/ledger",
     dependencies=[needs(Action.MONEY_READ)],
     response_model=LedgerPage,
-    responses=problems(404, 422, 503) | sheet(),
+    responses=problems(404) | sheet(),
 )
 async def job_ledger(
-    job_id: str, services: Using, limit: Limit = 500, cursor: Cursor = None, form: Format = "json"
+    job_id: JobId, services: Using, limit: Limit = 500, cursor: Cursor = None, form: Format = "json"
 ) -> Response:
     """Holds, charges and releases of one job, oldest first."""
     known_form(job_id)
@@ -47,11 +48,11 @@ async def job_ledger(
     "/ledger",
     dependencies=[needs(Action.MONEY_READ)],
     response_model=LedgerPage,
-    responses=problems(404, 422, 503) | sheet(),
+    responses=problems(404) | sheet(),
 )
 async def ledger(
     services: Using,
-    job: str | None = None,
+    job: Annotated[JobText | None, Query(description="Only of this job.")] = None,
     since: Since = None,
     until: Until = None,
     limit: Limit = 100,
@@ -72,12 +73,12 @@ async def ledger(
     "/costs",
     dependencies=[needs(Action.MONEY_READ)],
     response_model=CostReport,
-    responses=problems(422, 503) | sheet(),
+    responses=problems() | sheet(),
 )
 async def costs(
     services: Using,
     group_by: Annotated[
-        str,
+        Grouping,
         Query(
             description="`provider`, `owner`, `job`, `group`, `cause`, `hour`, `day`, `week`, "
             "`month` or `label:<key>`; or two of them with a comma."
@@ -98,7 +99,7 @@ async def costs(
     "/costs/forecast",
     dependencies=[needs(Action.MONEY_READ)],
     response_model=ForecastView,
-    responses=problems(422, 503),
+    responses=problems(),
 )
 async def forecast(services: Using, period: BudgetPeriod = BudgetPeriod.MONTH) -> Response:
     """What all jobs will have cost at the end of the present period, and how that is reckoned."""
@@ -107,7 +108,7 @@ async def forecast(services: Using, period: BudgetPeriod = BudgetPeriod.MONTH) -
 
 async def _ledger_csv(
     services: Services,
-    job_id: str | None,
+    job_id: JobId | None,
     since: datetime | None = None,
     until: datetime | None = None,
 ) -> Response:

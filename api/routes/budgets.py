@@ -19,7 +19,7 @@ router = APIRouter(tags=["billing"])
     "/budgets",
     dependencies=[needs(Action.MONEY_READ)],
     response_model=list[BudgetView],
-    responses=problems(503),
+    responses=problems(),
 )
 async def list_budgets(services: Using) -> Response:
     """Every budget with what counts against it now, the oldest first."""
@@ -31,7 +31,7 @@ async def list_budgets(services: Using) -> Response:
     dependencies=[needs(Action.BUDGETS_CHANGE)],
     status_code=201,
     response_model=BudgetView,
-    responses=problems(400, 413, 415, 422, 503),
+    responses=problems(body=True),
     openapi_extra=body_schema(BudgetCreate, yaml=True),
 )
 async def create_budget(request: Request, services: Using, by: Caller) -> Response:
@@ -49,7 +49,7 @@ async def create_budget(request: Request, services: Using, by: Caller) -> Respon
     "/budgets/{budget_id}",
     dependencies=[needs(Action.MONEY_READ)],
     response_model=BudgetView,
-    responses=problems(404, 503),
+    responses=problems(404),
 )
 async def get_budget(budget_id: str, services: Using) -> Response:
     """One budget: spent, held, reserved, left, and the forecast for the end of its period."""
@@ -60,7 +60,7 @@ async def get_budget(budget_id: str, services: Using) -> Response:
     "/budgets/{budget_id}",
     dependencies=[needs(Action.BUDGETS_CHANGE)],
     response_model=BudgetView,
-    responses=problems(400, 404, 413, 415, 422, 503),
+    responses=problems(404, body=True),
     openapi_extra=body_schema(BudgetUpdate, yaml=True),
 )
 async def update_budget(budget_id: str, request: Request, services: Using, by: Caller) -> Response:
@@ -73,7 +73,7 @@ async def update_budget(budget_id: str, request: Request, services: Using, by: C
     "/budgets/{budget_id}",
     dependencies=[needs(Action.BUDGETS_CHANGE)],
     status_code=204,
-    responses=problems(404, 503),
+    responses=problems(404),
 )
 async def delete_budget(budget_id: str, services: Using, by: Caller) -> Response:
     """Remove a budget."""

@@ -3,22 +3,21 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access import Caller, needs
 from api.bodies import read_body, read_noted
-from api.headers import IdempotencyKey
 from api.middleware import wants_stream
 from api.openapi import body_schema, problems, streamed
+from api.params import WHOLE, Cursor, GroupId, IdempotencyKey, Labels, MemberCursor
 from api.respond import answer, known_group, labels_of
 from api.routes.streams import After, From, LastEventId, Limit, stream
 from api.services import Using
 from cortex.db.group_reads import GroupFilter, MemberFilter
-from cortex.domain.errors import FieldError, InvalidRequest
 from cortex.domain.group_states import GroupState
 from cortex.domain.groups import GroupSpec
-from cortex.domain.ids import is_job_id
 from cortex.domain.rights import Action
 from cortex.domain.states import JobState
 from cortex.group_schemas import GroupPage, GroupValidation, GroupView
@@ -33,7 +32,7 @@ async def _filter(
     state: Annotated[list[GroupState] | None, Query(description="Any of these.")] = None,
     owner: str | None = None,
     name: str | None = None,
-    label: Annotated[list[str] | None, Query(description="`key=value`; all must match.")] = None,
+    label: Labels = None,
 ) -> GroupFilter:
     return GroupFilter(states=state or (), owner=owner, name=name, labels=labels_of(label or []))
 
@@ -45,15 +44,8 @@ async def _members(
     member: Annotated[
         str | None, Query(description="A member by its name, or all of an array.")
     ] = None,
-    cursor: Annotated[
-        str | None, Query(description="`members.next_cursor` of the page before.")
-    ] = None,
+    cursor: MemberCursor = None,
 ) -> MemberFilter:
-    if cursor is not None and not is_job_id(cursor):
-        message = "is no cursor; use the `members.next_cursor` of the page before, or none"
-        raise InvalidRequest(
-            f"`cursor` {message}", errors=[FieldError(field="cursor", message=message)]
-        )
     return MemberFilter(states=state or (), member=member, after=cursor)
 
 
@@ -62,7 +54,7 @@ async def _members(
     dependencies=[needs(Action.JOBS_SUBMIT)],
     status_code=202,
     response_model=GroupView,
-    responses=problems(400, 402, 409, 413, 415, 422, 503),
+    responses=problems(402, 409, body=True),
     openapi_extra=body_schema(GroupSpec, yaml=True),
 )
 async def submit_group(
@@ -86,7 +78,7 @@ async def submit_group(
     "/groups/validate",
     dependencies=[needs(Action.JOBS_SUBMIT)],
     response_model=GroupValidation,
-    responses=problems(400, 413, 415, 422, 503),
+    responses=problems(body=True),
     openapi_extra=body_schema(GroupSpec, yaml=True),
 )
 async def validate_group(request: Request, services: Using) -> Response:
@@ -100,13 +92,13 @@ async def validate_group(request: Request, services: Using) -> Response:
     "/groups",
     dependencies=[needs(Action.JOBS_READ)],
     response_model=GroupPage,
-    responses=problems(422, 503),
+    responses=problems(),
 )
 async def list_groups(
     services: Using,
     where: Annotated[GroupFilter, Depends(_filter)],
-    limit: Annotated[int, Query(ge=1, le=500)] = 50,
-    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
+    limit: Annotated[int, Field(ge=1, le=500), WHOLE] = 50,
+    cursor: Cursor = None,
 ) -> Response:
     """Groups, newest first."""
     return answer(await services.group_queries.page(where, cursor=cursor, limit=limit))
@@ -116,13 +108,15 @@ async def list_groups(
     "/groups/{group_id}",
     dependencies=[needs(Action.JOBS_READ)],
     response_model=GroupView,
-    responses=problems(404, 422, 503),
+    responses=problems(404),
 )
 async def get_group(
-    group_id: str,
+    group_id: GroupId,
     services: Using,
     where: Annotated[MemberFilter, Depends(_members)],
-    limit: Annotated[int, Query(ge=0, le=1000, description="Members in the answer.")] = 100,
+    limit: Annotated[
+        Annotated[int, Field(ge=0, le=1000), WHOLE], Query(description="Members in the answer.")
+    ] = 100,
 ) -> Response:
     """One group: state, members by state, cost, gangs and their decisions, a page of members."""
     return answer(await services.group_queries.group(known_group(group_id), where, limit=limit))
@@ -133,10 +127,12 @@ async def get_group(
     dependencies=[needs(Action.JOBS_CANCEL)],
     status_code=202,
     response_model=GroupView,
-    responses=problems(400, 404, 409, 422, 503),
+    responses=problems(404, 409, body=True),
     openapi_extra=body_schema(CancelRequest, required=False),
 )
-async def cancel_group(group_id: str, request: Request, services: Using, by: Caller) -> Response:
+async def cancel_group(
+    group_id: GroupId, request: Request, services: Using, by: Caller
+) -> Response:
     """Ask for the end of a group: none of it starts any more, and what runs is cancelled.
 
     It is `cancelled` once every lease is released and every bill booked. Harmless to repeat; a
@@ -152,10 +148,10 @@ async def cancel_group(group_id: str, request: Request, services: Using, by: Cal
     "/groups/{group_id}/events",
     dependencies=[needs(Action.JOBS_READ)],
     response_model=EventPage,
-    responses=problems(404, 422, 503) | streamed("CloudEvents by their type, then `end`"),
+    responses=problems(404) | streamed("CloudEvents by their type, then `end`"),
 )
 async def group_events(
-    group_id: str,
+    group_id: GroupId,
     request: Request,
     services: Using,
     after: After = None,

@@ -1,16 +1,16 @@
 """Jobs: list, get, cancel, extend."""
 
-from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access import Caller, needs
 from api.bodies import read_body
-from api.headers import IdempotencyKey
 from api.openapi import body_schema, problems
+from api.params import WHOLE, Cursor, IdempotencyKey, JobId, Labels, Moment, NumberCursor
 from api.respond import answer, known_form, labels_of
 from api.services import Using
 from cortex.db.jobs import JobFilter
@@ -27,10 +27,10 @@ async def _filter(
     provider: Annotated[str | None, Query(description="Id of the provider it runs at.")] = None,
     owner: str | None = None,
     name: str | None = None,
-    label: Annotated[list[str] | None, Query(description="`key=value`; all must match.")] = None,
+    label: Labels = None,
     group: Annotated[str | None, Query(description="Id of the group it is a member of.")] = None,
-    created_after: datetime | None = None,
-    created_before: datetime | None = None,
+    created_after: Moment | None = None,
+    created_before: Moment | None = None,
 ) -> JobFilter:
     return JobFilter(
         states=state or (),
@@ -48,13 +48,13 @@ async def _filter(
     "/jobs",
     dependencies=[needs(Action.JOBS_READ)],
     response_model=JobPage,
-    responses=problems(422, 503),
+    responses=problems(),
 )
 async def list_jobs(
     services: Using,
     where: Annotated[JobFilter, Depends(_filter)],
-    limit: Annotated[int, Query(ge=1, le=500)] = 50,
-    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
+    limit: Annotated[int, Field(ge=1, le=500), WHOLE] = 50,
+    cursor: Cursor = None,
 ) -> Response:
     """Jobs, newest first."""
     return answer(await services.queries.jobs(where, cursor=cursor, limit=limit))
@@ -64,9 +64,9 @@ async def list_jobs(
     "/jobs/{job_id}",
     dependencies=[needs(Action.JOBS_READ)],
     response_model=JobView,
-    responses=problems(404, 503),
+    responses=problems(404),
 )
-async def get_job(job_id: str, services: Using) -> Response:
+async def get_job(job_id: JobId, services: Using) -> Response:
     """One job with its attempts, the history of its states and its spec (secrets masked)."""
     return answer(await services.queries.job(known_form(job_id)))
 
@@ -75,14 +75,14 @@ async def get_job(job_id: str, services: Using) -> Response:
     "/jobs/{job_id}/frames",
     dependencies=[needs(Action.JOBS_READ)],
     response_model=FramePage,
-    responses=problems(404, 422, 503),
+    responses=problems(404),
 )
 async def list_frames(
-    job_id: str,
+    job_id: JobId,
     services: Using,
     state: Annotated[FrameState | None, Query(description="Only frames in this state.")] = None,
-    limit: Annotated[int, Query(ge=1, le=MAX_FRAMES)] = 1000,
-    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
+    limit: Annotated[int, Field(ge=1, le=MAX_FRAMES), WHOLE] = 1000,
+    cursor: NumberCursor = None,
 ) -> Response:
     """The frames of a render job: state, attempts, cost and file of each, over all its leases."""
     page = await services.queries.frames(
@@ -96,10 +96,10 @@ async def list_frames(
     dependencies=[needs(Action.JOBS_CANCEL)],
     status_code=202,
     response_model=JobView,
-    responses=problems(400, 404, 409, 422, 503),
+    responses=problems(404, 409, body=True),
     openapi_extra=body_schema(CancelRequest, required=False),
 )
-async def cancel_job(job_id: str, request: Request, services: Using, by: Caller) -> Response:
+async def cancel_job(job_id: JobId, request: Request, services: Using, by: Caller) -> Response:
     """Ask for the end of a job. It is `cancelled` once its lease is released and its bill booked.
 
     Harmless to repeat; a job that has ended already is a conflict.
@@ -113,11 +113,11 @@ async def cancel_job(job_id: str, request: Request, services: Using, by: Caller)
     dependencies=[needs(Action.JOBS_EXTEND)],
     status_code=202,
     response_model=JobView,
-    responses=problems(400, 402, 404, 409, 422, 503),
+    responses=problems(402, 404, 409, body=True),
     openapi_extra=body_schema(ExtendRequest),
 )
 async def extend_job(
-    job_id: str,
+    job_id: JobId,
     request: Request,
     services: Using,
     by: Caller,

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from api.access import Caller, needs
+from api.openapi import problems
 from api.respond import answer
 from api.services import Using
 from cortex.domain.rights import Action
@@ -16,13 +17,18 @@ router = APIRouter(tags=["server"])
 health = APIRouter(prefix="/health", tags=["server"])
 
 
-@router.get("/schemas/job-spec", dependencies=[needs(Action.SERVER_READ)])
+@router.get("/schemas/job-spec", dependencies=[needs(Action.SERVER_READ)], responses=problems())
 async def job_spec() -> Response:
     """The JSON Schema of job specs, for editors."""
     return answer(job_spec_schema())
 
 
-@router.get("/info", dependencies=[needs(Action.SERVER_READ)], response_model=Info)
+@router.get(
+    "/info",
+    dependencies=[needs(Action.SERVER_READ)],
+    response_model=Info,
+    responses=problems(),
+)
 async def info(services: Using, by: Caller) -> Response:
     """Version, where to look further, and who you are to this server."""
     return answer(

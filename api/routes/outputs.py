@@ -8,6 +8,7 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 
 from api.access import needs
 from api.openapi import problems
+from api.params import JobId
 from api.respond import answer, known_form
 from api.services import Using
 from api.tar import tar_stream
@@ -24,10 +25,10 @@ _HARMLESS = {"x-content-type-options": "nosniff", "content-security-policy": "sa
     "/jobs/{job_id}/outputs",
     dependencies=[needs(Action.JOBS_READ)],
     response_model=list[OutputView],
-    responses=problems(404, 422, 503),
+    responses=problems(404),
 )
 async def list_outputs(
-    job_id: str,
+    job_id: JobId,
     services: Using,
     archive: Annotated[
         Literal["tar"] | None, Query(description="All files as one archive instead.")
@@ -56,10 +57,10 @@ async def list_outputs(
     "/jobs/{job_id}/outputs/{path:path}",
     dependencies=[needs(Action.JOBS_READ)],
     response_class=FileResponse,
-    responses=problems(404, 503),
+    responses=problems(404),
 )
 async def get_output(
-    job_id: str,
+    job_id: JobId,
     path: str,
     services: Using,
     if_none_match: Annotated[str | None, Header()] = None,

@@ -17,7 +17,7 @@ router = APIRouter(tags=["plugins"])
     "/plugins",
     dependencies=[needs(Action.PLUGINS_READ)],
     response_model=list[PluginView],
-    responses=problems(503),
+    responses=problems(),
 )
 async def list_plugins(services: Using) -> Response:
     """All plugins: what they add, how far their subscribers are, what they did not take."""
@@ -28,7 +28,7 @@ async def list_plugins(services: Using) -> Response:
     "/plugins/{name}",
     dependencies=[needs(Action.PLUGINS_READ)],
     response_model=PluginView,
-    responses=problems(404, 503),
+    responses=problems(404),
 )
 async def get_plugin(name: str, services: Using) -> Response:
     """One plugin."""

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access import Caller, needs
 from api.bodies import read_body
 from api.openapi import body_schema, problems
+from api.params import WHOLE, Cursor, Flag, Moment, NumberCursor
 from api.respond import answer
 from api.services import Using
 from cortex.db.jobs import JobFilter
@@ -31,23 +32,22 @@ router = APIRouter(tags=["providers"])
 _WHAT = "the provider"
 
 
-Limit = Annotated[int, Query(ge=1, le=500)]
-Leases = Annotated[bool, Query(description="False: the network is not asked.")]
-After = Annotated[AwareDatetime | None, Query(description="Only calls after this time.")]
+Limit = Annotated[int, Field(ge=1, le=500), WHOLE]
+Leases = Annotated[Flag, Query(description="False: the network is not asked.")]
+After = Annotated[Moment | None, Query(description="Only calls after this time.")]
 Keys = Annotated[
     Sequence[str],
     Query(
         max_length=100, description="Only calls about these leases, or about none in particular."
     ),
 ]
-Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before.")]
 
 
 @router.get(
     "/provider-types",
     dependencies=[needs(Action.PROVIDERS_READ)],
     response_model=list[ProviderTypeView],
-    responses=problems(503),
+    responses=problems(),
 )
 async def list_provider_types(services: Using) -> Response:
     """The types that are installed on the workers, with the JSON Schema of their `config`."""
@@ -58,7 +58,7 @@ async def list_provider_types(services: Using) -> Response:
     "/providers",
     dependencies=[needs(Action.PROVIDERS_READ)],
     response_model=list[ProviderView],
-    responses=problems(503),
+    responses=problems(),
 )
 async def list_providers(services: Using) -> Response:
     """All providers: what they can run, what it costs, and how they are."""
@@ -70,7 +70,7 @@ async def list_providers(services: Using) -> Response:
     dependencies=[needs(Action.PROVIDERS_CHANGE)],
     status_code=201,
     response_model=ProviderView,
-    responses=problems(400, 409, 422, 503),
+    responses=problems(409, body=True),
     openapi_extra=body_schema(ProviderCreate, yaml=True),
 )
 async def create_provider(request: Request, services: Using, by: Caller) -> Response:
@@ -87,7 +87,7 @@ async def create_provider(request: Request, services: Using, by: Caller) -> Resp
     "/providers/{provider_id}",
     dependencies=[needs(Action.PROVIDERS_READ)],
     response_model=ProviderView,
-    responses=problems(404, 503),
+    responses=problems(404),
 )
 async def get_provider(provider_id: str, services: Using) -> Response:
     """One provider."""
@@ -98,7 +98,7 @@ async def get_provider(provider_id: str, services: Using) -> Response:
     "/providers/{provider_id}",
     dependencies=[needs(Action.PROVIDERS_CHANGE)],
     response_model=ProviderView,
-    responses=problems(400, 404, 409, 422, 503),
+    responses=problems(404, 409, body=True),
     openapi_extra=body_schema(ProviderUpdate, yaml=True),
 )
 async def update_provider(
@@ -113,7 +113,7 @@ async def update_provider(
     "/providers/{provider_id}",
     dependencies=[needs(Action.PROVIDERS_CHANGE)],
     status_code=204,
-    responses=problems(404, 409, 503),
+    responses=problems(404, 409),
 )
 async def delete_provider(provider_id: str, services: Using, by: Caller) -> Response:
     """Remove a provider and its credentials. One that holds leases is a conflict."""
@@ -125,7 +125,7 @@ async def delete_provider(provider_id: str, services: Using, by: Caller) -> Resp
     "/providers/{provider_id}/enable",
     dependencies=[needs(Action.PROVIDERS_OPERATE)],
     response_model=ProviderView,
-    responses=problems(404, 409, 503),
+    responses=problems(404, 409),
 )
 async def enable_provider(provider_id: str, services: Using, by: Caller) -> Response:
     """Let a provider take new jobs. Harmless to repeat."""
@@ -136,7 +136,7 @@ async def enable_provider(provider_id: str, services: Using, by: Caller) -> Resp
     "/providers/{provider_id}/disable",
     dependencies=[needs(Action.PROVIDERS_OPERATE)],
     response_model=ProviderView,
-    responses=problems(404, 409, 503),
+    responses=problems(404, 409),
 )
 async def disable_provider(provider_id: str, services: Using, by: Caller) -> Response:
     """Let a provider take no new jobs; those that run there go on. Harmless to repeat."""
@@ -147,7 +147,7 @@ async def disable_provider(provider_id: str, services: Using, by: Caller) -> Res
     "/providers/{provider_id}/test",
     dependencies=[needs(Action.PROVIDERS_OPERATE)],
     response_model=ProviderTestResult,
-    responses=problems(400, 404, 422, 503),
+    responses=problems(404, body=True),
     openapi_extra=body_schema(ProviderTest, yaml=True, required=False),
 )
 async def try_provider(provider_id: str, request: Request, services: Using) -> Response:
@@ -163,7 +163,7 @@ async def try_provider(provider_id: str, request: Request, services: Using) -> R
     "/providers/{provider_id}/inspection",
     dependencies=[needs(Action.PROVIDERS_OPERATE)],
     response_model=Inspection,
-    responses=problems(404, 422, 503),
+    responses=problems(404),
 )
 async def inspect_provider(
     provider_id: str, services: Using, leases: Leases = True, after: After = None, key: Keys = ()
@@ -179,10 +179,10 @@ async def inspect_provider(
     "/providers/{provider_id}/status",
     dependencies=[needs(Action.PROVIDERS_READ)],
     response_model=ProviderStatusPage,
-    responses=problems(404, 422, 503),
+    responses=problems(404),
 )
 async def provider_status(
-    provider_id: str, services: Using, limit: Limit = 100, cursor: Cursor = None
+    provider_id: str, services: Using, limit: Limit = 100, cursor: NumberCursor = None
 ) -> Response:
     """The history of a provider's health checks, newest first."""
     return answer(await services.registry.history(provider_id, cursor=cursor, limit=limit))
@@ -192,7 +192,7 @@ async def provider_status(
     "/providers/{provider_id}/pricing",
     dependencies=[needs(Action.PROVIDERS_READ)],
     response_model=ProviderPricing,
-    responses=problems(404, 422, 503),
+    responses=problems(404),
 )
 async def provider_pricing(provider_id: str, services: Using, limit: Limit = 100) -> Response:
     """The prices of a provider now, and how they changed."""
@@ -203,7 +203,7 @@ async def provider_pricing(provider_id: str, services: Using, limit: Limit = 100
     "/providers/{provider_id}/jobs",
     dependencies=[needs(Action.JOBS_READ)],
     response_model=JobPage,
-    responses=problems(404, 422, 503),
+    responses=problems(404),
 )
 async def provider_jobs(
     provider_id: str, services: Using, limit: Limit = 50, cursor: Cursor = None

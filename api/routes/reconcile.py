@@ -3,12 +3,14 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access import Caller, needs
 from api.bodies import read_body
 from api.openapi import body_schema, problems
+from api.params import WHOLE, Cursor, Flag
 from api.respond import answer
 from api.services import Using
 from cortex.domain.reconcile import FindingKind
@@ -24,7 +26,7 @@ router = APIRouter(tags=["reconcile"])
     response_model=ReconcileReport,
     responses={
         202: {"model": ReconcileReport, "description": "It takes longer: ask for it by its id."},
-        **problems(400, 404, 422, 503),
+        **problems(404, body=True),
     },
     openapi_extra=body_schema(ReconcileRequest, required=False),
 )
@@ -43,7 +45,7 @@ async def reconcile(request: Request, services: Using, by: Caller) -> Response:
     "/reconcile/runs/{run_id}",
     dependencies=[needs(Action.RECONCILE_READ)],
     response_model=ReconcileReport,
-    responses=problems(404, 503),
+    responses=problems(404),
 )
 async def reconcile_run(run_id: str, services: Using) -> Response:
     """A run that was started on demand."""
@@ -54,15 +56,15 @@ async def reconcile_run(run_id: str, services: Using) -> Response:
     "/reconcile/findings",
     dependencies=[needs(Action.RECONCILE_READ)],
     response_model=FindingPage,
-    responses=problems(422, 503),
+    responses=problems(),
 )
 async def list_findings(
     services: Using,
-    all_: Annotated[bool, Query(alias="all", description="Closed ones too.")] = False,
+    all_: Annotated[Flag, Query(alias="all", description="Closed ones too.")] = False,
     kind: FindingKind | None = None,
     provider: Annotated[str | None, Query(description="Id of the provider.")] = None,
-    limit: Annotated[int, Query(ge=1, le=500)] = 100,
-    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
+    limit: Annotated[int, Field(ge=1, le=500), WHOLE] = 100,
+    cursor: Cursor = None,
 ) -> Response:
     """What reconcile found and is not settled, newest first."""
     page = await services.reconcile.findings(

@@ -1,35 +1,42 @@
 """Logs and events, as pages and as live streams (server-sent events)."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Header, Query
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access import needs
 from api.middleware import wants_stream
 from api.openapi import problems, streamed
+from api.params import WHOLE, Flag, JobId, LogCursor, Position
 from api.respond import answer, known_form
 from api.services import Services, Using
 from api.sse import sse_response
-from cortex.db.events import parse_position
-from cortex.db.logs import parse_cursor
 from cortex.domain.rights import Action
 from cortex.schemas import EventPage, LogPage
 from cortex.services.scopes import Everything, OfJob, Scope
 
 router = APIRouter()
 
+_RESUME: Final = "Resumes a stream after this `id`."
 LastEventId = Annotated[
-    str | None,
-    Header(alias="Last-Event-ID", description="Resumes a stream after this `id`."),
+    Position | None,
+    Header(alias="Last-Event-ID", description=_RESUME),
 ]
-After = Annotated[str | None, Query(description="`next_cursor`, or an event's `cortexposition`.")]
+LastLine = Annotated[
+    LogCursor | None,
+    Header(alias="Last-Event-ID", description=_RESUME),
+]
+After = Annotated[
+    Position | None, Query(description="`next_cursor`, or an event's `cortexposition`.")
+]
 From = Annotated[
     Literal["start", "now"] | None,
     Query(alias="from", description="Where a stream begins without a place to resume at."),
 ]
-Limit = Annotated[int, Query(ge=1, le=1000)]
+Limit = Annotated[int, Field(ge=1, le=1000), WHOLE]
 
 
 @router.get(
@@ -37,20 +44,25 @@ Limit = Annotated[int, Query(ge=1, le=1000)]
     dependencies=[needs(Action.JOBS_READ)],
     tags=["logs"],
     response_model=LogPage,
-    responses=problems(404, 422, 503) | streamed("`line` (and `partial`) events, then `end`"),
+    responses=problems(404) | streamed("`line` (and `partial`) events, then `end`"),
 )
 async def job_logs(
-    job_id: str,
+    job_id: JobId,
     request: Request,
     services: Using,
-    tail: Annotated[int | None, Query(ge=0, le=10_000, description="Only the last lines.")] = None,
-    since: Annotated[str | None, Query(description="The `cursor` of the last line seen.")] = None,
-    limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
-    follow: Annotated[bool, Query(description="Stream lines until the job has ended.")] = False,
+    tail: Annotated[
+        Annotated[int, Field(ge=0, le=10_000), WHOLE] | None,
+        Query(description="Only the last lines."),
+    ] = None,
+    since: Annotated[
+        LogCursor | None, Query(description="The `cursor` of the last line seen.")
+    ] = None,
+    limit: Annotated[int, Field(ge=1, le=10_000), WHOLE] = 1000,
+    follow: Annotated[Flag, Query(description="Stream lines until the job has ended.")] = False,
     partial: Annotated[
-        bool, Query(description="A stream also tells of lines that have begun and not ended.")
+        Flag, Query(description="A stream also tells of lines that have begun and not ended.")
     ] = False,
-    last_event_id: LastEventId = None,
+    last_event_id: LastLine = None,
 ) -> Response:
     """What a job has written. As a stream: `line` events, then one `end` with state and exit code.
 
@@ -64,8 +76,6 @@ async def job_logs(
     if not follow and not wants_stream(request.scope):
         return answer(await services.queries.logs(job_id, since=since, tail=tail, limit=limit))
     place = last_event_id or since
-    if place is not None:
-        parse_cursor(place)
     await services.queries.require(job_id)
     return sse_response(services.streams.logs(job_id, since=place, tail=tail, partial=partial))
 
@@ -75,10 +85,10 @@ async def job_logs(
     dependencies=[needs(Action.JOBS_READ)],
     tags=["events"],
     response_model=EventPage,
-    responses=problems(404, 422, 503) | streamed("CloudEvents by their type, then `end`"),
+    responses=problems(404) | streamed("CloudEvents by their type, then `end`"),
 )
 async def job_events(
-    job_id: str,
+    job_id: JobId,
     request: Request,
     services: Using,
     after: After = None,
@@ -103,7 +113,7 @@ async def job_events(
     dependencies=[needs(Action.JOBS_READ)],
     tags=["events"],
     response_model=EventPage,
-    responses=problems(422, 503) | streamed("CloudEvents by their type"),
+    responses=problems() | streamed("CloudEvents by their type"),
 )
 async def all_events(
     request: Request,
@@ -125,6 +135,4 @@ async def all_events(
 
 def stream(services: Services, scope: Scope, after: str | None, *, from_now: bool) -> Response:
     """The events of a scope as they come."""
-    if after is not None:
-        parse_position(after)
     return sse_response(services.streams.events(scope, after=after, from_now=from_now))

@@ -6,8 +6,8 @@ from starlette.responses import Response
 
 from api.access import Caller, needs
 from api.bodies import read_body, read_noted
-from api.headers import IdempotencyKey
 from api.openapi import body_schema, problems
+from api.params import IdempotencyKey
 from api.respond import answer
 from api.services import Using
 from cortex.domain.rights import Action
@@ -25,7 +25,7 @@ _SPEC = "the job spec"
     dependencies=[needs(Action.JOBS_SUBMIT)],
     status_code=202,
     response_model=JobView,
-    responses=problems(400, 402, 409, 413, 415, 422, 503),
+    responses=problems(402, 409, body=True),
     openapi_extra=body_schema(JobSpec, yaml=True),
 )
 async def submit(
@@ -46,7 +46,7 @@ async def submit(
     dependencies=[needs(Action.JOBS_SUBMIT)],
     status_code=202,
     response_model=BatchAccepted,
-    responses=problems(400, 402, 409, 413, 415, 422, 503),
+    responses=problems(402, 409, body=True),
     openapi_extra=body_schema(BatchRequest, yaml=True),
 )
 async def submit_batch(
@@ -62,7 +62,7 @@ async def submit_batch(
     "/jobs/validate",
     dependencies=[needs(Action.JOBS_SUBMIT)],
     response_model=Validation,
-    responses=problems(400, 413, 415, 422, 503),
+    responses=problems(body=True),
     openapi_extra=body_schema(JobSpec, yaml=True),
 )
 async def validate(request: Request, services: Using) -> Response:
@@ -76,7 +76,7 @@ async def validate(request: Request, services: Using) -> Response:
     "/quotes",
     dependencies=[needs(Action.JOBS_SUBMIT)],
     response_model=Quote,
-    responses=problems(400, 413, 415, 422, 503),
+    responses=problems(body=True),
     openapi_extra=body_schema(JobSpec, yaml=True),
 )
 async def quote(request: Request, services: Using) -> Response:

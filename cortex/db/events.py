@@ -5,8 +5,9 @@ an event that commits late is never skipped. A transaction that writes events of
 job's advisory lock first (`JobRepository.lock`), which makes that order causal per job.
 """
 
+import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, insert, select, text, tuple_, union_all
 
@@ -119,9 +120,13 @@ def event_of(row: Row) -> Event:
     )
 
 
+POSITION: Final = "^[0-9]{1,18}-[0-9]{1,18}$"
+"""What the position of an event looks like."""
+
+
 def parse_position(text_: str) -> tuple[int, int]:
     """The pair inside an event position such as `1234-56`."""
     tx, _, seq = text_.partition("-")
-    if not (tx.isdigit() and seq.isdigit()) or len(text_) > 40:
+    if not re.fullmatch(POSITION, text_):
         raise InvalidRequest(f"`{text_[:40]}` is no event position; use one that an event carried")
     return int(tx), int(seq)

@@ -6,10 +6,11 @@ A job keeps the first quarter of its limit and the newest rest; what falls betwe
 exists and resume after the gap when it does not.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, cast
+from typing import Any, Final, Literal, cast
 
 from sqlalchemy import delete, func, insert, select, text, update
 
@@ -243,10 +244,14 @@ _MAX_CHUNKS = 200
 _STREAMS: tuple[Stream, ...] = ("stdout", "stderr", "cortex")
 
 
+LOG_CURSOR: Final = "^[0-9]{1,9}:[0-9]{1,9}$"
+"""What the cursor of a log line looks like."""
+
+
 def parse_cursor(cursor: str) -> tuple[int, int]:
     """Chunk and line of a log cursor."""
     seq, _, index = cursor.partition(":")
-    if not (seq.isdigit() and index.isdigit()) or len(cursor) > 30:
+    if not re.fullmatch(LOG_CURSOR, cursor):
         raise InvalidRequest(f"`{cursor[:30]}` is no log cursor; use one that a line carried")
     return int(seq), int(index)
 

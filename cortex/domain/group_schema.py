@@ -2,15 +2,18 @@
 
 import json
 import sys
+from datetime import timedelta
 from typing import Any
 
-from cortex.domain.group_spec import GroupSpec
+from cortex.domain.group_spec import MAX_MEMBERS, GroupSpec
+from cortex.domain.names import NAME
 from cortex.domain.schema import job_spec_schema
+from cortex.domain.spec_rules import LABELS, span
 
 
 def group_spec_schema() -> dict[str, Any]:
     """The schema (draft 2020-12) of what a user writes, short forms included."""
-    job = job_spec_schema()
+    job = job_spec_schema(templates=True)
     schema = GroupSpec.model_json_schema(mode="validation")
     parts: dict[str, Any] = {**job["$defs"], **schema.pop("$defs")}
     fields = job["properties"]
@@ -31,7 +34,21 @@ def group_spec_schema() -> dict[str, Any]:
     parts["GroupDefaults"]["properties"] = _without(fields, "name")
     for name in ("GroupJob", "GroupDefaults"):
         parts[name]["additionalProperties"] = False
-    schema["properties"]["prepare_timeout"]["default"] = "5m"
+    head = schema["properties"]
+    head["prepare_timeout"] = {
+        **_without(head["prepare_timeout"], "type", "examples"),
+        **span(timedelta(seconds=1), timedelta(days=1)),
+        "default": "5m",
+    }
+    head["name"]["pattern"] = NAME
+    head["labels"] |= LABELS
+    own["name"]["pattern"] = f"^{NAME[1:-1]}([-._]*\\{{.*)?$"
+    own["count"] |= {"minimum": 1, "maximum": MAX_MEMBERS}
+    own["matrix"] |= {
+        "minProperties": 1,
+        "maxProperties": 16,
+        "propertyNames": {"pattern": "^[A-Za-z_][A-Za-z0-9_]{0,31}$"},
+    }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,

@@ -14,8 +14,10 @@ Prefix = Literal[
 ]
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
-_JOB_ID: Final = re.compile(r"job_[0-9a-hjkmnp-tv-z]{26}")
-_GROUP_ID: Final = re.compile(r"grp_[0-9a-hjkmnp-tv-z]{26}")
+JOB_ID: Final = "^job_[0-9a-hjkmnp-tv-z]{26}$"
+GROUP_ID: Final = "^grp_[0-9a-hjkmnp-tv-z]{26}$"
+_JOB_ID: Final = re.compile(JOB_ID)
+_GROUP_ID: Final = re.compile(GROUP_ID)
 
 
 def new_id(prefix: Prefix) -> str:

@@ -14,6 +14,40 @@ _WIDE = Context(prec=60, rounding=ROUND_HALF_UP)
 _TEXT = re.compile(r"(?P<amount>[-+]?[0-9]+(?:\.[0-9]+)?)\s*(?P<currency>[A-Za-z]{3,10})")
 # A longer fraction than this is no amount, and one such as 1e-999999999 would be printed in full.
 _MOST_PLACES = 100
+_CURRENCY = "[A-Za-z]{3,10}"
+_WHOLE = "[0-9]{1,15}"
+_PLACES = f"(\\.[0-9]{{1,{_MOST_PLACES}}})?"
+_POSITIVE = rf"([1-9][0-9]{{0,14}}{_PLACES}|0\.[0-9]{{0,17}}[1-9][0-9]{{0,80}})"
+
+
+def _schema(amount: str, **number: Any) -> dict[str, Any]:
+    """An object with amount and currency, or both in one text."""
+    return {
+        "anyOf": [
+            {
+                "type": "object",
+                "properties": {
+                    "amount": {
+                        "anyOf": [
+                            {"type": "string", "pattern": f"^{amount}$"},
+                            {"type": "number", "exclusiveMaximum": 10**15, **number},
+                        ]
+                    },
+                    "currency": {"type": "string", "pattern": f"^{_CURRENCY}$"},
+                },
+                "required": ["amount", "currency"],
+                "additionalProperties": False,
+            },
+            {"type": "string", "pattern": f"^{amount} *{_CURRENCY}$"},
+        ],
+        "examples": ["0.50 USD"],
+    }
+
+
+ANY = _schema(f"[-+]?{_WHOLE}{_PLACES}", exclusiveMinimum=-(10**15))
+NOT_NEGATIVE = _schema(f"\\+?{_WHOLE}{_PLACES}", anyOf=[{"const": 0}, {"minimum": 1e-18}])
+POSITIVE = _schema(rf"\+?{_POSITIVE}", minimum=1e-9)
+"""JSON Schemas of what is taken as money."""
 
 
 class CurrencyMismatch(ValueError):
@@ -46,6 +80,8 @@ class Money(BaseModel):
     @field_validator("amount", mode="before")
     @classmethod
     def _exact(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise ValueError("must be a number, or its digits as text")
         if isinstance(value, float):
             return str(value)
         if isinstance(value, str) and "_" in value:

@@ -1,8 +1,25 @@
 """Names of jobs and groups."""
 
 import re
+from typing import Final
 
-_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
+NAME: Final = "^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$"
+"""What a name of a job or group looks like."""
+
+# Written so that Python, Rust and JSON Schema (ECMA 262) read them alike.
+# Controls, ends of lines, and marks that are not seen or turn the text around.
+_CONTROL: Final = r"\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+_SPACE: Final = r" \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
+NO_NUL: Final = r"^[^\u0000]*$"
+"""A text that the database can hold."""
+ONE_LINE: Final = rf"^[^{_CONTROL}]*[^{_CONTROL}{_SPACE}][^{_CONTROL}]*$"
+"""A text of one line in which something is to be seen."""
+WORDS: Final = rf"^[^\u0000]*[^{_CONTROL}{_SPACE}][^\u0000]*$"
+"""A text in which something is to be seen."""
+LABEL: Final = rf"^[^={_CONTROL}]{{1,63}}=[^{_CONTROL}]{{0,255}}$"
+"""A label as `key=value`."""
+
+_NAME = re.compile(NAME)
 
 
 def check_name(value: str) -> str:

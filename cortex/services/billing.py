@@ -1,5 +1,6 @@
 """What jobs cost: the ledger and reports on it."""
 
+import re
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from datetime import datetime
@@ -16,7 +17,9 @@ from cortex.services.pagination import decode_cursor, encode_cursor
 from cortex.services.sheets import LEDGER_HEADING, csv_text, ledger_rows
 from cortex.services.views import ledger_view
 
-_MOST_KEYS: Final = 2
+_KEY: Final = rf"({'|'.join(KEYS)}|label:[A-Za-z0-9._/-]{{1,63}})"
+GROUPING: Final = f"^{_KEY}( *, *{_KEY})?$"
+"""What `group_by` looks like."""
 _ROWS_AT_ONCE: Final = 1000
 
 
@@ -121,10 +124,8 @@ class Billing:
 
 
 def _keys(group_by: str) -> tuple[str, ...]:
-    keys = tuple(key.strip() for key in group_by.split(","))
-    good = all(key in KEYS or (key.startswith("label:") and key != "label:") for key in keys)
-    if good and len(keys) <= _MOST_KEYS and len({*keys}) == len(keys):
-        return keys
+    if re.fullmatch(GROUPING, group_by):
+        return tuple(dict.fromkeys(key.strip(" ") for key in group_by.split(",")))
     message = f"must be one of {', '.join(KEYS)} or `label:<key>`, or two of them with a comma"
     raise InvalidRequest(
         f"`group_by` {message}", errors=[FieldError(field="group_by", message=message)]

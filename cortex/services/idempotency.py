@@ -2,8 +2,9 @@
 
 import hashlib
 import hmac
+import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from pydantic import SecretStr
@@ -11,7 +12,9 @@ from pydantic import SecretStr
 from cortex.domain.errors import FieldError, InvalidRequest
 from cortex.domain.spec import JobSpec
 
-MAX_KEY_LENGTH = 255
+MAX_KEY_LENGTH: Final = 255
+IDEMPOTENCY_KEY: Final = f"^[!-~]([ -~]{{0,{MAX_KEY_LENGTH - 2}}}[!-~])?$"
+"""What a key looks like; a header holds nothing else, and no blank at its ends."""
 
 
 def check_key(key: str | None) -> str | None:
@@ -22,7 +25,7 @@ def check_key(key: str | None) -> str | None:
     """
     if key is None:
         return None
-    if not key.strip() or len(key) > MAX_KEY_LENGTH or not key.isprintable():
+    if not re.fullmatch(IDEMPOTENCY_KEY, key):
         message = f"must be 1 to {MAX_KEY_LENGTH} printable characters"
         raise InvalidRequest(
             f"`Idempotency-Key` {message}",

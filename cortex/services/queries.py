@@ -12,7 +12,7 @@ from cortex.domain.errors import InvalidRequest, NotFound
 from cortex.domain.frames import FrameState
 from cortex.schemas import EventPage, FramePage, LogPage, OutputView
 from cortex.services.frames import frame_page
-from cortex.services.pagination import decode_cursor, encode_cursor
+from cortex.services.pagination import decode_cursor, decode_number, encode_cursor
 from cortex.services.views import event_view, job_view, log_entry, output_view
 from cortex.settings import Settings
 
@@ -79,7 +79,7 @@ class Queries:
             NotFound: there is no such job, or it renders nothing.
             InvalidRequest: `cursor` is none of ours.
         """
-        after = _frame_cursor(cursor)
+        after = decode_number(cursor) or 0
         async with self._database.reading() as tx:
             render = (await tx.jobs.get(job_id)).spec.render
             known = await tx.frames.of_job(job_id)
@@ -154,11 +154,3 @@ class Queries:
         async with self._database.reading() as tx:
             await tx.reads.state(job_id)
             return await tx.outputs.of_job(job_id)
-
-
-def _frame_cursor(cursor: str | None) -> int:
-    if cursor is None:
-        return -1
-    if not cursor.isdecimal() or len(cursor) > 10:
-        raise InvalidRequest("`cursor` is not one that this server gave out")
-    return int(cursor)

@@ -9,7 +9,7 @@ from typing import Any, Final
 from cortex.db.engine import Database
 from cortex.db.providers import StoredProvider
 from cortex.domain.circuit import Circuit
-from cortex.domain.errors import FieldError, InvalidRequest, NotFound
+from cortex.domain.errors import NotFound
 from cortex.domain.money import Money
 from cortex.provider_schemas import (
     PriceChange,
@@ -19,6 +19,7 @@ from cortex.provider_schemas import (
     ProviderTypeView,
 )
 from cortex.schemas import CircuitView, ProviderView
+from cortex.services.pagination import decode_number
 
 STALE_AFTER: Final = timedelta(minutes=2)
 """Workers say every 10 s what they have: whoever was not named for so long has no worker."""
@@ -92,7 +93,9 @@ class ProviderRegistry:
         """
         async with self._database.transaction() as tx:
             await tx.providers.get(provider_id)
-            found = await tx.providers.history(provider_id, before=_place(cursor), limit=limit)
+            found = await tx.providers.history(
+                provider_id, before=decode_number(cursor), limit=limit
+            )
         items = tuple(
             ProviderStatusView(
                 time=item.time,
@@ -120,16 +123,6 @@ class ProviderRegistry:
 
     def _is_fresh(self) -> bool:
         return bool(self._cached) and time.monotonic() - self._read_at < _FRESH_SECONDS
-
-
-def _place(cursor: str | None) -> int | None:
-    if cursor is None:
-        return None
-    if not cursor.isdecimal() or len(cursor) > 18:
-        message = "is no cursor; use the `next_cursor` of the page before, or none"
-        errors = [FieldError(field="cursor", message=message)]
-        raise InvalidRequest(f"`cursor` {message}", errors=errors)
-    return int(cursor)
 
 
 def _view(

@@ -107,7 +107,7 @@ class TestList:
             ({"limit": "0"}, "limit"),
             ({"limit": "501"}, "limit"),
             ({"state": "sleeping"}, "state[0]"),
-            ({"label": "novalue"}, "label"),
+            ({"label": "novalue"}, "label[0]"),
             ({"created_after": "yesterday"}, "created_after"),
         ],
     )

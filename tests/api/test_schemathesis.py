@@ -1,0 +1,229 @@
+"""The OpenAPI document against the API itself, by requests that schemathesis makes up.
+
+Whatever the document allows is taken, whatever it forbids is refused, and every answer is one that
+it describes. `FUZZ_SECONDS=1800` makes the run longer.
+"""
+
+import asyncio
+import base64
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pytest
+
+from cortex.settings import Settings
+from tests.api.support import KEY, serve
+
+pytestmark = pytest.mark.timeout(7200)
+
+SECONDS: Final = int(os.environ.get("FUZZ_SECONDS", "25"))
+"""Of each part; in the suite a minute for both, with the start of everything."""
+_WITH_SPECS: Final = "(groups|groups/validate|jobs|jobs/batch|jobs/validate|quotes)$"
+
+
+@dataclass(frozen=True)
+class Known:
+    """A finding that is none, and why."""
+
+    check: str
+    operation: str
+    """A regular expression, as is `answer`."""
+    answer: str
+    why: str
+
+
+_SPECS: Final = r"POST /api/v1/(jobs|jobs/batch|jobs/validate|quotes)"
+_GROUPS: Final = r"POST /api/v1/groups(/validate)?"
+_VALID: Final = "positive_data_acceptance"
+KNOWN: Final = (
+    Known(
+        "not_a_server_error",
+        r"POST /api/v1/(quotes|reconcile|providers.*|jobs/\{job_id\}/resolve)|"
+        r"PATCH /api/v1/providers/\{provider_id\}|GET /api/v1/(reconcile/runs|providers)/.*|"
+        "Stateful tests",
+        '^503 .*"code":"temporal_unavailable"',
+        "Temporal is away in these tests; 503 says so, and is in the document",
+    ),
+    Known(
+        "not_a_server_error",
+        "GET /health/ready",
+        '^503 .*"name":"temporal","ok":false',
+        "it is what it is for: it tells that Temporal is away",
+    ),
+    Known(
+        _VALID,
+        r"GET /api/v1/(events|(jobs|groups)/\{[a-z_]+\}/(events|logs))",
+        "^422 .*`Last-Event-ID` is no (event position|log cursor)",
+        "for a header with a pattern schemathesis sends `0`, which does not match the pattern",
+    ),
+    Known(
+        _VALID,
+        f"{_SPECS}|{_GROUPS}",
+        '^(402|422) .*"code":"(no_provider|over_budget)"',
+        "well-formed, and no provider here can run it, or a budget does not allow it",
+    ),
+    Known(
+        _VALID,
+        _SPECS,
+        "^422 .*(names the same thing twice|stands in both `env` and `secret_env`"
+        "|must be more than the `duration`|must not be less than `backoff`"
+        "|must give at least one of cost|is over [0-9]+ KiB|may be at most [0-9]+ KiB"
+        "|must be at most [0-9,]+ bytes|takes no `|names more than|is longer than this server)",
+        "JSON Schema does not compare fields with each other, add up, or know other items",
+    ),
+    Known(
+        _VALID,
+        _SPECS,
+        "^422 .*(there is no job `|its outputs are there when it has ended|kept no "
+        "|must be the id of a job|there is no strategy)",
+        "well-formed, and names a job or a strategy that is not here",
+    ),
+    Known(
+        _VALID,
+        _SPECS,
+        "^422 .*must be at most 255 printable characters",
+        "which code points are assigned is no rule that JSON Schema can say",
+    ),
+    Known(
+        _VALID,
+        _GROUPS,
+        "^422 .*(the group spec is not valid|member `)",
+        "texts of a group's jobs have placeholders; what they become is checked once expanded",
+    ),
+    Known(
+        _VALID,
+        r"GET /api/v1/jobs/\{job_id\}/logs",
+        "^422 .*give either `since` or `tail`",
+        "OpenAPI cannot say that two parameters exclude each other",
+    ),
+    Known(
+        _VALID,
+        r"(GET /api/v1/jobs|GET /api/v1/groups)",
+        "^422 .*each key once",
+        "JSON Schema cannot say that the keys within texts differ",
+    ),
+    Known(
+        _VALID,
+        r"(POST|PATCH) /api/v1/budgets.*",
+        "^422 .*has no known rate",
+        "which currencies have a rate is known from the price sheets only",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    check: str
+    operation: str
+    request: str
+    answer: str
+
+    def __str__(self) -> str:
+        return f"{self.check}: {self.operation}\n    {self.request[:600]}\n    {self.answer[:600]}"
+
+    @property
+    def known(self) -> bool:
+        return any(
+            self.check == item.check
+            and re.fullmatch(item.operation, self.operation)
+            and re.search(item.answer, self.answer, re.DOTALL)
+            for item in KNOWN
+        )
+
+
+async def run(url: str, folder: Path, *options: str) -> str:
+    """One run of schemathesis; its summary. What it saw is in `events.ndjson`."""
+    async with httpx.AsyncClient(base_url=url, timeout=60) as http:
+        (folder / "openapi.json").write_text((await http.get("/openapi.json")).text)
+    process = await asyncio.create_subprocess_exec(
+        str(Path(sys.executable).with_name("schemathesis")),
+        "run",
+        "openapi.json",
+        f"--url={url}",
+        f"--max-time={SECONDS}",
+        "--checks=all",
+        "--mode=all",
+        "--continue-on-failure",
+        "--suppress-health-check=all",
+        "--request-timeout=60",
+        "--no-color",
+        "--no-shrink",
+        "--generation-database=none",
+        "--report=ndjson",
+        "--report-ndjson-path=events.ndjson",
+        f"--header=Authorization: Bearer {KEY}",
+        *options,
+        cwd=folder,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    out, _ = await process.communicate()
+    (folder / "out.txt").write_bytes(out)
+    return out.decode()
+
+
+def findings(report: Path) -> Iterator[Finding]:
+    """Every check that failed."""
+    for line in report.read_text().splitlines():
+        ended = json.loads(line).get("ScenarioFinished")
+        if ended is None:
+            continue
+        seen = ended["recorder"]
+        for case, checks in seen.get("checks", {}).items():
+            for check in checks:
+                if check["status"] == "failure":
+                    yield _finding(
+                        check["name"], seen["label"], seen.get("interactions", {}).get(case)
+                    )
+
+
+def _finding(check: str, operation: str, seen: dict[str, Any] | None) -> Finding:
+    if seen is None or seen["response"] is None:
+        return Finding(check, operation, "", "no answer")
+    asked, answered = seen["request"], seen["response"]
+    body = _text(asked.get("body"))
+    request = f"{asked['method']} {asked['uri']} {body}"
+    return Finding(
+        check, operation, request, f"{answered['status_code']} {_text(answered.get('content'))}"
+    )
+
+
+def _text(content: dict[str, str] | None) -> str:
+    encoded = (content or {}).get("$base64", "")
+    return base64.b64decode(encoded).decode(errors="replace")
+
+
+def tried(report: Path) -> int:
+    """How many requests were made."""
+    ended = [json.loads(line).get("ScenarioFinished") for line in report.read_text().splitlines()]
+    return sum(len(item["recorder"].get("interactions", {})) for item in ended if item)
+
+
+# Requests with specs are large, and take schemathesis long to make: they have a time of their own.
+@pytest.mark.parametrize(
+    ("options", "least"),
+    [
+        pytest.param([f"--exclude-path-regex={_WITH_SPECS}"], 100, id="all but specs"),
+        pytest.param(
+            [f"--include-path-regex={_WITH_SPECS}", "--phases=fuzzing,stateful"], 5, id="specs"
+        ),
+    ],
+)
+@pytest.mark.usefixtures("providers")
+async def test_the_document_says_what_the_api_does(
+    settings: Settings, tmp_path: Path, options: list[str], least: int
+) -> None:
+    async with serve(settings) as (url, _):
+        out = await run(url, tmp_path, *options)
+    report = tmp_path / "events.ndjson"
+    assert report.exists(), out[-3000:]
+    unknown = [str(item) for item in findings(report) if not item.known]
+    assert not unknown, f"{len(unknown)} findings\n" + "\n".join(unknown) + out[-1500:]
+    assert tried(report) >= least, out[-3000:]
