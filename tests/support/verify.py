@@ -38,7 +38,7 @@ async def verified(
     """Run it to its end; the report, which stands in its file as it was printed."""
     file = folder / f"{provider_id}.json"
     words = ("provider", "verify", provider_id, "--json", "--report", str(file), *options)
-    done = await cortex(*words, code=None, within=150)
+    done = await cortex(*words, code=None, within=200)
     assert file.exists(), done
     told = VerifyReport.model_validate_json(file.read_text())
     wrong = [step for step in told.steps if step.result != "ok"]

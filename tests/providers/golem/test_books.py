@@ -160,14 +160,14 @@ class TestKilled:
         batch = await golem._activities.start(activity, script)
 
         async def begun() -> bool:
-            return any((process.folder / "runs").glob("*/work/told"))
+            return any((process.folder / "runs").rglob("told"))
 
         await eventually(begun, what="the command")
         await process.again()
         done = await golem._activities.finished(activity, batch, 20)
         assert done is not None
         assert done[0].result == "Ok"
-        (told,) = (process.folder / "runs").glob("*/work/told")
+        (told,) = (process.folder / "runs").rglob("told")
         assert told.read_text() == "x\n"
         await release(golem, ref)
         await billed(process, golem, ref)
