@@ -97,17 +97,20 @@ class TestADearNode:
 
         await eventually(over, timeout=20, what="the end")
 
-    async def test_while_its_container_runs(self, tmp_path: Path) -> None:
+    async def test_while_its_container_runs(self, network: Network, provider: Dispersed) -> None:
         """The run has begun before the price is looked at: what it cost is billed, and no more."""
-        async with simulated(tmp_path) as network:
-            provider, lease = await network.dispersed(), key()
-            await network.act("assign_dearer")
-            await network.fault(match="GET /v1/jobs", fault="latency", seconds=1, skip=3)
-            with pytest.raises(NoCapacity, match="4.14"):
-                await provider.prepare(spec(), lease)
-            assert await alive(network) == []
-            assert await ends_as_billed(network, provider, lease) > 0
-            await provider.aclose()
+        ref = (await provider.prepare(spec(), key())).ref
+        taken = network.world.book.jobs[ref.network_id]
+
+        async def runs() -> bool:
+            return network.world.owed(taken) > 0
+
+        await eventually(runs, timeout=60, what="the container")
+        taken.hourly, taken.hardware = Decimal("4.14"), {"gpu_name": "RTX 3090", "gpu_count": 6}
+        with pytest.raises(NoCapacity, match="4.14"):
+            await provider.prepare(spec(), ref.key)
+        assert await alive(network) == []
+        assert await ends_as_billed(network, provider, ref.key) > 0
 
     async def test_a_limit_of_the_job_counts_without_an_offer(
         self, network: Network, provider: Dispersed
@@ -258,6 +261,11 @@ class TestChunks:
         job = JobSpec.model_validate({"render": render})
         made = await provider.prepare(job, key())
         last = network.world.book.jobs[made.ref.data["jobs"].split()[-1]]
+
+        async def taken() -> bool:
+            return last.assigned
+
+        await eventually(taken, timeout=60, what="a node for the last chunk")
         last.hourly, last.hardware = Decimal("4.14"), {"gpu_name": "RTX 3090", "gpu_count": 6}
         ref = (await provider.commit(made)).ref
 
@@ -265,7 +273,7 @@ class TestChunks:
             found = await provider.status(ref)
             return found.message if found.state is RunState.LOST else ""
 
-        why = await eventually(given_up, timeout=20, what="the end")
+        why = await eventually(given_up, timeout=60, what="the end")
         assert DEAR in str(why)
         await provider.cancel(ref)
         assert await alive(network) == []
