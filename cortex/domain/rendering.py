@@ -75,8 +75,11 @@ class Render(_Model):
     @field_validator("frames", mode="before")
     @classmethod
     def _one_frame(cls, value: Any) -> Any:
+        # JSON Schema's integers include 2.0.
         if isinstance(value, int) and not isinstance(value, bool):
             return str(value)
+        if isinstance(value, float) and value.is_integer():
+            return str(int(value))
         return value
 
     @field_validator("frames")

@@ -27,7 +27,8 @@ class Retries(_Model):
     @model_validator(mode="before")
     @classmethod
     def _from_number(cls, value: Any) -> Any:
-        if isinstance(value, int) and not isinstance(value, bool):
+        # JSON Schema's integers include 2.0; what is no whole number is refused by the field.
+        if isinstance(value, int | float) and not isinstance(value, bool):
             return {"on_failure": value}
         return value
 

@@ -1,7 +1,8 @@
 """The OpenAPI document against the API itself, by requests that schemathesis makes up.
 
 Whatever the document allows is taken, whatever it forbids is refused, and every answer is one that
-it describes. `FUZZ_SECONDS=1800` makes the run longer.
+it describes. `FUZZ_SECONDS=1800` makes the run longer, and another one each time; that of the suite
+has a fixed seed.
 """
 
 import asyncio
@@ -111,9 +112,15 @@ KNOWN: Final = (
     ),
     Known(
         _VALID,
-        r"(POST|PATCH) /api/v1/budgets.*",
+        r"(POST|PATCH) /api/v1/budgets.*|Stateful tests",
         "^422 .*has no known rate",
         "which currencies have a rate is known from the price sheets only",
+    ),
+    Known(
+        "negative_data_rejection",
+        r"(POST|PATCH) /api/v1/budgets.*|Stateful tests",
+        '^20[01] .*"name":"(true|false|null|[-+0-9.e]+)"',
+        "in YAML text is what was written, and JSON Schema knows no such reading",
     ),
 )
 
@@ -148,6 +155,7 @@ async def run(url: str, folder: Path, *options: str) -> str:
         "openapi.json",
         f"--url={url}",
         f"--max-time={SECONDS}",
+        *([] if "FUZZ_SECONDS" in os.environ else ["--seed=24"]),
         "--checks=all",
         "--mode=all",
         "--continue-on-failure",

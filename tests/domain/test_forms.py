@@ -100,3 +100,23 @@ def test_the_schema_agrees_with_the_check(fields: dict[str, object], valid: bool
         assert not valid
     else:
         assert valid
+
+
+class TestWholeNumbers:
+    """JSON Schema's integers include 2.0: so does the short form of an object or a text."""
+
+    def test_retries(self) -> None:
+        spec = {"image": "a", "command": ["true"], "retries": 2.0}
+        assert VALIDATOR.is_valid(spec)
+        assert JobSpec.model_validate(spec).retries.on_failure == 2
+
+    def test_one_frame(self) -> None:
+        spec = {"render": {"scene": "/scenes/a.blend", "frames": 7.0}}
+        assert VALIDATOR.is_valid(spec)
+        render = JobSpec.model_validate(spec).render
+        assert render is not None
+        assert render.numbers() == (7,)
+
+    def test_a_part_of_one_is_none(self) -> None:
+        with pytest.raises(ValidationError, match="on_failure"):
+            JobSpec.model_validate({"image": "a", "command": ["true"], "retries": 2.5})
