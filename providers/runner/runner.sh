@@ -198,6 +198,7 @@ print() { # print FORMAT WORD...: as much as there is room for; of the rest, a f
     cut=1
     [ -n "$long_url$handover_url" ] && [ "$long" -ge 0 ] || return
     long=$((long - ${#said}))
+    [ "$long" -ge 0 ] || said="[cortex] the log is cut: no more is kept of a stream of over 32 MiB$nl"
     printf %s "$said" >>"$state.long"
 }
 # end of part

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -16,6 +18,7 @@ from cortex.domain.spec import JobSpec
 from providers.conformance import eventually
 from providers.dropbox import HANDOVER, LONG, RESULT, DropBox
 from providers.runner import HANDOVER_URL, RunnerLog, RunnerUrls, hand_over, sealed, wrap
+from providers.runner.wrap import script
 from simulators.kit.serve import serving
 from tests.providers.runner.conftest import KEY, Container, shell
 
@@ -147,6 +150,24 @@ class TestRoom:
         stdout = [line.text for line in log.lines() if line.stream == "stdout"]
         assert stdout == [f"line {i}" for i in range(2000)]
         assert "end" in [line.text for line in log.lines() if line.stream == "stderr"]
+
+    async def test_where_the_rest_is_cut_a_line_says_so(
+        self, container: Container, box: DropBox, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def short(*args: Any, **kwargs: Any) -> str:
+            text = script(*args, **kwargs)
+            assert "long=33554432" in text
+            return text.replace("long=33554432", "long=30000")
+
+        monkeypatch.setattr(sys.modules["providers.runner.wrap"], "script", short)
+        spec = shell(_MANY)
+        more = await waiting(box, spec, needed=False)
+        await container.start(spec, more=more, room=40_000, idle=False)
+        await container.result()
+        rest = (await eventually_put(box, LONG)).decode()
+        *framed, last = rest.splitlines()
+        assert last.startswith("[cortex] the log is cut")
+        assert 0 < len("".join(framed)) <= 30000
 
     async def test_a_log_that_has_room_takes_nothing(
         self, container: Container, box: DropBox
