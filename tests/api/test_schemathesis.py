@@ -1,8 +1,7 @@
 """The OpenAPI document against the API itself, by requests that schemathesis makes up.
 
 Whatever the document allows is taken, whatever it forbids is refused, and every answer is one that
-it describes. `FUZZ_SECONDS=1800` makes the run longer, and another one each time; that of the suite
-has a fixed seed.
+it describes. `FUZZ_SECONDS=1800` makes the run longer, `FUZZ_SEED=7` another one.
 """
 
 import asyncio
@@ -26,6 +25,7 @@ pytestmark = pytest.mark.timeout(7200)
 
 SECONDS: Final = int(os.environ.get("FUZZ_SECONDS", "25"))
 """Of each part; in the suite a minute for both, with the start of everything."""
+SEED: Final = int(os.environ.get("FUZZ_SEED", "24"))
 _WITH_SPECS: Final = "(groups|groups/validate|jobs|jobs/batch|jobs/validate|quotes)$"
 
 
@@ -117,6 +117,12 @@ KNOWN: Final = (
         "which currencies have a rate is known from the price sheets only",
     ),
     Known(
+        _VALID,
+        r"(POST|PATCH) /api/v1/providers.*|Stateful tests",
+        "^422 .*contains a NUL character",
+        "JSON Schema has no rule for all texts below an object of any form",
+    ),
+    Known(
         "negative_data_rejection",
         r"(POST|PATCH) /api/v1/budgets.*|Stateful tests",
         '^20[01] .*"name":"(true|false|null|[-+0-9.e]+)"',
@@ -155,7 +161,7 @@ async def run(url: str, folder: Path, *options: str) -> str:
         "openapi.json",
         f"--url={url}",
         f"--max-time={SECONDS}",
-        *([] if "FUZZ_SECONDS" in os.environ else ["--seed=24"]),
+        f"--seed={SEED}",
         "--checks=all",
         "--mode=all",
         "--continue-on-failure",

@@ -200,7 +200,7 @@ class TestSecondStart:
         first.until("stack", "ready")
         before = first.pids()
         second = supervise("fakes")
-        assert "`cortex down` stops it" in second.until("error", "")
+        assert f"`cortex --data-dir {data_dir} down` stops it" in second.until("error", "")
         second.process.wait(timeout=10)
         assert second.process.returncode == 1
         assert first.pids() == before

@@ -292,7 +292,7 @@ class TestPortsAndLock:
         self, config: StackConfig, three: tuple[Service, Service, Service]
     ) -> None:
         async with running(config, *three):
-            wanted = rf"running already on .* \(process {os.getpid()}\); `cortex down`"
+            wanted = rf"running already on .* \(process {os.getpid()}\); `cortex .*down`"
             with pytest.raises(AlreadyRunning, match=wanted):
                 await Stack(config, *three).supervisor.start()
 

@@ -318,7 +318,7 @@ class TestErrors:
             await akash.prepare(spec(), lease)
 
     async def test_an_escrow_that_cannot_be_settled_yet(self, net: Net, lease: str) -> None:
-        akash = await net.provider()
+        akash = await net.provider(close_wait="60s")
         ref = (await akash.submit(spec("sleep 600"), lease)).ref
         await net.act("underflow", times=2)
         await akash.cancel(ref)

@@ -24,6 +24,8 @@ TOKEN = "let-me-in"
 class TestQueue(ProviderConformance):
     """The whole suite against a queue that is served in this process."""
 
+    partial_lines = False  # the queue tells whole lines
+
     @pytest_asyncio.fixture(autouse=True)
     async def _queue(self, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[None]:
         folder = tmp_path_factory.mktemp("queue")

@@ -9,6 +9,7 @@ import pytest
 from temporalio.client import Client
 
 from cortex.db.engine import Database
+from providers.conformance import eventually
 from tests.api.support import KEY, serve
 from tests.integration.conftest import stage_on
 from tests.integration.managed import managed
@@ -48,7 +49,12 @@ async def test_all_is_as_the_adapter_expects(
     assert (told.image, told.network_version, told.simulated) == (IMAGE, "0.17.6", False)
     assert daemon.requestor_key not in (tmp_path / "golem.json").read_text()
     async with daemon.client(daemon.requestor_key) as client:
-        assert (await client.get("/payment-api/v1/allocations")).json() == []
+
+        async def all_released() -> bool:
+            return (await client.get("/payment-api/v1/allocations")).json() == []
+
+        # An allocation is released with the lease's records, once everything is booked.
+        await eventually(all_released, what="the end of the allocations")
         invoices = (await client.get("/payment-api/v1/invoices")).json()
     # What the daemon has accepted is what Cortex has booked.
     accepted = {Decimal(item["amount"]) for item in invoices if item["status"] == "ACCEPTED"}
