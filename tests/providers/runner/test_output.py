@@ -97,7 +97,8 @@ class TestBytes:
         )
         data += bytes(range(256)) * 700 + b"\n \f\v\xc2\x85\xe2\x80\xa8 \n\nlast"
         expected = [text_of(raw) for raw in data.split(b"\n")]
-        if tools == "nothing":  # a shell can hold no NUL
+        # A shell can hold no NUL; a static busybox has its tools within itself.
+        if tools == "nothing" and found[0] == "0  end":
             expected[0] = "0  end"
         assert found[-3:] == [" \f\v\x85\u2028 ", "", "last"]
         assert len(found) == len(expected)
