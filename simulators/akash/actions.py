@@ -53,6 +53,11 @@ async def _lose_lease(world: "AkashWorld", args: dict[str, Any]) -> None:
     world.provider_closes(item, reason)
 
 
+async def _close(world: "AkashWorld", args: dict[str, Any]) -> None:
+    """The account's owner closes a deployment by hand, in the Console's page."""
+    await world.close(_subject(world, args))
+
+
 async def _offline(world: "AkashWorld", args: dict[str, Any]) -> None:
     world.book.providers[_provider(world, args)].online = False
 
@@ -180,6 +185,7 @@ def _provider(world: "AkashWorld", args: dict[str, Any]) -> str:
 
 _ACTIONS: dict[str, _Act] = {
     "lose_lease": _lose_lease,
+    "close": _close,
     "provider_offline": _offline,
     "provider_online": _online,
     "provider_dies": _dies,

@@ -23,7 +23,6 @@ BUSY: dict[str, Any] = {
     "times": 1_000,
 }
 """Akash takes the reservation and does not get to the lease."""
-GONE: dict[str, Any] = {"match": "POST /v1/leases", "fault": "error_before", "status": 404}
 
 
 @dataclass
@@ -48,6 +47,13 @@ class Scene:
             for net in self.nets
         ]
         return await submit(self.stage, jobs, **fields)
+
+    async def third_is_gone(self, group: Group) -> None:
+        """The third's deployment is closed before there is a lease; the network is well again."""
+        async with self.stage.database.reading() as tx:
+            (lease,) = await tx.leases.of_job(group.members["a"])
+        await self.akash.act("close", key=lease.key)
+        await self.akash.faults()
 
     async def nothing_lives(self) -> None:
         """At no network anything is left that costs money."""
@@ -101,7 +107,7 @@ class TestThreeNetworks:
         await scene.akash.faults(BUSY)
         group = await scene.submit()
         await self._others_run(group)
-        await scene.akash.faults(GONE)
+        await scene.third_is_gone(group)
         assert await group.ended(within=90) == "failed"
         found = await group.jobs()
         assert (found["a"].state, found["a"].reason) == (JobState.FAILED, Reason.LEASE_LOST)
@@ -114,7 +120,7 @@ class TestThreeNetworks:
         await scene.akash.faults(BUSY)
         group = await scene.submit("sleep 3", commit_failure="retry")
         await self._others_run(group)
-        await scene.akash.faults(GONE)
+        await scene.third_is_gone(group)
         assert await group.ended(within=120) == "completed"
         assert (await group.job("a")).attempt > 1
         assert await scene.charged(group) == {"a": 1, "g": 1, "n": 1}

@@ -65,7 +65,7 @@ class Agent:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for job in self._jobs.values():
             with contextlib.suppress(Exception):
-                await job.unit.stop()
+                await job.unit.leave()
         await self._bus.close()
         await self._client.aclose()
 

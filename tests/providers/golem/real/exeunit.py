@@ -1,4 +1,10 @@
-"""An exe-unit on the service bus: takes batches for one activity and truly runs their commands."""
+"""An exe-unit on the service bus: takes batches for one activity and truly runs their commands.
+
+It tells its state again with each report of its usage. One daemon serves both sides here, and
+whoever asks it for a state as the requestor makes it keep the answer: read before a change and
+kept after it (yagna, `core/activity/src/requestor/state.rs`), that answer takes the new state's
+place for ever.
+"""
 
 import asyncio
 import logging
@@ -16,6 +22,8 @@ from tests.providers.golem.real.gsb import Bus
 _log = logging.getLogger(__name__)
 _STATE = "/local/activity/SetActivityState"
 _USAGE = "/local/activity/SetActivityUsage"
+_TOLD_AFTER_END = 20
+"""So many times, each half a second, the end is told again."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,7 @@ class ExeUnit:
         self._processes: list[asyncio.subprocess.Process] = []
         self._telling = asyncio.Lock()
         self._states: list[str] = []
+        self._state: tuple[str, str | None] | None = None
 
     @property
     def usage(self) -> list[float]:
@@ -93,9 +102,8 @@ class ExeUnit:
         if self._ended is not None:
             return
         self._ended = time.monotonic()
-        for task in (self._worker, self._reporter):
-            task.cancel()
-        await asyncio.gather(self._worker, self._reporter, return_exceptions=True)
+        self._worker.cancel()
+        await asyncio.gather(self._worker, return_exceptions=True)
         for process in self._processes:
             if process.returncode is None:
                 process.kill()
@@ -104,19 +112,30 @@ class ExeUnit:
         await self.tell_usage()
         await self.state("Terminated")
 
+    async def leave(self) -> None:
+        """Stop, and say nothing more."""
+        await self.stop()
+        self._reporter.cancel()
+        await asyncio.gather(self._reporter, return_exceptions=True)
+
     async def state(self, now: str, then: str | None = None) -> None:
+        """Change to this state, and tell the daemon."""
+        # One after the other: one that is told again must not come after the next one.
+        # "Initialized" once more after "Ready" is an activity that never begins.
+        async with self._telling:
+            self._states.append(f"{now}?")
+            self._state = (now, then)
+            await self._tell_state()
+            self._states.append(now)
+
+    async def _tell_state(self) -> None:
         arguments = {
             "activityId": self._activity,
-            "state": {"state": [now, then], "reason": None, "errorMessage": None},
+            "state": {"state": list(self._state or ()), "reason": None, "errorMessage": None},
             "timeout": None,
             "credentials": None,
         }
-        # One after the other: one that is repeated, because the bus was lost, must not come after
-        # the next one. "Initialized" once more after "Ready" is an activity that never begins.
-        async with self._telling:
-            self._states.append(f"{now}?")
-            await self._bus.call(self._node, _STATE, arguments)
-            self._states.append(now)
+        await self._bus.call(self._node, _STATE, arguments)
 
     async def tell_usage(self) -> None:
         usage = {"currentUsage": self.usage, "timestamp": int(time.time())}
@@ -124,12 +143,17 @@ class ExeUnit:
         await self._bus.call(self._node, _USAGE, arguments)
 
     async def _report(self) -> None:
-        # In Python 3.11 `wait_for` loses a cancellation that comes with the answer.
-        while self._ended is None:
+        after_end = 0
+        while after_end < _TOLD_AFTER_END:
             try:
-                await self.tell_usage()
+                if self._ended is None:
+                    await self.tell_usage()
+                if self._state is not None:
+                    async with self._telling:
+                        await self._tell_state()
             except (RuntimeError, TimeoutError, OSError):
-                _log.exception("the usage of %s was not taken", self._activity)
+                _log.exception("the report of %s was not taken", self._activity)
+            after_end += self._ended is not None
             await asyncio.sleep(0.5)
 
     async def _answer(self, call: tuple[str, Any]) -> Any:

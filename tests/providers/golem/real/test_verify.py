@@ -39,24 +39,32 @@ async def test_all_is_as_the_adapter_expects(
 ) -> None:
     made = await stage_on(database_url, database, temporal, tmp_path, golem=entry(daemon))
     stage = managed(made)
+    others = await _allocations(daemon)  # of the tests before, which share the daemon
     async with stage.worker(), serve(stage.settings) as (url, _):
         cortex = command_for(url, KEY, tmp_path)
         try:
             told = await verified(cortex, "golem", tmp_path, "--yes", "--timeout", "2m")
         finally:
             sys.stdout.write(f"{agent.told()}\n")  # it is shown if the test has failed
+
+        async def all_released() -> bool:
+            return await _allocations(daemon) <= others
+
+        # An allocation is released with the lease's records, once everything is booked: by the
+        # worker, a moment after the command has ended.
+        await eventually(all_released, what="the end of the allocations")
     assert_as_expected(told)
     assert (told.image, told.network_version, told.simulated) == (IMAGE, "0.17.6", False)
     assert daemon.requestor_key not in (tmp_path / "golem.json").read_text()
     async with daemon.client(daemon.requestor_key) as client:
-
-        async def all_released() -> bool:
-            return not (await client.get("/payment-api/v1/allocations")).json()
-
-        # An allocation is released with the lease's records, once everything is booked.
-        await eventually(all_released, what="the end of the allocations")
         invoices = (await client.get("/payment-api/v1/invoices")).json()
     # What the daemon has accepted is what Cortex has booked.
     accepted = {Decimal(item["amount"]) for item in invoices if item["status"] == "ACCEPTED"}
     for run in told.runs:
         assert {item.amount for item in run.charged} <= accepted
+
+
+async def _allocations(daemon: Daemon) -> set[str]:
+    async with daemon.client(daemon.requestor_key) as client:
+        found = (await client.get("/payment-api/v1/allocations")).json()
+    return {item["allocationId"] for item in found}
