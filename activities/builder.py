@@ -118,9 +118,12 @@ class Builder:
     def make(self, provider_id: str, type_name: str, config: Mapping[str, Any]) -> AnyProvider:
         """A provider with what this worker adds to it."""
         whole = dict(config)
-        if "state_dir" in provider_class(type_name).Config.model_fields:
+        fields = provider_class(type_name).Config.model_fields
+        if "state_dir" in fields:
             folder = self._settings.data_dir / "providers" / provider_id
             whole.setdefault("state_dir", str(folder))
+        if "keep_free" in fields and self._settings.disk.keep_free is not None:
+            whole.setdefault("keep_free", self._settings.disk.keep_free)
         provider = make_provider(provider_id, type_name, whole)
         provider.drop = drop_box(self._settings)
         return provider

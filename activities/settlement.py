@@ -22,6 +22,7 @@ from activities.fleet import Fleet
 from activities.frames import last_frames, settle_frames
 from activities.logs import LogCopier
 from activities.placement import outcome_data, state_event
+from activities.room import NoRoom, not_kept, while_there_is_room
 from activities.settle_steps import DecidedByHand, SettleSteps
 from activities.trouble import telling
 from cortex.db.engine import Database, Transaction
@@ -38,6 +39,7 @@ from cortex.domain.spec import JobSpec
 from cortex.domain.states import CANCELLABLE_JOB_STATES, JobState, LeaseState, RunState
 from cortex.files import KeptFile, add_missing, digests, put_in_place
 from cortex.settings import Settings
+from providers.collected import Collected
 from providers.errors import ProviderError
 from providers.registry import AnyProvider
 
@@ -273,13 +275,13 @@ class SettlementActivities:
                 raise
             except Exception as error:
                 # Whatever is wrong with results, it must not keep a lease open for ever.
-                expected = isinstance(error, ProviderError | OSError)
+                expected = isinstance(error, ProviderError | OSError | NoRoom)
                 log = _log.warning if expected else _log.exception
                 log("settle.collect_failed", lease=lease.key, tries=tries, error=str(error))
-                if tries == most:
+                if tries == most or isinstance(error, NoRoom):
                     await self._tell_incomplete(lease, error)
-                else:
-                    await asyncio.sleep(_COLLECT_PAUSE * 2 ** (tries - 1))
+                    return
+                await asyncio.sleep(_COLLECT_PAUSE * 2 ** (tries - 1))
 
     async def _keep_outputs(
         self, provider: AnyProvider, lease: Lease, ref: LeaseRef, spec: JobSpec
@@ -288,16 +290,22 @@ class SettlementActivities:
         parts = self._settings.outputs_dir / f".{lease.key}.{uuid.uuid4().hex}.part"
         parts.mkdir(parents=True)
         try:
-            written = await provider.outputs(ref, spec.kept(), parts)
+            keep = self._settings.disk.keep_free
+            collecting = provider.outputs(ref, spec.kept(), parts)
+            written = await while_there_is_room(parts, keep, collecting)
+            left = not_kept(written.left_out if isinstance(written, Collected) else ())
             files = await digests(parts, written)
-            await self._put_in_place(lease, parts, files, merge=spec.render is not None)
+            await self._put_in_place(lease, parts, files, left, merge=spec.render is not None)
         finally:
             await asyncio.to_thread(shutil.rmtree, parts, ignore_errors=True)
 
     async def _put_in_place(
-        self, lease: Lease, parts: Path, files: Sequence[KeptFile], *, merge: bool
+        self, lease: Lease, parts: Path, files: Sequence[KeptFile], left: str, *, merge: bool
     ) -> None:
-        """Keep the files; with `merge`, beside those of attempts before this one."""
+        """Keep the files; with `merge`, beside those of attempts before this one.
+
+        `left` tells of those that are not kept.
+        """
         async with self._database.transaction() as tx:
             await tx.jobs.lock(lease.job_id)
             now = await tx.leases.get(lease.key)
@@ -309,7 +317,11 @@ class SettlementActivities:
             await put_in_place(parts, kept)
             write = tx.outputs.merge if merge else tx.outputs.replace
             await write(lease.job_id, lease.attempt, [(f.path, f.size, f.sha256) for f in files])
-            data = {"files": len(files), "bytes": sum(f.size for f in files)}
+            data: dict[str, int | str] = {"files": len(files)}
+            data["bytes"] = sum(f.size for f in files)
+            if left:
+                data["message"] = left
+                await tx.leases.put(lease.key, message="; ".join(filter(None, (now.message, left))))
             await tx.events.add(
                 EventType.JOB_OUTPUTS_STORED, lease.job_id, job_id=lease.job_id, data=data
             )

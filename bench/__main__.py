@@ -1,4 +1,7 @@
-"""`python -m bench [jobs|idle|api]`: all three by default, each printed when it is done."""
+"""`python -m bench [jobs|idle|api|disk]`: the first three by default, each printed when it is done.
+
+`disk` fills a small disk that it mounts (as root), and ends with 1 if that brings a stack down.
+"""
 
 import argparse
 import asyncio
@@ -7,13 +10,15 @@ import sys
 # The sandbox loads workflow modules again and again: from bytecode, as in production.
 sys.dont_write_bytecode = False
 
-from bench import api, idle, jobs  # noqa: E402
+from bench import api, disk, idle, jobs  # noqa: E402
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("which", nargs="*", choices=["jobs", "idle", "api", []], default=[])
+    parser.add_argument("which", nargs="*", choices=["jobs", "idle", "api", "disk", []], default=[])
     parser.add_argument("--quick", action="store_true", help="small numbers, to see that it runs")
+    parser.add_argument("--disk", default="400m", metavar="SIZE", help="of the small disk")
+    parser.add_argument("--disk-type", choices=["tmpfs", "ext4"], default="tmpfs")
     arguments = parser.parse_args()
     which = arguments.which or ["jobs", "idle", "api"]
     quick = arguments.quick
@@ -25,6 +30,13 @@ def main() -> None:
         print(asyncio.run(idle.measure(jobs=count, seconds=10 if quick else 60)))
     if "api" in which:
         print(asyncio.run(api.measure(jobs=10_000, seconds=2 if quick else 8)))
+    if "disk" in which:
+        size, kind = arguments.disk, arguments.disk_type
+        seconds = 15.0 if quick else 60.0
+        text, well = asyncio.run(disk.measure(size=size, kind=kind, seconds=120.0, after=seconds))
+        print(text)
+        if not well:
+            sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -240,6 +240,16 @@ class DropSettings(_Section):
     max_bytes: Bytes = Field(default=10 * 2**30, description="Largest object.")
 
 
+class DiskSettings(_Section):
+    keep_free: Bytes | None = Field(
+        default=None,
+        ge=0,
+        description="Kept free on the data folder's disk, for the servers: with less, local jobs "
+        "are ended, the largest first, and results are kept only as far as half of it stays free; "
+        "default: 5 % of the disk, 64 to 256 MiB.",
+    )
+
+
 class RetentionSettings(_Section):
     events: Duration = Field(default=timedelta(days=90), description="Of history tables.")
 
@@ -324,6 +334,7 @@ class Settings(BaseSettings):
     reconcile: ReconcileSettings = Field(default_factory=ReconcileSettings)
     logs: LogSettings = Field(default_factory=LogSettings)
     drop: DropSettings = Field(default_factory=DropSettings)
+    disk: DiskSettings = Field(default_factory=DiskSettings)
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
     encryption_keys: SecretStr | None = Field(

@@ -187,6 +187,8 @@ def _show_stack(state: State, stack: StackStatus) -> None:
     print(f"stack    {words}  (data in {stack.data_dir})")
     if stack.error:
         print(f"error    {stack.error}")
+    if stack.warning:
+        print(f"warning  {stack.warning}")
     listed = [*([stack.supervisor] if stack.supervisor else []), *stack.processes]
     rows = [_process_row(item) for item in listed]
     if rows:

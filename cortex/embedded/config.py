@@ -214,6 +214,13 @@ class StackConfig(BaseModel):
         return own.get_secret_value() if own else self.secrets.api_key
 
     @property
+    def keep_free(self) -> int | None:
+        """Bytes of the disk kept free for the servers; None: the usual number, or bad settings."""
+        with contextlib.suppress(StackError):
+            return user_settings().disk.keep_free
+        return None
+
+    @property
     def temporal_address(self) -> str:
         return f"{LOOPBACK}:{self.ports.temporal}"
 

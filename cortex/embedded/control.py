@@ -173,7 +173,7 @@ def stack_status(data_dir: Path) -> StackStatus:
         processes=tuple(_process_status(n, run_dir, state, ports.get(n, {})) for n in names),
         links=_links(info) if info else {},
         error=state.error if state else "",
-        warning=(disk_warning(data_dir) if config else None) or "",
+        warning=(disk_warning(data_dir, config.keep_free) if config else None) or "",
     )
 
 

@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 from typing import IO
 
+from cortex.disk import Disk
+from cortex.domain.units import about_bytes
 from cortex.settings import default_data_dir
 
 LOG_LIMIT = 8 * 2**20
@@ -80,15 +82,23 @@ def free_bytes(path: Path) -> int:
     return shutil.disk_usage(path).free
 
 
-def disk_warning(data_dir: Path) -> str | None:
-    """Plain words if there is little space left for the stack's data; None if there is enough."""
+def disk_warning(data_dir: Path, keep_free: int | None = None) -> str | None:
+    """Plain words if there is little space left for the stack's data; None if there is enough.
+
+    Args:
+        data_dir: The stack's folder.
+        keep_free: Bytes that are little; None: the usual number for this disk.
+    """
     try:
-        free = free_bytes(data_dir)
+        disk = Disk.of(data_dir, keep_free)
     except OSError:
         return None
-    if free >= LITTLE_SPACE:
+    if not disk.low:
         return None
     return (
-        f"The disk is nearly full: {free / 2**20:.0f} MiB are free in {data_dir}. PostgreSQL and "
-        "Temporal fail there when none is left, and go on once there is; free some space."
+        f"The disk is nearly full: {disk.free / 2**20:.0f} MiB are free in {data_dir}, and "
+        f"{about_bytes(disk.keep_free)} are kept free there for PostgreSQL and Temporal "
+        "(`disk.keep_free`). Until there is more, no local job starts, the largest that runs is "
+        "ended, and results are kept only as far as they fit. Free some space there: "
+        f"{data_dir / 'outputs'} has the results of jobs, {data_dir / 'logs'} what servers log."
     )

@@ -216,7 +216,8 @@ class Supervisor:
         while True:
             for path in self._config.logs_dir.glob("*.log"):
                 await asyncio.to_thread(trim_log, path)
-            warning = await asyncio.to_thread(disk_warning, self._config.data_dir)
+            folder, keep = self._config.data_dir, self._config.keep_free
+            warning = await asyncio.to_thread(disk_warning, folder, keep)
             if warning is not None and not warned:
                 self._emit("disk", "note", warning)
             if warning is None and warned:

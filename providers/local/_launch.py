@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cortex.disk import Disk
 from cortex.domain.leases import Endpoint
 from cortex.domain.spec import JobSpec
 from cortex.faultpoints import passed
@@ -149,6 +150,7 @@ class Launcher:
             "cwd": str(folder.path / "work"),
             "memory": need.memory,
             "storage": need.storage,
+            "keep_free": Disk.of(self.state_dir, config.keep_free).keep_free,
             "storage_folders": [str(folder.path / "work"), str(folder.path / "tmp")],
             "pids": need.pids,
             "cpus": _cores(math.ceil(need.cpu)),

@@ -12,6 +12,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
+from cortex.disk import Disk
+from cortex.domain.units import about_bytes
+from providers.collected import Collected, LeftOut
+
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MAX_DEPTH = 100
@@ -19,17 +23,29 @@ _DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
 
 class OutputCopier:
-    """Copies at most `limit` bytes from below `source` to below `destination`."""
+    """Copies at most `limit` bytes from below `source` to below `destination`.
 
-    def __init__(self, source: Path, workdir: str, destination: Path, limit: int) -> None:
+    A file that does not fit, there or on the disk, is left out, and the next one is tried.
+    """
+
+    def __init__(
+        self,
+        source: Path,
+        workdir: str,
+        destination: Path,
+        limit: int,
+        keep_free: int | None = None,
+    ) -> None:
         self._source = source
         self._workdir = PurePosixPath(workdir)
         self._destination = destination
-        self._left = limit
+        self._keep_free = keep_free
+        self._left = self._limit = limit
         self.written: list[Path] = []
+        self.left_out: dict[Path, str] = {}
 
-    def copy(self, declared: Sequence[str]) -> list[Path]:
-        """The files written, relative to the destination."""
+    def copy(self, declared: Sequence[str]) -> Collected:
+        """The files written, relative to the destination, and those left out."""
         for text in declared:
             path = self._inside(text)
             if path is None:
@@ -41,7 +57,9 @@ class OutputCopier:
                 # Else it, or what it lies in, is not there (any more) or is a link.
                 if error.errno in _DISK_TROUBLE:
                     raise
-        return sorted(set(self.written))
+        written = set(self.written)
+        left = [LeftOut(str(path), why) for path, why in self.left_out.items()]
+        return Collected(sorted(written), left_out=left)
 
     def _inside(self, text: str) -> PurePosixPath | None:
         path = PurePosixPath(text)
@@ -80,8 +98,12 @@ class OutputCopier:
         fd = os.open(name, _FILE, dir_fd=folder)
         with os.fdopen(fd, "rb") as source:
             facts = os.fstat(fd)
+            if not stat.S_ISREG(facts.st_mode):
+                return
             # A file full of holes takes no disk there, and all of ours here.
-            if not stat.S_ISREG(facts.st_mode) or facts.st_size > self._left:
+            why_not = self._does_not_fit(facts.st_size)
+            if why_not:
+                self.left_out[target] = why_not
                 return
             self._left -= facts.st_size
             path = self._destination / target
@@ -89,6 +111,17 @@ class OutputCopier:
             with path.open("wb") as out:
                 shutil.copyfileobj(source, out, 2**20)
         self.written.append(target)
+
+    def _does_not_fit(self, size: int) -> str:
+        if size > self._left:
+            return (
+                f"has {size} bytes; that is more than is left of the {self._limit} bytes that the "
+                "job may keep (`resources.storage`)"
+            )
+        room = Disk.of(self._destination, self._keep_free).room
+        if size > room:
+            return f"has {about_bytes(size)}, and the disk has room for {about_bytes(room)} more"
+        return ""
 
 
 def _readable(name: str) -> str:

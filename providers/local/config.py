@@ -29,6 +29,12 @@ class LocalConfig(ProviderConfig):
     max_log_bytes: Bytes = Field(
         default=16 * 2**20, ge=2**20, description="Per job: the first quarter and the newest rest."
     )
+    keep_free: Bytes | None = Field(
+        default=None,
+        ge=0,
+        description="Of the state folder's disk: with less, no job is started, and of those that "
+        "run the largest is ended; default: 5 % of it, 64 to 256 MiB.",
+    )
     stop_grace: Duration = Field(
         default=timedelta(seconds=5), description="From SIGTERM to SIGKILL."
     )

@@ -18,12 +18,14 @@ from typing import ClassVar, ParamSpec, TypeVar
 
 import psutil
 
+from cortex.disk import Disk
 from cortex.domain.ids import is_lease_key
 from cortex.domain.inspection import Trial
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
 from cortex.domain.offers import Capabilities, Offer, PriceSheet, Usage
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import RunState
+from cortex.domain.units import about_bytes
 from cortex.faultpoints import passed
 from cortex.settings import default_data_dir
 from providers.base import (
@@ -127,6 +129,12 @@ class LocalProvider(Provider[LocalConfig]):
                 raise NoCapacity(
                     f"`{self.id}` runs {self.config.max_jobs} jobs already, its `max_jobs`"
                 )
+            disk = await self._blocking(Disk.of, self.state_dir, self.config.keep_free)
+            if disk.low:
+                raise NoCapacity(
+                    f"{about_bytes(disk.free)} are free on the disk of `{self.id}`, and "
+                    f"{about_bytes(disk.keep_free)} are kept free there (`keep_free`)"
+                )
             clash = taken(spec.ports)
             if clash:
                 raise NoCapacity(
@@ -211,7 +219,13 @@ class LocalProvider(Provider[LocalConfig]):
         agreed = None if folder is None else await self._blocking(folder.agreed)
         if folder is None or agreed is None:
             return []
-        copier = OutputCopier(folder.path / "work", agreed.workdir, destination, agreed.storage)
+        copier = OutputCopier(
+            folder.path / "work",
+            agreed.workdir,
+            destination,
+            agreed.storage,
+            self.config.keep_free,
+        )
         return await self._blocking(copier.copy, paths)
 
     async def owned(self) -> list[LeaseRef]:

@@ -141,6 +141,14 @@ class TestWithoutServer:
         assert done.returncode == 3
         assert json.loads(done.stdout)["stack"]["running"] is False
 
+    def test_status_says_in_words_that_the_disk_is_full(self, tmp_path: Path) -> None:
+        (tmp_path / "stack.json").write_text('{"simulators": false}')
+        done = cortex("status", folder=tmp_path, CORTEX_DISK__KEEP_FREE="9999Ti")
+        told = next(line for line in done.stdout.splitlines() if line.startswith("warning"))
+        assert f"MiB are free in {tmp_path}, and 9999Ti are kept free" in told
+        assert f"Free some space there: {tmp_path}/outputs has the results of jobs" in told
+        assert "warning" not in cortex("status", folder=tmp_path).stdout
+
     def test_down_when_nothing_runs(self, tmp_path: Path) -> None:
         done = cortex("down", folder=tmp_path)
         assert done.returncode == 0

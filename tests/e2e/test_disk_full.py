@@ -3,7 +3,6 @@
 import asyncio
 import errno
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +11,8 @@ import pytest
 from cortex.client import ApiError, AsyncCortex
 from cortex.client.retry import NO_RETRY
 from tests.e2e.support import check_books, shell, started
-from tests.support.stack import Stack, running_stack, short_folder
+from tests.support.disks import small_disk
+from tests.support.stack import Stack, running_stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
@@ -20,17 +20,10 @@ _SIZE = "260m"
 
 
 @pytest.fixture
-def small_disk() -> Iterator[Path]:
+def disk() -> Iterator[Path]:
     """A disk of its own for a data folder."""
-    with short_folder("ctx-disk-") as folder:
-        mount = ["mount", "-t", "tmpfs", "-o", f"size={_SIZE},mode=0755", "tmpfs", str(folder)]
-        done = subprocess.run(mount, capture_output=True, text=True, check=False)
-        if done.returncode:
-            pytest.skip(f"this user may not mount a small disk: {done.stderr.strip()}")
-        try:
-            yield folder
-        finally:
-            subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    with small_disk(_SIZE) as folder:
+        yield folder
 
 
 def fill(folder: Path) -> Path:
@@ -56,14 +49,14 @@ def _written(handle: int, size: int) -> bool:
 
 
 class TestDiskFull:
-    async def test_accepted_jobs_end_well_once_there_is_room(self, small_disk: Path) -> None:
-        async with running_stack(small_disk / "data") as stack:
+    async def test_accepted_jobs_end_well_once_there_is_room(self, disk: Path) -> None:
+        async with running_stack(disk / "data") as stack:
             running = [
                 await stack.client.submit(shell(f"sleep 3; echo {n} | tee r.txt; exit {n}"))
                 for n in range(4)
             ]
             await started(stack, [job.id for job in running])
-            ballast = fill(small_disk)
+            ballast = fill(disk)
             accepted, refused = await submit_for(stack, seconds=8)
             for error in refused:
                 assert error.code in ("database_unavailable", "service_unavailable"), error

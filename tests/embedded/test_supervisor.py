@@ -220,7 +220,7 @@ class TestDisk:
         monkeypatch.setattr("cortex.embedded.supervisor._HOUSEKEEPING", 0.05)
         async with running(config, *three) as stack:
             with monkeypatch.context() as patch:
-                patch.setattr("cortex.embedded.files.LITTLE_SPACE", 2**60)
+                patch.setenv("CORTEX_DISK__KEEP_FREE", str(2**60))
                 told = await stack.until("disk", "note")
                 assert str(config.data_dir) in told.detail
                 assert "MiB are free" in stack_status(config.data_dir).warning

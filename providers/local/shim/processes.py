@@ -32,21 +32,6 @@ def descendants(root: int) -> list[int]:
     return found
 
 
-def disk_usage(folders: list[str]) -> int:
-    """Bytes of disk that the folders take; links are not followed."""
-    total, todo = 0, list(folders)
-    while todo:
-        try:
-            with os.scandir(todo.pop()) as entries:
-                for entry in entries:
-                    total += entry.stat(follow_symlinks=False).st_blocks * 512
-                    if entry.is_dir(follow_symlinks=False):
-                        todo.append(entry.path)
-        except OSError:
-            continue
-    return total
-
-
 def children(pid: int) -> list[int]:
     """The direct children of a process with one thread."""
     try:

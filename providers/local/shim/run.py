@@ -9,6 +9,7 @@ import signal
 import time
 from contextlib import suppress
 
+from providers.local.shim.disk import DiskWatch
 from providers.local.shim.log import Log, Pipe
 from providers.local.shim.processes import (
     DEATH_SIGNAL,
@@ -16,7 +17,6 @@ from providers.local.shim.processes import (
     SUBREAPER,
     children,
     descendants,
-    disk_usage,
     kill,
     limit,
     prctl,
@@ -27,10 +27,10 @@ from providers.local.shim.status import Status
 
 TICK = 0.5
 PULSE = 10.0
-DISK_INTERVAL = 5.0
 DRAIN = 2.0
 KILL_TIMEOUT = 20.0
 SPAWN_FAILED = 127
+FILE_SLACK = 64 * 1024
 _TOLD_FD, _ARGS_FD = 9, 8
 _RESET = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
 
@@ -48,6 +48,15 @@ class Shim:
         self.main_code: int | None = None
         self.heard = False
         self.told = False
+        self.still: list[int] = []
+        self.disk = DiskWatch(
+            folder,
+            self.words("storage_folders"),
+            limit=int(self.number("storage")),
+            keep_free=int(self.number("keep_free")) if "keep_free" in plan else 0,
+            pids=self._job_processes,
+            freeze=self._freeze,
+        )
 
     def number(self, name: str) -> float:
         value = self.plan[name]
@@ -131,7 +140,8 @@ class Shim:
 
     def _restrict(self) -> None:
         limit(resource.RLIMIT_CORE, 0)
-        limit(resource.RLIMIT_FSIZE, int(self.number("storage")))
+        # One file cannot be larger; by so little more that the watch sees who was at its limit.
+        limit(resource.RLIMIT_FSIZE, self.disk.limit + FILE_SLACK)
         # Only a stop for sudden, huge claims: what counts is watched, by what is really used.
         limit(resource.RLIMIT_DATA, int(self.number("memory")) + 2**30)
         os.nice(int(self.number("nice")))
@@ -147,17 +157,18 @@ class Shim:
             if now >= next_tick:
                 next_tick = now + TICK
                 self._check_processes()
-                if now >= next_disk:
-                    next_disk = now + self._check_disk()
                 if now >= next_pulse:
                     next_pulse = now + PULSE
                     self._pulse()
+            if now >= next_disk:
+                next_disk = time.monotonic() + self._check_disk()
             if self.stop_asked:
                 self._stop("cancelled")
             if self.kill_at is not None and now >= self.kill_at:
                 return
             again = min((pipe.show() for pipe in self.pipes.values()), default=TICK)
-            wait = min(min(next_tick, self.kill_at or next_tick) - time.monotonic(), again)
+            next_look = min(next_tick, next_disk, self.kill_at or next_tick)
+            wait = min(next_look - time.monotonic(), again)
             for fd, _event in self.poller.poll(max(0.0, wait) * 1000):
                 self._on_readable(fd)
             self._reap()
@@ -237,12 +248,22 @@ class Shim:
             self._stop(f"killed: it had {tasks} processes and threads of {allowed}", 137)
 
     def _check_disk(self) -> float:
-        """Seconds until the next look: a walk over many files must stay the exception."""
-        began = time.monotonic()
-        used, allowed = disk_usage(self.words("storage_folders")), int(self.number("storage"))
-        if used > max(allowed, 64 * 1024):
-            self._stop(f"killed: it used {used} bytes of storage of {allowed}", 137)
-        return max(DISK_INTERVAL, 20 * (time.monotonic() - began))
+        """Seconds until the next look."""
+        why, pause = self.disk.look()
+        if why:
+            self._stop(why, 137)
+        return pause
+
+    def _freeze(self, still: bool) -> None:
+        """Let the job stand still, or what stood still for us go on."""
+        while still and (more := [pid for pid in self._job_processes() if _runs(pid)]):
+            self.still += more
+            for pid in more:
+                kill(pid, signal.SIGSTOP)
+        if not still:
+            for pid in self.still:
+                kill(pid, signal.SIGCONT)
+            self.still = []
 
     def _pulse(self) -> None:
         """Shows when the shim last lived, and ends a job that nobody will ever collect."""
@@ -279,10 +300,21 @@ class Shim:
         self._hear()
         if not self.told and not message:
             code, message = 125, "the sandbox could not be made; its log says why"
+        if code == 128 + signal.SIGXFSZ and not message:
+            allowed = f"its storage limit, {self.disk.limit} bytes (`resources.storage`)"
+            message = f"killed (SIGXFSZ): a file grew over {allowed}"
         code = code if self.forced_code is None else self.forced_code
         self.status.write_last(
             state="exited", exit_code=code, message=message, finished_at=time.time()
         )
+
+
+def _runs(pid: int) -> bool:
+    """Whether it is neither stopped nor dead."""
+    try:
+        return process_stat(pid)[0] not in "TtZX"
+    except (OSError, IndexError):
+        return False
 
 
 def main(folder: str, lock_fd: int, ready_fd: int) -> None:

@@ -1,0 +1,126 @@
+"""The limit of a job's storage, and the room that jobs leave on a disk: real jobs, real disks."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from cortex.disk import Disk
+from cortex.domain.ids import lease_key, new_id
+from cortex.domain.leases import LeaseRef, LeaseSnapshot
+from cortex.domain.spec import JobSpec
+from cortex.domain.states import RunState
+from providers.conformance import eventually
+from providers.errors import NoCapacity
+from providers.local import LocalConfig, LocalProvider
+from tests.support.disks import small_disk
+
+_MIB = 2**20
+_KEPT = 16 * _MIB
+
+
+@pytest.fixture
+def disk() -> Iterator[Path]:
+    with small_disk("96m") as folder:
+        yield folder
+
+
+@pytest_asyncio.fixture
+async def on_disk(disk: Path) -> AsyncIterator[LocalProvider]:
+    """A provider whose leases lie on a small disk, of which it keeps a part free."""
+    config = LocalConfig(state_dir=disk / "leases", isolation="none", keep_free=_KEPT)
+    provider = LocalProvider("local", config)
+    await provider.initialize()
+    yield provider
+    await asyncio.gather(*(provider.forget(ref) for ref in await provider.owned()))
+    await provider.aclose()
+
+
+async def _start(provider: LocalProvider, script: str, **changes: Any) -> LeaseRef:
+    spec = JobSpec.model_validate({"command": ["sh", "-c", script], **changes})
+    return (await provider.submit(spec, lease_key(new_id("job"), 1))).ref
+
+
+async def _ended(provider: LocalProvider, ref: LeaseRef, within: float = 20) -> LeaseSnapshot:
+    async def look() -> LeaseSnapshot | None:
+        snapshot = await provider.status(ref)
+        return snapshot if snapshot.state is RunState.EXITED else None
+
+    found = await eventually(look, timeout=within, what="the end of the job")
+    assert found is not None
+    return found
+
+
+def _write(size: int, name: str = "big") -> str:
+    return f"head -c {size * _MIB} /dev/zero > {name}"
+
+
+class TestLimit:
+    async def test_many_files_are_over_it_at_once(self, local: LocalProvider) -> None:
+        script = f"for n in 1 2 3 4 5 6; do {_write(8, '$n')}; done; sleep 60"
+        began = time.monotonic()
+        ref = await _start(local, script, resources={"storage": "32Mi"})
+        end = await _ended(local, ref)
+        assert end.exit_code == 137
+        assert end.message.startswith("killed: over its storage limit: it took ")
+        assert "of 32.0 MiB (`resources.storage`)" in end.message
+        assert time.monotonic() - began < 3
+
+    async def test_a_removed_file_that_is_open_counts(self, local: LocalProvider) -> None:
+        script = f"exec 3> gone; rm gone; head -c {24 * _MIB} /dev/zero >&3; sleep 60"
+        end = await _ended(local, await _start(local, script, resources={"storage": "16Mi"}))
+        assert "over its storage limit" in end.message
+
+    async def test_a_file_with_two_names_counts_once(self, local: LocalProvider) -> None:
+        script = f"{_write(12)}; for n in 1 2 3 4; do ln big $n; done; sleep 1"
+        end = await _ended(local, await _start(local, script, resources={"storage": "16Mi"}))
+        assert (end.exit_code, end.message) == (0, "")
+
+    async def test_one_file_too_large_is_named(self, local: LocalProvider) -> None:
+        script = f"exec {_write(24).replace('> big', '')} > big"
+        end = await _ended(local, await _start(local, script, resources={"storage": "16Mi"}))
+        assert end.exit_code in (137, 153)
+        assert "storage limit" in end.message
+
+
+class TestRoom:
+    async def test_the_largest_job_goes_and_the_others_go_on(
+        self, on_disk: LocalProvider, disk: Path
+    ) -> None:
+        small = await _start(on_disk, f"{_write(6)}; while test ! -e end; do sleep 0.1; done")
+        writer = await _start(on_disk, "cat /dev/zero > big; sleep 60")
+        end = await _ended(on_disk, writer)
+        assert end.exit_code == 137
+        assert "the disk is nearly full, and of all jobs on it this one took the most" in (
+            end.message
+        )
+        # Nobody has collected its results: its files are there, and the other waits for that.
+        await asyncio.sleep(0.5)
+        assert (await on_disk.status(small)).state is RunState.RUNNING
+        await on_disk.forget(writer)
+        assert not Disk.of(disk, _KEPT).low
+        (Path(on_disk.state_dir) / small.key / "work" / "end").touch()
+        assert (await _ended(on_disk, small)).exit_code == 0
+
+    async def test_without_room_nothing_is_started(
+        self, on_disk: LocalProvider, disk: Path
+    ) -> None:
+        (disk / "others").write_bytes(bytes(84 * _MIB))
+        with pytest.raises(NoCapacity, match="16Mi are kept free there"):
+            await _start(on_disk, "true")
+
+    async def test_results_that_fit_are_kept_and_the_others_named(
+        self, on_disk: LocalProvider, disk: Path
+    ) -> None:
+        script = f"mkdir out; {_write(50, 'out/a')}; echo 42 > out/b; {_write(2, 'out/c')}"
+        ref = await _start(on_disk, script)
+        assert (await _ended(on_disk, ref)).exit_code == 0
+        found = await on_disk.outputs(ref, ["out/"], disk / "kept")
+        assert found == [Path("out/b"), Path("out/c")]
+        (left,) = found.left_out  # type: ignore[attr-defined]
+        assert left.path == "out/a"
+        assert left.reason.startswith("has 50Mi, and the disk has room for ")
