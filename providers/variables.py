@@ -5,13 +5,12 @@ themselves, bash hands on the rest as well. So they travel under other names, an
 sets them just before the command.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from cortex.domain.shell import odd_names
 from providers.errors import Unsuitable
 
-_SHELL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CARRIER = "CORTEX_VAR_"
 
 
@@ -29,7 +28,7 @@ def carried(words: Sequence[str], env: Mapping[str, str]) -> Carried:
     Raises:
         Unsuitable: the program's name has a `=`, which `env` would take for a variable.
     """
-    odd = [name for name in env if not _SHELL_NAME.fullmatch(name)]
+    odd = odd_names(env)
     if not odd:
         return Carried(tuple(words), dict(env))
     if words and "=" in words[0]:

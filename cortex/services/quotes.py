@@ -1,6 +1,6 @@
 """Offers of all providers for a spec: asked through a short workflow on the workers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -95,7 +95,13 @@ def _quote(
     }
     strategy = spec.placement.strategy
     weights = (spec.placement.weights or own[strategy]) if strategy in own else None
+    against = _against(spec, providers)
     standings: Sequence[OfferStanding | None] = result.standings or [None] * len(result.offers)
+    offered = [
+        (offer, standing)
+        for offer, standing in zip(result.offers, standings, strict=True)
+        if offer.provider_id not in against
+    ]
     return Quote(
         strategy=strategy,
         weights=weights,
@@ -103,12 +109,18 @@ def _quote(
         note=result.note,
         offers=tuple(
             _ranked(rank, offer, standing, spec)
-            for rank, (offer, standing) in enumerate(
-                zip(result.offers, standings, strict=True), start=1
-            )
+            for rank, (offer, standing) in enumerate(offered, start=1)
         ),
-        objections=tuple(_objections(spec, result, providers)),
+        objections=tuple(_objections(spec, result, providers, against)),
     )
+
+
+def _against(spec: JobSpec, providers: Sequence[StoredProvider]) -> dict[str, list[str]]:
+    """What the providers' own capabilities say. The workers, who ask the same, see no secrets: they
+    cannot know how large these are.
+    """
+    told = {item.id: item.capabilities.objections(spec) for item in providers if item.capabilities}
+    return {provider_id: reasons for provider_id, reasons in told.items() if reasons}
 
 
 def _ranked(rank: int, offer: Offer, standing: OfferStanding | None, spec: JobSpec) -> RankedOffer:
@@ -124,15 +136,19 @@ def _ranked(rank: int, offer: Offer, standing: OfferStanding | None, spec: JobSp
 
 
 def _objections(
-    spec: JobSpec, result: QuoteResult, providers: Sequence[StoredProvider]
+    spec: JobSpec,
+    result: QuoteResult,
+    providers: Sequence[StoredProvider],
+    against: Mapping[str, Sequence[str]],
 ) -> Iterator[ProviderObjection]:
     """One for every provider without an offer, also for those that no worker asked."""
-    offered = {offer.provider_id for offer in result.offers}
+    offered = {offer.provider_id for offer in result.offers} - against.keys()
     refused = {answer.provider_id: answer.reasons for answer in result.rejected}
     for provider in providers:
         if provider.id in offered:
             continue
-        reasons = why_not_asked(spec, provider) or refused.get(provider.id) or _NOBODY_ASKS
+        reasons = why_not_asked(spec, provider) or against.get(provider.id)
+        reasons = reasons or refused.get(provider.id) or _NOBODY_ASKS
         yield ProviderObjection(provider_id=provider.id, reasons=tuple(reasons))
     known = {provider.id for provider in providers}
     for provider_id, reasons in refused.items():

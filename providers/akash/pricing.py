@@ -97,7 +97,8 @@ class Prices:
         if spec.placement.max_price is not None:
             limits.append(spec.placement.max_price)
         dollars = [item.amount for item in limits if item.currency == "USD"]
-        return per_block(min(dollars), self._config) if dollars else MAX_PRICE
+        # Who would pay more than can be said gets all bids.
+        return min(per_block(min(dollars), self._config), MAX_PRICE) if dollars else MAX_PRICE
 
 
 def _priced(models: list[wire.GpuModel], name: str | None) -> list[Decimal]:

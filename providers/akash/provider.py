@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import ClassVar
 
+from cortex.domain.conditions import Conditions
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
 from cortex.domain.money import Money
 from cortex.domain.offers import Capabilities, Offer, PriceSheet, Usage
@@ -15,6 +16,7 @@ from providers.akash import money
 from providers.akash.bids import Market
 from providers.akash.callback import Callback
 from providers.akash.close import Closer
+from providers.akash.conditions import conditions
 from providers.akash.config import AkashConfig
 from providers.akash.console import Console
 from providers.akash.credit import Credit
@@ -80,6 +82,7 @@ class AkashProvider(Provider[AkashConfig]):
         self._stopper = Stopper(self._console, config, self._gateway, self._statuses)
         self._outputs = Outputs(config, self._gateway)
         self._upkeep = Upkeep(self._console, config, self._search)
+        self._conditions: dict[tuple[bool, bool], Conditions] = {}
         self._gpu_models: tuple[str, ...] = ()
         self._regions: tuple[str, ...] = ()
 
@@ -111,6 +114,7 @@ class AkashProvider(Provider[AkashConfig]):
             two_phase=True,
             keeps_results=False,
             inputs=self.drop is not None,
+            conditions=self._conditions_now(),
         )
 
     async def pricing(self) -> PriceSheet:
@@ -119,8 +123,6 @@ class AkashProvider(Provider[AkashConfig]):
     async def quote(self, spec: JobSpec) -> list[Offer]:
         """One offer for the network as a whole: who takes the job is settled by auction."""
         if self.capabilities().objections(spec):
-            return []
-        if spec.inputs and spec.kind != "batch":  # a service has no runner that would get them
             return []
         return await self._offers.quote(spec)
 
@@ -239,6 +241,13 @@ class AkashProvider(Provider[AkashConfig]):
     async def tend(self, refs: Sequence[LeaseRef]) -> None:
         """Move runtime limits on, close doubles; at older Consoles, top up what runs low."""
         await self._upkeep.tend(refs)
+
+    def _conditions_now(self) -> Conditions:
+        seals = self._console.extended and self.config.seal_secrets != "never"
+        state = (seals, self.drop is not None)
+        if state not in self._conditions:
+            self._conditions[state] = conditions(self.config, self._callback, seals=seals)
+        return self._conditions[state]
 
     def _hourly(self, per_block: Decimal) -> Money:
         return money.per_hour(per_block, self.config)

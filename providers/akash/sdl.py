@@ -28,13 +28,14 @@ _LEAST_STORAGE = 5 * _MIB
 # the container's own files are new after a restart; `/dev/shm` is the pod's, and stays (containerd
 # mounts that of the sandbox into each of its containers).
 _SHARED = "/dev/shm"
-_MARKS = "/run/cortex"
+MARKS = "/run/cortex"
 _MARKS_NAME = "marks"
 # What a batch job exposes: a provider refuses a manifest without any global service, and a web
 # address is the one that costs least. Nothing listens there.
 _IDLE_PORT = 8099
 _IN_FOLDER = 'cd "$0" && exec "$@"'
-_CENT_OF_UACT = Decimal("0.000001")
+LEAST_CAP = Decimal("0.000001")
+"""The least that a bid can be asked for, in uact per block: prices have six places."""
 _Command = tuple[tuple[str, ...], dict[str, str]]
 
 
@@ -112,7 +113,7 @@ def resources(spec: JobSpec, config: AkashConfig) -> dict[str, Any]:
         attributes = {"persistent": True, "class": config.storage_class}
         size = _mib(max(volume.size, _LEAST_STORAGE))
         storage.append({"name": _volume(volume.name), "size": size, "attributes": attributes})
-    if _in_ram(spec, config):
+    if in_ram(spec, config):
         in_memory = {"persistent": False, "class": "ram"}
         storage.append({"name": _MARKS_NAME, "size": "8Mi", "attributes": in_memory})
     found: dict[str, Any] = {
@@ -162,8 +163,8 @@ def _service(
         found["env"] = [f"{name}={literal(text)}" for name, text in env.items()]
     found["expose"] = _expose(spec.ports, web)
     mounts = {_volume(item.name): item.path for item in spec.volumes}
-    if _in_ram(spec, config):
-        mounts[_MARKS_NAME] = _MARKS
+    if in_ram(spec, config):
+        mounts[_MARKS_NAME] = MARKS
     if mounts:
         storage = {name: {"mount": path, "readOnly": False} for name, path in mounts.items()}
         found["params"] = {"storage": storage}
@@ -175,7 +176,7 @@ def _command(spec: JobSpec, key: str, config: AkashConfig, urls: RunnerUrls | No
     if spec.kind == "batch":
         marks = None
         if config.guard_restarts:
-            marks = _MARKS if _in_ram(spec, config) else _SHARED
+            marks = MARKS if in_ram(spec, config) else _SHARED
         wrapped = wrap(spec, key, marks_dir=marks, urls=urls)
         return wrapped.argv, wrapped.env
     argv = (*spec.command, *spec.args)
@@ -211,7 +212,7 @@ def _placement(spec: JobSpec, cap: Decimal) -> dict[str, Any]:
     if len(spec.placement.regions) == 1:
         # Of several regions one is chosen among the bids: attributes must all hold at once.
         found["attributes"] = {"location-region": spec.placement.regions[0]}
-    amount = f"{cap.quantize(_CENT_OF_UACT):f}"
+    amount = f"{cap.quantize(LEAST_CAP):f}"
     found["pricing"] = {SERVICE: {"denom": "uact", "amount": amount}}
     return found
 
@@ -223,7 +224,8 @@ def _login(image: str, logins: Sequence[RegistryLogin]) -> RegistryLogin | None:
     return next((item for item in logins if item.server == host), None)
 
 
-def _in_ram(spec: JobSpec, config: AkashConfig) -> bool:
+def in_ram(spec: JobSpec, config: AkashConfig) -> bool:
+    """Whether the runner's marks lie on a volume of their own."""
     wanted = config.guard_restarts and config.guard_storage == "ram"
     return wanted and spec.kind == "batch"
 

@@ -15,11 +15,11 @@ _SERVICE = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _ENV = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*=.*", re.DOTALL)
 _GPU_MODEL = re.compile(r"[a-z0-9][a-z0-9.-]*")
 _SEPARATORS = "\u2028\u2029"
-_MAX_SDL = 524_288
+MAX_SDL = 524_288
 _MAX_CPU_MILLI = 384_000
 _MIN_CPU_MILLI = 10
-_MAX_STORAGE_MIB = 32 * 2**20
-_MAX_GPUS = 24
+MAX_STORAGE_MIB = 32 * 2**20
+MAX_GPUS = 24
 MAX_PRICE = Decimal(10_000_000)
 
 
@@ -45,7 +45,7 @@ def check(sdl: dict[str, Any]) -> None:
 
 def too_large(text: str) -> bool:
     """Whether SDL is longer than the Console takes."""
-    return len(text) > _MAX_SDL
+    return len(text) > MAX_SDL
 
 
 def _check_service(service: dict[str, Any]) -> None:
@@ -74,7 +74,7 @@ def _check_resources(resources: dict[str, Any]) -> None:
     if not _MIN_CPU_MILLI <= cpu <= _MAX_CPU_MILLI:
         raise Unsuitable("Akash runs jobs with 0.01 to 384 cores")
     for item in resources["storage"]:
-        if int(item["size"].removesuffix("Mi")) > _MAX_STORAGE_MIB:
+        if int(item["size"].removesuffix("Mi")) > MAX_STORAGE_MIB:
             raise Unsuitable("Akash has volumes of at most 32 TiB")
     gpu = resources.get("gpu")
     if gpu is None:
@@ -82,8 +82,8 @@ def _check_resources(resources: dict[str, Any]) -> None:
     vendors = gpu["attributes"]["vendor"]
     if set(vendors) != {"nvidia"}:
         raise Unsuitable("Akash has GPUs of NVIDIA only")
-    if not 1 <= gpu["units"] <= _MAX_GPUS:
-        raise Unsuitable(f"Akash gives at most {_MAX_GPUS} GPUs to one job")
+    if not 1 <= gpu["units"] <= MAX_GPUS:
+        raise Unsuitable(f"Akash gives at most {MAX_GPUS} GPUs to one job")
     for model in vendors["nvidia"] or ():
         if not _GPU_MODEL.fullmatch(model["model"]):
             raise InvalidSpec(f"`{model['model'][:60]}` is no name of a GPU model, such as `a100`")

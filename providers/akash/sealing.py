@@ -26,11 +26,11 @@ from providers.errors import Unavailable, Unsuitable
 
 _ALGORITHMS = ["RSA-OAEP-256", "A256GCM"]
 _LIFETIME = 5 * 60
-_MOST = 100
-_LARGEST = 16 * 1024
-_RESERVED = "ac-"
+MOST = 100
+LARGEST = 16 * 1024
+RESERVED = "ac-"
 # Links of the drop box: whoever has them can read and write the job's files.
-_LINKS = ("CORTEX_RUNNER_RESULT_URL", "CORTEX_RUNNER_INPUTS_URL", "CORTEX_RUNNER_OUTPUTS_URL")
+LINKS = ("CORTEX_RUNNER_RESULT_URL", "CORTEX_RUNNER_INPUTS_URL", "CORTEX_RUNNER_OUTPUTS_URL")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Hidden:
 
 def secret_names(spec: JobSpec) -> frozenset[str]:
     """The variables of a job whose values are nobody's business."""
-    return frozenset(spec.secret_env) | frozenset(_LINKS)
+    return frozenset(spec.secret_env) | frozenset(LINKS)
 
 
 def hide(rendered: Rendered, secret: Collection[str]) -> Hidden:
@@ -57,9 +57,9 @@ def hide(rendered: Rendered, secret: Collection[str]) -> Hidden:
     for service in sdl["services"].values():
         for index, entry in enumerate(service.get("env") or ()):
             name, _, value = entry.partition("=")
-            if name not in secret and not value.startswith(_RESERVED):
+            if name not in secret and not value.startswith(RESERVED):
                 continue
-            if len(json.dumps(value, ensure_ascii=False).encode()) - 2 > _LARGEST:
+            if len(json.dumps(value, ensure_ascii=False).encode()) - 2 > LARGEST:
                 raise Unsuitable(
                     f"the variable `{name}` is larger than the 16 KiB that Akash's Console seals; "
                     "`seal_secrets: never` of the provider's configuration sends it readable"
@@ -67,8 +67,8 @@ def hide(rendered: Rendered, secret: Collection[str]) -> Hidden:
             reference = f"CORTEX_SECRET_{len(values) + 1}"
             values[reference] = value
             service["env"][index] = f"{name}=ac-secret://{reference}"
-    if len(values) > _MOST:
-        raise Unsuitable(f"Akash's Console seals at most {_MOST} secrets of a job")
+    if len(values) > MOST:
+        raise Unsuitable(f"Akash's Console seals at most {MOST} secrets of a job")
     return Hidden(replace(rendered, sdl=sdl).text, values)
 
 

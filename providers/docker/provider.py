@@ -9,10 +9,12 @@ from typing import ClassVar
 
 from pydantic import ValidationError
 
+from cortex.domain.conditions import Conditions
 from cortex.domain.ids import is_lease_key
 from cortex.domain.inspection import Trial
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
 from cortex.domain.offers import Capabilities, Offer, PriceSheet, Usage
+from cortex.domain.references import REFERENCE
 from cortex.domain.spec import JobSpec
 from cortex.domain.units import about_bytes
 from providers.base import (
@@ -43,6 +45,12 @@ from providers.errors import ProviderError, Unavailable
 
 _PULL_WAIT = timedelta(seconds=20)
 _CANCEL_TRIES = 5
+_CONDITIONS = Conditions(
+    image_form=REFERENCE,
+    image_hint="is no image reference; a right one is `busybox:1.36`",
+    taken_mounts=("/",),
+    gpu_vendors=("nvidia",),
+)
 
 
 class DockerProvider(Provider[DockerConfig]):
@@ -90,6 +98,7 @@ class DockerProvider(Provider[DockerConfig]):
             two_phase=True,
             read_only_root=True,
             inputs=True,
+            conditions=_CONDITIONS,
         )
 
     def trial(self) -> Trial:
@@ -101,10 +110,7 @@ class DockerProvider(Provider[DockerConfig]):
 
     async def quote(self, spec: JobSpec) -> list[Offer]:
         """One offer, or none; the wait is longer where the image must be pulled first."""
-        gpu = spec.resources.gpu
         if self.capabilities().objections(spec) or spec.image is None:
-            return []
-        if gpu is not None and gpu.vendor != "nvidia":
             return []
         here = self.config.pull != "always" and await has_image(self._engine, spec.image)
         if not here and self.config.pull == "never":

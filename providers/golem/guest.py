@@ -7,13 +7,16 @@ can be resumed anywhere, without a word from the daemon's memory.
 """
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cortex.domain.kernel import MAX_ARG_STRLEN
+from cortex.domain.spec import JobSpec
+from providers.errors import Unsuitable
 from providers.golem.config import GolemConfig
 from providers.golem.sealed import SealedJob
-from providers.runner.wrap import token
+from providers.runner.wrap import token, wrap
 
 _FOLDER = ".cortex"
 START_LIMIT = 4096
@@ -79,6 +82,13 @@ wc -c <"$out"
 """
 
 
+def start_script(env: Mapping[str, str]) -> str:
+    """The one word of a shell command that sets a job's variables and starts it."""
+    exports = "\n".join(f"export {name}={shlex.quote(text)}" for name, text in env.items())
+    # Braces of the job's own variables are no fields of the template.
+    return _START.replace("{folder}", _FOLDER).replace("{exports}", exports)
+
+
 @dataclass(frozen=True)
 class Guest:
     """The commands for one lease, as words of a `run`."""
@@ -99,15 +109,32 @@ class Guest:
     def archive(self) -> str:
         return f"{self.state_dir}/outputs.tar"
 
+    def job(self, spec: JobSpec) -> SealedJob:
+        """What is to be run of a job.
+
+        Raises:
+            Unsuitable: it has no command, or its variables are too long for the kernel.
+        """
+        folder = spec.workdir or self.work
+        wrapped = wrap(
+            spec.model_copy(update={"workdir": folder, "outputs": ()}),
+            self.key,
+            state_dir=self.state_dir,
+        )
+        made = SealedJob(argv=wrapped.argv, workdir=folder, env=dict(wrapped.env))
+        if len(start_script(made.env).encode()) >= MAX_ARG_STRLEN:
+            raise Unsuitable(
+                "the variables of this job (`env`, `secret_env`) are too large for one word of a "
+                "shell command; pass large data as a file"
+            )
+        return made
+
     def batch(self, job: SealedJob) -> list[dict[str, Any]]:
         """The one batch that starts everything. Finished once the job's process is there."""
         deploy: dict[str, Any] = {}
         if self.config.declare_volume:
             deploy = {"volumes": [self.work]}
-        exports = "\n".join(f"export {name}={shlex.quote(text)}" for name, text in job.env.items())
-        # Braces of the job's own variables are no fields of the template.
-        script = _START.replace("{folder}", _FOLDER).replace("{exports}", exports)
-        words = ["-c", script, "cortex", self.work, *job.argv]
+        words = ["-c", start_script(job.env), "cortex", self.work, *job.argv]
         capture = {
             "stdout": {"atEnd": {"tail": START_LIMIT}},
             "stderr": {"atEnd": {"tail": START_LIMIT}},

@@ -35,14 +35,28 @@ class Images:
     def __init__(self, config: GolemConfig) -> None:
         self._config = config
         self._known: dict[str, str] = {}
+        self._converted_before: tuple[str, ...] = ()
 
-    def possible(self, image: str | None) -> bool:
-        """Whether there is any way to get at it; asks nobody."""
-        if image is None:
-            return False
-        config = self._config
-        direct = _PACKAGE.fullmatch(image) is not None or image in config.images
-        return direct or bool(config.registry_url) or self._can_convert()
+    async def look(self) -> None:
+        """Read which images were converted before: see `mapped`."""
+        self._converted_before = await asyncio.to_thread(self._noted)
+
+    def form(self) -> str:
+        """A pattern for the images that there is any way to get at; empty: all."""
+        if self._can_convert():
+            return ""
+        if self._config.registry_url:
+            return rf"{_PACKAGE.pattern}|(?:golem:)?(?:{_DIGEST.pattern}|.*/.*)"
+        return _PACKAGE.pattern
+
+    def mapped(self) -> tuple[str, ...]:
+        """Images beside those that can be had: by the configuration, or by an old conversion."""
+        usable = [
+            image
+            for image, wanted in self._config.images.items()
+            if self._config.registry_url or _PACKAGE.fullmatch(wanted)
+        ]
+        return (*usable, *self._converted_before)
 
     async def package(self, image: str | None, report: Report) -> str:
         """The value of `golem.srv.comp.task_package`.
@@ -117,6 +131,17 @@ class Images:
             return None
         package = str(kept.get("package", ""))
         return package if kept.get("image") == image and _PACKAGE.fullmatch(package) else None
+
+    def _noted(self) -> tuple[str, ...]:
+        found = []
+        for note in self._folder().glob("*.json"):
+            try:
+                image = str(json.loads(note.read_text(encoding="utf-8")).get("image", ""))
+            except (OSError, ValueError, AttributeError):
+                continue
+            if self._cached(image) is not None:
+                found.append(image)
+        return tuple(sorted(found))
 
     async def _converted(self, image: str, report: Report) -> str:
         """Convert and upload once, however many jobs wait for it."""

@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
+from cortex.domain.conditions import Conditions
 from cortex.domain.inspection import Trial
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
 from cortex.domain.money import Money
@@ -34,6 +35,7 @@ from providers.golem.activities import Activities
 from providers.golem.agreements import Agreements, expired, hourly_price, ref_of
 from providers.golem.allocations import Allocations
 from providers.golem.collect import Collector
+from providers.golem.conditions import conditions
 from providers.golem.config import GolemConfig
 from providers.golem.daemon import Daemon
 from providers.golem.glance import Viewer
@@ -92,11 +94,14 @@ class GolemProvider(Provider[GolemConfig]):
         self._releaser = Releaser(
             self._agreements, self._activities, self._payments, self._snapshots
         )
+        self._conditions = Conditions()
         self._failed: dict[str, float] = {}
 
     async def initialize(self) -> None:
         await self._daemon.open()
         await self._daemon.get(Identity, "/me")
+        await self._images.look()
+        self._conditions = conditions(self.config, self._images)
 
     async def aclose(self) -> None:
         await self._daemon.close()
@@ -113,6 +118,7 @@ class GolemProvider(Provider[GolemConfig]):
             poll_interval=self.config.poll_interval,
             two_phase=True,
             keeps_results=False,
+            conditions=self._conditions,
         )
 
     def trial(self) -> Trial:
@@ -127,10 +133,7 @@ class GolemProvider(Provider[GolemConfig]):
 
     async def quote(self, spec: JobSpec) -> list[Offer]:
         """The cheapest providers of the last scan that fit; none where the image cannot be had."""
-        gpu = spec.resources.gpu
-        if self.capabilities().objections(spec) or not self._images.possible(spec.image):
-            return []
-        if not spec.command or (gpu is not None and (gpu.count > 1 or gpu.vendor != "nvidia")):
+        if self.capabilities().objections(spec):
             return []
         return await self._market.offers(self.id, spec)
 

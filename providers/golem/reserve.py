@@ -19,9 +19,8 @@ from providers.golem.guest import Guest
 from providers.golem.images import Images
 from providers.golem.negotiate import Limits, Negotiator
 from providers.golem.offers import Market
-from providers.golem.sealed import SealedJob, seal
+from providers.golem.sealed import seal
 from providers.golem.wire import Agreement
-from providers.runner import wrap
 
 # What a price may rise between an offer and the agreement.
 _DRIFT = Decimal("1.02")
@@ -86,14 +85,7 @@ class Reserver:
         return first
 
     def _sealed(self, spec: JobSpec, key: str) -> str:
-        guest = Guest(self.config, key)
-        folder = spec.workdir or self.config.work_dir
-        wrapped = wrap(
-            spec.model_copy(update={"workdir": folder, "outputs": ()}),
-            key,
-            state_dir=guest.state_dir,
-        )
-        job = SealedJob(argv=wrapped.argv, workdir=folder, env=dict(wrapped.env))
+        job = Guest(self.config, key).job(spec)
         return seal(job, key, self.config.app_key.get_secret_value())
 
     async def _limits(self, spec: JobSpec, offer: Offer | None) -> Limits:

@@ -16,6 +16,10 @@ from typing import Literal
 WORKDIR = "/work"
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _OURS = ("/proc", "/dev", "/etc", "/sys", "/tmp", "/var/tmp")
+TAKEN_WORKDIRS = ("/", *_OURS)
+"""No job can have these working folders in the sandbox, but what is below some of them."""
+SYSTEM_FOLDERS = (*_SYSTEM, "/proc", "/dev", "/etc")
+"""Nor these, nor what is below."""
 _ETC = (
     "alternatives",
     "ca-certificates",
@@ -105,13 +109,6 @@ def sandbox_options(
     for name, value in env.items():
         options += ["--setenv", name, value]
     return options
-
-
-def workdir_problem(workdir: str) -> str:
-    """Why a job cannot have this working folder in the sandbox; empty if it can."""
-    path = PurePosixPath(workdir)
-    taken = str(path) in ("/", *_OURS) or _below(workdir, (*_SYSTEM, "/proc", "/dev", "/etc"))
-    return f"its working folder `{workdir}` is part of the system here" if taken else ""
 
 
 def _system() -> list[str]:

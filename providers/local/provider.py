@@ -19,6 +19,7 @@ from typing import ClassVar, ParamSpec, TypeVar
 import psutil
 
 from cortex.disk import Disk
+from cortex.domain.conditions import Conditions
 from cortex.domain.ids import is_lease_key
 from cortex.domain.inspection import Trial
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
@@ -94,6 +95,7 @@ class LocalProvider(Provider[LocalConfig]):
             poll_interval=timedelta(seconds=15),
             read_only_root=self._bwrap is not None,
             inputs=True,
+            conditions=self._conditions(),
         )
 
     def trial(self) -> Trial:
@@ -104,7 +106,7 @@ class LocalProvider(Provider[LocalConfig]):
         return self.config.prices.sheet()
 
     async def quote(self, spec: JobSpec) -> list[Offer]:
-        if self._problems(spec):
+        if self.capabilities().objections(spec):
             return []
         isolation = "bubblewrap" if self._bwrap else "not isolated"
         return [
@@ -122,7 +124,7 @@ class LocalProvider(Provider[LocalConfig]):
             raise InvalidSpec(f"`{key[:80]}` is no lease key")
         folder = LeaseFolder(self.state_dir, key)
         if not await self._blocking(folder.exists):
-            problems = self._problems(spec)
+            problems = self.capabilities().objections(spec)
             if problems:
                 raise Unsuitable(f"`{self.id}` cannot run this job: {'; '.join(problems)}")
             if await self._blocking(self._active_leases) >= self.config.max_jobs:
@@ -261,13 +263,15 @@ class LocalProvider(Provider[LocalConfig]):
         known = is_lease_key(ref.key) and ref.network_id == ref.key
         return LeaseFolder(self.state_dir, ref.key) if known else None
 
-    def _problems(self, spec: JobSpec) -> list[str]:
-        found = self.capabilities().objections(spec)
-        if spec.workdir is not None:
-            problem = "it has no working folder of that name without bubblewrap"
-            problem = _sandbox.workdir_problem(spec.workdir) if self._bwrap else problem
-            found += [problem] if problem else []
-        return found
+    def _conditions(self) -> Conditions:
+        if self._bwrap is None:
+            why = "it has no working folder of that name without bubblewrap"
+            return Conditions(carries_names=True, refused={"workdir": why})
+        return Conditions(
+            carries_names=True,
+            taken_workdirs=_sandbox.TAKEN_WORKDIRS,
+            system_folders=_sandbox.SYSTEM_FOLDERS,
+        )
 
     def _statuses(self, refs: Sequence[LeaseRef]) -> list[LeaseSnapshot]:
         if time.monotonic() - self._seen_at > _SEEN_INTERVAL:

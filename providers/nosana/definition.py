@@ -12,6 +12,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+from cortex.domain.kernel import MAX_ARG_STRLEN
 from cortex.domain.spec import JobSpec
 from providers.dropbox import HANDOVER, INPUTS, LONG, OUTPUTS, RESULT, DropBox
 from providers.errors import Unsuitable
@@ -22,6 +23,8 @@ from providers.runner import HANDOVER_URL, RunnerUrls, hand_over, wrap
 OP = "main"
 MAX_BODY = 2**20
 """Of every body that the service takes, a node's result too (recorded)."""
+LINK = 4096
+"""What a link to what waits in the drop box may add to a body."""
 _ROOM = MAX_BODY - 48 * 1024
 _HOURLY = "cortex_usd_per_hour"
 _RUNNER = "cortex_runner"
@@ -81,7 +84,10 @@ def plan(
             "ops": [{"type": "container/run", "id": OP, "args": args}],
         },
     }
-    return Plan(body, handover, needed=handed(spec))
+    made = Plan(body, handover, needed=handed(spec))
+    if len(made.text) > MAX_BODY - LINK:
+        raise Unsuitable("the job's definition is larger than the 1 MiB that Nosana takes")
+    return made
 
 
 def linked(text: str, key: str, drop: DropBox | None) -> dict[str, Any]:
@@ -140,6 +146,8 @@ def _args(
             links, seed = _links(spec, key, drop, lifetime), drop.seed(key, HANDOVER)
             env, handover = hand_over(wrapped, links, seed=seed, needed=handed(spec))
     command, env = shielded(command, env, whole=bool(spec.command))
+    if any(len(word.encode()) >= MAX_ARG_STRLEN for word in command):
+        raise Unsuitable("what its nodes would rewrite makes a word longer than the kernel takes")
     args: dict[str, Any] = {
         "image": spec.image,
         "env": env,

@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import ClassVar
 
+from cortex.domain.conditions import Conditions
 from cortex.domain.inspection import Trial
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
 from cortex.domain.money import Money
@@ -31,8 +32,9 @@ from providers.dropbox import HANDOVER, INPUTS, LONG, NO_DROP_BOX, OUTPUTS, RESU
 from providers.errors import LeaseLost, ProviderError, Unsuitable
 from providers.nosana import markets, outputs, results, snapshots, wire
 from providers.nosana.api import NosanaApi
+from providers.nosana.conditions import conditions
 from providers.nosana.config import NosanaConfig
-from providers.nosana.definition import NO_DROP, agreed_hourly, handed
+from providers.nosana.definition import NO_DROP, agreed_hourly
 from providers.nosana.leasing import Leasing
 from providers.runner import RunnerResult
 
@@ -67,6 +69,7 @@ class NosanaProvider(Provider[NosanaConfig]):
         self._api = NosanaApi(config)
         self._leasing = Leasing(config, self._api)
         self._gpus: tuple[str, ...] = ()
+        self._conditions: dict[bool, Conditions] = {}
         self._slots = asyncio.Semaphore(_AT_ONCE)
         # Ended leases do not change; it saves calls, and nothing is lost with it.
         self._ended: OrderedDict[str, _Seen] = OrderedDict()
@@ -87,6 +90,7 @@ class NosanaProvider(Provider[NosanaConfig]):
             gpu_models=self._gpus,
             poll_interval=self.config.poll_interval,
             inputs=self.drop is not None,
+            conditions=self._conditions_now(),
         )
 
     def trial(self) -> Trial:
@@ -100,7 +104,7 @@ class NosanaProvider(Provider[NosanaConfig]):
         return PriceSheet(currency=markets.CURRENCY, gpu_hour=cheapest, as_of=datetime.now(UTC))
 
     async def quote(self, spec: JobSpec) -> list[Offer]:
-        if self.capabilities().objections(spec) or self._objection(spec):
+        if self.capabilities().objections(spec):
             return []
         known = markets.usable(await self._api.markets(), self.config)
         return markets.offers(spec, known, self.config, self.id)
@@ -108,9 +112,9 @@ class NosanaProvider(Provider[NosanaConfig]):
     async def prepare(
         self, spec: JobSpec, key: str, *, offer: Offer | None = None, report: Report = no_report
     ) -> Reservation:
-        objection = self._objection(spec)
-        if objection:
-            raise Unsuitable(objection)
+        problems = self.capabilities().objections(spec)
+        if problems:
+            raise Unsuitable(f"`{self.id}` cannot run this job: {'; '.join(problems)}")
         return await self._leasing.prepare(spec, key, offer, self.drop)
 
     async def put_inputs(self, reservation: Reservation, archive: Path) -> None:
@@ -205,20 +209,11 @@ class NosanaProvider(Provider[NosanaConfig]):
             capacity={"markets": str(len(known)), "nodes": str(sum(nodes))},
         )
 
-    def _objection(self, spec: JobSpec) -> str:
-        """What `capabilities` cannot say."""
-        if handed(spec) and self.drop is None:
-            return NO_DROP
-        if handed(spec) and not spec.command:
-            return "with files or secrets it needs the job's `command`, to put the runner around it"
-        if (spec.inputs or spec.secret_env) and not self.config.confidential:
-            return (
-                "job definitions, with the link to secrets and files, stand on the chain; set "
-                "`confidential`"
-            )
-        if any(port.protocol == "udp" for port in spec.ports):
-            return "it exposes no UDP ports"
-        return ""
+    def _conditions_now(self) -> Conditions:
+        with_drop = self.drop is not None
+        if with_drop not in self._conditions:
+            self._conditions[with_drop] = conditions(self.config, self.drop)
+        return self._conditions[with_drop]
 
     async def _snapshot(self, ref: LeaseRef, known: wire.Deployment | None) -> LeaseSnapshot:
         seen = await self._look(ref, known)

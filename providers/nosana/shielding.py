@@ -6,13 +6,12 @@ that is JSON into what the JSON holds, and a variable that is JSON into JavaScri
 shell command, where nothing of it looks so.
 """
 
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 
+from cortex.domain.rewriting import LITERAL, is_rewritten
 from providers.errors import Unsuitable
 
-_LITERAL = re.compile(r"%%(global|ops)\b")
 _SHELL = ("/bin/sh", "-c")
 
 
@@ -26,8 +25,8 @@ def shielded(
     Raises:
         Unsuitable: it needs a shell around the command, and the command is the image's own.
     """
-    met = {name: value for name, value in env.items() if _met(value)}
-    if not met and not any(map(_met, argv)):
+    met = {name: value for name, value in env.items() if is_rewritten(value)}
+    if not met and not any(map(is_rewritten, argv)):
         return list(argv), dict(env)
     if not whole:
         where = f"`env.{min(met)}`" if met else "one of `args`"
@@ -53,14 +52,10 @@ def _wraps(argv: Sequence[str]) -> bool:
     return tuple(argv[:2]) == _SHELL and len(argv) > 3
 
 
-def _met(text: str) -> bool:
-    return text.strip()[:1] in ("[", "{") or _LITERAL.search(text) is not None
-
-
 def _quoted(text: str) -> str:
     """One word for a shell, without two `%` side by side."""
     return _split(shlex.quote(text))
 
 
 def _split(text: str) -> str:
-    return _LITERAL.sub(lambda match: f"%''%{match[1]}", text)
+    return LITERAL.sub(lambda match: f"%''%{match[1]}", text)

@@ -12,13 +12,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import ClassVar
 
+from cortex.domain.conditions import Conditions
 from cortex.domain.frames import FrameStatus
 from cortex.domain.ids import is_lease_key
 from cortex.domain.inspection import Trial
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
 from cortex.domain.money import Money
 from cortex.domain.offers import Capabilities, Offer, PriceSheet, Usage
-from cortex.domain.rendering import Render
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import RunState
 from cortex.settings import default_data_dir
@@ -47,6 +47,7 @@ from providers.http import Refused, invalid
 from providers.render.api import DispersedApi
 from providers.render.assigned import Assigned, Assignment, first_objection
 from providers.render.bills import usage_of
+from providers.render.conditions import conditions
 from providers.render.config import DISPERSED_URL, RenderConfig
 from providers.render.forgotten import Forgotten
 from providers.render.jobs import (
@@ -74,14 +75,12 @@ from providers.render.signing import Keys
 from providers.render.wire import LIVE, WireJob
 
 _OUTPUT = re.compile(r"frames/frame_\d{6,7}\.(?:png|jpg|exr)")
-_MAX_CHUNK = 100
 _LISTED = timedelta(days=2)
 _EVER = datetime(2025, 1, 1, tzinfo=UTC)
 _SLACK = timedelta(minutes=10)
 _CANCEL_PATIENCE = 60.0
 _CANCEL_POLL = 0.2
 _FOLLOW = 1.0
-_MAX_CHUNKS = 200
 _MAX_OUTPUT = 10 * 2**30
 _NO_RUNNER = (
     "its machines run an image's own entry point, and no image that runs our commands is "
@@ -102,6 +101,7 @@ class Dispersed(Provider[RenderConfig]):
         folder = config.state_dir or default_data_dir() / "providers" / provider_id
         self._forgotten = Forgotten(folder / "forgotten", _LISTED)
         self._gpus: tuple[str, ...] = ()
+        self._conditions: dict[bool, Conditions] = {}
 
     async def initialize(self) -> None:
         await self._api.ping()
@@ -121,6 +121,7 @@ class Dispersed(Provider[RenderConfig]):
             two_phase=False,
             render=self.config.blender_image is not None,
             render_engines=tuple(self.config.engines),
+            conditions=self._conditions_now(),
         )
 
     def trial(self) -> Trial:
@@ -136,7 +137,7 @@ class Dispersed(Provider[RenderConfig]):
         return await self._market.sheet()
 
     async def quote(self, spec: JobSpec) -> list[Offer]:
-        if self._problems(spec):
+        if self.capabilities().objections(spec):
             return []
         chunks = len(chunk_frames(spec.render)) if spec.render else 1
         return await self._market.offers(spec, max(1, chunks))
@@ -146,7 +147,7 @@ class Dispersed(Provider[RenderConfig]):
     ) -> Reservation:
         if not is_lease_key(key):
             raise InvalidSpec(f"`{key[:80]}` is no lease key")
-        problems = self._problems(spec)
+        problems = self.capabilities().objections(spec)
         if problems:
             raise Unsuitable(f"`{self.id}` cannot run this job: {'; '.join(problems)}")
         there = first_made(await self._listed(key), key)
@@ -269,14 +270,11 @@ class Dispersed(Provider[RenderConfig]):
     def _results(self) -> Results:
         return Results(self._api, self.drop)
 
-    def _problems(self, spec: JobSpec) -> list[str]:
-        found = self.capabilities().objections(spec)
-        render = spec.render
-        if render is not None:
-            found += _render_problems(render, self.drop is not None)
-        elif spec.outputs and self.drop is None:
-            found.append("it can hand over no outputs without a drop box (settings `drop`)")
-        return found
+    def _conditions_now(self) -> Conditions:
+        with_drop = self.drop is not None
+        if with_drop not in self._conditions:
+            self._conditions[with_drop] = conditions(self.config, self.drop)
+        return self._conditions[with_drop]
 
     async def _any_offer(self, spec: JobSpec) -> Offer | None:
         offers = await self._market.offers(spec, 1)
@@ -341,20 +339,6 @@ class Dispersed(Provider[RenderConfig]):
             parts.append((await self._results.observe(ref.key, job), chunk.frames if chunk else ()))
         told = render_snapshot(ref, parts, rate_of(jobs[0]))
         return _too_dear(ref, [seen for seen, _ in parts], told.frames) or told
-
-
-def _render_problems(render: Render, drop: bool) -> list[str]:
-    found: list[str] = []
-    if not render.scene.lower().startswith(("http://", "https://")):
-        found.append("its machines fetch scenes by http and https only; give `scene` as a URL")
-    if not drop:
-        found.append("it can hand over no frames without a drop box (settings `drop`)")
-    if render.chunk > _MAX_CHUNK:
-        found.append(f"it takes at most {_MAX_CHUNK} frames in a chunk; lower `render.chunk`")
-    chunks = len(chunk_frames(render))
-    if chunks > _MAX_CHUNKS:
-        found.append(f"it would be {chunks} jobs, at most {_MAX_CHUNKS} are; raise `render.chunk`")
-    return found
 
 
 def _agreed_price(found: Sequence[Assigned]) -> Money | None:

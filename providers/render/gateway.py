@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import httpx
 
+from cortex.domain.conditions import Conditions, SceneLimits
 from cortex.domain.frames import FrameState
 from cortex.domain.ids import is_lease_key
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
@@ -82,6 +83,7 @@ class Gateway(Provider[RenderConfig]):
             render_engines=tuple(self.config.engines),
             poll_interval=self.config.poll_interval,
             two_phase=False,
+            conditions=Conditions(scenes=SceneLimits(schemes=("http", "https", "s3"))),
         )
 
     async def pricing(self) -> PriceSheet:
@@ -92,7 +94,7 @@ class Gateway(Provider[RenderConfig]):
 
     async def quote(self, spec: JobSpec) -> list[Offer]:
         render = spec.render
-        if render is None or self._problems(spec, render) or not render.numbers():
+        if render is None or self.capabilities().objections(spec) or not render.numbers():
             return []
         body = {**self._work(spec, render), "obh_per_frame": f"{self.config.obh_per_frame:f}"}
         try:
@@ -119,7 +121,7 @@ class Gateway(Provider[RenderConfig]):
             raise InvalidSpec(f"`{key[:80]}` is no lease key")
         if render is None:
             raise Unsuitable(f"`{self.id}` cannot run this job: it renders scenes only")
-        problems = self._problems(spec, render)
+        problems = self.capabilities().objections(spec)
         if problems:
             raise Unsuitable(f"`{self.id}` cannot run this job: {'; '.join(problems)}")
         if not render.numbers():
@@ -241,12 +243,6 @@ class Gateway(Provider[RenderConfig]):
         told = {name: str(status.get(name, "?")) for name in ("queue_depth", "nodes_online")}
         version = str(status.get("version", ""))
         return NetworkStatus(reachable=True, latency=took, version=version, capacity=told)
-
-    def _problems(self, spec: JobSpec, render: Render) -> list[str]:
-        found = self.capabilities().objections(spec)
-        if not render.is_url:
-            found.append("it reads scenes by URL only; give `scene` as one")
-        return found
 
     def _work(self, spec: JobSpec, render: Render) -> dict[str, Any]:
         size = render.resolution

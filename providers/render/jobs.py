@@ -34,7 +34,7 @@ _TITLE = re.compile(
 )
 _RATE = re.compile(r"at (?P<rate>\d+(?:\.\d+)?) USD per hour")
 _CAP = re.compile(r"at most (?P<cap>\d+(?:\.\d+)?) USD per hour")
-_MAX_TITLE = 250
+MAX_TITLE = 250
 _MIN_RUN = timedelta(minutes=1)
 MIN_ASSIGN = timedelta(minutes=5)
 _START = timedelta(minutes=15)
@@ -143,7 +143,7 @@ class Bodies:
         found = []
         for number, frames in enumerate(chunks):
             mark = Mark(key, number, len(chunks), frames)
-            if len(mark.title) > _MAX_TITLE:
+            if len(mark.title) > MAX_TITLE:
                 raise Unsuitable("the frames are too scattered for one chunk; lower `render.chunk`")
             inner = chunk_spec(spec, spec.render, frames, self._links(spec, mark))
             docker = _docker(self.config.blender_image or "", self._env(inner, mark))

@@ -18,6 +18,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, ClassVar
 
+from cortex.domain.conditions import Conditions
 from cortex.domain.frames import FrameState
 from cortex.domain.ids import is_lease_key
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
@@ -105,13 +106,14 @@ class LocalRender(Provider[RenderConfig]):
             max_cpu=below.max_cpu,
             max_memory=below.max_memory,
             poll_interval=below.poll_interval,
+            conditions=Conditions(scenes=self._scenes.limits),
         )
 
     async def pricing(self) -> PriceSheet:
         return await self._local.pricing()
 
     async def quote(self, spec: JobSpec) -> list[Offer]:
-        if spec.render is None or self._problems(spec, spec.render):
+        if spec.render is None or self.capabilities().objections(spec):
             return []
         version = self._blender.version if self._blender else "?"
         offers = await self._local.quote(_command(spec, []))
@@ -131,7 +133,7 @@ class LocalRender(Provider[RenderConfig]):
             raise Unavailable(f"provider `{self.id}` is not initialized")
         if render is None:
             raise Unsuitable(f"`{self.id}` cannot run this job: it renders scenes only")
-        problems = self._problems(spec, render)
+        problems = self.capabilities().objections(spec)
         if problems:
             raise Unsuitable(f"`{self.id}` cannot run this job: {'; '.join(problems)}")
         argv = [blender.python, "-I", f"{_OURS}/supervise.py", f"{_OURS}/plan.json"]
@@ -213,11 +215,6 @@ class LocalRender(Provider[RenderConfig]):
                 stop_grace=config.stop_grace,
             ),
         )
-
-    def _problems(self, spec: JobSpec, render: Render) -> list[str]:
-        found = self.capabilities().objections(spec)
-        problem = self._scenes.problem(render)
-        return [*found, problem] if problem else found
 
     def _work(self, key: str) -> Path:
         return self.state_dir / key / "work"

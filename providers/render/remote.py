@@ -7,12 +7,13 @@ the exit code in its log and through the drop box.
 
 import base64
 import json
-import shlex
 import zlib
 from collections.abc import Mapping
 from importlib.resources import files
 
+from cortex.domain.kernel import MAX_ARG_STRLEN
 from cortex.domain.rendering import Render
+from cortex.domain.shell import ascii_word
 from cortex.domain.spec import JobSpec
 from providers.errors import Unsuitable
 from providers.runner import RunnerUrls, wrap
@@ -48,14 +49,23 @@ def container_env(spec: JobSpec, key: str, urls: RunnerUrls | None) -> dict[str,
     """The variables of a container that runs the job's command.
 
     Only ASCII is put into them: what is signed may not depend on how text is encoded.
+
+    Raises:
+        Unsuitable: they would be longer than the kernel takes.
     """
     wrapped = wrap(spec, key, urls=urls, idle=False)
     exports = "".join(
-        f"export {name}={shell_word(text)}\n" for name, text in sorted(wrapped.env.items())
+        f"export {name}={ascii_word(text)}\n" for name, text in sorted(wrapped.env.items())
     )
     # Nothing of the job is left in the variable that the job itself inherits.
-    command = " ".join(shell_word(word) for word in wrapped.argv)
-    return {COMMAND: f"unset {COMMAND}\n{exports}exec {command}"}
+    command = " ".join(ascii_word(word) for word in wrapped.argv)
+    text = f"unset {COMMAND}\n{exports}exec {command}"
+    if len(f"{COMMAND}={text}") >= MAX_ARG_STRLEN:
+        raise Unsuitable(
+            "the command and the variables of this job are too large for one variable; pass large "
+            "data as a file"
+        )
+    return {COMMAND: text}
 
 
 def chunk_spec(
@@ -102,19 +112,6 @@ def chunk_spec(
         resources=spec.resources,
         duration=spec.duration,
     )
-
-
-def shell_word(text: str) -> str:
-    """One word of POSIX shell in ASCII, whatever is in it."""
-    if text.isascii():
-        return shlex.quote(text)
-    body = text.rstrip("\n")
-    octal = "".join(
-        chr(byte) if byte < 128 and chr(byte).isalnum() else f"\\{byte:03o}"
-        for byte in body.encode()
-    )
-    # Line ends at the end stand outside: a command substitution drops them.
-    return f"\"$(printf '{octal}'){text[len(body) :]}\""
 
 
 def plain_env(env: Mapping[str, str]) -> dict[str, str]:

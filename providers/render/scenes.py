@@ -9,11 +9,13 @@ import socket
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 
+from cortex.domain.conditions import SceneLimits
 from cortex.domain.rendering import Render
 from cortex.domain.units import about_bytes
 from cortex.faultpoints import http_hooks
@@ -32,15 +34,11 @@ class Scenes:
     folders: Sequence[Path] = ()
     private_urls: bool = False
 
-    def problem(self, render: Render) -> str:
-        """Why a scene cannot be had here, as far as its name tells; empty if it may."""
-        if render.is_url:
-            scheme = urlsplit(render.scene).scheme.lower()
-            return "" if scheme in ("http", "https") else f"it fetches no scenes by {scheme}"
-        path = Path(render.scene)
-        if self.folders and not any(_below(path, folder) for folder in self.folders):
-            return "the scene lies in none of its `scene_folders`"
-        return ""
+    @cached_property
+    def limits(self) -> SceneLimits:
+        """Which scenes can be had here, as far as their names tell."""
+        folders = {str(path) for folder in self.folders for path in (folder, folder.resolve())}
+        return SceneLimits(schemes=("http", "https"), files=True, folders=tuple(sorted(folders)))
 
     async def place(self, render: Render, target: Path, report: Report) -> None:
         """Put the scene file at `target`, as a whole.

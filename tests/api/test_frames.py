@@ -93,4 +93,4 @@ class TestFrames:
 async def test_nobody_renders(client: httpx.AsyncClient) -> None:
     answer = await client.post(JOBS, json={"render": SCENE})
     problem = check_problem(answer, 422, "no_provider")
-    assert {item.message for item in problem.errors} == {"it renders no scenes"}
+    assert {item.message for item in problem.errors} == {"`render`: it renders no scenes"}

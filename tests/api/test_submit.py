@@ -75,7 +75,7 @@ class TestRefusals:
         found = check_problem(answer, 422, "no_provider")
         said = {error.field: error.message for error in found.errors}
         assert said.keys() == {"docker", "local"}
-        assert said["local"] == "it has 8Gi of memory, 16Gi are asked for"
+        assert said["local"] == "`resources.memory`: it has 8Gi of memory, 16Gi are asked for"
         assert "container images only" in said["docker"]
         assert await count(database, "jobs") == 0
 
@@ -304,7 +304,7 @@ class TestInputs:
         after = {"name": "b", "command": ["true"], "after": ["a"], "inputs": [{"from": "a"}]}
         answer = await client.post("/api/v1/groups", json={"jobs": [job, after]})
         found = check_problem(answer, 422, "no_provider")
-        assert "it takes no files (`inputs`) for a job" in str(found.errors)
+        assert "`inputs`: it takes no files for a job" in str(found.errors)
 
     async def _refused(
         self, client: httpx.AsyncClient, given: dict[str, str], field: str, words: str

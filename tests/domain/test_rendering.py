@@ -101,12 +101,16 @@ class TestObjections:
         spec = JobSpec.model_validate(render())
         assert RENDERER.objections(spec) == []
         plain = Capabilities(images=True, processes=True)
-        assert plain.objections(spec) == ["it renders no scenes"]
+        assert plain.objections(spec) == ["`render`: it renders no scenes"]
 
     def test_who_only_renders(self) -> None:
         for data in ({"command": ["true"]}, {"image": "busybox"}):
-            assert RENDERER.objections(JobSpec.model_validate(data)) == ["it renders scenes only"]
+            assert RENDERER.objections(JobSpec.model_validate(data)) == [
+                "`render`: it renders scenes only"
+            ]
 
     def test_engine(self) -> None:
         spec = JobSpec.model_validate(render(engine="eevee"))
-        assert RENDERER.objections(spec) == ["it does not render with eevee (it has cycles)"]
+        assert RENDERER.objections(spec) == [
+            "`render.engine`: it does not render with eevee (it has cycles)"
+        ]

@@ -83,14 +83,14 @@ class TestQuote:
             if offer["price_per_hour"]["currency"] != "USD":
                 assert offer["rate_as_of"], offer
         (objection,) = [o for o in answer["objections"] if o["provider_id"] == "local"]
-        assert objection["reasons"] == ["it runs no container images"]
+        assert objection["reasons"] == ["`image`: it runs no container images"]
 
     async def test_it_is_shown_to_people(self, cortex: Command) -> None:
         shown = (await cortex("quote", TRAIN)).out
         assert shown.startswith("ranked by cost (price 100%)\n")
         for name in PROVIDERS:
             assert f"`{name}`: available: " in shown
-        assert "not `local`: it runs no container images" in shown
+        assert "not `local`: `image`: it runs no container images" in shown
 
     async def test_those_that_are_not_asked_say_why(self, cortex: Command, tmp_path: Path) -> None:
         file = tmp_path / "job.json"

@@ -1,15 +1,19 @@
 """Deciding about a job by what providers can and cost."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
 from cortex.db.providers import StoredProvider
+from cortex.domain.conditions import Conditions, SecretLimits
 from cortex.domain.errors import InvalidRequest, NoProviderCanRun, OverBudget, ServiceUnavailable
 from cortex.domain.offers import Capabilities, PriceSheet
 from cortex.domain.spec import JobSpec
 from cortex.services.admission import Assessment, assess, at_index
+
+DAY = timedelta(days=1)
 
 
 def provider(
@@ -28,9 +32,43 @@ def provider(
     )
 
 
+def demanding(name: str, conditions: Conditions) -> StoredProvider:
+    can = Capabilities(images=True, processes=True, conditions=conditions)
+    return replace(provider(name), capabilities=can)
+
+
 def decide(providers: list[StoredProvider], **values: object) -> Assessment:
     spec = JobSpec.model_validate({"command": ["x"], "resources": {"cpu": 1}, **values})
     return assess(spec, providers, max_duration=timedelta(days=30))
+
+
+class TestConditions:
+    """What a network demands of a spec decides before anything is priced or asked."""
+
+    def test_the_others_are_left_and_the_objection_is_shown(self) -> None:
+        akash = demanding("akash", Conditions(command_for=("batch",)))
+        found = assess(JobSpec(image="busybox"), [akash, provider("free")], max_duration=DAY)
+        assert [item.provider_id for item in found.estimates] == ["free"]
+        (objection,) = found.objections
+        assert objection.provider_id == "akash"
+        assert "needs its `command`" in objection.reasons[0]
+
+    def test_nobody_is_left(self) -> None:
+        networks = [
+            demanding("akash", Conditions(command_for=("batch",))),
+            demanding("golem", Conditions(image_form="x/.*", image_hint="is none of Golem's")),
+        ]
+        with pytest.raises(NoProviderCanRun) as caught:
+            assess(JobSpec(image="busybox"), networks, max_duration=DAY)
+        said = {item.field: item.message for item in caught.value.errors}
+        assert "needs its `command`" in said["akash"]
+        assert said["golem"] == "`image`: `busybox` is none of Golem's"
+
+    def test_secrets_count_with_their_size(self) -> None:
+        limits = SecretLimits(largest=5, most=9, hint="so")
+        spec = JobSpec.model_validate({"command": ["x"], "secret_env": {"A": "longer than that"}})
+        with pytest.raises(NoProviderCanRun, match="`secret_env.A` is larger than the 5"):
+            assess(spec, [demanding("akash", Conditions(secret_limits=limits))], max_duration=DAY)
 
 
 class TestPrices:
@@ -76,13 +114,13 @@ class TestAbility:
             )
         said = {item.field: item.message for item in caught.value.errors}
         assert said == {
-            "a": "it has no GPU",
+            "a": "`resources.gpu`: it has no GPU",
             "b": "the job does not allow it (`placement.providers`)",
         }
         inside = at_index(caught.value, 3)
         assert isinstance(inside, NoProviderCanRun)
         assert [item.field for item in inside.errors] == ["jobs[3]", "jobs[3]"]
-        assert inside.errors[0].message == "a: it has no GPU"
+        assert inside.errors[0].message == "a: `resources.gpu`: it has no GPU"
 
 
 class TestStrategies:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from cortex.domain.frames import FrameState
 from cortex.domain.ids import lease_key, new_id
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
+from cortex.domain.shell import ascii_word
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import RunState
 from providers.conformance import eventually
@@ -24,7 +25,6 @@ from providers.errors import (
 from providers.render import RenderConfig
 from providers.render.dispersed import Dispersed
 from providers.render.jobs import made_about, split_image
-from providers.render.remote import shell_word
 from tests.providers.render.network import Network, simulated
 from tests.providers.render.support import stand_in_scene
 
@@ -212,8 +212,8 @@ class TestImages:
             split_image("a@sha256:00")
 
     def test_words_are_ascii(self) -> None:
-        assert shell_word("a b") == "'a b'"
-        assert shell_word("ü%\n") == "\"$(printf '\\303\\274\\045')\n\""
+        assert ascii_word("a b") == "'a b'"
+        assert ascii_word("ü%\n") == "\"$(printf '\\303\\274\\045')\n\""
 
 
 class TestFrames:

@@ -1,0 +1,46 @@
+"""What Golem demands of a job's spec, in the form in which everybody can read it."""
+
+from cortex.domain.conditions import Conditions
+from cortex.domain.ids import new_id
+from cortex.domain.kernel import MAX_ARG_STRLEN
+from cortex.domain.packing import Packing
+from cortex.domain.spec import JobSpec
+from providers.golem.config import GolemConfig
+from providers.golem.guest import Guest, start_script
+from providers.golem.images import Images
+from providers.golem.sealed import MAX_SEALED, seal
+
+_SLACK = 64
+
+
+def conditions(config: GolemConfig, images: Images) -> Conditions:
+    """What jobs must keep to, with the images that can be had."""
+    guest = Guest(config, f"{new_id('job')}-1000")
+    job = guest.job(JobSpec(command=("x",)))
+    sealed = len(seal(job, guest.key, config.app_key.get_secret_value()))
+    return Conditions(
+        command_for=("batch", "service"),
+        image_form=images.form(),
+        image_hint="is none that Golem can run: it runs GVMI images only; convert it with "
+        "`gvmkit-build <image> --push-to <user>/<repository>:<tag>` and name that tag, or map it "
+        "in `images` of this provider",
+        mapped_images=images.mapped(),
+        gpu_vendors=("nvidia",),
+        max_gpus=1,
+        carries_names=True,
+        packings=(
+            Packing(
+                what="the agreement, of which Cortex",
+                limit=MAX_SEALED,
+                overhead=sealed + _SLACK,
+                form="zlib",
+            ),
+            Packing(
+                what="one word of a shell command, of which the kernel",
+                limit=MAX_ARG_STRLEN - 1,
+                overhead=len(start_script(job.env).encode()) + _SLACK,
+                form="shell",
+                words=False,
+            ),
+        ),
+    )
