@@ -11,6 +11,7 @@ import shutil
 import signal
 from pathlib import Path
 
+from cortex.disk import Disk
 from cortex.embedded.command import bare_environment, run_command
 from cortex.embedded.config import LOOPBACK, StackConfig
 from cortex.embedded.errors import StackError
@@ -23,7 +24,6 @@ _SERVER_OPTIONS = {
     "unix_socket_directories": "",
     "max_connections": "200",
     "shared_buffers": "64MB",
-    "max_wal_size": "256MB",
     # Parallel queries take their memory from /dev/shm, which is tiny in containers.
     "max_parallel_workers_per_gather": "0",
     # The separate I/O processes of version 18 gain nothing on tables of this size.
@@ -34,6 +34,8 @@ _SERVER_OPTIONS = {
     "logging_collector": "off",
     "log_line_prefix": "%m [%p] ",
 }
+# MiB: two segments, the least that it takes; and what it keeps by default.
+_LEAST_WAL, _LEAST_KEPT_WAL = 32, 80
 # initdb writes about 40 MB; below this, a first start would fail halfway.
 _NEEDED_SPACE = 128 * 2**20
 
@@ -47,7 +49,7 @@ def postgres_service(config: StackConfig) -> Service:
     data = config.data_dir / "postgres"
     binary = postgres_binary("postgres")
     user = unprivileged_user(owner_of=data)
-    options = [f"-c{name}={value}" for name, value in _SERVER_OPTIONS.items()]
+    options = [f"-c{name}={value}" for name, value in _server_options(config.data_dir).items()]
 
     async def prepare() -> None:
         await _prepare(config, data, user)
@@ -77,6 +79,13 @@ async def create_database(config: StackConfig) -> None:
     await _psql(config, _ROLE, "the role `cortex` could not be made")
     # CREATE DATABASE cannot run inside a transaction, hence \\gexec and not a DO block.
     await _psql(config, _DATABASE, "the database `cortex` could not be made")
+
+
+def _server_options(data_dir: Path) -> dict[str, str]:
+    """With a write-ahead log that fits the disk; that of PostgreSQL itself may take 1 GB."""
+    most = min(256, max(_LEAST_WAL, Disk.of(data_dir).total // 8 >> 20))
+    least = min(_LEAST_KEPT_WAL, most)
+    return {**_SERVER_OPTIONS, "max_wal_size": f"{most}MB", "min_wal_size": f"{least}MB"}
 
 
 def postgres_binary(name: str) -> Path:

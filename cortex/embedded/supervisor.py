@@ -13,6 +13,7 @@ from cortex.embedded.config import StackConfig, make_folders
 from cortex.embedded.errors import StackError
 from cortex.embedded.files import disk_warning, trim_log
 from cortex.embedded.leftovers import clear_ports, stop_leftovers
+from cortex.embedded.reserve import Reserve
 from cortex.embedded.service import OnEvent, Part, Phase, Service, SetupTask, StackEvent
 from cortex.embedded.state import StackState, stack_lock
 
@@ -21,6 +22,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 _STEADY = 20.0
 _ATTEMPTS = 10
 _HOUSEKEEPING = 10.0
+_RESERVE_LOOK = 0.5
 
 
 class Supervisor:
@@ -126,6 +128,7 @@ class Supervisor:
             for part in parts:
                 group.create_task(self._start_part(part))
         self._guards.append(asyncio.create_task(self._housekeeping()))
+        self._guards.append(asyncio.create_task(self._tend_reserve()))
         self._state.ready = True
         self._emit("stack", "ready", f"in {time.monotonic() - began:.1f} s")
 
@@ -224,6 +227,15 @@ class Supervisor:
                 self._emit("disk", "ready", "there is enough space again")
             warned = warning is not None
             await asyncio.sleep(_HOUSEKEEPING)
+
+    async def _tend_reserve(self) -> None:
+        """Give the servers the last room on a full disk before they need it."""
+        reserve = Reserve(self._config.run_dir / "reserve", self._config.keep_free)
+        while True:
+            if await asyncio.to_thread(reserve.tend) == "released":
+                detail = "the servers got the room that was reserved for them"
+                self._emit("disk", "note", f"The disk is full: {detail}.")
+            await asyncio.sleep(_RESERVE_LOOK)
 
     def _emit(self, name: str, phase: Phase, detail: str = "") -> None:
         event = StackEvent(name, phase, detail)

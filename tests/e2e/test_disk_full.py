@@ -10,7 +10,11 @@ import pytest
 
 from cortex.client import ApiError, AsyncCortex
 from cortex.client.retry import NO_RETRY
+from cortex.disk import Disk
+from cortex.domain.states import JobState
+from cortex.embedded import stack_status
 from tests.e2e.support import check_books, shell, started
+from tests.support import eventually
 from tests.support.disks import small_disk
 from tests.support.stack import Stack, running_stack
 
@@ -58,6 +62,7 @@ class TestDiskFull:
             await started(stack, [job.id for job in running])
             ballast = fill(disk)
             accepted, refused = await submit_for(stack, seconds=8)
+            assert len(accepted) > 8, "the servers had no room left"
             for error in refused:
                 assert error.code in ("database_unavailable", "service_unavailable"), error
             ballast.unlink()
@@ -67,6 +72,31 @@ class TestDiskFull:
             assert all(ended[job_id].exit_code == 0 for job_id in accepted)
             assert (await stack.client.run(shell("exit 3"), timeout=60)).exit_code == 3
             await check_books(stack, ids)
+
+    async def test_a_job_that_writes_without_end_ends_alone(self, disk: Path) -> None:
+        script = "mkdir out; echo 42 > out/result; cat /dev/zero > out/big; sleep 600"
+        async with running_stack(disk / "data") as stack:
+            writer = await stack.client.submit(shell(script, outputs=["out/"]))
+            others, refused = await submit_for(stack, seconds=5)
+            ended = await stack.client.wait(writer.id, timeout=60)
+            assert (ended.state, ended.exit_code) == (JobState.FAILED, 137)
+            assert "the disk is nearly full, and of all jobs on it this one took the most" in (
+                ended.message
+            )
+            assert [file.path for file in await stack.client.outputs(writer.id)] == ["out/result"]
+            assert "not kept: `out/big` has " in ended.leases[0].message
+            assert refused == []
+            for job_id in others:
+                assert (await stack.client.wait(job_id, timeout=60)).exit_code == 0
+            assert (await stack.client.health()).status == "ok"
+            await check_books(stack, [writer.id, *others])
+
+            async def freed() -> bool:
+                return not Disk.of(disk).low and not stack.leases_on_disk()
+
+            await eventually(freed, what="the room that the job took")
+            status = stack_status(stack.config.data_dir)
+            assert [part.restarts for part in status.processes] == [0, 0, 0, 0]
 
 
 async def submit_for(stack: Stack, *, seconds: float) -> tuple[list[str], list[ApiError]]:
