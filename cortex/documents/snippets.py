@@ -10,7 +10,10 @@ from cortex.domain.spec import JobSpec
 
 _WIDTH: Final = 75
 _MASK: Final = "**********"
-_SECRET = re.compile(r"""["']?\bsecret_env\b["']?""")
+# The field, or what somebody took for it.
+_SECRET = re.compile(
+    r"""["']?[\w.-]*(?:secret_env[\w.-]*["']?|secret[\w.-]*["']?(?=\s*:))""", re.IGNORECASE
+)
 # Where a block of secrets has an alias, they stand elsewhere, and nothing is known to be harmless.
 _ALIAS = re.compile(r"""(^|[\s:,\[{])\*[^\s,\]}]""")
 _ENTRY = re.compile(r"""\s*(?:-\s+)*(?:["']?)(?P<key>[A-Za-z_][\w.-]*)(?:["']?)\s*:(?:\s|$)""")
@@ -46,7 +49,7 @@ def snippet(text: str, line: int, column: int) -> list[str]:
 
 def _secret_lines(text: str) -> dict[int, int]:
     """Lines (from 1) that may hold a secret, and how much of each may be shown."""
-    if "secret_env" not in text:
+    if "secret" not in text.lower():
         return {}
     found: dict[int, int] = {}
     block: _Block | None = None

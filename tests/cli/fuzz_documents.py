@@ -6,6 +6,9 @@ from functools import cache
 
 from hypothesis import strategies as st
 
+from cli.errors import BadInput
+from cli.specfile import parse
+
 
 def _words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
@@ -168,9 +171,36 @@ def _value(field: str, known: tuple[str, ...]) -> st.SearchStrategy[str]:
     return st.one_of(likely, likely, likely, _flow((*known, *INNER, "A")))
 
 
+@cache
+def _right(field: str) -> tuple[str, ...]:
+    """Those of its likely values that make a job with a command, and nothing else, be taken."""
+    if field in ("count", "matrix"):  # of a group's jobs
+        return tuple(LIKELY[field][:1])
+    others = "" if field in ("command", "render") else "command: [a]\n"
+    return tuple(value for value in LIKELY.get(field, []) if _taken(f"{others}{field}: {value}\n"))
+
+
+def _taken(text: str) -> bool:
+    try:
+        return all(document.spec() for document in parse(text, "f.yaml"))
+    except BadInput:
+        return False
+
+
+@st.composite
+def _right_pairs(draw: st.DrawFn, known: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Fields that are right each by itself: most of them are right together."""
+    usable = [name for name in known if _right(name) and name not in ("command", "render")]
+    names = draw(st.lists(st.sampled_from(usable), max_size=6, unique=True))
+    pairs = [(name, draw(st.sampled_from(_right(name)))) for name in names]
+    return [("command", draw(st.sampled_from(_right("command")))), *pairs]
+
+
 @st.composite
 def _pairs(draw: st.DrawFn, known: tuple[str, ...]) -> list[tuple[str, str]]:
     """Fields with their values in flow style; `command: [a]` among them most of the time."""
+    if draw(st.booleans()):
+        return draw(_right_pairs(known))
     names = draw(st.lists(_keys(known), max_size=5, unique=draw(st.booleans())))
     pairs = [(name, draw(_value(name, known))) for name in names]
     if draw(st.integers(0, 9)) and "command" not in names and "render" not in names:
@@ -196,16 +226,16 @@ def jobs(draw: st.DrawFn) -> str:
 @st.composite
 def groups(draw: st.DrawFn) -> str:
     """The text of a group file in YAML."""
-    members = draw(st.lists(_pairs(JOB_FIELDS), max_size=3))
-    text = _block(
-        [pair for pair in draw(_pairs(GROUP_FIELDS)) if pair[0] not in ("jobs", "command")]
-    )
+    right = draw(st.booleans())  # a group is taken only if all of it is right
+    one = _right_pairs((*FIELDS, "count", "matrix")) if right else _pairs(JOB_FIELDS)
+    members = draw(st.lists(one, min_size=int(right), max_size=3))
+    fields = [] if right else draw(_pairs(GROUP_FIELDS))
+    text = _block([pair for pair in fields if pair[0] not in ("jobs", "command")])
     lines = "x-e: &e {A: 1}\njobs:\n"
     for number, pairs in enumerate(members):
         named = [(key, value) for key, value in pairs if key != "name"]
-        named.insert(
-            0, ("name", draw(st.sampled_from([f"n{number}", "n0", "2024", f"n{number}-{{index}}"])))
-        )
+        odd = [] if right else ["n0", "2024", f"n{number}-{{index}}"]
+        named.insert(0, ("name", draw(st.sampled_from([f"n{number}", *odd]))))
         body = _block(named, "  ")
         lines += f"- {body[2:]}"
     return draw(_spoilt(lines + text))
@@ -213,14 +243,18 @@ def groups(draw: st.DrawFn) -> str:
 
 @st.composite
 def _spoilt(draw: st.DrawFn, text: str) -> str:
-    """The text, now and then with a piece cut out or put in."""
+    """The text, now and then with a piece cut out or put in.
+
+    Not within `secret_env`: what stands under another key is no secret that the reader could know.
+    """
     if draw(st.integers(0, 3)):
         return text
     at = draw(st.integers(0, len(text)))
     if draw(st.booleans()):
-        return text[:at] + text[at + draw(st.integers(1, 5)) :]
-    piece: str = draw(PLAIN)
-    return text[:at] + piece + text[at:]
+        other = text[:at] + text[at + draw(st.integers(1, 5)) :]
+    else:
+        other = text[:at] + draw(PLAIN) + text[at:]
+    return text if other.count("secret_env") < text.count("secret_env") else other
 
 
 _NUMBERS = st.sampled_from(
@@ -267,14 +301,13 @@ _LIKELY_JSON = {
 @st.composite
 def json_jobs(draw: st.DrawFn) -> str:
     """The text of a job file in JSON, with keys that stand twice now and then."""
-    names = draw(st.lists(st.sampled_from([*FIELDS, "x-a", "<<"]), max_size=5))
-    pairs = [
-        (
-            name,
-            draw(st.one_of(st.sampled_from(_LIKELY_JSON.get(name, ["1"])), _json(FIELDS))),
-        )
-        for name in names
-    ]
+    likely = draw(st.booleans())
+    known = list(_LIKELY_JSON) if likely else [*FIELDS, "x-a", "<<"]
+    names = draw(st.lists(st.sampled_from(known), max_size=5, unique=likely))
+    pairs = []
+    for name in names:
+        value = st.sampled_from(_LIKELY_JSON.get(name, ["1"]))
+        pairs.append((name, draw(value if likely else st.one_of(value, _json(FIELDS)))))
     if "command" not in names and draw(st.integers(0, 9)):
         pairs.append(("command", '["a"]'))
     space = draw(st.sampled_from(["", " ", "\n", "\n\t", "\r\n  "]))

@@ -72,6 +72,10 @@ class TestSecrets:
             "jobs:\n- name: a\n  secret_env:\n    TOKEN: hunter2: x\n  command: [a]\n",
             "x-s: &s\n  TOKEN: hunter2: x\ncommand: [a]\nsecret_env: *s\n",
             "secret_env:\n  TOKEN: hunter2\n  PIN: 0o1\n  TOKEN: hunter2\ncommand: [a]\n",
+            "NOsecret_env: {TOKEN: hunter2: x}\ncommand: [a]\n",
+            "command: [a]\nsecret_env2: {TOKEN: hunter2: x}\n",
+            "command: [a]\nsecretEnv:\n  TOKEN: hunter2: x\n",
+            "command: [a]\n'Secrets' : {TOKEN: hunter2: x}\n",
         ],
     )
     def test_hidden(self, text: str) -> None:

@@ -41,6 +41,8 @@ FUZZ = settings(
     phases=[Phase.explicit, Phase.generate] if _WANTED is None else list(Phase),
     suppress_health_check=list(HealthCheck),
 )
+# Each reading has a limit of its own.
+pytestmark = pytest.mark.timeout(120 if _WANTED is None else 0)
 M = TypeVar("M", bound=BaseModel)
 Taken = list[dict[str, Any]] | None
 """The specs that a document gives; None: it is refused."""
@@ -102,6 +104,16 @@ def by_api(text: str, *, is_yaml: bool) -> Taken:
                 return None
             return [shown(spec) for spec in specs(body)]
     return None
+
+
+def group_by_cli(text: str) -> list[Any] | None:
+    """The members of a group with their specs; None: it is refused."""
+    try:
+        members = checked(parse_whole(text.encode(), "g.yaml", GroupSpec))[2]
+    except BadInput as error:
+        refused(error.message, *error.details)
+        return None
+    return [(member.name, shown(member.spec)) for member in members]
 
 
 def _by_api(text: str, model: type[M], *, is_yaml: bool) -> M | None:
@@ -168,14 +180,7 @@ def test_json(text: str) -> None:
 @fuzz(groups())
 def test_group_files(text: str) -> None:
     with limited():
-        try:
-            cli: list[Any] | None = [
-                (member.name, shown(member.spec))
-                for member in checked(parse_whole(text.encode(), "g.yaml", GroupSpec))[2]
-            ]
-        except BadInput as error:
-            refused(error.message, *error.details)
-            cli = None
+        cli = group_by_cli(text)
         body = _by_api(text, GroupSpec, is_yaml=True)
         api: list[Any] | None = None
         try:
@@ -186,14 +191,21 @@ def test_group_files(text: str) -> None:
     assert cli == api
 
 
-def test_the_generators_make_what_is_taken_too() -> None:
+@pytest.mark.parametrize(
+    ("documents", "taken"),
+    [(jobs(), by_cli), (json_jobs(), by_cli), (groups(), group_by_cli)],
+    ids=["jobs", "json", "groups"],
+)
+def test_the_generators_make_what_is_taken_too(
+    documents: st.SearchStrategy[str], taken: Callable[[str], object]
+) -> None:
     """A fuzz of documents that are all refused would show nothing."""
     found: list[bool] = []
 
-    @settings(FUZZ, max_examples=100)
-    @given(text=jobs().filter(encodable))
+    @settings(FUZZ, max_examples=100, phases=[Phase.generate])
+    @given(text=documents.filter(encodable))
     def look(text: str) -> None:
-        found.append(by_cli(text) is not None)
+        found.append(taken(text) is not None)
 
     look()
     assert sum(found) > len(found) / 10
