@@ -299,8 +299,13 @@ class Provider(ABC, Generic[ConfigT]):
     async def outputs(self, ref: LeaseRef, paths: Sequence[str], destination: Path) -> list[Path]:
         """Copy the declared result files and folders out, below `destination`.
 
-        A declared path that does not exist is left out. Links that lead out of the job are not
-        followed. Returns the files written, relative to `destination`.
+        `paths` may be patterns (`cortex.domain.patterns`). A link is followed inside of the job's
+        working folder, never out of it. One bad file costs no other.
+
+        Returns:
+            The files written, relative to `destination`; as `Collected`, with what else is known:
+            raw names, empty folders, and what is left out and why. A plain list says nothing of
+            these.
         """
 
     @abstractmethod

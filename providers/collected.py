@@ -1,25 +1,48 @@
-"""What came of collecting result files: those written, and those that are not kept."""
+"""What came of collecting result files: those written, and what is known beyond their paths."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+NOTHING_MATCHED = "matches nothing"
+
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Something that was declared and is not kept; `reason` ends a sentence that begins with it."""
+    """Something that was declared and is not kept.
+
+    `path` is printable; `raw` its bytes, if they are others. `reason` ends a sentence that begins
+    with the path.
+    """
 
     path: str
     reason: str
+    raw: bytes | None = None
+
+    @property
+    def unmatched(self) -> bool:
+        """Whether `path` is a declared output that nothing matched."""
+        return self.reason == NOTHING_MATCHED
 
 
 class Collected(list[Path]):
     """The files written, relative to the destination; in a list, as providers have always given it.
 
     Attributes:
+        folders: The folders that are empty; they are made.
+        raw: The name that a job gave, for each path of which it is another.
         left_out: What is not kept, with its reason.
     """
 
-    def __init__(self, files: Iterable[Path] = (), *, left_out: Iterable[LeftOut] = ()) -> None:
+    def __init__(
+        self,
+        files: Iterable[Path] = (),
+        *,
+        folders: Iterable[Path] = (),
+        raw: dict[Path, bytes] | None = None,
+        left_out: Iterable[LeftOut] = (),
+    ) -> None:
         super().__init__(files)
+        self.folders = list(folders)
+        self.raw = raw or {}
         self.left_out = list(left_out)

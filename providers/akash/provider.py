@@ -43,6 +43,7 @@ from providers.base import (
     Reservation,
     no_report,
 )
+from providers.collected import Collected
 from providers.errors import LeaseLost, ProviderError
 
 
@@ -198,7 +199,7 @@ class AkashProvider(Provider[AkashConfig]):
         async for line in self._logs.lines(ref, since, follow):
             yield line
 
-    async def outputs(self, ref: LeaseRef, paths: Sequence[str], destination: Path) -> list[Path]:
+    async def outputs(self, ref: LeaseRef, paths: Sequence[str], destination: Path) -> Collected:
         """Fetch result files out of the container, while it is there.
 
         Raises:

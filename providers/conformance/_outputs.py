@@ -1,10 +1,13 @@
 """Result files: what was declared, nothing else, nowhere else."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
-from providers.conformance._harness import AnyProvider, Harness
+from providers.collected import NOTHING_MATCHED, Collected
+from providers.conformance import _wicked as wicked
+from providers.conformance._harness import AnyProvider, Harness, texts
 from providers.errors import ProviderError
 
 _SCRIPT = """
@@ -50,6 +53,33 @@ class OutputChecks(Harness):
         assert (target / "b.txt").read_text() == "two\n"
         assert (target / "out/with space/ü.bin").read_bytes() == b"\0\1\xff"
         assert (target / "big.bin").stat().st_size == 3_000_000
+
+    async def test_the_wicked_folder(self, provider: AnyProvider, tmp_path: Path) -> None:
+        """Every kind of file that has ever cost somebody a result: kept, or named with a reason."""
+        ref = await self.run(
+            provider, wicked.SCRIPT, outputs=wicked.OUTPUTS, resources=wicked.RESOURCES
+        )
+        made = {text.removeprefix("made ") for text in texts(await self.lines(provider, ref))}
+        if provider.capabilities().keeps_results:
+            await provider.cancel(ref)
+        target = tmp_path / "target"
+        written = await provider.outputs(ref, wicked.OUTPUTS, target)
+        assert isinstance(written, Collected)
+        left = {item.path: item.reason for item in written.left_out}
+        found = await asyncio.to_thread(wicked.facts, target, written)
+        locked = wicked.MAYBE["locked"][0] in left
+        assert found == wicked.listing(locked=locked)
+        maybe = {path: why for name, (path, why) in wicked.MAYBE.items() if name in made}
+        if not locked:  # the network reads what the job may not
+            maybe.pop(wicked.MAYBE["locked"][0], None)
+        assert left == {
+            **wicked.LEFT_OUT,
+            **dict.fromkeys(wicked.UNMATCHED, NOTHING_MATCHED),
+            **maybe,
+        }
+        assert list(map(str, written.folders)) == list(wicked.FOLDERS)
+        assert all((target / path).is_dir() for path in written.folders)
+        assert {str(path): raw for path, raw in written.raw.items()} == wicked.RAW
 
     async def test_one_file_of_a_folder(self, provider: AnyProvider, tmp_path: Path) -> None:
         ref = await self.run(provider, _SCRIPT, outputs=["out/deep/a.txt"])

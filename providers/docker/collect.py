@@ -1,14 +1,8 @@
-"""Getting things out of a container: its log and its result files."""
+"""Getting a log out of a container."""
 
 import asyncio
-import base64
-import json
-import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from pathlib import Path, PurePosixPath
-
-import httpx
 
 from cortex.domain.leases import LeaseRef
 from providers.base import LogLine
@@ -18,23 +12,16 @@ from providers.docker.engine import EngineRefused, segment
 from providers.docker.follow import Bell
 from providers.docker.frames import Cursor, LogDecoder
 from providers.docker.marks import Marks
-from providers.docker.starts import gone
 from providers.errors import Unavailable
-from providers.unpack import Budget, unpack
 
 _PAUSE = 0.3
 # Lines in one reading from which on a job counts as writing without pause.
 _FLOOD = 200
-_MOST_LINKS = 4
-_NO_FILE = ("too many levels", "no such file", "not a directory")
-_GO_SYMLINK = 1 << 27
-# What tar adds to the files' own bytes; checked exactly when unpacking.
-_TAR_SLACK = 64 * 2**20
 _READ_TIMEOUT = 120.0
 
 
 class Collector:
-    """Reads logs and outputs."""
+    """Reads logs."""
 
     def __init__(self, containers: Containers, marks: Marks, config: DockerConfig) -> None:
         self._containers = containers
@@ -72,25 +59,6 @@ class Collector:
             async for line in lines:
                 return line.text
         return ""
-
-    async def outputs(self, ref: LeaseRef, paths: Sequence[str], destination: Path) -> list[Path]:
-        """Copy the declared paths out; see the contract."""
-        box = await self._containers.inspect(ref.network_id)
-        if box is None:
-            raise gone(ref)
-        await asyncio.to_thread(destination.mkdir, parents=True, exist_ok=True)
-        budget = Budget(self._config.max_output_bytes)
-        written: dict[Path, None] = {}
-        with tempfile.TemporaryDirectory(prefix="cortex-outputs-") as folder:
-            for declared in paths:
-                if ".." in PurePosixPath(declared).parts:
-                    continue
-                archive = Path(folder) / "one.tar"
-                inside = PurePosixPath(box.config.working_dir or "/") / declared
-                if await self._fetch(box.id, str(inside), archive, budget):
-                    files = await asyncio.to_thread(unpack, archive, destination, declared, budget)
-                    written.update(dict.fromkeys(files))
-        return list(written)
 
     async def _is_over(self, ref: LeaseRef) -> bool | None:
         """Whether nothing more will be written; None if the container is gone."""
@@ -155,49 +123,3 @@ class Collector:
             async for chunk in answer.aiter_raw():
                 for line in decoder.feed(chunk):
                     yield line
-
-    async def _fetch(self, container_id: str, path: str, archive: Path, budget: Budget) -> bool:
-        """Write the engine's tar of a path; False if the path does not exist."""
-        for _ in range(_MOST_LINKS):
-            try:
-                link = await self._fetch_once(container_id, path, archive, budget)
-            except EngineRefused as refused:
-                if refused.missing or any(word in refused.message for word in _NO_FILE):
-                    return False
-                raise
-            if link is None:
-                return True
-            path = link
-        return False
-
-    async def _fetch_once(
-        self, container_id: str, path: str, archive: Path, budget: Budget
-    ) -> str | None:
-        """The path that it links to inside the container, or None when the tar was written."""
-        async with self._containers.engine.stream(
-            "GET",
-            f"/containers/{segment(container_id)}/archive",
-            params={"path": path},
-            read_timeout=_READ_TIMEOUT,
-        ) as answer:
-            link = _link_target(answer)
-            if link is not None and link != path:
-                return link
-            size = 0
-            with archive.open("wb") as file:
-                async for chunk in answer.aiter_raw():
-                    size += len(chunk)
-                    if size > budget.left + _TAR_SLACK:
-                        budget.spend(size)
-                    await asyncio.to_thread(file.write, chunk)
-        return None
-
-
-def _link_target(answer: httpx.Response) -> str | None:
-    """Where the path leads if it is a link; the engine has resolved it inside the container."""
-    try:
-        stat = json.loads(base64.b64decode(answer.headers.get("x-docker-container-path-stat", "")))
-        is_link = bool(int(stat.get("mode", 0)) & _GO_SYMLINK)
-        return str(stat["linkTarget"]) if is_link and stat.get("linkTarget") else None
-    except (ValueError, KeyError, AttributeError):
-        return None

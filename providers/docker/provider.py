@@ -28,6 +28,7 @@ from providers.base import (
     Reservation,
     no_report,
 )
+from providers.collected import Collected
 from providers.docker import snapshots
 from providers.docker.collect import Collector
 from providers.docker.config import DockerConfig
@@ -36,6 +37,7 @@ from providers.docker.engine import Engine
 from providers.docker.images import has_image
 from providers.docker.marks import End, Marks
 from providers.docker.names import ACCOUNT, KEY, container_name, lease_ref
+from providers.docker.outputs import OutputReader
 from providers.docker.prepare import Preparer
 from providers.docker.starts import gone, start_once
 from providers.docker.statuses import Statuses
@@ -69,6 +71,7 @@ class DockerProvider(Provider[DockerConfig]):
         self._preparer = Preparer(self._containers, self._marks, config, account)
         self._watch = Watch(self._engine, self._label)
         self._collector = Collector(self._containers, self._marks, config)
+        self._reader = OutputReader(self._containers, config)
         self._statuses = Statuses(
             self._containers, self._marks, self._collector, config, self._label
         )
@@ -206,14 +209,14 @@ class DockerProvider(Provider[DockerConfig]):
         async for line in self._collector.logs(ref, since, follow):
             yield line
 
-    async def outputs(self, ref: LeaseRef, paths: Sequence[str], destination: Path) -> list[Path]:
+    async def outputs(self, ref: LeaseRef, paths: Sequence[str], destination: Path) -> Collected:
         """Copy results out, also of a stopped container; what was in its `/tmp` is gone then.
 
         Raises:
             LeaseLost: the container is gone.
             InvalidSpec: the files are larger than `max_output_bytes`.
         """
-        return await self._collector.outputs(ref, paths, destination)
+        return await self._reader.outputs(ref, paths, destination)
 
     async def owned(self) -> list[LeaseRef]:
         """By label; also those of which only a volume is left."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from cortex.domain.leases import LeaseRef
 from providers.base import LogLine, looked_at
+from providers.collected import Collected
 from providers.dropbox import OUTPUTS, DropBox
 from providers.errors import InvalidSpec, OutcomeUnknown, ProviderError, Unavailable
 from providers.golem import demand as names
@@ -22,7 +23,7 @@ from providers.golem.config import GolemConfig
 from providers.golem.glance import PIECE, Viewer
 from providers.golem.guest import Guest
 from providers.golem.sealed import unseal
-from providers.unpack import unpack_declared
+from providers.outputs import unpack_archive
 
 _PACK_PATIENCE = 300.0
 _STOP_PATIENCE = 30.0
@@ -81,12 +82,12 @@ class Collector:
         while not looked() and (left := until - time.monotonic()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(min(left, _FOLLOW_EVERY))
 
-    async def outputs(self, ref: LeaseRef, paths: Sequence[str], destination: Path) -> list[Path]:
+    async def outputs(self, ref: LeaseRef, paths: Sequence[str], destination: Path) -> Collected:
         """The declared files, below `destination`."""
         activity_id = await self.live(ref)
         wanted = [path for path in paths if _inside(path)]
         if activity_id is None or not wanted:
-            return []
+            return Collected()
         guest = Guest(self.config, ref.key)
         folder = await self._folder(ref)
         try:
@@ -104,7 +105,7 @@ class Collector:
                 )
             return await self._fetch(activity_id, guest, size, wanted, destination)
         except UnitGone:
-            return []
+            return Collected()
 
     async def stop(self, ref: LeaseRef) -> None:
         """Ask the job to end and wait for it, for half a minute at most."""
@@ -154,15 +155,15 @@ class Collector:
 
     async def _fetch(
         self, activity_id: str, guest: Guest, size: int, wanted: Sequence[str], destination: Path
-    ) -> list[Path]:
+    ) -> Collected:
         if not size:
-            return []
+            return Collected()
         with tempfile.TemporaryDirectory(prefix="cortex-golem-") as folder:
             archive = Path(folder) / "outputs.tar"
             if size <= _SMALL or not await self._dropped(activity_id, guest, archive):
                 await self._in_pieces(activity_id, guest, size, archive)
             return await asyncio.to_thread(
-                unpack_declared, archive, wanted, destination, self.config.max_output_bytes
+                unpack_archive, archive, wanted, destination, self.config.max_output_bytes
             )
 
     async def _dropped(self, activity_id: str, guest: Guest, archive: Path) -> bool:

@@ -16,6 +16,7 @@ from cortex.domain.spec import JobSpec
 from providers.errors import Unsuitable
 from providers.golem.config import GolemConfig
 from providers.golem.sealed import SealedJob
+from providers.outputs import outputs_word, packing
 from providers.runner.wrap import token, wrap
 
 _FOLDER = ".cortex"
@@ -60,24 +61,17 @@ if [ -r pid ] && [ ! -r "$2.end" ]; then IFS= read -r pid <pid; kill -TERM "$pid
 exit 0
 """
 
-# $1 folder of the state, $2 the job's folder; declared paths follow. A path that leads out of the
-# job's folder through a link is left out. Prints the size of the archive.
+# $1 folder of the state, $2 the job's folder, $3 what is declared. Prints the size of the archive.
 _PACK = """
 out=$1/{folder}/outputs.tar
-cd "$2" 2>/dev/null || {{ echo 0; exit 0; }}
-command -v tar >/dev/null 2>&1 || {{ echo 'the image has no `tar`' >&2; exit 121; }}
-root=$(pwd -P)
-count=$#; shift 2
-for path in "$@"; do
-    shift
-    case $path in /*) where=$path ;; *) where=./$path ;; esac
-    [ -e "$where" ] || continue
-    above=$(cd -P -- "${{where%/*}}/" 2>/dev/null && pwd -P) || continue
-    case $above/ in "$root"/*) set -- "$@" "$where" ;; esac
-done
-[ $# -gt 0 ] || {{ echo 0; exit 0; }}
-tar -czf "$out" -- "$@" 2>/dev/null || tar -cf "$out" -- "$@" 2>/dev/null
-[ -s "$out" ] || {{ echo 'the files cannot be packed' >&2; exit 122; }}
+cd "$2" 2>/dev/null || { echo 0; exit 0; }
+outputs=$3
+if command -v gzip >/dev/null 2>&1; then
+    (pack "$1/{folder}/outputs") | gzip -1 >"$out"
+else
+    (pack "$1/{folder}/outputs") >"$out"
+fi
+[ -s "$out" ] || { echo 'the files cannot be packed' >&2; exit 122; }
 wc -c <"$out"
 """
 
@@ -153,7 +147,9 @@ class Guest:
 
     def pack(self, folder: str, paths: Sequence[str]) -> list[str]:
         """Pack declared outputs; prints the archive's size."""
-        return self._shell(_PACK, self.work, folder or self.work, *paths)
+        script = packing() + _PACK.replace("{folder}", _FOLDER)
+        words = (self.work, folder or self.work, outputs_word(paths))
+        return ["/bin/sh", "-c", script, "cortex", *words]
 
     def piece(self, offset: int) -> list[str]:
         """The archive from this byte on."""

@@ -30,6 +30,7 @@ from providers.base import (
     Reservation,
     no_report,
 )
+from providers.collected import Collected
 from providers.errors import LeaseLost, NoCapacity, OutcomeUnknown, ProviderError, Unavailable
 from providers.golem.activities import Activities
 from providers.golem.agreements import Agreements, expired, hourly_price, ref_of
@@ -239,7 +240,7 @@ class GolemProvider(Provider[GolemConfig]):
         async for line in self._collector.logs(ref, since, follow):
             yield line
 
-    async def outputs(self, ref: LeaseRef, paths: Sequence[str], destination: Path) -> list[Path]:
+    async def outputs(self, ref: LeaseRef, paths: Sequence[str], destination: Path) -> Collected:
         """Copy results out while the lease lives.
 
         Raises:

@@ -1,31 +1,40 @@
 """Copying result files out of a working folder that a job, friendly or not, has filled.
 
 Every step goes through an open folder and refuses links, so nothing that is swapped while we
-walk can lead out. Links are left out altogether, as is what is neither file nor folder.
+walk can lead out. A link of the job's is followed by `choose`, over what it says.
 """
 
-import errno
 import os
-import shutil
 import stat
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path, PurePosixPath
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
 
 from cortex.disk import Disk
 from cortex.domain.units import about_bytes
-from providers.collected import Collected, LeftOut
+from providers.collected import Collected
+from providers.outputs import Kind, Node, choose
+from providers.outputs.tree import FOLDER
+from providers.outputs.write import write
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_MAX_DEPTH = 100
-_DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
+_KINDS = {
+    stat.S_IFREG: Kind.FILE,
+    stat.S_IFDIR: Kind.FOLDER,
+    stat.S_IFLNK: Kind.LINK,
+    stat.S_IFIFO: Kind.FIFO,
+    stat.S_IFCHR: Kind.DEVICE,
+    stat.S_IFBLK: Kind.DEVICE,
+    stat.S_IFSOCK: Kind.SOCKET,
+}
 
 
 class OutputCopier:
     """Copies at most `limit` bytes from below `source` to below `destination`.
 
-    A file that does not fit, there or on the disk, is left out, and the next one is tried.
+    `workdir` is what the job calls `source`. A file that does not fit, there or on
+    the disk, is left out, and the next one is tried.
     """
 
     def __init__(
@@ -37,93 +46,106 @@ class OutputCopier:
         keep_free: int | None = None,
     ) -> None:
         self._source = source
-        self._workdir = PurePosixPath(workdir)
+        self._root = b"/" + workdir.strip("/").encode() if workdir.strip("/") else b""
         self._destination = destination
         self._keep_free = keep_free
-        self._left = self._limit = limit
-        self.written: list[Path] = []
-        self.left_out: dict[Path, str] = {}
+        self._limit = limit
 
     def copy(self, declared: Sequence[str]) -> Collected:
-        """The files written, relative to the destination, and those left out."""
-        for text in declared:
-            path = self._inside(text)
-            if path is None:
-                continue
-            try:
-                with self._opened(path.parent) as folder:
-                    self._copy_entry(folder, path.name, Path(path.parent), 0)
-            except OSError as error:
-                # Else it, or what it lies in, is not there (any more) or is a link.
-                if error.errno in _DISK_TROUBLE:
-                    raise
-        written = set(self.written)
-        left = [LeftOut(str(path), why) for path, why in self.left_out.items()]
-        return Collected(sorted(written), left_out=left)
+        """Copy what is declared. Blocking.
 
-    def _inside(self, text: str) -> PurePosixPath | None:
-        path = PurePosixPath(text)
-        if path.is_absolute():
-            if not path.is_relative_to(self._workdir):
-                return None
-            path = path.relative_to(self._workdir)
-        return None if ".." in path.parts or not path.parts else path
-
-    @contextmanager
-    def _opened(self, path: PurePosixPath) -> Iterator[int]:
-        fd = os.open(self._source, _FOLDER)
+        Raises:
+            OSError: the disk is full, or may not be written.
+        """
+        tree = _FolderTree(self._source, self._root)
         try:
-            for part in path.parts:
-                below = os.open(part, _FOLDER, dir_fd=fd)
-                os.close(fd)
-                fd = below
-            yield fd
-        finally:
-            os.close(fd)
-
-    def _copy_entry(self, folder: int, name: str, where: Path, depth: int) -> None:
-        mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
-        if stat.S_ISREG(mode):
-            self._copy_file(folder, name, where / _readable(name))
-        elif stat.S_ISDIR(mode) and depth < _MAX_DEPTH:
-            fd = os.open(name, _FOLDER, dir_fd=folder)
-            try:
-                for child in sorted(os.listdir(fd)):
-                    with suppress(FileNotFoundError):
-                        self._copy_entry(fd, child, where / _readable(name), depth + 1)
-            finally:
-                os.close(fd)
-
-    def _copy_file(self, folder: int, name: str, target: Path) -> None:
-        fd = os.open(name, _FILE, dir_fd=folder)
-        with os.fdopen(fd, "rb") as source:
-            facts = os.fstat(fd)
-            if not stat.S_ISREG(facts.st_mode):
-                return
-            # A file full of holes takes no disk there, and all of ours here.
-            why_not = self._does_not_fit(facts.st_size)
-            if why_not:
-                self.left_out[target] = why_not
-                return
-            self._left -= facts.st_size
-            path = self._destination / target
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("wb") as out:
-                shutil.copyfileobj(source, out, 2**20)
-        self.written.append(target)
-
-    def _does_not_fit(self, size: int) -> str:
-        if size > self._left:
-            return (
-                f"has {size} bytes; that is more than is left of the {self._limit} bytes that the "
-                "job may keep (`resources.storage`)"
+            choice = choose(tree, self._root, declared)
+            return write(
+                choice,
+                self._destination,
+                self._limit,
+                tree.open,
+                limited="the job may keep (`resources.storage`)",
+                room=self._no_room,
             )
+        finally:
+            tree.close()
+
+    def _no_room(self, size: int) -> str:
+        """Why the disk does not take so many bytes; empty if it does."""
         room = Disk.of(self._destination, self._keep_free).room
         if size > room:
             return f"has {about_bytes(size)}, and the disk has room for {about_bytes(room)} more"
         return ""
 
 
-def _readable(name: str) -> str:
-    """The name with U+FFFD for what is no UTF-8: it goes into JSON and a database."""
-    return os.fsencode(name).decode(errors="replace")
+class _FolderTree:
+    """A folder of this machine as a tree below `root`."""
+
+    def __init__(self, source: Path, root: bytes) -> None:
+        self._source = source
+        self._root = root
+        self._links: dict[tuple[int, int], Node] = {}
+        self._known: dict[bytes, Node | None] = {}
+        self._near: tuple[bytes, int] | None = None
+
+    def node(self, path: bytes) -> Node | None:
+        if self._root == path or self._root.startswith(path + b"/"):
+            return FOLDER
+        if path not in self._known:
+            self._known[path] = self._look(path)
+        return self._known[path]
+
+    def children(self, path: bytes) -> list[bytes]:
+        try:
+            return sorted(map(os.fsencode, os.listdir(self._folder(path))))
+        except OSError:
+            return []
+
+    def open(self, node: Node) -> IO[bytes] | None:
+        above, _, name = bytes(node.place).rpartition(b"/")
+        fd = os.open(name, _FILE, dir_fd=self._folder(above))
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            return None
+        return os.fdopen(fd, "rb")
+
+    def close(self) -> None:
+        if self._near is not None:
+            os.close(self._near[1])
+            self._near = None
+
+    def _look(self, path: bytes) -> Node | None:
+        above, _, name = path.rpartition(b"/")
+        try:
+            folder = self._folder(above)
+            facts = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            kind = _KINDS.get(stat.S_IFMT(facts.st_mode), Kind.ODD)
+            target = os.readlink(name, dir_fd=folder) if kind is Kind.LINK else b""
+            need = os.R_OK | os.X_OK if kind is Kind.FOLDER else os.R_OK
+            plain = kind in (Kind.FILE, Kind.FOLDER)
+            if plain and not os.access(name, need, dir_fd=folder, effective_ids=True):
+                return Node(Kind.UNREADABLE)
+        except OSError:
+            return None  # it, or what it lies in, is not there (any more) or is a link
+        node = Node(kind, target=target, size=facts.st_size, mode=facts.st_mode, place=path)
+        if kind is not Kind.FILE or facts.st_nlink == 1:
+            return node
+        return self._links.setdefault((facts.st_dev, facts.st_ino), node)
+
+    def _folder(self, path: bytes) -> int:
+        """The open folder of a path; open until the next is asked for."""
+        if self._near is not None and self._near[0] == path:
+            return self._near[1]
+        if path != self._root and not path.startswith(self._root + b"/"):
+            raise FileNotFoundError(path)
+        fd = os.open(self._source, _FOLDER)
+        for part in filter(None, path.removeprefix(self._root).split(b"/")):
+            try:
+                below = os.open(part, _FOLDER, dir_fd=fd)
+            finally:
+                os.close(fd)
+            fd = below
+        self.close()
+        self._near = (path, fd)
+        return fd

@@ -40,6 +40,7 @@ from providers.base import (
     Reservation,
     no_report,
 )
+from providers.collected import Collected
 from providers.errors import InvalidSpec, LeaseLost, NoCapacity, Unavailable, Unsuitable
 from providers.local import _sandbox
 from providers.local._bell import Bell
@@ -216,11 +217,11 @@ class LocalProvider(Provider[LocalConfig]):
                 return
             await self._until_news(folder, reader)
 
-    async def outputs(self, ref: LeaseRef, paths: Sequence[str], destination: Path) -> list[Path]:
+    async def outputs(self, ref: LeaseRef, paths: Sequence[str], destination: Path) -> Collected:
         folder = self._folder(ref)
         agreed = None if folder is None else await self._blocking(folder.agreed)
         if folder is None or agreed is None:
-            return []
+            return Collected()
         copier = OutputCopier(
             folder.path / "work",
             agreed.workdir,

@@ -5,13 +5,14 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from providers.collected import Collected
 from providers.dropbox import OUTPUTS, DropBox
-from providers.unpack import unpack_declared
+from providers.outputs import unpack_archive
 
 
 async def collect(
     drop: DropBox, key: str, paths: Sequence[str], destination: Path, limit: int
-) -> list[Path]:
+) -> Collected:
     """The declared files, below `destination`; none if the job has put none there.
 
     Raises:
@@ -21,5 +22,5 @@ async def collect(
     with tempfile.TemporaryDirectory(prefix="cortex-nosana-") as folder:
         archive = Path(folder) / OUTPUTS
         if not await drop.download(key, OUTPUTS, archive):
-            return []
-        return await asyncio.to_thread(unpack_declared, archive, paths, destination, limit)
+            return Collected()
+        return await asyncio.to_thread(unpack_archive, archive, paths, destination, limit)

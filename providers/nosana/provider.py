@@ -28,6 +28,7 @@ from providers.base import (
     Reservation,
     no_report,
 )
+from providers.collected import Collected
 from providers.dropbox import HANDOVER, INPUTS, LONG, NO_DROP_BOX, OUTPUTS, RESULT
 from providers.errors import LeaseLost, ProviderError, Unsuitable
 from providers.nosana import markets, outputs, results, snapshots, wire
@@ -185,9 +186,9 @@ class NosanaProvider(Provider[NosanaConfig]):
             for line in results.after(results.lines_of(seen.newest, ref.key, rest), since):
                 yield line
 
-    async def outputs(self, ref: LeaseRef, paths: Sequence[str], destination: Path) -> list[Path]:
+    async def outputs(self, ref: LeaseRef, paths: Sequence[str], destination: Path) -> Collected:
         if self.drop is None:
-            return []
+            return Collected()
         limit = self.config.max_output_bytes
         return await outputs.collect(self.drop, ref.key, paths, destination, limit)
 

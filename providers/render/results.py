@@ -8,12 +8,13 @@ from pathlib import Path, PurePosixPath
 
 from cortex.domain.leases import LeaseRef
 from providers.base import LogLine
+from providers.collected import Collected
 from providers.dropbox import OUTPUTS, RESULT, DropBox
+from providers.outputs import unpack_archive
 from providers.render.api import DispersedApi
 from providers.render.jobs import drop_name, mark_of, object_of, uuids_of
 from providers.render.observed import Observed, observed, shown
 from providers.render.wire import WireJob
-from providers.unpack import unpack_declared
 
 _OUTPUT = re.compile(r"frames/frame_\d{6,7}\.(?:png|jpg|exr)")
 _FOLLOW = 1.0
@@ -80,14 +81,12 @@ class Results:
                 written.append(Path(path))
         return sorted(written)
 
-    async def _unpacked(self, ref: LeaseRef, paths: Sequence[str], destination: Path) -> list[Path]:
+    async def _unpacked(self, ref: LeaseRef, paths: Sequence[str], destination: Path) -> Collected:
         with tempfile.TemporaryDirectory(prefix="cortex-render-") as folder:
             archive = Path(folder) / OUTPUTS
             if self.drop is None or not await self.drop.download(ref.key, OUTPUTS, archive):
-                return []
-            return await asyncio.to_thread(
-                unpack_declared, archive, paths, destination, _MAX_OUTPUT
-            )
+                return Collected()
+            return await asyncio.to_thread(unpack_archive, archive, paths, destination, _MAX_OUTPUT)
 
     async def _rendered(self, ref: LeaseRef) -> list[str] | None:
         """The files of a render job that were sent; None for a container job."""

@@ -459,39 +459,16 @@ send() { # send FILE URL
     fi
 }
 
-inside() { # inside PATH: no folder on the way to it is a link, which may lead out of the job
-    rest=$1
-    way=
-    while :; do
-        case $rest in
-        */*) way=$way${rest%%/*} ;;
-        *) return 0 ;;
-        esac
-        [ -L "$way" ] && return 1
-        way=$way/
-        rest=${rest#*/}
-    done
-}
-
 sent=none
+# part outputs
+# packing: the functions of providers/outputs/pack.sh
+case $work in /*) stem=$work ;; *) stem=$PWD/$work ;; esac
 if [ -n "$outputs" ] && [ -n "$outputs_url" ]; then
     sent=failed
-    if has tar; then
-        set -f
-        old=$IFS
-        IFS='
-'
-        set --
-        for path in $outputs; do
-            [ -e "$path" ] && inside "$path" && set -- "$@" "$path"
-        done
-        IFS=$old
-        set +f
-        [ $# -gt 0 ] || set -- -T /dev/null
-        tar -cf "$work.tar" "$@" 2>/dev/null && send "$work.tar" "$outputs_url" && sent=sent
-        rm -f "$work.tar" 2>/dev/null
-    fi
+    (pack "$stem") >"$work.tar" && send "$work.tar" "$outputs_url" && sent=sent
+    rm -f "$work.tar" 2>/dev/null
 fi
+# end of part
 
 # part room
 if [ -s "$state.long" ]; then

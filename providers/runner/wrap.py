@@ -7,11 +7,13 @@ from importlib.resources import files
 
 from cortex.domain.spec import JobSpec
 from providers.errors import Unsuitable
+from providers.outputs import outputs_word, packing
 from providers.variables import carried
 
 _PREFIX = "CORTEX_RUNNER_"
 _PART = "# part "
 _END = "# end of part"
+_PACKING = "# packing: the functions of providers/outputs/pack.sh"
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ def wrap(
             "this network needs the job's `command`: the one inside the image cannot be wrapped"
         )
     urls = urls or RunnerUrls()
+    packed = bool(spec.outputs) and (urls.outputs is not None or hide)
     own = {
         "TOKEN": token(key),
         "KEY": key,
@@ -74,15 +77,17 @@ def wrap(
         "STATE": state_dir,
         "MARKS": marks_dir,
         "WORKDIR": spec.workdir,
-        "OUTPUTS": "\n".join(spec.outputs),
+        "OUTPUTS": outputs_word(spec.outputs) if packed else None,
         "INPUTS_URL": urls.inputs if spec.inputs else None,
-        "OUTPUTS_URL": urls.outputs if spec.outputs else None,
+        "OUTPUTS_URL": urls.outputs if packed else None,
         "RESULT_URL": urls.result,
         "ROOM": None if room is None else str(room),
     }
     control = {f"{_PREFIX}{name}": value for name, value in own.items() if value}
     job = carried((*spec.command, *spec.args), spec.environment())
-    parts = ("room", "handover") if room is not None or hide else ()
+    parts = ["room", "handover"] if room is not None or hide else []
+    if packed:
+        parts.append("outputs")
     argv = ("/bin/sh", "-c", script(*parts), "cortex-runner", *job.words)
     secrets = spec.secrets() if hide else {}
     hidden = {
@@ -105,7 +110,9 @@ def script(*parts: str) -> str:
     text = files("providers.runner").joinpath("runner.sh").read_text(encoding="utf-8")
     lines, wanted = [], True
     for line in text.splitlines():
-        if line.startswith(_PART):
+        if line == _PACKING and wanted:
+            lines += packing().splitlines()
+        elif line.startswith(_PART):
             wanted = line.removeprefix(_PART) in parts
         elif line == _END:
             wanted = True

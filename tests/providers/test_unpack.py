@@ -1,4 +1,4 @@
-"""What a runner has packed is untrusted: only declared files are written, and only below."""
+"""What a container has packed is untrusted: only declared files are written, and only below."""
 
 import io
 import tarfile
@@ -7,64 +7,132 @@ from pathlib import Path
 
 import pytest
 
-from providers.errors import InvalidSpec, Unavailable
-from providers.unpack import unpack_declared
+from providers.collected import NOTHING_MATCHED
+from providers.errors import Unavailable
+from providers.outputs import unpack_archive
+
+KINDS = {
+    "file": tarfile.REGTYPE,
+    "link": tarfile.SYMTYPE,
+    "hard": tarfile.LNKTYPE,
+    "dir": tarfile.DIRTYPE,
+    "device": tarfile.CHRTYPE,
+    "fifo": tarfile.FIFOTYPE,
+}
 
 
-def packed(folder: Path, entries: Mapping[str, bytes | str]) -> Path:
-    """A tar of these names; a text is a symbolic link to it."""
+def packed(folder: Path, *entries: tuple[str, str, str], root: str = "") -> Path:
+    """A tar of (kind, name, content or link target), as `pack.sh` makes it if a root is named."""
     archive = folder / "outputs.tar"
     with tarfile.open(archive, "w") as tar:
-        for name, content in entries.items():
+        for kind, name, text in entries:
             info = tarfile.TarInfo(name)
-            if isinstance(content, str):
-                info.type, info.linkname = tarfile.SYMTYPE, content
-                tar.addfile(info)
+            info.type, info.mode = KINDS[kind], 0o4777
+            if kind == "file":
+                info.size = len(text)
             else:
-                info.size = len(content)
-                tar.addfile(info, io.BytesIO(content))
+                info.linkname = text
+            tar.addfile(info, io.BytesIO(text.encode()))
+    if root:
+        with archive.open("ab") as file:
+            file.write(f"\ncortex-outputs 1//\nroot {root}//\nwhole//\n".encode())
     return archive
 
 
-class TestDeclared:
+def texts(folder: Path) -> Mapping[str, str]:
+    return {
+        str(path.relative_to(folder)): path.read_text()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+class TestUnpack:
     def test_only_what_was_declared(self, tmp_path: Path) -> None:
-        archive = packed(tmp_path, {"out/a": b"1", "out/deep/b": b"2", "other": b"3"})
-        written = unpack_declared(archive, ["out", "missing"], tmp_path / "to", 100)
-        assert written == [Path("out/a"), Path("out/deep/b")]
-        assert (tmp_path / "to/out/deep/b").read_bytes() == b"2"
+        entries = [("file", name, "1") for name in ("./w/out/a", "./w/out/deep/b", "./w/other")]
+        archive = packed(tmp_path, *entries, root="/w")
+        written = unpack_archive(archive, ["out", "missing", "no/such-*"], tmp_path / "to", 100)
+        assert list(written) == [Path("out/a"), Path("out/deep/b")]
+        assert [item.path for item in written.left_out] == ["missing", "no/such-*"]
+        assert {item.reason for item in written.left_out} == {NOTHING_MATCHED}
 
-    @pytest.mark.parametrize("name", ["../out/x", "out/../../x", "/etc/../../x"])
-    def test_nothing_leads_out(self, tmp_path: Path, name: str) -> None:
-        archive = packed(tmp_path, {name: b"x"})
-        assert unpack_declared(archive, ["out", "..", "x", "/etc"], tmp_path / "to", 100) == []
-        assert not (tmp_path / "x").exists()
-
-    def test_a_link_is_no_way_out(self, tmp_path: Path) -> None:
-        outside = tmp_path / "outside"
-        outside.mkdir()
-        archive = packed(tmp_path, {"out": str(outside), "out/x": b"x"})
-        assert unpack_declared(archive, ["out"], tmp_path / "to", 100) == [Path("out/x")]
-        assert not list(outside.iterdir())
+    def test_nothing_leaves_the_destination(self, tmp_path: Path) -> None:
+        archive = packed(
+            tmp_path,
+            ("dir", "w/out", ""),
+            ("file", "w/out/../../escape", "x"),
+            ("file", "/etc/escape", "x"),
+            ("link", "w/out/up", "../../.."),
+            ("link", "w/out/etc", "/etc"),
+            ("hard", "w/out/hard", "../../../etc/passwd"),
+            ("device", "w/out/null", ""),
+            ("fifo", "w/out/pipe", ""),
+            ("file", "w/out/good", "good"),
+            ("link", "w/out/alias", "good"),
+            ("link", "w/out/whole", "/w/out/good"),
+            ("hard", "w/out/twin", "w/out/good"),
+            root="/w",
+        )
+        target = tmp_path / "target"
+        written = unpack_archive(archive, ["out", "../escape", "etc"], target, 1000)
+        good = ["out/alias", "out/good", "out/twin", "out/whole"]
+        assert texts(target) == dict.fromkeys(good, "good")
+        assert list(map(str, written)) == good
+        assert {item.path: item.reason for item in written.left_out} == {
+            "out/up": "is a link that leads out of the working folder",
+            "out/etc": "is a link that leads out of the working folder",
+            "out/hard": "is neither file nor folder",
+            "out/null": "is a device",
+            "out/pipe": "is a named pipe",
+            "etc": NOTHING_MATCHED,
+        }
+        assert not any(path.is_symlink() for path in target.rglob("*"))
+        assert (target / "out/good").stat().st_mode & 0o7000 == 0
+        assert set(tmp_path.iterdir()) == {target, archive}
 
     def test_a_link_that_was_there_before_is_replaced(self, tmp_path: Path) -> None:
-        outside = tmp_path / "outside"
+        target, outside = tmp_path / "to", tmp_path / "outside"
         outside.mkdir()
-        (tmp_path / "to").mkdir()
-        (tmp_path / "to/out").symlink_to(outside)
-        archive = packed(tmp_path, {"out/x": b"x"})
-        unpack_declared(archive, ["out"], tmp_path / "to", 100)
-        assert not list(outside.iterdir())
+        target.mkdir()
+        (target / "out").symlink_to(outside)
+        unpack_archive(packed(tmp_path, ("file", "w/out/x", "x"), root="/w"), ["out"], target, 9)
+        assert list(outside.iterdir()) == []
+        assert texts(target) == {"out/x": "x"}
 
-    def test_a_path_from_the_root_is_below_the_destination(self, tmp_path: Path) -> None:
-        archive = packed(tmp_path, {"data/x": b"x"})
-        assert unpack_declared(archive, ["/data"], tmp_path / "to", 100) == [Path("data/x")]
+    def test_again_over_what_is_there(self, tmp_path: Path) -> None:
+        for text in ("first", "2"):
+            archive = packed(tmp_path, ("file", "deep/r.txt", text), root="/w")
+            written = unpack_archive(archive, ["/deep/r.txt"], tmp_path / "to", 10)
+            assert list(written) == [Path("deep/r.txt")]
+            assert texts(tmp_path / "to") == {"deep/r.txt": text}
 
-    def test_too_much_is_refused(self, tmp_path: Path) -> None:
-        archive = packed(tmp_path, {"a": b"x" * 60, "b": b"x" * 60})
-        with pytest.raises(InvalidSpec, match="100 bytes"):
-            unpack_declared(archive, ["a", "b"], tmp_path / "to", 100)
+    def test_a_file_that_does_not_fit_is_named_and_the_others_are_kept(
+        self, tmp_path: Path
+    ) -> None:
+        entries = [
+            ("file", f"w/{name}", "x" * size) for name, size in (("a", 60), ("b", 60), ("c", 9))
+        ]
+        archive = packed(tmp_path, *entries, root="/w")
+        written = unpack_archive(archive, ["*"], tmp_path / "to", 100)
+        assert list(map(str, written)) == ["a", "c"]
+        (left,) = written.left_out
+        assert left.path == "b"
+        assert "more than is left of the 100 bytes" in left.reason
+        assert "max_output_bytes" in left.reason
+
+    def test_what_a_runner_of_an_earlier_cortex_has_sent(self, tmp_path: Path) -> None:
+        archive = packed(tmp_path, ("file", "out/a", "1"), ("file", "other", "2"))
+        assert list(unpack_archive(archive, ["out"], tmp_path / "to", 9)) == [Path("out/a")]
+
+    @pytest.mark.parametrize("size", [512, 1500, 10_300])
+    def test_what_breaks_off_can_be_fetched_again(self, tmp_path: Path, size: int) -> None:
+        entries = [("file", f"w/{number}", "x" * 100) for number in range(20)]
+        archive = packed(tmp_path, *entries, root="/w")
+        archive.write_bytes(archive.read_bytes()[:size])
+        with pytest.raises(Unavailable, match="damaged"):
+            unpack_archive(archive, ["*"], tmp_path / "to", 10_000)
 
     def test_a_damaged_archive_can_be_fetched_again(self, tmp_path: Path) -> None:
         (tmp_path / "bad.tar").write_bytes(b"no tar at all" * 100)
         with pytest.raises(Unavailable, match="damaged"):
-            unpack_declared(tmp_path / "bad.tar", ["a"], tmp_path / "to", 100)
+            unpack_archive(tmp_path / "bad.tar", ["a"], tmp_path / "to", 100)

@@ -10,6 +10,7 @@ from cortex.domain.states import RunState
 from providers.akash import AkashProvider, outputs
 from providers.conformance import eventually
 from providers.errors import InvalidSpec
+from providers.outputs import packing
 from simulators.akash import API_KEY, AkashSettings
 from simulators.akash.cluster import run_id
 from tests.providers.akash.conftest import Net, spec
@@ -39,7 +40,9 @@ class TestOutputs:
     async def test_without_tar_in_the_image(
         self, net: Net, lease: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(outputs, "_TAR", "exit 45\n")
+        monkeypatch.setattr(
+            outputs, "packing", lambda: packing().replace("command -v tar", "false")
+        )
         akash = await net.provider()
         ref = await ready(akash, lease, _FILES)
         wanted = ["out", "etc/passwd", "missing", "out/deep/a.txt"]
@@ -53,7 +56,7 @@ class TestOutputs:
 
     async def test_too_many_bytes(self, net: Net, lease: str, tmp_path: Path) -> None:
         akash = await net.provider(max_output_bytes="1Mi")
-        script = "head -c 5000000 /dev/zero > big; echo ready; sleep 600"
+        script = "head -c 5000000 /dev/urandom > big; echo ready; sleep 600"
         ref = await ready(akash, lease, script)
         with pytest.raises(InvalidSpec, match="max_output_bytes"):
             await akash.outputs(ref, ["big"], tmp_path)

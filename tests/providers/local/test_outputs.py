@@ -1,13 +1,13 @@
 """Copying results onto a disk that is full is an error, not an empty result."""
 
 import errno
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from providers.local._outputs import OutputCopier
+from providers.outputs import write as writing
 
 
 class TestFullDisk:
@@ -19,7 +19,7 @@ class TestFullDisk:
         def full(*_args: Any, **_options: Any) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        monkeypatch.setattr(shutil, "copyfileobj", full)
+        monkeypatch.setattr(writing, "_copy", full)
         copier = OutputCopier(source, "/work", tmp_path / "kept", 1000)
         with pytest.raises(OSError, match="No space left"):
             copier.copy(["result.txt"])

@@ -96,7 +96,7 @@ async def simulated(folder: Path) -> AsyncIterator[Sim]:
     runs = Runs(folder / "runs", grace=timedelta(seconds=0.7))
     world = NosanaWorld(folder / "world", Clock(), runs)
     drop = DropMiddleware(
-        FastAPI(), folder=folder / "drop", secret=SECRET, limit=10_000_000, arrived=_arrived
+        FastAPI(), folder=folder / "drop", secret=SECRET, limit=10**8, arrived=_arrived
     )
     async with serving(make_app(world)) as url, serving(drop) as drop_url:
         yield Sim(url, DropBox(drop_url, SECRET), world)
