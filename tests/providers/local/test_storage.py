@@ -121,6 +121,6 @@ class TestRoom:
         assert (await _ended(on_disk, ref)).exit_code == 0
         found = await on_disk.outputs(ref, ["out/"], disk / "kept")
         assert found == [Path("out/b"), Path("out/c")]
-        (left,) = found.left_out  # type: ignore[attr-defined]
+        (left,) = found.left_out
         assert left.path == "out/a"
         assert left.reason.startswith("has 50Mi, and the disk has room for ")
