@@ -188,7 +188,7 @@ def make_activities(
         database,
         fleet,
         KeyRing.from_setting(settings.encryption_keys),
-        InputStore(settings.outputs_dir),
+        InputStore(settings.outputs_dir, settings.disk.keep_free),
     )
     settlement = SettlementActivities(database, fleet, settings, copier)
     monitor = MonitorActivities(

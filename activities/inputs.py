@@ -12,15 +12,19 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path, PurePosixPath
 
+from cortex.disk import Disk
 from cortex.domain.inputs import Input
-from providers.errors import InvalidSpec
+from cortex.domain.units import about_bytes
+from providers.errors import InvalidSpec, NoCapacity
 
 
 class InputStore:
     """The kept outputs of jobs, from which inputs are made."""
 
-    def __init__(self, outputs_dir: Path) -> None:
+    def __init__(self, outputs_dir: Path, keep_free: int | None = None) -> None:
+        """`keep_free`: bytes of the disk that are kept free; None: the usual number."""
         self._outputs = outputs_dir
+        self._keep_free = keep_free
 
     async def problem(self, inputs: Sequence[Input]) -> str | None:
         """Why the inputs cannot be had: which file is not there; None if all are."""
@@ -32,6 +36,7 @@ class InputStore:
 
         Raises:
             InvalidSpec: one of them is not there (any more).
+            NoCapacity: the disk has no room for the tar now.
         """
         archive = self._outputs / f".inputs.{uuid.uuid4().hex}.part"
         try:
@@ -58,7 +63,18 @@ class InputStore:
             return None
         return place if place.exists() else None
 
+    def _require_room(self, inputs: Sequence[Input]) -> None:
+        places = [place for item in inputs if (place := self._place(item)) is not None]
+        size = sum(path.stat().st_size for place in places for path, _ in _files(place))
+        room = Disk.of(self._outputs, self._keep_free).room
+        if size > room:
+            raise NoCapacity(
+                f"the inputs of the job have {about_bytes(size)}, and Cortex's disk has room for "
+                f"{about_bytes(room)} to pack them"
+            )
+
     def _pack(self, inputs: Sequence[Input], archive: Path) -> None:
+        self._require_room(inputs)
         archive.parent.mkdir(parents=True, exist_ok=True)
         with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tar:
             made: set[str] = set()

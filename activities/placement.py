@@ -42,7 +42,7 @@ class PlacementActivities:
         self._database = database
         self._settings = settings
         self._market = market or Market(fleet, settings.placement)
-        self._inputs = InputStore(settings.outputs_dir)
+        self._inputs = InputStore(settings.outputs_dir, settings.disk.keep_free)
 
     @activity.defn
     async def quote(self, order: QuoteInput) -> QuoteResult:

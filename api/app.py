@@ -143,6 +143,7 @@ def _add_drop_box(app: FastAPI, settings: Settings) -> None:
         secret=settings.drop.secret.get_secret_value().encode(),
         limit=settings.drop.max_bytes,
         arrived=arrived,
+        keep_free=settings.disk.keep_free,
     )
 
 

@@ -5,6 +5,7 @@ limit, straight to the disk.
 """
 
 import asyncio
+import errno
 import os
 import re
 import uuid
@@ -17,11 +18,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from cortex.disk import Disk
 from cortex.domain.ids import is_lease_key
 from cortex.security.presign import PATH, allowed
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _OPERATIONS = {"PUT": "put", "POST": "put", "GET": "get", "DELETE": "delete"}
+_CHECK = 4 * 2**20
+"""Bytes after which is looked whether there is room for more."""
 _log = structlog.get_logger(__name__)
 
 Arrived = Callable[[str, str], Awaitable[None]]
@@ -34,17 +38,26 @@ class _TooLarge(Exception):
 class DropMiddleware:
     """Takes what is below `/drop/`; everything else goes to the app inside.
 
-    `arrived(key, name)` is told of each object that was put, best effort.
+    `arrived(key, name)` is told of each object that was put, best effort. Large objects are refused
+    with a 507 when half of `keep_free` (bytes; None: the usual number) is left on the disk.
     """
 
     def __init__(
-        self, app: ASGIApp, *, folder: Path, secret: bytes, limit: int, arrived: Arrived
+        self,
+        app: ASGIApp,
+        *,
+        folder: Path,
+        secret: bytes,
+        limit: int,
+        arrived: Arrived,
+        keep_free: int | None = None,
     ) -> None:
         self._app = app
         self._folder = folder
         self._secret = secret
         self._limit = limit
         self._arrived = arrived
+        self._keep_free = keep_free
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not scope["path"].startswith(f"{PATH}/"):
@@ -102,12 +115,20 @@ class DropMiddleware:
         return Response(status_code=204)
 
     async def _receive(self, request: Request, file: BinaryIO) -> None:
-        size = 0
+        size, checked = 0, 0
         async for chunk in request.stream():
             size += len(chunk)
+            if size - checked > _CHECK:
+                checked = size
+                await asyncio.to_thread(self._require_room)
             if size > self._limit:
                 raise _TooLarge
             await asyncio.to_thread(file.write, chunk)
+
+    def _require_room(self) -> None:
+        """Raises: OSError: the servers need what is left of the disk."""
+        if not Disk.of(self._folder, self._keep_free).room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _place(path: str) -> tuple[str, str] | None:

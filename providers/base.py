@@ -212,6 +212,7 @@ class Provider(ABC, Generic[ConfigT]):
         Raises:
             LeaseLost: the reservation is gone.
             InvalidSpec: the files are too many for this job.
+            NoCapacity: there is no room for them now.
         """
         raise InvalidSpec(f"`{self.id}` takes no files (`inputs`) for a job")
 

@@ -69,6 +69,11 @@ class DockerConfig(ProviderConfig):
     stop_grace: Duration = timedelta(seconds=10)
     log_max_size: Annotated[Bytes, Field(ge=64 * 1024)] = 32 * 2**20
     max_output_bytes: Annotated[Bytes, Field(ge=0)] = 2**30
+    keep_free: Annotated[Bytes, Field(ge=0)] | None = Field(
+        default=None,
+        description="Of the engine's disk: with less, no job is started, and of those that run the "
+        "largest is ended; default: 5 % of it, 64 to 256 MiB.",
+    )
     pull: Literal["missing", "always", "never"] = "missing"
     registries: tuple[RegistryAuth, ...] = ()
     gpu_models: tuple[str, ...] = Field(

@@ -40,9 +40,14 @@ class Containers:
 
     async def listed(self, label: str) -> list[Listed]:
         """All containers with this label, ended ones too, in one call."""
-        found = await self.engine.get_list(
-            "/containers/json", {"all": "1", "filters": filters(label=label)}
-        )
+        return await self._list({"all": "1", "filters": filters(label=label)})
+
+    async def sizes(self, label: str) -> list[Listed]:
+        """As `listed`, with what each has written; the engine walks over all of their files."""
+        return await self._list({"all": "1", "size": "1", "filters": filters(label=label)})
+
+    async def _list(self, params: dict[str, str]) -> list[Listed]:
+        found = await self.engine.get_list("/containers/json", params)
         try:
             return [Listed.model_validate(item) for item in found]
         except (ValidationError, TypeError):
@@ -72,6 +77,10 @@ class Containers:
             if refused.missing:
                 return
             await self._quietly("POST", f"{path}/kill")
+
+    async def kill(self, container_id: str) -> None:
+        """SIGKILL; one that does not run is left as it is."""
+        await self._quietly("POST", f"/containers/{segment(container_id)}/kill")
 
     async def settled(self, container_id: str) -> None:
         """Wait out the moment between the end of the processes and the end of the log."""

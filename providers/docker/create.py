@@ -18,8 +18,9 @@ def container_body(
     labels: dict[str, str],
     init: bool,
     podman: bool,
+    quota: bool = False,
 ) -> dict[str, Any]:
-    """The body of `POST /containers/create`."""
+    """The body of `POST /containers/create`; with `quota` the engine limits what it may write."""
     body: dict[str, Any] = {
         "Image": spec.image,
         "Labels": {**labels, INIT: "1"} if init else labels,
@@ -31,6 +32,9 @@ def container_body(
         "Tty": False,
         "HostConfig": _host_config(spec, key, config, init=init, podman=podman),
     }
+    if quota:
+        size = str(max(spec.resources.storage, 2**20))
+        body["HostConfig"]["StorageOpt"] = {"size": size}
     if spec.command:
         body["Entrypoint"] = list(spec.command)
     if spec.args or spec.command:

@@ -31,7 +31,10 @@ class Claim:
 
 @dataclass(frozen=True)
 class End:
-    """How a container that never ran has ended: its command could not be started, or cancelled."""
+    """How a container has ended of which the engine cannot tell.
+
+    Its command could not be started, it was cancelled before, or Cortex has killed it.
+    """
 
     exit_code: int | None
     message: str

@@ -22,6 +22,7 @@ DURATION = "dev.cortex.duration"
 INIT = "dev.cortex.init"
 PORTS = "dev.cortex.ports"
 MEMORY = "dev.cortex.memory"
+STORAGE = "dev.cortex.storage"
 # On volumes that are marks, see `marks.py`.
 TOKEN = "dev.cortex.token"
 SINCE = "dev.cortex.since"
@@ -49,6 +50,7 @@ def job_labels(spec: JobSpec, key: str, account: str, price: Money) -> dict[str,
         SPEC: hashlib.sha256(spec.model_dump_json().encode()).hexdigest(),
         DURATION: format_duration(spec.duration),
         MEMORY: str(spec.resources.memory),
+        STORAGE: str(spec.resources.storage),
         PORTS: " ".join(f"{item.port}/{item.protocol}" for item in spec.ports if item.public),
     }
 

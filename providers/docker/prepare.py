@@ -13,6 +13,7 @@ from providers.docker.engine import EngineRefused
 from providers.docker.images import ensure_image
 from providers.docker.marks import Marks
 from providers.docker.names import ACCOUNT, KEY, container_name, job_labels, lease_ref, volume_name
+from providers.docker.storage import StorageWatch
 from providers.errors import InvalidSpec, NoCapacity, ProviderError, Unavailable, Unsuitable
 
 
@@ -20,13 +21,21 @@ class Preparer:
     """Makes reservations: created containers that carry the key as their name."""
 
     def __init__(
-        self, containers: Containers, marks: Marks, config: DockerConfig, account: str
+        self,
+        containers: Containers,
+        marks: Marks,
+        storage: StorageWatch,
+        config: DockerConfig,
+        account: str,
     ) -> None:
         self._containers = containers
         self._marks = marks
         self._config = config
         self._account = account
+        self._storage = storage
         self._init = config.init
+        self.quota = False
+        """Whether the engine may be able to limit what a container writes."""
 
     async def prepare(self, spec: JobSpec, key: str, price: Money, report: Report) -> LeaseRef:
         """The container of this key: the one that is there, or a new one.
@@ -40,6 +49,7 @@ class Preparer:
         found = await self._existing(key)
         if found is not None:
             return found
+        await self._storage.require_room()
         await ensure_image(
             self._containers.engine,
             spec.image,
@@ -84,22 +94,22 @@ class Preparer:
             await self._marks.put_volume(name, {} if item.persistent else {KEY: key})
 
     async def _create(self, spec: JobSpec, key: str, labels: dict[str, str]) -> str:
-        try:
-            return await self._containers.create(
-                container_name(key), self._body(spec, key, labels, init=self._init)
-            )
-        except EngineRefused as refused:
-            if not self._init or not _wants_init(refused.message):
-                raise
-            # Podman without catatonit. Remembered, since it says so for every container.
-            created = await self._containers.create(
-                container_name(key), self._body(spec, key, labels, init=False)
-            )
-            self._init = False
-            return created
+        init, quota = self._init, self.quota
+        while True:
+            body = self._body(spec, key, labels, init=init, quota=quota)
+            try:
+                return await self._containers.create(container_name(key), body)
+            except EngineRefused as refused:
+                # Both are remembered, since the engine says so for every container.
+                if init and _wants_init(refused.message):
+                    init = self._init = False  # Podman without catatonit.
+                elif quota and "storage-opt" in refused.message:
+                    quota = self.quota = False  # Its disk has no project quotas.
+                else:
+                    raise
 
     def _body(
-        self, spec: JobSpec, key: str, labels: dict[str, str], *, init: bool
+        self, spec: JobSpec, key: str, labels: dict[str, str], *, init: bool, quota: bool
     ) -> dict[str, object]:
         return container_body(
             spec,
@@ -108,6 +118,7 @@ class Preparer:
             labels=labels,
             init=init,
             podman=self._containers.engine.is_podman,
+            quota=quota,
         )
 
     async def _undo(self, key: str) -> None:

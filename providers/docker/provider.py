@@ -41,12 +41,15 @@ from providers.docker.outputs import OutputReader
 from providers.docker.prepare import Preparer
 from providers.docker.starts import gone, start_once
 from providers.docker.statuses import Statuses
+from providers.docker.storage import StorageWatch
 from providers.docker.watch import Watch
 from providers.docker.wire import Info
 from providers.errors import ProviderError, Unavailable
 
 _PULL_WAIT = timedelta(seconds=20)
 _CANCEL_TRIES = 5
+# Others count the image in, see https://docs.docker.com/reference/cli/docker/container/run/
+_QUOTA_DRIVERS = ("overlay", "overlay2")
 _CONDITIONS = Conditions(
     image_form=REFERENCE,
     image_hint="is no image reference; a right one is `busybox:1.36`",
@@ -68,7 +71,8 @@ class DockerProvider(Provider[DockerConfig]):
         self._engine = Engine(config.socket_path())
         self._containers = Containers(self._engine)
         self._marks = Marks(self._engine, account)
-        self._preparer = Preparer(self._containers, self._marks, config, account)
+        self._storage = StorageWatch(self._containers, self._marks, self._label, config.keep_free)
+        self._preparer = Preparer(self._containers, self._marks, self._storage, config, account)
         self._watch = Watch(self._engine, self._label)
         self._collector = Collector(self._containers, self._marks, config)
         self._reader = OutputReader(self._containers, config)
@@ -80,8 +84,11 @@ class DockerProvider(Provider[DockerConfig]):
     async def initialize(self) -> None:
         await self._engine.open()
         self._info = await self._read_info()
+        self._storage.root = self._info.docker_root_dir
+        self._preparer.quota = self._info.driver in _QUOTA_DRIVERS
 
     async def aclose(self) -> None:
+        await self._storage.close()
         await self._watch.close()
         await self._engine.close()
 
@@ -167,6 +174,7 @@ class DockerProvider(Provider[DockerConfig]):
         if not refs:
             return []
         self._watch.looking()
+        self._storage.looking()
         return await self._statuses.of(refs)
 
     async def cancel(self, ref: LeaseRef) -> None:

@@ -24,7 +24,7 @@ _INIT_FAILED = re.compile(r"ERROR \(catatonit:\d+\): failed to exec pid1: (?P<wh
 def snapshot(
     key: str, box: Container, end: End | None, config: DockerConfig, log_line: str = ""
 ) -> LeaseSnapshot:
-    """What is known of a lease from its container and, if it never ran, its end mark.
+    """What is known of a lease from its container and, if it never ran or was killed, its end mark.
 
     `log_line` is the first one of the log, for the one case in which only the log tells the reason.
     """
@@ -37,7 +37,7 @@ def snapshot(
     if state.status in ("dead", "removing"):
         return _lost(key, "the container is being removed")
     if state.ended:
-        return _exited(key, box, log_line)
+        return _exited(key, box, end, log_line)
     return LeaseSnapshot(
         key=key,
         state=RunState.RUNNING,
@@ -49,6 +49,11 @@ def snapshot(
 def lost(key: str) -> LeaseSnapshot:
     """The engine has no such container."""
     return _lost(key, "the container is gone")
+
+
+def needs_end(box: Container) -> bool:
+    """Whether it was killed, and its end mark may say what for."""
+    return box.state.ended and box.state.exit_code == _SIGKILL
 
 
 def needs_log(box: Container) -> bool:
@@ -110,13 +115,15 @@ def _never_ran(key: str, box: Container, end: End | None) -> LeaseSnapshot:
     )
 
 
-def _exited(key: str, box: Container, log_line: str) -> LeaseSnapshot:
+def _exited(key: str, box: Container, end: End | None, log_line: str) -> LeaseSnapshot:
     state = box.state
     code, message = state.exit_code, state.error
     failed = _INIT_FAILED.match(log_line) if code == 1 else None
     if failed:
         code = 127 if "no such file" in failed["why"].lower() else 126
         message = f"the command could not be started: {failed['why'].strip()}"
+    elif code == _SIGKILL and end is not None and end.exit_code == code:
+        message = end.message
     elif state.oom_killed:
         message = f"killed: out of memory{_limit(box)}"
     elif code == _SIGKILL and not message:

@@ -60,6 +60,8 @@ class Statuses:
             box = await self._containers.inspect(ref.network_id)
             if box is None:
                 return snapshots.lost(ref.key)
+            if end is None and snapshots.needs_end(box):
+                end = await self._marks.end(ref.key)
             line = await self._collector.first_line(box.id) if snapshots.needs_log(box) else ""
         found = snapshots.snapshot(ref.key, box, end, self._config, line)
         if found.state is RunState.RUNNING or box.state.status == "exited":

@@ -45,6 +45,8 @@ class Info(_Wire):
     runtimes: dict[str, object] | None = None
     containers_running: int = 0
     images: int = 0
+    driver: str = ""
+    docker_root_dir: str = ""
 
 
 class State(_Wire):
@@ -118,11 +120,16 @@ class Container(_Wire):
 
 
 class Listed(_Wire):
-    """One entry of `GET /containers/json`."""
+    """One entry of `GET /containers/json`; `size`, in bytes, where it was asked for."""
 
     id: str
     state: str = ""
     labels: dict[str, str] | None = None
+    size_rw: int | None = None
+
+    @property
+    def size(self) -> int:
+        return self.size_rw or 0
 
 
 class Volume(_Wire):

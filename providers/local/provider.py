@@ -152,6 +152,13 @@ class LocalProvider(Provider[LocalConfig]):
         if folder is None or not await self._blocking(folder.exists):
             raise LeaseLost(f"there is no lease `{reservation.ref.key}`")
         if await self._blocking(folder.recorded) is None:
+            size = (await self._blocking(archive.stat)).st_size
+            disk = await self._blocking(Disk.of, self.state_dir, self.config.keep_free)
+            if size > disk.room:
+                raise NoCapacity(
+                    f"the inputs of the job have {about_bytes(size)}, and the disk of `{self.id}` "
+                    f"has room for {about_bytes(disk.room)} more"
+                )
             await self._blocking(unpack_inputs, archive, folder.path / "work")
 
     async def commit(self, reservation: Reservation) -> Committed:

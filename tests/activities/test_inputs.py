@@ -8,7 +8,7 @@ import pytest
 
 from activities.inputs import InputStore
 from cortex.domain.inputs import Input
-from providers.errors import InvalidSpec
+from providers.errors import InvalidSpec, NoCapacity
 from providers.unpack import unpack_inputs
 
 JOB = "job_01jjjjjjjjjjjjjjjjjjjjjjjj"
@@ -103,3 +103,11 @@ def test_an_archive_that_leads_out_is_not_followed(tmp_path: Path) -> None:
         "work/abs.txt",
         "work/in/fine.txt",
     }
+
+
+async def test_nothing_is_packed_that_would_take_the_room_of_the_servers(outputs: Path) -> None:
+    store = InputStore(outputs, keep_free=2**60)
+    with pytest.raises(NoCapacity, match="inputs of the job have 11, .* has room for 0 to pack"):
+        async with store.packed([Input(source=JOB)]):
+            pass
+    assert {name for name in os.listdir(outputs) if name.startswith(".inputs")} == set()

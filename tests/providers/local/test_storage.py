@@ -1,6 +1,7 @@
 """The limit of a job's storage, and the room that jobs leave on a disk: real jobs, real disks."""
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -112,6 +113,17 @@ class TestRoom:
         (disk / "others").write_bytes(bytes(84 * _MIB))
         with pytest.raises(NoCapacity, match="16Mi are kept free there"):
             await _start(on_disk, "true")
+
+    async def test_inputs_that_do_not_fit_are_refused(
+        self, on_disk: LocalProvider, disk: Path, tmp_path: Path
+    ) -> None:
+        archive = tmp_path / "inputs.tar"
+        archive.write_bytes(b"")
+        os.truncate(archive, 100 * _MIB)
+        spec = JobSpec.model_validate({"command": ["true"]})
+        reservation = await on_disk.prepare(spec, lease_key(new_id("job"), 1))
+        with pytest.raises(NoCapacity, match="inputs of the job have 100Mi, .* has room for 8"):
+            await on_disk.put_inputs(reservation, archive)
 
     async def test_results_that_fit_are_kept_and_the_others_named(
         self, on_disk: LocalProvider, disk: Path
