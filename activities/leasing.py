@@ -267,6 +267,7 @@ def _change(lease: Lease, snapshot: LeaseSnapshot) -> LeaseChange:
         state=snapshot.state,
         exit_code=snapshot.exit_code,
         message=snapshot.message[:1000],
+        image=snapshot.image,
     )
 
 

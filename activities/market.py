@@ -90,7 +90,9 @@ class Market:
             provider = await self._fleet.for_placement(provider_id)
             objections = provider.capabilities().objections(spec)
             if objections:
-                return ProviderAnswer(provider_id=provider_id, reasons=tuple(objections))
+                return ProviderAnswer(
+                    provider_id=provider_id, reasons=tuple(objections), for_good=True
+                )
             async with asyncio.timeout(timeout.total_seconds()):
                 return await _offers(provider, spec)
         except TimeoutError:
@@ -167,7 +169,7 @@ def _sorted(
         good.extend(fitting)
         if not fitting:
             reasons = answer.reasons or tuple(why for _, why in verdicts if why)[:1]
-            rejected.append(ProviderAnswer(provider_id=answer.provider_id, reasons=reasons))
+            rejected.append(answer.model_copy(update={"offers": (), "reasons": reasons}))
     return good, rejected
 
 

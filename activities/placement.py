@@ -270,8 +270,8 @@ def _nowhere(ranked: QuoteResult, job: Job, order: PlaceInput) -> Placement:
     return Placement(
         reason=Reason.NO_CAPACITY,
         message=f"no provider offers to run this job ({'; '.join(whys) or 'there is none to ask'})",
-        # With nobody left to ask, only forgetting who was passed over could help.
-        try_again=bool(ranked.rejected),
+        # With nobody left who may change his mind, only forgetting who was passed over could help.
+        try_again=any(not item.for_good for item in ranked.rejected),
     )
 
 

@@ -7,7 +7,7 @@ from activities.placement import state_event
 from cortex.db.engine import Transaction
 from cortex.db.events import NewEvent
 from cortex.domain.events import EventType
-from cortex.domain.leases import Lease, LeaseSnapshot
+from cortex.domain.leases import PULL_FAILURES, Lease, LeaseSnapshot
 from cortex.domain.states import JobState, LeaseState, RunState
 from cortex.temporal.contracts import LeaseChange
 
@@ -31,6 +31,8 @@ async def record(
     if snapshot.state == lease.run_state:
         await _details(tx, lease, snapshot)
         return lease
+    if snapshot.image:
+        snapshot = await _named(tx, lease, snapshot)
     events: list[NewEvent] = []
     running = snapshot.started_at is not None or snapshot.state == RunState.RUNNING
     if running and lease.run_state in (None, RunState.STARTING):
@@ -47,12 +49,22 @@ async def record(
     if snapshot.state.final:
         target = LeaseState.ENDED if snapshot.state == RunState.EXITED else LeaseState.LOST
         values["finished_at"] = snapshot.finished_at or datetime.now(UTC)
-        values["failure"] = "unfit" if snapshot.unfit else None
+        unfit = "unfit" if snapshot.unfit else None
+        values["failure"] = PULL_FAILURES.get(snapshot.image, unfit)
         recorded = await tx.leases.move(lease.key, target, **values)
     else:
         recorded = await tx.leases.put(lease.key, **values)
     await tx.events.add_many([*events, run_event(lease, snapshot)])
     return recorded or lease
+
+
+async def _named(tx: Transaction, lease: Lease, snapshot: LeaseSnapshot) -> LeaseSnapshot:
+    """Name the image that could not be pulled, where the network has not."""
+    image = (await tx.jobs.get(lease.job_id)).spec.image
+    if image is None or image in snapshot.message:
+        return snapshot
+    message = f"image `{image}` cannot be pulled: {snapshot.message}"
+    return snapshot.model_copy(update={"message": message})
 
 
 def run_event(lease: Lease, snapshot: LeaseSnapshot) -> NewEvent:
@@ -76,6 +88,7 @@ def change_of(lease: Lease) -> LeaseChange | None:
         state=lease.run_state,
         exit_code=lease.exit_code,
         message=lease.message,
+        image=lease.image,
     )
 
 

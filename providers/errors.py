@@ -26,6 +26,21 @@ class Unsuitable(ProviderError):
     """
 
 
+class ImageUnavailable(Unsuitable):
+    """The image is not to be had at this network; it may be elsewhere.
+
+    The next offer is tried, and this provider is not asked again for the job.
+    """
+
+
+class PullFailed(NoCapacity):
+    """The image cannot be pulled now, as when its registry is away. The next offer is tried."""
+
+
+class NoSuchImage(ProviderError):
+    """The registry has no such image, or refuses it. Not retried, not offered elsewhere."""
+
+
 class InsufficientFunds(ProviderError):
     """The account cannot pay for it. The next offer is tried."""
 

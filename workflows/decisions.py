@@ -48,9 +48,19 @@ class LeaseEnd:
     def of_change(cls, change: LeaseChange, provider_id: str = "") -> "LeaseEnd":
         if change.state == RunState.LOST:
             who = f"`{provider_id}`" if provider_id else "the provider"
+            if change.image:
+                return cls._of_pull(change, who)
             message = ": ".join(filter(None, (f"{who} lost the lease", change.message)))
             return cls(End.LOST, Reason.LEASE_LOST, message)
         return cls(End.EXITED, Reason.EXITED, change.message, change.exit_code)
+
+    @classmethod
+    def _of_pull(cls, change: LeaseChange, who: str) -> "LeaseEnd":
+        """Its image could not be pulled: this provider is not to try it a second time."""
+        message = f"{who}: {change.message or 'the image cannot be pulled'}"
+        if change.image == "missing":
+            return cls(End.BROKEN, Reason.IMAGE_UNAVAILABLE, message)
+        return cls(End.LOST, Reason.IMAGE_UNAVAILABLE, message, ruled_out=True)
 
     @property
     def failure(self) -> Failure:
@@ -71,6 +81,8 @@ class Retry:
     cause: Cause
     ruled_out: bool = False
     one_offer: bool = False
+    image: bool = False
+    """The image could not be pulled: if it stays so, that is why the job failed."""
 
 
 @dataclass
@@ -86,7 +98,7 @@ def decide(end: LeaseEnd, order: JobInput, tally: Tally) -> Outcome | Retry:
     if end.end is End.EXITED:
         return _after_exit(end, order, tally)
     if end.end is End.LOST:
-        return _after_loss(end, order, tally)
+        return _after_loss(end, order, tally) if not end.ruled_out else _after_pull(end, order)
     if end.end is End.REFUSED and order.failover and not end.last:
         then = "Cortex takes the next offer"
         if end.ruled_out:
@@ -99,6 +111,7 @@ def decide(end: LeaseEnd, order: JobInput, tally: Tally) -> Outcome | Retry:
             cause="refused",
             ruled_out=end.ruled_out,
             one_offer=end.one_offer,
+            image=end.reason is Reason.IMAGE_UNAVAILABLE,
         )
     state = stopped_state(end.reason) if end.end is End.STOPPED else JobState.FAILED
     message = end.message
@@ -147,6 +160,27 @@ def _after_loss(end: LeaseEnd, order: JobInput, tally: Tally) -> Outcome | Retry
         why = "the job is not to be started anew after a loss (`retries.on_lost` is 0)"
     message = f"{end.message}; {why}"
     return Outcome(state=JobState.FAILED, reason=Reason.LEASE_LOST, message=message)
+
+
+def _after_pull(end: LeaseEnd, order: JobInput) -> Outcome | Retry:
+    """The command never began, so another network is asked as after a refusal: at once, and
+    without counting it as a loss.
+    """
+    if order.failover and order.retries_on_lost:
+        then = "Cortex does not ask it again for this job and takes the next offer"
+        return Retry(
+            end.message,
+            then,
+            timedelta(0),
+            exclude=True,
+            cause="refused",
+            ruled_out=True,
+            image=True,
+        )
+    why = "the job takes no other offer (`placement.failover` is off)"
+    if not order.retries_on_lost:
+        why = "the job is not to be started anew after a loss (`retries.on_lost` is 0)"
+    return Outcome(state=JobState.FAILED, reason=end.reason, message=f"{end.message}; {why}")
 
 
 def back_off(

@@ -18,6 +18,8 @@ from workflows.decisions import End, LeaseEnd, Retry, back_off
 # Errors of prepare and commit after which another provider may still do the job.
 _REFUSALS = {
     "NoCapacity": Reason.NO_CAPACITY,
+    "PullFailed": Reason.IMAGE_UNAVAILABLE,
+    "ImageUnavailable": Reason.IMAGE_UNAVAILABLE,
     "Unsuitable": Reason.NO_CAPACITY,
     "InsufficientFunds": Reason.NO_CAPACITY,
     "Unavailable": Reason.NO_CAPACITY,
@@ -26,6 +28,9 @@ _REFUSALS = {
     "LeaseLost": Reason.LEASE_LOST,
     "AuthenticationFailed": Reason.AUTHENTICATION_FAILED,
 }
+
+# After these, the same provider is not asked again.
+_FOR_GOOD = ("Unsuitable", "ImageUnavailable", "AuthenticationFailed")
 
 
 class Search:
@@ -78,6 +83,8 @@ class Search:
         refused = self._last_refusal.message if self._last_refusal else ""
         message = "; ".join(filter(None, (refused, placement.message)))
         reason = placement.reason or Reason.NO_CAPACITY
+        if self._last_refusal and self._last_refusal.image and reason is Reason.NO_CAPACITY:
+            reason = Reason.IMAGE_UNAVAILABLE
         return Outcome(state=JobState.FAILED, reason=reason, message=message)
 
     def _forget(self) -> None:
@@ -110,9 +117,11 @@ def end_of_error(error: ActivityError, placement: Placement) -> LeaseEnd:
             End.REFUSED,
             _REFUSALS[cause.type],
             message,
-            ruled_out=cause.type in ("Unsuitable", "AuthenticationFailed"),
+            ruled_out=cause.type in _FOR_GOOD,
             one_offer=cause.type == "NoCapacity",
         )
+    if cause.type == "NoSuchImage":
+        return LeaseEnd(End.BROKEN, Reason.IMAGE_UNAVAILABLE, message)
     if cause.type == "InvalidSpec":
         return LeaseEnd(End.BROKEN, Reason.INVALID_SPEC, message)
     if cause.type == "LeaseReleased":

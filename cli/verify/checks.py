@@ -127,7 +127,7 @@ def _stopped_at(name: str, expected: str, seen: Observed) -> Step:
 def _what_to_do(job: JobView) -> str:
     if job.reason is Reason.AUTHENTICATION_FAILED:
         return "renew its credentials (`cortex provider update ID --ask NAME`)"
-    if job.reason in (Reason.NO_CAPACITY, Reason.LEASE_LOST):
+    if job.reason in (Reason.NO_CAPACITY, Reason.IMAGE_UNAVAILABLE, Reason.LEASE_LOST):
         return f"{_IMAGE}; `cortex trace {job.id}` shows every step"
     return f"`cortex trace {job.id}` shows every step"
 

@@ -11,7 +11,7 @@ from sqlalchemy import func, insert, select, text, update
 from cortex.db.base import Repository, Row
 from cortex.db.tables import NOW, LeaseRow
 from cortex.domain.errors import NotFound
-from cortex.domain.leases import Endpoint, Lease, LeaseRef, SettleStep
+from cortex.domain.leases import PULL_FAILURES, Endpoint, Lease, LeaseRef, PullTrouble, SettleStep
 from cortex.domain.money import Money
 from cortex.domain.offers import Offer
 from cortex.domain.resolution import Resolution, ResolveAction
@@ -47,6 +47,11 @@ DECIDED: Final = (
     f"CASE WHEN leases.resolution->>'action' <> '{ResolveAction.RETRY}' THEN leases.resolution END"
 )
 """What was decided by hand about the bill of a lease; NULL if the network's own is booked."""
+
+
+_PULLS: Final[dict[str | None, PullTrouble]] = {
+    failure: trouble for trouble, failure in PULL_FAILURES.items()
+}
 
 
 class LeaseRepository(Repository):
@@ -242,6 +247,7 @@ def lease_of(row: Row) -> Lease:
         run_state=RunState(row["run_state"]) if row["run_state"] else None,
         exit_code=row["exit_code"],
         message=row["message"],
+        image=_PULLS.get(row["failure"], ""),
         endpoints=tuple(Endpoint.model_validate(item) for item in row["endpoints"]),
         version=row["version"],
         signalled_version=row["signalled_version"],

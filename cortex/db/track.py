@@ -35,12 +35,14 @@ FROM spans GROUP BY provider_id HAVING SUM(seconds) > 0
 
 # A lease counts once it is over. One that was given up before it began, for a reason that is not
 # the network's (a cancel, an image that does not exist), says nothing about the network. Neither
-# does one that came up for nothing because of the job itself (`unfit`).
+# does one that came up for nothing because of the job itself (`unfit`, `no_image`). One whose image
+# was not to be pulled there (`no_pull`) is lost.
 _LEASES: Final = text("""
 SELECT provider_id,
-    COUNT(*) FILTER (WHERE state = 'released' AND failure IS DISTINCT FROM 'unfit'
+    COUNT(*) FILTER (WHERE state = 'released'
+        AND failure IS DISTINCT FROM 'unfit' AND failure IS DISTINCT FROM 'no_image'
         AND (committed_at IS NOT NULL OR failure IS NOT NULL)) AS leases,
-    COUNT(*) FILTER (WHERE state = 'released' AND failure = 'lost') AS lost,
+    COUNT(*) FILTER (WHERE state = 'released' AND failure IN ('lost', 'no_pull')) AS lost,
     COUNT(*) FILTER (WHERE state = 'released' AND failure = 'refused') AS refused,
     COUNT(*) FILTER (WHERE started_at >= created_at) AS starts,
     PERCENTILE_CONT(0.5) WITHIN GROUP (ORDER BY EXTRACT(EPOCH FROM started_at - created_at))

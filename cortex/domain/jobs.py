@@ -19,6 +19,8 @@ class Reason(StrEnum):
     CANCELLED = "cancelled"
     DEADLINE = "deadline_exceeded"
     NO_CAPACITY = "no_capacity"
+    IMAGE_UNAVAILABLE = "image_unavailable"
+    """Its image does not exist, may not be had, or could be pulled at no network."""
     OVER_BUDGET = "over_budget"
     LEASE_LOST = "lease_lost"
     DEPENDENCY_FAILED = "dependency_failed"

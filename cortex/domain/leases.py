@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,6 +10,13 @@ from cortex.domain.frames import FrameStatus
 from cortex.domain.money import Money
 from cortex.domain.offers import Offer
 from cortex.domain.states import LeaseState, RunState
+
+PullTrouble = Literal["", "missing", "unpullable"]
+"""Why a lease's image could not be pulled: its registry has none such or refuses it (`missing`), or
+something came between (`unpullable`). Empty: nothing is the matter with it.
+"""
+PULL_FAILURES: Final[dict[PullTrouble, str]] = {"missing": "no_image", "unpullable": "no_pull"}
+"""How it stands in the column `failure` of a lease."""
 
 
 class _Model(BaseModel):
@@ -49,6 +56,9 @@ class LeaseSnapshot(_Model):
         description="Lost for a reason of the job's own, such as an image that cannot be pulled: "
         "it is not held against the network.",
     )
+    image: PullTrouble = Field(
+        default="", description="Lost because its image could not be pulled, and why."
+    )
     started_at: datetime | None = None
     finished_at: datetime | None = None
     frames: tuple[FrameStatus, ...] = Field(
@@ -79,6 +89,7 @@ class Lease(_Model):
     run_state: RunState | None = None
     exit_code: int | None = None
     message: str = ""
+    image: PullTrouble = ""
     endpoints: tuple[Endpoint, ...] = ()
     version: int = 0
     signalled_version: int = 0

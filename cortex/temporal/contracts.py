@@ -13,6 +13,7 @@ from temporalio.common import SearchAttributeKey
 
 from cortex.domain.errors import FieldError
 from cortex.domain.jobs import Outcome, Reason
+from cortex.domain.leases import PullTrouble
 from cortex.domain.money import Money
 from cortex.domain.offers import Offer, PriceSheet
 from cortex.domain.spec import JobSpec
@@ -125,6 +126,8 @@ class LeaseChange(_Message):
     state: RunState
     exit_code: int | None = None
     message: str = ""
+    image: PullTrouble = ""
+    """Of a lost one: its image could not be pulled."""
 
 
 class CancelSignal(_Message):
@@ -213,6 +216,8 @@ class ProviderAnswer(_Message):
     provider_id: str
     offers: tuple[Offer, ...] = ()
     reasons: tuple[str, ...] = ()
+    for_good: bool = False
+    """The spec is why, so asking again will not help."""
 
 
 class OfferStanding(_Message):

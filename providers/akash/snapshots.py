@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from cortex.domain.leases import Endpoint, LeaseRef, LeaseSnapshot
+from cortex.domain.leases import Endpoint, LeaseRef, LeaseSnapshot, PullTrouble
 from cortex.domain.states import RunState
 from providers.akash import wire
 from providers.akash.names import Marker, marker_of
@@ -27,8 +27,12 @@ class Run:
     result: RunnerResult | None = None
 
 
-def lost(ref: LeaseRef, message: str, *, unfit: bool = False) -> LeaseSnapshot:
-    return LeaseSnapshot(key=ref.key, state=RunState.LOST, message=message, unfit=unfit)
+def lost(
+    ref: LeaseRef, message: str, *, unfit: bool = False, image: PullTrouble = ""
+) -> LeaseSnapshot:
+    return LeaseSnapshot(
+        key=ref.key, state=RunState.LOST, message=message, unfit=unfit, image=image
+    )
 
 
 def exited(ref: LeaseRef, run: Run, endpoints: tuple[Endpoint, ...] = ()) -> LeaseSnapshot | None:

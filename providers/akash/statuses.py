@@ -196,7 +196,8 @@ class Statuses:
         age = await self._age(lease)
         trouble = await self._trouble(lease)
         if trouble is not None and trouble.unfit:
-            return snapshots.lost(ref, f"provider {label}: {trouble.text}", unfit=True)
+            why = f"provider {label}: {trouble.text}"
+            return snapshots.lost(ref, why, unfit=True, image=trouble.image)
         within = self._config.ready_within * (_TROUBLE_LIMIT if trouble else 1)
         if age < within:
             text = trouble.text if trouble else f"provider {label} prepares the container"
@@ -208,6 +209,7 @@ class Statuses:
             ref,
             f"the container did not come up at provider {label} within "
             f"{format_duration(within)}: {why}",
+            image=trouble.image if trouble else "",
         )
 
     async def _trouble(self, lease: wire.Lease) -> kube.Trouble | None:

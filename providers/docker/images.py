@@ -9,21 +9,12 @@ from urllib.parse import quote
 from providers.base import Report
 from providers.docker.config import RegistryAuth
 from providers.docker.engine import Engine, EngineRefused
-from providers.errors import NoCapacity, RateLimited, Unsuitable
+from providers.errors import ImageUnavailable, NoSuchImage, PullFailed, RateLimited
+from providers.registries import pull_trouble
 
 # A registry may be silent for long while a large layer is unpacked.
 _SILENCE = 600.0
 _STEP = 5
-_MISSING = (
-    "not found",
-    "manifest unknown",
-    "name unknown",
-    "not known",
-    "denied",
-    "does not exist",
-    "unauthorized",
-    "no such image",
-)
 
 
 async def has_image(engine: Engine, image: str) -> bool:
@@ -48,13 +39,14 @@ async def ensure_image(
     """Have the image at the engine, pulled if the policy says so.
 
     Raises:
-        Unsuitable: it does not exist, or is not to be had here.
-        NoCapacity: it cannot be had now, such as when its registry is away.
+        NoSuchImage: its registry has none such, or refuses it.
+        ImageUnavailable: it is not here, and this provider pulls none.
+        PullFailed: it cannot be had now, such as when its registry is away.
     """
     if policy != "always" and await has_image(engine, image):
         return
     if policy == "never":
-        raise Unsuitable(
+        raise ImageUnavailable(
             f"image `{image}` is not on this machine, and this provider pulls none "
             "(`pull: never`); load it there first"
         )
@@ -91,7 +83,7 @@ class PullProgress:
         """A sentence if there is something new to say.
 
         Raises:
-            NoCapacity, RateLimited, Unsuitable: the message says that the pull has failed.
+            PullFailed, RateLimited, NoSuchImage: the message says that the pull has failed.
         """
         if item.get("error"):
             raise pull_error(self._image, str(item["error"]))
@@ -128,17 +120,17 @@ async def json_items(chunks: AsyncIterator[bytes]) -> AsyncIterator[dict[str, An
         yield item
 
 
-def pull_error(image: str, reason: str) -> NoCapacity | RateLimited | Unsuitable:
+def pull_error(image: str, reason: str) -> PullFailed | RateLimited | NoSuchImage:
     """Why an image cannot be had, as the error that the workflow decides by."""
     text = reason.lower()
     if "toomanyrequests" in text or "too many requests" in text or "rate limit" in text:
         return RateLimited(f"the registry of image `{image}` refuses more pulls now: {reason}")
-    if any(word in text for word in _MISSING):
-        return Unsuitable(
+    if pull_trouble(reason, image) == "missing":
+        return NoSuchImage(
             f"image `{image}` does not exist or may not be pulled: {reason}; "
             "check its name and tag, or give this provider credentials for its registry"
         )
-    return NoCapacity(f"image `{image}` cannot be pulled: {reason}")
+    return PullFailed(f"image `{image}` cannot be pulled: {reason}")
 
 
 def split_reference(image: str) -> tuple[str, str]:

@@ -14,7 +14,13 @@ from providers.docker.images import ensure_image
 from providers.docker.marks import Marks
 from providers.docker.names import ACCOUNT, KEY, container_name, job_labels, lease_ref, volume_name
 from providers.docker.storage import StorageWatch
-from providers.errors import InvalidSpec, NoCapacity, ProviderError, Unavailable, Unsuitable
+from providers.errors import (
+    ImageUnavailable,
+    InvalidSpec,
+    NoCapacity,
+    ProviderError,
+    Unavailable,
+)
 
 
 class Preparer:
@@ -135,7 +141,7 @@ def _wants_init(message: str) -> bool:
 def _sorted(refused: EngineRefused, spec: JobSpec) -> ProviderError:
     """A refused creation, as the error that the workflow decides by."""
     if refused.status == 404:
-        return Unsuitable(f"image `{spec.image}` is not on this machine: {refused.message}")
+        return ImageUnavailable(f"image `{spec.image}` is not on this machine: {refused.message}")
     if refused.status == 400:
         return InvalidSpec(f"the container engine does not accept the job: {refused.message}")
     if is_name_taken(refused):

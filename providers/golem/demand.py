@@ -21,6 +21,7 @@ SEALED = "dev.cortex.sealed"
 ALLOCATION = "dev.cortex.allocation"
 NAME = "dev.cortex.name"
 
+PACKAGE = "golem.srv.comp.task_package"
 EXPIRATION = "golem.srv.comp.expiration"
 PLATFORM = "golem.com.payment.chosen-platform"
 SUBNET = "golem.node.debug.subnet"
@@ -115,7 +116,7 @@ def make_demand(
         **decorations,
         EXPIRATION: int((now + life).timestamp() * 1000),
         "golem.srv.comp.vm.package_format": "gvmkit-squash",
-        "golem.srv.comp.task_package": package,
+        PACKAGE: package,
         "golem.srv.caps.multi-activity": True,
         SUBNET: config.subnet,
         PLATFORM: config.payment_platform,

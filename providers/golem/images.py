@@ -18,8 +18,9 @@ import httpx
 
 from cortex.faultpoints import http_hooks
 from providers.base import Report
-from providers.errors import Unavailable, Unsuitable
+from providers.errors import ImageUnavailable, NoSuchImage, Unavailable, Unsuitable
 from providers.golem.config import GolemConfig
+from providers.registries import pull_trouble
 
 _PACKAGE = re.compile(r"hash:sha3:[0-9a-f]{56}:https?://\S+")
 _IMAGE_INFO = "/v1/image/info"
@@ -62,7 +63,9 @@ class Images:
         """The value of `golem.srv.comp.task_package`.
 
         Raises:
-            Unsuitable: this image cannot be had here; says what can be done.
+            ImageUnavailable: this image cannot be had here; says what can be done.
+            NoSuchImage: there is none to convert, by its own registry.
+            Unsuitable: there is no way to convert it on this machine.
         """
         if image is None:
             raise Unsuitable("Golem runs images only; name an `image`")
@@ -77,7 +80,7 @@ class Images:
         if found is None and self._can_convert():
             found = await self._converted(image, report)
         if found is None:
-            raise Unsuitable(self._no_way(image))
+            raise ImageUnavailable(self._no_way(image))
         self._known[image] = found
         return found
 
@@ -154,7 +157,7 @@ class Images:
             await self._gvmkit(image, target)
             found = await self._looked_up(target)
             if found is None:
-                raise Unsuitable(
+                raise ImageUnavailable(
                     f"`{image}` was converted and pushed to `{target}`, but Golem's registry does "
                     "not show it; look there whether the repository is public"
                 )
@@ -192,7 +195,7 @@ class Images:
             last = text[-1][:200] if text else f"exit code {process.returncode}"
             if token:
                 last = last.replace(token, "**********")
-            raise Unsuitable(f"`{image}` cannot be converted for Golem: {last}")
+            raise _unconverted(image, last)
 
     def _keep(self, image: str, package: str) -> None:
         note = self._note(image)
@@ -207,6 +210,12 @@ def _from_info(info: Any) -> str | None:
         return None
     url = info.get("https") or info.get("http")
     return f"hash:sha3:{info['sha3']}:{url}" if url else None
+
+
+def _unconverted(image: str, said: str) -> ImageUnavailable | NoSuchImage:
+    text = f"`{image}` cannot be converted for Golem: {said}"
+    missing = pull_trouble(said, image) == "missing"
+    return NoSuchImage(text) if missing else ImageUnavailable(text)
 
 
 def _tag(image: str) -> str:

@@ -5,7 +5,14 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from providers.errors import LeaseLost, NoCapacity, OutcomeUnknown, ProviderError, Unavailable
+from providers.errors import (
+    ImageUnavailable,
+    LeaseLost,
+    NoCapacity,
+    OutcomeUnknown,
+    ProviderError,
+    Unavailable,
+)
 from providers.golem import demand as names
 from providers.golem.activities import Activities, UnitGone, ran
 from providers.golem.agreements import Agreements
@@ -13,9 +20,14 @@ from providers.golem.config import GolemConfig
 from providers.golem.guest import Guest
 from providers.golem.sealed import unseal
 from providers.golem.wire import ActivityState, Agreement
+from providers.registries import pull_trouble
 
 _SEEN_WITHIN = 10.0
 _FRESH = ("New", "Initialized")
+
+
+class _Undeployed(Exception):
+    """The exe-unit could not deploy the image; its words."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +42,8 @@ class Launcher:
         """Have the job running, or know why not.
 
         Raises:
-            NoCapacity: the provider gives no activity after all.
+            NoCapacity: the provider gives no activity after all, or cannot get the image.
+            ImageUnavailable: the image's package is not where it should be.
             LeaseLost: what was there cannot be used; nothing of it runs on.
             OutcomeUnknown: something may run; `find` and `status` tell.
         """
@@ -82,8 +95,11 @@ class Launcher:
             self.activities.first_batch[activity_id] = name or ""
         except (OutcomeUnknown, Unavailable):
             name = None
-        if await self._moved(activity_id, _SEEN_WITHIN, name):
-            return
+        try:
+            if await self._moved(activity_id, _SEEN_WITHIN, name):
+                return
+        except _Undeployed as error:
+            raise _image_error(agreement, str(error)) from None
         await self._give_up(agreement, [activity_id], "it is not known whether the job was started")
         raise LeaseLost("the Golem provider did not take the job; the agreement was ended")
 
@@ -110,9 +126,7 @@ class Launcher:
             return False
         failed = [item for item in found.values() if item.result == "Error"]
         if failed:
-            raise NoCapacity(
-                f"the Golem provider cannot deploy the image: {ran(failed[0]).message}"
-            )
+            raise _Undeployed(ran(failed[0]).message or "")
         return bool(found)
 
     async def _give_up(self, agreement: Agreement, there: list[str], why: str) -> None:
@@ -124,6 +138,13 @@ class Launcher:
             )
         except ProviderError as error:
             raise OutcomeUnknown(f"{why}, and the agreement could not be ended: {error}") from None
+
+
+def _image_error(agreement: Agreement, said: str) -> ImageUnavailable | NoCapacity:
+    """The package is not where it should be; or this one provider cannot get it."""
+    package = str(agreement.demand.properties.get(names.PACKAGE, ""))
+    text = f"the Golem provider cannot deploy the image ({package}): {said}"
+    return ImageUnavailable(text) if pull_trouble(said) == "missing" else NoCapacity(text)
 
 
 def fresh(state: ActivityState) -> bool:

@@ -13,6 +13,7 @@ from providers.golem.config import GolemConfig
 from providers.golem.glance import Glance, Viewer
 from providers.golem.launch import deploy_overdue, fresh
 from providers.golem.wire import Agreement
+from providers.registries import pull_trouble
 
 _SECOND_LOOK = 1.0
 _ON_THE_WAY = ("New", "Initialized", "Deployed")
@@ -57,7 +58,10 @@ class Snapshots:
         if fresh(state):
             why = await self._deployment_failed(activity_id)
             if why is not None or deploy_overdue(agreement, self.config):
-                return lost(ref, f"the provider could not deploy the image{why or ''}")
+                gone = lost(ref, f"the provider could not deploy the image{why or ''}")
+                # Where its package is not to be found, no provider of Golem can get it.
+                missing = why is not None and pull_trouble(why) == "missing"
+                return gone.model_copy(update={"image": "unpullable"}) if missing else gone
         if state.state[0] != "Ready":
             if expired(agreement):
                 return lost(ref, "the agreement has expired")

@@ -126,6 +126,14 @@ def has_runner(definition: dict[str, Any]) -> bool:
     return _meta(definition).get(_RUNNER) == "1"
 
 
+def image_of(definition: dict[str, Any]) -> str:
+    """The image of a job's container; empty where the definition is not told."""
+    try:
+        return str(definition["ops"][0]["args"]["image"])
+    except (KeyError, IndexError, TypeError):
+        return ""
+
+
 def _meta(definition: dict[str, Any]) -> dict[str, Any]:
     found = definition.get("meta")
     return found if isinstance(found, dict) else {}

@@ -13,7 +13,8 @@ from datetime import datetime
 from cortex.domain.leases import Endpoint, LeaseSnapshot
 from cortex.domain.states import RunState
 from providers.nosana import wire
-from providers.nosana.definition import OP
+from providers.nosana.definition import OP, image_of
+from providers.registries import cannot_be_pulled, pull_trouble
 from providers.runner import RunnerResult
 
 TIMED_OUT = 124
@@ -143,11 +144,19 @@ def _not_started(key: str, job: wire.JobDetail, op: wire.OpState) -> LeaseSnapsh
     event = error.event if error else ""
     text = (error.message or event) if error else " ".join(said)
     if event == _PULL:
-        return _lost(key, job, f"the image could not be pulled{_because(text)}", unfit=True)
+        return _unpulled(key, job, text)
     if error is None and not said:
         return _lost(key, job, "it was ended before its container was started")
     unfit = bool(_OF_THE_JOB.search(text)) or (error is None and "Unresolved literal" in text)
     return _lost(key, job, f"the node could not run it{_because(text)}", unfit=unfit)
+
+
+def _unpulled(key: str, job: wire.JobDetail, text: str) -> LeaseSnapshot:
+    image = image_of(job.jobDefinition)
+    why = pull_trouble(text, image)
+    message = cannot_be_pulled(image, "" if text == _PULL else text)
+    found = _lost(key, job, message, unfit=why == "missing")
+    return found.model_copy(update={"image": why})
 
 
 def _no_handover(key: str, job: wire.JobDetail, untaken: bool) -> LeaseSnapshot:

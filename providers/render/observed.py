@@ -9,10 +9,11 @@ from decimal import Decimal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cortex.domain.frames import FrameState, FrameStatus
-from cortex.domain.leases import LeaseRef, LeaseSnapshot
+from cortex.domain.leases import LeaseRef, LeaseSnapshot, PullTrouble
 from cortex.domain.money import Money
 from cortex.domain.states import RunState
 from providers.base import LogLine
+from providers.registries import pull_trouble
 from providers.render._journal import Entry, failure_of, frame_statuses
 from providers.render.jobs import Mark
 from providers.render.remote import FRAME_MARK
@@ -97,11 +98,20 @@ def snapshot(ref: LeaseRef, seen: Observed, *, runner: bool = True) -> LeaseSnap
     return LeaseSnapshot(
         key=ref.key,
         state=state,
+        image=_unpulled(seen) if state is RunState.LOST else "",
         exit_code=code,
         message=message,
         started_at=seen.started_at or (job.created_at if state is RunState.RUNNING else None),
         finished_at=seen.finished_at if state.final else None,
     )
+
+
+def _unpulled(seen: Observed) -> PullTrouble:
+    """Whether the network says that it could not pull the image; it does not name it."""
+    said = seen.job.error_message
+    words = said.lower()
+    failed = seen.job.status == "FAILED" and seen.result is None
+    return pull_trouble(said) if failed and "image" in words and "pull" in words else ""
 
 
 def _state(seen: Observed, *, runner: bool) -> tuple[RunState, int | None, str]:
@@ -116,7 +126,7 @@ def _state(seen: Observed, *, runner: bool) -> tuple[RunState, int | None, str]:
         return RunState.EXITED, result.exit_code, result.message
     if job.status == "CANCELLED":
         return RunState.LOST, None, "the network cancelled it"
-    if not runner:
+    if not runner and not _unpulled(seen):
         code = 0 if job.status == "COMPLETED" else 1
         told = "" if code == 0 else job.error_message or "the network tells no exit code"
         return RunState.EXITED, code, told
@@ -141,11 +151,13 @@ def render_snapshot(
     told = tuple(sorted(statuses, key=lambda item: item.frame))
     done = sum(item.state is FrameState.DONE for item in told)
     state, code, message = _together(parts, told)
+    pulls = [part.image for part in parts if part.image] if state is RunState.LOST else []
     starts = [part.started_at for part in parts if part.started_at]
     ends = [part.finished_at for part in parts if part.finished_at]
     return LeaseSnapshot(
         key=ref.key,
         state=state,
+        image=pulls[0] if pulls else "",
         exit_code=code,
         message=message,
         progress=(Decimal(done) / len(told)).quantize(Decimal("0.00001")) if told else None,

@@ -25,6 +25,11 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _SHELLS_AROUND = ("bwrap",)
 _GRACE = timedelta(seconds=1)
 _NOT_PULLABLE = ("no-such", "missing", "does-not-exist")
+_LIMITED = "rate-limited"
+_TOO_MANY = (
+    "toomanyrequests: You have reached your pull rate limit. You may increase the limit by "
+    "authenticating and upgrading: https://www.docker.com/increase-rate-limit"
+)
 
 
 RunPhase = Literal["starting", "running", "exited", "lost"]
@@ -66,7 +71,14 @@ class Executed:
 
 def pullable(image: str) -> bool:
     """Whether a simulated registry has the image. Nothing is really pulled."""
-    return not any(word in image for word in _NOT_PULLABLE)
+    return not any(word in image for word in (*_NOT_PULLABLE, _LIMITED))
+
+
+def why_not_pulled(image: str, missing: str) -> str:
+    """What the network says of an image that is not pullable: `missing`, or the words of Docker
+    Hub for an account that has pulled too often (docs.docker.com, "Docker Hub pull usage").
+    """
+    return _TOO_MANY if _LIMITED in image else missing
 
 
 class Runs:

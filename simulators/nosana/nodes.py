@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from simulators.kit.runs import RawLine, Runs, RunView, pullable
+from simulators.kit.runs import RawLine, Runs, RunView, pullable, why_not_pulled
 from simulators.nosana.definitions import MAX_BODY, operations
 from simulators.nosana.interpolation import Unresolved, interpolated
 from simulators.nosana.state import Run, moment
@@ -50,7 +50,8 @@ async def begin(runs: Runs, run: Run, definition: dict[str, Any]) -> Trouble | N
     except Unresolved as error:
         return Trouble(code=0, logs=(str(error),))
     if not pullable(args["image"]):
-        text = f"Error: initializing source docker://{args['image']}: manifest unknown"
+        why = why_not_pulled(args["image"], "manifest unknown")
+        text = f"Error: initializing source docker://{args['image']}: {why}"
         return Trouble("image-pull-error", text)
     words = argv(args)
     strange = next((word for word in words if not isinstance(word, str)), None)

@@ -56,6 +56,17 @@ async def failed_over(world: World) -> Handle:
     return await world.start()
 
 
+async def image_missing(world: World) -> Handle:
+    world.prepares = deque([refusal("ImageUnavailable"), refusal("NoSuchImage")])
+    return await world.start()
+
+
+async def image_not_pulled(world: World) -> Handle:
+    lost = exited(lease_key(world.job_id, 1), "lost")
+    world.commits = deque([lost.model_copy(update={"image": "unpullable"}), "exit 0"])
+    return await world.start()
+
+
 async def no_capacity(world: World) -> Handle:
     world.places = deque([_NOTHING])
     return await world.start(placement_timeout=timedelta(minutes=2))
@@ -198,6 +209,8 @@ JOB_SCENARIOS: tuple[Callable[[World], Awaitable[Handle]], ...] = (
     failed,
     retried,
     failed_over,
+    image_missing,
+    image_not_pulled,
     no_capacity,
     cancelled_running,
     cancelled_preparing,

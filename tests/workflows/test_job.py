@@ -12,6 +12,7 @@ from temporalio.testing import WorkflowEnvironment
 from activities.contracts import Placement
 from cortex.domain.ids import lease_key
 from cortex.domain.jobs import Reason
+from cortex.domain.leases import PullTrouble
 from cortex.domain.states import JobState
 from cortex.temporal.contracts import CancelSignal, ExtendSignal
 from tests.workflows.conftest import World, exited, open_world, refusal, time_skipping
@@ -121,6 +122,44 @@ class TestFailover:
         outcome = await world.run(failover=False)
         assert (outcome.state, outcome.reason) == (JobState.FAILED, Reason.NO_CAPACITY)
         assert "all taken" in outcome.message
+
+    async def test_an_image_that_no_registry_has_is_tried_once(self, world: World) -> None:
+        world.prepares = deque([refusal("NoSuchImage", "image `x`: manifest unknown")])
+        outcome = await world.run()
+        assert (outcome.state, outcome.reason) == (JobState.FAILED, Reason.IMAGE_UNAVAILABLE)
+        assert "image `x`: manifest unknown" in outcome.message
+        assert world.calls == ["place", "prepare", "settle"]
+
+    @pytest.mark.parametrize(
+        ("image", "calls", "failure"),
+        [("missing", 1, ""), ("unpullable", 2, "lost")],
+    )
+    async def test_a_lease_whose_image_cannot_be_pulled(
+        self, world: World, image: PullTrouble, calls: int, failure: str
+    ) -> None:
+        lost = exited(lease_key(world.job_id, 1), "lost")
+        lost = lost.model_copy(update={"image": image, "message": "image `x` cannot be pulled"})
+        world.commits = deque([lost])
+        none_left = Placement(reason=Reason.NO_CAPACITY, message="none is left to ask")
+        world.places = deque([None, none_left])
+        outcome = await world.run()
+        assert (outcome.state, outcome.reason) == (JobState.FAILED, Reason.IMAGE_UNAVAILABLE)
+        assert "image `x` cannot be pulled" in outcome.message
+        assert world.calls.count("place") == calls
+        assert world.calls.count("commit") == 1
+        assert world.settled[0].failure == failure
+        assert world.settled[0].cause in ("", "refused")
+        if calls == 2:
+            assert world.excluded[1] == (world.provider,)
+
+    async def test_a_loss_that_is_not_to_be_made_good(self, world: World) -> None:
+        lost = exited(lease_key(world.job_id, 1), "lost")
+        lost = lost.model_copy(update={"image": "unpullable", "message": "image `x`: timeout"})
+        world.commits = deque([lost])
+        outcome = await world.run(retries_on_lost=0)
+        assert outcome.reason is Reason.IMAGE_UNAVAILABLE
+        assert "`retries.on_lost` is 0" in outcome.message
+        assert world.calls.count("place") == 1
 
     async def test_unsuitable_provider_is_not_asked_again(self, world: World) -> None:
         world.prepares = deque([refusal("Unsuitable", "no image `x`")])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from simulators.akash.cluster import run_id, service_of
 from simulators.akash.model import SimDeployment, SimLease
-from simulators.kit.runs import pullable
+from simulators.kit.runs import pullable, why_not_pulled
 
 if TYPE_CHECKING:
     from simulators.akash.world import AkashWorld
@@ -135,10 +135,8 @@ def kube_events(item: SimDeployment, lease: SimLease) -> list[dict[str, Any]]:
     said = [("Normal", "Scheduled", f"Successfully assigned NS/{pod} to node-1")]
     said.append(("Normal", "Pulling", f'Pulling image "{image}"'))
     if not pullable(image):
-        why = (
-            f'Failed to pull image "{image}": rpc error: code = NotFound desc = failed to pull '
-            "and unpack image: not found"
-        )
+        missing = "rpc error: code = NotFound desc = failed to pull and unpack image: not found"
+        why = f'Failed to pull image "{image}": {why_not_pulled(image, missing)}'
         said.append(("Warning", "Failed", why))
         said.append(("Normal", "BackOff", f'Back-off pulling image "{image}"'))
     elif lease.started:

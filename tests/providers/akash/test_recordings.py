@@ -16,6 +16,7 @@ import pytest
 from fastapi import FastAPI
 from websockets.frames import Opcode
 
+from cortex.domain.leases import PullTrouble
 from providers.akash import AkashConfig, kube
 from providers.akash.bids import Market
 from providers.akash.console import Console
@@ -157,22 +158,19 @@ class TestEvents:
             assert await gateway.events(LEASE) == []  # they are of a service named `web`
 
     @pytest.mark.parametrize(
-        ("note", "unfit"),
+        ("note", "why"),
         [
-            ("rpc error: code = NotFound desc = failed to pull image: not found", True),
-            ("Failed to pull image: manifest unknown", True),
-            ("failed to pull image: pull access denied, repository does not exist", True),
-            ("failed to pull image: no match for platform in manifest: not found", True),
-            ("Failed to pull image: toomanyrequests: You have reached your pull limit", False),
-            ("Failed to pull image: dial tcp: i/o timeout", False),
-            ("failed to pull image: write /var: no space left on device", False),
+            ("Failed to pull image: manifest unknown", "missing"),
+            ("Failed to pull image: dial tcp: i/o timeout", "unpullable"),
         ],
     )
-    def test_whose_fault_it_is(self, note: str, unfit: bool) -> None:
+    def test_whose_fault_it_is(self, note: str, why: PullTrouble) -> None:
+        """All that registries say: `tests/providers/test_registries.py`."""
         event = {"type": "Warning", "reason": "Failed", "note": note, "object": {}}
+        bare = {**event, "note": "Error: ImagePullBackOff"}  # tells no cause, and is newer
         normal = {"type": "Normal", "reason": "BackOff", "note": "Back-off pulling image"}
-        assert kube.trouble([event, normal]) == kube.Trouble(
-            f"the image cannot be pulled there: {note}", unfit
+        assert kube.trouble([event, bare, normal]) == kube.Trouble(
+            f"the image cannot be pulled there: {note}", why
         )
 
     def test_a_name_that_is_none(self) -> None:

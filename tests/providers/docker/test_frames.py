@@ -18,7 +18,7 @@ from providers.docker.images import (
 )
 from providers.docker.starts import command_exit_code
 from providers.docker.wire import parse_time
-from providers.errors import RateLimited, Unsuitable
+from providers.errors import NoSuchImage, RateLimited
 from providers.lines import MAX_LINE
 
 Record = tuple[Stream, str, bytes]
@@ -176,7 +176,7 @@ class TestPulls:
         progress = PullProgress("no/such")
         line = b'{"errorDetail":{"message":"manifest unknown"},"error":"manifest unknown"}'
         (item,) = [item async for item in json_items(_chunks(line))]
-        with pytest.raises(Unsuitable, match="`no/such` does not exist"):
+        with pytest.raises(NoSuchImage, match="`no/such` does not exist"):
             progress.feed(item)
 
     def test_errors_are_sorted(self) -> None:

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from providers.docker import DockerProvider
-from providers.errors import NoCapacity, Unsuitable
+from providers.errors import ImageUnavailable, NoSuchImage, PullFailed
 from tests.providers.docker.conftest import IMAGE, Podman, job, log_text, new_key, run_to_end
 
 pytestmark = pytest.mark.integration
@@ -93,19 +93,19 @@ class TestPull:
     async def test_an_image_that_does_not_exist(
         self, provider: DockerProvider, registry: str, name: str
     ) -> None:
-        with pytest.raises(Unsuitable, match=f"image `{registry}/{name}` does not exist"):
+        with pytest.raises(NoSuchImage, match=f"image `{registry}/{name}` does not exist"):
             await provider.prepare(job("true", image=f"{registry}/{name}"), new_key())
         assert await provider.owned() == []
 
     async def test_a_registry_that_is_away(self, provider: DockerProvider) -> None:
-        with pytest.raises(NoCapacity, match="cannot be pulled"):
+        with pytest.raises(PullFailed, match="cannot be pulled"):
             await provider.prepare(job("true", image="127.0.0.1:1/busybox:1"), new_key())
 
     async def test_pull_never(self, make: Make, registry: str) -> None:
         provider: DockerProvider = await make(pull="never")
         image = f"{registry}/elsewhere:1"
         assert await provider.quote(job("true", image=image)) == []
-        with pytest.raises(Unsuitable, match="pull: never"):
+        with pytest.raises(ImageUnavailable, match="pull: never"):
             await provider.prepare(job("true", image=image), new_key())
 
     async def test_pull_always_takes_the_newer_one(
@@ -139,7 +139,7 @@ class TestCredentials:
             podman.run("push", "--quiet", "--tls-verify=false", login, IMAGE, f"{host}/private:1")
             spec = job("echo in", image=f"{host}/private:1")
             stranger: DockerProvider = await make()
-            with pytest.raises(Unsuitable, match="may not be pulled"):
+            with pytest.raises(NoSuchImage, match="may not be pulled"):
                 await stranger.prepare(spec, new_key())
             account = {"server": host, "username": "me", "password": "secret"}
             known: DockerProvider = await make(registries=[account])

@@ -11,7 +11,14 @@ from pydantic import ValidationError
 
 from cortex.domain.states import RunState
 from providers.conformance import eventually
-from providers.errors import AuthenticationFailed, LeaseLost, NoCapacity, Unavailable, Unsuitable
+from providers.errors import (
+    AuthenticationFailed,
+    ImageUnavailable,
+    LeaseLost,
+    NoCapacity,
+    Unavailable,
+    Unsuitable,
+)
 from providers.golem import GolemProvider
 from providers.golem.demand import billing_keys, lifetime
 from providers.golem.terms import CPU, DURATION, Terms
@@ -262,7 +269,7 @@ class TestImages:
     ) -> None:
         package = f"hash:sha3:{'a' * 56}:http://images.example/missing.gvmi"
         reservation = await golem.prepare(job("true", image=package), new_key())
-        with contextlib.suppress(NoCapacity):  # where it fails at once, `commit` tells it
+        with contextlib.suppress(ImageUnavailable):  # where it fails at once, `commit` tells it
             await golem.commit(reservation)
 
         async def over() -> bool:

@@ -110,7 +110,7 @@ class TestStates:
                 ),
                 RunState.LOST,
                 None,
-                "the image could not be pulled: manifest unknown",
+                "the image cannot be pulled: manifest unknown",
             ),
             (
                 detail(
@@ -217,7 +217,8 @@ class TestUnfit:
     @pytest.mark.parametrize(
         ("event", "message", "unfit"),
         [
-            ("image-pull-error", "timeout", True),
+            ("image-pull-error", "manifest unknown", True),
+            ("image-pull-error", "timeout", False),
             ("container-runtime-error", "crun: executable file `x` not found in $PATH", True),
             ("container-runtime-error", "nvidia-container-cli: no device", False),
             ("volume-error", "disk full", False),

@@ -372,7 +372,7 @@ class TestEnds:
         ref = (await provider.submit(job(image="docker.io/no-such/image"), new_key())).ref
         found = await ended(provider, ref)
         assert (found.state, found.unfit) == (RunState.LOST, True)
-        assert "could not be pulled: Error: initializing source" in found.message
+        assert "cannot be pulled: Error: initializing source" in found.message
         assert [line async for line in provider.logs(ref)] == []
         await provider.aclose()
 
