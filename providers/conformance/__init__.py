@@ -26,12 +26,13 @@ for _part in (
     "_placing",
     "_render",
     "_usage",
+    "_waiting",
 ):
     pytest.register_assert_rewrite(f"{__name__}.{_part}")
 
 from providers.conformance._cancel import CancelChecks  # noqa: E402
 from providers.conformance._faults import FaultChecks  # noqa: E402
-from providers.conformance._harness import Harness, eventually  # noqa: E402
+from providers.conformance._harness import Harness  # noqa: E402
 from providers.conformance._inputs import InputChecks  # noqa: E402
 from providers.conformance._lifecycle import LifecycleChecks  # noqa: E402
 from providers.conformance._logs import LogChecks  # noqa: E402
@@ -39,8 +40,17 @@ from providers.conformance._outputs import OutputChecks  # noqa: E402
 from providers.conformance._placing import PlacingChecks  # noqa: E402
 from providers.conformance._render import RenderConformance, size_of  # noqa: E402
 from providers.conformance._usage import UsageChecks  # noqa: E402
+from providers.conformance._waiting import Patience, eventually, slowdown  # noqa: E402
 
-__all__ = ["Harness", "ProviderConformance", "RenderConformance", "eventually", "size_of"]
+__all__ = [
+    "Harness",
+    "Patience",
+    "ProviderConformance",
+    "RenderConformance",
+    "eventually",
+    "size_of",
+    "slowdown",
+]
 
 
 class ProviderConformance(

@@ -21,7 +21,8 @@ import pytest
 from cortex.domain.leases import LeaseRef
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import RunState
-from providers.conformance._harness import AnyProvider, Harness, T, eventually
+from providers.conformance._harness import AnyProvider, Harness
+from providers.conformance._waiting import T, eventually
 from providers.errors import LeaseLost, OutcomeUnknown, ProviderError, RateLimited, Unavailable
 
 _EFFECTS = ("error_before", "error_after", "drop_before", "drop_after", "malformed", "rate_limit")

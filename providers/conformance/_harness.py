@@ -1,10 +1,8 @@
 """What the checks stand on: providers made by the subclass, jobs, waiting."""
 
-import asyncio
-import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, ClassVar, TypeVar
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, ClassVar
 
 import pytest
 import pytest_asyncio
@@ -15,37 +13,9 @@ from cortex.domain.leases import LeaseRef, LeaseSnapshot
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import RunState
 from providers.base import LogLine, Provider
+from providers.conformance._waiting import eventually
 
 AnyProvider = Provider[Any]
-T = TypeVar("T")
-
-
-async def eventually(
-    check: Callable[[], Awaitable[T]],
-    *,
-    timeout: float = 30,
-    interval: float = 0.05,
-    what: str = "the condition",
-) -> T:
-    """The first truthy answer of `check`, asked every `interval` seconds.
-
-    An AssertionError of `check` counts as "not yet".
-
-    Raises:
-        AssertionError: it did not come within `timeout` seconds; says what was waited for.
-    """
-    deadline = time.monotonic() + timeout
-    while True:
-        problem: AssertionError | None = None
-        try:
-            answer = await check()
-            if answer:
-                return answer
-        except AssertionError as error:
-            problem = error
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{what} did not come true within {timeout:g} s") from problem
-        await asyncio.sleep(interval)
 
 
 class Harness(ABC):

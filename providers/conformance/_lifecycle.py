@@ -9,7 +9,8 @@ import pytest
 from cortex.domain.leases import LeaseRef
 from cortex.domain.states import RunState
 from providers.base import Provider
-from providers.conformance._harness import AnyProvider, Harness, eventually, secrets_of, texts
+from providers.conformance._harness import AnyProvider, Harness, secrets_of, texts
+from providers.conformance._waiting import eventually
 
 
 class LifecycleChecks(Harness):

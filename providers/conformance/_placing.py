@@ -8,7 +8,8 @@ import pytest
 
 from cortex.domain.leases import LeaseRef
 from cortex.domain.states import RunState
-from providers.conformance._harness import AnyProvider, Harness, eventually, texts
+from providers.conformance._harness import AnyProvider, Harness, texts
+from providers.conformance._waiting import eventually
 from providers.errors import LeaseLost
 
 

@@ -14,7 +14,8 @@ from cortex.domain.frames import FrameState, FrameStatus
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import RunState
-from providers.conformance._harness import AnyProvider, Harness, eventually
+from providers.conformance._harness import AnyProvider, Harness
+from providers.conformance._waiting import eventually
 from providers.errors import LeaseLost, ProviderError
 
 _SIZE = (64, 36)

@@ -22,6 +22,7 @@ from providers.errors import (
     Unavailable,
 )
 from providers.null import NullConfig, NullProvider
+from tests.support import patience
 
 REF = LeaseRef(key="k", network_id="k")
 
@@ -145,7 +146,7 @@ class TestReplacing:
         assert not counted.network.closed
         counted.network.go_on.set()
         assert await call == []
-        await asyncio.wait_for(retiring, 5)
+        await asyncio.wait_for(retiring, patience(5))
         assert counted.network.closed
 
     async def test_followed_logs_break_off(self, counted: Counted) -> None:
@@ -159,8 +160,8 @@ class TestReplacing:
                     retiring.append(asyncio.create_task(counted.provider.retire()))
 
         with pytest.raises(Unavailable, match="new configuration"):
-            await asyncio.wait_for(follow(), 5)
-        await asyncio.wait_for(retiring[0], 5)
+            await asyncio.wait_for(follow(), patience(5))
+        await asyncio.wait_for(retiring[0], patience(5))
         assert seen == ["0", "1", "2"]
 
     async def test_logs_that_end_are_whole(self, counted: Counted) -> None:
@@ -169,8 +170,8 @@ class TestReplacing:
     async def test_who_waits_for_a_push_is_woken(self, counted: Counted) -> None:
         waiting = asyncio.create_task(counted.provider.wait_for_change(timedelta(seconds=60)))
         await asyncio.sleep(0)
-        await asyncio.wait_for(counted.provider.retire(), 5)
-        await asyncio.wait_for(waiting, 5)
+        await asyncio.wait_for(counted.provider.retire(), patience(5))
+        await asyncio.wait_for(waiting, patience(5))
 
 
 class TestRecord:

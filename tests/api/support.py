@@ -14,6 +14,7 @@ from api.__main__ import Server
 from api.app import create_app
 from cortex.schemas import Problem
 from cortex.settings import Settings
+from providers.conformance import eventually as patient
 
 KEY = "test-key"
 AUTH = {"authorization": f"Bearer {KEY}"}
@@ -86,9 +87,5 @@ def check_problem(answer: httpx.Response, status: int, code: str) -> Problem:
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Wait until it is true; fails after 30 s."""
-    async with asyncio.timeout(30):
-        while True:
-            if await condition():
-                return
-            await asyncio.sleep(0.02)
+    """Wait until it is true; fails after 30 s of an idle machine."""
+    await patient(condition, interval=0.02)

@@ -14,6 +14,7 @@ from cortex.group_schemas import GroupPage, GroupValidation, GroupView
 from cortex.schemas import EventPage, EventView, JobPage, JobView
 from cortex.settings import Settings
 from tests.api.support import AUTH, JOBS, check_problem, serve
+from tests.support import patience
 from tests.support.budgets import add_budget, state_of
 
 GROUPS = "/api/v1/groups"
@@ -340,7 +341,7 @@ class TestEvents:
             lines: list[str] = []
             told = asyncio.Event()
             async with (
-                asyncio.timeout(30),
+                asyncio.timeout(patience(30)),
                 client.stream("GET", path, headers={"accept": "text/event-stream"}) as answer,
             ):
                 task = asyncio.create_task(_end_group(database, found.id, told))

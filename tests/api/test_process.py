@@ -12,6 +12,7 @@ import httpx
 from cortex.embedded.config import free_ports
 from cortex.settings import Settings
 from tests.api.support import AUTH, KEY, NOWHERE
+from tests.support import patience
 
 
 async def start(**env: str) -> asyncio.subprocess.Process:
@@ -46,10 +47,10 @@ async def test_starts_serves_and_ends_with_open_streams(
                 chunks = answer.aiter_bytes()
                 assert await anext(chunks) == b": connected\n\n"
                 process.send_signal(signal.SIGTERM)
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(patience(10)):
                     async for _ in chunks:
                         pass
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(patience(10)):
                 _, log = await process.communicate()
     finally:
         if process.returncode is None:
@@ -63,7 +64,7 @@ async def test_starts_serves_and_ends_with_open_streams(
 
 async def test_refuses_an_open_address_without_a_key() -> None:
     process = await start(CORTEX_API__HOST="0.0.0.0")
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(patience(60)):
         _, log = await process.communicate()
     assert process.returncode == 1
     assert b"CORTEX_API__KEY" in log
@@ -71,14 +72,14 @@ async def test_refuses_an_open_address_without_a_key() -> None:
 
 async def test_names_a_bad_setting() -> None:
     process = await start(CORTEX_API__PORT="99999")
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(patience(60)):
         _, log = await process.communicate()
     assert process.returncode == 1
     assert b"`api.port`" in log
 
 
 async def _live(client: httpx.AsyncClient) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(patience(60)):
         while True:
             try:
                 if (await client.get("/health/live")).status_code == 200:

@@ -22,6 +22,7 @@ from cortex.domain.states import JobState
 from cortex.schemas import EventPage, EventView, LogEntry, LogPage
 from cortex.settings import Settings
 from tests.api.support import AUTH, JOBS, check_problem, serve, submit
+from tests.support import patience
 
 SSE = {"accept": "text/event-stream"}
 
@@ -165,7 +166,7 @@ class TestLinesThatHaveBegun:
         async def work(told: asyncio.Queue[str]) -> None:
             for share in ("10%", "20%", "30%"):
                 await write(database, job_id, begun={"stdout": share})
-                assert await asyncio.wait_for(told.get(), 10) == share
+                assert await asyncio.wait_for(told.get(), patience(10)) == share
             await write(database, job_id, "100%", begun={})
             await end(database, job_id)
 
@@ -359,7 +360,7 @@ class TestShutdown:
             await asyncio.sleep(0.5)
             stopped = time.monotonic()
             server.should_exit = True
-            await asyncio.wait_for(asyncio.gather(*following), 10)
+            await asyncio.wait_for(asyncio.gather(*following), patience(10))
             assert time.monotonic() - stopped < 4
 
 
@@ -372,11 +373,11 @@ async def test_a_stream_of_a_log_tells_that_somebody_looks_at_it(
     with notifier.subscribe(LOOKED_AT, job_id) as looks:
         await notifier.start()
         try:
-            await asyncio.wait_for(looks.wait(), 20)  # it listens
+            await asyncio.wait_for(looks.wait(), patience(20))  # it listens
             looks.clear()
             await remote.get(f"{JOBS}/{job_id}/logs")
             assert not looks.is_set()
             async with stream(remote, f"{JOBS}/{job_id}/logs"):
-                await asyncio.wait_for(looks.wait(), 20)
+                await asyncio.wait_for(looks.wait(), patience(20))
         finally:
             await notifier.aclose()

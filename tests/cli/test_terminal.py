@@ -12,6 +12,7 @@ from rich.console import Console
 
 from cli import render
 from cli.follow import _ask
+from tests.support import patience
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ class TestAsking:
         for line in keys.splitlines(keepends=True):
             os.write(keyboard, line.encode())
             await asyncio.sleep(0.05)
-        assert await asyncio.wait_for(asked, 5) == answer
+        assert await asyncio.wait_for(asked, patience(5)) == answer
 
     async def test_ctrl_c_again_cancels(self, keyboard: int) -> None:
         shown: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -43,14 +44,14 @@ class TestAsking:
         asked = asyncio.ensure_future(_ask(interrupted, shown))
         await asyncio.sleep(0)
         interrupted.set()
-        assert await asyncio.wait_for(asked, 5) == "cancel"
+        assert await asyncio.wait_for(asked, patience(5)) == "cancel"
 
     async def test_no_answer_is_needed_once_the_job_has_ended(self, keyboard: int) -> None:
         shown: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         asked = asyncio.ensure_future(_ask(asyncio.Event(), shown))
         await asyncio.sleep(0)
         shown.set_result(None)
-        assert await asyncio.wait_for(asked, 5) is None
+        assert await asyncio.wait_for(asked, patience(5)) is None
 
 
 class TestTables:

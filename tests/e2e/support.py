@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cortex.domain.spec import JobSpec
-from tests.support import eventually
+from tests.support import eventually, patience
 from tests.support.stack import Stack
 
 REPO = Path(__file__).parents[2]
@@ -54,7 +54,7 @@ class Command:
             within: Seconds that it may take.
         """
         async with self.started(*args) as process:
-            out, err = await asyncio.wait_for(process.communicate(stdin.encode()), within)
+            out, err = await asyncio.wait_for(process.communicate(stdin.encode()), patience(within))
         done = Done(process.returncode or 0, out.decode(), err.decode())
         assert code is None or done.code == code, done
         return done
@@ -127,7 +127,7 @@ class Terminal:
 
     async def ends(self, within: float = 30) -> int:
         """The exit code."""
-        return await asyncio.wait_for(self.process.wait(), within)
+        return await asyncio.wait_for(self.process.wait(), patience(within))
 
     def close(self) -> None:
         asyncio.get_running_loop().remove_reader(self._master)

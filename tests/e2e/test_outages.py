@@ -13,7 +13,7 @@ import pytest
 
 from cortex.domain.states import JobState
 from tests.e2e.support import check_books, shell, started
-from tests.support import eventually
+from tests.support import eventually, patience
 from tests.support.stack import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
@@ -138,7 +138,7 @@ class TestWorker:
                 ids = [job.id for job in jobs] + [job.id for job in late.jobs]
                 waits = [asyncio.ensure_future(stack.client.wait(job_id)) for job_id in ids]
                 await asyncio.wait(waits, timeout=12)
-            ended = await asyncio.wait_for(asyncio.gather(*waits), 90)
+            ended = await asyncio.wait_for(asyncio.gather(*waits), patience(90))
         assert [job.exit_code for job in ended] == [*range(6), *range(6)]
         # Awake again, and alone.
         assert (await stack.client.run(_HELLO, timeout=60)).state is JobState.COMPLETED

@@ -14,7 +14,7 @@ import pytest
 
 from cortex.embedded.config import free_ports
 from tests.e2e.support import REPO, Command
-from tests.support import eventually
+from tests.support import eventually, patience
 from tests.support.stack import Stack, running_stack, short_folder
 from tests.support.verify import assert_as_expected, verified
 
@@ -36,7 +36,7 @@ async def _python(*args: str, path: Path | None = None, cwd: Path, within: float
         stderr=asyncio.subprocess.STDOUT,
     )
     try:
-        out, _ = await asyncio.wait_for(process.communicate(), within)
+        out, _ = await asyncio.wait_for(process.communicate(), patience(within))
     finally:
         if process.returncode is None:
             process.kill()

@@ -16,7 +16,7 @@ from cortex.client import AsyncCortex
 from cortex.embedded.config import free_ports
 from cortex.schemas import EventView
 from tests.e2e.support import check_books, shell
-from tests.support import eventually
+from tests.support import eventually, patience
 from tests.support.stack import Stack
 
 pytestmark = pytest.mark.e2e
@@ -48,7 +48,7 @@ async def replica(stack: Stack) -> AsyncIterator[AsyncCortex]:
             yield client
     finally:
         process.terminate()
-        await asyncio.wait_for(process.wait(), 45)
+        await asyncio.wait_for(process.wait(), patience(45))
 
 
 def ended(events: list[EventView]) -> set[str | None]:
@@ -65,7 +65,7 @@ async def take(
     """Follow all events on one server: so many of them, or until these jobs have ended."""
     got: list[EventView] = []
     stream = server.events(follow=True, after=after)
-    async with asyncio.timeout(60), aclosing(stream):  # type: ignore[type-var]
+    async with asyncio.timeout(patience(60)), aclosing(stream):  # type: ignore[type-var]
         async for event in stream:
             got.append(event)
             if len(got) == count or (until and until <= ended(got)):

@@ -20,6 +20,7 @@ from cortex.embedded import (
     stack_status,
     stop_stack,
 )
+from tests.support import patience
 
 pytestmark = pytest.mark.integration
 
@@ -42,7 +43,7 @@ def pids(info: StackInfo) -> dict[str, int | None]:
 
 
 async def ready_again(info: StackInfo, name: str, pid: int | None) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(patience(60)):
         while True:
             process = next(p for p in stack_status(info.data_dir).processes if p.name == name)
             if process.phase == "ready" and process.pid not in (None, pid):

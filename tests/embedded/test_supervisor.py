@@ -23,6 +23,7 @@ from cortex.embedded import (
 from cortex.embedded.config import free_ports
 from cortex.embedded.service import Part, Service, SetupTask, StackEvent
 from providers.conformance import eventually
+from tests.support import patience
 
 
 class Stack:
@@ -40,7 +41,7 @@ class Stack:
         return [event.name for event in self.events if event.phase == phase]
 
     async def until(self, name: str, phase: str, times: int = 1) -> StackEvent:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(patience(30)):
             while True:
                 found = [e for e in self.events if (e.name, e.phase) == (name, phase)]
                 if len(found) >= times:
@@ -187,7 +188,7 @@ class TestRestart:
         brief = failing("brief", "import time; time.sleep(0.05); print('ouch')", ready=at_once)
         async with running(config, brief) as stack:
             with pytest.raises(StackError, match="`brief` died 11 times in a row") as caught:
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(patience(30)):
                     await stack.supervisor.run_until(asyncio.Event())
             assert "ouch" in str(caught.value)
 
@@ -248,7 +249,7 @@ class TestStop:
             stopping = asyncio.ensure_future(stack.supervisor.stop())
             await stack.until("deaf", "stopping")
             stack.supervisor.hurry()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(patience(5)):
                 await stopping
 
     async def test_group_goes_and_detached_jobs_stay(

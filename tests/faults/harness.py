@@ -47,6 +47,7 @@ from cortex.temporal.reconcile_contracts import ScopeInput
 from providers.registry import AnyProvider
 from tests.faults.boundaries import Crash, Fault, FaultyDatabase, FaultyProvider
 from tests.faults.one_network import OneFleet
+from tests.support import patience
 from workflows.decisions import End, LeaseEnd, Retry, Tally, decide
 
 _TRIES = 40
@@ -273,7 +274,7 @@ class Driver:
                     task.exception()
             self.zombies.clear()
         if self.fault.acting is not None:
-            await asyncio.wait_for(self.fault.acting, 20)
+            await asyncio.wait_for(self.fault.acting, patience(20))
 
 
 def _stop_end() -> LeaseEnd:

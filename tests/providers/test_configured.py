@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from providers.conformance.test_provider import flags
+from tests.support import patience
 
 
 class TestFlags:
@@ -39,6 +40,6 @@ async def test_it_runs_jobs_on_the_provider_that_is_named(tmp_path: Path) -> Non
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    out, _ = await asyncio.wait_for(process.communicate(), 60)
+    out, _ = await asyncio.wait_for(process.communicate(), patience(60))
     assert process.returncode == 0, out.decode()
     assert "5 passed" in out.decode()

@@ -12,6 +12,7 @@ from cortex.domain.states import RunState
 from providers.errors import LeaseLost
 from providers.null import NullConfig, NullProvider
 from providers.registry import make_provider
+from tests.support import patience
 
 SPEC = JobSpec(command=("true",))
 
@@ -103,7 +104,7 @@ class TestWaiting:
         await asyncio.sleep(0)
         assert not task.done()
         await provider.cancel(ref)
-        assert await asyncio.wait_for(task, 5) == 0
+        assert await asyncio.wait_for(task, patience(5)) == 0
 
 
 async def test_two_thousand_leases_are_cheap() -> None:

@@ -1,9 +1,11 @@
 """Small helpers that tests share."""
 
-import asyncio
 import shutil
 import sysconfig
 from collections.abc import Awaitable, Callable
+
+from providers.conformance import eventually as patient
+from providers.conformance import slowdown
 
 
 def temporal_program(name: str) -> str:
@@ -16,9 +18,13 @@ def temporal_program(name: str) -> str:
 async def eventually(
     check: Callable[[], Awaitable[bool]], *, within: float = 20.0, what: str = "the condition"
 ) -> None:
-    """Wait until the check holds; fails after `within` seconds."""
-    loop = asyncio.get_running_loop()
-    until = loop.time() + within
-    while not await check():
-        assert loop.time() < until, f"{what} did not come true within {within} s"
-        await asyncio.sleep(0.05)
+    """Wait until the check holds; fails after `within` seconds of an idle machine."""
+    await patient(check, timeout=within, what=what)
+
+
+def patience(seconds: float) -> float:
+    """How long to wait now for what takes less than so many seconds on an idle machine.
+
+    A limit for what hangs: twice the time, and more where the machine is busy.
+    """
+    return 2 * seconds * slowdown()

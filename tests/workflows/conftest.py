@@ -36,7 +36,7 @@ from cortex.domain.jobs import Outcome
 from cortex.domain.states import RunState
 from cortex.temporal import contracts
 from cortex.temporal.contracts import JobInput, LeaseChange, provider_queue
-from tests.support import temporal_program
+from tests.support import patience, temporal_program
 from worker import RUNNER
 from workflows.group import JobGroupWorkflow
 from workflows.job import JobWorkflow
@@ -202,7 +202,7 @@ class World:
     async def run(self, **fields: Any) -> Outcome:
         """Run the job to its end."""
         handle = await self.start(**fields)
-        return await asyncio.wait_for(handle.result(), 40)
+        return await asyncio.wait_for(handle.result(), patience(40))
 
 
 def exited(key: str, text: str, version: int = 1) -> LeaseChange:

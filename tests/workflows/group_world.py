@@ -13,6 +13,7 @@ from activities.contracts import AdvanceInput, AdvanceResult, Verdict, VerdictIn
 from cortex.domain.ids import new_id
 from cortex.domain.jobs import Outcome
 from cortex.temporal.contracts import GroupInput, GroupResult
+from tests.support import patience
 from tests.workflows.conftest import LONGEST, World
 from workflows.group import JobGroupWorkflow
 
@@ -64,7 +65,7 @@ class GroupWorld(World):
     async def run_member(self, **fields: Any) -> Outcome:
         """Run the member to its end."""
         handle = await self.start_member(**fields)
-        return await asyncio.wait_for(handle.result(), 40)
+        return await asyncio.wait_for(handle.result(), patience(40))
 
     async def start_group(self) -> WorkflowHandle[Any, GroupResult]:
         """Start the workflow of the group."""

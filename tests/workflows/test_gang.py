@@ -13,6 +13,7 @@ from activities.contracts import AdvanceResult, Verdict
 from cortex.domain.jobs import Reason
 from cortex.domain.states import JobState
 from cortex.temporal.contracts import CancelSignal
+from tests.support import patience
 from tests.workflows.conftest import open_world, refusal
 from tests.workflows.group_world import ABORT, COMMIT, WAIT, GroupWorld, lasted
 
@@ -53,7 +54,7 @@ class TestDecision:
         group = await world.start_group()
         await world.advanced.wait()
         await world.run_member()
-        assert (await asyncio.wait_for(group.result(), 20)).state == "completed"
+        assert (await asyncio.wait_for(group.result(), patience(20))).state == "completed"
         assert await lasted(group) < timedelta(hours=4)
         assert not world.woken
 
@@ -102,7 +103,7 @@ class TestStop:
         handle = await world.start_member()
         await world.at_wait()
         await handle.signal("cancel", CancelSignal(reason="enough"))
-        outcome = await asyncio.wait_for(handle.result(), 20)
+        outcome = await asyncio.wait_for(handle.result(), patience(20))
         assert (outcome.state, outcome.message) == (JobState.CANCELLED, "enough")
         assert "commit" not in world.calls
         assert not world.live
@@ -112,7 +113,7 @@ class TestStop:
         handle = await world.start_member()
         await world.at_wait()
         await handle.cancel()
-        assert (await asyncio.wait_for(handle.result(), 20)).state == JobState.CANCELLED
+        assert (await asyncio.wait_for(handle.result(), patience(20))).state == JobState.CANCELLED
         assert not world.live
 
     async def test_ended_by_its_group(self, world: GroupWorld) -> None:

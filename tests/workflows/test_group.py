@@ -10,6 +10,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 
 from activities.contracts import AdvanceResult
+from tests.support import patience
 from tests.workflows.conftest import open_world
 from tests.workflows.group_world import GroupWorld, lasted
 
@@ -44,7 +45,7 @@ class TestGroup:
         handle = await world.start_group()
         await world.advanced.wait()
         await handle.signal("look")
-        await asyncio.wait_for(handle.result(), 20)
+        await asyncio.wait_for(handle.result(), patience(20))
         assert await lasted(handle) < timedelta(hours=1)
 
     async def test_many_calls_are_taken_together(self, world: GroupWorld) -> None:
@@ -52,7 +53,7 @@ class TestGroup:
         handle = await world.start_group()
         for _ in range(10):
             await handle.signal("look")
-        await asyncio.wait_for(handle.result(), 20)
+        await asyncio.wait_for(handle.result(), patience(20))
         assert len(world.asked) == 2
 
     async def test_an_outage_is_waited_out(self, world: GroupWorld) -> None:
@@ -67,5 +68,5 @@ class TestGroup:
         handle = await world.start_group()
         await world.advanced.wait()
         await handle.cancel()
-        assert (await asyncio.wait_for(handle.result(), 20)).state == "cancelled"
+        assert (await asyncio.wait_for(handle.result(), patience(20))).state == "cancelled"
         assert [bool(order.cancel) for order in world.asked] == [False, True, True]

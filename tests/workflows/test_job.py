@@ -15,6 +15,7 @@ from cortex.domain.jobs import Reason
 from cortex.domain.leases import PullTrouble
 from cortex.domain.states import JobState
 from cortex.temporal.contracts import CancelSignal, ExtendSignal
+from tests.support import patience
 from tests.workflows.conftest import World, exited, open_world, refusal, time_skipping
 from workflows.job import JobWorkflow
 
@@ -200,7 +201,7 @@ class TestPlacement:
     async def test_searching_for_a_week_continues_as_new(self, world: World) -> None:
         world.places = deque([self._NOTHING])
         handle = await world.start(placement_timeout=timedelta(days=7))
-        outcome = await asyncio.wait_for(handle.result(), 100)
+        outcome = await asyncio.wait_for(handle.result(), patience(100))
         assert outcome.reason == Reason.NO_CAPACITY
         assert world.calls.count("place") > 900
 
@@ -227,7 +228,7 @@ class TestCancel:
         handle = await world.start(heartbeat_timeout=timedelta(seconds=2))
         await world.preparing.wait()
         await handle.signal("cancel", CancelSignal())
-        outcome = await asyncio.wait_for(handle.result(), 20)
+        outcome = await asyncio.wait_for(handle.result(), patience(20))
         assert outcome.state == JobState.CANCELLED
         assert "commit" not in world.calls
         assert not world.live
@@ -259,7 +260,7 @@ class TestCancel:
         handle = await world.start(heartbeat_timeout=timedelta(seconds=2))
         await world.preparing.wait()
         await handle.cancel()
-        assert (await asyncio.wait_for(handle.result(), 20)).state == JobState.CANCELLED
+        assert (await asyncio.wait_for(handle.result(), patience(20))).state == JobState.CANCELLED
         assert not world.live
 
     async def test_a_command_that_ended_well_before_has_completed(self, world: World) -> None:

@@ -10,6 +10,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from activities.rescue import RescuePlan
 from cortex.domain.states import JobState
+from tests.support import patience
 from tests.workflows.reconcile_world import FAILED, ReconcileWorld, open_reconcile_world
 from tests.workflows.record_reconcile import FOLDER, SCENARIOS
 from tests.workflows.test_replay import read, replayer
@@ -43,7 +44,7 @@ class TestRescue:
         world.plan = RescuePlan(leases=(world.lease(1),), outcome=FAILED)
         world.failing_settles = 300
         began = await world.env.get_current_time()
-        await asyncio.wait_for((await world.rescue()).result(), 40)
+        await asyncio.wait_for((await world.rescue()).result(), patience(40))
         assert (await world.env.get_current_time() - began).days >= 1
         assert len(world.settled) == 1
 

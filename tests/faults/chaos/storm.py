@@ -23,6 +23,7 @@ from tests.faults.chaos.log import ActionLog
 from tests.faults.chaos.users import NETWORKS
 from tests.faults.chaos.workers import ExtraWorker
 from tests.faults.sink import Sink
+from tests.support import patience
 from tests.support.stack import Stack
 
 _SIMULATORS = tuple(f"sim-{name.removesuffix('-sim')}" for name in NETWORKS)
@@ -175,7 +176,7 @@ class Storm:
         self.log.note("terminate", job_id)
         config = self.stack.config
         with contextlib.suppress(RPCError, RuntimeError, TimeoutError):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(patience(5)):
                 client = await Client.connect(config.temporal_address, namespace="cortex")
                 await client.get_workflow_handle(job_id).terminate("by hand, in a storm")
 
@@ -193,7 +194,7 @@ class Storm:
 
     async def _rows(self, query: str) -> list[dict[str, object]]:
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(patience(5)):
                 return await self.stack.rows(query)
         except (psycopg.Error, TimeoutError):
             return []

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support import patience
+
 ROOT = Path(__file__).parents[3]
 _SERVER = "tests.faults.crashpoints.forkserver"
 
@@ -59,11 +61,13 @@ class Forks:
         order = {"order": self._orders, "role": role, "log": str(log), "args": args}
         assert self._server.stdin is not None
         self._server.stdin.write(json.dumps({**order, "env": dict(env or {})}).encode() + b"\n")
-        return await asyncio.wait_for(answer, 20)
+        return await asyncio.wait_for(answer, patience(20))
 
     async def begin(self) -> None:
         assert self._server.stdout is not None
-        await asyncio.wait_for(self._server.stdout.readline(), 60)  # it has imported everything
+        await asyncio.wait_for(
+            self._server.stdout.readline(), patience(60)
+        )  # it has imported everything
         self._reading = asyncio.create_task(self._read(self._server.stdout))
 
     async def aclose(self) -> None:

@@ -13,6 +13,7 @@ from providers.errors import Unavailable
 from tests.providers.akash.conftest import Net, spec
 from tests.providers.akash.test_leases import FOREVER, released, running, until
 from tests.providers.akash.test_results import EUROPE, ready
+from tests.support import patience
 
 
 async def texts(akash: AkashProvider, ref: LeaseRef, *, follow: bool = False) -> list[str]:
@@ -112,6 +113,6 @@ class TestShells:
         akash = await net.provider()
         ref = await ready(akash, lease, FOREVER)
         await net.act("lose_lease", key=lease)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(patience(5)):
             await akash.stop(ref)
         assert EUROPE in net.world.book.providers

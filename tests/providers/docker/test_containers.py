@@ -25,6 +25,7 @@ from tests.providers.docker.conftest import (
     run_to_end,
     until_final,
 )
+from tests.support import patience
 
 # What Podman 4.3 says without catatonit.
 _NO_INIT = "container create: container-init binary not found on the host: stat /usr/bin/catatonit"
@@ -121,7 +122,7 @@ class TestCommands:
 
     async def test_the_init_reaps_and_hands_signals_on(self, provider: DockerProvider) -> None:
         ref = (await provider.submit(job("exec sleep 600"), new_key())).ref
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(patience(10)):
             await provider.cancel(ref)
         # Process 1 without a handler would have ignored SIGTERM: 137 after the grace.
         assert (await provider.status(ref)).exit_code == 143

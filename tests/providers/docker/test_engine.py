@@ -15,6 +15,7 @@ from providers.docker.config import default_socket
 from providers.docker.engine import Engine
 from providers.errors import OutcomeUnknown, ProviderError, Unavailable
 from tests.providers.docker.conftest import Podman, job, log_text, new_key, until_final
+from tests.support import patience
 
 pytestmark = pytest.mark.integration
 Make = Callable[..., Any]
@@ -142,7 +143,7 @@ class TestPush:
         await provider.wait_for_change(timedelta(seconds=0.6))
         await provider.statuses([committed.ref])
         began = loop.time()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(patience(10)):
             while not (await provider.status(committed.ref)).state.final:
                 await provider.wait_for_change(timedelta(seconds=20))
         assert loop.time() - began < 5
@@ -179,7 +180,7 @@ class TestPorts:
 
 
 async def _answer(port: int) -> bytes:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patience(10)):
         while True:
             try:
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -16,6 +16,7 @@ import pytest
 from providers.docker import DockerProvider
 from providers.errors import ImageUnavailable, NoSuchImage, PullFailed
 from tests.providers.docker.conftest import IMAGE, Podman, job, log_text, new_key, run_to_end
+from tests.support import patience
 
 pytestmark = pytest.mark.integration
 Make = Callable[..., Any]
@@ -82,7 +83,7 @@ class TestPull:
         assert told[0] == f"pulling {image}"
         assert told[-1] == f"pulled {image}"
         await provider.commit(reservation)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(patience(10)):
             lines = [line.text async for line in provider.logs(reservation.ref, follow=True)]
         assert lines == ["pulled"]
         again = Reports()

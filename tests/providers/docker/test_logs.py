@@ -9,6 +9,7 @@ import pytest
 from providers.docker import DockerProvider
 from providers.lines import MAX_LINE
 from tests.providers.docker.conftest import job, log_text, new_key, run_to_end
+from tests.support import patience
 
 pytestmark = pytest.mark.integration
 Make = Callable[..., Any]
@@ -51,7 +52,7 @@ class TestLogs:
         reader = asyncio.create_task(follow())
         await asyncio.sleep(0.5)
         await provider.commit(reservation)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(patience(15)):
             assert await reader == ["begun", "done"]
 
     async def test_a_very_long_line(self, provider: DockerProvider) -> None:

@@ -16,6 +16,7 @@ import pytest_asyncio
 from cortex.domain.spec import JobSpec
 from providers.conformance import eventually
 from providers.runner import RunnerLog, RunnerResult, wrap
+from tests.support import patience
 
 KEY = "job_01jjjjjjjjjjjjjjjjjjjjjjjj-1"
 SHELLS = [
@@ -108,7 +109,7 @@ async def container(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIter
     if made.process is not None and made.process.returncode is None:
         made.process.terminate()
         try:
-            await asyncio.wait_for(made.process.wait(), 5)
+            await asyncio.wait_for(made.process.wait(), patience(5))
         except TimeoutError:
             await made.kill()
             raise

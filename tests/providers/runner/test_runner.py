@@ -21,6 +21,7 @@ from providers.runner import RunnerUrls, wrap
 from providers.runner.wrap import script, token
 from simulators.kit.serve import serving
 from tests.providers.runner.conftest import KEY, Container, shell
+from tests.support import patience
 
 
 class TestRunner:
@@ -45,7 +46,7 @@ class TestRunner:
         assert process is not None
         assert process.returncode is None
         process.terminate()
-        assert await asyncio.wait_for(process.wait(), 5) == 0
+        assert await asyncio.wait_for(process.wait(), patience(5)) == 0
 
     async def test_a_release_while_it_sends_what_came_of_it(self, container: Container) -> None:
         """The signal is not lost: it goes when it has told the end."""
@@ -60,15 +61,15 @@ class TestRunner:
 
         async with serving(app) as url:
             await container.start(shell("true"), urls=RunnerUrls(result=f"{url}/result"))
-            await asyncio.wait_for(arrived.wait(), 30)
+            await asyncio.wait_for(arrived.wait(), patience(30))
             assert container.process is not None
             container.process.terminate()
-            assert await asyncio.wait_for(container.process.wait(), 10) == 0
+            assert await asyncio.wait_for(container.process.wait(), patience(10)) == 0
 
     async def test_ends_with_the_command_where_it_need_not_idle(self, container: Container) -> None:
         await container.start(shell("exit 9"), idle=False)
         assert container.process is not None
-        assert await asyncio.wait_for(container.process.wait(), 10) == 9
+        assert await asyncio.wait_for(container.process.wait(), patience(10)) == 9
 
     async def test_the_command_cannot_forge_the_end(self, container: Container) -> None:
         forged = f"c {token(KEY)} end 0 1 none"
