@@ -1,6 +1,7 @@
 """Collecting results must leave the servers room on the disk, and says what is not kept."""
 
 import asyncio
+import shutil
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -48,6 +49,12 @@ async def while_there_is_room(
             task.cancel()
             with suppress(asyncio.CancelledError, Exception):
                 await task
+
+
+def drop_parts(outputs_dir: Path, lease_key: str) -> None:
+    """Remove what tries that were broken off (a killed worker) have left of collecting a lease."""
+    for part in outputs_dir.glob(f".{lease_key}.*.part"):
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def not_kept(left_out: Sequence[LeftOut]) -> str:

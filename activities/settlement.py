@@ -22,7 +22,7 @@ from activities.fleet import Fleet
 from activities.frames import last_frames, settle_frames
 from activities.logs import LogCopier
 from activities.placement import outcome_data, state_event
-from activities.room import NoRoom, not_kept, while_there_is_room
+from activities.room import NoRoom, drop_parts, not_kept, while_there_is_room
 from activities.settle_steps import DecidedByHand, SettleSteps
 from activities.trouble import telling
 from cortex.db.engine import Database, Transaction
@@ -210,6 +210,7 @@ class SettlementActivities:
         if ref is not None:
             async with steps.step("forget"):
                 await provider.forget(ref)
+            await asyncio.to_thread(drop_parts, self._settings.outputs_dir, lease.key)
 
     async def _end_and_book(
         self,

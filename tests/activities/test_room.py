@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from activities.room import NoRoom, not_kept, while_there_is_room
+from activities.room import NoRoom, drop_parts, not_kept, while_there_is_room
 from cortex.disk import Disk
 from providers.collected import LeftOut
 
@@ -47,3 +47,11 @@ def test_what_is_not_kept_is_named() -> None:
     assert text.startswith("not kept: `out/0` has 5Mi, and the disk has room for 1Mi more; `out/1`")
     assert text.endswith("; and 2 more")
     assert not_kept([]) == ""
+
+
+def test_what_broken_tries_have_left_is_removed(tmp_path: Path) -> None:
+    for name in (".job_a-1.x.part", ".job_a-1.y.old.part", ".job_a-12.x.part", "job_a"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "big").touch()
+    drop_parts(tmp_path, "job_a-1")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".job_a-12.x.part", "job_a"]

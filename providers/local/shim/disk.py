@@ -106,6 +106,7 @@ class DiskWatch:
         self.limit = max(limit, _BESIDES)
         self.keep_free = keep_free
         self.now = Taken()
+        self.held = 0
         self.free_then = 0
         self.walk_at = 0.0
         self.rest_until = 0.0
@@ -161,6 +162,8 @@ class DiskWatch:
     def _walk(self, space: Space) -> None:
         began = time.monotonic()
         self.now, self.free_then = taken(self.folders, self.pids()), space.free
+        # Its log has a limit of its own; what is freed by its end counts that too.
+        self.held = self.now.size + taken([os.path.join(self.lease, "log")], []).size
         took = time.monotonic() - began
         ended = began + took
         # A walk over many files must stay the exception.
@@ -181,7 +184,7 @@ class DiskWatch:
         with suppress(OSError):
             fd = os.open(os.path.join(self.lease, SHARE), os.O_WRONLY | os.O_CREAT, 0o600)
             try:
-                os.pwrite(fd, b"%020d %020d" % (self.now.size, self.now.files), 0)
+                os.pwrite(fd, b"%020d %020d" % (self.held, self.now.files), 0)
             finally:
                 os.close(fd)
 
@@ -190,7 +193,7 @@ class DiskWatch:
         if not self._low(space):
             return ""
         short_of_files = space.free >= self.keep_free
-        mine = self.now.files if short_of_files else self.now.size
+        mine = self.now.files if short_of_files else self.held
         if mine < (100 if short_of_files else max(2**20, self.keep_free // 16)):
             return ""  # Its end would help nobody.
         before, self.judged = self.judged, mine
@@ -225,7 +228,7 @@ class DiskWatch:
         return f"killed: over its storage limit: it took {used} of {limit} (`resources.storage`)"
 
     def _disk_full(self, space: Space) -> str:
-        held = f"{_mebibytes(self.now.size)} in {self.now.files} files"
+        held = f"{_mebibytes(self.held)} in {self.now.files} files"
         left = f"{_mebibytes(space.free)} and {space.free_files} files are free"
         return (
             f"killed: the disk is nearly full, and of all jobs on it this one took the most: {held}"

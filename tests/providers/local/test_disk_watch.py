@@ -22,6 +22,7 @@ class World:
         self.free = 4000 * _MIB
         self.free_files = 10**6
         self.mine = Taken()
+        self.log = 0
         self.walks = 0
         self.frozen: list[bool] = []
         monkeypatch.setattr("time.monotonic", lambda: self.now)
@@ -31,7 +32,9 @@ class World:
     def space(self) -> Space:
         return Space(8000 * _MIB, self.free, 10**6, self.free_files)
 
-    def _taken(self, _folders: list[str], _pids: list[int]) -> Taken:
+    def _taken(self, folders: list[str], _pids: list[int]) -> Taken:
+        if folders[0].endswith("/log"):
+            return Taken(self.log, 1)
         self.walks += 1
         return self.mine
 
@@ -142,6 +145,12 @@ class TestRoom:
         world.mine = Taken(_MIB, 500_000)
         world.other("other", 300 * _MIB, files=10)
         assert "in 500000 files" in world.verdict(watch)
+
+    def test_its_log_counts_but_not_for_its_limit(self, world: World) -> None:
+        watch = world.watch(limit=10 * _MIB)
+        world.mine, world.log, world.free = Taken(9 * _MIB, 3), 16 * _MIB, 60 * _MIB
+        world.other("other", 20 * _MIB)
+        assert "this one took the most: 25.0 MiB" in world.verdict(watch)
 
     def test_of_two_alike_one_goes(self, world: World) -> None:
         watch = world.watch()
