@@ -186,7 +186,7 @@ class TestRefusing:
             found = check_problem(await client.post(path, json=spec), 422, "no_provider")
             assert found.detail.startswith("member `big[n=1]`: no provider can run this job")
             assert {item.field for item in found.errors} == {"jobs[2]"}
-            assert "`big[n=1]` at local: it has 8Gi of memory" in str(found.errors)
+            assert "`big[n=1]` at local: `resources.memory`: it has 8Gi" in str(found.errors)
         assert await nothing_stored(database)
 
     @pytest.mark.parametrize(

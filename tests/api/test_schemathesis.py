@@ -19,6 +19,7 @@ import httpx
 import pytest
 
 from cortex.settings import Settings
+from providers.conformance import slowdown
 from tests.api.support import KEY, serve
 
 pytestmark = pytest.mark.timeout(7200)
@@ -161,7 +162,7 @@ async def run(url: str, folder: Path, *options: str) -> str:
         "run",
         "openapi.json",
         f"--url={url}",
-        f"--max-time={SECONDS}",
+        f"--max-time={round(SECONDS * slowdown())}",
         f"--seed={SEED}",
         "--checks=all",
         "--mode=all",
