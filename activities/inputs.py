@@ -5,6 +5,7 @@ anything else that is neither file nor folder stays out, and no path leads out o
 """
 
 import asyncio
+import filecmp
 import os
 import tarfile
 import uuid
@@ -13,7 +14,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path, PurePosixPath
 
 from cortex.disk import Disk
-from cortex.domain.inputs import Input
+from cortex.domain.inputs import Input, both_put
 from cortex.domain.units import about_bytes
 from providers.errors import InvalidSpec, NoCapacity
 
@@ -77,35 +78,70 @@ class InputStore:
         self._require_room(inputs)
         archive.parent.mkdir(parents=True, exist_ok=True)
         with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tar:
-            made: set[str] = set()
+            packing = _Packing(tar)
             for item in inputs:
                 place = self._place(item)
                 if place is None:
                     raise InvalidSpec(self._problem([item]) or "an input is not there")
                 for path, name in _files(place):
-                    _add(tar, path, (PurePosixPath(item.to) / name).as_posix(), made)
+                    packing.add(path, (PurePosixPath(item.to) / name).as_posix(), item.source)
 
 
 def _files(place: Path) -> Iterator[tuple[Path, PurePosixPath]]:
-    """Each file with its path in the folder that it is put into."""
+    """Each file and empty folder with its path in the folder that it is put into."""
     if place.is_file():
         yield place, PurePosixPath(place.name)
         return
-    for folder, _, names in os.walk(place):
+    for folder, folders, names in os.walk(place):
+        if not folders and not names:
+            yield Path(folder), PurePosixPath(Path(folder).relative_to(place).as_posix())
         for name in sorted(names):
             path = Path(folder, name)
             if path.is_file() and not path.is_symlink():
                 yield path, PurePosixPath(path.relative_to(place).as_posix())
 
 
-def _add(tar: tarfile.TarFile, path: Path, name: str, made: set[str]) -> None:
-    for parent in reversed(PurePosixPath(name).parents):
-        folder = parent.as_posix()
-        if folder != "." and folder not in made:
-            made.add(folder)
-            entry = tarfile.TarInfo(folder)
-            entry.type, entry.mode = tarfile.DIRTYPE, 0o777
-            tar.addfile(entry)
+class _Packing:
+    """Puts files into a tar; never two at one place."""
+
+    def __init__(self, tar: tarfile.TarFile) -> None:
+        self._tar = tar
+        self._folders: dict[str, str] = {}
+        self._files: dict[str, tuple[Path, str]] = {}
+
+    def add(self, path: Path, name: str, source: str) -> None:
+        """Put in a file or an empty folder of a job.
+
+        Raises:
+            InvalidSpec: another file is there already.
+        """
+        parents = [parent.as_posix() for parent in PurePosixPath(name).parents]
+        for folder in reversed([name, *parents] if path.is_dir() else parents):
+            if folder in self._files:
+                raise InvalidSpec(_collision(folder, self._files[folder][1], source))
+            if folder != "." and folder not in self._folders:
+                self._folders[folder] = source
+                entry = tarfile.TarInfo(folder)
+                entry.type, entry.mode = tarfile.DIRTYPE, 0o777
+                self._tar.addfile(entry)
+        if path.is_dir():
+            return
+        if name in self._folders:
+            raise InvalidSpec(_collision(name, self._folders[name], source))
+        if name in self._files:
+            there, first = self._files[name]
+            if not filecmp.cmp(there, path, shallow=False):
+                raise InvalidSpec(_collision(name, first, source))
+            return
+        self._files[name] = path, source
+        _add(self._tar, path, name)
+
+
+def _collision(name: str, first: str, second: str) -> str:
+    return f"the input from `{second}` {both_put(name, first, second)}"
+
+
+def _add(tar: tarfile.TarFile, path: Path, name: str) -> None:
     with path.open("rb") as file:
         facts = os.fstat(file.fileno())
         entry = tarfile.TarInfo(name)

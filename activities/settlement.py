@@ -20,9 +20,10 @@ from activities.by_hand import bill_by_hand, last_word
 from activities.contracts import FinishInput, SettleInput, SettleResult
 from activities.fleet import Fleet
 from activities.frames import last_frames, settle_frames
+from activities.kept import Kept, examined
 from activities.logs import LogCopier
 from activities.placement import outcome_data, state_event
-from activities.room import NoRoom, drop_parts, not_kept, while_there_is_room
+from activities.room import NoRoom, drop_parts, while_there_is_room
 from activities.settle_steps import DecidedByHand, SettleSteps
 from activities.trouble import telling
 from cortex.db.engine import Database, Transaction
@@ -37,9 +38,8 @@ from cortex.domain.offers import Usage
 from cortex.domain.resolution import Resolution, resolution_of
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import CANCELLABLE_JOB_STATES, JobState, LeaseState, RunState
-from cortex.files import KeptFile, add_missing, digests, put_in_place
+from cortex.files import add_missing, put_in_place
 from cortex.settings import Settings
-from providers.collected import Collected
 from providers.errors import ProviderError
 from providers.registry import AnyProvider
 
@@ -294,19 +294,13 @@ class SettlementActivities:
             keep = self._settings.disk.keep_free
             collecting = provider.outputs(ref, spec.kept(), parts)
             written = await while_there_is_room(parts, keep, collecting)
-            left = not_kept(written.left_out if isinstance(written, Collected) else ())
-            files = await digests(parts, written)
-            await self._put_in_place(lease, parts, files, left, merge=spec.render is not None)
+            kept = await examined(parts, written)
+            await self._put_in_place(lease, parts, kept, merge=spec.render is not None)
         finally:
             await asyncio.to_thread(shutil.rmtree, parts, ignore_errors=True)
 
-    async def _put_in_place(
-        self, lease: Lease, parts: Path, files: Sequence[KeptFile], left: str, *, merge: bool
-    ) -> None:
-        """Keep the files; with `merge`, beside those of attempts before this one.
-
-        `left` tells of those that are not kept.
-        """
+    async def _put_in_place(self, lease: Lease, parts: Path, found: Kept, *, merge: bool) -> None:
+        """Keep the files; with `merge`, beside those of attempts before this one."""
         async with self._database.transaction() as tx:
             await tx.jobs.lock(lease.job_id)
             now = await tx.leases.get(lease.key)
@@ -316,15 +310,12 @@ class SettlementActivities:
             if merge:
                 await add_missing(parts, kept)
             await put_in_place(parts, kept)
-            write = tx.outputs.merge if merge else tx.outputs.replace
-            await write(lease.job_id, lease.attempt, [(f.path, f.size, f.sha256) for f in files])
-            data: dict[str, int | str] = {"files": len(files)}
-            data["bytes"] = sum(f.size for f in files)
-            if left:
-                data["message"] = left
-                await tx.leases.put(lease.key, message="; ".join(filter(None, (now.message, left))))
+            await found.record(tx, lease.job_id, lease.attempt, merge=merge)
+            if found.message:
+                told = "; ".join(filter(None, (now.message, found.message)))
+                await tx.leases.put(lease.key, message=told)
             await tx.events.add(
-                EventType.JOB_OUTPUTS_STORED, lease.job_id, job_id=lease.job_id, data=data
+                EventType.JOB_OUTPUTS_STORED, lease.job_id, job_id=lease.job_id, data=found.data()
             )
 
     async def _tell_incomplete(self, lease: Lease, error: Exception) -> None:

@@ -11,9 +11,13 @@ _CHUNK = 256 * 1024
 
 
 async def tar_stream(files: Sequence[tuple[StoredOutput, Path]]) -> AsyncIterator[bytes]:
-    """The archive of these files, under their output paths."""
+    """The archive of these files and empty folders, under their output paths."""
     for output, path in files:
         info = tarfile.TarInfo(output.path)
+        if output.kind == "folder":
+            info.type, info.mode = tarfile.DIRTYPE, 0o755
+            yield info.tobuf(tarfile.PAX_FORMAT)
+            continue
         info.size = output.size
         info.mtime = int(output.created_at.timestamp())
         yield info.tobuf(tarfile.PAX_FORMAT)

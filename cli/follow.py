@@ -110,8 +110,11 @@ def exit_code(job: JobView) -> int:
     return ExitCode.FAILED
 
 
-def show_end(state: State, job: JobView) -> None:
-    """The last lines about a job: how it ended, what it took and cost, where to look."""
+def show_end(state: State, job: JobView, *, files: int | None = None) -> None:
+    """The last lines about a job: how it ended, what it took and cost, where to look.
+
+    `files`: how many results it has left, where that is known.
+    """
     if state.json:
         print(f'{{"job":{job.model_dump_json()}}}', flush=True)
         return
@@ -121,7 +124,8 @@ def show_end(state: State, job: JobView) -> None:
     if job.spec.render is not None:
         render.say(state, f"  frames:   cortex {dir_option(state)}frames {job.id}")
     if job.spec.kept() and (job.state is JobState.COMPLETED or job.spec.render is not None):
-        render.say(state, f"  results:  cortex {dir_option(state)}outputs get {job.id}")
+        how = "list" if files == 0 else "get"  # nothing can be got, but it is said why
+        render.say(state, f"  results:  cortex {dir_option(state)}outputs {how} {job.id}")
     if job.log_dropped_bytes:
         dropped = render.size(job.log_dropped_bytes)
         render.say(state, f"  the middle of its output is not kept ({dropped} or more)")
@@ -148,23 +152,30 @@ def summary(job: JobView) -> str:
 async def _show(state: State, cortex: AsyncCortex, job_id: str) -> JobView:
     printer = LinePrinter()
     async with asyncio.TaskGroup() as group:
-        group.create_task(_show_events(state, cortex, job_id, printer))
+        files = group.create_task(_show_events(state, cortex, job_id, printer))
         group.create_task(_show_logs(state, cortex, job_id, printer))
     printer.finish()
     job = await cortex.wait(job_id)
-    show_end(state, job)
+    show_end(state, job, files=files.result())
     return job
 
 
-async def _show_events(state: State, cortex: AsyncCortex, job_id: str, lines: LinePrinter) -> None:
+async def _show_events(
+    state: State, cortex: AsyncCortex, job_id: str, lines: LinePrinter
+) -> int | None:
+    """Print the events; returns how many results were kept, as far as they tell."""
     printer = EventPrinter(state)
+    files: int | None = None
     async for event in cortex.events(job_id, follow=True):
+        if event.type == "cortex.job.outputs.stored":
+            files = int(event.data.get("files", 0))
         if state.json:
             sys.stdout.write(f'{{"event":{event.model_dump_json()}}}\n')
         else:
             lines.clear()
             printer.show(event)
             lines.again()
+    return files
 
 
 async def _show_logs(state: State, cortex: AsyncCortex, job_id: str, printer: LinePrinter) -> None:
@@ -205,7 +216,8 @@ class EventPrinter:
             "job.cancel.requested": f"asked to cancel  {data.get('reason', '')}",
             "job.extended": f"deadline moved  {data.get('deadline_at', '')}",
             "job.deadline.near": f"{data.get('message', '')}; {data.get('next', '')}",
-            "job.outputs.stored": f"{data.get('files', '')} result file(s) kept",
+            "job.outputs.stored": f"{data.get('files', '')} result file(s) kept"
+            f"; {data.get('message', '')}".removesuffix("; "),
             "lease.intended": f"trying `{data.get('provider', '')}` for "
             f"{data.get('price_per_hour', '?')}/h",
             "job.trouble": f"{data.get('message', '')}; {data.get('next', '')}",

@@ -285,11 +285,29 @@ class EventPage(_View):
 
 
 class OutputView(_View):
+    """A result file, or a folder that is empty: that has no content and no `sha256`."""
+
     path: str
     size: int
     sha256: str
     attempt: int
     created_at: datetime
+    kind: Literal["file", "folder"] = "file"
+    raw_path: str | None = Field(
+        default=None,
+        description="The path that the job gave, percent-encoded, where it is no printable text.",
+    )
+
+
+class LeftOutView(_View):
+    """Something that a job declared as an output and that is not kept."""
+
+    path: str
+    reason: str = Field(description="Ends a sentence that begins with the path.")
+    raw_path: str | None = Field(
+        default=None,
+        description="The path that the job gave, percent-encoded, where it is no printable text.",
+    )
 
 
 class LedgerView(_View):

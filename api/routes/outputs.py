@@ -13,7 +13,7 @@ from api.respond import answer, known_form
 from api.services import Using
 from api.tar import tar_stream
 from cortex.domain.rights import Action
-from cortex.schemas import OutputView
+from cortex.schemas import LeftOutView, OutputView
 
 router = APIRouter(tags=["outputs"])
 
@@ -34,7 +34,7 @@ async def list_outputs(
         Literal["tar"] | None, Query(description="All files as one archive instead.")
     ] = None,
 ) -> Response:
-    """The files that a job has left, or one archive with all of them."""
+    """The files and empty folders that a job has left, or one archive with all of them."""
     known_form(job_id)
     if archive is None:
         found = await services.queries.outputs(job_id)
@@ -46,6 +46,18 @@ async def list_outputs(
         media_type="application/x-tar",
         headers={**_HARMLESS, "content-disposition": f'attachment; filename="{name}"'},
     )
+
+
+@router.get(
+    "/jobs/{job_id}/left-out",
+    dependencies=[needs(Action.JOBS_READ)],
+    response_model=list[LeftOutView],
+    responses=problems(404),
+)
+async def list_left_out(job_id: JobId, services: Using) -> Response:
+    """What the job declared as outputs and is not kept, with its reason; the first thousand."""
+    found = await services.queries.left_out(known_form(job_id))
+    return answer([item.model_dump(mode="json") for item in found])
 
 
 @router.head(

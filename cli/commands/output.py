@@ -1,6 +1,7 @@
 """`logs`, `events`, `outputs list`, `outputs get`."""
 
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,8 +12,11 @@ from cli.errors import CliError, ExitCode
 from cli.find import find_id
 from cli.lines import LinePrinter, live
 from cli.state import State, state_of
-from cortex.schemas import EventView, LogEntry, OutputView
+from cortex.client import Cortex
+from cortex.client.errors import ApiError, ClientError, ConnectionFailed
+from cortex.schemas import EventView, LeftOutView, LogEntry, OutputView
 
+_MOST_NAMED = 20
 app = typer.Typer()
 outputs_app = typer.Typer(no_args_is_help=True, help="List and download result files.")
 app.add_typer(outputs_app, name="outputs")
@@ -89,17 +93,26 @@ def _show_event(state: State, event: EventView, *, with_job: bool) -> None:
 
 @outputs_app.command("list")
 def list_outputs(ctx: typer.Context, job_id: Id) -> None:
-    """List the result files of a job."""
+    """List the result files of a job, and say what is not kept and why (on stderr)."""
     state = state_of(ctx)
     with state.client() as cortex:
-        found = cortex.outputs(find_id(cortex, job_id))
+        found_id = find_id(cortex, job_id)
+        found, left = cortex.outputs(found_id), _left_out(cortex.left_out, found_id)
     if state.json:
         render.print_json(*found)
     elif not found:
         render.say(state, "the job has no result files")
     else:
-        rows = [(item.path, render.size(item.size), item.sha256) for item in found]
+        rows = [_row(item) for item in found]
         render.table(state, ("PATH", "SIZE", "SHA-256"), rows, right=(1,))
+    for line in left:
+        render.say(state, f"not kept: {line}")
+
+
+def _row(item: OutputView) -> tuple[str, str, str]:
+    if item.kind == "folder":
+        return f"{item.path}/", "", "(an empty folder)"
+    return item.path, render.size(item.size), item.sha256
 
 
 @outputs_app.command("get")
@@ -113,33 +126,75 @@ def get_outputs(
         Path, typer.Option("--output", "-o", help="Folder to put them in; `-`: to stdout.")
     ] = Path(),
 ) -> None:
-    """Download result files. Each is checked (SHA-256) and replaces what was there."""
+    """Download result files. Each is checked (SHA-256) and replaces what was there.
+
+    One that cannot be had, or saved here, keeps no other from coming; it is named at the end.
+    """
     state = state_of(ctx)
     with state.client() as cortex:
         found_id = find_id(cortex, job_id)
-        wanted = _matching(cortex.outputs(found_id), path, found_id)
+        found = cortex.outputs(found_id)
+        left = _left_out(cortex.left_out, found_id)
+        wanted = _matching(found, path, found_id, left)
         if str(output) == "-":
             for item in wanted:
-                sys.stdout.buffer.write(cortex.output(found_id, item.path))
+                if item.kind == "file":
+                    sys.stdout.buffer.write(cortex.output(found_id, item.path))
             sys.stdout.buffer.flush()
             return
-        for item in wanted:
-            target = cortex.download(found_id, item, output)
-            if state.json:
-                render.print_json(item)
-            else:
-                print(f"{target}  {render.size(item.size)}", flush=True)
+        saving = (_saved(state, cortex, found_id, item, output) for item in wanted)
+        failed = [line for line in saving if line]
+    if left and path is None:
+        render.say(state, f"{_count(left)} not kept; `cortex outputs list {found_id}` says why")
+    if failed:
+        count = f"{len(failed)} of {len(wanted)} result files could not be saved"
+        raise CliError(count, details=failed[:_MOST_NAMED])
 
 
-def _matching(outputs: tuple[OutputView, ...], path: str | None, job_id: str) -> list[OutputView]:
+def _saved(state: State, cortex: Cortex, job_id: str, item: OutputView, folder: Path) -> str:
+    """Save one; why that did not go, else nothing."""
+    try:
+        target = cortex.download(job_id, item, folder)
+    except ConnectionFailed:
+        raise  # none of the others would come either
+    except (ClientError, OSError) as error:
+        return f"{render.printable(item.path)}: {error}"
+    if state.json:
+        render.print_json(item)
+    elif item.kind == "folder":
+        print(f"{target}/", flush=True)
+    else:
+        print(f"{target}  {render.size(item.size)}", flush=True)
+    return ""
+
+
+def _left_out(ask: Callable[[str], tuple[LeftOutView, ...]], job_id: str) -> list[str]:
+    """Lines of what is not kept; none from a server that cannot say."""
+    try:
+        return [render.printable(f"`{item.path}` {item.reason}") for item in ask(job_id)]
+    except ApiError as error:
+        if error.status == 404:  # an earlier version
+            return []
+        raise
+
+
+def _count(left: Sequence[str]) -> str:
+    return "1 other is" if len(left) == 1 else f"{len(left)} others are"
+
+
+def _matching(
+    outputs: tuple[OutputView, ...], path: str | None, job_id: str, left: Sequence[str]
+) -> list[OutputView]:
     if path is None:
         found = list(outputs)
         missing = f"job `{job_id}` has no result files"
+        known = [f"not kept: {line}" for line in left[:_MOST_NAMED]]
     else:
         name = path.strip("/")
         found = [item for item in outputs if item.path == name or item.path.startswith(f"{name}/")]
         missing = f"job `{job_id}` has no result file `{path}`"
+        known = [item.path for item in outputs[:_MOST_NAMED]]
+        known += [f"not kept: {line}" for line in left if line.startswith(f"`{name}` ")]
     if not found:
-        known = [item.path for item in outputs[:20]]
         raise CliError(missing, details=known, code="not_found", exit_code=ExitCode.NOT_FOUND)
     return found

@@ -9,6 +9,8 @@ import httpx
 from cortex.client.errors import ClientError, DamagedDownload
 from cortex.schemas import OutputView
 
+_MAX_NAME = 255
+
 
 def safe_target(folder: Path, path: str) -> Path:
     """Where an output goes inside a folder.
@@ -20,6 +22,17 @@ def safe_target(folder: Path, path: str) -> Path:
     if relative.is_absolute() or ".." in relative.parts or not relative.parts or "\0" in path:
         raise ClientError(f"the output `{path}` would not stay inside {folder}; it is left alone")
     return folder.joinpath(*relative.parts)
+
+
+def empty_folder(folder: Path, path: str) -> Path:
+    """Make an output that is an empty folder.
+
+    Raises:
+        ClientError: the path would lead out of `folder`.
+    """
+    target = safe_target(folder, path)
+    target.mkdir(parents=True, exist_ok=True)
+    return target
 
 
 class Download:
@@ -37,7 +50,7 @@ class Download:
         """
         self.output = output
         self.target = target
-        self._part = target.with_name(f".{target.name}.{output.sha256[:12]}.part")
+        self._part = target.with_name(_part_name(target.name, output.sha256[:12]))
         self._file: IO[bytes] | None = None
 
     def start(self) -> dict[str, str]:
@@ -70,6 +83,7 @@ class Download:
 
         Raises:
             DamagedDownload: it is not what the server has; the part is deleted.
+            OSError: it cannot be put there; the part is deleted.
         """
         self.close()
         with self._part.open("rb") as file:
@@ -81,4 +95,17 @@ class Download:
                 f"`{self.output.path}` arrived damaged ({size} of {self.output.size} bytes, "
                 f"SHA-256 {digest[:12]}… instead of {self.output.sha256[:12]}…); download it again"
             )
-        return self._part.replace(self.target)
+        try:
+            return self._part.replace(self.target)
+        except OSError:  # such as a folder in its place: no later try would do better
+            self._part.unlink(missing_ok=True)
+            raise
+
+
+def _part_name(name: str, mark: str) -> str:
+    """A hidden name beside the file's own; that may have all of the 255 bytes of a name."""
+    part = f".{name}.{mark}.part"
+    if len(part.encode("utf-8", "surrogateescape")) <= _MAX_NAME:
+        return part
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
+    return f".{digest[:32]}.{mark}.part"

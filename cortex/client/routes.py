@@ -24,6 +24,7 @@ from cortex.schemas import (
     Info,
     JobPage,
     JobView,
+    LeftOutView,
     LogEntry,
     LogPage,
     OutputView,
@@ -41,6 +42,7 @@ Since = datetime | timedelta
 
 _V1 = "/api/v1"
 _JSON = {"Content-Type": "application/json"}
+_LEFT_OUT = TypeAdapter(tuple[LeftOutView, ...])
 _OUTPUTS = TypeAdapter(tuple[OutputView, ...])
 _PLUGINS = TypeAdapter(tuple[PluginView, ...])
 
@@ -181,6 +183,10 @@ def event_stream(
 
 def outputs(job_id: str) -> Call[tuple[OutputView, ...]]:
     return Call("GET", f"{_V1}{_job(job_id)}/outputs", _OUTPUTS.validate_json)
+
+
+def left_out(job_id: str) -> Call[tuple[LeftOutView, ...]]:
+    return Call("GET", f"{_V1}{_job(job_id)}/left-out", _LEFT_OUT.validate_json)
 
 
 def output(job_id: str, path: str) -> Call[bytes]:

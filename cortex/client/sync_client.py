@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from cortex.client import routes
 from cortex.client.connection import resolve
-from cortex.client.downloads import Download, safe_target
+from cortex.client.downloads import Download, empty_folder, safe_target
 from cortex.client.errors import WaitTimeout
 from cortex.client.retry import RetryPolicy
 from cortex.client.routes import JobFilter, Spec
@@ -31,6 +31,7 @@ from cortex.schemas import (
     JobPage,
     JobSummary,
     JobView,
+    LeftOutView,
     LogEntry,
     LogPage,
     OutputView,
@@ -319,15 +320,19 @@ class Cortex(
                 return
 
     def outputs(self, job_id: str) -> tuple[OutputView, ...]:
-        """The result files of a job."""
+        """The result files and empty folders of a job."""
         return self._transport.call(routes.outputs(job_id))
+
+    def left_out(self, job_id: str) -> tuple[LeftOutView, ...]:
+        """What a job declared as outputs and is not kept, and why; the first thousand."""
+        return self._transport.call(routes.left_out(job_id))
 
     def output(self, job_id: str, path: str) -> bytes:
         """The content of one (small) result file."""
         return self._transport.call(routes.output(job_id, path))
 
     def download(self, job_id: str, output: OutputView, folder: Path) -> Path:
-        """Save one result file under `folder`; returns where it is.
+        """Save one result file, or make the empty folder, under `folder`; returns where it is.
 
         The file appears when it is whole and its SHA-256 is right; one that was there before is
         replaced. What an earlier, broken download left is continued.
@@ -341,6 +346,8 @@ class Cortex(
             DamagedDownload: it arrived damaged.
             ClientError: its path would lead out of the folder.
         """
+        if output.kind == "folder":
+            return empty_folder(folder, output.path)
         download = Download(output, safe_target(folder, output.path))
         return self._transport.download(routes.output(job_id, output.path).path, download)
 

@@ -50,7 +50,9 @@ class FrameRepository(Repository):
 
         A frame counts as done only with its file in our hands.
         """
-        kept = select(JobOutputRow.path).where(JobOutputRow.job_id == job_id)
+        kept = select(JobOutputRow.path).where(
+            JobOutputRow.job_id == job_id, JobOutputRow.kind == "file"
+        )
         lost = (JobFrameRow.state == FrameState.DONE.value) & (
             JobFrameRow.output.is_(None) | JobFrameRow.output.not_in(kept)
         )

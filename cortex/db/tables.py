@@ -285,6 +285,9 @@ class JobOutputRow(Base):
     size: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str] = mapped_column(String(64))
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    kind: Mapped[str] = mapped_column(server_default="file")
+    raw: Mapped[bytes | None]
+    reason: Mapped[str] = mapped_column(server_default="")
 
 
 class JobFrameRow(Base):

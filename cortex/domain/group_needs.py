@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from cortex.domain.errors import FieldError
 from cortex.domain.group_spec import GroupJob
-from cortex.domain.inputs import MAX_INPUTS, Input
+from cortex.domain.inputs import MAX_INPUTS, Input, both_put, placed
+from cortex.domain.patterns import is_pattern, related
 from cortex.domain.spec import JobSpec
 
 GROUP_ID: Final = "CORTEX_GROUP_ID"
@@ -144,10 +145,28 @@ class Needs:
                 self._wrong(f"{place}.from", message)
             else:
                 inputs += self._from(place, item, sources)
+        self._twice(number, inputs)
         if len(inputs) > MAX_INPUTS:
             message = f"give {len(inputs):,} inputs, and a job has at most {MAX_INPUTS:,}"
             self._wrong(f"jobs[{number}].inputs", message)
         return replace(member, spec=member.spec.model_copy(update={"inputs": tuple(inputs)}))
+
+    def _twice(self, number: int, inputs: Sequence[Input]) -> None:
+        """Refuse two files of one name in one folder, as far as declared outputs tell.
+
+        What may be a folder may hold other names: that is seen when they are packed.
+        """
+        there: dict[str, str] = {}
+        for item in inputs:
+            for output in self._by_name[item.source].spec.kept():
+                name = placed(item, output.removeprefix("./").lstrip("/"))
+                if name is None or is_pattern(output) or not _is_file(output):
+                    continue
+                source = there.setdefault(name, item.source)
+                if source != item.source:
+                    message = both_put(name, source, item.source)
+                    self._wrong(f"jobs[{number}].inputs", message)
+                    return
 
     def _from(self, place: str, item: Input, sources: Sequence[Member]) -> list[Input]:
         for source in sources:
@@ -179,13 +198,15 @@ def _not_kept(item: Input, source: Member) -> tuple[str, str] | None:
         return "from", f"`{source.name}` keeps no files: give it `outputs`"
     if item.path is None:
         return None
-    wanted = PurePosixPath(item.path)
-    for name in kept:
-        path = PurePosixPath(name)
-        if wanted.is_relative_to(path) or path.is_relative_to(wanted):
-            return None
+    if any(related(name, item.path) for name in kept):
+        return None
     names = ", ".join(f"`{name}`" for name in kept[:5])
     return "path", f"`{item.path}` is not among the outputs of `{source.name}`: {names}"
+
+
+def _is_file(output: str) -> bool:
+    """Whether a declared output looks like a file: its name has an end, as `.txt`."""
+    return not output.endswith("/") and "." in PurePosixPath(output).name.lstrip(".")
 
 
 def _in_folder(item: Input, source: Member) -> Input:

@@ -46,6 +46,28 @@ class Input(BaseModel):
         return "." if value in ("", ".", "./") else _relative(value)
 
 
+def placed(item: Input, path: str) -> str | None:
+    """Where an output of the input's job is put, below the workdir; None if it is not taken."""
+    output = PurePosixPath(path)
+    if item.path is None:
+        name = output
+    elif output == PurePosixPath(item.path):
+        name = PurePosixPath(output.name)
+    elif output.is_relative_to(item.path):
+        name = output.relative_to(item.path)
+    else:
+        return None
+    return (PurePosixPath(item.to) / name).as_posix()
+
+
+def both_put(name: str, first: str, second: str) -> str:
+    """Why two inputs cannot be: each would put another file at the same place."""
+    return (
+        f"would put another `{name}` in the place of that from `{first}`; "
+        f"give what comes from `{second}` a folder of its own (`to`)"
+    )
+
+
 def _relative(value: str) -> str:
     path = PurePosixPath(value)
     if path.is_absolute() or ".." in path.parts or "\0" in value or not path.parts:

@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from cortex.domain.patterns import packed_form
 from cortex.domain.rewriting import is_rewritten
 from cortex.domain.shell import ascii_word, odd_names
 from cortex.domain.spec import JobSpec
@@ -76,7 +77,7 @@ class Packing(BaseModel):
                 name: text for name, text in found.items() if name in odd or is_rewritten(text)
             }
         # These travel as variables of the runner, or beside them.
-        found["workdir"], found["outputs"] = spec.workdir or "", "\n".join(spec.outputs)
+        found["workdir"], found["outputs"] = spec.workdir or "", packed_form(spec.outputs)
         return found | {f"volume{number}": item.path for number, item in enumerate(spec.volumes)}
 
     def _packed(self, words: list[str], env: dict[str, str]) -> int:
@@ -93,7 +94,7 @@ class Packing(BaseModel):
 
 
 def _all(spec: JobSpec) -> Iterable[str]:
-    joined = "\n".join(spec.outputs)
+    joined = packed_form(spec.outputs)
     return (*spec.command, *spec.args, *spec.environment().values(), spec.workdir or "", joined)
 
 

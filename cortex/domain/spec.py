@@ -199,7 +199,11 @@ class JobSpec(_Model):
     placement: Placement = Field(default_factory=Placement)
     budget: Money | None = Field(default=None, description="The most this job may cost in all.")
     outputs: tuple[str, ...] = Field(
-        default=(), max_length=64, description="Files or folders to keep, relative to the workdir."
+        default=(),
+        max_length=64,
+        description="Files or folders to keep, relative to the workdir; or patterns of them: `*` "
+        "and `?` within a name, `[abc]`, `[!abc]`, `**` for any folders. A name that is the "
+        "pattern itself matches too.",
     )
     inputs: tuple[Input, ...] = Field(
         default=(),

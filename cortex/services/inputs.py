@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from cortex.db.engine import Transaction
 from cortex.domain.errors import FieldError, InvalidRequest, NotFound
 from cortex.domain.ids import is_job_id
-from cortex.domain.inputs import Input
+from cortex.domain.inputs import Input, both_put, placed
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import TERMINAL_JOB_STATES
 
@@ -23,10 +23,35 @@ async def require_inputs(tx: Transaction, specs: Sequence[JobSpec], *, batch: bo
             if problem is not None:
                 before = f"jobs[{index}]." if batch else ""
                 where = f"{before}inputs[{number}].{problem[0]}"
-                raise InvalidRequest(
-                    f"the job spec is not valid: `{where}` {problem[1]}",
-                    errors=[FieldError(field=where, message=problem[1])],
-                )
+                raise _invalid(where, problem[1])
+        twice = await _twice(tx, spec.inputs)
+        if twice is not None:
+            before = f"jobs[{index}]." if batch else ""
+            raise _invalid(f"{before}inputs[{twice[0]}].to", twice[1])
+
+
+def _invalid(where: str, message: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"the job spec is not valid: `{where}` {message}",
+        errors=[FieldError(field=where, message=message)],
+    )
+
+
+async def _twice(tx: Transaction, inputs: Sequence[Input]) -> tuple[int, str] | None:
+    """The input that would put a file in the place of another one, and why that cannot be."""
+    there: dict[str, tuple[str, str]] = {}
+    if len(inputs) < 2:
+        return None
+    kept = {source: await tx.outputs.of_job(source) for source in {i.source for i in inputs}}
+    for number, item in enumerate(inputs):
+        for output in kept[item.source]:
+            name = placed(item, output.path)
+            if name is None or output.kind != "file":
+                continue
+            source, digest = there.setdefault(name, (item.source, output.sha256))
+            if digest != output.sha256:
+                return number, both_put(name, source, item.source)
+    return None
 
 
 async def _problem(tx: Transaction, item: Input) -> tuple[str, str] | None:

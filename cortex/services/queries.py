@@ -10,10 +10,10 @@ from cortex.db.outputs import StoredOutput
 from cortex.db.reads import JobReads
 from cortex.domain.errors import InvalidRequest, NotFound
 from cortex.domain.frames import FrameState
-from cortex.schemas import EventPage, FramePage, LogPage, OutputView
+from cortex.schemas import EventPage, FramePage, LeftOutView, LogPage, OutputView
 from cortex.services.frames import frame_page
 from cortex.services.pagination import decode_cursor, decode_number, encode_cursor
-from cortex.services.views import event_view, job_view, log_entry, output_view
+from cortex.services.views import event_view, job_view, left_out_view, log_entry, output_view
 from cortex.settings import Settings
 
 
@@ -120,6 +120,16 @@ class Queries:
         """
         return [output_view(output) for output in await self._stored(job_id)]
 
+    async def left_out(self, job_id: str) -> list[LeftOutView]:
+        """What a job declared as outputs and is not kept; the first thousand.
+
+        Raises:
+            NotFound: there is no such job.
+        """
+        async with self._database.reading() as tx:
+            await tx.reads.state(job_id)
+            return [left_out_view(item) for item in await tx.outputs.left_out(job_id)]
+
     async def output(self, job_id: str, path: str) -> tuple[StoredOutput, Path]:
         """One result file and where it lies.
 
@@ -127,7 +137,7 @@ class Queries:
             NotFound: the job has no such file, or it is not on this machine any more.
         """
         for output in await self._stored(job_id):
-            if output.path == path:
+            if output.path == path and output.kind == "file":
                 return output, self.place(job_id, output)
         raise NotFound(f"job `{job_id}` has no output `{path[:200]}`")
 
@@ -143,7 +153,8 @@ class Queries:
         """The file of an output; never one outside the job's folder, whatever links lie there."""
         folder = (self._settings.outputs_dir / job_id).resolve()
         path = (folder / output.path).resolve()
-        if not path.is_relative_to(folder) or not path.is_file():
+        there = path.is_dir() if output.kind == "folder" else path.is_file()
+        if not path.is_relative_to(folder) or not there:
             raise NotFound(
                 f"output `{output.path[:200]}` of job `{job_id}` is recorded, "
                 "but its file is not on this server any more"

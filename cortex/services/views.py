@@ -5,15 +5,15 @@ Jobs come from the database as JSON: a list of 100 must not cost 100 models.
 
 from decimal import Decimal
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, quote_from_bytes
 
 import orjson
 
 from cortex.db.logs import StoredLine
-from cortex.db.outputs import StoredOutput
+from cortex.db.outputs import NotKept, StoredOutput
 from cortex.domain.events import Event
 from cortex.domain.ledger import LedgerEntry
-from cortex.schemas import EventView, LedgerView, LogEntry, OutputView
+from cortex.schemas import EventView, LedgerView, LeftOutView, LogEntry, OutputView
 from cortex.settings import TemporalSettings
 
 
@@ -64,7 +64,18 @@ def output_view(output: StoredOutput) -> OutputView:
         sha256=output.sha256,
         attempt=output.attempt,
         created_at=output.created_at,
+        kind=output.kind,
+        raw_path=_encoded(output.raw),
     )
+
+
+def left_out_view(item: NotKept) -> LeftOutView:
+    return LeftOutView(path=item.path, reason=item.reason, raw_path=_encoded(item.raw))
+
+
+def _encoded(raw: bytes | None) -> str | None:
+    """A path of any bytes as text, as in a URL (RFC 3986): `out/caf%E9.txt`."""
+    return None if raw is None else quote_from_bytes(raw, safe="/")
 
 
 def ledger_view(entry: LedgerEntry) -> LedgerView:

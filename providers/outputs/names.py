@@ -4,7 +4,6 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable
-from urllib.parse import quote_from_bytes
 
 MAX_NAME = 255
 """Bytes of one name that file systems take."""
@@ -46,11 +45,6 @@ def distinct(names: Iterable[bytes]) -> dict[bytes, str]:
         taken.add(form)
         forms[name] = form
     return forms
-
-
-def encoded(path: bytes) -> str:
-    """A path of any bytes as text, percent-encoded as in a URL (RFC 3986): `out/caf%E9.txt`."""
-    return quote_from_bytes(path, safe="/")
 
 
 def _odd(letter: str) -> bool:

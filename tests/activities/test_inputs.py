@@ -63,6 +63,32 @@ async def test_a_folder_a_file_and_all_of_it(outputs: Path) -> None:
     assert os.access(outputs.parent / "work/bin/run.sh", os.X_OK)
 
 
+async def test_two_files_at_one_place_are_refused(outputs: Path) -> None:
+    """The second would replace the first in silence; the same file twice does no harm."""
+    both = [Input(source=JOB, path="data"), Input(source=OTHER, path="data")]
+    with pytest.raises(InvalidSpec) as refused:
+        await unpacked(outputs, *both)
+    assert "another `a.txt` in the place" in str(refused.value)
+    assert JOB in str(refused.value)
+    assert OTHER in str(refused.value)
+    (outputs / OTHER / "data/a.txt").write_text("a")
+    assert await unpacked(outputs, *both) == {"a.txt": "a", "deep/b.txt": "b"}
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+async def test_a_file_in_the_place_of_a_folder_is_refused(outputs: Path, turn: int) -> None:
+    (outputs / OTHER / "data/deep").write_text("a file")
+    both = [Input(source=JOB, path="data"), Input(source=OTHER, path="data/deep")]
+    with pytest.raises(InvalidSpec, match="another `deep`"):
+        await unpacked(outputs, *both[::turn])
+
+
+async def test_empty_folders_are_inputs_too(outputs: Path) -> None:
+    (outputs / JOB / "data/empty").mkdir()
+    await unpacked(outputs, Input(source=JOB, path="data", to="in"))
+    assert (outputs.parent / "work/in/empty").is_dir()
+
+
 async def test_what_is_not_there_is_named(outputs: Path) -> None:
     store = InputStore(outputs)
     assert await store.problem([Input(source=JOB, path="data")]) is None

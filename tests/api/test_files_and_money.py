@@ -4,11 +4,13 @@ import hashlib
 import io
 import tarfile
 from decimal import Decimal
+from urllib.parse import quote
 
 import httpx
 import pytest
 
 from cortex.db.engine import Database
+from cortex.db.outputs import NotKept, Others
 from cortex.domain.ledger import EntryKind
 from cortex.domain.money import Money
 from cortex.domain.offers import Offer
@@ -80,6 +82,45 @@ class TestOutputs:
                 assert file is not None
                 found[member.name] = file.read()
         assert found == FILES
+
+    async def test_odd_names_empty_folders_and_what_is_left_out(
+        self, client: httpx.AsyncClient, database: Database, settings: Settings
+    ) -> None:
+        job_id = await submit(client)
+        names = ["caf%E9.txt", "a b/%#?&+=;'\"", "back\\slash", " ", "-rf", f"{7:0255}"]
+        files = {name: name.encode() for name in names}
+        await store(database, settings, job_id, files)
+        (settings.outputs_dir / job_id / "empty").mkdir()
+        others = Others(
+            raw={"caf%E9.txt": b"caf\xe9.txt"},
+            folders=["empty"],
+            left_out=[
+                NotKept("*.csv", "matches nothing"),
+                NotKept("p%E9", "is a named pipe", b"p\xe9"),
+            ],
+        )
+        rows = [(n, len(c), hashlib.sha256(c).hexdigest()) for n, c in files.items()]
+        async with database.transaction() as tx:
+            await tx.outputs.replace(job_id, 1, rows, others)
+        path = f"{JOBS}/{job_id}/outputs"
+        listed = {item["path"]: item for item in (await client.get(path)).json()}
+        assert set(listed) == {*names, "empty"}
+        assert listed["caf%E9.txt"]["raw_path"] == "caf%E9.txt"
+        assert listed["-rf"]["raw_path"] is None
+        assert (listed["empty"]["kind"], listed["empty"]["sha256"]) == ("folder", "")
+        for name in names:
+            answer = await client.get(f"{path}/{quote(name)}")
+            assert (answer.status_code, answer.content) == (200, files[name])
+        assert (await client.get(f"{path}/empty")).status_code == 404
+        left = (await client.get(f"{JOBS}/{job_id}/left-out")).json()
+        assert left == [
+            {"path": "*.csv", "reason": "matches nothing", "raw_path": None},
+            {"path": "p%E9", "reason": "is a named pipe", "raw_path": "p%E9"},
+        ]
+        answer = await client.get(path, params={"archive": "tar"})
+        with tarfile.open(fileobj=io.BytesIO(answer.content)) as archive:
+            kinds = {member.name: member.isdir() for member in archive.getmembers()}
+        assert kinds == {**dict.fromkeys(names, False), "empty": True}
 
     @pytest.mark.parametrize(
         "name", ["other.txt", "../secret", "..%2Fsecret", "%2Fetc%2Fpasswd", "gone", "link"]

@@ -299,6 +299,30 @@ class TestInputs:
             assert answer.status_code == 202, answer.text
             assert answer.json()["spec"]["inputs"][0]["from"] == source
 
+    async def test_two_files_of_one_name_in_one_folder(
+        self, client: httpx.AsyncClient, database: Database
+    ) -> None:
+        async with database.transaction() as tx:
+            await tx.connection.execute(
+                text("UPDATE providers SET capabilities = capabilities || '{\"inputs\": true}'")
+            )
+        sources = [await submit(client), await submit(client)]
+        for number, source in enumerate(sources):
+            await self._end(database, source)
+            files = [("data/a.txt", 1, str(number) * 64), ("data/same.txt", 1, "f" * 64)]
+            async with database.transaction() as tx:
+                await tx.outputs.replace(source, 1, files)
+        both = [{"from": source, "path": "data"} for source in sources]
+        answer = await client.post(JOBS, json=spec(inputs=both))
+        found = check_problem(answer, 422, "invalid_request")
+        assert [error.field for error in found.errors] == ["inputs[1].to"]
+        assert f"another `a.txt` in the place of that from `{sources[0]}`" in str(found.errors)
+        same = [{**item, "path": "data/same.txt"} for item in both]
+        apart = [both[0], {**both[1], "to": "second"}]
+        for inputs in (same, apart):
+            answer = await client.post(JOBS, json=spec(inputs=inputs))
+            assert answer.status_code == 202, answer.text
+
     async def test_a_network_must_take_files(self, client: httpx.AsyncClient) -> None:
         job = {"name": "a", "command": ["true"], "outputs": ["x"]}
         after = {"name": "b", "command": ["true"], "after": ["a"], "inputs": [{"from": "a"}]}

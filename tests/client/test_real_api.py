@@ -16,6 +16,7 @@ from api.app import create_app
 from cortex.client import NO_RETRY, ApiError, AsyncCortex, Cortex, JobFilter, WaitTimeout
 from cortex.db.engine import Database
 from cortex.db.logs import NewLine
+from cortex.db.outputs import NotKept, Others
 from cortex.domain.events import EventType
 from cortex.domain.jobs import Outcome, Reason
 from cortex.domain.offers import Capabilities, PriceSheet
@@ -174,6 +175,24 @@ class TestRest:
         part.write_bytes(content[:1000])
         assert (await cortex.download(job.id, found, target)).read_bytes() == content
         assert not part.exists()
+
+    async def test_a_name_as_long_as_names_can_be_and_an_empty_folder(
+        self, cortex: AsyncCortex, database: Database, settings: Settings, tmp_path: Path
+    ) -> None:
+        job = await cortex.submit(SPEC)
+        name = "n" * 255
+        folder = settings.outputs_dir / job.id
+        (folder / "empty").mkdir(parents=True)
+        (folder / name).write_bytes(b"x")
+        digest = hashlib.sha256(b"x").hexdigest()
+        others = Others(folders=["empty"], left_out=[NotKept("fifo", "is a named pipe")])
+        async with database.transaction() as tx:
+            await tx.outputs.replace(job.id, 1, [(name, 1, digest)], others)
+        for item in await cortex.outputs(job.id):
+            await cortex.download(job.id, item, tmp_path / "got")
+        assert (tmp_path / "got" / name).read_bytes() == b"x"
+        assert (tmp_path / "got/empty").is_dir()
+        assert [item.path for item in await cortex.left_out(job.id)] == ["fifo"]
 
     async def test_the_small_ones(self, cortex: AsyncCortex) -> None:
         assert [item.id for item in await cortex.providers()] == ["local"]

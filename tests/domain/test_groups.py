@@ -261,6 +261,26 @@ class TestInputs:
         assert list(found) == [f"jobs[2].inputs[0].{where}"]
         assert message in found[f"jobs[2].inputs[0].{where}"]
 
+    def test_two_files_of_one_name_in_one_folder(self) -> None:
+        sources = [job(name, outputs=["result.txt", "parts/"]) for name in ("a", "b")]
+        both = [{"from": "a"}, {"from": "b"}]
+        found = wrong(jobs=[*sources, job("t", after=["a", "b"], inputs=both)])
+        assert list(found) == ["jobs[2].inputs"]
+        assert "another `result.txt` in the place of that from `a`" in found["jobs[2].inputs"]
+        apart = [{"from": "a"}, {"from": "b", "to": "b"}]
+        folders = [{"from": "a", "path": "parts"}, {"from": "b", "path": "parts"}]
+        for inputs in (apart, folders):
+            made(jobs=[*sources, job("t", after=["a", "b"], inputs=inputs)])
+
+    def test_a_file_that_a_pattern_may_match(self) -> None:
+        source = job("a", outputs=["out/**/*.txt"])
+        for path, wanted in (("out/x/y.txt", True), ("out", True), ("other/y.txt", False)):
+            jobs = [source, job("t", after="a", inputs=[{"from": "a", "path": path}])]
+            if wanted:
+                made(jobs=jobs)
+            else:
+                assert "is not among the outputs" in wrong(jobs=jobs)["jobs[1].inputs[0].path"]
+
     def test_a_source_without_outputs(self) -> None:
         found = wrong(jobs=[job("a"), job("t", after="a", inputs=[{"from": "a"}])])
         assert found == {"jobs[1].inputs[0].from": "`a` keeps no files: give it `outputs`"}

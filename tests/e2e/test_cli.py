@@ -114,6 +114,43 @@ class TestOutput:
         missing = await cortex("outputs", "get", job.id, "other", "-o", str(tmp_path), code=4)
         assert "no result file `other`" in missing.err
 
+    async def test_odd_outputs_cost_no_other_and_are_named(
+        self, stack: Stack, cortex: Command, tmp_path: Path
+    ) -> None:
+        script = (
+            "mkdir out out/empty; echo b >\"$(printf 'out/caf\\351')\"; echo n >'out/new\nline'; "
+            "echo a >out/a; mkfifo out/pipe"
+        )
+        job = await stack.client.run(shell(script, outputs=["out/*", "*.csv"]))
+        left = ["`*.csv` matches nothing", "`out/pipe` is a named pipe"]
+        events = [event async for event in stack.client.events(job.id)]
+        (stored,) = [event for event in events if event.type == "cortex.job.outputs.stored"]
+        assert (stored.data["files"], stored.data["left_out"]) == (3, 2)
+        assert all(line in stored.data["message"] for line in left)
+        listed = await cortex("outputs", "list", job.id)
+        assert "out/empty/" in listed.out
+        assert all(f"not kept: {line}" in listed.err for line in left)
+        folder = tmp_path / "got"
+        (folder / "out/a").mkdir(parents=True)  # in the way of one file
+        got = await cortex("outputs", "get", job.id, "-o", str(folder), code=1)
+        assert "1 of 4 result files could not be saved" in got.err
+        assert files_in(folder) == ["caf%E9", "new%0Aline"]
+        assert (folder / "out/empty").is_dir()
+
+    async def test_nothing_that_matched_is_said_with_a_hint_that_works(
+        self, cortex: Command, tmp_path: Path
+    ) -> None:
+        spec = tmp_path / "job.yaml"
+        spec.write_text("command: [sh, -c, 'true']\noutputs: ['*.csv']\n")
+        ran = await cortex("run", str(spec))
+        assert "0 result file(s) kept; not kept: `*.csv` matches nothing" in ran.err
+        (hint,) = [line for line in ran.err.splitlines() if "results:" in line]
+        words = hint.partition("cortex ")[2].split()
+        assert words[-3:-1] == ["outputs", "list"]
+        assert "`*.csv` matches nothing" in (await cortex(*words)).err
+        failed = await cortex("outputs", "get", words[-1], code=4)
+        assert "`*.csv` matches nothing" in failed.err
+
     async def test_events_resume(self, stack: Stack, cortex: Command) -> None:
         job = await stack.client.run(shell("echo"))
         all_ = (await cortex("events", "-f", "--json", job.id)).json()
