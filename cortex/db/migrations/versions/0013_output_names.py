@@ -15,12 +15,10 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column(
-        "job_outputs", sa.Column("kind", sa.String(), server_default="file", nullable=False)
+        "job_outputs", sa.Column("kind", sa.Text(), server_default="file", nullable=False)
     )
     op.add_column("job_outputs", sa.Column("raw", sa.LargeBinary(), nullable=True))
-    op.add_column(
-        "job_outputs", sa.Column("reason", sa.String(), server_default="", nullable=False)
-    )
+    op.add_column("job_outputs", sa.Column("reason", sa.Text(), server_default="", nullable=False))
 
 
 def downgrade() -> None:
