@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from cortex.domain.shell import odd_names
 from providers.errors import Unsuitable
 
-_CARRIER = "CORTEX_VAR_"
+CARRIER = "CORTEX_VAR_"
+"""How the names begin under which such variables travel."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def carried(words: Sequence[str], env: Mapping[str, str]) -> Carried:
         raise Unsuitable(
             f"the variable `{odd[0]}` cannot be given to a program with a `=` in its name"
         )
-    names = [f"{_CARRIER}{number}" for number in range(len(odd))]
+    names = [f"{CARRIER}{number}" for number in range(len(odd))]
     plain = {name: text for name, text in env.items() if name not in odd}
     plain.update((name, f"{key}={env[key]}") for name, key in zip(names, odd, strict=True))
     given = " ".join(f'"${name}"' for name in names)

@@ -40,6 +40,7 @@ class SecretLimits(_Model):
     largest: int = Field(description="Bytes of one as JSON.")
     most: int = Field(description="How many, Cortex's own links included.")
     own: int = Field(default=0, description="How many of them are Cortex's own.")
+    doubled: str = Field(default="", description="A character that is written twice.")
     prefix: str = Field(default="", description="Plain values that begin so are sealed as well.")
     hint: str = ""
 
@@ -196,7 +197,11 @@ class Conditions(_Model):
             }
             sealed |= {f"env.{name}": text for name, text in begun.items()}
         for field, text in sealed.items():
-            if _json_bytes(text) > limits.largest:
+            sealed_text = text.replace(limits.doubled, 2 * limits.doubled)
+            name = field.partition(".")[2]
+            if odd_names([name]):  # it is sealed with its name
+                sealed_text = f"{name}={sealed_text}"
+            if _json_bytes(sealed_text) > limits.largest:
                 size = format_bytes(limits.largest)
                 yield f"`{field}` is larger than the {size} that can be sealed; {limits.hint}"
         if len(sealed) + limits.own > limits.most:

@@ -28,6 +28,7 @@ def conditions(config: AkashConfig, callback: Callback, *, seals: bool) -> Condi
         largest=sealing.LARGEST,
         most=sealing.MOST,
         own=len(_links(callback)),
+        doubled="$",
         prefix=sealing.RESERVED,
         hint="`seal_secrets: never` of the provider's configuration sends it readable",
     )

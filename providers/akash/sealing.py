@@ -23,6 +23,7 @@ from cortex.domain.spec import JobSpec
 from providers.akash import wire
 from providers.akash.sdl import Rendered
 from providers.errors import Unavailable, Unsuitable
+from providers.variables import CARRIER
 
 _ALGORITHMS = ["RSA-OAEP-256", "A256GCM"]
 _LIFETIME = 5 * 60
@@ -52,12 +53,14 @@ def hide(rendered: Rendered, secret: Collection[str]) -> Hidden:
     Raises:
         Unsuitable: they are more or larger than the Console takes.
     """
-    sdl = copy.deepcopy(rendered.sdl)
+    sdl, secret = copy.deepcopy(rendered.sdl), frozenset(secret)
     values: dict[str, str] = {}
     for service in sdl["services"].values():
         for index, entry in enumerate(service.get("env") or ()):
             name, _, value = entry.partition("=")
-            if name not in secret and not value.startswith(RESERVED):
+            # One whose name no shell can hold travels with it under another.
+            carried = value.partition("=")[0] if name.startswith(CARRIER) else name
+            if not {name, carried} & secret and not value.startswith(RESERVED):
                 continue
             if len(json.dumps(value, ensure_ascii=False).encode()) - 2 > LARGEST:
                 raise Unsuitable(

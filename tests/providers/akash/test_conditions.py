@@ -3,10 +3,21 @@
 from tests.providers.akash.conftest import Net
 from tests.support.demanding import compare, jobs
 
+# Text of this size is read by a YAML reader in Python, again and again; one of the kind is left.
+_SLOW = (
+    "large JSON",
+    "quotes in JSON",
+    "a large variable",
+    "a large word",
+    "beyond ASCII, large",
+    "noise",
+    "quotes",
+)
+
 
 async def test_nothing_is_refused_that_was_let_through(net: Net) -> None:
     provider = await net.provider()
-    said, late = await compare(provider, jobs("busybox:1.36"))
+    said, late = await compare(provider, jobs("busybox:1.36", without=_SLOW))
     assert late == {}
     assert set(said) == {
         "25 GPUs",
@@ -14,6 +25,8 @@ async def test_nothing_is_refused_that_was_let_through(net: Net) -> None:
         "JSON without a command",
         "a GPU of AMD",
         "a large secret",
+        "a large secret with an odd name",
+        "a secret of dollars",
         "a large variable that looks sealed",
         "a large volume",
         "a line separator",

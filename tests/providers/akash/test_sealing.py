@@ -65,6 +65,12 @@ class TestSealed:
         assert item.leases[0].delivered_at is not None
         assert "tr0ub4dor" not in told(net)
 
+    async def test_one_whose_name_no_shell_can_hold(self, net: Net, lease: str) -> None:
+        """It travels under another name."""
+        akash = await net.provider()
+        await akash.prepare(spec(secret_env={"my.token": "tr0ub4dor"}), lease)
+        assert "tr0ub4dor" not in told(net)
+
     async def test_jobs_without_secrets_ask_for_no_key(self, net: Net, lease: str) -> None:
         akash = await net.provider()
         await akash.prepare(spec(), lease)

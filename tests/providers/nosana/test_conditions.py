@@ -35,6 +35,8 @@ async def test_without_a_drop_box(sim: Sim) -> None:
     assert late == {}
     assert set(said) >= {
         "a large secret",
+        "a large secret with an odd name",
+        "a secret of dollars",
         "a line separator in a path",
         "many secrets",
         "outputs",

@@ -1,0 +1,22 @@
+"""What a container engine cannot run is said by the capabilities, with the field's name."""
+
+import pytest
+
+from providers.docker import DockerProvider
+from tests.providers.docker.conftest import IMAGE
+from tests.support.demanding import compare, jobs
+
+pytestmark = pytest.mark.integration
+
+
+async def test_nothing_is_refused_that_was_let_through(provider: DockerProvider) -> None:
+    said, late = await compare(provider, jobs(IMAGE))
+    assert late == {}
+    assert set(said) == {
+        "2 GPUs",
+        "25 GPUs",
+        "UDP",
+        "a GPU of AMD",
+        "a volume at the root",
+        "an image that is no reference",
+    }
