@@ -5,6 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 NOTHING_MATCHED = "matches nothing"
+NOT_SENT = (
+    "did not arrive: the job's container sent no results; for that it must have ended by itself, "
+    "have `curl` or `wget`, and send no more than the drop box takes (`drop.max_bytes`)"
+)
+GONE = "is gone with the machine that ran the job"
 
 
 @dataclass(frozen=True)
@@ -46,3 +51,8 @@ class Collected(list[Path]):
         self.folders = list(folders)
         self.raw = raw or {}
         self.left_out = list(left_out)
+
+    @classmethod
+    def nothing(cls, declared: Iterable[str], reason: str) -> "Collected":
+        """No files: each declared output is left out for this reason."""
+        return cls(left_out=[LeftOut(path, reason) for path in dict.fromkeys(declared)])

@@ -329,7 +329,9 @@ class JobSpec(_Model):
 
     def kept(self) -> tuple[str, ...]:
         """The files and folders to keep: those declared, or what a render job makes."""
-        return RENDER_OUTPUTS if self.render is not None else self.outputs
+        if self.render is None:
+            return self.outputs
+        return RENDER_OUTPUTS if self.render.previews else RENDER_OUTPUTS[:1]
 
     def secrets(self) -> dict[str, str]:
         """The secret variables in clear; for encryption and for the provider only."""

@@ -1,6 +1,7 @@
 """Result files: what was declared, nothing else, nowhere else."""
 
 import asyncio
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,7 @@ class OutputChecks(Harness):
         left = {item.path: item.reason for item in written.left_out}
         found = await asyncio.to_thread(wicked.facts, target, written)
         locked = wicked.MAYBE["locked"][0] in left
+        sys.stdout.write(wicked.shown(provider.id, found, written))
         assert found == wicked.listing(locked=locked)
         maybe = {path: why for name, (path, why) in wicked.MAYBE.items() if name in made}
         if not locked:  # the network reads what the job may not

@@ -5,9 +5,11 @@ it when `OUTPUTS` are declared.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
+
+from providers.collected import Collected
 
 MANY: Final = 10_000
 SPARSE: Final = 200 * 2**20
@@ -144,6 +146,23 @@ def facts(folder: Path, paths: Sequence[Path]) -> dict[str, tuple[int, str]]:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             found[str(path)] = (file.tell(), digest)
     return found
+
+
+def shown(provider_id: str, found: Mapping[str, tuple[int, str]], written: Collected) -> str:
+    """The listing for people (`pytest -rP` prints it): one line of figures, then each path but
+    those of `many`, which the digest covers.
+    """
+    lines = [f"{digest}  {size:>11}  {path}" for path, (size, digest) in sorted(found.items())]
+    whole = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    size = sum(size for size, _ in found.values())
+    head = (
+        f"{provider_id}: {len(found)} files, {size} bytes, {len(written.folders)} empty folders, "
+        f"{len(written.left_out)} left out, SHA-256 of the list {whole}"
+    )
+    few = [line for line in lines if "  w/many/" not in line]
+    few += [f"{'empty folder':>77}  {path}/" for path in written.folders]
+    few += [f"{'left out':>77}  {item.path} {item.reason}" for item in written.left_out]
+    return "\n".join([head, *few, ""])
 
 
 def _facts(content: bytes) -> tuple[int, str]:

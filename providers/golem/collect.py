@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cortex.domain.leases import LeaseRef
 from providers.base import LogLine, looked_at
-from providers.collected import Collected
+from providers.collected import GONE, NOTHING_MATCHED, Collected
 from providers.dropbox import OUTPUTS, DropBox
 from providers.errors import InvalidSpec, OutcomeUnknown, ProviderError, Unavailable
 from providers.golem import demand as names
@@ -87,7 +87,7 @@ class Collector:
         activity_id = await self.live(ref)
         wanted = [path for path in paths if _inside(path)]
         if activity_id is None or not wanted:
-            return Collected()
+            return Collected.nothing(wanted, GONE)
         guest = Guest(self.config, ref.key)
         folder = await self._folder(ref)
         try:
@@ -105,7 +105,7 @@ class Collector:
                 )
             return await self._fetch(activity_id, guest, size, wanted, destination)
         except UnitGone:
-            return Collected()
+            return Collected.nothing(wanted, GONE)
 
     async def stop(self, ref: LeaseRef) -> None:
         """Ask the job to end and wait for it, for half a minute at most."""
@@ -157,7 +157,7 @@ class Collector:
         self, activity_id: str, guest: Guest, size: int, wanted: Sequence[str], destination: Path
     ) -> Collected:
         if not size:
-            return Collected()
+            return Collected.nothing(wanted, NOTHING_MATCHED)
         with tempfile.TemporaryDirectory(prefix="cortex-golem-") as folder:
             archive = Path(folder) / "outputs.tar"
             if size <= _SMALL or not await self._dropped(activity_id, guest, archive):

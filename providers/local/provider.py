@@ -40,7 +40,7 @@ from providers.base import (
     Reservation,
     no_report,
 )
-from providers.collected import Collected
+from providers.collected import GONE, Collected
 from providers.errors import InvalidSpec, LeaseLost, NoCapacity, Unavailable, Unsuitable
 from providers.local import _sandbox
 from providers.local._bell import Bell
@@ -228,7 +228,7 @@ class LocalProvider(Provider[LocalConfig]):
         folder = self._folder(ref)
         agreed = None if folder is None else await self._blocking(folder.agreed)
         if folder is None or agreed is None:
-            return Collected()
+            return Collected.nothing(paths, GONE)
         copier = OutputCopier(
             folder.path / "work",
             agreed.workdir,

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from providers.collected import Collected
+from providers.collected import NOT_SENT, Collected
 from providers.dropbox import OUTPUTS, DropBox
 from providers.outputs import unpack_archive
 
@@ -22,5 +22,5 @@ async def collect(
     with tempfile.TemporaryDirectory(prefix="cortex-nosana-") as folder:
         archive = Path(folder) / OUTPUTS
         if not await drop.download(key, OUTPUTS, archive):
-            return Collected()
+            return Collected.nothing(paths, NOT_SENT)
         return await asyncio.to_thread(unpack_archive, archive, paths, destination, limit)

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from cortex.domain.leases import LeaseRef
 from providers.base import LogLine
-from providers.collected import Collected
+from providers.collected import NOT_SENT, Collected
 from providers.dropbox import OUTPUTS, RESULT, DropBox
 from providers.outputs import unpack_archive
 from providers.render.api import DispersedApi
@@ -85,7 +85,7 @@ class Results:
         with tempfile.TemporaryDirectory(prefix="cortex-render-") as folder:
             archive = Path(folder) / OUTPUTS
             if self.drop is None or not await self.drop.download(ref.key, OUTPUTS, archive):
-                return Collected()
+                return Collected.nothing(paths, NOT_SENT)
             return await asyncio.to_thread(unpack_archive, archive, paths, destination, _MAX_OUTPUT)
 
     async def _rendered(self, ref: LeaseRef) -> list[str] | None:

@@ -1,6 +1,7 @@
 """Copying results onto a disk that is full is an error, not an empty result."""
 
 import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -29,3 +30,31 @@ class TestFullDisk:
         source.mkdir()
         copier = OutputCopier(source, "/work", tmp_path / "kept", 1000)
         assert copier.copy(["nothing-here", "nor/here"]) == []
+
+
+class TestUnreadable:
+    def test_a_file_that_may_not_be_read_costs_no_other(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        source = tmp_path / "work"
+        source.mkdir()
+        for name in ("a", "locked", "refused", "z"):
+            (source / name).write_text(name)
+        access, opened = os.access, os.open
+
+        def no_access(path: Any, *args: Any, **options: Any) -> bool:
+            return path != b"locked" and access(path, *args, **options)
+
+        def no_open(path: Any, *args: Any, **options: Any) -> int:
+            if path == b"refused":
+                raise PermissionError(errno.EACCES, "Permission denied")
+            return opened(path, *args, **options)
+
+        monkeypatch.setattr(os, "access", no_access)
+        monkeypatch.setattr(os, "open", no_open)
+        found = OutputCopier(source, "/work", tmp_path / "kept", 1000).copy(["*"])
+        assert list(map(str, found)) == ["a", "z"]
+        assert {item.path: item.reason for item in found.left_out} == {
+            "locked": "may not be read by the job's user",
+            "refused": "cannot be kept: Permission denied",
+        }

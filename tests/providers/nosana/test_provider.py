@@ -14,6 +14,7 @@ from cortex.domain.leases import LeaseRef, LeaseSnapshot
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import RunState
 from providers.base import Provider, Reservation
+from providers.collected import NOT_SENT
 from providers.conformance import eventually
 from providers.errors import (
     AuthenticationFailed,
@@ -456,7 +457,9 @@ class TestFiles:
         assert (tmp_path / "kept/out/answer").read_text() == "42"
         await provider.cancel(ref)
         await provider.forget(ref)
-        assert await provider.outputs(ref, ["out"], tmp_path / "gone") == []
+        gone = await provider.outputs(ref, ["out"], tmp_path / "gone")
+        assert gone == []
+        assert [(item.path, item.reason) for item in gone.left_out] == [("out", NOT_SENT)]
         await provider.aclose()
 
     async def test_too_large(self, sim: Sim, tmp_path: Path) -> None:
