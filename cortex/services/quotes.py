@@ -116,11 +116,18 @@ def _quote(
 
 
 def _against(spec: JobSpec, providers: Sequence[StoredProvider]) -> dict[str, list[str]]:
-    """What the providers' own capabilities say. The workers, who ask the same, see no secrets: they
-    cannot know how large these are.
+    """What stands against a job for its secrets: the workers, who ask the same function, get them
+    masked and cannot know how large they are.
     """
-    told = {item.id: item.capabilities.objections(spec) for item in providers if item.capabilities}
-    return {provider_id: reasons for provider_id, reasons in told.items() if reasons}
+    if not spec.secret_env:
+        return {}
+    masked = spec.with_secrets(dict.fromkeys(spec.secret_env, ""))
+    found: dict[str, list[str]] = {}
+    for item in providers:
+        can = item.capabilities
+        if can is not None and not can.objections(masked) and (whys := can.objections(spec)):
+            found[item.id] = whys
+    return found
 
 
 def _ranked(rank: int, offer: Offer, standing: OfferStanding | None, spec: JobSpec) -> RankedOffer:

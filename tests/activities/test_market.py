@@ -10,7 +10,7 @@ import pytest
 from activities.fleet import Fleet
 from activities.market import Market
 from cortex.domain.money import Money
-from cortex.domain.offers import Offer
+from cortex.domain.offers import Capabilities, Offer
 from cortex.domain.ranking import Facts, PlacementStrategy
 from cortex.domain.spec import JobSpec
 from cortex.settings import PlacementSettings
@@ -28,6 +28,10 @@ class Network(NullProvider):
     def __init__(self, provider_id: str, answer: Offer | Exception | None) -> None:
         super().__init__(provider_id, NullConfig())
         self._answer = answer
+        self.can: Capabilities | None = None
+
+    def capabilities(self) -> Capabilities:
+        return self.can or super().capabilities()
 
     async def quote(self, spec: JobSpec) -> list[Offer]:
         if self._answer is None:
@@ -92,6 +96,15 @@ class TestAsking:
             "refuses": ("the API key is refused",),
             "broken": ("internal error (RuntimeError)",),
             "away": ("it cannot be used now: the key is wrong",),
+        }
+
+    async def test_what_only_the_spec_refuses_is_said_to_be_for_good(self) -> None:
+        demanding = network("demanding")
+        demanding.can = Capabilities(images=True, processes=False)
+        result = await ask(network("dear", "9"), demanding, max_price="2 USD")
+        assert {item.provider_id: item.for_good for item in result.rejected} == {
+            "dear": False,
+            "demanding": True,
         }
 
 

@@ -16,8 +16,9 @@ from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from cortex.db.engine import Database
+from cortex.domain.conditions import Conditions, SecretLimits
 from cortex.domain.money import Money
-from cortex.domain.offers import Offer
+from cortex.domain.offers import Capabilities, Offer
 from cortex.schemas import Health, Quote
 from cortex.services import quotes
 from cortex.settings import Settings, TemporalSettings
@@ -30,6 +31,7 @@ from cortex.temporal.contracts import (
     QuoteResult,
 )
 from tests.api.support import JOBS, check_problem, client_of, eventually, spec, submit
+from tests.support.providers import known_provider
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +152,24 @@ class TestQuotes:
         ]
         assert quote.offers[0].offer.data == {}
         assert quote.objections[0].reasons == ("it is asleep",)
+
+    async def test_secrets_that_are_too_large(
+        self, client: httpx.AsyncClient, namespace: Client, database: Database
+    ) -> None:
+        """The workers do not see them."""
+        limits = SecretLimits(largest=5, most=9, hint="make it shorter")
+        demands = Conditions(secret_limits=limits)
+        async with database.transaction() as tx:
+            can = Capabilities(images=True, processes=True, conditions=demands)
+            await known_provider(tx, "docker", "docker", capabilities=can)
+        async with worker(namespace):
+            body = spec(secret_env={"TOKEN": "longer than that"})
+            answer = await client.post("/api/v1/quotes", json=body)
+        quote = Quote.model_validate_json(answer.content)
+        assert [(item.rank, item.offer.provider_id) for item in quote.offers] == [(1, "local")]
+        assert {item.provider_id: item.reasons for item in quote.objections}["docker"] == (
+            "`secret_env.TOKEN` is larger than the 5 that can be sealed; make it shorter",
+        )
 
     async def test_without_a_worker_it_says_so(
         self, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
