@@ -29,7 +29,11 @@ from cortex.domain.leases import Endpoint, LeaseSnapshot
 from cortex.domain.money import Money
 from cortex.domain.offers import Usage
 from cortex.domain.states import RunState
+from cortex.domain.units import about_bytes
+from providers.collected import LeftOut
 from providers.local._processes import boot_id, is_alive, kill_marked
+from providers.local.shim.room import REMOVED
+from providers.outputs.names import printable
 
 BELL = ".bell"
 
@@ -147,6 +151,20 @@ class LeaseFolder:
             return replace(status, state="lost", finished_at=status.started_at)
         return lost
 
+    def removed(self) -> list[LeftOut]:
+        """Files that its shim has removed from the working folder, to make room on the disk."""
+        try:
+            found = json.loads((self.path / REMOVED).read_bytes())
+        except (FileNotFoundError, ValueError):
+            return []
+        why = "had {}, and was removed with the job's end: the disk was full"
+        named = [
+            LeftOut(_printable(path), why.format(about_bytes(size)))
+            for path, size in found["files"]
+        ]
+        more = found["more"]
+        return [*named, *([LeftOut(f"{more} more files", "were removed")] if more else [])]
+
     def fence(self) -> Status | None:
         """From now on nothing is started; what was started already is returned."""
         try:
@@ -201,3 +219,7 @@ class LeaseFolder:
 
 def _moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
+
+
+def _printable(path: str) -> str:
+    return "/".join(printable(name) for name in os.fsencode(path).split(b"/"))

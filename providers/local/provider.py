@@ -236,7 +236,9 @@ class LocalProvider(Provider[LocalConfig]):
             agreed.storage,
             self.config.keep_free,
         )
-        return await self._blocking(copier.copy, paths)
+        found = await self._blocking(copier.copy, paths)
+        found.left_out += await self._blocking(folder.removed)
+        return found
 
     async def owned(self) -> list[LeaseRef]:
         return [_ref(key) for key in await self._blocking(self._keys)]

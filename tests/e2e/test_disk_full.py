@@ -84,7 +84,7 @@ class TestDiskFull:
                 ended.message
             )
             assert [file.path for file in await stack.client.outputs(writer.id)] == ["out/result"]
-            assert "not kept: `out/big` has " in ended.leases[0].message
+            assert "not kept: `out/big` had " in ended.leases[0].message
             assert refused == []
             for job_id in others:
                 assert (await stack.client.wait(job_id, timeout=60)).exit_code == 0

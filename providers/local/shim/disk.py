@@ -89,7 +89,8 @@ class DiskWatch:
     A walk over the job's files is dear, a look at the file system is not. So the walk is made
     every few seconds, and besides when the file system has lost so much since the last one that
     the job may be over its limit, or has less left than is to be kept free. Then all jobs stand
-    still for a moment and tell what they hold, and the one that holds the most has to go.
+    still for a moment and tell what they hold, and the one that holds the most has to go. It makes
+    room by itself (`shim.room`), before others are told of its end.
     """
 
     def __init__(
@@ -120,6 +121,18 @@ class DiskWatch:
             return self._look(time.monotonic(), Space.of(self.folders[0]))
         except OSError:
             return "", LONGEST
+
+    def low(self) -> bool:
+        """Whether less than is to be kept is free now."""
+        try:
+            return self._low(Space.of(self.folders[0]))
+        except OSError:
+            return False
+
+    def tell(self) -> None:
+        """Tell the shims of other jobs what this one still holds, after its end."""
+        with suppress(OSError):
+            self._walk(Space.of(self.folders[0]))
 
     def _look(self, now: float, space: Space) -> tuple[str, float]:
         if self.judge_at is not None:
@@ -198,12 +211,13 @@ class DiskWatch:
             return ""  # Its end would help nobody.
         before, self.judged = self.judged, mine
         grows = before is not None and mine - before > self.keep_free // 16
-        out_of_room = grows and not short_of_files and 2 * space.free < self.keep_free
+        part = 2 if grows else 4
+        out_of_room = not short_of_files and part * space.free < self.keep_free
         name = os.path.basename(self.lease)
         for other, share, ended in self._others():
             theirs = share.files if short_of_files else share.size
             if ended:
-                # Its files are about to be freed, unless this job takes the rest meanwhile.
+                # Its files are about to be freed, if the servers have the room that it takes.
                 if 2 * theirs > mine and not out_of_room:
                     return ""
             elif (theirs, other) > (mine, name):

@@ -23,6 +23,7 @@ from providers.local.shim.processes import (
     process_stat,
     shared_memory,
 )
+from providers.local.shim.room import Removal
 from providers.local.shim.status import Status
 
 TICK = 0.5
@@ -49,6 +50,7 @@ class Shim:
         self.heard = False
         self.told = False
         self.still: list[int] = []
+        self.over_disk = False
         self.disk = DiskWatch(
             folder,
             self.words("storage_folders"),
@@ -88,6 +90,7 @@ class Shim:
             self.poller.register(fd, select.POLLIN)
         self._supervise()
         self._kill_all()
+        self._make_room()
         self._drain()
         self._finish()
 
@@ -251,8 +254,18 @@ class Shim:
         """Seconds until the next look."""
         why, pause = self.disk.look()
         if why:
+            self.over_disk = True
             self._stop(why, 137)
         return pause
+
+    def _make_room(self) -> None:
+        """If there is none, with the files of this job, before anybody hears of its end."""
+        if self.over_disk:
+            work, *scratch = self.words("storage_folders")
+            removal = Removal(work, scratch, self.disk.low)
+            removal.run()
+            removal.write(self.folder)
+            self.disk.tell()
 
     def _freeze(self, still: bool) -> None:
         """Let the job stand still, or what stood still for us go on."""

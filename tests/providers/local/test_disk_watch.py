@@ -8,6 +8,7 @@ import pytest
 
 from providers.local.shim import disk
 from providers.local.shim.disk import SHARE, DiskWatch, Space, Taken
+from providers.local.shim.room import REMOVED, Removal
 
 _MIB = 2**20
 _KEEP = 64 * _MIB
@@ -117,7 +118,7 @@ class TestRoom:
         [
             pytest.param(200, 60, 201, False, id="another is larger"),
             pytest.param(30, 60, 200, True, id="what has ended is about to be freed"),
-            pytest.param(30, 10, 200, True, id="the same, with little left: it does not grow"),
+            pytest.param(30, 20, 200, True, id="the same, with little left: it does not grow"),
             pytest.param(3, 60, 1, False, id="its end would help nobody"),
             pytest.param(200, 70, 1, False, id="there is enough room"),
         ],
@@ -130,6 +131,12 @@ class TestRoom:
             assert world.verdict(watch) == ""
             assert not world.frozen or world.frozen[-1] is False
             world.now += 2
+
+    def test_nothing_is_waited_for_without_room_for_the_servers(self, world: World) -> None:
+        watch = world.watch()
+        world.other("ended", 300 * _MIB, ended=True)
+        world.mine, world.free = Taken(30 * _MIB, 3), 10 * _MIB
+        assert "nearly full" in world.verdict(watch)
 
     def test_who_takes_the_rest_is_not_waited_for(self, world: World) -> None:
         watch = world.watch()
@@ -160,3 +167,35 @@ class TestRoom:
         world.other("nine", 200 * _MIB, ended=True)
         world.other("a", 200 * _MIB)
         assert world.verdict(watch) == ""
+
+
+class TestRemoval:
+    @pytest.mark.parametrize(
+        ("enough", "left"),
+        [
+            pytest.param(1, {"a", "b", "deep/c", "link"}, id="scratch files"),
+            pytest.param(2, {"a", "b", "link"}, id="then the largest"),
+            pytest.param(3, {"b", "link"}, id="then the next"),
+        ],
+    )
+    def test_goes_no_further_than_needed(self, tmp_path: Path, enough: int, left: set[str]) -> None:
+        work, scratch = tmp_path / "work", tmp_path / "tmp"
+        for path, size in {"a": 2, "b": 0, "deep/c": 3, "../tmp/x": 1}.items():
+            (work / path).parent.mkdir(parents=True, exist_ok=True)
+            (work / path).write_bytes(bytes(size * _MIB))
+        outside = tmp_path / "outside"
+        outside.write_bytes(bytes(4 * _MIB))
+        (work / "link").symlink_to(outside)
+        everything = sum(1 for _ in tmp_path.rglob("*"))
+        removal = Removal(
+            str(work),
+            [str(scratch)],
+            lambda: everything - sum(1 for _ in tmp_path.rglob("*")) < enough,
+        )
+        removal.run()
+        found = {str(path.relative_to(work)) for path in work.rglob("*") if not path.is_dir()}
+        assert (found, outside.exists()) == (left, True)
+        removal.write(str(tmp_path))
+        gone = {"a", "b", "deep/c", "link"} - left
+        told = json.loads((tmp_path / REMOVED).read_text())["files"] if gone else []
+        assert {path for path, _ in told} == gone

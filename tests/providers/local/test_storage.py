@@ -93,17 +93,20 @@ class TestRoom:
         self, on_disk: LocalProvider, disk: Path
     ) -> None:
         small = await _start(on_disk, f"{_write(6)}; while test ! -e end; do sleep 0.1; done")
-        writer = await _start(on_disk, "cat /dev/zero > big; sleep 60")
+        writer = await _start(on_disk, "echo 42 > result; cat /dev/zero > big; sleep 60")
         end = await _ended(on_disk, writer)
         assert end.exit_code == 137
         assert "the disk is nearly full, and of all jobs on it this one took the most" in (
             end.message
         )
-        # Nobody has collected its results: its files are there, and the other waits for that.
-        await asyncio.sleep(0.5)
-        assert (await on_disk.status(small)).state is RunState.RUNNING
-        await on_disk.forget(writer)
+        # Nobody had to collect its results for that.
         assert not Disk.of(disk, _KEPT).low
+        assert (await on_disk.status(small)).state is RunState.RUNNING
+        found = await on_disk.outputs(writer, ["result", "big"], disk / "kept")
+        assert found == [Path("result")]
+        told = {left.path: left.reason for left in found.left_out if not left.unmatched}
+        assert list(told) == ["big"]
+        assert told["big"].endswith("was removed with the job's end: the disk was full")
         (Path(on_disk.state_dir) / small.key / "work" / "end").touch()
         assert (await _ended(on_disk, small)).exit_code == 0
 
