@@ -10,13 +10,13 @@ from typing import Any
 import httpx
 
 from cortex.embedded.simulators import provider_id, simulated_providers
-from providers.local import LocalConfig, LocalProvider
 from simulators.akash import AkashSettings
 from simulators.kit.app import make_app
 from simulators.kit.clock import Clock
 from simulators.kit.runs import Runs
 from simulators.kit.serve import serving
 from simulators.registry import world_class
+from tests.support.runs import clear
 
 _PACE: dict[str, dict[str, Any]] = {
     "akash": {"settings": AkashSettings(bid_delay=0.2, bid_spread=0.1, ready_delay=0.1)},
@@ -75,13 +75,3 @@ async def network(name: str, folder: Path) -> AsyncIterator[Network]:
             yield Network(name, url)
     finally:
         await clear(runs)
-
-
-async def clear(runs: Path) -> None:
-    """End and remove whatever the simulator with this folder still runs."""
-    local = LocalProvider("simulated", LocalConfig(state_dir=runs, isolation="none"))
-    await local.initialize()
-    for ref in await local.owned():
-        await local.cancel(ref)
-        await local.forget(ref)
-    await local.aclose()

@@ -32,8 +32,8 @@ from tests.faults.chaos.workers import ExtraWorker, extra_workers
 from tests.faults.invariants import Violation, counts, violations
 from tests.faults.report import Progress, Row, full, record
 from tests.faults.sink import Sink, install, settings, sink
-from tests.integration.networks import clear
 from tests.support import eventually
+from tests.support.runs import clear
 from tests.support.stack import Stack, running_stack
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600 if full() else 600)]

@@ -17,8 +17,8 @@ from cortex.embedded.config import free_ports
 from providers.conformance import eventually
 from providers.errors import ProviderError
 from providers.golem import GolemProvider
-from tests.integration.networks import clear
 from tests.providers.golem.conftest import job, new_key, settings
+from tests.support.runs import clear
 
 
 class Process:

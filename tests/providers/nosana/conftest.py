@@ -20,6 +20,7 @@ from simulators.kit.clock import Clock
 from simulators.kit.runs import Runs
 from simulators.kit.serve import serving
 from simulators.nosana import API_KEY, NosanaWorld
+from tests.support.runs import clear
 
 SECRET = b"a secret of the tests"
 
@@ -99,7 +100,10 @@ async def simulated(folder: Path) -> AsyncIterator[Sim]:
         FastAPI(), folder=folder / "drop", secret=SECRET, limit=10**8, arrived=_arrived
     )
     async with serving(make_app(world)) as url, serving(drop) as drop_url:
-        yield Sim(url, DropBox(drop_url, SECRET), world)
+        try:
+            yield Sim(url, DropBox(drop_url, SECRET), world)
+        finally:
+            await clear(folder / "runs")
 
 
 async def _arrived(_key: str, _name: str) -> None:

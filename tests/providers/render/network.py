@@ -89,5 +89,7 @@ async def simulated(folder: Path, **settings: Any) -> AsyncIterator[Network]:
 
     drop = DropMiddleware(site, folder=folder / "drop", secret=SECRET, limit=10**8, arrived=arrived)
     async with serving(make_app(world)) as url, serving(drop) as address:
-        yield Network(url, address, folder, world)
-        await world.end_all()
+        try:
+            yield Network(url, address, folder, world)
+        finally:
+            await world.end_all()

@@ -7,8 +7,11 @@ place for ever.
 """
 
 import asyncio
+import contextlib
 import logging
+import os
 import shutil
+import signal
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -104,13 +107,20 @@ class ExeUnit:
         self._ended = time.monotonic()
         self._worker.cancel()
         await asyncio.gather(self._worker, return_exceptions=True)
-        for process in self._processes:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
+        await self._end_processes()
         await self._bus.unserve(f"/public/exeunit/{self._activity}")
         await self.tell_usage()
         await self.state("Terminated")
+
+    async def _end_processes(self) -> None:
+        """As the end of a virtual machine does: with the job in the background and all it began."""
+        while inside := _processes_in(self._folder):
+            for pid in inside:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            await asyncio.sleep(0.02)
+        for process in self._processes:
+            await process.wait()
 
     async def leave(self) -> None:
         """Stop, and say nothing more."""
@@ -260,6 +270,18 @@ class ExeUnit:
         if not place.startswith("container:/golem/work/"):
             return None
         return self._folder / place.removeprefix("container:/golem/work/")
+
+
+def _processes_in(folder: Path) -> list[int]:
+    """Who works in a folder, or below it."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            if Path(entry, "cwd").readlink().is_relative_to(folder.resolve()):
+                found.append(int(entry.name))
+    return found
 
 
 def _sized(item: dict[str, Any]) -> dict[str, None]:
