@@ -19,6 +19,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small numbers, to see that it runs")
     parser.add_argument("--disk", default="400m", metavar="SIZE", help="of the small disk")
     parser.add_argument("--disk-type", choices=["tmpfs", "ext4"], default="tmpfs")
+    parser.add_argument("--writers", type=int, default=1, help="jobs that fill it at once")
     arguments = parser.parse_args()
     which = arguments.which or ["jobs", "idle", "api"]
     quick = arguments.quick
@@ -31,9 +32,9 @@ def main() -> None:
     if "api" in which:
         print(asyncio.run(api.measure(jobs=10_000, seconds=2 if quick else 8)))
     if "disk" in which:
-        size, kind = arguments.disk, arguments.disk_type
-        seconds = 15.0 if quick else 60.0
-        text, well = asyncio.run(disk.measure(size=size, kind=kind, seconds=120.0, after=seconds))
+        after = 15.0 if quick else 60.0
+        plan = disk.Plan(arguments.disk, arguments.disk_type, arguments.writers, after=after)
+        text, well = asyncio.run(disk.measure(plan))
         print(text)
         if not well:
             sys.exit(1)

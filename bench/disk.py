@@ -33,24 +33,32 @@ class Seen:
     refused: Counter[str] = field(default_factory=Counter)
 
 
-async def measure(*, size: str, kind: str, seconds: float, after: float) -> tuple[str, bool]:
-    """Run it.
+@dataclass(frozen=True)
+class Plan:
+    """What is to be run.
 
-    Args:
+    Attributes:
         size: Of the disk, as `mount -o size=` takes it.
         kind: `tmpfs` or `ext4`.
-        seconds: How long the writer may take to its end.
-        after: Seconds after its end at which everything has to be healthy.
-
-    Returns:
-        What was seen, as text; and whether everything was as it should be.
+        writers: How many jobs write until the disk is full, at once.
+        seconds: How long they may take to their end.
+        after: Seconds after their end at which everything has to be healthy.
     """
-    with small_disk(size, kind) as disk:
+
+    size: str
+    kind: str
+    writers: int = 1
+    seconds: float = 120.0
+    after: float = 60.0
+
+
+async def measure(plan: Plan) -> tuple[str, bool]:
+    """Run it; returns what was seen, as text, and whether everything was as it should be."""
+    with small_disk(plan.size, plan.kind) as disk:
         config = StackConfig.free(disk / "data")
         try:
             await detach(config)
-            config = StackConfig.load(config.data_dir)
-            return await _run(config, disk, f"{size} of {kind}", seconds, after)
+            return await _run(StackConfig.load(config.data_dir), disk, plan)
         finally:
             await stop_stack(config.data_dir)
 
@@ -75,38 +83,40 @@ def small_disk(size: str, kind: str) -> Iterator[Path]:
             subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-async def _run(
-    config: StackConfig, disk: Path, what: str, seconds: float, after: float
-) -> tuple[str, bool]:
+async def _run(config: StackConfig, disk: Path, plan: Plan) -> tuple[str, bool]:
     seen = Seen()
     async with AsyncCortex(config.api_url, config.api_key, retry=NO_RETRY) as client:
-        before = shutil.disk_usage(disk)
+        free = shutil.disk_usage(disk).free >> 20
         began = time.monotonic()
-        writer = await client.submit(_job("writer", f"mkdir -p out; {_WRITER}"))
+        job = _job("writer", f"mkdir -p out; {_WRITER}")
+        writers = [await client.submit(job) for _ in range(plan.writers)]
         others = [
             asyncio.create_task(_watch(client, disk, seen)),
             asyncio.create_task(_go_on_submitting(client, seen)),
         ]
-        ended = await _end_of(client, writer.id, seconds)
+        ended = [await _end_of(client, writer.id, plan.seconds) for writer in writers]
         took = time.monotonic() - began
-        await asyncio.sleep(after)
+        await asyncio.sleep(plan.after)
         for task in others:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         lines = [
-            f"4. a job that writes until the disk is full, on {what} "
-            f"({before.free >> 20} MiB free before it)",
-            f"   the writer: {_told(ended)} after {took:.1f} s",
-            *await _results(client, config, writer.id),
-            f"   least free space seen: {seen.least_free / 2**20:.1f} MiB",
-            f"   answers of the API: {_counted(seen.answers)}",
-            f"   refused submissions: {_counted(seen.refused) or 'none'}",
+            f"4. {plan.writers} writing until the disk is full, on {plan.size} of {plan.kind} "
+            f"({free} MiB free before); over after {took:.1f} s"
         ]
-        healthy, found = await _afterwards(client, config, disk, seen, after)
-    well = healthy and ended is not None and ended.state == "failed" and not seen.refused
-    well = well and set(seen.answers) == {"200"}
-    return "\n".join([*lines, *found, f"   {'as it should be' if well else 'NOT WELL'}"]), well
+        for writer, end in zip(writers, ended, strict=True):
+            lines += [f"   a writer: {_told(end)}", *await _results(client, config, writer.id)]
+        healthy, found = await _afterwards(client, config, disk, seen, plan.after)
+    lines += [
+        f"   least free space seen: {seen.least_free / 2**20:.1f} MiB",
+        f"   answers of the API: {_counted(seen.answers)}",
+        f"   refused submissions: {_counted(seen.refused) or 'none'}",
+        *found,
+    ]
+    well = healthy and all(end is not None and end.state == "failed" for end in ended)
+    well = well and not seen.refused and set(seen.answers) == {"200"}
+    return "\n".join([*lines, f"   {'as it should be' if well else 'NOT WELL'}"]), well
 
 
 def _job(name: str, script: str) -> JobSpec:

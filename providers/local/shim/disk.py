@@ -18,6 +18,7 @@ _BESIDES = 64 * 1024
 # Bytes per second. No disk is written faster than the first; the second is a guess at a job.
 _DISK_SPEED, _JOB_SPEED = 4 * 2**30, 2 * 2**30
 _TELLING = 0.1
+_STILL = 1.0
 _AGAIN = 1.0
 _LEAST_FILES = 1000
 
@@ -114,6 +115,7 @@ class DiskWatch:
         self.judge_at: float | None = None
         self.low_at = (0.0, 0)
         self.judged: int | None = None
+        self.still_until = 0.0
 
     def look(self) -> tuple[str, float]:
         """Why the job has to go, or nothing; and in how many seconds to look again."""
@@ -138,9 +140,14 @@ class DiskWatch:
         if self.judge_at is not None:
             if now < self.judge_at:
                 return "", self.judge_at - now
-            self.judge_at = None
             why = self._judge(space)
+            if not why and self._holds_much(space) and self._low(space) and now < self.still_until:
+                # Another one goes: what it makes free must not be written full meanwhile.
+                self.judge_at = now + LONGEST / 10
+                return "", LONGEST / 10
+            self.judge_at = None
             if not why:
+                self.low_at = (now, space.free)
                 self.freeze(False)
             return why, SHORTEST
         low = self._low(space)
@@ -157,6 +164,7 @@ class DiskWatch:
             return self._over_limit(), SHORTEST
         if low and again:
             self.judge_at = time.monotonic() + _TELLING
+            self.still_until = self.judge_at + _STILL
             return "", _TELLING
         return "", self._pause(space)
 
@@ -205,10 +213,10 @@ class DiskWatch:
         """Whether this job is the one to go, now that all have told what they hold."""
         if not self._low(space):
             return ""
+        if not self._holds_much(space):
+            return ""  # Its end would help nobody.
         short_of_files = space.free >= self.keep_free
         mine = self.now.files if short_of_files else self.held
-        if mine < (100 if short_of_files else max(2**20, self.keep_free // 16)):
-            return ""  # Its end would help nobody.
         before, self.judged = self.judged, mine
         grows = before is not None and mine - before > self.keep_free // 16
         part = 2 if grows else 4
@@ -223,6 +231,12 @@ class DiskWatch:
             elif (theirs, other) > (mine, name):
                 return ""
         return self._disk_full(space)
+
+    def _holds_much(self, space: Space) -> bool:
+        """Of what there is too little."""
+        if space.free >= self.keep_free:
+            return self.now.files >= 100
+        return self.held >= max(2**20, self.keep_free // 16)
 
     def _others(self) -> list[tuple[str, Taken, bool]]:
         """The other leases here: what each takes, and whether its job has ended."""

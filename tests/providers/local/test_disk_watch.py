@@ -63,9 +63,9 @@ class World:
     def verdict(self, watch: DiskWatch) -> str:
         """After all that hold something of the disk have told so."""
         why, pause = watch.look()
-        if not why and self.frozen and self.frozen[-1]:
+        while not why and self.frozen and self.frozen[-1]:
             self.now += pause
-            why, _ = watch.look()
+            why, pause = watch.look()
         return why
 
 
@@ -131,6 +131,18 @@ class TestRoom:
             assert world.verdict(watch) == ""
             assert not world.frozen or world.frozen[-1] is False
             world.now += 2
+
+    def test_it_stands_still_until_another_has_made_room(self, world: World) -> None:
+        watch = world.watch()
+        world.mine, world.free = Taken(100 * _MIB, 3), 60 * _MIB
+        world.other("larger", 200 * _MIB)
+        began = world.now
+        for world.now in (began, began + 0.2, began + 0.5):
+            assert watch.look()[0] == ""
+            assert world.frozen == [True]
+        world.free, world.now = 260 * _MIB, began + 0.6
+        watch.look()
+        assert world.frozen == [True, False]
 
     def test_nothing_is_waited_for_without_room_for_the_servers(self, world: World) -> None:
         watch = world.watch()
