@@ -1,7 +1,7 @@
 """What a job's provider has collected, ready to be kept: files with digests, and all else."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from activities.room import not_kept
@@ -23,7 +23,9 @@ class Kept:
         """Put it down as the job's outputs; with `merge`, beside those of earlier attempts."""
         write = tx.outputs.merge if merge else tx.outputs.replace
         rows = [(file.path, file.size, file.sha256) for file in self.files]
-        await write(job_id, attempt, rows, self.others)
+        # Beside files of earlier attempts, a folder that is empty in this one need not be.
+        others = replace(self.others, folders=()) if merge else self.others
+        await write(job_id, attempt, rows, others)
 
     def data(self) -> dict[str, int | str]:
         """For the event that tells of it."""

@@ -12,6 +12,7 @@ MAX_LEFT_OUT = 10_000
 MAX_DEPTH = 300
 MAX_PATH = 2000
 """Bytes of a path that is kept: it is a key in the database."""
+TOO_LONG = f"has a path of over {MAX_PATH:,} bytes"
 _MAX_LINKS = 40
 # In a working folder that is the root, links do not lead to what is no file of the job.
 _SYSTEM = (b"/etc", b"/proc", b"/sys", b"/dev", b"/run")
@@ -115,6 +116,8 @@ class _Chooser:
                 return self._leave(path, found.why_not or _IN_CIRCLES)
             real, node = found.path, found.node
         if node.kind is Kind.FOLDER:
+            if len(path) > MAX_PATH:
+                return self._leave(path, TOO_LONG)
             if len(above) >= MAX_DEPTH:
                 return self._leave(path, f"lies more than {MAX_DEPTH} folders deep")
             names = self._tree.children(real)
@@ -135,7 +138,7 @@ class _Chooser:
         if known is not None:
             return known is node or self._leave(path, "has the same name as another file")
         if len(path) > MAX_PATH:
-            return self._leave(path, f"has a path of over {MAX_PATH:,} bytes")
+            return self._leave(path, TOO_LONG)
         if len(self.choice.kept) >= MAX_CHOSEN:
             self._full = True
             return self._leave(path, f"is one of over {MAX_CHOSEN:,} files; pack them into one")

@@ -1,6 +1,7 @@
 """Writes the chosen files below a folder of this machine, under printable names."""
 
 import errno
+import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterable
@@ -8,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from providers.collected import NOTHING_MATCHED, Collected, LeftOut
-from providers.outputs.choose import Choice
+from providers.outputs.choose import MAX_PATH, TOO_LONG, Choice
 from providers.outputs.names import distinct
 from providers.outputs.tree import Kind, Node
 
@@ -51,13 +52,13 @@ def write(
     written: dict[Kind, list[bytes]] = {Kind.FILE: [], Kind.FOLDER: []}
     left = dict(choice.left_out)
     for path, node in sorted(choice.kept.items(), key=lambda item: (order(item[1]), item[0])):
-        why_not = writer.put(names[path], node)
+        why_not = writer.put(names[path], node) if _fits(names[path]) else TOO_LONG
         if why_not:
             left[path] = why_not
         else:
             written[node.kind].append(path)
     notes = [
-        LeftOut(names[path], reason, _raw(names[path], path))
+        LeftOut(_short(names[path]), reason, _raw(names[path], path))
         for path, reason in sorted(left.items())
     ]
     files = [*written[Kind.FILE], *written[Kind.FOLDER]]
@@ -67,6 +68,18 @@ def write(
         raw={Path(names[path]): path for path in files if _raw(names[path], path) is not None},
         left_out=[*notes, *(LeftOut(text, NOTHING_MATCHED) for text in choice.unmatched)],
     )
+
+
+def _fits(name: str) -> bool:
+    return len(name.encode()) <= MAX_PATH
+
+
+def _short(name: str) -> str:
+    """A path that is only named: its beginning, and a digest, where it is too long for a key."""
+    if _fits(name):
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    return f"{name.encode()[: MAX_PATH // 2].decode(errors='ignore')}…~{digest[:16]}"
 
 
 def _raw(name: str, path: bytes) -> bytes | None:

@@ -136,3 +136,18 @@ class TestUnpack:
         (tmp_path / "bad.tar").write_bytes(b"no tar at all" * 100)
         with pytest.raises(Unavailable, match="damaged"):
             unpack_archive(tmp_path / "bad.tar", ["a"], tmp_path / "to", 100)
+
+    def test_a_path_that_is_too_long_is_named_by_its_beginning(self, tmp_path: Path) -> None:
+        """A path is a key in the database, whose index takes no more than 2,700 bytes."""
+        long = "/".join(f"{number:0200}" for number in range(12))
+        odd = "/".join(["\udce9" * 100] * 8)  # 800 bytes there, three times as many written out
+        entries = [("file", f"w/{name}/x", "x") for name in (long, odd)]
+        archive = packed(tmp_path, *entries, ("file", "w/good", "g"), root="/w")
+        written = unpack_archive(archive, ["*"], tmp_path / "to", 100)
+        assert list(map(str, written)) == ["good"]
+        assert {item.reason for item in written.left_out} == {"has a path of over 2,000 bytes"}
+        assert len({item.path for item in written.left_out}) == 2
+        assert all(len(item.path.encode()) < 1100 for item in written.left_out)
+        first, second = (item.raw or b"" for item in written.left_out)
+        assert long.encode().startswith(first)
+        assert second == b"/".join([b"\xe9" * 100] * 8) + b"/x"

@@ -5,10 +5,11 @@ can be repeated, and a lost answer is found again by its key.
 """
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from decimal import Decimal
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import SecretStr
@@ -30,8 +31,12 @@ from providers.base import (
     Reservation,
     no_report,
 )
+from providers.collected import Collected
 from providers.errors import LeaseLost, ProviderError
 from providers.http import HttpClient, Refused, invalid
+from providers.outputs import outputs_word, unpack_archive
+
+_LIMIT = 10 * 2**30
 
 
 class QueueConfig(ProviderConfig):
@@ -127,16 +132,13 @@ class QueueProvider(Provider[QueueConfig]):
                 return
             await asyncio.sleep(0.2)
 
-    async def outputs(self, ref: LeaseRef, paths: Sequence[str], destination: Path) -> list[Path]:
-        written: list[Path] = []
-        query = {"path": list(paths)}
-        for name in await self._http.get(f"/jobs/{ref.key}/files", params=query):
-            if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-                continue  # a queue that is not what it seems
-            answer = await self._http.call("GET", f"/jobs/{ref.key}/file", params={"path": name})
-            await asyncio.to_thread(_write, destination / name, answer.content)
-            written.append(Path(name))
-        return written
+    async def outputs(self, ref: LeaseRef, paths: Sequence[str], destination: Path) -> Collected:
+        query = {"outputs": outputs_word(paths)}
+        answer = await self._http.call("GET", f"/jobs/{ref.key}/results", params=query)
+        with tempfile.TemporaryDirectory(prefix="cortex-queue-") as folder:
+            archive = Path(folder) / "results"
+            await asyncio.to_thread(archive.write_bytes, answer.content)
+            return await asyncio.to_thread(unpack_archive, archive, paths, destination, _LIMIT)
 
     async def owned(self) -> list[LeaseRef]:
         keys = [job["key"] for job in await self._jobs()]
@@ -179,11 +181,6 @@ def _snapshot(key: str, job: dict[str, Any] | None) -> LeaseSnapshot:
         started_at=job["started_at"],
         finished_at=job["finished_at"],
     )
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
 
 
 _STATES = {

@@ -21,6 +21,7 @@ from pydantic import BaseModel
 
 from cortex.domain.money import Money
 from cortex.domain.offers import PriceSheet
+from providers.outputs import packing
 from simulators.kit.app import make_app
 from simulators.kit.clock import Clock
 from simulators.kit.runs import Runs
@@ -60,8 +61,7 @@ class QueueWorld(World):
         router.post("/jobs/{key}/stop")(self._stop)
         router.delete("/jobs/{key}")(self._remove)
         router.get("/jobs/{key}/lines")(self._lines)
-        router.get("/jobs/{key}/files")(self._files)
-        router.get("/jobs/{key}/file")(self._file)
+        router.get("/jobs/{key}/results")(self._results)
         return router
 
     async def leases(self) -> list[SimLease]:
@@ -135,16 +135,19 @@ class QueueWorld(World):
         lines = (await self.runs.lines(key))[after:]
         return [{"time": x.time, "stream": x.stream, "text": x.text} for x in lines]
 
-    async def _files(self, key: str, path: Annotated[list[str], Query()]) -> list[str]:
+    async def _results(self, key: str, outputs: str) -> Response:
+        """The archive that Cortex's script makes of a job's files, as its container would."""
         self._load(key)
-        return await asyncio.to_thread(_found, self.runs.folder(key), path)
-
-    async def _file(self, key: str, path: str) -> Response:
-        self._load(key)
-        folder = self.runs.folder(key)
-        if path not in await asyncio.to_thread(_found, folder, [path]):
-            raise HTTPException(404, "there is no such file")
-        return Response(await asyncio.to_thread((folder / path).read_bytes))
+        script = packing() + 'outputs=$2; pack "$1"'
+        words = [
+            "/bin/sh",
+            "-c",
+            script,
+            "pack",
+            str(self.folder.absolute() / f"{key}.pack"),
+            outputs,
+        ]
+        return Response((await self.runs.execute(key, words, timeout=60)).stdout)
 
     async def _view(self, key: str) -> dict[str, Any]:
         job = self._load(key)
@@ -199,17 +202,6 @@ def _seconds(began: datetime | None, ended: datetime | None) -> Decimal:
     if began is None or ended is None:
         return Decimal(0)
     return max(Decimal((ended - began) // _MICROSECOND) / 1_000_000, Decimal(0))
-
-
-def _found(folder: Path, paths: list[str]) -> list[str]:
-    """The regular files at or below these paths; links that lead out of the job are no files."""
-    top, found = folder.resolve(), set()
-    for wanted in paths:
-        start = folder / wanted
-        for path in [start, *start.rglob("*")]:
-            if path.is_file() and path.resolve() == top / path.relative_to(folder):
-                found.add(str(path.relative_to(folder)))
-    return sorted(found)
 
 
 def main() -> None:
