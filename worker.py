@@ -1,8 +1,9 @@
 """Runs the workflows and activities: `python -m worker`.
 
 Serves every task queue by default, or those of `CORTEX_WORKER__QUEUES`; providers that are added
-while it runs are taken up (`activities.queues`). Also runs the relay, which delivers commands that
-nobody delivered yet. Stops on SIGTERM: activities are handed over to other workers, jobs go on.
+while it runs are taken up (`activities.runtime.queues`). Also runs the relay, which delivers
+commands that nobody delivered yet. Stops on SIGTERM: activities are handed over to other workers,
+jobs go on.
 """
 
 import asyncio
@@ -23,34 +24,34 @@ from temporalio.worker import PollerBehaviorAutoscaling, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.budgets import BudgetActivities
-from activities.builder import Builder
-from activities.deadlines import DeadlineActivities
-from activities.drafts import DraftActivities
-from activities.fleet import Fleet
 from activities.groups import GroupActivities
-from activities.inputs import InputStore
-from activities.inspecting import InspectActivities
-from activities.leasing import LeaseActivities
-from activities.logs import LogCopier
+from activities.jobs.deadlines import DeadlineActivities
+from activities.jobs.inputs import InputStore
+from activities.jobs.leasing import LeaseActivities
+from activities.jobs.market import Market
+from activities.jobs.placement import PlacementActivities
+from activities.jobs.settlement import SettlementActivities
+from activities.jobs.track import TrackRecords
 from activities.maintenance import MaintenanceActivities
-from activities.market import Market
-from activities.monitor import MonitorActivities
-from activities.placement import PlacementActivities
-from activities.probing import HealthActivities
-from activities.queues import ProviderQueues, check_queues, make_worker, serves
-from activities.reconcile import ReconcileActivities
-from activities.rescue import RescueActivities
-from activities.settlement import SettlementActivities
-from activities.track import TrackRecords
+from activities.monitor.logs import LogCopier
+from activities.monitor.watch import MonitorActivities
+from activities.providers.drafts import DraftActivities
+from activities.providers.health import HealthActivities
+from activities.providers.inspection import InspectActivities
+from activities.reconcile.rescue import RescueActivities
+from activities.reconcile.run import ReconcileActivities
+from activities.runtime.builder import Builder
+from activities.runtime.fleet import Fleet
+from activities.runtime.queues import ProviderQueues, check_queues, make_worker, serves
 from cortex import faultpoints
-from cortex.db.circuits import CHANNEL as CIRCUITS_CHANNEL
-from cortex.db.commands import CHANNEL as COMMANDS_CHANNEL
 from cortex.db.engine import Database
-from cortex.db.events import CHANNEL as EVENTS_CHANNEL
-from cortex.db.leases import CHANNEL as LEASES_CHANNEL
-from cortex.db.logs import LOOKED_AT
+from cortex.db.jobs.leases import CHANNEL as LEASES_CHANNEL
+from cortex.db.jobs.logs import LOOKED_AT
 from cortex.db.notify import Notifier
-from cortex.db.providers import CHANNEL as PROVIDERS_CHANNEL
+from cortex.db.outbox.commands import CHANNEL as COMMANDS_CHANNEL
+from cortex.db.outbox.events import CHANNEL as EVENTS_CHANNEL
+from cortex.db.providers.circuits import CHANNEL as CIRCUITS_CHANNEL
+from cortex.db.providers.repository import CHANNEL as PROVIDERS_CHANNEL
 from cortex.domain.errors import CortexError, ServiceUnavailable
 from cortex.plugins.host import PluginHost
 from cortex.plugins.loading import Loaded, load_plugins, strategies_of
@@ -60,7 +61,7 @@ from cortex.telemetry.logging import configure_logging
 from cortex.telemetry.tracing import configure_tracing
 from cortex.temporal.client import connect, prepare_namespace
 from cortex.temporal.contracts import TASK_QUEUE
-from cortex.temporal.relay import Relay
+from cortex.temporal.outbox.relay import Relay
 from cortex.temporal.schedules import ensure_books, ensure_budgets, ensure_maintenance
 from workflows.registry import WORKFLOWS
 

@@ -4,15 +4,15 @@ import structlog
 from temporalio import activity
 
 from activities.contracts import BudgetsResult
-from activities.placement import move, state_event
-from cortex.db.budgets import question
+from activities.jobs.placement import move, state_event
 from cortex.db.engine import Database, Transaction
-from cortex.db.tables import NOW
-from cortex.domain.budgets import BudgetState, to_stop
+from cortex.db.money.budgets import question
+from cortex.db.tables.jobs import NOW
 from cortex.domain.events import EventType
 from cortex.domain.jobs import Job, Outcome, Reason
+from cortex.domain.money.budgets import BudgetState, to_stop
 from cortex.domain.states import JobState
-from cortex.services.admission import usd_rates
+from cortex.services.jobs.admission import usd_rates
 
 _log = structlog.get_logger(__name__)
 

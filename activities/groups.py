@@ -7,19 +7,19 @@ from typing import Any
 from temporalio import activity
 
 from activities.contracts import AdvanceInput, AdvanceResult, Verdict, VerdictInput, WakeInput
-from activities.placement import state_event
-from cortex.db.commands import CommandKind
+from activities.jobs.placement import state_event
 from cortex.db.engine import Database, Transaction
-from cortex.db.events import NewEvent
-from cortex.db.tables import NOW
+from cortex.db.outbox.commands import CommandKind
+from cortex.db.outbox.events import NewEvent
+from cortex.db.tables.jobs import NOW
 from cortex.domain.events import EventType
-from cortex.domain.group_plan import Ending, Plan, plan
-from cortex.domain.group_rules import GroupRules
-from cortex.domain.group_snapshot import Snapshot
-from cortex.domain.group_states import GroupState
-from cortex.domain.group_undo import Undo
+from cortex.domain.groups.plan import Ending, Plan, plan
+from cortex.domain.groups.rules import GroupRules
+from cortex.domain.groups.snapshot import Snapshot
+from cortex.domain.groups.states import GroupState
+from cortex.domain.groups.undo import Undo
 from cortex.domain.states import JobState
-from cortex.services.groups import request_cancel
+from cortex.services.groups.control import request_cancel
 
 # Members whose locks one transaction takes: more would keep too many others waiting.
 _AT_ONCE = 100

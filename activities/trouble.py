@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from temporalio import activity
 
-from activities.errors import PATIENCE, RELENTLESS, RETRYABLE
+from activities.runtime.errors import PATIENCE, RELENTLESS, RETRYABLE
 from cortex.db.engine import Database, Transaction
 from cortex.domain.errors import DatabaseUnavailable
 from cortex.domain.events import EventType

@@ -26,7 +26,6 @@ from api.problems import on_http_error, on_invalid_request
 from api.routes import (
     billing,
     budgets,
-    explorer,
     groups,
     jobs,
     meta,
@@ -36,6 +35,7 @@ from api.routes import (
     reconcile,
     streams,
     submission,
+    trace,
 )
 from api.services import open_services
 from cortex.domain.errors import CortexError
@@ -49,7 +49,7 @@ ROUTERS = tuple(
         submission,
         jobs,
         groups,
-        explorer,
+        trace,
         streams,
         outputs,
         billing,

@@ -10,16 +10,16 @@ from pydantic.json_schema import models_json_schema
 
 from api.middleware import API_PREFIX
 from api.problems import MEDIA_TYPE
-from cortex.domain.group_schema import group_spec_schema
-from cortex.domain.groups import GroupSpec
+from cortex.domain.groups.expand import GroupSpec
+from cortex.domain.groups.json_schema import group_spec_schema
 from cortex.domain.names import NO_NUL
 from cortex.domain.schema import job_spec_schema
 from cortex.domain.spec import JobSpec
-from cortex.explorer_schemas import ResolveRequest
-from cortex.money_schemas import BudgetCreate, BudgetUpdate
-from cortex.provider_schemas import ProviderCreate, ProviderTest, ProviderUpdate
-from cortex.reconcile_schemas import ReconcileRequest
-from cortex.schemas import BatchRequest, CancelRequest, ExtendRequest, Problem
+from cortex.schemas.jobs import BatchRequest, CancelRequest, ExtendRequest, Problem
+from cortex.schemas.money import BudgetCreate, BudgetUpdate
+from cortex.schemas.providers import ProviderCreate, ProviderTest, ProviderUpdate
+from cortex.schemas.reconcile import ReconcileRequest
+from cortex.schemas.trace import ResolveRequest
 
 _DATA: Final = frozenset({"default", "examples", "example", "enum", "const", "description"})
 """What in a schema is no schema."""

@@ -18,14 +18,14 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from cortex.db.events import POSITION
-from cortex.db.logs import LOG_CURSOR
-from cortex.db.reports import KEYS
+from cortex.db.jobs.logs import LOG_CURSOR
+from cortex.db.money.reports import KEYS
+from cortex.db.outbox.events import POSITION
 from cortex.domain.ids import GROUP_ID, JOB_ID
 from cortex.domain.names import LABEL
 from cortex.domain.units import parse_duration
-from cortex.services.billing import GROUPING
-from cortex.services.idempotency import IDEMPOTENCY_KEY, MAX_KEY_LENGTH
+from cortex.services.jobs.idempotency import IDEMPOTENCY_KEY, MAX_KEY_LENGTH
+from cortex.services.money.billing import GROUPING
 from cortex.services.pagination import CURSOR, NUMBER
 
 _DAY: Final = r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"

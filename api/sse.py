@@ -1,10 +1,10 @@
-"""Server-sent events (the WHATWG format) from what `cortex.services.streams` makes."""
+"""Server-sent events (the WHATWG format) from what `cortex.services.events.streams` makes."""
 
 from collections.abc import AsyncIterator
 
 from starlette.responses import StreamingResponse
 
-from cortex.services.streams import Batch, Item
+from cortex.services.events.streams import Batch, Item
 
 _KEEP_ALIVE = b": keep-alive\n\n"
 # A comment, so that the client sees at once that it is connected.

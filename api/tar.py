@@ -5,7 +5,7 @@ import tarfile
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
-from cortex.db.outputs import StoredOutput
+from cortex.db.jobs.outputs import StoredOutput
 
 _CHUNK = 256 * 1024
 

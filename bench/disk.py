@@ -16,7 +16,7 @@ from cortex.client import AsyncCortex, ClientError
 from cortex.client.retry import NO_RETRY
 from cortex.domain.spec import JobSpec
 from cortex.embedded import StackConfig, detach, stack_status, stop_stack
-from cortex.schemas import JobView
+from cortex.schemas.jobs import JobView
 
 _WRITER = "echo 42 > out/result.txt; cat /dev/zero > out/big; sleep 600"
 _SMALL = "mkdir -p out; echo {n} > out/n.txt; sleep 1; cat out/n.txt"

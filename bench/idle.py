@@ -8,7 +8,7 @@ import psutil
 from sqlalchemy import text
 
 from bench.stage import Stage, open_stage
-from cortex.db.jobs import NewJob
+from cortex.db.jobs.repository import NewJob
 from cortex.domain.ids import new_id
 from cortex.domain.spec import JobSpec
 from cortex.temporal.contracts import monitor_id

@@ -17,11 +17,11 @@ from temporalio.worker import PollerBehaviorAutoscaling, Worker
 
 from bench.bare import BareWorkflow, nothing
 from bench.stage import Stage, open_stage
-from cortex.db.commands import Command
-from cortex.db.jobs import NewJob
+from cortex.db.jobs.repository import NewJob
+from cortex.db.outbox.commands import Command
 from cortex.domain.ids import new_id
 from cortex.domain.spec import JobSpec
-from cortex.temporal.dispatch import deliver
+from cortex.temporal.outbox.deliver import deliver
 
 _QUEUE = "bare"
 _SPEC = JobSpec(command=("true",))

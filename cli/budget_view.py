@@ -5,9 +5,9 @@ from decimal import Decimal
 
 from cli import render
 from cli.state import State
-from cortex.domain.budgets import BudgetAction, BudgetScope
 from cortex.domain.money import Money
-from cortex.money_schemas import BudgetView, ForecastView
+from cortex.domain.money.budgets import BudgetAction, BudgetScope
+from cortex.schemas.money import BudgetView, ForecastView
 
 _COLUMNS = (
     "ID",

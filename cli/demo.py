@@ -24,11 +24,11 @@ from cli.local import reporter
 from cli.state import State
 from cli.watch import Watch
 from cortex.client import AsyncCortex
-from cortex.domain.ledger import EntryKind
+from cortex.domain.money.ledger import EntryKind
 from cortex.domain.states import JobState
 from cortex.embedded.config import StackConfig
 from cortex.embedded.control import StackInfo, detach, stop_stack
-from cortex.schemas import JobView, LedgerView
+from cortex.schemas.jobs import JobView, LedgerView
 
 _JOBS_TIMEOUT = 120.0
 

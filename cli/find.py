@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from cli.errors import CliError, ExitCode
 from cortex.client import Cortex, GroupFilter, JobFilter
-from cortex.group_schemas import GroupSummary
-from cortex.schemas import JobSummary, JobView
+from cortex.schemas.groups import GroupSummary
+from cortex.schemas.jobs import JobSummary, JobView
 
 _GROUP_ID = re.compile(r"grp_[0-9a-z]{26}")
 _ID = re.compile(r"job_[0-9a-z]{26}")

@@ -19,7 +19,7 @@ from cli.local import dir_option
 from cli.state import State, interactive
 from cortex.client import AsyncCortex
 from cortex.domain.states import TERMINAL_JOB_STATES, JobState
-from cortex.schemas import EventView, JobView
+from cortex.schemas.jobs import EventView, JobView
 
 T = TypeVar("T")
 Choice = Literal["cancel", "detach"]

@@ -4,7 +4,7 @@ from cli import render
 from cli.state import State
 from cortex.client import Cortex
 from cortex.domain.frames import FrameStatus
-from cortex.schemas import FramePage
+from cortex.schemas.jobs import FramePage
 
 _COLUMNS = ("FRAME", "STATE", "TRIES", "SECONDS", "COST", "FILE", "MESSAGE")
 _RIGHT = (0, 2, 3, 4)

@@ -6,8 +6,8 @@ from cli import render
 from cli.lines import print_line
 from cli.state import State
 from cortex.client import AsyncCortex, Cortex
-from cortex.group_schemas import MemberView
-from cortex.schemas import LogEntry
+from cortex.schemas.groups import MemberView
+from cortex.schemas.jobs import LogEntry
 
 
 def print_logs(

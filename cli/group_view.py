@@ -6,9 +6,9 @@ from cli import render
 from cli.groups import counted
 from cli.local import dir_option
 from cli.state import State
-from cortex.domain.group_states import GroupState
+from cortex.domain.groups.states import GroupState
 from cortex.domain.states import JobState
-from cortex.group_schemas import GroupSummary, GroupValidation, GroupView, MemberView
+from cortex.schemas.groups import GroupSummary, GroupValidation, GroupView, MemberView
 
 _COLUMNS = ("ID", "NAME", "STATE", "MEMBERS", "ENDED", "FAILED", "COST", "AGE")
 _MEMBERS = ("MEMBER", "STATE", "PROVIDER", "TRY", "EXIT", "COST", "JOB", "NEEDS", "MESSAGE")

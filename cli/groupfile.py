@@ -6,7 +6,7 @@ from cli.errors import BadInput
 from cli.specfile import Document, load_whole
 from cortex.client import ApiError
 from cortex.domain.errors import FieldError, InvalidRequest, field_errors
-from cortex.domain.groups import GroupSpec, Member, expand
+from cortex.domain.groups.expand import GroupSpec, Member, expand
 
 
 def load_group(path: str) -> tuple[Document, GroupSpec, list[Member]]:

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from cortex.schemas import LogEntry
+from cortex.schemas.jobs import LogEntry
 
 _CLEAR = "\r\x1b[K"
 

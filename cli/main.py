@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cli.errors import as_cli_error, show
-from cli.group import LazyGroup
+from cli.lazy import LazyGroup
 from cli.state import TAIL, State
 
 app = typer.Typer(

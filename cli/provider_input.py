@@ -11,7 +11,7 @@ from typing import Any
 from cli.errors import BadInput
 from cli.state import interactive
 from cortex.documents import AmbiguousValue, DocumentError, Malformed, read, schema_shape
-from cortex.provider_schemas import ProviderTypeView
+from cortex.schemas.providers import ProviderTypeView
 
 _MOST = 64 * 1024
 

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from cli import render
-from cortex.domain.circuit import CircuitState
 from cortex.domain.money import Money
 from cortex.domain.offers import PriceSheet
-from cortex.provider_schemas import ProviderTestResult, ProviderTypeView
-from cortex.schemas import ProviderView
+from cortex.domain.providers.circuit import CircuitState
+from cortex.schemas.jobs import ProviderView
+from cortex.schemas.providers import ProviderTestResult, ProviderTypeView
 
 
 def row(item: ProviderView) -> tuple[str, ...]:

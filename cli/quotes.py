@@ -7,7 +7,7 @@ from cli.errors import CliError, ExitCode
 from cli.state import State
 from cortex.domain.money import format_amount
 from cortex.domain.spec import Weights
-from cortex.schemas import Quote, RankedOffer
+from cortex.schemas.jobs import Quote, RankedOffer
 
 _COLUMNS = (
     "#",

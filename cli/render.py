@@ -17,7 +17,7 @@ from rich.text import Text
 from cli.state import State, is_terminal
 from cortex.domain.money import Money
 from cortex.domain.states import JobState
-from cortex.schemas import JobSummary
+from cortex.schemas.jobs import JobSummary
 
 Row = Sequence[str]
 

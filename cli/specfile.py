@@ -31,7 +31,7 @@ from cortex.documents import (
 from cortex.domain.errors import FieldError, field_errors
 from cortex.domain.kernel import word_errors
 from cortex.domain.spec import JobSpec
-from cortex.schemas import BatchRequest
+from cortex.schemas.jobs import BatchRequest
 
 MAX_BYTES = 4 * 2**20
 _SHOWN = 20

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from cli import render
 from cli.state import State
-from cortex.domain.trace import Participant, StepState, Trace, TraceStep
+from cortex.domain.trace.model import Participant, StepState, Trace, TraceStep
 
 _COLUMNS = ("AT", "STEP", "STATE", "TRIES", "TOOK", "WHERE", "WHAT IS KNOWN")
 _RIGHT = (0, 3, 4)

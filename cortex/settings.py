@@ -28,8 +28,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from cortex.domain.circuit import CircuitRules
-from cortex.domain.health import HealthRules
+from cortex.domain.providers.circuit import CircuitRules
+from cortex.domain.providers.health import HealthRules
 from cortex.domain.rights import LOCAL_ADMIN, Role
 from cortex.domain.spec import Weights
 from cortex.domain.stuck import StuckRules

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 CLIENT = Path(__file__).parents[1] / "cortex" / "client"
+ASYNC, BLOCKING = CLIENT / "_async", CLIENT / "_sync"
 _RULES = (
     (r"\bimport asyncio\nimport time\b", "import time"),
     (r"\bimport asyncio\b", "import time"),
@@ -17,7 +18,7 @@ _RULES = (
     (r"\basync (?=def|with|for)", ""),
     (r"\bawait ", ""),
     (r"\bAsync(?=Iterator|Transport|Cortex|[A-Z]\w*Calls)", ""),
-    (r"\b(cortex\.client\.)async_", r"\1sync_"),
+    (r"\bcortex\.client\._async\b", "cortex.client._sync"),
     (r"__a(enter|exit)__", r"__\1__"),
     (r"\baclose\b", "close"),
     (r"\basynchronous client\b", "blocking client"),
@@ -33,7 +34,8 @@ def derived(source: str, name: str) -> str:
         subprocess.CalledProcessError: the source is no Python.
     """
     header, rest = source.split('"""\n', 1)
-    text = f'{header}"""\n# Made from {name} by `make format`; change that one.\n{rest}'
+    made = f"# Made from _async/{name} by `make format`; change that one."
+    text = f'{header}"""\n{made}\n{rest}'
     for pattern, replacement in _RULES:
         text = re.sub(pattern, replacement, text)
     for command in (
@@ -41,7 +43,7 @@ def derived(source: str, name: str) -> str:
         ("format", "--quiet"),
     ):
         done = subprocess.run(
-            [sys.executable, "-m", "ruff", *command, "--stdin-filename", str(CLIENT / name), "-"],
+            [sys.executable, "-m", "ruff", *command, "--stdin-filename", str(BLOCKING / name), "-"],
             input=text,
             capture_output=True,
             text=True,
@@ -54,8 +56,8 @@ def derived(source: str, name: str) -> str:
 def main(arguments: list[str]) -> int:
     """Write the derived files, or with `--check` compare them. Returns the exit code."""
     stale = []
-    for source in sorted(CLIENT.glob("async_*.py")):
-        target = source.with_name(source.name.removeprefix("a"))
+    for source in sorted(ASYNC.glob("*.py")):
+        target = BLOCKING / source.name
         made = derived(source.read_text(encoding="utf-8"), source.name)
         if not target.exists() or target.read_text(encoding="utf-8") != made:
             stale.append(target)

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from activities.boundaries import bounded_activities
+from activities.runtime.boundaries import bounded_activities
 from cortex import faultpoints
 from cortex.db.engine import Database
 from cortex.settings import DatabaseSettings

@@ -1,6 +1,6 @@
 """The life of a group: look, do what is to be done, wait to be called or for the time to come.
 
-All knowledge is in the database and all decisions are the planner's (`cortex.domain.group_plan`).
+All knowledge is in the database and all decisions are the planner's (`cortex.domain.groups.plan`).
 The workflow makes them durable: it may be terminated at any point, and a new one goes on.
 """
 

@@ -7,7 +7,7 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.probing import HealthActivities
+    from activities.providers.health import HealthActivities
     from cortex.temporal.contracts import (
         HEALTH_WORKFLOW,
         HealthInput,

@@ -7,7 +7,7 @@ from temporalio.common import RetryPolicy
 
 with workflow.unsafe.imports_passed_through():
     from activities.contracts import WatchInput
-    from activities.monitor import MonitorActivities
+    from activities.monitor.watch import MonitorActivities
     from cortex.temporal.contracts import MONITOR_WORKFLOW, MonitorInput, provider_queue
 
 

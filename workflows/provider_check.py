@@ -6,7 +6,7 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 
 with workflow.unsafe.imports_passed_through():
-    from activities.drafts import DraftActivities
+    from activities.providers.drafts import DraftActivities
     from cortex.temporal.contracts import (
         PROVIDER_CHECK_WORKFLOW,
         ProviderCheckInput,

@@ -6,7 +6,7 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 
 with workflow.unsafe.imports_passed_through():
-    from activities.placement import PlacementActivities
+    from activities.jobs.placement import PlacementActivities
     from cortex.temporal.contracts import QUOTE_WORKFLOW, QuoteInput, QuoteResult
 
 

@@ -8,7 +8,7 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, FailureError, TimeoutError, TimeoutType
 
 with workflow.unsafe.imports_passed_through():
-    from activities.reconcile import ReconcileActivities
+    from activities.reconcile.run import ReconcileActivities
     from cortex.temporal.contracts import RECONCILE_WORKFLOW, provider_queue
     from cortex.temporal.reconcile_contracts import (
         ReconcileInput,

@@ -11,9 +11,9 @@ from temporalio.common import RetryPolicy
 
 with workflow.unsafe.imports_passed_through():
     from activities.contracts import FinishInput, LeaseInput, SettleInput
-    from activities.placement import PlacementActivities
-    from activities.rescue import RescueActivities, RescuePlan
-    from activities.settlement import SettlementActivities
+    from activities.jobs.placement import PlacementActivities
+    from activities.jobs.settlement import SettlementActivities
+    from activities.reconcile.rescue import RescueActivities, RescuePlan
     from cortex.domain.jobs import Outcome
     from cortex.temporal.contracts import RESCUE_WORKFLOW, provider_queue
     from cortex.temporal.reconcile_contracts import RescueInput, RescueResult

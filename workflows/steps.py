@@ -19,10 +19,10 @@ with workflow.unsafe.imports_passed_through():
         WarnInput,
         WarnResult,
     )
-    from activities.deadlines import DeadlineActivities
-    from activities.leasing import LeaseActivities
-    from activities.placement import PlacementActivities
-    from activities.settlement import SettlementActivities
+    from activities.jobs.deadlines import DeadlineActivities
+    from activities.jobs.leasing import LeaseActivities
+    from activities.jobs.placement import PlacementActivities
+    from activities.jobs.settlement import SettlementActivities
     from cortex.domain.jobs import Outcome
     from cortex.temporal import contracts
     from cortex.temporal.contracts import JobInput

@@ -12,11 +12,11 @@ from api.openapi import problems, sheet
 from api.params import WHOLE, Cursor, Grouping, JobId, JobText, Moment
 from api.respond import answer, known_form
 from api.services import Services, Using
-from cortex.domain.budgets import BudgetPeriod
+from cortex.domain.money.budgets import BudgetPeriod
 from cortex.domain.rights import Action
-from cortex.money_schemas import CostReport, ForecastView
-from cortex.schemas import LedgerPage
-from cortex.services.sheets import report_csv
+from cortex.schemas.jobs import LedgerPage
+from cortex.schemas.money import CostReport, ForecastView
+from cortex.services.money.sheets import report_csv
 
 router = APIRouter(tags=["billing"])
 

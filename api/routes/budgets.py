@@ -10,7 +10,7 @@ from api.openapi import body_schema, problems
 from api.respond import answer
 from api.services import Using
 from cortex.domain.rights import Action
-from cortex.money_schemas import BudgetCreate, BudgetUpdate, BudgetView
+from cortex.schemas.money import BudgetCreate, BudgetUpdate, BudgetView
 
 router = APIRouter(tags=["billing"])
 

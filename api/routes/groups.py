@@ -15,13 +15,13 @@ from api.params import WHOLE, Cursor, GroupId, IdempotencyKey, Labels, MemberCur
 from api.respond import answer, known_group, labels_of
 from api.routes.streams import After, From, LastEventId, Limit, stream
 from api.services import Using
-from cortex.db.group_reads import GroupFilter, MemberFilter
-from cortex.domain.group_states import GroupState
-from cortex.domain.groups import GroupSpec
+from cortex.db.groups.views import GroupFilter, MemberFilter
+from cortex.domain.groups.expand import GroupSpec
+from cortex.domain.groups.states import GroupState
 from cortex.domain.rights import Action
 from cortex.domain.states import JobState
-from cortex.group_schemas import GroupPage, GroupValidation, GroupView
-from cortex.schemas import CancelRequest, EventPage
+from cortex.schemas.groups import GroupPage, GroupValidation, GroupView
+from cortex.schemas.jobs import CancelRequest, EventPage
 
 router = APIRouter(tags=["groups"])
 

@@ -13,11 +13,11 @@ from api.openapi import body_schema, problems
 from api.params import WHOLE, Cursor, IdempotencyKey, JobId, Labels, Moment, NumberCursor
 from api.respond import answer, known_form, labels_of
 from api.services import Using
-from cortex.db.jobs import JobFilter
+from cortex.db.jobs.repository import JobFilter
 from cortex.domain.frames import MAX_FRAMES, FrameState
 from cortex.domain.rights import Action
 from cortex.domain.states import JobState
-from cortex.schemas import CancelRequest, ExtendRequest, FramePage, JobPage, JobView
+from cortex.schemas.jobs import CancelRequest, ExtendRequest, FramePage, JobPage, JobView
 
 router = APIRouter(tags=["jobs"])
 

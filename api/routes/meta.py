@@ -11,7 +11,7 @@ from api.respond import answer
 from api.services import Using
 from cortex.domain.rights import Action
 from cortex.domain.schema import job_spec_schema
-from cortex.schemas import Health, Info
+from cortex.schemas.jobs import Health, Info
 
 router = APIRouter(tags=["server"])
 health = APIRouter(prefix="/health", tags=["server"])

@@ -13,7 +13,7 @@ from api.respond import answer, known_form
 from api.services import Using
 from api.tar import tar_stream
 from cortex.domain.rights import Action
-from cortex.schemas import LeftOutView, OutputView
+from cortex.schemas.jobs import LeftOutView, OutputView
 
 router = APIRouter(tags=["outputs"])
 

@@ -8,7 +8,7 @@ from api.openapi import problems
 from api.respond import answer
 from api.services import Using
 from cortex.domain.rights import Action
-from cortex.schemas import PluginView
+from cortex.schemas.jobs import PluginView
 
 router = APIRouter(tags=["plugins"])
 

@@ -14,10 +14,11 @@ from api.openapi import body_schema, problems
 from api.params import WHOLE, Cursor, Flag, Moment, NumberCursor
 from api.respond import answer
 from api.services import Using
-from cortex.db.jobs import JobFilter
+from cortex.db.jobs.repository import JobFilter
 from cortex.domain.inspection import Inspection
 from cortex.domain.rights import Action
-from cortex.provider_schemas import (
+from cortex.schemas.jobs import JobPage, ProviderView
+from cortex.schemas.providers import (
     ProviderCreate,
     ProviderPricing,
     ProviderStatusPage,
@@ -26,7 +27,6 @@ from cortex.provider_schemas import (
     ProviderTypeView,
     ProviderUpdate,
 )
-from cortex.schemas import JobPage, ProviderView
 
 router = APIRouter(tags=["providers"])
 _WHAT = "the provider"

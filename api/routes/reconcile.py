@@ -15,7 +15,7 @@ from api.respond import answer
 from api.services import Using
 from cortex.domain.reconcile import FindingKind
 from cortex.domain.rights import Action
-from cortex.reconcile_schemas import FindingPage, ReconcileReport, ReconcileRequest
+from cortex.schemas.reconcile import FindingPage, ReconcileReport, ReconcileRequest
 
 router = APIRouter(tags=["reconcile"])
 

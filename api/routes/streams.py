@@ -15,8 +15,8 @@ from api.respond import answer, known_form
 from api.services import Services, Using
 from api.sse import sse_response
 from cortex.domain.rights import Action
-from cortex.schemas import EventPage, LogPage
-from cortex.services.scopes import Everything, OfJob, Scope
+from cortex.schemas.jobs import EventPage, LogPage
+from cortex.services.events.scopes import Everything, OfJob, Scope
 
 router = APIRouter()
 

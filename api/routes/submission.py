@@ -12,8 +12,8 @@ from api.respond import answer
 from api.services import Using
 from cortex.domain.rights import Action
 from cortex.domain.spec import JobSpec
-from cortex.schemas import BatchAccepted, BatchRequest, JobView, Quote, Validation
-from cortex.services.submission import Accepted
+from cortex.schemas.jobs import BatchAccepted, BatchRequest, JobView, Quote, Validation
+from cortex.services.jobs.submit import Accepted
 
 router = APIRouter(tags=["jobs"])
 

@@ -8,8 +8,8 @@ from cli import budget_view, render
 from cli.errors import BadInput, CliError, ExitCode
 from cli.state import State, state_of
 from cortex.client import Cortex
-from cortex.domain.budgets import BudgetAction, BudgetPeriod, BudgetScope
-from cortex.money_schemas import BudgetView
+from cortex.domain.money.budgets import BudgetAction, BudgetPeriod, BudgetScope
+from cortex.schemas.money import BudgetView
 
 app = typer.Typer()
 budget_app = typer.Typer(no_args_is_help=True, help="Limit what jobs may cost.")

@@ -20,9 +20,9 @@ from cli.specfile import Document
 from cli.state import State, state_of
 from cli.trace_view import show_trace
 from cortex.client import ApiError, AsyncCortex, GroupFilter, GroupSpec, MemberFilter
-from cortex.domain.group_states import GroupState
+from cortex.domain.groups.states import GroupState
 from cortex.domain.states import JobState
-from cortex.group_schemas import GroupView
+from cortex.schemas.groups import GroupView
 
 app = typer.Typer()
 group_app = typer.Typer(no_args_is_help=True, help="Run several jobs as one.")

@@ -12,10 +12,10 @@ from cli.find import find_id
 from cli.sheets import write_sheet
 from cli.state import State, state_of
 from cli.times import since as parse_since
-from cortex.domain.ledger import EntryKind
 from cortex.domain.money import Money, format_amount
-from cortex.money_schemas import CostReport
-from cortex.schemas import LedgerView
+from cortex.domain.money.ledger import EntryKind
+from cortex.schemas.jobs import LedgerView
+from cortex.schemas.money import CostReport
 
 app = typer.Typer()
 _KEYS = ("provider", "owner", "job", "group", "cause", "hour", "day", "week", "month")

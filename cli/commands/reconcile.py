@@ -8,7 +8,7 @@ import typer
 from cli import render
 from cli.errors import BadInput, ExitCode
 from cli.state import State, state_of
-from cortex.reconcile_schemas import FindingView, ReconcileReport, ScopeReport, SeenFindingView
+from cortex.schemas.reconcile import FindingView, ReconcileReport, ScopeReport, SeenFindingView
 
 app = typer.Typer()
 _BOOKS = "jobs, groups and holds"

@@ -17,7 +17,7 @@ from cortex.client import ApiError, AsyncCortex
 from cortex.domain.errors import FieldError
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import JobState
-from cortex.schemas import AcceptedJob, JobView, Validation
+from cortex.schemas.jobs import AcceptedJob, JobView, Validation
 
 app = typer.Typer()
 Files = Annotated[list[str], typer.Argument(help="YAML or JSON files; `-`: standard input.")]

@@ -18,12 +18,12 @@ from cli.verify.trial import (
 )
 from cortex.domain.inspection import HeldLease
 from cortex.domain.jobs import Reason
-from cortex.domain.ledger import EntryKind
 from cortex.domain.money import Money
+from cortex.domain.money.ledger import EntryKind
 from cortex.domain.offers import Offer
 from cortex.domain.states import JobState
 from cortex.domain.units import format_duration
-from cortex.schemas import EventView, JobView, LeaseView, LedgerView, LogEntry, OutputView
+from cortex.schemas.jobs import EventView, JobView, LeaseView, LedgerView, LogEntry, OutputView
 
 _IMAGE = "if the image cannot be had there, name another one with `--image`"
 _TOLD = ("message", "next", "provider", "state", "run_state", "exit_code", "price_per_hour", "hold")

@@ -8,12 +8,12 @@ from decimal import ROUND_UP, Decimal
 from cli.verify.model import Result, Step
 from cli.verify.trial import LABEL, Plan
 from cortex.client import ApiError, AsyncCortex
-from cortex.client.routes import JobFilter
-from cortex.domain.circuit import CircuitState
+from cortex.client._routes.jobs import JobFilter
 from cortex.domain.money import Money
+from cortex.domain.providers.circuit import CircuitState
 from cortex.domain.units import format_duration
-from cortex.provider_schemas import ProviderTestResult
-from cortex.schemas import ProviderView, Quote, RankedOffer
+from cortex.schemas.jobs import ProviderView, Quote, RankedOffer
+from cortex.schemas.providers import ProviderTestResult
 
 _HOUR = Decimal(3600)
 _RUNS = 2

@@ -17,8 +17,8 @@ from cli.verify.trial import LABEL, Plan, Run
 from cortex.client import ApiError, AsyncCortex, ClientError
 from cortex.domain.inspection import CallTally, HeldLease, Inspection
 from cortex.domain.states import JobState
-from cortex.provider_schemas import ProviderTestResult
-from cortex.schemas import EventView, JobView, ProviderView
+from cortex.schemas.jobs import EventView, JobView, ProviderView
+from cortex.schemas.providers import ProviderTestResult
 
 _LISTED_WITHIN = 45.0
 _SLACK = timedelta(minutes=2)

@@ -1,6 +1,9 @@
 """The Python client of Cortex: `Cortex` blocks, `AsyncCortex` awaits; both do the same."""
 
-from cortex.client.async_client import AsyncCortex
+from cortex.client._async.client import AsyncCortex
+from cortex.client._routes.groups import GroupFilter, MemberFilter
+from cortex.client._routes.jobs import JobFilter, Spec
+from cortex.client._sync.client import Cortex
 from cortex.client.connection import Connection
 from cortex.client.errors import (
     ApiError,
@@ -13,11 +16,8 @@ from cortex.client.errors import (
     NotConfigured,
     WaitTimeout,
 )
-from cortex.client.group_routes import GroupFilter, MemberFilter
 from cortex.client.retry import NO_RETRY, RetryPolicy
-from cortex.client.routes import JobFilter, Spec
-from cortex.client.sync_client import Cortex
-from cortex.domain.groups import GroupSpec
+from cortex.domain.groups.expand import GroupSpec
 from cortex.domain.spec import JobSpec
 
 __all__ = [

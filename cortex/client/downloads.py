@@ -7,7 +7,7 @@ from typing import IO
 import httpx
 
 from cortex.client.errors import ClientError, DamagedDownload
-from cortex.schemas import OutputView
+from cortex.schemas.jobs import OutputView
 
 _MAX_NAME = 255
 

@@ -1,8 +1,8 @@
 """What can go wrong in the client, in words that say what to do."""
 
 from cortex.domain.errors import FieldError
-from cortex.group_schemas import GroupView
-from cortex.schemas import JobView, Problem
+from cortex.schemas.groups import GroupView
+from cortex.schemas.jobs import JobView, Problem
 
 
 class ClientError(Exception):

@@ -8,11 +8,11 @@ from typing import TypeVar
 
 import httpx
 
+from cortex.client._routes.jobs import Call
 from cortex.client.connection import Connection
 from cortex.client.downloads import Download
 from cortex.client.errors import BadAnswer, NotConfigured
 from cortex.client.retry import RetryPolicy, Tries
-from cortex.client.routes import Call
 from cortex.client.streams import Follower, Stream
 
 T = TypeVar("T")

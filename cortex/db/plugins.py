@@ -8,8 +8,8 @@ from sqlalchemy import BindParameter, Interval, bindparam, delete, func, or_, se
 from sqlalchemy.dialects.postgresql import insert
 
 from cortex.db.base import Repository, Row
-from cortex.db.plugin_tables import PluginRow, SkippedEventRow, SubscriberRow
-from cortex.db.tables import NOW
+from cortex.db.tables.jobs import NOW
+from cortex.db.tables.plugins import PluginRow, SkippedEventRow, SubscriberRow
 from cortex.domain.events import Event
 
 _SKIPPED_KEPT = 1000

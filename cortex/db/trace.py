@@ -7,15 +7,15 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, select
 
 from cortex.db.base import Repository
-from cortex.db.events import event_of
-from cortex.db.group_tables import JobGangRow, JobGroupRow
-from cortex.db.jobs import JobRepository
-from cortex.db.leases import lease_of
-from cortex.db.ledger import entry_of
-from cortex.db.tables import CommandRow, EventRow, JobRow, JobStatusRow, LeaseRow, LedgerRow
+from cortex.db.jobs.leases import lease_of
+from cortex.db.jobs.repository import JobRepository
+from cortex.db.money.ledger import entry_of
+from cortex.db.outbox.events import event_of
+from cortex.db.tables.groups import JobGangRow, JobGroupRow
+from cortex.db.tables.jobs import CommandRow, EventRow, JobRow, JobStatusRow, LeaseRow, LedgerRow
 from cortex.domain.errors import NotFound
 from cortex.domain.events import Event, EventType
-from cortex.domain.trace import CommandFact, GangFact, GroupStory, JobStory, StatusFact
+from cortex.domain.trace.model import CommandFact, GangFact, GroupStory, JobStory, StatusFact
 
 # Others, such as progress and frames, can be many and say nothing of the protocol.
 _TELLING: Final = tuple(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cortex.documents.errors import Malformed
-from cortex.domain.group_spec import GroupJob, GroupSpec
+from cortex.domain.groups.spec import GroupJob, GroupSpec
 from cortex.domain.spec import JobSpec
 
 _WIDTH: Final = 75

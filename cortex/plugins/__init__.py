@@ -1,7 +1,7 @@
 """Plugins of other packages: subscribers to events, placement strategies, notification channels."""
 
 from cortex.domain.events import Event, EventType
-from cortex.domain.ranking import Facts, PlacementStrategy
+from cortex.domain.providers.ranking import Facts, PlacementStrategy
 from cortex.plugins.contract import Away, NotificationChannel, Plugin, PluginConfig
 from cortex.plugins.notifications import Notification
 

@@ -10,7 +10,7 @@ from typing import ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 from pydantic import BaseModel, ConfigDict
 
 from cortex.domain.events import Event, EventType
-from cortex.domain.ranking import PlacementStrategy
+from cortex.domain.providers.ranking import PlacementStrategy
 from cortex.plugins.notifications import Notification
 
 

@@ -12,7 +12,7 @@ import structlog
 from pydantic import ValidationError
 
 from cortex.domain.errors import field_errors
-from cortex.domain.ranking import PlacementStrategy
+from cortex.domain.providers.ranking import PlacementStrategy
 from cortex.domain.spec import Strategy
 from cortex.plugins.contract import NotificationChannel, Plugin
 from cortex.settings import PluginSettings

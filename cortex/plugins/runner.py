@@ -17,9 +17,9 @@ from datetime import timedelta
 
 import structlog
 
-from cortex.db import events
 from cortex.db.engine import Database
 from cortex.db.notify import Notifier, wait_event
+from cortex.db.outbox import events
 from cortex.db.plugins import Claimed, Progress
 from cortex.domain.errors import DatabaseUnavailable
 from cortex.domain.events import Event

@@ -10,12 +10,12 @@ from typing import Final
 import structlog
 from temporalio.client import Client
 
-from cortex.db.commands import Command
 from cortex.db.engine import Database
+from cortex.db.outbox.commands import Command
 from cortex.domain.errors import CortexError
 from cortex.domain.jobs import Job
 from cortex.settings import JobSettings
-from cortex.temporal.dispatch import deliver
+from cortex.temporal.outbox.deliver import deliver
 
 HEAD_START: Final = timedelta(seconds=2)
 """How long the relay leaves a command to the process that wrote it."""

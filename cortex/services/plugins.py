@@ -7,9 +7,9 @@ from typing import Final
 from cortex.db.engine import Database
 from cortex.db.plugins import StoredPlugin, StoredSkip, StoredSubscriber
 from cortex.domain.errors import NotFound
-from cortex.schemas import PluginView, SkippedEventView, SubscriberView
-from cortex.services.admission import BUILT_IN
-from cortex.services.registry import STALE_AFTER
+from cortex.schemas.jobs import PluginView, SkippedEventView, SubscriberView
+from cortex.services.jobs.admission import BUILT_IN
+from cortex.services.providers.queries import STALE_AFTER
 
 _FRESH_SECONDS: Final = 2.0
 _SHOWN: Final = 20

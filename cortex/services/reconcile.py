@@ -13,7 +13,7 @@ from cortex.domain.errors import NotFound, ServiceUnavailable, TemporalUnavailab
 from cortex.domain.ids import new_id
 from cortex.domain.reconcile import Finding, FindingKind
 from cortex.domain.rights import Principal
-from cortex.reconcile_schemas import (
+from cortex.schemas.reconcile import (
     FindingPage,
     FindingView,
     ReconcileReport,
@@ -22,7 +22,7 @@ from cortex.reconcile_schemas import (
     SeenFindingView,
 )
 from cortex.services.pagination import decode_cursor, encode_cursor
-from cortex.services.registry import ProviderRegistry
+from cortex.services.providers.queries import ProviderRegistry
 from cortex.temporal.contracts import RECONCILE_WORKFLOW, TASK_QUEUE
 from cortex.temporal.reconcile_contracts import ReconcileInput, ReconcileResult, ScopeResult
 

@@ -1,4 +1,4 @@
-"""Rows and domain objects as the API shows them (`cortex.schemas` says what they look like).
+"""Rows and domain objects as the API shows them (`cortex.schemas.jobs` says what they look like).
 
 Jobs come from the database as JSON: a list of 100 must not cost 100 models.
 """
@@ -9,11 +9,11 @@ from urllib.parse import quote, quote_from_bytes
 
 import orjson
 
-from cortex.db.logs import StoredLine
-from cortex.db.outputs import NotKept, StoredOutput
+from cortex.db.jobs.logs import StoredLine
+from cortex.db.jobs.outputs import NotKept, StoredOutput
 from cortex.domain.events import Event
-from cortex.domain.ledger import LedgerEntry
-from cortex.schemas import EventView, LedgerView, LeftOutView, LogEntry, OutputView
+from cortex.domain.money.ledger import LedgerEntry
+from cortex.schemas.jobs import EventView, LedgerView, LeftOutView, LogEntry, OutputView
 from cortex.settings import TemporalSettings
 
 

@@ -10,9 +10,9 @@ from sqlalchemy import text
 from activities.contracts import AdvanceInput, AdvanceResult, VerdictInput
 from activities.groups import GroupActivities
 from cortex.db.engine import Database
-from cortex.db.group_acceptance import NewGroup, NewMember
-from cortex.db.jobs import NewJob
-from cortex.domain.groups import GroupSpec, expand
+from cortex.db.groups.accept import NewGroup, NewMember
+from cortex.db.jobs.repository import NewJob
+from cortex.domain.groups.expand import GroupSpec, expand
 from cortex.domain.ids import new_id
 from cortex.domain.jobs import Reason
 from cortex.domain.leases import LeaseRef

@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from cortex.db.engine import Database
-from cortex.money_schemas import BudgetView
+from cortex.schemas.money import BudgetView
 from cortex.settings import Settings
+from tests.api.routes.test_outputs import charge
 from tests.api.support import KEY, serve, spec
-from tests.api.test_files_and_money import charge
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from cli.state import State
 from cortex.client import Cortex
 from cortex.domain.frames import FrameState, FrameStatus
 from cortex.domain.money import Money
-from cortex.schemas import FramePage
+from cortex.schemas.jobs import FramePage
 
 PRICE = Money(amount=Decimal("0.25"), currency="USD")
 

@@ -16,9 +16,9 @@ from cli.groups import Progress, bar, counted
 from cli.state import State
 from cortex.client import ApiError
 from cortex.domain.states import JobState
-from cortex.group_schemas import GroupValidation, GroupView
-from cortex.schemas import EventView, Problem
-from tests.cli.test_command import cortex
+from cortex.schemas.groups import GroupValidation, GroupView
+from cortex.schemas.jobs import EventView, Problem
+from tests.cli.test_main import cortex
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 STATE = State(color=False)

@@ -6,7 +6,7 @@ from typing import Literal
 import pytest
 
 from cli.lines import LinePrinter, live
-from cortex.schemas import LogEntry
+from cortex.schemas.jobs import LogEntry
 
 CLEAR = "\r\x1b[K"
 

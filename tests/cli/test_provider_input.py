@@ -7,7 +7,7 @@ import pytest
 
 from cli.errors import BadInput
 from cli.provider_input import ConfigInput, read_config
-from cortex.provider_schemas import ProviderTypeView
+from cortex.schemas.providers import ProviderTypeView
 
 SCHEMA: dict[str, Any] = {
     "type": "object",

@@ -23,7 +23,7 @@ from cortex.client import (
 )
 from cortex.client.sse import SseDecoder
 from cortex.domain.spec import JobSpec
-from cortex.schemas import OutputView
+from cortex.schemas.jobs import OutputView
 from tests.client.conftest import QUICK, Stub, reply, stream
 
 INFO = json.dumps({"version": "1", "temporal_ui": "http://ui", "docs": "http://docs"})

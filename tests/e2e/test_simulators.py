@@ -12,7 +12,7 @@ import pytest
 from cortex.domain.money import Money
 from cortex.domain.states import JobState
 from cortex.embedded.simulators import SIMULATORS, provider_id, service_name, simulated_providers
-from cortex.schemas import JobView
+from cortex.schemas.jobs import JobView
 from simulators.registry import names
 from tests.e2e.support import Command, check_books, files_in, shell, started
 from tests.support import eventually

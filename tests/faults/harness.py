@@ -23,15 +23,15 @@ from activities.contracts import (
     Placement,
     SettleInput,
 )
-from activities.errors import translated
-from activities.leasing import LeaseActivities
-from activities.logs import LogCopier
-from activities.placement import PlacementActivities
-from activities.reconcile import ReconcileActivities
-from activities.recording import record
-from activities.settlement import SettlementActivities
+from activities.jobs.leasing import LeaseActivities
+from activities.jobs.placement import PlacementActivities
+from activities.jobs.settlement import SettlementActivities
+from activities.monitor.logs import LogCopier
+from activities.monitor.recording import record
+from activities.reconcile.run import ReconcileActivities
+from activities.runtime.errors import translated
 from cortex.db.engine import Database
-from cortex.db.jobs import NewJob
+from cortex.db.jobs.repository import NewJob
 from cortex.domain.ids import new_id
 from cortex.domain.jobs import Outcome, Reason
 from cortex.domain.money import Money
@@ -40,7 +40,7 @@ from cortex.domain.rights import Principal, Role
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import JobState, LeaseState, RunState
 from cortex.security.keyring import KeyRing
-from cortex.services.resolution import write_down
+from cortex.services.trace.resolve import write_down
 from cortex.settings import Settings
 from cortex.temporal.contracts import JobInput, LeaseChange
 from cortex.temporal.reconcile_contracts import ScopeInput

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from activities.fleet import Fleet
+from activities.runtime.fleet import Fleet
 from cortex.domain.leases import LeaseRef
 from cortex.domain.offers import Capabilities
 from providers.base import Committed, Reservation

@@ -12,11 +12,11 @@ from typing import Any
 from temporalio.exceptions import ApplicationError
 
 from activities.contracts import WarnInput
-from activities.deadlines import DeadlineActivities
+from activities.jobs.deadlines import DeadlineActivities
 from cortex.domain.jobs import Job, Reason
 from cortex.domain.leases import Lease
 from cortex.domain.states import CANCELLABLE_JOB_STATES, JobState
-from cortex.services.extension import LengthLimits, extend_job
+from cortex.services.jobs.extend import LengthLimits, extend_job
 from cortex.temporal.contracts import LeaseChange
 from tests.faults.boundaries import Crash, Fault
 from tests.faults.harness import Driver

@@ -28,7 +28,7 @@ from hypothesis.stateful import (
 )
 from pydantic import SecretStr
 
-from activities.settlement import SettlementActivities
+from activities.jobs.settlement import SettlementActivities
 from cortex.db.engine import Database
 from cortex.domain.errors import Conflict, JobAlreadyEnded
 from cortex.domain.money import Money

@@ -16,7 +16,7 @@ from temporalio.client import Client, Interceptor
 from temporalio.service import RPCError
 
 from cortex.db.engine import Database
-from cortex.db.jobs import NewJob
+from cortex.db.jobs.repository import NewJob
 from cortex.domain.ids import new_id
 from cortex.domain.jobs import Job
 from cortex.domain.spec import JobSpec

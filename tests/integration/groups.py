@@ -7,14 +7,14 @@ from typing import Any
 
 from sqlalchemy import text
 
-from cortex.db.group_acceptance import NewGroup, NewMember
-from cortex.db.jobs import NewJob
-from cortex.domain.groups import GroupSpec, expand
+from cortex.db.groups.accept import NewGroup, NewMember
+from cortex.db.jobs.repository import NewJob
+from cortex.domain.groups.expand import GroupSpec, expand
 from cortex.domain.ids import new_id
 from cortex.domain.jobs import Job
-from cortex.domain.ledger import EntryKind
+from cortex.domain.money.ledger import EntryKind
 from cortex.domain.states import JOB_TRANSITIONS, JobState, LeaseState
-from cortex.services.groups import GroupControl
+from cortex.services.groups.control import GroupControl
 from tests.integration.conftest import Stage
 from tests.support import eventually
 

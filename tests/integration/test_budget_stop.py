@@ -8,10 +8,10 @@ from sqlalchemy import text
 
 from activities.contracts import BudgetsResult
 from cortex.db.engine import Database
-from cortex.domain.budgets import Budget, BudgetAction, BudgetScope
 from cortex.domain.jobs import Job, Reason
-from cortex.domain.ledger import EntryKind
 from cortex.domain.money import Money
+from cortex.domain.money.budgets import Budget, BudgetAction, BudgetScope
+from cortex.domain.money.ledger import EntryKind
 from cortex.domain.states import JobState
 from cortex.settings import BudgetSettings
 from tests.integration import groups

@@ -6,9 +6,9 @@ from typing import Any
 
 from cortex.domain.events import Event, EventType
 from cortex.domain.jobs import Reason
-from cortex.domain.ledger import EntryKind
+from cortex.domain.money.ledger import EntryKind
 from cortex.domain.states import JobState
-from cortex.services.extension import LengthLimits, extend_job
+from cortex.services.jobs.extend import LengthLimits, extend_job
 from tests.integration.conftest import Stage, StageMaker
 from tests.integration.networks import network
 from tests.integration.test_jobs import LOCAL, check_books, ledger, sh

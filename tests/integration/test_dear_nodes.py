@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cortex.domain.jobs import Job, Reason
-from cortex.domain.ledger import EntryKind
+from cortex.domain.money.ledger import EntryKind
 from cortex.domain.states import JobState
 from tests.integration.conftest import Stage, StageMaker
 from tests.integration.networks import Network, network

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from cortex.domain.states import JobState
-from cortex.group_schemas import GroupView, MemberView
+from cortex.schemas.groups import GroupView, MemberView
 from cortex.settings import ApiSettings
 from tests.api.support import KEY, client_of
 from tests.integration.conftest import Stage, StageMaker

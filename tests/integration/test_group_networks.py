@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cortex.domain.jobs import Reason
-from cortex.domain.ledger import EntryKind
+from cortex.domain.money.ledger import EntryKind
 from cortex.domain.states import JobState
 from tests.integration.conftest import Stage, StageMaker
 from tests.integration.groups import Group, job, submit

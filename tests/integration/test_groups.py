@@ -12,7 +12,7 @@ from cortex.domain.errors import GroupAlreadyEnded, NotFound
 from cortex.domain.events import EventType
 from cortex.domain.jobs import Reason
 from cortex.domain.states import JobState
-from cortex.services.groups import GroupControl
+from cortex.services.groups.control import GroupControl
 from tests.integration.conftest import StageMaker
 from tests.integration.groups import NOBODY, Group, job, submit
 from tests.support import eventually

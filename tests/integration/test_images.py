@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cortex.domain.jobs import Job, Reason
-from cortex.domain.ledger import EntryKind
+from cortex.domain.money.ledger import EntryKind
 from cortex.domain.states import JobState
 from tests.integration.conftest import Stage, StageMaker
 from tests.integration.groups import job as member

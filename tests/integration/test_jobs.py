@@ -7,7 +7,7 @@ from typing import Any
 
 from cortex.domain.events import EventType
 from cortex.domain.jobs import Job, Reason
-from cortex.domain.ledger import EntryKind, LedgerEntry
+from cortex.domain.money.ledger import EntryKind, LedgerEntry
 from cortex.domain.states import JOB_TRANSITIONS, JobState, LeaseState
 from cortex.temporal.contracts import JOB_WORKFLOW
 from tests.integration.conftest import Stage, StageMaker

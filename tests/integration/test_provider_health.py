@@ -11,8 +11,8 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities import maintenance
-from cortex.domain.circuit import CircuitRules, CircuitState
-from cortex.domain.health import HealthRules
+from cortex.domain.providers.circuit import CircuitRules, CircuitState
+from cortex.domain.providers.health import HealthRules
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import JobState
 from cortex.temporal.client import prepare_namespace

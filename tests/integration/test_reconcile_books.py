@@ -5,11 +5,11 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import insert, select, text
 
-from cortex.db.group_tables import JobGroupRow
-from cortex.db.tables import CommandRow
+from cortex.db.tables.groups import JobGroupRow
+from cortex.db.tables.jobs import CommandRow
 from cortex.domain.ids import new_id
 from cortex.domain.jobs import Reason
-from cortex.domain.ledger import EntryKind
+from cortex.domain.money.ledger import EntryKind
 from cortex.domain.reconcile import FindingKind
 from cortex.domain.states import JobState, LeaseState
 from cortex.temporal.contracts import rescue_id

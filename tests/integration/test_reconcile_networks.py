@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import text
 
 from cortex.domain.leases import LeaseRef
-from cortex.domain.ledger import EntryKind
 from cortex.domain.money import Money
+from cortex.domain.money.ledger import EntryKind
 from cortex.domain.offers import Usage
 from cortex.domain.reconcile import FindingKind
 from cortex.domain.spec import JobSpec

@@ -11,10 +11,10 @@ import pytest
 
 from cli import render
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
-from cortex.domain.ledger import EntryKind
+from cortex.domain.money.ledger import EntryKind
 from cortex.domain.states import JobState, LeaseState, RunState
 from cortex.embedded.simulators import SIMULATORS
-from cortex.schemas import JobView
+from cortex.schemas.jobs import JobView
 from cortex.settings import MonitorSettings
 from providers.errors import Unavailable
 from providers.null import NullProvider

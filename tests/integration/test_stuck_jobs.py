@@ -11,12 +11,12 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from cortex.domain.ledger import EntryKind
+from cortex.domain.money.ledger import EntryKind
 from cortex.domain.states import JobState, LeaseState
 from cortex.domain.stuck import StuckRules
-from cortex.domain.trace import Phase, StepState
-from cortex.explorer_schemas import ResolutionView, StuckPage
-from cortex.services.stuck import tell_stuck
+from cortex.domain.trace.model import Phase, StepState
+from cortex.schemas.trace import ResolutionView, StuckPage
+from cortex.services.trace.stuck import tell_stuck
 from tests.api.support import JOBS, check_problem, client_of
 from tests.integration.conftest import Stage, StageMaker
 from tests.integration.networks import Network, network

@@ -5,7 +5,7 @@ import pytest
 
 from cli.state import State
 from cli.trace_view import show_trace
-from cortex.domain.trace import Phase, StepState, Trace
+from cortex.domain.trace.model import Phase, StepState, Trace
 from tests.api.support import JOBS, client_of
 from tests.integration.conftest import Stage, StageMaker
 from tests.integration.groups import job, submit

@@ -10,12 +10,12 @@ from typing import ClassVar
 import pytest
 
 from cortex.db.engine import Database
-from cortex.db.events import CHANNEL
 from cortex.db.notify import Notifier
+from cortex.db.outbox.events import CHANNEL
 from cortex.db.plugins import StoredSubscriber
 from cortex.domain.events import Event, EventType
 from cortex.domain.offers import Offer
-from cortex.domain.ranking import Facts
+from cortex.domain.providers.ranking import Facts
 from cortex.plugins import Away, Notification, Plugin, PluginConfig
 from cortex.plugins.host import PluginHost
 from cortex.plugins.loading import Loaded

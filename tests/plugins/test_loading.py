@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 import cortex.plugins.loading as loading
 from cortex.domain.offers import Offer
-from cortex.domain.ranking import Facts
+from cortex.domain.providers.ranking import Facts
 from cortex.plugins import Plugin, PluginConfig
 from cortex.plugins.loading import Loaded, load_plugins, strategies_of
 from cortex.settings import PluginSettings

@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from cortex.db.engine import Database
-from cortex.domain.budgets import Budget, BudgetAction, BudgetPeriod, BudgetScope, BudgetState
 from cortex.domain.ids import new_id
 from cortex.domain.money import Money
+from cortex.domain.money.budgets import Budget, BudgetAction, BudgetPeriod, BudgetScope, BudgetState
 
 
 async def add_budget(

@@ -1,9 +1,9 @@
 """Providers in the database as a worker would have written them."""
 
 from cortex.db.engine import Transaction
-from cortex.db.providers import Observation
-from cortex.domain.health import HealthRules
+from cortex.db.providers.repository import Observation
 from cortex.domain.offers import Capabilities, PriceSheet
+from cortex.domain.providers.health import HealthRules
 
 
 async def known_provider(

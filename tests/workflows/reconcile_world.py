@@ -14,7 +14,7 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from activities.contracts import FinishInput, LeaseInput, SettleInput
-from activities.rescue import RescuePlan
+from activities.reconcile.rescue import RescuePlan
 from cortex.domain.ids import new_id
 from cortex.domain.jobs import Outcome, Reason
 from cortex.domain.reconcile import Finding, FindingKind

@@ -11,7 +11,7 @@ from typing import Any
 
 from temporalio.client import WorkflowHandle
 
-from activities.rescue import RescuePlan
+from activities.reconcile.rescue import RescuePlan
 from tests.workflows.conftest import time_skipping
 from tests.workflows.reconcile_world import FAILED, ReconcileWorld, open_reconcile_world
 from tests.workflows.record_histories import FOLDER as JOBS

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
-from activities.rescue import RescuePlan
+from activities.reconcile.rescue import RescuePlan
 from cortex.domain.states import JobState
 from tests.support import patience
 from tests.workflows.reconcile_world import FAILED, ReconcileWorld, open_reconcile_world

@@ -11,8 +11,8 @@ import httpx
 from temporalio.service import RPCError
 
 from cortex.client.errors import ApiError
-from cortex.domain.budgets import BudgetAction, BudgetPeriod
 from cortex.domain.money import Money
+from cortex.domain.money.budgets import BudgetAction, BudgetPeriod
 from cortex.embedded.simulators import provider_id
 from cortex.temporal.contracts import BUDGETS_WORKFLOW, RECONCILE_WORKFLOW, TASK_QUEUE
 from cortex.temporal.reconcile_contracts import ReconcileInput

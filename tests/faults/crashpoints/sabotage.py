@@ -10,10 +10,10 @@ import pytest
 from temporalio import activity
 
 from activities.contracts import LeaseInput
-from activities.leasing import LeaseActivities
+from activities.jobs.leasing import LeaseActivities
 from cortex.db.engine import Transaction
-from cortex.db.steps import StepRepository
-from cortex.domain.ledger import EntryKind
+from cortex.db.jobs.lifecycle import StepRepository
+from cortex.domain.money.ledger import EntryKind
 from providers.akash.reserve import Reserver
 from providers.akash.search import Search
 from providers.base import Reservation

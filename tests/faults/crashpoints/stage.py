@@ -23,7 +23,7 @@ from cortex.client import AsyncCortex
 from cortex.client.errors import ApiError, ConnectionFailed
 from cortex.client.retry import RetryPolicy
 from cortex.db.engine import Database
-from cortex.db.jobs import NewJob
+from cortex.db.jobs.repository import NewJob
 from cortex.domain.ids import new_id
 from cortex.domain.spec import JobSpec
 from cortex.embedded.config import free_ports

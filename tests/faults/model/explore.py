@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
-from cortex.domain.group_plan import Plan
-from cortex.domain.group_states import GroupState
+from cortex.domain.groups.plan import Plan
+from cortex.domain.groups.states import GroupState
 from cortex.domain.states import JobState
 from tests.faults.model.group import Seen, Shown, carried_out, planned, shown, ticked, with_decision
 from tests.faults.model.job import Step, View, steps, wrong

@@ -1,4 +1,4 @@
-"""The coordinator of the model: it plans with `cortex.domain.group_plan.plan` itself.
+"""The coordinator of the model: it plans with `cortex.domain.groups.plan.plan` itself.
 
 A round reads a snapshot and carries the plan out in one transaction that holds the group's lock but
 not those of its members: they may change in between, so each write has its guard here too. A
@@ -8,11 +8,11 @@ coordinator that dies in between has written nothing, and is as good as one that
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from cortex.domain.group_plan import Plan, plan
-from cortex.domain.group_rules import GroupRules
-from cortex.domain.group_snapshot import Decided, Gang, Snapshot
-from cortex.domain.group_snapshot import Member as Row
-from cortex.domain.group_states import group_sources
+from cortex.domain.groups.plan import Plan, plan
+from cortex.domain.groups.rules import GroupRules
+from cortex.domain.groups.snapshot import Decided, Gang, Snapshot
+from cortex.domain.groups.snapshot import Member as Row
+from cortex.domain.groups.states import group_sources
 from cortex.domain.jobs import Reason
 from cortex.domain.states import CANCELLABLE_JOB_STATES, JobState, LeaseState
 from tests.faults.model.state import Group, Member, Mutation, Setup

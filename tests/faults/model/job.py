@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-from cortex.domain.group_snapshot import Decided
+from cortex.domain.groups.snapshot import Decided
 from cortex.domain.jobs import Outcome, Reason
 from cortex.domain.reconcile import suspects
 from cortex.domain.states import (

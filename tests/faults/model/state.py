@@ -7,8 +7,8 @@ network and in the workflow's history; `Try` is what it takes away.
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple
 
-from cortex.domain.group_snapshot import Decided
-from cortex.domain.group_states import GroupState
+from cortex.domain.groups.snapshot import Decided
+from cortex.domain.groups.states import GroupState
 from cortex.domain.jobs import Reason
 from cortex.domain.states import JobState, LeaseState, RunState
 

@@ -1,7 +1,7 @@
 """The steps of a job as workers carry them out: one effect at a time, so that a crash fits between.
 
-Each function follows its activity (`activities/leasing.py`, `activities/settlement.py`) from one
-effect to the next. Guards are those of `cortex.domain.states`.
+Each function follows its activity (`activities/jobs/leasing.py`, `activities/jobs/settlement.py`)
+from one effect to the next. Guards are those of `cortex.domain.states`.
 """
 
 from collections.abc import Iterator

@@ -11,8 +11,8 @@ from dataclasses import replace
 
 import pytest
 
-from cortex.domain.group_plan import Plan, plan
-from cortex.domain.group_snapshot import Snapshot
+from cortex.domain.groups.plan import Plan, plan
+from cortex.domain.groups.snapshot import Snapshot
 from cortex.domain.jobs import Outcome
 from cortex.temporal.contracts import JobInput
 from tests.faults.model import group, job

@@ -18,9 +18,9 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from api.drop import DropMiddleware
-from cortex.domain.circuit import CircuitRules
 from cortex.domain.events import EventType
-from cortex.domain.health import HealthRules
+from cortex.domain.providers.circuit import CircuitRules
+from cortex.domain.providers.health import HealthRules
 from cortex.domain.states import JobState
 from cortex.settings import DropSettings, JobSettings, MonitorSettings, ProviderSettings
 from simulators.kit.serve import serving

@@ -1,0 +1,1 @@
+"""The one watcher of each provider: what it sees of the running leases, and what it writes down."""

@@ -1,0 +1,1 @@
+"""Steps about a provider itself: its check, its drafts, the look at what it holds."""

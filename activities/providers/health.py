@@ -1,0 +1,26 @@
+"""The scheduled check of one provider (`health:<provider>`), on its own task queue."""
+
+from temporalio import activity
+
+from activities.runtime.checkup import Checkup
+from activities.runtime.fleet import Fleet
+from cortex.db.providers.repository import Observation
+from cortex.temporal.contracts import HealthInput, HealthResult
+from providers.errors import ProviderError
+
+
+class HealthActivities:
+    def __init__(self, fleet: Fleet, checkup: Checkup) -> None:
+        self._fleet = fleet
+        self._checkup = checkup
+
+    @activity.defn
+    async def check_health(self, order: HealthInput) -> HealthResult:
+        """Check a provider of this worker; its status."""
+        origin = self._fleet.origin(order.provider_id)
+        try:
+            provider = self._fleet.get(order.provider_id)
+        except ProviderError as error:
+            found = Observation("bad", str(error), origin=origin)
+            return HealthResult(status=await self._checkup.note(order.provider_id, found))
+        return HealthResult(status=await self._checkup.check(provider, origin=origin))

@@ -1,0 +1,1 @@
+"""What should not be there: found by comparing networks, books and Temporal, and closed."""

@@ -1,0 +1,75 @@
+"""Interceptor of every activity: heartbeats, log context and error translation.
+
+A heartbeat is how a worker's death is noticed before `start_to_close`, and how an activity hears
+of a cancellation.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from contextvars import ContextVar
+from typing import Any
+
+import structlog
+from temporalio import activity
+from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
+
+from activities.runtime.errors import translated
+
+_AT: ContextVar[list[str]] = ContextVar("doing")
+
+
+class ActivityGuard(Interceptor):
+    """Wraps each activity in heartbeats, log context and `translated`."""
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
+        return _Guarded(next)
+
+
+class _Guarded(ActivityInboundInterceptor):
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        info = activity.info()
+        structlog.contextvars.bind_contextvars(
+            activity=info.activity_type, workflow_id=info.workflow_id, attempt=info.attempt
+        )
+        with translated():
+            async with beating():
+                return await self.next.execute_activity(input)
+
+
+@contextlib.asynccontextmanager
+async def beating() -> AsyncIterator[None]:
+    """Heartbeats three times per timeout while the body runs; they say what it is at."""
+    timeout = activity.info().heartbeat_timeout
+    if not timeout:
+        yield
+        return
+    at: list[str] = []
+    _AT.set(at)
+    task = asyncio.create_task(_beat(timeout.total_seconds() / 3, at))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+@contextlib.contextmanager
+def doing(what: str) -> Iterator[None]:
+    """What the running activity is at, for its next heartbeats: the explorer shows it."""
+    at = _AT.get(None)
+    if at is None:
+        yield
+        return
+    at.append(what)
+    try:
+        yield
+    finally:
+        at.remove(what)
+
+
+async def _beat(every: float, at: list[str]) -> None:
+    while True:
+        await asyncio.sleep(every)
+        activity.heartbeat(*at)

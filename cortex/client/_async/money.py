@@ -1,0 +1,128 @@
+"""The part of the asynchronous client that is about money."""
+
+from collections.abc import AsyncIterator
+
+from cortex.client._routes import money as routes
+from cortex.client._routes.jobs import Since
+from cortex.client.transport import AsyncTransport
+from cortex.domain.money import Money
+from cortex.domain.money.budgets import BudgetAction, BudgetPeriod, BudgetScope
+from cortex.schemas.jobs import LedgerPage, LedgerView
+from cortex.schemas.money import BudgetView, CostReport, ForecastView
+
+
+class AsyncMoneyCalls:
+    """What `AsyncCortex` can do with bills and budgets."""
+
+    _transport: AsyncTransport
+
+    async def ledger(
+        self, job_id: str | None = None, *, limit: int = 500, cursor: str | None = None
+    ) -> LedgerPage:
+        """One page of the ledger, oldest first: of a job, or of all."""
+        return await self._transport.call(routes.ledger(job_id, limit=limit, cursor=cursor))
+
+    async def iter_ledger(self, job_id: str | None = None) -> AsyncIterator[LedgerView]:
+        """All entries of the ledger, oldest first."""
+        cursor: str | None = None
+        while True:
+            page = await self.ledger(job_id, cursor=cursor)
+            for entry in page.items:
+                yield entry
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    async def ledger_csv(
+        self, job_id: str | None = None, *, since: Since | None = None, until: Since | None = None
+    ) -> str:
+        """The ledger as CSV, oldest first: of a job, or of all."""
+        return await self._transport.call(routes.ledger_csv(job_id, since, until))
+
+    async def costs(
+        self, group_by: str = "provider", *, since: Since | None = None, until: Since | None = None
+    ) -> CostReport:
+        """What was charged and what is held.
+
+        Args:
+            group_by: `provider`, `owner`, `job`, `group`, `cause`, `hour`, `day`, `week`, `month`
+                or `label:<key>`; or two of them with a comma.
+            since: Entries from this time on (a time, or how long ago).
+            until: Entries before this time.
+        """
+        return await self._transport.call(routes.costs(group_by, since, until))
+
+    async def costs_csv(
+        self, group_by: str = "provider", *, since: Since | None = None, until: Since | None = None
+    ) -> str:
+        """The same as CSV."""
+        return await self._transport.call(routes.costs_csv(group_by, since, until))
+
+    async def forecast(self, period: BudgetPeriod = BudgetPeriod.MONTH) -> ForecastView:
+        """What all jobs will have cost at the end of the present period."""
+        return await self._transport.call(routes.forecast(period))
+
+    async def budgets(self) -> tuple[BudgetView, ...]:
+        """Every budget with what counts against it now."""
+        return await self._transport.call(routes.budgets())
+
+    async def budget(self, budget_id: str) -> BudgetView:
+        """One budget with its forecast."""
+        return await self._transport.call(routes.budget(budget_id))
+
+    async def create_budget(
+        self,
+        name: str,
+        amount: Money | str,
+        *,
+        scope: BudgetScope = BudgetScope.SYSTEM,
+        scope_value: str | None = None,
+        period: BudgetPeriod = BudgetPeriod.MONTH,
+        action: BudgetAction = BudgetAction.ALERT,
+        enabled: bool = True,
+    ) -> BudgetView:
+        """Add a budget.
+
+        Args:
+            name: Stands in every message about it.
+            amount: Such as `100 USD`.
+            scope: All jobs, those of a user, or those with a label.
+            scope_value: The user's name, or the label as `key=value`.
+            period: In UTC.
+            action: `alert` tells only; `stop` also refuses and stops jobs.
+            enabled: Whether it counts.
+        """
+        values = {
+            "name": name,
+            "amount": amount,
+            "scope": scope,
+            "scope_value": scope_value,
+            "period": period,
+            "action": action,
+            "enabled": enabled,
+        }
+        return await self._transport.call(routes.create_budget(values))
+
+    async def update_budget(
+        self,
+        budget_id: str,
+        *,
+        name: str | None = None,
+        amount: Money | str | None = None,
+        period: BudgetPeriod | None = None,
+        action: BudgetAction | None = None,
+        enabled: bool | None = None,
+    ) -> BudgetView:
+        """Change a budget; what is None stays as it is."""
+        values = {
+            "name": name,
+            "amount": amount,
+            "period": period,
+            "action": action,
+            "enabled": enabled,
+        }
+        return await self._transport.call(routes.update_budget(budget_id, values))
+
+    async def delete_budget(self, budget_id: str) -> None:
+        """Remove a budget."""
+        return await self._transport.call(routes.delete_budget(budget_id))

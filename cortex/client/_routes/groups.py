@@ -1,0 +1,130 @@
+"""The routes about groups: how each request is built and its answer read. No I/O."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from cortex.client._routes.jobs import Call, ModelT
+from cortex.client.encoding import encode, plain, quoted
+from cortex.client.streams import Params, Stream
+from cortex.domain.groups.expand import GroupSpec
+from cortex.schemas.groups import GroupPage, GroupValidation, GroupView
+from cortex.schemas.jobs import EventPage, EventView
+
+Group = GroupSpec | Mapping[str, Any]
+"""A group spec, or a mapping of its form: the server checks the latter."""
+
+_V1 = "/api/v1"
+_JSON = {"Content-Type": "application/json"}
+
+
+@dataclass(frozen=True)
+class GroupFilter:
+    """Which groups to list; what is None does not matter.
+
+    Attributes:
+        state: Such as `running`.
+        labels: All of them must be there.
+    """
+
+    state: str | None = None
+    owner: str | None = None
+    name: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MemberFilter:
+    """Which members of a group to show.
+
+    Attributes:
+        states: Whose job is in any of these.
+        member: Its name, or that of an array.
+    """
+
+    states: tuple[str, ...] = ()
+    member: str | None = None
+
+
+def submit(spec: Group, key: str) -> Call[GroupView]:
+    return _post("/groups", GroupView, group_json(spec), {"Idempotency-Key": key})
+
+
+def validate(spec: Group) -> Call[GroupValidation]:
+    return _post("/groups/validate", GroupValidation, group_json(spec))
+
+
+def groups(which: GroupFilter, limit: int, cursor: str | None) -> Call[GroupPage]:
+    labels = tuple(("label", f"{key}={value}") for key, value in which.labels.items())
+    params = _params(
+        state=which.state, owner=which.owner, name=which.name, limit=limit, cursor=cursor
+    )
+    return _get("/groups", GroupPage, params + labels)
+
+
+def group(
+    group_id: str, which: MemberFilter, *, limit: int, cursor: str | None = None
+) -> Call[GroupView]:
+    states = tuple(("state", state) for state in which.states)
+    params = _params(member=which.member, limit=limit, cursor=cursor)
+    return _get(_group(group_id), GroupView, params + states)
+
+
+def cancel(group_id: str, reason: str) -> Call[GroupView]:
+    return _post(f"{_group(group_id)}/cancel", GroupView, {"reason": reason})
+
+
+def event_page(group_id: str, *, after: str | None, limit: int = 500) -> Call[EventPage]:
+    return _get(f"{_group(group_id)}/events", EventPage, _params(after=after, limit=limit))
+
+
+def event_stream(
+    group_id: str, *, after: str | None, start: Literal["start", "now"]
+) -> Stream[EventView]:
+    return Stream(
+        path=f"{_V1}{_group(group_id)}/events",
+        parse=EventView.model_validate_json,
+        params=() if after else (("from", start),),
+        last_id=after or "",
+    )
+
+
+def group_json(spec: Group) -> dict[str, Any]:
+    """The spec as it is sent: only what was set, secrets in clear."""
+    if not isinstance(spec, GroupSpec):
+        return dict(plain(spec))
+    body = spec.masked()
+    parts = [(body.get("defaults", {}), spec.defaults), *zip(body["jobs"], spec.jobs, strict=True)]
+    for sent, part in parts:
+        if part.secret_env:
+            sent["secret_env"] = {
+                name: secret.get_secret_value() for name, secret in part.secret_env.items()
+            }
+    return body
+
+
+def _get(path: str, model: type[ModelT], params: Params = ()) -> Call[ModelT]:
+    return Call("GET", _V1 + path, model.model_validate_json, params)
+
+
+def _post(
+    path: str,
+    model: type[ModelT],
+    body: Mapping[str, Any],
+    headers: Mapping[str, str] | None = None,
+) -> Call[ModelT]:
+    return Call(
+        "POST",
+        _V1 + path,
+        model.model_validate_json,
+        body=encode(body),
+        headers={**_JSON, **(headers or {})},
+    )
+
+
+def _group(group_id: str) -> str:
+    return f"/groups/{quoted(group_id, safe='')}"
+
+
+def _params(**values: str | int | None) -> Params:
+    return tuple((name, str(value)) for name, value in values.items() if value is not None)

@@ -1,0 +1,149 @@
+"""The part of the blocking client that is about groups."""
+# Made from _async/groups.py by `make format`; change that one.
+
+import time
+from collections.abc import Iterator
+from typing import Literal
+from uuid import uuid4
+
+from cortex.client._routes import groups as routes
+from cortex.client._routes.groups import Group, GroupFilter, MemberFilter
+from cortex.client.errors import GroupWaitTimeout
+from cortex.client.transport import Transport
+from cortex.schemas.groups import GroupPage, GroupSummary, GroupValidation, GroupView, MemberView
+from cortex.schemas.jobs import EventView
+
+_ALL = GroupFilter()
+_EVERY = MemberFilter()
+
+
+class GroupCalls:
+    """What `Cortex` can do with groups."""
+
+    _transport: Transport
+
+    def submit_group(self, spec: Group, *, idempotency_key: str | None = None) -> GroupView:
+        """Hand in several jobs as one: all are accepted, or none.
+
+        It is accepted once, however often the request had to be sent.
+
+        Args:
+            spec: A `GroupSpec`, or a mapping of its form.
+            idempotency_key: Your own, to make the call itself repeatable; None: a new one.
+        """
+        return self._transport.call(routes.submit(spec, idempotency_key or str(uuid4())))
+
+    def validate_group(self, spec: Group) -> GroupValidation:
+        """What the jobs of a group spec become, and what they may cost; nothing is submitted."""
+        return self._transport.call(routes.validate(spec))
+
+    def group(
+        self,
+        group_id: str,
+        which: MemberFilter = _EVERY,
+        *,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> GroupView:
+        """One group with a page of its members.
+
+        Args:
+            group_id: Its id.
+            which: Members that the page is about.
+            limit: Members per page, from 0 to 1,000.
+            cursor: `members.next_cursor` of the page before.
+        """
+        call = routes.group(group_id, which, limit=limit, cursor=cursor)
+        return self._transport.call(call)
+
+    def iter_members(
+        self, group_id: str, which: MemberFilter = _EVERY, *, page_size: int = 200
+    ) -> Iterator[MemberView]:
+        """The members of a group in the order of its spec, page by page."""
+        cursor: str | None = None
+        while True:
+            view = self.group(group_id, which, limit=page_size, cursor=cursor)
+            yield from view.members.items
+            cursor = view.members.next_cursor
+            if cursor is None:
+                return
+
+    def groups(
+        self, which: GroupFilter = _ALL, *, limit: int = 100, cursor: str | None = None
+    ) -> GroupPage:
+        """One page of groups, newest first.
+
+        Args:
+            which: The filter.
+            limit: Groups per page.
+            cursor: `next_cursor` of the page before.
+        """
+        return self._transport.call(routes.groups(which, limit, cursor))
+
+    def iter_groups(
+        self, which: GroupFilter = _ALL, *, page_size: int = 100
+    ) -> Iterator[GroupSummary]:
+        """All groups that match, newest first, page by page."""
+        cursor: str | None = None
+        while True:
+            page = self.groups(which, limit=page_size, cursor=cursor)
+            yield from page.items
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    def cancel_group(self, group_id: str, *, reason: str = "") -> GroupView:
+        """Ask for the end of a group: none of it starts any more, and what runs is cancelled."""
+        return self._transport.call(routes.cancel(group_id, reason))
+
+    def wait_group(self, group_id: str, *, timeout: float | None = None) -> GroupView:
+        """Wait for a group's end, without polling; a server that restarts meanwhile is no trouble.
+
+        Args:
+            group_id: Its id.
+            timeout: Seconds; None: as long as it takes.
+
+        Raises:
+            GroupWaitTimeout: it has not ended by then.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        call = routes.group(group_id, _EVERY, limit=100)
+        group = self._transport.call(call)
+        while not group.state.terminal:
+            if timeout is not None and deadline is not None and time.monotonic() >= deadline:
+                raise GroupWaitTimeout(group, timeout)
+            stream = routes.event_stream(group_id, after=None, start="now")
+            for _ in self._transport.follow(stream, deadline=deadline):
+                pass
+            group = self._transport.call(call, patient=True)
+            if not group.state.terminal:
+                time.sleep(0.05)
+        return group
+
+    def group_events(
+        self,
+        group_id: str,
+        *,
+        follow: bool = False,
+        after: str | None = None,
+        start: Literal["start", "now"] = "start",
+    ) -> Iterator[EventView]:
+        """Events of a group and of all its members, in their order.
+
+        Args:
+            group_id: Its id.
+            follow: Go on until the group has ended. A lost connection is made anew and resumed.
+            after: Begin after this `cortexposition`.
+            start: Where to begin without `after`: with the first event, or with the next one.
+        """
+        if follow:
+            stream = routes.event_stream(group_id, after=after, start=start)
+            yield from self._transport.follow(stream)
+            return
+        cursor = after
+        while True:
+            page = self._transport.call(routes.event_page(group_id, after=cursor))
+            yield from page.items
+            cursor = page.next_cursor
+            if cursor is None or not page.items:
+                return

@@ -1,0 +1,53 @@
+"""The part of the blocking client that is about reconcile."""
+# Made from _async/reconcile.py by `make format`; change that one.
+
+import time
+
+from cortex.client._routes import reconcile as routes
+from cortex.client.transport import Transport
+from cortex.schemas.reconcile import FindingPage, ReconcileReport
+
+ASK_EVERY = 1.0
+
+
+class ReconcileCalls:
+    """What `Cortex` can do about reconcile."""
+
+    _transport: Transport
+
+    def reconcile(
+        self, provider_id: str | None = None, *, dry_run: bool = False
+    ) -> ReconcileReport:
+        """Compare networks, books and Temporal now; the report once the run is done.
+
+        Args:
+            provider_id: Only this one's network; None: all of them, and the books.
+            dry_run: Only list; nothing is written or closed.
+        """
+        found = self._transport.call(routes.run(provider_id, dry_run=dry_run))
+        while found.status == "running":
+            time.sleep(ASK_EVERY)
+            found = self._transport.call(routes.report(found.id))
+        return found
+
+    def findings(
+        self,
+        *,
+        closed: bool = False,
+        kind: str | None = None,
+        provider: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> FindingPage:
+        """What reconcile found and is not settled, newest first.
+
+        Args:
+            closed: Also what is settled.
+            kind: Such as `orphan`.
+            provider: Id of the provider.
+            limit: At most so many.
+            cursor: `next_cursor` of the page before.
+        """
+        return self._transport.call(
+            routes.findings(closed=closed, kind=kind, provider=provider, limit=limit, cursor=cursor)
+        )

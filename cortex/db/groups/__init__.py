@@ -1,0 +1,1 @@
+"""Groups in the database: accepted, run by guarded writes, shown as JSON."""

@@ -1,0 +1,155 @@
+"""Storing an accepted group: the group, its members, their order, events and the start command.
+
+One statement, as for single jobs (`cortex.db.jobs.accept`): there is no moment at which a part of a
+group is there. Members are `held`: nobody starts them but the group.
+"""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import text
+
+from cortex.db.base import Repository
+from cortex.db.jobs.repository import NewJob
+from cortex.domain.events import EventType
+from cortex.domain.groups.expand import GroupSpec, Member
+from cortex.domain.ids import new_id
+from cortex.domain.states import JobState
+
+_STORE: Final = text(
+    """
+WITH given AS (
+    SELECT e->>'id' AS id, e->>'name' AS name, e->>'owner' AS owner, e->'spec' AS spec,
+        decode(e->>'secrets', 'base64') AS secrets, e->'labels' AS labels,
+        e->>'member' AS member, (e->>'gang')::int AS gang,
+        e->>'event' AS event, e->'data' AS data, CAST(e->>'reserve' AS numeric) AS reserve, n
+    FROM jsonb_array_elements(CAST(:jobs AS jsonb)) WITH ORDINALITY AS t(e, n)
+), grouped AS (
+    INSERT INTO job_groups (id, name, owner, state, spec, labels)
+    VALUES (:id, :name, :owner, 'pending', CAST(:spec AS jsonb), CAST(:labels AS jsonb))
+), stored AS (
+    INSERT INTO jobs (id, name, owner, spec, secrets, state, labels, group_id, member, gang, held)
+    SELECT id, name, owner, spec, secrets, :state, labels, :id, member, gang, true FROM given
+), reserved AS (
+    INSERT INTO job_reserves (job_id, usd) SELECT id, reserve FROM given WHERE reserve IS NOT NULL
+), gangs AS (
+    INSERT INTO job_gangs (group_id, gang) SELECT DISTINCT :id, gang FROM given
+), needs AS (
+    INSERT INTO job_needs (job_id, needs_job_id)
+    SELECT * FROM unnest(CAST(:dependents AS text[]), CAST(:needed AS text[]))
+), told AS (
+    INSERT INTO events (id, type, subject, job_id, data)
+    SELECT event, type, subject, job_id, data FROM (
+        SELECT :event AS event, :group_type AS type, :id AS subject, NULL AS job_id,
+            CAST(:data AS jsonb) AS data, 0 AS n
+        UNION ALL
+        SELECT event, :job_type, id, id, data, n FROM given
+    ) facts ORDER BY n
+), started AS (
+    INSERT INTO commands (group_id, kind) VALUES (:id, 'start_group')
+)
+SELECT now()
+""".replace("::int", "\\:\\:int")
+)
+
+
+@dataclass(frozen=True)
+class NewMember:
+    job: NewJob
+    member: Member
+
+
+@dataclass(frozen=True)
+class NewGroup:
+    """A group that is accepted.
+
+    Attributes:
+        members: Its jobs, in their order.
+        needs: Job ids: which needs which.
+    """
+
+    id: str
+    owner: str
+    spec: GroupSpec
+    members: Sequence[NewMember]
+    needs: Sequence[tuple[str, str]]
+
+
+class GroupAcceptanceRepository(Repository):
+    async def store(
+        self,
+        group: NewGroup,
+        specs: Sequence[Mapping[str, Any]],
+        reserves: Sequence[Decimal] | None = None,
+    ) -> datetime:
+        """Store a group as `pending`, its members held; returns when.
+
+        Args:
+            group: What is accepted.
+            specs: The specs of its members as JSON values, secrets masked.
+            reserves: What is set aside for each, in USD, once the budgets were locked and allow it.
+        """
+        amounts = [None] * len(specs) if reserves is None else [f"{usd:f}" for usd in reserves]
+        given = [
+            _row(group, member, spec) | {"reserve": usd}
+            for member, spec, usd in zip(group.members, specs, amounts, strict=True)
+        ]
+        result = await self.connection.execute(
+            _STORE,
+            {
+                "id": group.id,
+                "name": group.spec.name,
+                "owner": group.owner,
+                "spec": orjson.dumps(group.spec.masked()).decode(),
+                "labels": orjson.dumps(group.spec.labels).decode(),
+                "jobs": orjson.dumps(given).decode(),
+                "state": JobState.PENDING.value,
+                "dependents": [dependent for dependent, _ in group.needs],
+                "needed": [needed for _, needed in group.needs],
+                "event": new_id("evt"),
+                "group_type": EventType.GROUP_SUBMITTED.value,
+                "job_type": EventType.JOB_SUBMITTED.value,
+                "data": orjson.dumps(_group_data(group)).decode(),
+            },
+        )
+        created_at: datetime = result.scalar_one()
+        return created_at
+
+
+def _group_data(group: NewGroup) -> dict[str, Any]:
+    return {
+        "group_id": group.id,
+        "state": "pending",
+        "name": group.spec.name,
+        "owner": group.owner,
+        "labels": group.spec.labels,
+        "members": len(group.members),
+    }
+
+
+def _row(group: NewGroup, member: NewMember, spec: Mapping[str, Any]) -> dict[str, Any]:
+    job = member.job
+    return {
+        "id": job.id,
+        "name": job.spec.name,
+        "owner": job.owner,
+        "spec": spec,
+        "secrets": base64.b64encode(job.secrets).decode() if job.secrets is not None else None,
+        "labels": job.spec.labels,
+        "member": member.member.name,
+        "gang": member.member.gang,
+        "event": new_id("evt"),
+        "data": {
+            "state": JobState.PENDING.value,
+            "name": job.spec.name,
+            "owner": job.owner,
+            "labels": job.spec.labels,
+            "group_id": group.id,
+            "member": member.member.name,
+        },
+    }

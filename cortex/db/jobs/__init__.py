@@ -1,0 +1,1 @@
+"""Jobs in the database: their rows, leases, logs, outputs and frames."""

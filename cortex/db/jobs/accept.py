@@ -1,0 +1,118 @@
+"""Storing accepted jobs: rows, events and start commands in one statement.
+
+Triggers write the history and wake the listeners.
+
+One round trip for one job as for a thousand, and it is atomic by itself.
+"""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import text
+
+from cortex.db.base import Repository
+from cortex.db.jobs.repository import NewJob
+from cortex.db.money.spending import covers
+from cortex.domain.events import EventType
+from cortex.domain.ids import new_id
+from cortex.domain.states import JobState
+
+_STORE: Final = text(
+    f"""
+WITH sent AS (
+    SELECT e, n FROM jsonb_array_elements(CAST(:jobs AS jsonb)) WITH ORDINALITY AS t(e, n)
+), watched AS (
+    SELECT 1 FROM budgets b WHERE b.enabled AND b.action = 'stop' AND EXISTS (
+        SELECT 1 FROM sent WHERE {covers("b", "sent.e->>'owner'", "(sent.e->'labels')")})
+), given AS (
+    SELECT e->>'id' AS id, e->>'name' AS name, e->>'owner' AS owner, e->'spec' AS spec,
+        decode(e->>'secrets', 'base64') AS secrets, e->'labels' AS labels,
+        e->>'event' AS event, e->'data' AS data, CAST(e->>'reserve' AS numeric) AS reserve, n
+    FROM sent WHERE CAST(:reserved AS boolean) OR NOT EXISTS (SELECT 1 FROM watched)
+), stored AS (
+    INSERT INTO jobs (id, name, owner, spec, secrets, state, labels)
+    SELECT id, name, owner, spec, secrets, :state, labels FROM given
+), reserved AS (
+    INSERT INTO job_reserves (job_id, usd) SELECT id, reserve FROM given WHERE reserve IS NOT NULL
+), told AS (
+    INSERT INTO events (id, type, subject, job_id, data)
+    SELECT event, :type, id, id, data FROM given ORDER BY n
+), started AS (
+    INSERT INTO commands (job_id, kind, due_at)
+    SELECT id, 'start', now() + :delay FROM given ORDER BY n
+    RETURNING id
+)
+SELECT now(), array_agg(started.id ORDER BY started.id) FROM started
+"""
+)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """When the jobs were created, and the ids of their start commands in the same order."""
+
+    created_at: datetime
+    commands: list[int]
+
+
+class AcceptanceRepository(Repository):
+    async def store(
+        self,
+        jobs: Sequence[NewJob],
+        specs: Sequence[dict[str, Any]],
+        *,
+        delay: timedelta,
+        reserves: Sequence[Decimal | None] | None = None,
+    ) -> Stored | None:
+        """Store accepted jobs as `pending` with event and start command.
+
+        Args:
+            jobs: What is accepted.
+            specs: Their specs as JSON values, secrets masked.
+            delay: How long the relay leaves the commands to the caller.
+            reserves: What is set aside for each, in USD, once the budgets were locked and allow it.
+
+        Returns:
+            None, and nothing is stored, if a budget that stops jobs covers one of them and no
+            `reserves` are given.
+        """
+        amounts = reserves if reserves is not None else [None] * len(jobs)
+        given = [
+            _row(job, spec) | {"reserve": None if usd is None else f"{usd:f}"}
+            for job, spec, usd in zip(jobs, specs, amounts, strict=True)
+        ]
+        result = await self.connection.execute(
+            _STORE,
+            {
+                "jobs": orjson.dumps(given).decode(),
+                "state": JobState.PENDING.value,
+                "type": EventType.JOB_SUBMITTED.value,
+                "delay": delay,
+                "reserved": reserves is not None,
+            },
+        )
+        created_at, ids = result.one()
+        return None if ids is None else Stored(created_at=created_at, commands=list(ids))
+
+
+def _row(job: NewJob, spec: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "name": job.spec.name,
+        "owner": job.owner,
+        "spec": spec,
+        "secrets": base64.b64encode(job.secrets).decode() if job.secrets is not None else None,
+        "labels": job.spec.labels,
+        "event": new_id("evt"),
+        "data": {
+            "state": JobState.PENDING.value,
+            "name": job.spec.name,
+            "owner": job.owner,
+            "labels": job.spec.labels,
+        },
+    }

@@ -1,0 +1,276 @@
+"""Leases: the intent log. A row exists before its network is called."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from sqlalchemy import func, insert, select, text, update
+
+from cortex.db.base import Repository, Row
+from cortex.db.tables.jobs import NOW, LeaseRow
+from cortex.domain.errors import NotFound
+from cortex.domain.leases import PULL_FAILURES, Endpoint, Lease, LeaseRef, PullTrouble, SettleStep
+from cortex.domain.money import Money
+from cortex.domain.offers import Offer
+from cortex.domain.resolution import Resolution, ResolveAction
+from cortex.domain.states import LeaseState, RunState, lease_sources
+
+# Told, with the provider's id, when its monitor should look at once.
+CHANNEL = "cortex_leases"
+# What the monitor watches: live, or changed without the workflow having been told.
+_WATCHED = (LeaseState.ACTIVE.value, LeaseState.ENDED.value, LeaseState.LOST.value)
+
+
+@dataclass(frozen=True)
+class UsageNow:
+    """What a running lease has cost so far."""
+
+    key: str
+    cost: Money
+    usd: Decimal
+    estimated: bool
+
+
+_USAGE: Final = text("""
+UPDATE leases SET usage_amount = u.amount, usage_currency = u.currency, usage_usd = u.usd,
+    usage_estimated = u.estimated, usage_at = now()
+FROM unnest(CAST(:keys AS text[]), CAST(:amounts AS numeric[]), CAST(:currencies AS text[]),
+    CAST(:usd AS numeric[]), CAST(:estimated AS boolean[]))
+    AS u(key, amount, currency, usd, estimated)
+WHERE leases.key = u.key AND leases.state = 'active'
+""")
+
+
+DECIDED: Final = (
+    f"CASE WHEN leases.resolution->>'action' <> '{ResolveAction.RETRY}' THEN leases.resolution END"
+)
+"""What was decided by hand about the bill of a lease; NULL if the network's own is booked."""
+
+
+_PULLS: Final[dict[str | None, PullTrouble]] = {
+    failure: trouble for trouble, failure in PULL_FAILURES.items()
+}
+
+
+class LeaseRepository(Repository):
+    async def add(self, key: str, job_id: str, attempt: int, *, offer: Offer) -> Lease:
+        """Write the intent to lease."""
+        statement = (
+            insert(LeaseRow)
+            .values(
+                key=key,
+                job_id=job_id,
+                attempt=attempt,
+                provider_id=offer.provider_id,
+                state=LeaseState.INTENDED.value,
+                offer=offer.model_dump(mode="json"),
+                currency=offer.price_per_hour.currency,
+            )
+            .returning(*LeaseRow.__table__.columns)
+        )
+        return lease_of((await self.connection.execute(statement)).mappings().one())
+
+    async def get(self, key: str) -> Lease:
+        """One lease.
+
+        Raises:
+            NotFound: there is none with this key.
+        """
+        lease = await self.find(key)
+        if lease is None:
+            raise NotFound(f"there is no lease `{key[:80]}`")
+        return lease
+
+    async def find(self, key: str) -> Lease | None:
+        query = select(LeaseRow.__table__).where(LeaseRow.key == key)
+        row = (await self.connection.execute(query)).mappings().first()
+        return lease_of(row) if row else None
+
+    async def wake_monitor(self, key: str) -> None:
+        """Tell the monitor of the lease's provider, when this commits, to look at once."""
+        query = select(func.pg_notify(CHANNEL, LeaseRow.provider_id)).where(LeaseRow.key == key)
+        await self.connection.execute(query)
+
+    async def of_job(self, job_id: str) -> list[Lease]:
+        """All attempts of a job, first to last."""
+        query = (
+            select(LeaseRow.__table__).where(LeaseRow.job_id == job_id).order_by(LeaseRow.attempt)
+        )
+        return [lease_of(row) for row in (await self.connection.execute(query)).mappings()]
+
+    async def move(self, key: str, state: LeaseState, **values: Any) -> Lease | None:
+        """Move a lease to `state` if that is legal; None (and nothing changed) if it is not."""
+        sources = [source.value for source in lease_sources(state)]
+        statement = (
+            update(LeaseRow)
+            .where(LeaseRow.key == key, LeaseRow.state.in_(sources))
+            .values(state=state.value, **values)
+            .returning(*LeaseRow.__table__.columns)
+        )
+        row = (await self.connection.execute(statement)).mappings().first()
+        return lease_of(row) if row else None
+
+    async def put(self, key: str, **values: Any) -> Lease:
+        """Set columns other than the state; returns the lease as it is then."""
+        statement = (
+            update(LeaseRow)
+            .where(LeaseRow.key == key)
+            .values(**values)
+            .returning(*LeaseRow.__table__.columns)
+        )
+        return lease_of((await self.connection.execute(statement)).mappings().one())
+
+    async def decide(self, key: str, resolution: Resolution) -> None:
+        """Write down what somebody decided about a lease. The last decision about its bill counts.
+
+        That a step is to be tried again decides nothing about the bill, and takes nothing back.
+        """
+        statement = update(LeaseRow).where(LeaseRow.key == key)
+        if not resolution.ends:
+            statement = statement.where(text(f"({DECIDED}) IS NULL"))
+        await self.connection.execute(
+            statement.values(resolution=resolution.model_dump(mode="json"))
+        )
+
+    async def note_steps(self, key: str, steps: Sequence[Mapping[str, Any]]) -> None:
+        """What was done at the network so far; nothing if the bill is booked, which tells it."""
+        await self.connection.execute(
+            update(LeaseRow)
+            .where(LeaseRow.key == key, LeaseRow.cost.is_(None))
+            .values(settle_steps=list(steps))
+        )
+
+    async def watched(self, provider_id: str) -> list[Lease]:
+        """Leases of a provider that are live, or whose last change was not signalled yet."""
+        query = select(LeaseRow.__table__).where(
+            LeaseRow.provider_id == provider_id,
+            LeaseRow.state.in_(_WATCHED),
+            (LeaseRow.state == LeaseState.ACTIVE.value)
+            | (LeaseRow.signalled_version < LeaseRow.version),
+        )
+        return [lease_of(row) for row in (await self.connection.execute(query)).mappings()]
+
+    async def signalled(self, key: str, version: int) -> None:
+        """The workflow knows of this version."""
+        await self.connection.execute(
+            update(LeaseRow)
+            .where(LeaseRow.key == key, LeaseRow.signalled_version < version)
+            .values(signalled_version=version)
+        )
+
+    async def lose_sight(self, key: str, since: datetime, reason: str) -> bool:
+        """Its network says nothing of a live lease. False if that is known, or it is not live."""
+        statement = (
+            update(LeaseRow)
+            .where(
+                LeaseRow.key == key,
+                LeaseRow.state == LeaseState.ACTIVE.value,
+                LeaseRow.unknown_since.is_(None),
+            )
+            .values(unknown_since=since, unknown_reason=reason[:1000])
+            .returning(LeaseRow.key)
+        )
+        return (await self.connection.execute(statement)).first() is not None
+
+    async def regain_sight(self, key: str) -> bool:
+        """Its network says something again. False if it had not been lost sight of."""
+        statement = (
+            update(LeaseRow)
+            .where(LeaseRow.key == key, LeaseRow.unknown_since.is_not(None))
+            .values(unknown_since=None, unknown_reason="")
+            .returning(LeaseRow.key)
+        )
+        return (await self.connection.execute(statement)).first() is not None
+
+    async def collected(self, key: str) -> None:
+        """Logs and results are all here: nothing of them is to be fetched again."""
+        await self.connection.execute(
+            update(LeaseRow)
+            .where(LeaseRow.key == key, LeaseRow.collected_at.is_(None))
+            .values(collected_at=NOW)
+        )
+
+    async def put_usage(self, found: Sequence[UsageNow]) -> None:
+        """Write down what leases have cost so far; only active ones still change."""
+        values = {
+            "keys": [item.key for item in found],
+            "amounts": [item.cost.amount for item in found],
+            "currencies": [item.cost.currency for item in found],
+            "usd": [item.usd for item in found],
+            "estimated": [item.estimated for item in found],
+        }
+        await self.connection.execute(_USAGE, values)
+
+    async def open_counts(self) -> dict[str, int]:
+        """How many leases are not released, by provider."""
+        query = (
+            select(LeaseRow.provider_id, func.count())
+            .where(LeaseRow.state != LeaseState.RELEASED.value)
+            .group_by(LeaseRow.provider_id)
+        )
+        return {row[0]: row[1] for row in await self.connection.execute(query)}
+
+    async def open_at(self, provider_id: str, limit: int = 10) -> list[str]:
+        """Keys of leases of a provider that are not released, oldest first."""
+        query = (
+            select(LeaseRow.key)
+            .where(LeaseRow.provider_id == provider_id, LeaseRow.state != LeaseState.RELEASED.value)
+            .order_by(LeaseRow.created_at)
+            .limit(limit)
+        )
+        return list((await self.connection.execute(query)).scalars())
+
+    async def released_at_now(self, key: str) -> Lease | None:
+        """Write `released`; None if the lease is not being released."""
+        return await self.move(key, LeaseState.RELEASED, released_at=NOW)
+
+    async def open_keys(self, keys: Sequence[str]) -> set[str]:
+        """Which of these leases are not released."""
+        query = select(LeaseRow.key).where(
+            LeaseRow.key.in_(keys), LeaseRow.state != LeaseState.RELEASED.value
+        )
+        return set((await self.connection.execute(query)).scalars())
+
+
+def lease_of(row: Row) -> Lease:
+    cost = row["cost"]
+    return Lease(
+        key=row["key"],
+        job_id=row["job_id"],
+        attempt=row["attempt"],
+        provider_id=row["provider_id"],
+        state=LeaseState(row["state"]),
+        offer=Offer.model_validate(row["offer"]),
+        ref=LeaseRef.model_validate(row["ref"]) if row["ref"] else None,
+        run_state=RunState(row["run_state"]) if row["run_state"] else None,
+        exit_code=row["exit_code"],
+        message=row["message"],
+        image=_PULLS.get(row["failure"], ""),
+        endpoints=tuple(Endpoint.model_validate(item) for item in row["endpoints"]),
+        version=row["version"],
+        signalled_version=row["signalled_version"],
+        log_cursor=row["log_cursor"],
+        created_at=row["created_at"],
+        committed_at=row["committed_at"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+        reserved_at=row["reserved_at"],
+        releasing_at=row["releasing_at"],
+        collected_at=row["collected_at"],
+        released_at=row["released_at"],
+        cost=None if cost is None else Money(amount=cost, currency=row["currency"]),
+        unknown_since=row["unknown_since"],
+        unknown_reason=row["unknown_reason"],
+        usage=_usage(row),
+        usage_at=row["usage_at"],
+        resolution=row["resolution"],
+        settle_steps=tuple(SettleStep.model_validate(item) for item in row["settle_steps"] or ()),
+    )
+
+
+def _usage(row: Row) -> Money | None:
+    if row["usage_amount"] is None:
+        return None
+    return Money(amount=row["usage_amount"], currency=row["usage_currency"])

@@ -1,0 +1,203 @@
+"""The SQL of the steps of a job's life (`cortex.db.jobs.lifecycle`), each one guarded statement.
+
+Reading the row again under the lock is not needed: PostgreSQL checks the guard of an UPDATE on
+the newest version of the row, and what it returns is that version. Everything else in a statement
+sees the rows as they were before it waited for the lock: only an UPDATE's answer is trusted.
+PostgreSQL is free in the order of the writes of one statement, so all its events are one INSERT.
+"""
+
+from typing import Any, Final
+
+from sqlalchemy import TextClause, text
+
+from cortex.db.jobs.leases import DECIDED
+from cortex.db.money.budgets import stop_covers
+from cortex.domain.states import JobState, LeaseState, job_sources, lease_sources
+
+
+def _events(*parts: tuple[str, str]) -> str:
+    """A part that inserts, in order, the events of each parameter whose gate has a row."""
+    chosen = " UNION ALL ".join(
+        f"""SELECT {number} AS part, n, e
+        FROM jsonb_array_elements(CAST(:{name} AS jsonb)) WITH ORDINALITY AS t(e, n)
+        WHERE EXISTS (SELECT 1 FROM {gate})"""
+        for number, (name, gate) in enumerate(parts)
+    )
+    return f"""told AS (
+    INSERT INTO events (id, type, subject, job_id, data)
+    SELECT e->>'id', e->>'type', e->>'subject', e->>'job_id', e->'data'
+    FROM ({chosen}) AS chosen ORDER BY part, n
+)"""
+
+
+def _sources(states: frozenset[Any]) -> str:
+    return ", ".join(sorted(f"'{state.value}'" for state in states))
+
+
+_LOCK: Final = "locked AS MATERIALIZED (SELECT pg_advisory_xact_lock(hashtextextended(:job, 0)))"
+_JOB_MOVED: Final = "UPDATE jobs SET updated_at = now(), state = {state}, {set} FROM locked " + (
+    "WHERE id = :job AND state IN ({sources})"
+)
+
+
+def _context(leases: str) -> str:
+    return f"""
+SELECT l.*, j.spec AS job_spec, j.secrets AS job_secrets, j.state AS job_state
+FROM {leases} l JOIN jobs j ON j.id = l.job_id WHERE l.key = :key
+"""
+
+
+READ: Final = text(_context("leases"))
+
+
+def _job_moves(state: JobState, values: str) -> str:
+    return _JOB_MOVED.format(state=f"'{state}'", set=values, sources=_sources(job_sources(state)))
+
+
+_PLACED: Final = "attempt = :attempt, provider_id = :provider, message = :message"
+# What is within the reserve of the job was allowed when it was accepted; else the budgets, if there
+# is one, must be locked and asked first, which takes statements of their own
+# (`cortex.db.money.budgets`).
+_ALLOWED: Final = f"""(NOT {stop_covers("jobs.owner", "jobs.labels")} OR EXISTS (
+            SELECT 1 FROM job_reserves r
+            WHERE r.job_id = :job AND r.released_at IS NULL AND r.usd >= :hold_usd))"""
+# The lock is that of a foreign key: whoever removes the provider waits, and sees the lease then.
+_TAKES_JOBS: Final = """open AS MATERIALIZED (
+    SELECT id FROM providers WHERE id = :provider AND enabled AND configured FOR KEY SHARE
+)"""
+INTEND: Final = text(f"""
+WITH {_LOCK}, {_TAKES_JOBS}, moved AS (
+    {_job_moves(JobState.PLACING, _PLACED)}
+        AND extension = :extension AND NOT EXISTS (SELECT 1 FROM leases WHERE key = :key)
+        AND {_ALLOWED} AND EXISTS (SELECT 1 FROM open)
+    RETURNING id
+), unreserved AS (
+    UPDATE job_reserves SET usd = 0 FROM moved
+    WHERE job_reserves.job_id = moved.id AND released_at IS NULL
+), leased AS (
+    INSERT INTO leases (key, job_id, attempt, provider_id, state, offer, currency)
+    SELECT :key, id, :attempt, :provider, '{LeaseState.INTENDED}', CAST(:offer AS jsonb), :currency
+    FROM moved
+), held AS (
+    INSERT INTO ledger (id, job_id, lease_key, provider_id, kind, amount, currency, usd_rate)
+    SELECT :entry, id, :key, :provider, 'hold', :hold, :currency, :usd_rate FROM moved
+), {_events(("events", "moved"))}
+SELECT count(*) FROM moved
+""")
+
+DEPLOY: Final = text(f"""
+WITH {_LOCK}, moved AS (
+    {_job_moves(JobState.DEPLOYING, "message = :message")}
+        AND EXISTS (SELECT 1 FROM leases WHERE key = :key AND state = '{LeaseState.INTENDED}')
+    RETURNING id
+), {_events(("events", "moved"))}
+{_context("leases")}
+""")
+
+RESERVE: Final = text(f"""
+WITH {_LOCK}, moved AS (
+    UPDATE leases SET state = '{LeaseState.RESERVED}', ref = CAST(:ref AS jsonb),
+        offer = CAST(:offer AS jsonb), reserved_at = now()
+    FROM locked WHERE key = :key AND state IN ({_sources(lease_sources(LeaseState.RESERVED))})
+    RETURNING key
+), {_events(("events", "moved"))}
+SELECT count(*) FROM moved
+""")
+
+RELEASE: Final = text(f"""
+WITH {_LOCK}, released AS (
+    UPDATE leases SET state = '{LeaseState.RELEASING}',
+        failure = COALESCE(failure, CAST(:failure AS text)),
+        releasing_at = now()
+    FROM locked WHERE key = :key AND state IN ({_sources(lease_sources(LeaseState.RELEASING))})
+    RETURNING leases.*
+), moved AS (
+    {_job_moves(JobState.SETTLING, "message = :message")} AND :settling
+        AND state <> '{JobState.CANCELLING}'
+    RETURNING id
+), {_events(("events", "moved"))}, lease AS (
+    SELECT * FROM released
+    UNION ALL SELECT * FROM leases WHERE key = :key AND NOT EXISTS (SELECT 1 FROM released)
+)
+{_context("lease")}
+""")
+
+BOOK: Final = text(f"""
+WITH {_LOCK}, sums AS (
+    SELECT COALESCE(SUM(amount), 0) AS held FROM ledger WHERE lease_key = :key AND kind = 'hold'
+), lease AS (
+    UPDATE leases SET cost = :cost, currency = :currency,
+        settle_steps = CAST(:steps AS jsonb) FROM locked
+    WHERE key = :key AND cost IS NULL
+        AND ({DECIDED}) IS NOT DISTINCT FROM CAST(:decided AS jsonb)
+    RETURNING provider_id
+), charged AS (
+    INSERT INTO ledger (id, job_id, lease_key, provider_id, kind, amount, currency, usd_rate, note)
+    SELECT :charge_id, :job, :key, provider_id, 'charge', :cost, :currency, :usd_rate, :note
+    FROM lease WHERE :charge
+    ON CONFLICT DO NOTHING RETURNING id
+), released AS (
+    INSERT INTO ledger (id, job_id, lease_key, provider_id, kind, amount, currency, usd_rate)
+    SELECT :release_id, :job, :key, provider_id, 'release', GREATEST(held - :counted, 0),
+        :hold_currency, :hold_rate FROM lease, sums
+    ON CONFLICT DO NOTHING
+), reserved AS (
+    UPDATE job_reserves SET usd = job_reserves.usd + GREATEST(held * :hold_rate - :usd, 0)
+    FROM lease, sums WHERE job_reserves.job_id = :job AND released_at IS NULL
+        AND EXISTS (SELECT 1 FROM jobs WHERE id = :job
+            AND state NOT IN ('{JobState.SETTLING}', '{JobState.CANCELLING}'))
+), billed AS (
+    UPDATE jobs SET cost = cost + :usd, updated_at = now() FROM charged WHERE jobs.id = :job
+), {_events(("events", "charged"))}
+SELECT count(*) FROM lease
+""")
+
+CLOSE: Final = text(f"""
+WITH {_LOCK}, released AS (
+    UPDATE leases SET state = '{LeaseState.RELEASED}', released_at = now()
+    FROM locked WHERE key = :key AND state IN ({_sources(lease_sources(LeaseState.RELEASED))})
+    RETURNING key
+), finished AS (
+    UPDATE jobs SET updated_at = now(), state = :state, message = :message, reason = :reason,
+        exit_code = :exit_code, finished_at = now()
+    FROM locked WHERE id = :job AND state = '{JobState.SETTLING}' RETURNING id
+), {_events(("released_events", "released"), ("events", "finished"))}
+SELECT count(*) FROM finished
+""")
+
+
+def _go_live(*, running: bool, ended: bool) -> TextClause:
+    """`running`: the network answered with a run state; `ended`: and it is over already."""
+    target = LeaseState.ENDED if ended else LeaseState.ACTIVE
+    job_state = f"""CASE WHEN :started AND state IN ({_sources(job_sources(JobState.RUNNING))})
+            THEN '{JobState.RUNNING}' ELSE state END"""
+    known = """, run_state = :run_state, exit_code = :exit_code, message = :message,
+        endpoints = CAST(:endpoints AS jsonb), version = version + 1,
+        signalled_version = version + 1, started_at = :started_at, finished_at = :finished_at"""
+    return text(f"""
+WITH {_LOCK}, live AS (
+    UPDATE leases SET state = '{target}', committed_at = :now, ref = CAST(:ref AS jsonb)
+        {known if running else ""}
+    FROM locked WHERE key = :key AND state = '{LeaseState.RESERVED}'
+    RETURNING key
+), before AS (
+    SELECT state FROM jobs WHERE id = :job
+), moved AS (
+    UPDATE jobs SET updated_at = now(), state = {job_state},
+        message = CASE WHEN :started THEN :job_message ELSE jobs.message END,
+        deadline_at = :now + CAST(:duration AS interval) + extension, warned_at = NULL,
+        started_at = COALESCE(:started_at, started_at)
+    FROM live WHERE id = :job
+    RETURNING state, deadline_at
+), ran AS (
+    SELECT 1 FROM moved, before
+    WHERE moved.state = '{JobState.RUNNING}' AND before.state <> moved.state
+), {_events(("live_events", "live"), ("running_events", "ran"), ("events", "live"))}
+SELECT deadline_at FROM moved
+""")
+
+
+LIVE: Final = {
+    (running, ended): _go_live(running=running, ended=ended)
+    for running, ended in ((False, False), (True, False), (True, True))
+}

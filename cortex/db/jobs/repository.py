@@ -1,0 +1,218 @@
+"""Jobs: guarded state changes, the history of states, lists."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Select, select, text, tuple_, update
+
+from cortex.db.base import Repository, Row
+from cortex.db.tables.jobs import NOW, JobRow, JobStatusRow
+from cortex.domain.errors import NotFound
+from cortex.domain.jobs import Job, Outcome, Reason
+from cortex.domain.money import Money
+from cortex.domain.spec import JobSpec
+from cortex.domain.states import JobState, job_sources
+
+
+@dataclass(frozen=True)
+class NewJob:
+    id: str
+    owner: str
+    spec: JobSpec
+    secrets: bytes | None = None
+
+
+@dataclass(frozen=True)
+class JobFilter:
+    """What a list of jobs is narrowed to; every field narrows further."""
+
+    states: Sequence[JobState] = ()
+    provider_id: str | None = None
+    owner: str | None = None
+    name: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    group_id: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+class JobRepository(Repository):
+    async def lock(self, job_id: str) -> None:
+        """Serialise with all other writers of this job until the transaction ends.
+
+        Call it before the first write: the order of events relies on it
+        (`cortex.db.outbox.events`).
+        """
+        await self.connection.execute(
+            text("SELECT pg_advisory_xact_lock(hashtextextended(:id, 0))"), {"id": job_id}
+        )
+
+    async def get(self, job_id: str) -> Job:
+        """One job.
+
+        Raises:
+            NotFound: there is none with this id.
+        """
+        query = select(JobRow.__table__).where(JobRow.id == job_id)
+        row = (await self.connection.execute(query)).mappings().first()
+        if row is None:
+            raise NotFound(f"there is no job `{job_id[:60]}`")
+        return job_of(row)
+
+    async def get_many(self, job_ids: Sequence[str]) -> list[Job]:
+        """The jobs with these ids, in the order of the ids; unknown ones are left out."""
+        query = select(JobRow.__table__).where(JobRow.id.in_(job_ids))
+        rows = (await self.connection.execute(query)).mappings()
+        found = {row["id"]: job_of(row) for row in rows}
+        return [found[job_id] for job_id in job_ids if job_id in found]
+
+    async def secrets(self, job_id: str) -> bytes | None:
+        """The encrypted secret variables."""
+        query = select(JobRow.secrets).where(JobRow.id == job_id)
+        return (await self.connection.execute(query)).scalar_one_or_none()
+
+    async def move(
+        self, job_id: str, state: JobState, *, message: str = "", **values: Any
+    ) -> Job | None:
+        """Move a job to `state` if that is legal from where it is.
+
+        A trigger writes the entry of its history.
+        Further `values` are columns set in the same statement. Returns the job as it is then, or
+        None if the move is not legal (another writer was first): nothing is changed then.
+        """
+        sources = [source.value for source in job_sources(state)]
+        statement = (
+            update(JobRow)
+            .where(JobRow.id == job_id, JobRow.state.in_(sources))
+            .values(state=state.value, message=message, updated_at=NOW, **values)
+            .returning(*JobRow.__table__.columns)
+        )
+        row = (await self.connection.execute(statement)).mappings().first()
+        return None if row is None else job_of(row)
+
+    async def finish(self, job_id: str, outcome: Outcome) -> Job | None:
+        """Write the terminal state; None if the job is not `settling`."""
+        return await self.move(
+            job_id,
+            outcome.state,
+            message=outcome.message,
+            reason=outcome.reason.value,
+            exit_code=outcome.exit_code,
+            finished_at=NOW,
+        )
+
+    async def put(self, job_id: str, **values: Any) -> None:
+        """Set columns other than the state."""
+        await self.connection.execute(
+            update(JobRow).where(JobRow.id == job_id).values(updated_at=NOW, **values)
+        )
+
+    async def add_cost(self, job_id: str, usd: Decimal) -> None:
+        """Add a booked charge to the job's bill, which is kept in USD."""
+        await self.connection.execute(
+            update(JobRow)
+            .where(JobRow.id == job_id)
+            .values(cost=JobRow.cost + usd, currency="USD", updated_at=NOW)
+        )
+
+    async def history(self, job_id: str) -> list[tuple[JobState, int, str, datetime]]:
+        """State, attempt, message and time of every state the job was in, oldest first."""
+        query = (
+            select(
+                JobStatusRow.state,
+                JobStatusRow.attempt,
+                JobStatusRow.message,
+                JobStatusRow.created_at,
+            )
+            .where(JobStatusRow.job_id == job_id)
+            .order_by(JobStatusRow.id)
+        )
+        return [
+            (JobState(row.state), row.attempt, row.message, row.created_at)
+            for row in await self.connection.execute(query)
+        ]
+
+    async def page(
+        self, where: JobFilter, *, before: tuple[datetime, str] | None, limit: int
+    ) -> list[Job]:
+        """Jobs of a list, newest first, without their specs' bulk.
+
+        `before` is the (created_at, id) of the last job of the page before.
+        """
+        columns = [column for column in JobRow.__table__.columns if column.name not in _BULKY]
+        query = narrowed(select(*columns), where)
+        if before is not None:
+            query = query.where(tuple_(JobRow.created_at, JobRow.id) < before)
+        query = query.order_by(JobRow.created_at.desc(), JobRow.id.desc()).limit(limit)
+        rows = (await self.connection.execute(query)).mappings()
+        return [job_of(row, spec=_NO_SPEC) for row in rows]
+
+    async def unfinished(self, job_ids: Sequence[str]) -> int:
+        """How many of these jobs have not ended."""
+        query = select(JobRow.id).where(
+            JobRow.id.in_(job_ids), JobRow.state.not_in(["completed", "failed", "cancelled"])
+        )
+        return len((await self.connection.execute(query)).all())
+
+
+_BULKY = frozenset({"spec", "secrets"})
+_NO_SPEC = JobSpec(command=("-",))
+
+
+def narrowed(query: Select[Any], where: JobFilter) -> Select[Any]:
+    """The query with the conditions of the filter."""
+    if where.states:
+        query = query.where(JobRow.state.in_([state.value for state in where.states]))
+    if where.provider_id is not None:
+        query = query.where(JobRow.provider_id == where.provider_id)
+    if where.owner is not None:
+        query = query.where(JobRow.owner == where.owner)
+    if where.name is not None:
+        query = query.where(JobRow.name == where.name)
+    if where.group_id is not None:
+        query = query.where(JobRow.group_id == where.group_id)
+    if where.labels:
+        query = query.where(JobRow.labels.contains(dict(where.labels)))
+    if where.created_after is not None:
+        query = query.where(JobRow.created_at >= where.created_after)
+    if where.created_before is not None:
+        query = query.where(JobRow.created_at < where.created_before)
+    return query
+
+
+def job_of(row: Row, *, spec: JobSpec | None = None) -> Job:
+    """The domain object of a row; `spec` stands in where the row was read without it."""
+    return Job.model_construct(
+        id=row["id"],
+        name=row["name"],
+        owner=row["owner"],
+        spec=spec or JobSpec.model_validate(row["spec"]),
+        state=JobState(row["state"]),
+        reason=Reason(row["reason"]) if row["reason"] else None,
+        message=row["message"],
+        exit_code=row["exit_code"],
+        attempt=row["attempt"],
+        provider_id=row["provider_id"],
+        progress=row["progress"],
+        labels=row["labels"],
+        cost=Money(amount=row["cost"], currency=row["currency"]),
+        extension=row["extension"] or timedelta(0),
+        group_id=row["group_id"],
+        member=row["member"],
+        gang=row["gang"],
+        held=row["held"],
+        losses=row["losses"],
+        failures=row["failures"],
+        warned_at=row["warned_at"],
+        log_bytes=row["log_bytes"],
+        log_dropped_bytes=row["log_dropped_bytes"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+        deadline_at=row["deadline_at"],
+        cancel_requested_at=row["cancel_requested_at"],
+    )

@@ -1,0 +1,1 @@
+"""Money in the database: the ledger, budgets, reserves, and sums of them."""

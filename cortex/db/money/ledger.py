@@ -1,0 +1,118 @@
+"""The ledger: append-only, one charge and one release per lease (the database insists)."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+
+from sqlalchemy import func, select, tuple_
+from sqlalchemy.dialects.postgresql import insert
+
+from cortex.db.base import Repository, Row
+from cortex.db.tables.jobs import LedgerRow
+from cortex.domain.ids import new_id
+from cortex.domain.leases import Lease
+from cortex.domain.money import Money
+from cortex.domain.money.ledger import EntryKind, LedgerEntry
+
+
+class LedgerRepository(Repository):
+    async def add(self, lease: Lease, kind: EntryKind, amount: Money, *, note: str = "") -> bool:
+        """Book one entry. False if this lease has its charge or release already."""
+        return kind in await self.add_many(lease, {kind: amount}, note=note)
+
+    async def add_many(
+        self, lease: Lease, entries: Mapping[EntryKind, Money], *, note: str = ""
+    ) -> set[EntryKind]:
+        """Book several entries; returns the kinds that were not there already."""
+        rows = [
+            {
+                "id": new_id("led"),
+                "job_id": lease.job_id,
+                "lease_key": lease.key,
+                "provider_id": lease.provider_id,
+                "kind": kind.value,
+                "amount": amount.rounded().amount,
+                "currency": amount.currency,
+                "usd_rate": lease.offer.usd_rate,
+                "note": note,
+            }
+            for kind, amount in entries.items()
+        ]
+        statement = (
+            insert(LedgerRow).values(rows).on_conflict_do_nothing().returning(LedgerRow.kind)
+        )
+        return {EntryKind(kind) for kind in (await self.connection.execute(statement)).scalars()}
+
+    async def charge_late(self, lease: Lease, cost: Money, usd_rate: Decimal, *, note: str) -> bool:
+        """Book the bill of a lease that has none. False if it has one."""
+        statement = (
+            insert(LedgerRow)
+            .values(
+                id=new_id("led"),
+                job_id=lease.job_id,
+                lease_key=lease.key,
+                provider_id=lease.provider_id,
+                kind=EntryKind.CHARGE.value,
+                amount=cost.amount,
+                currency=cost.currency,
+                usd_rate=usd_rate,
+                note=note,
+            )
+            .on_conflict_do_nothing()
+            .returning(LedgerRow.id)
+        )
+        return (await self.connection.execute(statement)).first() is not None
+
+    async def held(self, lease: Lease) -> Money:
+        """The sum of the holds of a lease."""
+        query = select(func.coalesce(func.sum(LedgerRow.amount), 0)).where(
+            LedgerRow.lease_key == lease.key, LedgerRow.kind == EntryKind.HOLD.value
+        )
+        amount = Decimal((await self.connection.execute(query)).scalar_one())
+        return Money(amount=amount, currency=lease.offer.price_per_hour.currency)
+
+    async def page(
+        self,
+        *,
+        job_id: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        after: tuple[datetime, str] | None = None,
+        limit: int = 500,
+    ) -> list[LedgerEntry]:
+        """Entries, oldest first; `after` is the (created_at, id) of the last one seen."""
+        query = select(LedgerRow.__table__)
+        if since is not None:
+            query = query.where(LedgerRow.created_at >= since)
+        if until is not None:
+            query = query.where(LedgerRow.created_at < until)
+        if job_id is not None:
+            query = query.where(LedgerRow.job_id == job_id)
+        if after is not None:
+            query = query.where(tuple_(LedgerRow.created_at, LedgerRow.id) > after)
+        query = query.order_by(LedgerRow.created_at, LedgerRow.id).limit(limit)
+        return [entry_of(row) for row in (await self.connection.execute(query)).mappings()]
+
+    async def open_holds(self) -> list[str]:
+        """Lease keys with a hold that nothing has closed yet."""
+        closed = select(LedgerRow.lease_key).where(LedgerRow.kind == EntryKind.RELEASE.value)
+        query = (
+            select(LedgerRow.lease_key)
+            .where(LedgerRow.kind == EntryKind.HOLD.value, LedgerRow.lease_key.not_in(closed))
+            .distinct()
+        )
+        return list((await self.connection.execute(query)).scalars())
+
+
+def entry_of(row: Row) -> LedgerEntry:
+    return LedgerEntry(
+        id=row["id"],
+        job_id=row["job_id"],
+        lease_key=row["lease_key"],
+        provider_id=row["provider_id"],
+        kind=EntryKind(row["kind"]),
+        amount=Money(amount=row["amount"], currency=row["currency"]),
+        usd_rate=str(row["usd_rate"]),
+        note=row["note"],
+        created_at=row["created_at"],
+    )

@@ -1,0 +1,145 @@
+"""The outbox of what Temporal must be told: workflow starts and signals, in order per job."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal
+
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.orm import aliased
+
+from cortex.db.base import Repository
+from cortex.db.tables.jobs import NOW, CommandRow
+
+CHANNEL = "cortex_commands"
+CommandKind = Literal["start", "cancel", "extend", "start_group", "nudge"]
+"""`nudge` wakes the workflow of a job or group: it looks at the database and goes on from there."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """One thing to tell the workflow of a job or of a group."""
+
+    id: int
+    job_id: str | None
+    kind: CommandKind
+    payload: dict[str, Any]
+    attempts: int
+    group_id: str | None = None
+
+
+class CommandRepository(Repository):
+    async def add(
+        self,
+        job_id: str,
+        kind: CommandKind,
+        payload: dict[str, Any] | None = None,
+        *,
+        delay: timedelta = timedelta(0),
+    ) -> int:
+        """Remember that Temporal must be told; the relay wakes when the transaction commits."""
+        ids = await self.add_many([(job_id, kind, payload or {})], delay=delay)
+        return ids[0]
+
+    async def add_for_group(
+        self, group_id: str, kind: CommandKind, payload: dict[str, Any] | None = None
+    ) -> int:
+        """The same for the workflow of a group."""
+        statement = (
+            insert(CommandRow)
+            .values(group_id=group_id, kind=kind, payload=payload or {})
+            .returning(CommandRow.id)
+        )
+        return int((await self.connection.execute(statement)).scalar_one())
+
+    async def add_many(
+        self,
+        commands: Sequence[tuple[str, CommandKind, dict[str, Any]]],
+        *,
+        delay: timedelta = timedelta(0),
+    ) -> list[int]:
+        """Add several commands; their ids in the same order.
+
+        `delay` keeps the relay from them for a while: for a writer that delivers them itself.
+        """
+        rows = [{"job_id": job, "kind": kind, "payload": data} for job, kind, data in commands]
+        statement = (
+            insert(CommandRow)
+            .values(due_at=func.now() + delay)
+            .returning(CommandRow.id, sort_by_parameter_order=True)
+        )
+        ids = list((await self.connection.execute(statement, rows)).scalars())
+        return ids
+
+    async def claim(self, limit: int, lease: timedelta) -> list[Command]:
+        """Take due commands for `lease`; other relays pass over them meanwhile.
+
+        Only the oldest open command of a job or group is taken, so that they stay in order.
+        """
+        earlier = aliased(CommandRow)
+        is_first = ~(
+            select(earlier.id)
+            .where(
+                (earlier.job_id == CommandRow.job_id) | (earlier.group_id == CommandRow.group_id),
+                earlier.done_at.is_(None),
+                earlier.id < CommandRow.id,
+            )
+            .exists()
+        )
+        due = (
+            select(CommandRow.id)
+            .where(CommandRow.done_at.is_(None), CommandRow.due_at <= NOW, is_first)
+            .order_by(CommandRow.id)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        taken = (
+            update(CommandRow)
+            .where(CommandRow.id.in_(due.scalar_subquery()))
+            .values(attempts=CommandRow.attempts + 1, due_at=func.now() + lease)
+            .returning(
+                CommandRow.id,
+                CommandRow.job_id,
+                CommandRow.kind,
+                CommandRow.payload,
+                CommandRow.attempts,
+                CommandRow.group_id,
+            )
+        )
+        rows = (await self.connection.execute(taken)).all()
+        return sorted((Command(*row) for row in rows), key=lambda command: command.id)
+
+    async def done(self, ids: Sequence[int]) -> None:
+        await self.connection.execute(
+            update(CommandRow).where(CommandRow.id.in_(ids)).values(done_at=NOW, error=None)
+        )
+
+    async def failed(self, command: Command, error: str, wait: timedelta) -> None:
+        """Try again after `wait`."""
+        await self.connection.execute(
+            update(CommandRow)
+            .where(CommandRow.id == command.id)
+            .values(error=error[:1000], due_at=func.now() + wait)
+        )
+
+    async def pending(self, job_id: str) -> int:
+        """How many commands of a job Temporal has not been told yet."""
+        query = select(CommandRow.id).where(
+            CommandRow.job_id == job_id, CommandRow.done_at.is_(None)
+        )
+        return len((await self.connection.execute(query)).all())
+
+    async def hurry(self, job_id: str) -> None:
+        """What a job's workflow has not been told yet is due now."""
+        await self.connection.execute(
+            update(CommandRow)
+            .where(CommandRow.job_id == job_id, CommandRow.done_at.is_(None))
+            .values(due_at=NOW)
+        )
+
+    async def expire(self, older_than: timedelta) -> int:
+        """Delete commands that were carried out longer ago; returns how many."""
+        done = await self.connection.execute(
+            delete(CommandRow).where(CommandRow.done_at < func.now() - older_than)
+        )
+        return int(done.rowcount)

@@ -1,0 +1,132 @@
+"""The event table: outbox and history in one.
+
+Readers see events in the order (`tx`, `seq`) and only below the oldest running transaction, so
+an event that commits late is never skipped. A transaction that writes events of a job takes the
+job's advisory lock first (`JobRepository.lock`), which makes that order causal per job.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, insert, select, text, tuple_, union_all
+
+from cortex.db.base import Repository, Row
+from cortex.db.tables.jobs import EventRow, JobRow
+from cortex.domain.errors import InvalidRequest
+from cortex.domain.events import Event, EventType
+from cortex.domain.ids import new_id
+
+CHANNEL = "cortex_events"
+_HORIZON = text("events.tx < pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
+
+
+NewEvent = tuple[EventType, str, str | None, dict[str, Any]]
+"""Type, subject, job id, data."""
+
+
+class EventRepository(Repository):
+    async def add(
+        self,
+        event_type: EventType,
+        subject: str,
+        *,
+        job_id: str | None = None,
+        data: dict[str, Any] | None = None,
+    ) -> None:
+        """Write one event; a trigger wakes the listeners when the transaction commits."""
+        await self.add_many([(event_type, subject, job_id, data or {})])
+
+    async def add_many(self, events: Sequence[NewEvent]) -> None:
+        """Write several events in their order."""
+        rows = [
+            {
+                "id": new_id("evt"),
+                "type": event_type.value,
+                "subject": subject,
+                "job_id": job_id,
+                "data": data,
+            }
+            for event_type, subject, job_id, data in events
+        ]
+        await self.connection.execute(insert(EventRow), rows)
+
+    async def page(
+        self, after: str | None, *, job_id: str | None = None, limit: int = 500
+    ) -> list[Event]:
+        """Events after a position, oldest first.
+
+        Raises:
+            InvalidRequest: `after` is no position.
+        """
+        query = select(EventRow.__table__).where(_HORIZON, *_after(after))
+        if job_id is not None:
+            query = query.where(EventRow.job_id == job_id)
+        query = query.order_by(EventRow.tx, EventRow.seq).limit(limit)
+        rows = (await self.connection.execute(query)).mappings()
+        return [event_of(row) for row in rows]
+
+    async def group_page(self, group_id: str, after: str | None, *, limit: int) -> list[Event]:
+        """Events of a group and of its members after a position, oldest first.
+
+        Raises:
+            InvalidRequest: `after` is no position.
+        """
+        members = select(JobRow.id).where(JobRow.group_id == group_id)
+        # Two parts, each by its own index.
+        parts = [
+            select(EventRow.__table__)
+            .where(_HORIZON, *_after(after), whose)
+            .order_by(EventRow.tx, EventRow.seq)
+            .limit(limit)
+            .subquery()
+            for whose in (
+                EventRow.job_id.in_(members),
+                EventRow.job_id.is_(None) & (EventRow.subject == group_id),
+            )
+        ]
+        both = union_all(*(select(part) for part in parts)).subquery()
+        query = select(both).order_by(both.c.tx, both.c.seq).limit(limit)
+        rows = (await self.connection.execute(query)).mappings()
+        return [event_of(row) for row in rows]
+
+    async def latest(self) -> str:
+        """The position after every event that is visible now; for `tail`."""
+        query = (
+            select(EventRow.tx, EventRow.seq)
+            .where(_HORIZON)
+            .order_by(EventRow.tx.desc(), EventRow.seq.desc())
+            .limit(1)
+        )
+        row = (await self.connection.execute(query)).first()
+        return f"{row.tx}-{row.seq}" if row else "0-0"
+
+
+def _after(position: str | None) -> list[ColumnElement[bool]]:
+    if position is None:
+        return []
+    return [tuple_(EventRow.tx, EventRow.seq) > parse_position(position)]
+
+
+def event_of(row: Row) -> Event:
+    return Event(
+        id=row["id"],
+        position=f"{row['tx']}-{row['seq']}",
+        type=EventType(row["type"]),
+        subject=row["subject"],
+        job_id=row["job_id"],
+        time=row["created_at"],
+        data=row["data"],
+    )
+
+
+POSITION: Final = "^[0-9]{1,18}-[0-9]{1,18}$"
+"""What the position of an event looks like."""
+
+
+def parse_position(text_: str) -> tuple[int, int]:
+    """The pair inside an event position such as `1234-56`."""
+    tx, _, seq = text_.partition("-")
+    if not re.fullmatch(POSITION, text_):
+        raise InvalidRequest(f"`{text_[:40]}` is no event position; use one that an event carried")
+    return int(tx), int(seq)

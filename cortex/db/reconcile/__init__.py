@@ -1,0 +1,1 @@
+"""What reconcile reads of the database, and the book of its findings."""

@@ -1,0 +1,1 @@
+"""All tables, one module per noun."""

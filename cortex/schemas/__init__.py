@@ -1,0 +1,1 @@
+"""What the REST API takes and answers: shared by the server (`api`) and the client."""

@@ -1,0 +1,1 @@
+"""Live events: whose they are, and how they are sent."""

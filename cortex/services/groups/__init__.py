@@ -1,0 +1,1 @@
+"""Taking groups, changing them, and what one may read of them."""

@@ -1,0 +1,228 @@
+"""Taking groups: expanded, checked, encrypted and stored with all their members at once."""
+
+import asyncio
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import orjson
+
+from cortex.db.engine import Database, Transaction
+from cortex.db.groups.accept import NewGroup, NewMember
+from cortex.db.jobs.repository import NewJob
+from cortex.db.providers.repository import StoredProvider
+from cortex.domain.errors import (
+    CortexError,
+    FieldError,
+    NoProviderCanRun,
+    OverBudget,
+    ServiceUnavailable,
+)
+from cortex.domain.groups.expand import GroupSpec, Member, expand
+from cortex.domain.ids import new_id
+from cortex.domain.money import Money
+from cortex.domain.spec import JobSpec
+from cortex.schemas.groups import ExpandedMember, GroupValidation
+from cortex.security.keyring import KeyRing
+from cortex.services.jobs.admission import Assessment, assess
+from cortex.services.jobs.idempotency import check_key, fingerprint
+from cortex.services.money.reserves import require_room, upper_bound
+from cortex.services.plugins import PluginDirectory
+from cortex.services.providers.queries import ProviderRegistry
+from cortex.settings import Settings
+
+
+@dataclass(frozen=True)
+class AcceptedGroup:
+    """The group that a submission made, or had made the first time it was sent."""
+
+    group_id: str
+    replayed: bool
+
+
+@dataclass(frozen=True)
+class _Market:
+    """What members are checked against."""
+
+    providers: Sequence[StoredProvider]
+    strategies: Collection[str]
+    max_duration: timedelta
+
+    def assess(self, spec: JobSpec) -> Assessment:
+        return assess(
+            spec, self.providers, max_duration=self.max_duration, strategies=self.strategies
+        )
+
+
+class GroupSubmissions:
+    """Accepts groups."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        registry: ProviderRegistry,
+        plugins: PluginDirectory,
+        settings: Settings,
+    ) -> None:
+        self._database = database
+        self._registry = registry
+        self._plugins = plugins
+        self._settings = settings
+        self._keys = KeyRing.from_setting(settings.encryption_keys)
+
+    async def validate(self, spec: GroupSpec) -> GroupValidation:
+        """What `submit` would say, and what the group's jobs become; nothing is stored.
+
+        Raises:
+            CortexError: as `submit` does.
+        """
+        market = await self._market()
+
+        def work() -> GroupValidation:
+            members = expand(spec)
+            return _validation(spec, members, _assess_all(spec, members, market))
+
+        return await asyncio.to_thread(work)
+
+    async def submit(self, spec: GroupSpec, owner: str, key: str | None = None) -> AcceptedGroup:
+        """Accept a group with all its members, or nothing of it.
+
+        Raises:
+            InvalidRequest, NoProviderCanRun, OverBudget: a member is not taken, so none is.
+            BudgetUsedUp: a budget has not enough left for all of them.
+            IdempotencyConflict: the key was used for another spec.
+            ServiceUnavailable: the database is away, or no provider is registered yet.
+        """
+        check_key(key)
+        market = await self._market()
+        # Beside the event loop, here and below: there may be a thousand members.
+        members = await asyncio.to_thread(expand, spec)
+        async with self._database.transaction() as tx:
+            if key is not None:
+                mark = await asyncio.to_thread(self._fingerprint, spec, members)
+                seen = await tx.idempotency.seen(owner, key, mark)
+                if seen is not None:
+                    return AcceptedGroup(seen[0], replayed=True)
+            found = await asyncio.to_thread(_assess_all, spec, members, market)
+            group, specs = await asyncio.to_thread(self._prepare, spec, members, owner)
+            if key is not None:
+                await tx.idempotency.remember(owner, key, fingerprint=mark, job_ids=[group.id])
+            reserves = await _reserves(tx, group, found, market)
+            # No lock: nobody knows these ids before the commit.
+            await tx.group_acceptance.store(group, specs, reserves)
+        return AcceptedGroup(group.id, replayed=False)
+
+    async def _market(self) -> _Market:
+        return _Market(
+            await self._registry.all(),
+            await self._plugins.strategies(),
+            self._settings.jobs.max_duration,
+        )
+
+    def _fingerprint(self, spec: GroupSpec, members: Sequence[Member]) -> str:
+        shown = orjson.dumps(spec.masked(), option=orjson.OPT_SORT_KEYS).decode()
+        specs = [member.spec for member in members]
+        return fingerprint(f"group {shown}", specs, self._settings.encryption_keys)
+
+    def _prepare(
+        self, spec: GroupSpec, members: Sequence[Member], owner: str
+    ) -> tuple[NewGroup, list[dict[str, Any]]]:
+        group_id = new_id("grp")
+        # Sorted, so that members are listed in the order of the spec.
+        made = sorted(new_id("job") for _ in members)
+        ids = {member.name: job_id for member, job_id in zip(members, made, strict=True)}
+        jobs = [
+            NewMember(self._new_job(ids[item.name], item.job(group_id, ids), owner), item)
+            for item in members
+        ]
+        group = NewGroup(
+            id=group_id,
+            owner=owner,
+            spec=spec,
+            members=jobs,
+            needs=[(ids[item.name], ids[name]) for item in members for name in item.needs],
+        )
+        return group, [item.job.spec.model_dump(mode="json") for item in jobs]
+
+    def _new_job(self, job_id: str, spec: JobSpec, owner: str) -> NewJob:
+        secrets = self._keys.encrypt(spec.secrets(), job_id) if spec.secret_env else None
+        return NewJob(id=job_id, owner=owner, spec=spec, secrets=secrets)
+
+
+async def _reserves(
+    tx: Transaction, group: NewGroup, found: Sequence[Assessment], market: _Market
+) -> list[Decimal] | None:
+    """What to set aside for the members, if a budget that stops jobs covers one of them.
+
+    Raises:
+        BudgetUsedUp: there is not enough left.
+    """
+    jobs = [item.job for item in group.members]
+    states = await tx.budgets.lock_covering([(job.owner, job.spec.labels) for job in jobs])
+    if not states:
+        return None
+    bounds = [
+        upper_bound(job.spec, assessment.estimates, market.providers)
+        for job, assessment in zip(jobs, found, strict=True)
+    ]
+    require_room(states, jobs, bounds)
+    return bounds
+
+
+def _assess_all(spec: GroupSpec, members: Sequence[Member], market: _Market) -> list[Assessment]:
+    places = {job.array: number for number, job in enumerate(spec.jobs)}
+    found = []
+    for member in members:
+        try:
+            found.append(market.assess(member.spec))
+        except ServiceUnavailable:
+            raise
+        except CortexError as error:
+            raise _of_member(error, member, places[member.array]) from None
+    return found
+
+
+def _of_member(error: CortexError, member: Member, number: int) -> CortexError:
+    """The same error, said of one member; its fields are those of the group spec."""
+    place = f"jobs[{number}]"
+    per_provider = isinstance(error, NoProviderCanRun | OverBudget)
+    errors = [
+        FieldError(field=place, message=f"`{member.name}` at {item.field}: {item.message}")
+        if per_provider
+        else FieldError(field=f"{place}.{item.field}", message=item.message)
+        for item in error.errors
+    ]
+    return type(error)(f"member `{member.name}`: {error.detail}", errors=errors)
+
+
+def _validation(
+    spec: GroupSpec, members: Sequence[Member], found: Sequence[Assessment]
+) -> GroupValidation:
+    most: dict[str, Decimal] = {}
+    shown = []
+    for member, assessment in zip(members, found, strict=True):
+        cheapest = assessment.estimates[0] if assessment.estimates else None
+        if cheapest is not None:
+            total = most.get(cheapest.most.currency, Decimal(0))
+            most[cheapest.most.currency] = total + cheapest.most.amount
+        shown.append(
+            ExpandedMember(
+                member=member.name,
+                name=member.spec.name,
+                gang=member.gang,
+                params=dict(member.params),
+                needs=member.needs,
+                cheapest=cheapest,
+            )
+        )
+    return GroupValidation(
+        name=spec.name,
+        policy=spec.policy,
+        total=len(members),
+        gangs=len({member.gang for member in members}),
+        members=tuple(shown),
+        most=tuple(Money(amount=most[name], currency=name) for name in sorted(most)),
+    )

@@ -1,0 +1,1 @@
+"""Taking jobs, changing them, and what one may read of them."""

@@ -1,0 +1,321 @@
+"""Taking jobs: checked, encrypted and stored with event and start command in one transaction."""
+
+import asyncio
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Literal
+
+from cortex.db.engine import Database, Transaction
+from cortex.db.jobs.repository import NewJob
+from cortex.db.outbox.commands import Command
+from cortex.db.providers.repository import StoredProvider
+from cortex.domain.errors import CortexError
+from cortex.domain.ids import new_id
+from cortex.domain.jobs import Job
+from cortex.domain.money import Money
+from cortex.domain.spec import JobSpec
+from cortex.domain.states import JobState
+from cortex.schemas.jobs import AcceptedJob, BatchAccepted, Validation
+from cortex.security.keyring import KeyRing
+from cortex.services.delivery import HEAD_START, Delivery, Dispatcher
+from cortex.services.jobs.admission import Assessment, assess, at_index
+from cortex.services.jobs.idempotency import check_key, fingerprint
+from cortex.services.jobs.inputs import require_inputs
+from cortex.services.money.reserves import require_room, upper_bound
+from cortex.services.plugins import PluginDirectory
+from cortex.services.providers.queries import ProviderRegistry
+from cortex.services.views import job_view, temporal_url
+from cortex.settings import Settings
+
+Kind = Literal["job", "batch"]
+
+# From here on checking takes long enough to be done beside the event loop.
+_MANY = 20
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """What a submission made, or had made the first time it was sent."""
+
+    answer: Any
+    job_id: str
+    replayed: bool
+
+
+@dataclass(frozen=True)
+class _Stored:
+    created_at: datetime
+    specs: list[dict[str, Any]]
+    deliveries: list[Delivery]
+
+
+@dataclass(frozen=True)
+class _Market:
+    """What jobs are checked against."""
+
+    providers: Sequence[StoredProvider]
+    strategies: Collection[str]
+
+
+class Submissions:
+    """Accepts jobs."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        registry: ProviderRegistry,
+        plugins: PluginDirectory,
+        dispatcher: Dispatcher,
+        settings: Settings,
+    ) -> None:
+        self._database = database
+        self._registry = registry
+        self._plugins = plugins
+        self._dispatcher = dispatcher
+        self._settings = settings
+        self._keys = KeyRing.from_setting(settings.encryption_keys)
+
+    async def validate(self, spec: JobSpec) -> Validation:
+        """What `submit` would say, without storing anything."""
+        await self._check_inputs(spec)
+        found = self._assess(spec, await self._market())
+        return Validation(spec=spec, estimates=found.estimates, objections=found.objections)
+
+    async def submit(self, spec: JobSpec, owner: str, key: str | None = None) -> Accepted:
+        """Accept one job; its answer is a `JobView`.
+
+        Raises:
+            InvalidRequest, NoProviderCanRun, OverBudget: it is not taken; nothing is stored.
+            IdempotencyConflict: the key was used for another spec.
+            ServiceUnavailable: the database is away, or no provider is registered yet.
+        """
+        check_key(key)
+        market = await self._market()
+        jobs = self._new_jobs([spec], owner)
+        if key is None:
+            await self._check_inputs(spec)
+            self._assess(spec, market)
+            stored = await self._store_at_once(jobs, market)
+        else:
+            async with self._database.transaction() as tx:
+                seen = await self._seen(tx, "job", [spec], owner, key)
+                if seen is not None:
+                    return Accepted(await self._view(tx, seen[0]), seen[0], replayed=True)
+                await require_inputs(tx, [spec])
+                self._assess(spec, market)
+                await self._remember(tx, "job", jobs, key)
+                stored = await self._store(tx, jobs, market)
+        self._deliver(stored)
+        url = temporal_url(self._settings.temporal, jobs[0].id)
+        return Accepted(_fresh_view(jobs[0], stored, url), jobs[0].id, replayed=False)
+
+    async def submit_batch(
+        self, specs: Sequence[JobSpec], owner: str, key: str | None = None
+    ) -> Accepted:
+        """Accept all of these jobs or none; the answer is a `BatchAccepted`.
+
+        Raises:
+            CortexError: as `submit` does, with the index of the first wrong job.
+        """
+        check_key(key)
+        market = await self._market()
+        jobs = self._new_jobs(specs, owner)
+        async with self._database.transaction() as tx:
+            seen = await self._seen(tx, "batch", specs, owner, key)
+            if seen is not None:
+                return Accepted(await _accepted(tx, seen), seen[0], replayed=True)
+            await require_inputs(tx, specs, batch=True)
+            await self._assess_all(specs, market)
+            await self._remember(tx, "batch", jobs, key)
+            stored = await self._store(tx, jobs, market)
+        self._deliver(stored)
+        accepted = tuple(
+            AcceptedJob(id=job.id, name=job.spec.name, state=JobState.PENDING) for job in jobs
+        )
+        return Accepted(BatchAccepted(jobs=accepted), jobs[0].id, replayed=False)
+
+    async def _check_inputs(self, spec: JobSpec) -> None:
+        if spec.inputs:
+            async with self._database.reading() as tx:
+                await require_inputs(tx, [spec])
+
+    async def _market(self) -> _Market:
+        return _Market(await self._registry.all(), await self._plugins.strategies())
+
+    def _assess(self, spec: JobSpec, market: _Market) -> Assessment:
+        return assess(
+            spec,
+            market.providers,
+            max_duration=self._settings.jobs.max_duration,
+            strategies=market.strategies,
+        )
+
+    async def _assess_all(self, specs: Sequence[JobSpec], market: _Market) -> None:
+        def check() -> None:
+            for index, spec in enumerate(specs):
+                try:
+                    self._assess(spec, market)
+                except CortexError as error:
+                    raise at_index(error, index) from None
+
+        if len(specs) < _MANY:
+            check()
+        else:
+            await asyncio.to_thread(check)
+
+    def _new_jobs(self, specs: Sequence[JobSpec], owner: str) -> list[NewJob]:
+        # Sorted, so that a batch is listed in its own order.
+        ids = sorted(new_id("job") for _ in specs)
+        return [
+            NewJob(
+                id=job_id,
+                owner=owner,
+                spec=spec,
+                secrets=self._keys.encrypt(spec.secrets(), job_id) if spec.secret_env else None,
+            )
+            for job_id, spec in zip(ids, specs, strict=True)
+        ]
+
+    async def _seen(
+        self, tx: Transaction, kind: Kind, specs: Sequence[JobSpec], owner: str, key: str | None
+    ) -> list[str] | None:
+        if key is None:
+            return None
+        mark = fingerprint(kind, specs, self._settings.encryption_keys)
+        return await tx.idempotency.seen(owner, key, mark)
+
+    async def _remember(
+        self, tx: Transaction, kind: Kind, jobs: Sequence[NewJob], key: str | None
+    ) -> None:
+        if key is None:
+            return
+        mark = fingerprint(kind, [job.spec for job in jobs], self._settings.encryption_keys)
+        await tx.idempotency.remember(
+            jobs[0].owner, key, fingerprint=mark, job_ids=[job.id for job in jobs]
+        )
+
+    async def _store_at_once(self, jobs: Sequence[NewJob], market: _Market) -> _Stored:
+        """In one statement, which needs no transaction; in one if a budget must be asked."""
+        async with self._database.reading() as tx:
+            stored = await self._write(tx, jobs)
+        if stored is not None:
+            return stored
+        async with self._database.transaction() as tx:
+            return await self._reserve(tx, jobs, market)
+
+    async def _store(self, tx: Transaction, jobs: Sequence[NewJob], market: _Market) -> _Stored:
+        return await self._write(tx, jobs) or await self._reserve(tx, jobs, market)
+
+    async def _reserve(self, tx: Transaction, jobs: Sequence[NewJob], market: _Market) -> _Stored:
+        """Store them with what they may cost set aside, if every budget allows that."""
+        bounds = await self._bounds(jobs, market)
+        states = await tx.budgets.lock_covering([(job.owner, job.spec.labels) for job in jobs])
+        require_room(states, jobs, bounds)
+        stored = await self._write(tx, jobs, bounds if states else [None] * len(jobs))
+        if stored is None:
+            raise RuntimeError("jobs with their reserves were not stored")
+        return stored
+
+    async def _bounds(self, jobs: Sequence[NewJob], market: _Market) -> list[Decimal]:
+        def reckon() -> list[Decimal]:
+            return [
+                upper_bound(job.spec, self._assess(job.spec, market).estimates, market.providers)
+                for job in jobs
+            ]
+
+        return reckon() if len(jobs) < _MANY else await asyncio.to_thread(reckon)
+
+    async def _write(
+        self,
+        tx: Transaction,
+        jobs: Sequence[NewJob],
+        reserves: Sequence[Decimal | None] | None = None,
+    ) -> _Stored | None:
+        # No lock: nobody knows these ids before the commit.
+        specs = [job.spec.model_dump(mode="json") for job in jobs]
+        ours = self._dispatcher.has_room(len(jobs))
+        delay = HEAD_START if ours else timedelta(0)
+        stored = await tx.acceptance.store(jobs, specs, delay=delay, reserves=reserves)
+        if stored is None:
+            return None
+        deliveries = [
+            Delivery(
+                Command(command_id, job.id, "start", {}, 0), _fresh_job(job, stored.created_at)
+            )
+            for command_id, job in zip(stored.commands, jobs, strict=True)
+        ]
+        return _Stored(stored.created_at, specs, deliveries if ours else [])
+
+    def _deliver(self, stored: _Stored) -> None:
+        for delivery in stored.deliveries:
+            self._dispatcher.offer(delivery)
+
+    async def _view(self, tx: Transaction, job_id: str) -> str:
+        return job_view(await tx.reads.job(job_id), self._settings.temporal, job_id)
+
+
+async def _accepted(tx: Transaction, job_ids: Sequence[str]) -> BatchAccepted:
+    jobs = await tx.jobs.get_many(job_ids)
+    return BatchAccepted(
+        jobs=tuple(AcceptedJob(id=job.id, name=job.name, state=job.state) for job in jobs)
+    )
+
+
+def _fresh_job(job: NewJob, created_at: datetime) -> Job:
+    return Job.model_construct(
+        id=job.id,
+        name=job.spec.name,
+        owner=job.owner,
+        spec=job.spec,
+        state=JobState.PENDING,
+        labels=job.spec.labels,
+        cost=Money.zero(),
+        created_at=created_at,
+        updated_at=created_at,
+    )
+
+
+def _fresh_view(job: NewJob, stored: _Stored, url: str) -> dict[str, Any]:
+    """The `JobView` of a job that was just stored: saves three reads per submission."""
+    state = JobState.PENDING.value
+    created_at = stored.created_at
+    return {
+        "id": job.id,
+        "name": job.spec.name,
+        "owner": job.owner,
+        "state": state,
+        "labels": job.spec.labels,
+        "cost": {"amount": "0", "currency": "USD"},
+        "attempt": 0,
+        "message": "",
+        "created_at": created_at,
+        **dict.fromkeys(
+            (
+                "reason",
+                "exit_code",
+                "provider_id",
+                "progress",
+                "cost_so_far",
+                "started_at",
+                "finished_at",
+                "deadline_at",
+                "cancel_requested_at",
+                "group_id",
+                "member",
+                "unknown_since",
+            )
+        ),
+        "spec": stored.specs[0],
+        "leases": [],
+        "history": [{"state": state, "attempt": 0, "message": "", "time": created_at}],
+        "extension": 0,
+        "losses": 0,
+        "failures": 0,
+        "warned_at": None,
+        "log_bytes": 0,
+        "log_dropped_bytes": 0,
+        "temporal_url": url,
+    }

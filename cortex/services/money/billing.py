@@ -1,0 +1,132 @@
+"""What jobs cost: the ledger and reports on it."""
+
+import re
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+
+from cortex.db.engine import Database
+from cortex.db.money.reports import KEYS
+from cortex.domain.errors import FieldError, InvalidRequest
+from cortex.domain.money import Money
+from cortex.schemas.jobs import LedgerPage
+from cortex.schemas.money import CostReport, CostRow
+from cortex.services.money.sheets import LEDGER_HEADING, csv_text, ledger_rows
+from cortex.services.pagination import decode_cursor, encode_cursor
+from cortex.services.views import ledger_view
+
+_KEY: Final = rf"({'|'.join(KEYS)}|label:[A-Za-z0-9._/-]{{1,63}})"
+GROUPING: Final = f"^{_KEY}( *, *{_KEY})?$"
+"""What `group_by` looks like."""
+_ROWS_AT_ONCE: Final = 1000
+
+
+class Billing:
+    """Reads the ledger."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def ledger(
+        self,
+        *,
+        job_id: str | None,
+        cursor: str | None,
+        limit: int,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> LedgerPage:
+        """Entries, oldest first.
+
+        Raises:
+            NotFound: there is no such job.
+            InvalidRequest: `cursor` is none of ours.
+        """
+        after = decode_cursor(cursor)
+        async with self._database.reading() as tx:
+            if job_id is not None:
+                await tx.reads.state(job_id)
+            entries = await tx.ledger.page(
+                job_id=job_id, since=since, until=until, after=after, limit=limit + 1
+            )
+        more, entries = len(entries) > limit, entries[:limit]
+        return LedgerPage(
+            items=tuple(ledger_view(entry) for entry in entries),
+            next_cursor=encode_cursor((entries[-1].created_at, entries[-1].id)) if more else None,
+        )
+
+    async def ledger_csv(
+        self, *, job_id: str | None, since: datetime | None, until: datetime | None
+    ) -> AsyncIterator[str]:
+        """All entries as CSV, piece by piece.
+
+        Raises:
+            NotFound: there is no such job; before the first piece.
+        """
+        if job_id is not None:
+            async with self._database.reading() as tx:
+                await tx.reads.state(job_id)
+        return self._pieces(job_id, since, until)
+
+    async def _pieces(
+        self, job_id: str | None, since: datetime | None, until: datetime | None
+    ) -> AsyncIterator[str]:
+        yield csv_text([LEDGER_HEADING])
+        after: tuple[datetime, str] | None = None
+        while True:
+            async with self._database.reading() as tx:
+                entries = await tx.ledger.page(
+                    job_id=job_id, since=since, until=until, after=after, limit=_ROWS_AT_ONCE
+                )
+            if not entries:
+                return
+            yield csv_text(ledger_rows(entries))
+            after = (entries[-1].created_at, entries[-1].id)
+
+    async def costs(
+        self, group_by: str, *, since: datetime | None, until: datetime | None
+    ) -> CostReport:
+        """What was charged and what is held, per group and currency.
+
+        Raises:
+            InvalidRequest: `group_by` is no grouping.
+        """
+        keys = _keys(group_by)
+        async with self._database.reading() as tx:
+            found = await tx.reports.costs(keys, since=since, until=until)
+        totals: defaultdict[str, Decimal] = defaultdict(Decimal)
+        for item in found:
+            totals[item.currency] += item.charged
+        rows = tuple(
+            CostRow(
+                group=" / ".join(item.keys),
+                keys=item.keys,
+                jobs=item.jobs,
+                charged=Money(amount=item.charged, currency=item.currency),
+                held=Money(amount=item.held, currency=item.currency),
+                charged_usd=item.charged_usd,
+                held_usd=item.held_usd,
+            )
+            for item in found
+        )
+        return CostReport(
+            group_by=",".join(keys),
+            since=since,
+            until=until,
+            rows=rows,
+            total=tuple(
+                Money(amount=amount, currency=name) for name, amount in sorted(totals.items())
+            ),
+            total_usd=sum((item.charged_usd for item in found), Decimal(0)),
+        )
+
+
+def _keys(group_by: str) -> tuple[str, ...]:
+    if re.fullmatch(GROUPING, group_by):
+        return tuple(dict.fromkeys(key.strip(" ") for key in group_by.split(",")))
+    message = f"must be one of {', '.join(KEYS)} or `label:<key>`, or two of them with a comma"
+    raise InvalidRequest(
+        f"`group_by` {message}", errors=[FieldError(field="group_by", message=message)]
+    )

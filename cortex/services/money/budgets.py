@@ -1,0 +1,182 @@
+"""Budgets: made, changed, removed and shown with what counts against them."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from cortex.db.engine import Database, Transaction
+from cortex.db.money.budgets import question
+from cortex.db.money.spending import Question
+from cortex.domain.errors import FieldError, InvalidRequest
+from cortex.domain.events import EventType
+from cortex.domain.ids import new_id
+from cortex.domain.money import Money, format_amount
+from cortex.domain.money.budgets import (
+    Budget,
+    BudgetPeriod,
+    BudgetScope,
+    BudgetState,
+    period_of,
+)
+from cortex.domain.money.forecast import METHOD, Facts, outlook
+from cortex.domain.rights import Principal
+from cortex.schemas.money import BudgetCreate, BudgetUpdate, BudgetView, ForecastView
+from cortex.services.jobs.admission import usd_rates
+from cortex.services.providers.queries import ProviderRegistry
+
+
+class Budgets:
+    """Changes and shows budgets. Who may is the business of the route."""
+
+    def __init__(self, database: Database, registry: ProviderRegistry) -> None:
+        self._database = database
+        self._registry = registry
+
+    async def create(self, order: BudgetCreate, by: Principal) -> BudgetView:
+        """Add a budget; it counts from the begin of its present period.
+
+        Raises:
+            InvalidRequest: no rate of its currency is known.
+        """
+        rate = await self._rate(order.amount.currency)
+        async with self._database.transaction() as tx:
+            now = await tx.spending.now()
+            budget = Budget(
+                id=new_id("bud"),
+                usd_rate=rate,
+                created_at=now,
+                updated_at=now,
+                **{name: getattr(order, name) for name in BudgetCreate.model_fields},
+            )
+            await tx.budgets.add(budget)
+            await _tell(tx, budget, "create", by, _values(budget))
+        return await self.get(budget.id)
+
+    async def update(self, budget_id: str, order: BudgetUpdate, by: Principal) -> BudgetView:
+        """Change a budget. Lowered below what is used, one that stops jobs does so soon.
+
+        Raises:
+            NotFound: there is no such budget.
+            InvalidRequest: no rate of its currency is known.
+        """
+        changes = order.changes()
+        if order.amount is not None:
+            changes["usd_rate"] = await self._rate(order.amount.currency)
+        async with self._database.transaction() as tx:
+            before = await tx.budgets.get(budget_id, lock=True)
+            budget = before.model_copy(update=changes)
+            if budget != before:
+                await tx.budgets.put(budget)
+                now = await tx.spending.now()
+                await tx.budgets.forget_alerts((await tx.budgets.states([budget], now))[0])
+                old, new = _values(before), _values(budget)
+                changed = {name: new[name] for name in new if new[name] != old[name]}
+                await _tell(tx, budget, "update", by, changed)
+        return await self.get(budget_id)
+
+    async def remove(self, budget_id: str, by: Principal) -> None:
+        """Remove a budget. What was reserved under it stays so for others that cover the job.
+
+        Raises:
+            NotFound: there is no such budget.
+        """
+        async with self._database.transaction() as tx:
+            budget = await tx.budgets.get(budget_id, lock=True)
+            await tx.budgets.remove(budget_id)
+            await _tell(tx, budget, "remove", by, {})
+
+    async def get(self, budget_id: str) -> BudgetView:
+        """One budget with what counts against it now.
+
+        Raises:
+            NotFound: there is none with this id.
+        """
+        async with self._database.reading() as tx:
+            return (await _views(tx, [await tx.budgets.get(budget_id)]))[0]
+
+    async def all(self) -> list[BudgetView]:
+        """Every budget, the oldest first."""
+        async with self._database.reading() as tx:
+            return await _views(tx, await tx.budgets.all())
+
+    async def forecast(self, period: BudgetPeriod) -> ForecastView:
+        """What all jobs together will have cost at the end of the present period, in USD."""
+        async with self._database.reading() as tx:
+            now = await tx.spending.now()
+            asked = Question("all", BudgetScope.SYSTEM.value, None, period_of(period, now))
+            facts = (await tx.spending.facts([asked]))[asked.id]
+        return _forecast(facts, period, "USD", Decimal(1))
+
+    async def _rate(self, currency: str) -> Decimal:
+        rates = usd_rates(await self._registry.all())
+        rate = rates.get(currency)
+        if rate is None or rate <= 0:
+            known = ", ".join(sorted(name for name, value in rates.items() if value > 0))
+            message = f"`{currency}` has no known rate; known are {known}"
+            raise InvalidRequest(
+                f"the budget is not valid: `currency` {message} (USD, and those of the providers' "
+                "price sheets)",
+                errors=[FieldError(field="currency", message=message)],
+            )
+        return rate
+
+
+async def _views(tx: Transaction, budgets: Sequence[Budget]) -> list[BudgetView]:
+    if not budgets:
+        return []
+    states = await tx.budgets.states(budgets, await tx.spending.now())
+    facts = await tx.spending.facts([question(item.budget, item.period) for item in states])
+    return [_view(state, facts[state.budget.id]) for state in states]
+
+
+def _view(state: BudgetState, facts: Facts) -> BudgetView:
+    budget, spending = state.budget, state.spending
+    return BudgetView(
+        period_start=state.period.start,
+        period_end=state.period.end,
+        spent=budget.in_own(spending.charged),
+        held=budget.in_own(spending.held),
+        reserved=budget.in_own(spending.reserved),
+        left=budget.in_own(state.left_usd),
+        used=(spending.total / budget.limit_usd).quantize(Decimal("0.0001")),
+        forecast=_forecast(facts, budget.period, budget.amount.currency, budget.usd_rate),
+        **budget.model_dump(),
+    )
+
+
+def _forecast(facts: Facts, period: BudgetPeriod, currency: str, rate: Decimal) -> ForecastView:
+    span = period_of(period, facts.now)
+    found = outlook(facts, span)
+
+    def money(usd: Decimal) -> Money:
+        return Money(amount=usd / rate, currency=currency).rounded()
+
+    return ForecastView(
+        period=period,
+        start=span.start,
+        end=span.end,
+        total=money(found.total),
+        charged=money(found.charged),
+        so_far=money(found.so_far),
+        ahead=money(found.ahead),
+        per_day=money(found.per_day),
+        days=found.days,
+        usual=money(found.usual),
+        method=METHOD,
+    )
+
+
+def _values(budget: Budget) -> dict[str, Any]:
+    shown = budget.model_dump(mode="json", exclude={"id", "created_at", "updated_at"})
+    return shown | {"amount": str(budget.amount), "usd_rate": format_amount(budget.usd_rate)}
+
+
+async def _tell(
+    tx: Transaction, budget: Budget, what: str, by: Principal, values: dict[str, Any]
+) -> None:
+    """The audit entry and the event of a change."""
+    await tx.audit.add(
+        by.name, f"budget.{what}", budget.id, source=by.source, name=budget.name, values=values
+    )
+    data = {"change": what, "name": budget.name, "by": by.name, "values": values}
+    await tx.events.add(EventType.BUDGET_CHANGED, budget.id, data=data)

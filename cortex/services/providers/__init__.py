@@ -1,0 +1,1 @@
+"""Adding, changing and asking for providers."""

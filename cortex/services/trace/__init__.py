@@ -1,0 +1,1 @@
+"""The explorer: traces, what does not get on, and decisions by hand."""

@@ -1,0 +1,71 @@
+"""Finding what does not get on, and telling it once."""
+
+from datetime import UTC, datetime
+
+from cortex.db.engine import Database
+from cortex.domain.events import EventType
+from cortex.domain.stuck import Stuck, StuckRules, stuck, stuck_gang
+from cortex.schemas.trace import StuckPage, StuckView
+
+_MOST = 5000
+
+
+async def find_stuck(database: Database, limits: StuckRules) -> list[Stuck]:
+    """All that is stuck now, longest first."""
+    now = datetime.now(UTC)
+    async with database.reading() as tx:
+        jobs = await tx.stuck.candidates(_MOST)
+        gangs = await tx.stuck.gangs(_MOST)
+    found = [stuck(job, limits, now) for job in jobs]
+    found += [
+        stuck_gang(
+            row.id,
+            name=row.name,
+            owner=row.owner,
+            state=row.state,
+            gang=row.gang,
+            deadline_at=row.deadline_at,
+            limit=limits.preparing,
+            now=now,
+        )
+        for row in gangs
+    ]
+    return sorted((item for item in found if item is not None), key=lambda item: item.since)
+
+
+async def tell_stuck(database: Database, limits: StuckRules) -> int:
+    """Write one event per stuck job, once for as long as it is stuck; returns how many."""
+    told = 0
+    for item in await find_stuck(database, limits):
+        if not item.id.startswith("job_"):
+            continue
+        since = item.since.isoformat()
+        async with database.transaction() as tx:
+            await tx.jobs.lock(item.id)
+            if (await tx.jobs.get(item.id)).state.value != item.state:
+                continue
+            if await tx.stuck.told(item.id, since):
+                continue
+            data = {
+                "message": f"{item.told()}{f' ({item.error})' if item.error else ''}",
+                "next": "Cortex goes on trying; `cortex stuck` says what you may do",
+                "provider": item.provider_id or "",
+                "stuck_since": since,
+            }
+            await tx.events.add(EventType.JOB_TROUBLE, item.id, job_id=item.id, data=data)
+            told += 1
+    return told
+
+
+class StuckJobs:
+    """What the API shows of them."""
+
+    def __init__(self, database: Database, limits: StuckRules) -> None:
+        self._database = database
+        self._limits = limits
+
+    async def page(self, limit: int) -> StuckPage:
+        """The longest first; `total` counts all."""
+        found = await find_stuck(self._database, self._limits)
+        views = (StuckView.model_validate(item, from_attributes=True) for item in found[:limit])
+        return StuckPage(items=tuple(views), total=len(found))

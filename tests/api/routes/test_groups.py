@@ -1,0 +1,416 @@
+"""Groups: what is accepted and stored, what is refused, lists, members, events."""
+
+import asyncio
+import time
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from cortex.db.engine import Database
+from cortex.schemas.groups import GroupPage, GroupValidation, GroupView
+from cortex.schemas.jobs import EventPage, EventView, JobPage, JobView
+from cortex.settings import Settings
+from tests.api.support import AUTH, JOBS, check_problem, serve
+from tests.support import patience
+from tests.support.budgets import add_budget, state_of
+
+GROUPS = "/api/v1/groups"
+
+
+def job(name: str, **fields: Any) -> dict[str, Any]:
+    return {"name": name, "command": ["true"], **fields}
+
+
+def group(**fields: Any) -> dict[str, Any]:
+    jobs = [job("prep", outputs=["data"]), job("train", count=2, after="prep")]
+    return {"name": "g", "jobs": jobs, **fields}
+
+
+async def submit(client: httpx.AsyncClient, spec: dict[str, Any] | None = None) -> GroupView:
+    answer = await client.post(GROUPS, json=spec or group())
+    assert answer.status_code == 202, answer.text
+    found = GroupView.model_validate_json(answer.content)
+    assert answer.headers["location"] == f"{GROUPS}/{found.id}"
+    return found
+
+
+async def rows(database: Database, statement: str) -> list[Any]:
+    async with database.transaction() as tx:
+        return list((await tx.connection.execute(text(statement))).all())
+
+
+async def nothing_stored(database: Database) -> bool:
+    tables = ("jobs", "job_groups", "job_gangs", "job_needs", "events", "commands")
+    counts = ", ".join(f"(SELECT count(*) FROM {table})" for table in tables)
+    return set((await rows(database, f"SELECT {counts}"))[0]) == {0}
+
+
+class TestAccepting:
+    async def test_it_is_stored_whole(self, client: httpx.AsyncClient, database: Database) -> None:
+        found = await submit(client, group(labels={"team": "x"}))
+        assert (found.state, found.total, found.waiting) == ("pending", 3, 3)
+        assert found.counts == {"pending": 3}
+        assert [gang.members for gang in found.gangs] == [1, 2]
+        assert [item.member for item in found.members.items] == ["prep", "train[0]", "train[1]"]
+        assert found.members.items[2].needs == ("prep",)
+        assert found.temporal_url == (f"http://ui.test/namespaces/cortex/workflows/{found.id}")
+        stored = await rows(
+            database, "SELECT held, state, group_id, member, gang FROM jobs ORDER BY id"
+        )
+        assert stored == [
+            (True, "pending", found.id, "prep", 0),
+            (True, "pending", found.id, "train[0]", 1),
+            (True, "pending", found.id, "train[1]", 1),
+        ]
+        commands = await rows(database, "SELECT kind, job_id, group_id FROM commands")
+        assert commands == [("start_group", None, found.id)]
+        events = await rows(database, "SELECT type, subject, data FROM events ORDER BY seq")
+        assert [event.type for event in events] == ["group.submitted"] + ["job.submitted"] * 3
+        assert {event.data["group_id"] for event in events} == {found.id}
+        assert events[3].data["member"] == "train[1]"
+
+    async def test_a_member_is_a_job(self, client: httpx.AsyncClient) -> None:
+        found = await submit(client)
+        page = JobPage.model_validate_json(
+            (await client.get(JOBS, params={"group": found.id})).content
+        )
+        assert {item.member for item in page.items} == {"prep", "train[0]", "train[1]"}
+        member = found.members.items[1]
+        view = JobView.model_validate_json((await client.get(f"{JOBS}/{member.id}")).content)
+        assert (view.group_id, view.member, view.name) == (found.id, "train[0]", "train-0")
+        assert view.spec.env["CORTEX_GROUP_ID"] == found.id
+        assert view.spec.env["CORTEX_COUNT"] == "2"
+
+    async def test_inputs_come_from_job_ids(
+        self, client: httpx.AsyncClient, database: Database
+    ) -> None:
+        await database_takes_files(database)
+        spec = group()
+        spec["jobs"][1]["inputs"] = [{"from": "prep", "path": "data", "to": "in"}]
+        found = await submit(client, spec)
+        prep, train = found.members.items[:2]
+        view = JobView.model_validate_json((await client.get(f"{JOBS}/{train.id}")).content)
+        assert [(item.source, item.to) for item in view.spec.inputs] == [(prep.id, "in")]
+
+    async def test_yaml(self, client: httpx.AsyncClient) -> None:
+        body = "jobs:\n- name: a\n  command: [echo, '{index}']\n  count: 2\n"
+        answer = await client.post(
+            GROUPS, content=body, headers={"content-type": "application/yaml"}
+        )
+        assert answer.status_code == 202
+        assert GroupView.model_validate_json(answer.content).total == 2
+
+    async def test_secrets_are_stored_encrypted_only(
+        self, client: httpx.AsyncClient, database: Database
+    ) -> None:
+        spec = group(defaults={"secret_env": {"A": "hush-1"}})
+        spec["jobs"][0]["secret_env"] = {"B": "hush-2"}
+        answer = await client.post(GROUPS, json=spec)
+        assert "hush" not in answer.text
+        dump = await rows(
+            database,
+            "SELECT (SELECT json_agg(g)::text FROM job_groups g),"
+            " (SELECT json_agg(j)::text FROM jobs j), (SELECT json_agg(e)::text FROM events e)",
+        )
+        assert "hush" not in str(dump)
+        assert GroupView.model_validate_json(answer.content).spec["jobs"][0]["secret_env"] == {
+            "B": "**********"
+        }
+        sealed = await rows(database, "SELECT secrets FROM jobs WHERE secrets IS NOT NULL")
+        assert len(sealed) == 3
+
+    async def test_a_thousand_members(self, client: httpx.AsyncClient, database: Database) -> None:
+        spec = {
+            "policy": "best_effort",
+            "jobs": [job("a", count=999, secret_env={"S": "x"}), job("z", after="a")],
+        }
+        begin = time.monotonic()
+        found = await submit(client, spec)
+        took = time.monotonic() - begin
+        assert (found.total, len(found.members.items)) == (1000, 100)
+        assert await rows(database, "SELECT count(*) FROM job_needs") == [(999,)]
+        assert took < 10, took
+
+    async def test_the_same_key_is_the_same_group(
+        self, client: httpx.AsyncClient, database: Database
+    ) -> None:
+        headers = {"Idempotency-Key": "k1"}
+        answers = await asyncio.gather(
+            *(client.post(GROUPS, json=group(), headers=headers) for _ in range(4))
+        )
+        assert {answer.status_code for answer in answers} == {202}
+        assert len({answer.json()["id"] for answer in answers}) == 1
+        assert sum("idempotency-replayed" in answer.headers for answer in answers) == 3
+        assert await rows(database, "SELECT count(*) FROM jobs") == [(3,)]
+        other = await client.post(GROUPS, json=group(name="h"), headers=headers)
+        check_problem(other, 409, "idempotency_key_reused")
+        secret = group(defaults={"secret_env": {"A": "1"}})
+        headers = {"Idempotency-Key": "k2"}
+        await client.post(GROUPS, json=secret, headers=headers)
+        secret["defaults"]["secret_env"]["A"] = "2"
+        changed = await client.post(GROUPS, json=secret, headers=headers)
+        check_problem(changed, 409, "idempotency_key_reused")
+
+
+async def database_takes_files(database: Database) -> None:
+    async with database.transaction() as tx:
+        await tx.connection.execute(
+            text("UPDATE providers SET capabilities = capabilities || '{\"inputs\": true}'")
+        )
+
+
+class TestRefusing:
+    async def test_a_budget_that_has_not_enough_for_all(
+        self, client: httpx.AsyncClient, database: Database
+    ) -> None:
+        # One core at the cheapest provider costs 0.02 an hour; the dear one runs images only.
+        spec = group(defaults={"duration": "1h", "resources": {"cpu": 1}})
+        budget = await add_budget(database, "0.1 USD")
+        await submit(client, spec)
+        assert (await state_of(database, budget)).spending.total == Decimal("0.06")
+        found = check_problem(await client.post(GROUPS, json=spec), 402, "over_budget")
+        assert "the 3 jobs are not accepted" in found.detail
+        assert await rows(database, "SELECT count(*) FROM job_groups") == [(1,)]
+        reserves = await rows(database, "SELECT usd FROM job_reserves")
+        assert reserves == [(Decimal("0.02"),)] * 3
+
+    async def test_a_member_that_nobody_can_run(
+        self, client: httpx.AsyncClient, database: Database
+    ) -> None:
+        spec = group()
+        spec["jobs"].append(job("big-{n}", matrix={"n": [1, 2]}, resources={"memory": "64Gi"}))
+        for path in (GROUPS, f"{GROUPS}/validate"):
+            found = check_problem(await client.post(path, json=spec), 422, "no_provider")
+            assert found.detail.startswith("member `big[n=1]`: no provider can run this job")
+            assert {item.field for item in found.errors} == {"jobs[2]"}
+            assert "`big[n=1]` at local: `resources.memory`: it has 8Gi" in str(found.errors)
+        assert await nothing_stored(database)
+
+    @pytest.mark.parametrize(
+        ("change", "field"),
+        [
+            ({"jobs": []}, "jobs"),
+            ({"colour": 1}, "colour"),
+            ({"concurrency": 2}, "concurrency"),
+            ({"jobs": [job("a", after="x")]}, "jobs[0].after"),
+            ({"jobs": [job("a", duration="60d")]}, "jobs[0].duration"),
+            (
+                {"jobs": [job("a", placement={"providers": ["mars"]})]},
+                "jobs[0].placement.providers",
+            ),
+            ({"jobs": [job("a", command=["{x}"])]}, "jobs[0].command"),
+            ({"jobs": [job("a", inputs=[{"from": "b"}]), job("b")]}, "jobs[0].inputs[0].from"),
+        ],
+    )
+    async def test_a_bad_field_is_named(
+        self, client: httpx.AsyncClient, database: Database, change: dict[str, Any], field: str
+    ) -> None:
+        for path in (GROUPS, f"{GROUPS}/validate"):
+            answer = await client.post(path, json=group(**change))
+            found = check_problem(answer, 422, "invalid_request")
+            assert [item.field for item in found.errors] == [field]
+        assert await nothing_stored(database)
+
+    async def test_a_cycle(self, client: httpx.AsyncClient) -> None:
+        spec = group(jobs=[job("a", after="b"), job("b", after="a")])
+        found = check_problem(await client.post(GROUPS, json=spec), 422, "invalid_request")
+        assert "a -> b -> a" in found.detail
+
+    async def test_unknown_groups(self, client: httpx.AsyncClient) -> None:
+        for group_id in ("grp_01k2x000000000000000000000", "x"):
+            for path in ("", "/events"):
+                check_problem(await client.get(f"{GROUPS}/{group_id}{path}"), 404, "not_found")
+
+
+class TestValidate:
+    async def test_it_shows_what_jobs_become(
+        self, client: httpx.AsyncClient, database: Database
+    ) -> None:
+        spec = group(defaults={"duration": "1h", "resources": {"cpu": 1}})
+        answer = await client.post(f"{GROUPS}/validate", json=spec)
+        found = GroupValidation.model_validate_json(answer.content)
+        assert (found.total, found.gangs, found.policy) == (3, 2, "all_or_nothing")
+        assert [(item.member, item.gang, item.needs) for item in found.members] == [
+            ("prep", 0, ()),
+            ("train[0]", 1, ("prep",)),
+            ("train[1]", 1, ("prep",)),
+        ]
+        assert found.members[0].cheapest is not None
+        assert [str(item) for item in found.most] == ["0.06 USD"]
+        assert await nothing_stored(database)
+
+
+class TestReading:
+    async def test_members_in_pages_and_by_state(
+        self, client: httpx.AsyncClient, database: Database
+    ) -> None:
+        found = await submit(client, group(jobs=[job("a", count=5), job("ab", count=2)]))
+        seen: list[str] = []
+        cursor = None
+        while True:
+            params = {"limit": "3"} | ({"cursor": cursor} if cursor else {})
+            answer = await client.get(f"{GROUPS}/{found.id}", params=params)
+            page = GroupView.model_validate_json(answer.content).members
+            seen += [item.member for item in page.items]
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+        assert seen == [f"a[{n}]" for n in range(5)] + ["ab[0]", "ab[1]"]
+        await rows(
+            database,
+            "UPDATE jobs SET state = 'cancelling', cost = 0.5, held = false"
+            " WHERE member = 'a[3]' RETURNING 1",
+        )
+        view = await self._view(client, found.id, state="cancelling")
+        assert [item.member for item in view.members.items] == ["a[3]"]
+        assert view.counts == {"pending": 6, "cancelling": 1}
+        assert (view.waiting, str(view.cost)) == (6, "0.5 USD")
+        view = await self._view(client, found.id, member="ab")
+        assert [item.member for item in view.members.items] == ["ab[0]", "ab[1]"]
+        view = await self._view(client, found.id, member="a[2]")
+        assert [item.member for item in view.members.items] == ["a[2]"]
+        assert (await self._view(client, found.id, limit="0")).members.items == ()
+
+    async def _view(self, client: httpx.AsyncClient, group_id: str, **params: str) -> GroupView:
+        answer = await client.get(f"{GROUPS}/{group_id}", params=params)
+        assert answer.status_code == 200, answer.text
+        return GroupView.model_validate_json(answer.content)
+
+    async def test_a_bad_cursor(self, client: httpx.AsyncClient) -> None:
+        found = await submit(client)
+        answer = await client.get(f"{GROUPS}/{found.id}", params={"cursor": "x"})
+        check_problem(answer, 422, "invalid_request")
+
+    async def test_lists_are_filtered_and_paged(self, client: httpx.AsyncClient) -> None:
+        ids = [
+            (await submit(client, group(name=name, labels={"n": str(number)}))).id
+            for number, name in enumerate(["x", "y", "x"])
+        ]
+        assert await self._list(client) == ids[::-1]
+        assert await self._list(client, name="x") == [ids[2], ids[0]]
+        assert await self._list(client, label="n=1") == [ids[1]]
+        assert await self._list(client, state="pending", owner="local") == ids[::-1]
+        assert await self._list(client, state="failed") == []
+        assert await self._list(client, owner="nobody") == []
+        first = GroupPage.model_validate_json(
+            (await client.get(GROUPS, params={"limit": 2})).content
+        )
+        assert first.next_cursor is not None
+        assert await self._list(client, cursor=first.next_cursor) == [ids[0]]
+        check_problem(await client.get(GROUPS, params={"state": "odd"}), 422, "invalid_request")
+
+    async def _list(self, client: httpx.AsyncClient, **params: str) -> list[str]:
+        answer = await client.get(GROUPS, params=params)
+        return [item.id for item in GroupPage.model_validate_json(answer.content).items]
+
+
+class TestEvents:
+    async def test_of_the_group_and_its_members_only(
+        self, client: httpx.AsyncClient, database: Database
+    ) -> None:
+        await submit(client)
+        found = await submit(client)
+        await client.post(JOBS, json=job("lone"))
+        members = {item.id for item in found.members.items}
+        seen: list[EventView] = []
+        cursor: str | None = None
+        while True:
+            params = {"limit": "2"} | ({"after": cursor} if cursor else {})
+            answer = await client.get(f"{GROUPS}/{found.id}/events", params=params)
+            page = EventPage.model_validate_json(answer.content)
+            seen += page.items
+            if not page.items:
+                break
+            cursor = page.next_cursor
+        assert seen[0].type == "cortex.group.submitted"
+        assert {event.subject for event in seen[1:]} == members
+        assert len(seen) == 4
+
+    async def test_a_live_stream_ends_with_the_group(
+        self, settings: Settings, providers: None, database: Database
+    ) -> None:
+        async with (
+            serve(settings) as (url, _),
+            httpx.AsyncClient(base_url=url, headers=AUTH, timeout=30) as client,
+        ):
+            found = await submit(client)
+            path = f"{GROUPS}/{found.id}/events"
+            lines: list[str] = []
+            told = asyncio.Event()
+            async with (
+                asyncio.timeout(patience(30)),
+                client.stream("GET", path, headers={"accept": "text/event-stream"}) as answer,
+            ):
+                task = asyncio.create_task(_end_group(database, found.id, told))
+                async for line in answer.aiter_lines():
+                    if line.startswith("event: "):
+                        lines.append(line.removeprefix("event: "))
+                        if len(lines) == 4:
+                            told.set()
+                await task
+            assert lines[0] == "cortex.group.submitted"
+            assert lines[-2:] == ["cortex.group.state.changed", "end"]
+            assert len(lines) == 6
+
+
+async def _end_group(database: Database, group_id: str, told: asyncio.Event) -> None:
+    await told.wait()
+    async with database.transaction() as tx:
+        await tx.connection.execute(
+            text("UPDATE job_groups SET state = 'completed' WHERE id = :id"), {"id": group_id}
+        )
+        await tx.connection.execute(
+            text(
+                "INSERT INTO events (id, type, subject, data) VALUES"
+                " ('evt_x', 'group.state.changed', :id, '{\"state\": \"completed\"}')"
+            ),
+            {"id": group_id},
+        )
+
+
+class TestCancel:
+    async def test_it_is_written_down_once(
+        self, client: httpx.AsyncClient, database: Database
+    ) -> None:
+        found = await submit(client)
+        for _ in range(2):
+            answer = await client.post(f"{GROUPS}/{found.id}/cancel", json={"reason": "enough"})
+            assert answer.status_code == 202, answer.text
+            view = GroupView.model_validate_json(answer.content)
+            assert view.cancel_requested_at is not None
+        events = await rows(
+            database, "SELECT data FROM events WHERE type = 'group.cancel.requested'"
+        )
+        assert [event.data["reason"] for event in events] == ["enough"]
+        audit = await rows(database, "SELECT actor, action FROM audit_log")
+        assert audit == [("local", "group.cancel")]
+        kinds = await rows(database, "SELECT kind FROM commands ORDER BY id")
+        assert kinds[0] == ("start_group",)
+        assert ("nudge",) in kinds
+
+    async def test_too_late(self, client: httpx.AsyncClient, database: Database) -> None:
+        found = await submit(client)
+        await rows(database, "UPDATE job_groups SET state = 'completed' RETURNING 1")
+        answer = await client.post(f"{GROUPS}/{found.id}/cancel")
+        check_problem(answer, 409, "group_already_ended")
+
+    async def test_unknown(self, client: httpx.AsyncClient) -> None:
+        for group_id in ("grp_01k2x000000000000000000000", "x"):
+            check_problem(await client.post(f"{GROUPS}/{group_id}/cancel"), 404, "not_found")
+
+
+class TestCancelOfAMember:
+    async def test_one_that_was_never_started_is_left_to_its_group(
+        self, client: httpx.AsyncClient, database: Database
+    ) -> None:
+        found = await submit(client)
+        member = found.members.items[0]
+        for _ in range(2):
+            answer = await client.post(f"{JOBS}/{member.id}/cancel")
+            assert answer.status_code == 202, answer.text
+            assert JobView.model_validate_json(answer.content).state == "cancelling"
+        commands = await rows(database, "SELECT kind, job_id, group_id FROM commands ORDER BY id")
+        assert commands == [("start_group", None, found.id), ("nudge", None, found.id)]

@@ -1,0 +1,108 @@
+"""The explorer without Temporal: the database alone tells what it knows, and says so."""
+
+import httpx
+from sqlalchemy import text
+
+from cortex.db.engine import Database
+from cortex.domain.trace.model import Phase, StepState, Trace
+from cortex.schemas.trace import StuckPage
+from tests.api.support import JOBS, check_problem, spec, submit
+
+NO_JOB = "job_01j00000000000000000000000"
+NO_GROUP = "grp_01j00000000000000000000000"
+
+
+class TestTrace:
+    async def test_of_a_job_that_waits_for_temporal(self, client: httpx.AsyncClient) -> None:
+        job_id = await submit(client, secret_env={"TOKEN": "very-secret-4711"})
+        answer = await client.get(f"{JOBS}/{job_id}/trace")
+        assert "very-secret-4711" not in answer.text
+        trace = Trace.model_validate_json(answer.content)
+        assert trace.temporal == "away"
+        assert "Temporal does not answer" in trace.notes[0]
+        assert [(step.phase, step.state) for step in trace.steps] == [
+            (Phase.ACCEPT, StepState.DONE),
+            (Phase.START, StepState.WAITING),
+            (Phase.CLOSE, StepState.WAITING),
+        ]
+        start = trace.steps[1]
+        assert start.known == "not delivered yet"
+        assert start.next_try_at is not None
+
+    async def test_a_cancel_shows_who_waits(self, client: httpx.AsyncClient) -> None:
+        job_id = await submit(client)
+        await client.post(f"{JOBS}/{job_id}/cancel", json={"reason": "wrong input"})
+        answer = await client.get(f"{JOBS}/{job_id}/trace")
+        trace = Trace.model_validate_json(answer.content)
+        stop = next(step for step in trace.steps if step.phase is Phase.STOP)
+        assert stop.state is StepState.WAITING
+        assert "asked to stop: wrong input" in stop.known
+        assert stop.to == f"workflow `{job_id}`"
+
+    async def test_of_a_group(self, client: httpx.AsyncClient, database: Database) -> None:
+        order = {
+            "name": "trio",
+            "jobs": [{**spec(), "name": name} for name in ("a", "b")]
+            + [{**spec(), "name": "c", "after": ["a"]}],
+        }
+        answer = await client.post("/api/v1/groups", json=order)
+        assert answer.status_code == 202, answer.text
+        group_id = answer.json()["id"]
+        async with database.transaction() as tx:
+            await tx.connection.execute(
+                text(
+                    "UPDATE job_gangs SET decision = 'aborted', reason = 'b has no offer', "
+                    "started_at = now(), decided_at = now() WHERE gang = 0"
+                )
+            )
+        answer = await client.get(f"/api/v1/groups/{group_id}/trace")
+        trace = Trace.model_validate_json(answer.content)
+        assert (trace.kind, trace.temporal) == ("group", "away")
+        assert [item.member for item in trace.participants] == ["a", "b", "c"]
+        verdicts = {step.part: step for step in trace.steps if step.phase is Phase.VERDICT}
+        assert verdicts["gang 0"].known == "aborted: b has no offer"
+        assert verdicts["gang 1"].state is StepState.WAITING
+        held = [step for step in trace.steps if step.job_id and step.phase is Phase.START]
+        assert {step.known for step in held} == {"its group has not started it yet"}
+
+    async def test_of_nothing(self, client: httpx.AsyncClient) -> None:
+        check_problem(await client.get(f"{JOBS}/{NO_JOB}/trace"), 404, "not_found")
+        answer = await client.get(f"/api/v1/groups/{NO_GROUP}/trace")
+        check_problem(answer, 404, "not_found")
+
+
+class TestStuck:
+    async def test_a_start_that_nobody_takes(
+        self, client: httpx.AsyncClient, database: Database
+    ) -> None:
+        job_id = await submit(client)
+        assert await stuck(client) == StuckPage(items=(), total=0)
+        async with database.transaction() as tx:
+            await tx.connection.execute(
+                text("UPDATE job_status SET created_at = created_at - interval '1 hour'")
+            )
+        (item,) = (await stuck(client)).items
+        assert (item.id, item.state, item.step) == (job_id, "pending", "start its workflow")
+        assert item.may == ("retry", "cancel")
+
+
+class TestResolve:
+    async def test_without_temporal_nothing_is_done(
+        self, client: httpx.AsyncClient, database: Database
+    ) -> None:
+        job_id = await submit(client)
+        order = {"action": "retry", "reason": "now"}
+        answer = await client.post(f"{JOBS}/{job_id}/resolve", json=order)
+        check_problem(answer, 503, "temporal_unavailable")
+        async with database.transaction() as tx:
+            found = await tx.connection.execute(text("SELECT count(*) FROM audit_log"))
+            assert found.scalar_one() == 0
+
+    async def test_of_nothing(self, client: httpx.AsyncClient) -> None:
+        order = {"action": "retry", "reason": "now"}
+        answer = await client.post(f"{JOBS}/{NO_JOB}/resolve", json=order)
+        check_problem(answer, 404, "not_found")
+
+
+async def stuck(client: httpx.AsyncClient) -> StuckPage:
+    return StuckPage.model_validate_json((await client.get("/api/v1/stuck")).content)

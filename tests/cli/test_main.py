@@ -1,0 +1,181 @@
+"""The command itself, as a process: exit codes, streams, speed, plain output."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cli.lazy import COMMANDS
+
+REPO = Path(__file__).parents[2]
+CORTEX = [sys.executable, "-m", "cli.main"]
+
+
+def cortex(
+    *args: str, folder: Path, stdin: str = "", **env: str
+) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("CORTEX_")}
+    return subprocess.run(
+        [*CORTEX, *args],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        cwd=REPO,
+        env={**clean, "CORTEX_DATA_DIR": str(folder), **env},
+        timeout=60,
+        check=False,
+    )
+
+
+class TestHelp:
+    def test_is_quick_and_loads_nothing_heavy(self, tmp_path: Path) -> None:
+        began = time.monotonic()
+        done = cortex("--help", folder=tmp_path)
+        took = time.monotonic() - began
+        assert done.returncode == 0
+        assert "Run jobs on decentralised compute networks" in done.stdout
+        # On an idle machine 0.2 s; tests share theirs.
+        assert took < 3
+        code = (
+            "import sys, cli.main, cli.commands.submit, cli.commands.stack\n"
+            "heavy = {'temporalio', 'sqlalchemy', 'alembic', 'fastapi'} & set(sys.modules)\n"
+            "assert not heavy, heavy"
+        )
+        subprocess.run([sys.executable, "-c", code], cwd=REPO, check=True, timeout=60)
+
+    def test_help_alone_loads_no_command(self) -> None:
+        code = (
+            "import sys\nfrom cli.main import app\n"
+            "try:\n    app(['--help'])\nexcept SystemExit:\n    pass\n"
+            "assert not {'httpx', 'pydantic', 'yaml'} & set(sys.modules)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, done.stderr
+
+    @pytest.mark.parametrize(
+        "name",
+        list(COMMANDS),
+    )
+    def test_every_command_has_help(self, name: str, tmp_path: Path) -> None:
+        if name in ("api", "worker"):  # hand it on
+            return
+        done = cortex(name, "--help", folder=tmp_path)
+        assert done.returncode == 0
+        assert "\033[" not in done.stdout
+
+
+class TestTrouble:
+    def test_no_server(self, tmp_path: Path) -> None:
+        for args in (["jobs"], ["logs", "@last"], ["submit", "examples/hello.yaml"]):
+            done = cortex(*args, folder=tmp_path)
+            assert done.returncode == 3
+            assert "start one with `cortex up`" in done.stderr
+            assert done.stdout == ""
+
+    def test_server_away(self, tmp_path: Path) -> None:
+        done = cortex("--json", "jobs", folder=tmp_path, CORTEX_URL="http://127.0.0.1:1")
+        assert done.returncode == 3
+        assert done.stdout == ""
+        assert json.loads(done.stderr)["error"]["code"] == "unreachable"
+
+    @pytest.mark.parametrize(
+        ("args", "words"),
+        [
+            (["run"], "nothing to run"),
+            (["run", "nothing.yaml"], "there is no file `nothing.yaml`"),
+            (["run", "--cpu", "-1", "--", "true"], "--cpu: `resources.cpu` must be greater"),
+            (
+                ["run", "--memory", "5x", "--", "true"],
+                "--memory: `resources.memory` `5x` is no size",
+            ),
+            (["run", "--budget", "5", "--", "true"], "currency"),
+            (["run", "--", ""], "must begin with a program"),
+            (["run", "--image", "x", "--set", "foo=1"], "`foo` is not a known field"),
+            (["validate", "-"], "<stdin>:2:1: no valid YAML"),
+            (["jobs", "--state", "nope"], "--state `nope`"),
+            (["jobs", "--since", "nope"], "--since `nope`"),
+            (["cost", "--by", "nope"], "--by `nope`"),
+            (["extend", "x", "5q"], "is no duration"),
+            (["nope"], "No such command"),
+            (["jobs", "--nope"], "No such option"),
+            (["--url", "localhost", "jobs"], "no server URL"),
+        ],
+    )
+    def test_bad_input(self, args: list[str], words: str, tmp_path: Path) -> None:
+        done = cortex(*args, folder=tmp_path, stdin="a: b\n\tc: d")
+        expected = 3 if args[0] == "--url" else 2
+        assert done.returncode == expected
+        assert words in done.stderr
+        assert done.stdout == ""
+        assert not list(tmp_path.iterdir())
+
+    def test_broken_settings(self, tmp_path: Path) -> None:
+        done = cortex("config", folder=tmp_path, CORTEX_API__PORT="nope")
+        assert done.returncode == 1
+        assert "api.port" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+class TestWithoutServer:
+    def test_validate_local(self, tmp_path: Path) -> None:
+        done = cortex("--json", "validate", "--local", "examples/batch.yaml", folder=tmp_path)
+        names = [json.loads(line)["name"] for line in done.stdout.splitlines()]
+        assert names == ["squares-1", "squares-2", "squares-3"]
+
+    def test_schema(self, tmp_path: Path) -> None:
+        assert "resources" in json.loads(cortex("schema", folder=tmp_path).stdout)["properties"]
+        assert cortex("schema", "--json", folder=tmp_path).stdout.count("\n") == 1
+
+    def test_version(self, tmp_path: Path) -> None:
+        done = cortex("version", "--json", folder=tmp_path)
+        assert json.loads(done.stdout)["server"] is None
+
+    def test_status_when_nothing_runs(self, tmp_path: Path) -> None:
+        done = cortex("status", "--json", folder=tmp_path)
+        assert done.returncode == 3
+        assert json.loads(done.stdout)["stack"]["running"] is False
+
+    def test_status_says_in_words_that_the_disk_is_full(self, tmp_path: Path) -> None:
+        (tmp_path / "stack.json").write_text('{"simulators": false}')
+        done = cortex("status", folder=tmp_path, CORTEX_DISK__KEEP_FREE="9999Ti")
+        told = next(line for line in done.stdout.splitlines() if line.startswith("warning"))
+        assert f"MiB are free in {tmp_path}, and 9999Ti are kept free" in told
+        assert f"Free some space there: {tmp_path}/outputs has the results of jobs" in told
+        assert "warning" not in cortex("status", folder=tmp_path).stdout
+
+    def test_down_when_nothing_runs(self, tmp_path: Path) -> None:
+        done = cortex("down", folder=tmp_path)
+        assert done.returncode == 0
+        assert "nothing was running" in done.stderr
+
+    def test_config_says_where_from_and_hides_secrets(self, tmp_path: Path) -> None:
+        toml = tmp_path / "c.toml"
+        toml.write_text(
+            "[worker]\nmax_activities = 7\n"
+            '[providers.far]\ntype = "akash"\napi_key = "hidden-1"\nurl = "http://x"\n'
+        )
+        secrets = tmp_path / "secrets"
+        secrets.mkdir()
+        (secrets / "cortex_database__url").write_text("postgresql://u:hidden-2@h/d")
+        env = {
+            "CORTEX_CONFIG": str(toml),
+            "CORTEX_SECRETS_DIR": str(secrets),
+            "CORTEX_API__KEY": "hidden-3",
+            "CORTEX_API__PORT": "9999",
+        }
+        done = cortex("config", "--json", folder=tmp_path, stdin="", **env)
+        found = {item["name"]: item for item in map(json.loads, done.stdout.splitlines())}
+        assert "hidden" not in done.stdout
+        assert found["api.port"]["value"] == "9999"
+        assert found["api.port"]["source"] == "CORTEX_API__PORT"
+        assert found["api.key"]["source"] == "CORTEX_API__KEY"
+        assert found["worker.max_activities"]["source"] == str(toml)
+        assert found["providers.far.url"]["source"] == str(toml)
+        assert found["database.url"]["source"] == f"secrets folder {secrets}"
+        assert found["api.host"]["source"] == "default"

@@ -1,0 +1,49 @@
+"""The migrations and the table classes say the same, and every migration can be taken back."""
+
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, text
+
+from cortex.db.engine import Database
+from cortex.db.migrate import alembic_config
+from cortex.db.tables import accounts as account_tables
+from cortex.db.tables import groups as group_tables
+from cortex.db.tables import money as money_tables
+from cortex.db.tables import plugins as plugin_tables
+from cortex.db.tables import providers as provider_tables
+from cortex.db.tables import reconcile as reconcile_tables
+from cortex.db.tables.jobs import Base
+
+_MODULES = (
+    account_tables,
+    group_tables,
+    money_tables,
+    plugin_tables,
+    provider_tables,
+    reconcile_tables,
+)
+
+
+def _differences(connection: Connection) -> list[object]:
+    def ours(_object: object, name: str | None, kind: str, reflected: bool, _to: object) -> bool:
+        return not (kind == "table" and reflected and name not in Base.metadata.tables)
+
+    context = MigrationContext.configure(
+        connection, opts={"include_object": ours, "compare_type": True}
+    )
+    return list(compare_metadata(context, Base.metadata))
+
+
+async def test_the_schema_is_what_the_classes_say(database: Database) -> None:
+    assert all(module.__name__ for module in _MODULES)
+    async with database.transaction() as tx:
+        assert await tx.connection.run_sync(_differences) == []
+
+
+async def test_back_and_forth(database: Database) -> None:
+    async with database.transaction() as tx:
+        await tx.connection.run_sync(lambda c: command.downgrade(alembic_config(c), "0006"))
+        await tx.connection.run_sync(lambda c: command.upgrade(alembic_config(c), "head"))
+        assert await tx.connection.run_sync(_differences) == []
+        await tx.connection.execute(text("SELECT group_id FROM commands"))
