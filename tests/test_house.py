@@ -202,3 +202,62 @@ class TestRequirements:
         }
         assert explained >= wanted, sorted(wanted - explained)
         assert not explained - wanted, "explained, but no longer a dependency"
+
+
+# Tests of several rooms at once, and what has no source of its own.
+_BESIDE = {"integration", "e2e", "faults", "deploy", "scripts", "support"}
+# Tests of a whole room: what they show has no single source.
+_OF_A_ROOM = {
+    "api": {"money_cli"},
+    "cli/verify": {"command", "options"},
+    "embedded": {"detach", "stack"},
+    "plugins": {"handout"},
+    "providers": {"configured", "trial"},
+    "providers/akash": {
+        *("conformance", "contract", "funding", "leases", "oracle", "parts", "recordings"),
+        *("reserving", "results", "trouble", "watching"),
+    },
+    "providers/docker": {"conditions", "conformance", "logs"},
+    "providers/golem": {"books", "conformance", "market", "money", "openapi", "results"},
+    "providers/golem/real": {"flow", "following", "same_answers", "verify"},
+    "providers/local": {
+        *("conditions", "conformance", "disk_watch", "isolation", "storage", "survival"),
+    },
+    "providers/nosana": {"answers", "conformance", "recordings", "trouble"},
+    "providers/render": {"true_frames"},
+    "providers/runner": {"output", "runner"},
+    "simulators": {"runs"},
+    "simulators/nosana": {"recordings"},
+    "workflows": {"replay", "timeouts"},
+    "": {"house", "logging"},
+}
+
+
+def test_tests_mirror_sources() -> None:
+    """`cortex/db/jobs/accept.py` is tested by `tests/db/jobs/test_accept.py`, or `_<aspect>.py`."""
+    stray = []
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        folder = path.parent.relative_to(ROOT / "tests")
+        if folder.parts[:1] and folder.parts[0] in _BESIDE:
+            continue
+        name = path.stem.removeprefix("test_")
+        if name not in _OF_A_ROOM.get(str(folder).strip("."), set()) and not _source(folder, name):
+            stray.append(f"{path.relative_to(ROOT)} names nothing in {_room(folder)}")
+    assert not stray, "\n".join(stray)
+
+
+def _room(folder: Path) -> Path:
+    """Where the sources lie whose tests lie here."""
+    own = bool(folder.parts) and (ROOT / folder.parts[0]).is_dir()
+    return folder if own else Path("cortex") / folder
+
+
+def _source(folder: Path, name: str) -> bool:
+    """Whether the name is that of a source, or begins with one."""
+    room, words = ROOT / _room(folder), name.split("_")
+    names = ["_".join(words[:count]) for count in range(1, len(words) + 1)]
+    return any(
+        (room / file).exists()
+        for one in names
+        for file in (f"{one}.py", f"_{one}.py", f"__{one}__.py", one)
+    )
