@@ -123,7 +123,8 @@ def show_end(state: State, job: JobView, *, files: int | None = None) -> None:
         render.say(state, f"  {render.printable(job.message)}")
     if job.spec.render is not None:
         render.say(state, f"  frames:   cortex {dir_option(state)}frames {job.id}")
-    if job.spec.kept() and (job.state is JobState.COMPLETED or job.spec.render is not None):
+    ended_well = job.state is JobState.COMPLETED or job.spec.render is not None
+    if job.spec.kept() and (ended_well or files):
         how = "list" if files == 0 else "get"  # nothing can be got, but it is said why
         render.say(state, f"  results:  cortex {dir_option(state)}outputs {how} {job.id}")
     if job.log_dropped_bytes:

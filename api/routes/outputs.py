@@ -55,7 +55,7 @@ async def list_outputs(
     responses=problems(404),
 )
 async def list_left_out(job_id: JobId, services: Using) -> Response:
-    """What the job declared as outputs and is not kept, with its reason; the first thousand."""
+    """What the job declared as outputs and is not kept, with its reason."""
     found = await services.queries.left_out(known_form(job_id))
     return answer([item.model_dump(mode="json") for item in found])
 

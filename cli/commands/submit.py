@@ -15,6 +15,7 @@ from cli.specfile import Document, load
 from cli.state import State, state_of
 from cortex.client import ApiError, AsyncCortex
 from cortex.domain.errors import FieldError
+from cortex.domain.money import Money
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import JobState
 from cortex.schemas.jobs import AcceptedJob, JobView, Validation
@@ -205,6 +206,11 @@ def validate(
             _show_validation(state, answer)
 
 
+def _estimated(price: Money) -> str:
+    """A price by the provider's sheet; some networks have prices only in their offers."""
+    return f"{price}" if price.amount else "by its offers"
+
+
 def _show_validation(state: State, answer: Validation) -> None:
     if state.json:
         render.print_json(answer)
@@ -212,7 +218,7 @@ def _show_validation(state: State, answer: Validation) -> None:
     print(f"`{answer.spec.name}` is valid")
     if answer.estimates:
         rows = [
-            (item.provider_id, f"{item.price_per_hour}", f"{item.most}")
+            (item.provider_id, _estimated(item.price_per_hour), _estimated(item.most))
             for item in answer.estimates
         ]
         render.table(state, ("PROVIDER", "PER HOUR", "AT MOST"), rows, right=(1, 2))

@@ -358,7 +358,7 @@ def _check_env(env: Mapping[str, str]) -> None:
     size = sum(len(name) + len(text.encode()) + 2 for name, text in env.items())
     if size > MAX_ENV_BYTES:
         raise ValueError(
-            f"is {size // 1024} KiB and may be at most {MAX_ENV_BYTES // 1024} KiB; "
+            f"has {size:,} bytes with its names and may have at most {MAX_ENV_BYTES:,}; "
             "pass large data as a file"
         )
 

@@ -132,7 +132,7 @@ def _state(seen: Observed, *, runner: bool) -> tuple[RunState, int | None, str]:
         return RunState.EXITED, code, told
     if job.status == "COMPLETED":
         return RunState.EXITED, 125, _NO_RUNNER
-    why = job.error_message or "the network says no more"
+    why = job.error_message or "no more is told; an image that cannot be pulled ends like this"
     return RunState.LOST, None, f"the network could not run it ({why})"
 
 

@@ -75,7 +75,7 @@ KNOWN: Final = (
         _SPECS,
         "^422 .*(names the same thing twice|stands in both `env` and `secret_env`"
         "|must be more than the `duration`|must not be less than `backoff`"
-        "|must give at least one of cost|is over [0-9]+ KiB|may be at most [0-9]+ KiB"
+        "|must give at least one of cost|is over [0-9]+ KiB|may have at most [0-9,]+;"
         "|must be at most [0-9,]+ bytes|takes no `|names more than|is longer than this server"
         "|this server runs jobs for at most)",
         "JSON Schema does not compare fields with each other, add up, or know other items",

@@ -38,6 +38,14 @@ async def says(runs: Runs, run_id: str, text: str) -> None:
 
 
 class TestRuns:
+    async def test_variables_of_job_and_network_may_be_more_than_a_spec_takes(
+        self, runs: Runs
+    ) -> None:
+        env = {"B": "x" * 65_500, "C": "y" * 65_500, "NETWORK": "z" * 1_000}
+        await runs.start("one", ["sh", "-c", "echo ${#B} ${#C} ${#NETWORK}"], env)
+        assert (await ended(runs, "one")).exit_code == 0
+        assert [line.text for line in await runs.lines("one")] == ["65500 65500 1000"]
+
     async def test_a_run_has_output_and_an_end(self, runs: Runs) -> None:
         await runs.start("a/b c", ["sh", "-c", 'echo "$X"; echo err >&2; exit 3'], {"X": "1"})
         view = await ended(runs, "a/b c")

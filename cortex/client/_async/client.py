@@ -334,7 +334,7 @@ class AsyncCortex(
         return await self._transport.call(routes.outputs(job_id))
 
     async def left_out(self, job_id: str) -> tuple[LeftOutView, ...]:
-        """What a job declared as outputs and is not kept, and why; the first thousand."""
+        """What a job declared as outputs and is not kept, and why."""
         return await self._transport.call(routes.left_out(job_id))
 
     async def output(self, job_id: str, path: str) -> bytes:

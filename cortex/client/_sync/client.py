@@ -324,7 +324,7 @@ class Cortex(
         return self._transport.call(routes.outputs(job_id))
 
     def left_out(self, job_id: str) -> tuple[LeftOutView, ...]:
-        """What a job declared as outputs and is not kept, and why; the first thousand."""
+        """What a job declared as outputs and is not kept, and why."""
         return self._transport.call(routes.left_out(job_id))
 
     def output(self, job_id: str, path: str) -> bytes:

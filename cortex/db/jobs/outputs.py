@@ -14,7 +14,6 @@ from cortex.domain.errors import NotFound
 
 OutputKind = Literal["file", "folder"]
 _LEFT_OUT = "left_out"
-_MOST_LISTED = 1000
 
 
 @dataclass(frozen=True)
@@ -131,12 +130,11 @@ class OutputRepository(Repository):
         ]
 
     async def left_out(self, job_id: str) -> list[NotKept]:
-        """What is not kept, by path; the first thousand."""
+        """What is not kept, by path."""
         query = (
             select(JobOutputRow.path, JobOutputRow.reason, JobOutputRow.raw)
             .where(JobOutputRow.job_id == job_id, JobOutputRow.kind == _LEFT_OUT)
             .order_by(JobOutputRow.path)
-            .limit(_MOST_LISTED)
         )
         return [NotKept(*row) for row in await self.connection.execute(query)]
 

@@ -121,7 +121,7 @@ class Queries:
         return [output_view(output) for output in await self._stored(job_id)]
 
     async def left_out(self, job_id: str) -> list[LeftOutView]:
-        """What a job declared as outputs and is not kept; the first thousand.
+        """What a job declared as outputs and is not kept.
 
         Raises:
             NotFound: there is no such job.

@@ -122,6 +122,15 @@ class TestOutputs:
             kinds = {member.name: member.isdir() for member in archive.getmembers()}
         assert kinds == {**dict.fromkeys(names, False), "empty": True}
 
+    async def test_all_that_is_left_out_is_listed(
+        self, client: httpx.AsyncClient, database: Database
+    ) -> None:
+        job_id = await submit(client)
+        left_out = [NotKept(f"p{n:04}", "is a named pipe") for n in range(1_500)]
+        async with database.transaction() as tx:
+            await tx.outputs.replace(job_id, 1, [], Others(left_out=left_out))
+        assert len((await client.get(f"{JOBS}/{job_id}/left-out")).json()) == 1_500
+
     @pytest.mark.parametrize(
         "name", ["other.txt", "../secret", "..%2Fsecret", "%2Fetc%2Fpasswd", "gone", "link"]
     )
