@@ -320,7 +320,9 @@ class TestKernel:
         name_and_end = len("A=") + 1
         fits = "x" * (131_072 - name_and_end)
         assert made(f"command: [a]\nenv: {{A: '{fits}'}}\n").env["A"] == fits
-        assert "at most 128 KiB" in refused(f"command: [a]\nenv: {{A: '{fits}x'}}\n")
+        assert "has 131,073 bytes with its names and may have at most 131,072" in refused(
+            f"command: [a]\nenv: {{A: '{fits}x'}}\n"
+        )
 
     def test_in_a_group(self, tmp_path: Path) -> None:
         with pytest.raises(BadInput) as caught:

@@ -35,7 +35,7 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"command": []}, "spec", "needs an `image`, a `command`"),
     ({"command": ["  "]}, "command", "program to run"),
     ({"command": "echo hi"}, "command", "must be a list"),
-    ({"env": {"BIG": "x" * 2**20}}, "env", "at most 128 KiB"),
+    ({"env": {"BIG": "x" * 2**20}}, "env", "may have at most 131,072"),
     ({"env": {"BAD NAME": "x"}}, "env", "letters, digits"),
     ({"placement": {"providers": ["akash-main"]}}, "placement.providers", "known are docker, loc"),
     ({"placement": {"max_price": 0.5}}, "placement.max_price", "no currency"),
