@@ -51,6 +51,7 @@ from providers.local._outputs import OutputCopier
 from providers.local._ports import taken
 from providers.local._processes import end_process
 from providers.local.config import LocalConfig
+from providers.local.shim.disk import LEAST
 from providers.unpack import unpack_inputs
 
 P = ParamSpec("P")
@@ -233,7 +234,7 @@ class LocalProvider(Provider[LocalConfig]):
             folder.path / "work",
             agreed.workdir,
             destination,
-            agreed.storage,
+            max(agreed.storage, LEAST),
             self.config.keep_free,
         )
         found = await self._blocking(copier.copy, paths)

@@ -14,7 +14,8 @@ SHARE = "disk"
 """In the folder of a lease: what its job takes of the disk, in digits, written in place."""
 REGULAR = 5.0
 LONGEST, SHORTEST = 0.5, 0.02
-_BESIDES = 64 * 1024
+LEAST = 64 * 1024
+"""Bytes that each job may take, however little its `storage` is."""
 # Bytes per second. No disk is written faster than the first; the second is a guess at a job.
 _DISK_SPEED, _JOB_SPEED = 4 * 2**30, 2 * 2**30
 _TELLING = 0.1
@@ -105,7 +106,7 @@ class DiskWatch:
         freeze: Callable[[bool], None],
     ) -> None:
         self.lease, self.folders, self.pids, self.freeze = lease, folders, pids, freeze
-        self.limit = max(limit, _BESIDES)
+        self.limit = max(limit, LEAST)
         self.keep_free = keep_free
         self.now = Taken()
         self.held = 0
@@ -160,7 +161,8 @@ class DiskWatch:
             self.low_at = (now, space.free)
         if (low and again) or self._walk_is_due(now, space):
             self._walk(space)
-        if self.now.size > self.limit:
+        # A file is stopped at the limit: who has just that much wanted more.
+        if self.now.size >= self.limit:
             return self._over_limit(), SHORTEST
         if low and again:
             self.judge_at = time.monotonic() + _TELLING

@@ -31,7 +31,6 @@ PULSE = 10.0
 DRAIN = 2.0
 KILL_TIMEOUT = 20.0
 SPAWN_FAILED = 127
-FILE_SLACK = 64 * 1024
 _TOLD_FD, _ARGS_FD = 9, 8
 _RESET = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
 
@@ -143,8 +142,8 @@ class Shim:
 
     def _restrict(self) -> None:
         limit(resource.RLIMIT_CORE, 0)
-        # One file cannot be larger; by so little more that the watch sees who was at its limit.
-        limit(resource.RLIMIT_FSIZE, self.disk.limit + FILE_SLACK)
+        # No file can be larger than what may be kept of the job.
+        limit(resource.RLIMIT_FSIZE, self.disk.limit)
         # Only a stop for sudden, huge claims: what counts is watched, by what is really used.
         limit(resource.RLIMIT_DATA, int(self.number("memory")) + 2**30)
         os.nice(int(self.number("nice")))

@@ -87,6 +87,16 @@ class TestLimit:
         assert end.exit_code in (137, 153)
         assert "storage limit" in end.message
 
+    @pytest.mark.parametrize("storage", [16 * _MIB, 1024])
+    async def test_the_largest_file_there_can_be_is_kept(
+        self, local: LocalProvider, tmp_path: Path, storage: int
+    ) -> None:
+        ref = await _start(local, "exec cat /dev/zero > big", resources={"storage": storage})
+        await _ended(local, ref)
+        found = await local.outputs(ref, ["big"], tmp_path / "kept")
+        assert (list(found), found.left_out) == ([Path("big")], [])
+        assert (tmp_path / "kept/big").stat().st_size == max(storage, 64 * 1024)
+
 
 class TestRoom:
     async def test_the_largest_job_goes_and_the_others_go_on(
