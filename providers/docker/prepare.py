@@ -22,6 +22,9 @@ from providers.errors import (
     Unavailable,
 )
 
+# Of a job and an image without any: Docker's words (with status 400), and Podman's (500).
+_NO_COMMAND = ("no command specified", "no command or entrypoint provided")
+
 
 class Preparer:
     """Makes reservations: created containers that carry the key as their name."""
@@ -73,7 +76,7 @@ class Preparer:
             if found is not None:
                 return found
             await self._undo(key)
-            raise _sorted(refused, spec) from None
+            raise creation_error(refused, spec) from None
         if spec.workdir and self._containers.engine.is_podman:
             # Docker makes a missing working folder; Podman refuses to start without it.
             await self._containers.make_folder(container_id, spec.workdir)
@@ -138,8 +141,13 @@ def _wants_init(message: str) -> bool:
     return any(word in message for word in ("init binary", "catatonit", "requested an init"))
 
 
-def _sorted(refused: EngineRefused, spec: JobSpec) -> ProviderError:
+def creation_error(refused: EngineRefused, spec: JobSpec) -> ProviderError:
     """A refused creation, as the error that the workflow decides by."""
+    if any(words in refused.message.lower() for words in _NO_COMMAND):
+        return InvalidSpec(
+            f"image `{spec.image}` brings no command of its own (CMD or ENTRYPOINT); "
+            "set `command` in the job"
+        )
     if refused.status == 404:
         return ImageUnavailable(f"image `{spec.image}` is not on this machine: {refused.message}")
     if refused.status == 400:

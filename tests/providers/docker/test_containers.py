@@ -13,6 +13,7 @@ from providers.base import Reservation
 from providers.docker import DockerProvider
 from providers.docker.engine import EngineRefused
 from providers.docker.names import KEY, SINCE, TOKEN
+from providers.docker.prepare import creation_error
 from providers.docker.starts import STALE
 from providers.errors import InvalidSpec, LeaseLost, NoCapacity
 from tests.providers.docker.conftest import (
@@ -200,6 +201,29 @@ class TestReservations:
                 job("true", image="localhost/no/such:image", volumes=volumes), new_key()
             )
         assert podman.run("volume", "ls", "--quiet") == ""
+
+    async def test_neither_job_nor_image_has_a_command(
+        self, provider: DockerProvider, podman: Podman
+    ) -> None:
+        volumes = [{"name": "data", "path": "/data"}]
+        spec = job("true", command=[], volumes=volumes)
+        with pytest.raises(InvalidSpec, match=f"image `{IMAGE}` brings no command.* `command`"):
+            await provider.prepare(spec, new_key())
+        assert await provider.owned() == []
+        assert podman.run("volume", "ls", "--quiet") == ""
+
+    # Docker's words: https://github.com/OpenSCAP/openscap/pull/2173; Podman 4's: the test above.
+    @pytest.mark.parametrize(
+        ("status", "message"),
+        [
+            (400, "no command specified"),
+            (500, "container create: no command or entrypoint provided, and no CMD or ENTRYPOINT"),
+        ],
+    )
+    def test_no_command_in_the_words_of_each_engine(self, status: int, message: str) -> None:
+        error = creation_error(EngineRefused(status, message, "POST /containers/create"), job("true", command=[]))
+        assert isinstance(error, InvalidSpec)
+        assert "set `command` in the job" in str(error)
 
 
 class TestVolumes:
