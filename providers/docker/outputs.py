@@ -21,7 +21,10 @@ from providers.collected import Collected
 from providers.docker.config import DockerConfig
 from providers.docker.containers import Containers
 from providers.docker.engine import EngineRefused, segment
+from providers.docker.marks import Marks
+from providers.docker.snapshots import needs_end
 from providers.docker.starts import gone
+from providers.docker.storage import allowed_after
 from providers.errors import InvalidSpec, Unavailable
 from providers.outputs import Choice, Kind, Node, Tree, choose
 from providers.outputs.archive import index
@@ -39,6 +42,8 @@ _READ_TIMEOUT = 120.0
 _MAGIC = re.compile(rb"[*?\[\\]")
 _ROUNDS = 100
 _DELETED = 2
+_COPIED = "this provider copies (`max_output_bytes`)"
+_ALLOWED = "the job may keep (`resources.storage`)"
 
 
 @dataclass
@@ -47,6 +52,8 @@ class EngineTree:
 
     podman: bool = False
     """It takes a path for a pattern: a name that is one is looked up in the list of its folder."""
+    limit: int = 2**63
+    """Bytes; a larger file is left out anyway, so it is not read."""
     known: Tree = field(default_factory=Tree)
     asked: dict[bytes, Node | None] = field(default_factory=dict)
     whole: list[bytes] = field(default_factory=list)
@@ -84,9 +91,9 @@ class EngineTree:
             self._paths[node] = path
 
     def missing(self, choice: Choice) -> bool:
-        """Whether the choice waits for something; chosen files are to be read."""
+        """Whether the choice waits for something; chosen files are to be read if they may fit."""
         for node in choice.kept.values():
-            if node.kind is Kind.FILE and node.place is None:
+            if node.kind is Kind.FILE and node.place is None and node.size <= self.limit:
                 self.unread.add(self._paths[node])
         return bool(self.unasked or self.unread)
 
@@ -97,8 +104,9 @@ class EngineTree:
 class OutputReader:
     """Copies result files out of containers."""
 
-    def __init__(self, containers: Containers, config: DockerConfig) -> None:
+    def __init__(self, containers: Containers, marks: Marks, config: DockerConfig) -> None:
         self._containers = containers
+        self._marks = marks
         self._config = config
 
     async def outputs(self, ref: LeaseRef, paths: Sequence[str], destination: Path) -> Collected:
@@ -107,17 +115,23 @@ class OutputReader:
         if box is None:
             raise gone(ref)
         root = (box.config.working_dir or "/").rstrip("/").encode()
+        end = await self._marks.end(ref.key) if needs_end(box) else None
+        limit, limited = self._config.max_output_bytes, _COPIED
+        allowed = allowed_after(end, box.labels)
+        if allowed is not None and allowed < limit:
+            limit, limited = allowed, _ALLOWED
         with tempfile.TemporaryDirectory(prefix="cortex-outputs-") as folder:
-            reading = _Reading(self._containers, self._config, box.id, Path(folder))
+            reading = _Reading(self._containers, self._config, box.id, Path(folder), limit)
             try:
                 choice = await reading.chosen(root, paths)
                 return await asyncio.to_thread(
                     write,
                     choice,
                     destination,
-                    self._config.max_output_bytes,
+                    limit,
                     reading.open,
                     reading.order,
+                    limited=limited,
                 )
             except (tarfile.TarError, EOFError) as error:
                 raise Unavailable("the job's outputs arrived damaged") from error
@@ -129,13 +143,18 @@ class _Reading:
     """One collecting of one container."""
 
     def __init__(
-        self, containers: Containers, config: DockerConfig, container_id: str, folder: Path
+        self,
+        containers: Containers,
+        config: DockerConfig,
+        container_id: str,
+        folder: Path,
+        limit: int,
     ) -> None:
         self._engine = containers.engine
         self._config = config
         self._url = f"/containers/{segment(container_id)}"
         self._folder = folder
-        self._tree = EngineTree(podman=containers.engine.is_podman)
+        self._tree = EngineTree(podman=containers.engine.is_podman, limit=limit)
         self._tars: list[tarfile.TarFile] = []
         self._bytes = 0
 

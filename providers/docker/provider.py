@@ -75,7 +75,7 @@ class DockerProvider(Provider[DockerConfig]):
         self._preparer = Preparer(self._containers, self._marks, self._storage, config, account)
         self._watch = Watch(self._engine, self._label)
         self._collector = Collector(self._containers, self._marks, config)
-        self._reader = OutputReader(self._containers, config)
+        self._reader = OutputReader(self._containers, self._marks, config)
         self._statuses = Statuses(
             self._containers, self._marks, self._collector, config, self._label
         )
@@ -219,6 +219,8 @@ class DockerProvider(Provider[DockerConfig]):
 
     async def outputs(self, ref: LeaseRef, paths: Sequence[str], destination: Path) -> Collected:
         """Copy results out, also of a stopped container; what was in its `/tmp` is gone then.
+
+        Of a job that was killed for its storage, no more than that is kept.
 
         Raises:
             LeaseLost: the container is gone.

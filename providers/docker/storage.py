@@ -8,6 +8,7 @@ over its limit, or has less left than is to be kept free.
 
 import asyncio
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from providers.docker.wire import Listed
 from providers.errors import NoCapacity, ProviderError
 
 KILLED = 137
+_OVER = "killed: over its storage limit"
 _REGULAR = 5.0
 _LONGEST, _SHORTEST = 0.5, 0.05
 # Bytes per second that no disk is written faster with.
@@ -142,12 +144,21 @@ class StorageWatch:
         await self._containers.kill(box.id)
 
 
+def allowed_after(end: End | None, labels: Mapping[str, str]) -> int | None:
+    """Bytes that a job may keep which was killed for its storage: no more than that; else None."""
+    return _allowed(labels) if end is not None and end.message.startswith(_OVER) else None
+
+
 def _limit(box: Listed) -> int:
-    text = (box.labels or {}).get(STORAGE, "")
+    return _allowed(box.labels or {})
+
+
+def _allowed(labels: Mapping[str, str]) -> int:
+    text = labels.get(STORAGE, "")
     # Containers of an earlier Cortex do not say it.
     return max(int(text), _BESIDES) if text.isdigit() else 2**62
 
 
 def _over(box: Listed) -> str:
     used, limit = about_bytes(box.size), about_bytes(_limit(box))
-    return f"killed: over its storage limit: it took {used} of {limit} (`resources.storage`)"
+    return f"{_OVER}: it took {used} of {limit} (`resources.storage`)"

@@ -221,7 +221,8 @@ class TestReservations:
         ],
     )
     def test_no_command_in_the_words_of_each_engine(self, status: int, message: str) -> None:
-        error = creation_error(EngineRefused(status, message, "POST /containers/create"), job("true", command=[]))
+        refused = EngineRefused(status, message, "POST /containers/create")
+        error = creation_error(refused, job("true", command=[]))
         assert isinstance(error, InvalidSpec)
         assert "set `command` in the job" in str(error)
 

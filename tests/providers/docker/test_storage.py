@@ -27,6 +27,31 @@ class TestLimit:
         assert end.message.endswith(" of 16Mi (`resources.storage`)")
         assert (await provider.usage(ref)).final
 
+    @pytest.mark.parametrize("declared", ["out/big", "out/"])
+    async def test_of_a_job_over_its_storage_no_more_than_that_is_kept(
+        self, provider: DockerProvider, tmp_path: Path, declared: str
+    ) -> None:
+        script = (
+            f"mkdir out; echo 42 > out/small; head -c {24 * _MIB} /dev/zero > out/big; sleep 60"
+        )
+        spec = job(script, resources={"storage": "16Mi"}, workdir="/work")
+        ref, _ = await run_to_end(provider, spec)
+        found = await provider.outputs(ref, [declared, "out/small"], tmp_path)
+        assert list(found) == [Path("out/small")]
+        (left,) = found.left_out
+        assert left.path == "out/big"
+        assert f"{16 * _MIB} bytes that the job may keep (`resources.storage`)" in left.reason
+
+    async def test_what_is_not_kept_is_not_read(
+        self, make: Callable[..., Any], tmp_path: Path
+    ) -> None:
+        provider: DockerProvider = await make(max_output_bytes="1Mi")
+        spec = job(f"head -c {80 * _MIB} /dev/zero > big; echo 42 > small", workdir="/work")
+        ref, _ = await run_to_end(provider, spec)
+        found = await provider.outputs(ref, ["big", "small"], tmp_path)
+        assert list(found) == [Path("small")]
+        assert "(`max_output_bytes`)" in found.left_out[0].reason
+
     async def test_an_engine_without_quotas_is_asked_once(
         self, provider: DockerProvider, monkeypatch: pytest.MonkeyPatch
     ) -> None:
