@@ -186,8 +186,8 @@ class _Chooser:
 
     def _within(self, path: bytes) -> bool:
         for root in self._roots:
-            if root == b"":
-                return not any(path == top or path.startswith(top + b"/") for top in _SYSTEM)
+            if root == b"" and any(path == top or path.startswith(top + b"/") for top in _SYSTEM):
+                continue  # unless it was declared from the root by itself
             if path == root or path.startswith(root + b"/"):
                 return True
         return False
