@@ -142,7 +142,7 @@ class TestWhoIsToBlame:
             async with stage.worker():
                 job_id = await stage.submit(image="acme/no-such-image:1", retries={"on_lost": 0})
                 job = await stage.ended(job_id, within=60)
-        assert job.reason == Reason.LEASE_LOST
+        assert job.reason == Reason.IMAGE_UNAVAILABLE
         assert "the image cannot be pulled there" in job.message
         window = timedelta(days=1)
         async with stage.database.transaction() as tx:
