@@ -234,7 +234,7 @@ _OF_A_ROOM = {
 
 
 def test_tests_mirror_sources() -> None:
-    """`cortex/db/jobs/accept.py` is tested by `tests/db/jobs/test_accept.py`, or `_<aspect>.py`."""
+    """`cortex/db/jobs/frames.py` is tested by `tests/db/jobs/test_frames.py`, or `_<aspect>.py`."""
     stray = []
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         folder = path.parent.relative_to(ROOT / "tests")
