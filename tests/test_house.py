@@ -228,7 +228,7 @@ _OF_A_ROOM = {
     "providers/runner": {"output", "runner"},
     "simulators": {"runs"},
     "simulators/nosana": {"recordings"},
-    "workflows": {"replay", "timeouts"},
+    "workflows": {"fingerprints", "replay", "timeouts"},
     "": {"house", "logging"},
 }
 

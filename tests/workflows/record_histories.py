@@ -72,6 +72,12 @@ async def no_capacity(world: World) -> Handle:
     return await world.start(placement_timeout=timedelta(minutes=2))
 
 
+async def placed_slowly(world: World) -> Handle:
+    """The offers take longer than a local activity may."""
+    world.places = deque([TimeoutError(), None])
+    return await world.start()
+
+
 async def cancelled_running(world: World) -> Handle:
     world.commits = deque([None])
     handle = await world.start()
@@ -212,6 +218,7 @@ JOB_SCENARIOS: tuple[Callable[[World], Awaitable[Handle]], ...] = (
     image_missing,
     image_not_pulled,
     no_capacity,
+    placed_slowly,
     cancelled_running,
     cancelled_preparing,
     cancelled_in_web_ui,

@@ -11,9 +11,9 @@ from temporalio.testing import WorkflowEnvironment
 from activities.reconcile.rescue import RescuePlan
 from cortex.domain.states import JobState
 from tests.support import patience
+from tests.workflows.fingerprints import read, replayer
 from tests.workflows.reconcile_world import FAILED, ReconcileWorld, open_reconcile_world
 from tests.workflows.record_reconcile import FOLDER, SCENARIOS
-from tests.workflows.test_replay import read, replayer
 from workflows.reconcile import ReconcileWorkflow
 from workflows.rescue import RescueWorkflow
 

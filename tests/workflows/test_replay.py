@@ -4,38 +4,23 @@ from pathlib import Path
 
 import pytest
 from temporalio import workflow
-from temporalio.client import WorkflowHistory
-from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.worker import Replayer
 from temporalio.workflow import NondeterminismError
 
 from cortex.temporal.contracts import JOB_WORKFLOW, JobInput
+from tests.workflows.fingerprints import assert_replays, path_name, read, recorded, replayer
 from tests.workflows.record_histories import FOLDER, SCENARIOS
-from worker import RUNNER
-from workflows.group import JobGroupWorkflow
-from workflows.job import JobWorkflow
-
-HISTORIES = sorted(FOLDER.glob("*.json"))
-
-
-def replayer(*workflows: type) -> Replayer:
-    return Replayer(
-        workflows=workflows, data_converter=pydantic_data_converter, workflow_runner=RUNNER
-    )
-
-
-def read(path: Path) -> WorkflowHistory:
-    return WorkflowHistory.from_json(path.stem, path.read_text())
+from tests.workflows.record_upkeep import SCENARIOS as UPKEEP
 
 
 class TestReplay:
-    @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
+    @pytest.mark.parametrize("path", recorded(), ids=path_name)
     async def test_history_replays(self, path: Path) -> None:
-        await replayer(JobWorkflow, JobGroupWorkflow).replay_workflow(read(path))
+        await assert_replays(path)
 
     def test_every_path_is_recorded(self) -> None:
-        recorded = {path.stem for path in HISTORIES}
-        assert recorded >= {scenario.__name__ for scenario in SCENARIOS}
+        names = {path_name(path) for path in recorded()}
+        assert names >= {scenario.__name__ for scenario in SCENARIOS}
+        assert names >= {f"upkeep/{scenario.__name__}" for scenario in UPKEEP}
 
     async def test_a_breaking_change_is_noticed(self) -> None:
         with pytest.raises(NondeterminismError):
