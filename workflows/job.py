@@ -1,4 +1,4 @@
-"""The life of one job (DESIGN section 3): place, prepare, commit, watch, settle.
+"""The life of one job (docs/architecture/jobs.md): place, prepare, commit, watch, settle.
 
 Three rules keep the promise here. The compensation of a lease is known before the first call
 that may create one. Steps with outside effects are never abandoned half-way: a stop waits for

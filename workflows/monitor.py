@@ -1,4 +1,7 @@
-"""The one watcher per provider (DESIGN section 4): a single long, heartbeating activity."""
+"""The one watcher per provider: a single long, heartbeating activity.
+
+What it does is in docs/architecture/watching.md.
+"""
 
 from datetime import timedelta
 

@@ -1,4 +1,6 @@
-"""All tables (DESIGN section 6, plus commands, idempotency keys, logs and outputs).
+"""The tables of jobs: states, leases, ledger, events, commands, logs, outputs, frames.
+
+What is written when: docs/architecture/jobs.md.
 
 `job_status`, `provider_status` and `events` are range-partitioned by time; partitions are made
 and dropped by `cortex.db.partitions`. The ledger refuses UPDATE and DELETE by trigger.
