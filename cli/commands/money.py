@@ -1,4 +1,4 @@
-"""`providers`, `cost`, `ledger`."""
+"""`cost`, `ledger`."""
 
 from collections import defaultdict
 from decimal import Decimal
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cli import budget_view, provider_view, render
+from cli import budget_view, render
 from cli.errors import BadInput
 from cli.find import find_id
 from cli.sheets import write_sheet
@@ -23,24 +23,6 @@ _KEYS = ("provider", "owner", "job", "group", "cause", "hour", "day", "week", "m
 Csv = Annotated[
     str | None, typer.Option("--csv", metavar="FILE", help="Write a sheet; `-`: to stdout.")
 ]
-
-
-@app.command("providers")
-def providers(
-    ctx: typer.Context,
-    provider_id: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="Only this one.")
-    ] = None,
-) -> None:
-    """List providers: how they are, what they can run, what they charge."""
-    state = state_of(ctx)
-    with state.client() as cortex:
-        found = (cortex.provider(provider_id),) if provider_id else cortex.providers()
-    if state.json:
-        render.print_json(*found)
-        return
-    columns = ("ID", "TYPE", "STATUS", "RUNS", "LIMITS", "LEASES", "PRICES PER HOUR", "MESSAGE")
-    render.table(state, columns, [provider_view.row(item) for item in found], right=(5,))
 
 
 @app.command("cost")

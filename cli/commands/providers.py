@@ -1,4 +1,4 @@
-"""`provider`: add, update, remove, enable, disable, test, show, status, pricing, jobs, types."""
+"""`providers`; `provider`: add, update, remove, enable, test, show, status, pricing and more."""
 
 import json
 from pathlib import Path
@@ -43,6 +43,24 @@ Rate = Annotated[
 ]
 Untested = Annotated[bool, typer.Option("--no-test", help="Do not ask the network first.")]
 Many = Annotated[int, typer.Option("--limit", "-n", min=1, max=500, help="How many.")]
+
+
+@app.command("providers")
+def providers(
+    ctx: typer.Context,
+    provider_id: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="Only this one.")
+    ] = None,
+) -> None:
+    """List providers: how they are, what they can run, what they charge."""
+    state = state_of(ctx)
+    with state.client() as cortex:
+        shown = (cortex.provider(provider_id),) if provider_id else cortex.providers()
+    if state.json:
+        render.print_json(*shown)
+        return
+    columns = ("ID", "TYPE", "STATUS", "RUNS", "LIMITS", "LEASES", "PRICES PER HOUR", "MESSAGE")
+    render.table(state, columns, [provider_view.row(each) for each in shown], right=(5,))
 
 
 @provider_app.command("add")

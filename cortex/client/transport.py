@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import httpx
 
-from cortex.client._routes.jobs import Call
+from cortex.client._routes.call import Call
 from cortex.client.connection import Connection
 from cortex.client.downloads import Download
 from cortex.client.errors import BadAnswer, NotConfigured

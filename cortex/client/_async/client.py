@@ -1,54 +1,35 @@
 """The asynchronous client: the same as the blocking one, method by method."""
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
-from uuid import uuid4
+from typing import Self
 
+from cortex.client._async.events import AsyncEventCalls
 from cortex.client._async.groups import AsyncGroupCalls
+from cortex.client._async.jobs import AsyncJobCalls
 from cortex.client._async.money import AsyncMoneyCalls
+from cortex.client._async.outputs import AsyncOutputCalls
+from cortex.client._async.plugins import AsyncPluginCalls
 from cortex.client._async.providers import AsyncProviderCalls
 from cortex.client._async.reconcile import AsyncReconcileCalls
-from cortex.client._async.trace import AsyncExplorerCalls
-from cortex.client._routes import jobs as routes
-from cortex.client._routes.jobs import JobFilter, Spec
+from cortex.client._async.server import AsyncServerCalls
+from cortex.client._async.trace import AsyncTraceCalls
 from cortex.client.connection import resolve
-from cortex.client.downloads import Download, empty_folder, safe_target
-from cortex.client.errors import WaitTimeout
 from cortex.client.retry import RetryPolicy
 from cortex.client.transport import AsyncTransport
-from cortex.domain.units import parse_duration
-from cortex.schemas.jobs import (
-    BatchAccepted,
-    EventView,
-    FramePage,
-    Health,
-    Info,
-    JobPage,
-    JobSummary,
-    JobView,
-    LeftOutView,
-    LogEntry,
-    LogPage,
-    OutputView,
-    PluginView,
-    Quote,
-    Validation,
-)
-
-_ALL = JobFilter()
 
 
 class AsyncCortex(
+    AsyncJobCalls,
+    AsyncOutputCalls,
+    AsyncEventCalls,
     AsyncGroupCalls,
     AsyncProviderCalls,
     AsyncMoneyCalls,
     AsyncReconcileCalls,
-    AsyncExplorerCalls,
+    AsyncTraceCalls,
+    AsyncPluginCalls,
+    AsyncServerCalls,
 ):
     """A Cortex server.
 
@@ -107,278 +88,3 @@ class AsyncCortex(
     async def aclose(self) -> None:
         """Close the connections."""
         await self._transport.aclose()
-
-    # -- submitting -------------------------------------------------------------------------
-
-    async def submit(self, spec: Spec, *, idempotency_key: str | None = None) -> JobView:
-        """Hand in a job. It is accepted once, however often the request had to be sent.
-
-        Args:
-            spec: A `JobSpec`, or a mapping of its form.
-            idempotency_key: Your own, to make the call itself repeatable; None: a new one.
-        """
-        return await self._transport.call(routes.submit(spec, idempotency_key or str(uuid4())))
-
-    async def submit_batch(
-        self, specs: Sequence[Spec], *, idempotency_key: str | None = None
-    ) -> BatchAccepted:
-        """Hand in up to 1,000 jobs: all are accepted or none; the ids come in the same order.
-
-        Args:
-            specs: `JobSpec`s, or mappings of that form.
-            idempotency_key: Your own, to make the call itself repeatable; None: a new one.
-        """
-        key = idempotency_key or str(uuid4())
-        return await self._transport.call(routes.submit_batch(specs, key))
-
-    async def run(self, spec: Spec, *, timeout: float | None = None) -> JobView:
-        """Hand in a job and wait for its end.
-
-        A job that fails is no error here: look at `state`, `reason` and `exit_code`.
-
-        Args:
-            spec: A `JobSpec`, or a mapping of its form.
-            timeout: Seconds to wait; None: as long as it takes.
-
-        Raises:
-            WaitTimeout: it has not ended by then; it goes on.
-        """
-        job = await self.submit(spec)
-        return await self.wait(job.id, timeout=timeout)
-
-    async def wait(self, job_id: str, *, timeout: float | None = None) -> JobView:
-        """Wait for a job's end, without polling; a server that restarts meanwhile is no trouble.
-
-        Args:
-            job_id: Its id.
-            timeout: Seconds; None: as long as it takes.
-
-        Raises:
-            WaitTimeout: it has not ended by then.
-        """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        job = await self._transport.call(routes.job(job_id))
-        while not job.state.terminal:
-            if timeout is not None and deadline is not None and time.monotonic() >= deadline:
-                raise WaitTimeout(job, timeout)
-            stream = routes.event_stream(job_id, after=None, start="start")
-            async for _ in self._transport.follow(stream, deadline=deadline):
-                pass
-            job = await self._transport.call(routes.job(job_id), patient=True)
-            if not job.state.terminal:
-                await asyncio.sleep(0.05)
-        return job
-
-    async def validate(self, spec: Spec) -> Validation:
-        """Check a spec: its normalised form, who could run it for how much, who not and why."""
-        return await self._transport.call(routes.validate(spec))
-
-    async def quote(self, spec: Spec) -> Quote:
-        """Ask every provider for offers, ranked by the spec's strategy; nothing is submitted."""
-        return await self._transport.call(routes.quote(spec))
-
-    # -- jobs -------------------------------------------------------------------------------
-
-    async def job(self, job_id: str) -> JobView:
-        """Everything about one job."""
-        return await self._transport.call(routes.job(job_id))
-
-    async def jobs(
-        self, which: JobFilter = _ALL, *, limit: int = 100, cursor: str | None = None
-    ) -> JobPage:
-        """One page of jobs, newest first.
-
-        Args:
-            which: The filter.
-            limit: Jobs per page.
-            cursor: `next_cursor` of the page before.
-        """
-        return await self._transport.call(routes.jobs(which, limit, cursor))
-
-    async def iter_jobs(
-        self, which: JobFilter = _ALL, *, page_size: int = 100
-    ) -> AsyncIterator[JobSummary]:
-        """All jobs that match, newest first, page by page."""
-        cursor: str | None = None
-        while True:
-            page = await self.jobs(which, limit=page_size, cursor=cursor)
-            for item in page.items:
-                yield item
-            cursor = page.next_cursor
-            if cursor is None:
-                return
-
-    async def frames(
-        self,
-        job_id: str,
-        *,
-        state: str | None = None,
-        limit: int = 1000,
-        cursor: str | None = None,
-    ) -> FramePage:
-        """One page of a render job's frames, in order, with counts and cost of all of them.
-
-        Args:
-            job_id: Its id.
-            state: Only frames in this state, such as `failed`.
-            limit: Frames per page.
-            cursor: `next_cursor` of the page before.
-        """
-        call = routes.frames(job_id, state=state, limit=limit, cursor=cursor)
-        return await self._transport.call(call)
-
-    async def cancel(self, job_id: str, *, reason: str = "") -> JobView:
-        """Ask for a job's end; it is over when its lease is released (`wait`)."""
-        return await self._transport.call(routes.cancel(job_id, reason))
-
-    async def extend(
-        self, job_id: str, duration: timedelta | str, *, idempotency_key: str | None = None
-    ) -> JobView:
-        """Move a job's deadline. It is moved once, however often the request had to be sent.
-
-        Args:
-            job_id: Its id.
-            duration: How much longer, such as `30m`.
-            idempotency_key: Your own, to make the call itself repeatable; None: a new one.
-
-        Raises:
-            ValueError: the text is no duration.
-        """
-        key = idempotency_key or str(uuid4())
-        return await self._transport.call(routes.extend(job_id, parse_duration(duration), key))
-
-    # -- output, events ---------------------------------------------------------------------
-
-    async def log_page(
-        self, job_id: str, *, tail: int | None = None, since: str | None = None, limit: int = 1000
-    ) -> LogPage:
-        """One page of a job's output.
-
-        Args:
-            job_id: Its id.
-            tail: Only the last lines, this many.
-            since: Only what comes after this cursor.
-            limit: Lines per page.
-        """
-        return await self._transport.call(
-            routes.log_page(job_id, tail=tail, since=since, limit=limit)
-        )
-
-    async def logs(
-        self,
-        job_id: str,
-        *,
-        follow: bool = False,
-        tail: int | None = None,
-        since: str | None = None,
-        partial: bool = False,
-    ) -> AsyncIterator[LogEntry]:
-        """The lines of a job's output, oldest first.
-
-        Args:
-            job_id: Its id.
-            follow: Go on until the job has ended. A lost connection is made anew and resumed.
-            tail: Begin with the last lines, this many.
-            since: Begin after this cursor.
-            partial: Also tell of lines that have begun and not ended (`LogEntry.partial`): each
-                time that such a line has changed; the next line of its stream takes its place.
-        """
-        if follow:
-            stream = routes.log_stream(job_id, tail=tail, since=since, partial=partial)
-            async for line in self._transport.follow(stream):
-                yield line
-            return
-        page = await self.log_page(job_id, tail=tail, since=since)
-        while True:
-            for line in page.lines:
-                yield line
-            if tail is not None or page.next_cursor is None or not page.lines:
-                break
-            page = await self.log_page(job_id, since=page.next_cursor)
-        for line in page.partial if partial else ():
-            yield line
-
-    async def events(
-        self,
-        job_id: str | None = None,
-        *,
-        follow: bool = False,
-        after: str | None = None,
-        start: Literal["start", "now"] = "start",
-    ) -> AsyncIterator[EventView]:
-        """Events in their order.
-
-        Args:
-            job_id: Only those of this job; None: of all.
-            follow: Wait for more: until the job has ended, or for ever. A lost connection is made
-                anew and resumed, so that none is missing and none comes twice.
-            after: Begin after this `cortexposition`.
-            start: Where to begin without `after`: with the first event, or with the next one.
-        """
-        if follow:
-            stream = routes.event_stream(job_id, after=after, start=start)
-            async for event in self._transport.follow(stream):
-                yield event
-            return
-        cursor = after
-        while True:
-            page = await self._transport.call(routes.event_page(job_id, after=cursor))
-            for event in page.items:
-                yield event
-            cursor = page.next_cursor
-            if cursor is None or not page.items:
-                return
-
-    async def outputs(self, job_id: str) -> tuple[OutputView, ...]:
-        """The result files and empty folders of a job."""
-        return await self._transport.call(routes.outputs(job_id))
-
-    async def left_out(self, job_id: str) -> tuple[LeftOutView, ...]:
-        """What a job declared as outputs and is not kept, and why."""
-        return await self._transport.call(routes.left_out(job_id))
-
-    async def output(self, job_id: str, path: str) -> bytes:
-        """The content of one (small) result file."""
-        return await self._transport.call(routes.output(job_id, path))
-
-    async def download(self, job_id: str, output: OutputView, folder: Path) -> Path:
-        """Save one result file, or make the empty folder, under `folder`; returns where it is.
-
-        The file appears when it is whole and its SHA-256 is right; one that was there before is
-        replaced. What an earlier, broken download left is continued.
-
-        Args:
-            job_id: The job's id.
-            output: One of `outputs(job_id)`.
-            folder: Is made if it does not exist; the output's own folders are made in it.
-
-        Raises:
-            DamagedDownload: it arrived damaged.
-            ClientError: its path would lead out of the folder.
-        """
-        if output.kind == "folder":
-            return empty_folder(folder, output.path)
-        download = Download(output, safe_target(folder, output.path))
-        return await self._transport.download(routes.output(job_id, output.path).path, download)
-
-    # -- money, server ----------------------------------------------------------------------
-
-    async def plugins(self) -> tuple[PluginView, ...]:
-        """Every plugin of the workers: what it adds, whether it takes its events."""
-        return await self._transport.call(routes.plugins())
-
-    async def plugin(self, name: str) -> PluginView:
-        """One plugin."""
-        return await self._transport.call(routes.plugin(name))
-
-    async def job_schema(self) -> Mapping[str, Any]:
-        """The JSON Schema of the job spec."""
-        return await self._transport.call(routes.job_schema())
-
-    async def info(self) -> Info:
-        """The server's version and links."""
-        return await self._transport.call(routes.info())
-
-    async def health(self, kind: Literal["live", "ready"] = "ready") -> Health:
-        """How the server is, and what of that which it stands on is away."""
-        return await self._transport.call(routes.health(kind))

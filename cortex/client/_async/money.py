@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 
 from cortex.client._routes import money as routes
-from cortex.client._routes.jobs import Since
+from cortex.client._routes.call import Since
 from cortex.client.transport import AsyncTransport
 from cortex.domain.money import Money
 from cortex.domain.money.budgets import BudgetAction, BudgetPeriod, BudgetScope

@@ -8,7 +8,7 @@ from cortex.domain.trace.model import Trace
 from cortex.schemas.trace import ResolutionView, StuckPage
 
 
-class AsyncExplorerCalls:
+class AsyncTraceCalls:
     """What `AsyncCortex` can do with traces and with what is stuck."""
 
     _transport: AsyncTransport

@@ -4,18 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from cortex.client._routes.jobs import Call, ModelT
-from cortex.client.encoding import encode, plain, quoted
-from cortex.client.streams import Params, Stream
+from cortex.client._routes.call import V1, Call, get, post, query
+from cortex.client.encoding import plain, quoted
+from cortex.client.streams import Stream
 from cortex.domain.groups.expand import GroupSpec
 from cortex.schemas.groups import GroupPage, GroupValidation, GroupView
 from cortex.schemas.jobs import EventPage, EventView
 
 Group = GroupSpec | Mapping[str, Any]
 """A group spec, or a mapping of its form: the server checks the latter."""
-
-_V1 = "/api/v1"
-_JSON = {"Content-Type": "application/json"}
 
 
 @dataclass(frozen=True)
@@ -47,42 +44,42 @@ class MemberFilter:
 
 
 def submit(spec: Group, key: str) -> Call[GroupView]:
-    return _post("/groups", GroupView, group_json(spec), {"Idempotency-Key": key})
+    return post("/groups", GroupView, group_json(spec), headers={"Idempotency-Key": key})
 
 
 def validate(spec: Group) -> Call[GroupValidation]:
-    return _post("/groups/validate", GroupValidation, group_json(spec))
+    return post("/groups/validate", GroupValidation, group_json(spec))
 
 
 def groups(which: GroupFilter, limit: int, cursor: str | None) -> Call[GroupPage]:
     labels = tuple(("label", f"{key}={value}") for key, value in which.labels.items())
-    params = _params(
+    params = query(
         state=which.state, owner=which.owner, name=which.name, limit=limit, cursor=cursor
     )
-    return _get("/groups", GroupPage, params + labels)
+    return get("/groups", GroupPage, params + labels)
 
 
 def group(
     group_id: str, which: MemberFilter, *, limit: int, cursor: str | None = None
 ) -> Call[GroupView]:
     states = tuple(("state", state) for state in which.states)
-    params = _params(member=which.member, limit=limit, cursor=cursor)
-    return _get(_group(group_id), GroupView, params + states)
+    params = query(member=which.member, limit=limit, cursor=cursor)
+    return get(_group(group_id), GroupView, params + states)
 
 
 def cancel(group_id: str, reason: str) -> Call[GroupView]:
-    return _post(f"{_group(group_id)}/cancel", GroupView, {"reason": reason})
+    return post(f"{_group(group_id)}/cancel", GroupView, {"reason": reason})
 
 
 def event_page(group_id: str, *, after: str | None, limit: int = 500) -> Call[EventPage]:
-    return _get(f"{_group(group_id)}/events", EventPage, _params(after=after, limit=limit))
+    return get(f"{_group(group_id)}/events", EventPage, query(after=after, limit=limit))
 
 
 def event_stream(
     group_id: str, *, after: str | None, start: Literal["start", "now"]
 ) -> Stream[EventView]:
     return Stream(
-        path=f"{_V1}{_group(group_id)}/events",
+        path=f"{V1}{_group(group_id)}/events",
         parse=EventView.model_validate_json,
         params=() if after else (("from", start),),
         last_id=after or "",
@@ -103,28 +100,5 @@ def group_json(spec: Group) -> dict[str, Any]:
     return body
 
 
-def _get(path: str, model: type[ModelT], params: Params = ()) -> Call[ModelT]:
-    return Call("GET", _V1 + path, model.model_validate_json, params)
-
-
-def _post(
-    path: str,
-    model: type[ModelT],
-    body: Mapping[str, Any],
-    headers: Mapping[str, str] | None = None,
-) -> Call[ModelT]:
-    return Call(
-        "POST",
-        _V1 + path,
-        model.model_validate_json,
-        body=encode(body),
-        headers={**_JSON, **(headers or {})},
-    )
-
-
 def _group(group_id: str) -> str:
     return f"/groups/{quoted(group_id, safe='')}"
-
-
-def _params(**values: str | int | None) -> Params:
-    return tuple((name, str(value)) for name, value in values.items() if value is not None)

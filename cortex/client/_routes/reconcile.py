@@ -1,26 +1,17 @@
 """The routes about reconcile: how each request is built and its answer read. No I/O."""
 
-from cortex.client._routes.jobs import Call
-from cortex.client.encoding import encode, quoted
+from cortex.client._routes.call import Call, get, post
+from cortex.client.encoding import quoted
 from cortex.client.streams import Params
 from cortex.schemas.reconcile import FindingPage, ReconcileReport
 
-_V1 = "/api/v1"
-
 
 def run(provider_id: str | None, *, dry_run: bool) -> Call[ReconcileReport]:
-    return Call(
-        "POST",
-        f"{_V1}/reconcile",
-        ReconcileReport.model_validate_json,
-        body=encode({"provider": provider_id, "dry_run": dry_run}),
-        headers={"Content-Type": "application/json"},
-    )
+    return post("/reconcile", ReconcileReport, {"provider": provider_id, "dry_run": dry_run})
 
 
 def report(run_id: str) -> Call[ReconcileReport]:
-    path = f"{_V1}/reconcile/runs/{quoted(run_id, safe='')}"
-    return Call("GET", path, ReconcileReport.model_validate_json)
+    return get(f"/reconcile/runs/{quoted(run_id, safe='')}", ReconcileReport)
 
 
 def findings(
@@ -29,4 +20,4 @@ def findings(
     params: Params = (("all", "true" if closed else "false"), ("limit", str(limit)))
     given = (("kind", kind), ("provider", provider), ("cursor", cursor))
     params += tuple((name, value) for name, value in given if value is not None)
-    return Call("GET", f"{_V1}/reconcile/findings", FindingPage.model_validate_json, params)
+    return get("/reconcile/findings", FindingPage, params)

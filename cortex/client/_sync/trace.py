@@ -9,7 +9,7 @@ from cortex.domain.trace.model import Trace
 from cortex.schemas.trace import ResolutionView, StuckPage
 
 
-class ExplorerCalls:
+class TraceCalls:
     """What `Cortex` can do with traces and with what is stuck."""
 
     _transport: Transport

@@ -1,0 +1,96 @@
+"""One request of the REST API: how it is built and its answer read. No I/O.
+
+What the routes of all nouns, and through them both clients, share.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel
+
+from cortex.client.encoding import check_headers, check_sendable, encode, quoted
+from cortex.client.streams import Params
+
+T = TypeVar("T")
+ModelT = TypeVar("ModelT", bound=BaseModel)
+Since = datetime | timedelta
+"""A time, or how long ago."""
+
+V1 = "/api/v1"
+JSON = {"Content-Type": "application/json"}
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """One request, and how its answer is read.
+
+    Attributes:
+        repeatable: Whether it may reach the server twice without harm.
+        good: Statuses besides 2xx whose body is the answer all the same.
+    """
+
+    method: str
+    path: str
+    parse: Callable[[bytes], T]
+    params: Params = ()
+    body: bytes | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    repeatable: bool = True
+    good: frozenset[int] = frozenset()
+
+    def __post_init__(self) -> None:
+        check_sendable(*(text for pair in self.params for text in pair))
+        check_headers(self.headers)
+
+
+def get(path: str, model: type[ModelT], params: Params = ()) -> Call[ModelT]:
+    """A GET whose answer is a model."""
+    return Call("GET", V1 + path, model.model_validate_json, params)
+
+
+def post(
+    path: str, model: type[ModelT], body: Any, *, headers: Mapping[str, str] | None = None
+) -> Call[ModelT]:
+    """A POST of a JSON body."""
+    return send("POST", path, model, body, headers=headers)
+
+
+def send(
+    method: str,
+    path: str,
+    model: type[ModelT],
+    body: Any,
+    *,
+    headers: Mapping[str, str] | None = None,
+    repeatable: bool = True,
+) -> Call[ModelT]:
+    """A request with a JSON body, whose answer is a model."""
+    return Call(
+        method,
+        V1 + path,
+        model.model_validate_json,
+        body=encode(body),
+        headers={**JSON, **(headers or {})},
+        repeatable=repeatable,
+    )
+
+
+def job_path(job_id: str) -> str:
+    """Where a job is, below the version."""
+    return f"/jobs/{quoted(job_id, safe='')}"
+
+
+def query(**values: str | int | Since | None) -> Params:
+    """The parameters of a query; those that are None are left out."""
+    return tuple((name, text_of(value)) for name, value in values.items() if value is not None)
+
+
+def text_of(value: str | int | Since) -> str:
+    """A value of a query, times in full."""
+    if isinstance(value, timedelta):
+        value = datetime.now().astimezone() - value
+    if isinstance(value, datetime):
+        return value.astimezone().isoformat()
+    return str(value)

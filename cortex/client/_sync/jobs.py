@@ -1,0 +1,163 @@
+"""The part of the blocking client that is about jobs."""
+# Made from _async/jobs.py by `make format`; change that one.
+
+import time
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from uuid import uuid4
+
+from cortex.client._routes import events as event_routes
+from cortex.client._routes import jobs as routes
+from cortex.client._routes.jobs import JobFilter, Spec
+from cortex.client.errors import WaitTimeout
+from cortex.client.transport import Transport
+from cortex.domain.units import parse_duration
+from cortex.schemas.jobs import (
+    BatchAccepted,
+    FramePage,
+    JobPage,
+    JobSummary,
+    JobView,
+    Quote,
+    Validation,
+)
+
+_ALL = JobFilter()
+
+
+class JobCalls:
+    """What `Cortex` can do with jobs."""
+
+    _transport: Transport
+
+    def submit(self, spec: Spec, *, idempotency_key: str | None = None) -> JobView:
+        """Hand in a job. It is accepted once, however often the request had to be sent.
+
+        Args:
+            spec: A `JobSpec`, or a mapping of its form.
+            idempotency_key: Your own, to make the call itself repeatable; None: a new one.
+        """
+        return self._transport.call(routes.submit(spec, idempotency_key or str(uuid4())))
+
+    def submit_batch(
+        self, specs: Sequence[Spec], *, idempotency_key: str | None = None
+    ) -> BatchAccepted:
+        """Hand in up to 1,000 jobs: all are accepted or none; the ids come in the same order.
+
+        Args:
+            specs: `JobSpec`s, or mappings of that form.
+            idempotency_key: Your own, to make the call itself repeatable; None: a new one.
+        """
+        key = idempotency_key or str(uuid4())
+        return self._transport.call(routes.submit_batch(specs, key))
+
+    def run(self, spec: Spec, *, timeout: float | None = None) -> JobView:
+        """Hand in a job and wait for its end.
+
+        A job that fails is no error here: look at `state`, `reason` and `exit_code`.
+
+        Args:
+            spec: A `JobSpec`, or a mapping of its form.
+            timeout: Seconds to wait; None: as long as it takes.
+
+        Raises:
+            WaitTimeout: it has not ended by then; it goes on.
+        """
+        job = self.submit(spec)
+        return self.wait(job.id, timeout=timeout)
+
+    def wait(self, job_id: str, *, timeout: float | None = None) -> JobView:
+        """Wait for a job's end, without polling; a server that restarts meanwhile is no trouble.
+
+        Args:
+            job_id: Its id.
+            timeout: Seconds; None: as long as it takes.
+
+        Raises:
+            WaitTimeout: it has not ended by then.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        job = self._transport.call(routes.job(job_id))
+        while not job.state.terminal:
+            if timeout is not None and deadline is not None and time.monotonic() >= deadline:
+                raise WaitTimeout(job, timeout)
+            stream = event_routes.event_stream(job_id, after=None, start="start")
+            for _ in self._transport.follow(stream, deadline=deadline):
+                pass
+            job = self._transport.call(routes.job(job_id), patient=True)
+            if not job.state.terminal:
+                time.sleep(0.05)
+        return job
+
+    def validate(self, spec: Spec) -> Validation:
+        """Check a spec: its normalised form, who could run it for how much, who not and why."""
+        return self._transport.call(routes.validate(spec))
+
+    def quote(self, spec: Spec) -> Quote:
+        """Ask every provider for offers, ranked by the spec's strategy; nothing is submitted."""
+        return self._transport.call(routes.quote(spec))
+
+    def job(self, job_id: str) -> JobView:
+        """Everything about one job."""
+        return self._transport.call(routes.job(job_id))
+
+    def jobs(
+        self, which: JobFilter = _ALL, *, limit: int = 100, cursor: str | None = None
+    ) -> JobPage:
+        """One page of jobs, newest first.
+
+        Args:
+            which: The filter.
+            limit: Jobs per page.
+            cursor: `next_cursor` of the page before.
+        """
+        return self._transport.call(routes.jobs(which, limit, cursor))
+
+    def iter_jobs(self, which: JobFilter = _ALL, *, page_size: int = 100) -> Iterator[JobSummary]:
+        """All jobs that match, newest first, page by page."""
+        cursor: str | None = None
+        while True:
+            page = self.jobs(which, limit=page_size, cursor=cursor)
+            yield from page.items
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    def frames(
+        self,
+        job_id: str,
+        *,
+        state: str | None = None,
+        limit: int = 1000,
+        cursor: str | None = None,
+    ) -> FramePage:
+        """One page of a render job's frames, in order, with counts and cost of all of them.
+
+        Args:
+            job_id: Its id.
+            state: Only frames in this state, such as `failed`.
+            limit: Frames per page.
+            cursor: `next_cursor` of the page before.
+        """
+        call = routes.frames(job_id, state=state, limit=limit, cursor=cursor)
+        return self._transport.call(call)
+
+    def cancel(self, job_id: str, *, reason: str = "") -> JobView:
+        """Ask for a job's end; it is over when its lease is released (`wait`)."""
+        return self._transport.call(routes.cancel(job_id, reason))
+
+    def extend(
+        self, job_id: str, duration: timedelta | str, *, idempotency_key: str | None = None
+    ) -> JobView:
+        """Move a job's deadline. It is moved once, however often the request had to be sent.
+
+        Args:
+            job_id: Its id.
+            duration: How much longer, such as `30m`.
+            idempotency_key: Your own, to make the call itself repeatable; None: a new one.
+
+        Raises:
+            ValueError: the text is no duration.
+        """
+        key = idempotency_key or str(uuid4())
+        return self._transport.call(routes.extend(job_id, parse_duration(duration), key))
