@@ -3,7 +3,7 @@
 from cli import render
 from cli.state import State
 from cortex.client import Cortex
-from cortex.domain.frames import FrameStatus
+from cortex.domain.rendering.frames import FrameStatus
 from cortex.schemas.jobs import FramePage
 
 _COLUMNS = ("FRAME", "STATE", "TRIES", "SECONDS", "COST", "FILE", "MESSAGE")

@@ -28,8 +28,8 @@ from cortex.documents import (
     snippet,
     told,
 )
+from cortex.domain.conditions.kernel import word_errors
 from cortex.domain.errors import FieldError, field_errors
-from cortex.domain.kernel import word_errors
 from cortex.domain.spec import JobSpec
 from cortex.schemas.jobs import BatchRequest
 

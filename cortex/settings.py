@@ -32,7 +32,7 @@ from cortex.domain.providers.circuit import CircuitRules
 from cortex.domain.providers.health import HealthRules
 from cortex.domain.rights import LOCAL_ADMIN, Role
 from cortex.domain.spec import Weights
-from cortex.domain.stuck import StuckRules
+from cortex.domain.trace.stuck import StuckRules
 from cortex.domain.units import parse_bytes, parse_duration
 
 

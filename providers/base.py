@@ -16,10 +16,10 @@ from typing import ClassVar, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from cortex.domain.inspection import Trial
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
 from cortex.domain.money import Money
 from cortex.domain.offers import Capabilities, Offer, PriceSheet, Usage
+from cortex.domain.providers.inspection import Trial
 from cortex.domain.spec import JobSpec
 from providers.dropbox import DropBox
 from providers.errors import InvalidSpec, Unavailable

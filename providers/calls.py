@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 
-from cortex.domain.inspection import CallTally
+from cortex.domain.providers.inspection import CallTally
 from cortex.faultpoints import path_form
 
 _MOST_KINDS = 1000

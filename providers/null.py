@@ -16,10 +16,10 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from cortex.domain.inspection import Trial
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
 from cortex.domain.money import Money
 from cortex.domain.offers import Capabilities, Offer, PriceSheet, Usage
+from cortex.domain.providers.inspection import Trial
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import RunState
 from providers.base import (

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from cortex.domain.errors import InvalidRequest
-from cortex.domain.inspection import Adapter
+from cortex.domain.providers.inspection import Adapter
 from providers.base import Provider, ProviderConfig
 
 GROUP = "cortex.providers"

@@ -8,7 +8,7 @@ sets them just before the command.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from cortex.domain.shell import odd_names
+from cortex.domain.conditions.shell import odd_names
 from providers.errors import Unsuitable
 
 CARRIER = "CORTEX_VAR_"

@@ -14,7 +14,7 @@ from temporalio.exceptions import (
 
 with workflow.unsafe.imports_passed_through():
     from activities.providers.inspection import InspectActivities
-    from cortex.domain.inspection import Inspection
+    from cortex.domain.providers.inspection import Inspection
     from cortex.temporal.contracts import INSPECT_WORKFLOW, InspectInput, provider_queue
 
 _LONGEST = timedelta(seconds=50)

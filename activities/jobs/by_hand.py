@@ -11,7 +11,7 @@ import structlog
 from activities.runtime.fleet import Fleet
 from cortex.domain.leases import Lease, LeaseRef
 from cortex.domain.offers import Usage
-from cortex.domain.resolution import Resolution, ResolveAction
+from cortex.domain.trace.resolution import Resolution, ResolveAction
 from providers.errors import ProviderError
 from providers.registry import AnyProvider
 

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path, PurePosixPath
 
 from cortex.disk import Disk
-from cortex.domain.inputs import Input, both_put
+from cortex.domain.spec.inputs import Input, both_put
 from cortex.domain.units import about_bytes
 from providers.errors import InvalidSpec, NoCapacity
 

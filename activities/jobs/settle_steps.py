@@ -13,7 +13,7 @@ from activities.runtime.heartbeat import doing
 from cortex.db.engine import Database
 from cortex.domain.errors import DatabaseUnavailable
 from cortex.domain.leases import Lease, SettleStep
-from cortex.domain.resolution import Resolution, resolution_of
+from cortex.domain.trace.resolution import Resolution, resolution_of
 
 # A settlement that goes quickly needs no second look at the database.
 _LOOK_EVERY: Final = 2.0

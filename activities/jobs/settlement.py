@@ -35,9 +35,9 @@ from cortex.domain.events import EventType
 from cortex.domain.jobs import Outcome
 from cortex.domain.leases import Lease, LeaseRef, SettleStep
 from cortex.domain.offers import Usage
-from cortex.domain.resolution import Resolution, resolution_of
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import CANCELLABLE_JOB_STATES, JobState, LeaseState, RunState
+from cortex.domain.trace.resolution import Resolution, resolution_of
 from cortex.files import add_missing, put_in_place
 from cortex.settings import Settings
 from providers.errors import ProviderError

@@ -5,8 +5,8 @@ from decimal import Decimal
 
 from cortex.db.engine import Database, Transaction
 from cortex.domain.events import EventType
-from cortex.domain.frames import FrameState, FrameStatus, format_frames
 from cortex.domain.leases import Lease, LeaseRef
+from cortex.domain.rendering.frames import FrameState, FrameStatus, format_frames
 from providers.registry import AnyProvider
 
 _EVENT_FRAMES = 200

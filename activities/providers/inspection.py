@@ -7,8 +7,8 @@ from temporalio import activity
 from activities.runtime.counted_provider import CountedProvider
 from activities.runtime.fleet import Fleet
 from cortex.db.engine import Database
-from cortex.domain.inspection import HeldLease, Inspection
 from cortex.domain.leases import LeaseRef
+from cortex.domain.providers.inspection import HeldLease, Inspection
 from cortex.temporal.contracts import InspectInput
 from providers.calls import WORKER
 from providers.registry import adapter_of

@@ -11,7 +11,7 @@ from cortex.domain.events import EventType
 from cortex.domain.leases import Lease
 from cortex.domain.offers import Usage
 from cortex.domain.reconcile import Compared, Finding, FindingKind, late_charge
-from cortex.domain.resolution import resolution_of
+from cortex.domain.trace.resolution import resolution_of
 from providers.errors import LeaseLost, ProviderError
 from providers.registry import AnyProvider
 

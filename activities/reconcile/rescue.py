@@ -7,7 +7,7 @@ from temporalio.client import Client
 from activities.contracts import LeaseInput
 from cortex.db.engine import Database
 from cortex.domain.jobs import Outcome
-from cortex.domain.rescue import rescue_outcome
+from cortex.domain.reconcile.rescue import rescue_outcome
 from cortex.domain.states import LeaseState
 from cortex.temporal.census import fate
 from cortex.temporal.reconcile_contracts import RescueInput

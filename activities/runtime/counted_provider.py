@@ -21,9 +21,9 @@ from typing import Any, TypeVar
 
 import structlog
 
-from cortex.domain.inspection import CallTally, Trial
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
 from cortex.domain.offers import Capabilities, Offer, PriceSheet, Usage
+from cortex.domain.providers.inspection import CallTally, Trial
 from cortex.domain.spec import JobSpec
 from providers.base import (
     Committed,

@@ -14,7 +14,7 @@ from api.params import WHOLE, Cursor, IdempotencyKey, JobId, Labels, Moment, Num
 from api.respond import answer, known_form, labels_of
 from api.services import Using
 from cortex.db.jobs.repository import JobFilter
-from cortex.domain.frames import MAX_FRAMES, FrameState
+from cortex.domain.rendering.frames import MAX_FRAMES, FrameState
 from cortex.domain.rights import Action
 from cortex.domain.states import JobState
 from cortex.schemas.jobs import CancelRequest, ExtendRequest, FramePage, JobPage, JobView

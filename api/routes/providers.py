@@ -15,7 +15,7 @@ from api.params import WHOLE, Cursor, Flag, Moment, NumberCursor
 from api.respond import answer
 from api.services import Using
 from cortex.db.jobs.repository import JobFilter
-from cortex.domain.inspection import Inspection
+from cortex.domain.providers.inspection import Inspection
 from cortex.domain.rights import Action
 from cortex.schemas.jobs import JobPage, ProviderView
 from cortex.schemas.providers import (

@@ -8,7 +8,7 @@ from cli.errors import BadInput
 from cli.find import find_id
 from cli.frames import show_frames
 from cli.state import state_of
-from cortex.domain.frames import FrameState
+from cortex.domain.rendering.frames import FrameState
 
 app = typer.Typer()
 

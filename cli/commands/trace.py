@@ -10,7 +10,7 @@ from cli.find import find_id
 from cli.local import dir_option
 from cli.state import state_of
 from cli.trace_view import show_trace
-from cortex.domain.resolution import ResolveAction
+from cortex.domain.trace.resolution import ResolveAction
 from cortex.schemas.trace import StuckView
 
 app = typer.Typer()

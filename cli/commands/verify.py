@@ -25,8 +25,8 @@ from cli.verify.session import Session
 from cli.verify.trial import Plan
 from cortex.client import AsyncCortex
 from cortex.domain.errors import CortexError
-from cortex.domain.inspection import Trial
 from cortex.domain.money import Money
+from cortex.domain.providers.inspection import Trial
 from cortex.domain.units import parse_duration
 from cortex.embedded.config import StackConfig
 from cortex.embedded.simulators import simulated_providers

@@ -16,11 +16,11 @@ from cli.verify.trial import (
     command_lines,
     log_differences,
 )
-from cortex.domain.inspection import HeldLease
 from cortex.domain.jobs import Reason
 from cortex.domain.money import Money
 from cortex.domain.money.ledger import EntryKind
 from cortex.domain.offers import Offer
+from cortex.domain.providers.inspection import HeldLease
 from cortex.domain.states import JobState
 from cortex.domain.units import format_duration
 from cortex.schemas.jobs import EventView, JobView, LeaseView, LedgerView, LogEntry, OutputView

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from cortex.domain.inspection import Adapter, CallTally
 from cortex.domain.money import Money
+from cortex.domain.providers.inspection import Adapter, CallTally
 
 
 class _Model(BaseModel):

@@ -14,8 +14,8 @@ from cli.verify.model import Result, RunReport, Step, Verdict, VerifyReport, ver
 from cli.verify.scrub import Scrubber
 from cli.verify.session import Session
 from cli.verify.trial import Plan
-from cortex.domain.inspection import CallTally
 from cortex.domain.money import Money
+from cortex.domain.providers.inspection import CallTally
 
 _WORDS: dict[Verdict, Literal["as expected", "differences", "could not run", "interrupted"]] = {
     Verdict.AS_EXPECTED: "as expected",

@@ -15,7 +15,7 @@ from cli.verify.gates import CouldNotRun, Estimate
 from cli.verify.model import Result, Step
 from cli.verify.trial import LABEL, Plan, Run
 from cortex.client import ApiError, AsyncCortex, ClientError
-from cortex.domain.inspection import CallTally, HeldLease, Inspection
+from cortex.domain.providers.inspection import CallTally, HeldLease, Inspection
 from cortex.domain.states import JobState
 from cortex.schemas.jobs import EventView, JobView, ProviderView
 from cortex.schemas.providers import ProviderTestResult

@@ -7,8 +7,8 @@ from datetime import timedelta
 from decimal import ROUND_DOWN, Decimal
 from typing import Any, Literal
 
-from cortex.domain.inspection import Trial
 from cortex.domain.money import Money
+from cortex.domain.providers.inspection import Trial
 from cortex.domain.spec import JobSpec
 from cortex.domain.units import format_duration
 

@@ -6,9 +6,9 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from cortex.domain.frames import FrameStatus
 from cortex.domain.money import Money
 from cortex.domain.offers import Offer
+from cortex.domain.rendering.frames import FrameStatus
 from cortex.domain.states import LeaseState, RunState
 
 PullTrouble = Literal["", "missing", "unpullable"]

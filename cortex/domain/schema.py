@@ -7,7 +7,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from cortex.domain.spec import JobSpec, Placement, Resources, Volume
-from cortex.domain.spec_rules import with_rules
+from cortex.domain.spec.rules import with_rules
 
 # What is run: an image, a command, or both; or a scene, and then nothing else that says so.
 _IMAGE: Final = {"required": ["image"], "properties": {"image": {"type": "string"}}}

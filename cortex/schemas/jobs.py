@@ -7,8 +7,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
 from cortex.domain.errors import FieldError
-from cortex.domain.extensions import EXTENSION_SCHEMA, without_extensions
-from cortex.domain.frames import FrameState, FrameStatus
 from cortex.domain.jobs import Reason
 from cortex.domain.leases import Endpoint
 from cortex.domain.money import Money
@@ -16,9 +14,11 @@ from cortex.domain.money.ledger import EntryKind
 from cortex.domain.offers import Capabilities, Offer, PriceSheet
 from cortex.domain.providers.circuit import CircuitState
 from cortex.domain.quantities import Duration
+from cortex.domain.rendering.frames import FrameState, FrameStatus
 from cortex.domain.rights import Role
 from cortex.domain.spec import JobSpec, Weights
-from cortex.domain.spec_rules import span
+from cortex.domain.spec.extensions import EXTENSION_SCHEMA, without_extensions
+from cortex.domain.spec.rules import span
 from cortex.domain.states import JobState, LeaseState, RunState
 
 

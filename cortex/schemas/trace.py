@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints
 from cortex.domain.money import NOT_NEGATIVE, Money
 from cortex.domain.names import WORDS
 from cortex.domain.quantities import Duration
-from cortex.domain.resolution import ResolveAction
 from cortex.domain.states import JobState, LeaseState
-from cortex.domain.stuck import May
+from cortex.domain.trace.resolution import ResolveAction
+from cortex.domain.trace.stuck import May
 
 Words = Annotated[
     str,

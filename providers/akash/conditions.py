@@ -7,10 +7,10 @@ they guard what is sent, whoever wrote it.
 from decimal import Decimal
 
 from cortex.domain.conditions import Conditions, SecretLimits
+from cortex.domain.conditions.packing import Packing
+from cortex.domain.conditions.references import REFERENCE
 from cortex.domain.ids import new_id
 from cortex.domain.money import Money
-from cortex.domain.packing import Packing
-from cortex.domain.references import REFERENCE
 from cortex.domain.spec import JobSpec
 from providers.akash import sealing
 from providers.akash.callback import Callback

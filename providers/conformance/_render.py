@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from cortex.domain.frames import FrameState, FrameStatus
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
+from cortex.domain.rendering.frames import FrameState, FrameStatus
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import RunState
 from providers.conformance._harness import AnyProvider, Harness

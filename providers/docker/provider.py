@@ -10,11 +10,11 @@ from typing import ClassVar
 from pydantic import ValidationError
 
 from cortex.domain.conditions import Conditions
+from cortex.domain.conditions.references import REFERENCE
 from cortex.domain.ids import is_lease_key
-from cortex.domain.inspection import Trial
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
 from cortex.domain.offers import Capabilities, Offer, PriceSheet, Usage
-from cortex.domain.references import REFERENCE
+from cortex.domain.providers.inspection import Trial
 from cortex.domain.spec import JobSpec
 from cortex.domain.units import about_bytes
 from providers.base import (

@@ -1,9 +1,9 @@
 """What Golem demands of a job's spec, in the form in which everybody can read it."""
 
 from cortex.domain.conditions import Conditions
+from cortex.domain.conditions.kernel import MAX_ARG_STRLEN
+from cortex.domain.conditions.packing import Packing
 from cortex.domain.ids import new_id
-from cortex.domain.kernel import MAX_ARG_STRLEN
-from cortex.domain.packing import Packing
 from cortex.domain.spec import JobSpec
 from providers.golem.config import GolemConfig
 from providers.golem.guest import Guest, start_script

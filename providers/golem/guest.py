@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cortex.domain.kernel import MAX_ARG_STRLEN
+from cortex.domain.conditions.kernel import MAX_ARG_STRLEN
 from cortex.domain.spec import JobSpec
 from providers.errors import Unsuitable
 from providers.golem.config import GolemConfig

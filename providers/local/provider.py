@@ -21,9 +21,9 @@ import psutil
 from cortex.disk import Disk
 from cortex.domain.conditions import Conditions
 from cortex.domain.ids import is_lease_key
-from cortex.domain.inspection import Trial
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
 from cortex.domain.offers import Capabilities, Offer, PriceSheet, Usage
+from cortex.domain.providers.inspection import Trial
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import RunState
 from cortex.domain.units import about_bytes

@@ -3,10 +3,10 @@
 from decimal import Decimal
 
 from cortex.domain.conditions import Conditions, Refusable
+from cortex.domain.conditions.kernel import MAX_ARG_STRLEN
+from cortex.domain.conditions.packing import Packing
+from cortex.domain.conditions.references import REFERENCE
 from cortex.domain.ids import new_id
-from cortex.domain.kernel import MAX_ARG_STRLEN
-from cortex.domain.packing import Packing
-from cortex.domain.references import REFERENCE
 from cortex.domain.spec import JobSpec
 from providers.dropbox import DropBox
 from providers.nosana.config import NosanaConfig

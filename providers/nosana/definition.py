@@ -12,7 +12,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from cortex.domain.kernel import MAX_ARG_STRLEN
+from cortex.domain.conditions.kernel import MAX_ARG_STRLEN
 from cortex.domain.spec import JobSpec
 from providers.dropbox import HANDOVER, INPUTS, LONG, OUTPUTS, RESULT, DropBox
 from providers.errors import Unsuitable

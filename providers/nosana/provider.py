@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from cortex.domain.conditions import Conditions
-from cortex.domain.inspection import Trial
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
 from cortex.domain.money import Money
 from cortex.domain.offers import Capabilities, Offer, PriceSheet, Usage
+from cortex.domain.providers.inspection import Trial
 from cortex.domain.spec import JobSpec
 from providers.base import (
     TRIAL_IMAGE,

@@ -9,7 +9,7 @@ shell command, where nothing of it looks so.
 import shlex
 from collections.abc import Mapping, Sequence
 
-from cortex.domain.rewriting import LITERAL, is_rewritten
+from cortex.domain.conditions.rewriting import LITERAL, is_rewritten
 from providers.errors import Unsuitable
 
 _SHELL = ("/bin/sh", "-c")

@@ -14,8 +14,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cortex.domain.frames import MAX_FRAME, FrameState, FrameStatus
 from cortex.domain.money import Money
+from cortex.domain.rendering.frames import MAX_FRAME, FrameState, FrameStatus
 
 _MOST = 64 * 2**20
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

@@ -1,10 +1,10 @@
 """What Dispersed demands of a job's spec, in the form in which everybody can read it."""
 
 from cortex.domain.conditions import Conditions, Refusable, SceneLimits
+from cortex.domain.conditions.kernel import MAX_ARG_STRLEN
+from cortex.domain.conditions.packing import Packing
+from cortex.domain.conditions.references import TAGGED, is_reference
 from cortex.domain.ids import new_id
-from cortex.domain.kernel import MAX_ARG_STRLEN
-from cortex.domain.packing import Packing
-from cortex.domain.references import TAGGED, is_reference
 from cortex.domain.spec import JobSpec
 from providers.dropbox import DropBox
 from providers.render.config import RenderConfig

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from cortex.domain.conditions import Conditions
-from cortex.domain.frames import FrameStatus
 from cortex.domain.ids import is_lease_key
-from cortex.domain.inspection import Trial
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
 from cortex.domain.money import Money
 from cortex.domain.offers import Capabilities, Offer, PriceSheet, Usage
+from cortex.domain.providers.inspection import Trial
+from cortex.domain.rendering.frames import FrameStatus
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import RunState
 from cortex.settings import default_data_dir

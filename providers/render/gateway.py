@@ -15,12 +15,12 @@ from typing import Any, ClassVar
 import httpx
 
 from cortex.domain.conditions import Conditions, SceneLimits
-from cortex.domain.frames import FrameState
 from cortex.domain.ids import is_lease_key
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
 from cortex.domain.money import Money
 from cortex.domain.offers import Capabilities, Offer, PriceSheet, Usage
 from cortex.domain.rendering import Render
+from cortex.domain.rendering.frames import FrameState
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import RunState
 from cortex.faultpoints import http_hooks

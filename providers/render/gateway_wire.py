@@ -6,8 +6,8 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cortex.domain.frames import FrameState, FrameStatus
 from cortex.domain.money import Money
+from cortex.domain.rendering.frames import FrameState, FrameStatus
 from cortex.domain.states import RunState
 from providers.errors import OutcomeUnknown, Unavailable
 

@@ -12,12 +12,12 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from cortex.domain.frames import chunked, format_frames, parse_frames
 from cortex.domain.ids import is_lease_key
 from cortex.domain.leases import LeaseRef
 from cortex.domain.money import Money
 from cortex.domain.offers import Offer
 from cortex.domain.rendering import Render
+from cortex.domain.rendering.frames import chunked, format_frames, parse_frames
 from cortex.domain.spec import JobSpec
 from providers.dropbox import OUTPUTS, RESULT, DropBox
 from providers.errors import Unsuitable

@@ -8,9 +8,9 @@ from decimal import Decimal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from cortex.domain.frames import FrameState, FrameStatus
 from cortex.domain.leases import LeaseRef, LeaseSnapshot, PullTrouble
 from cortex.domain.money import Money
+from cortex.domain.rendering.frames import FrameState, FrameStatus
 from cortex.domain.states import RunState
 from providers.base import LogLine
 from providers.registries import pull_trouble

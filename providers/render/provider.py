@@ -5,9 +5,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
-from cortex.domain.inspection import Trial
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
 from cortex.domain.offers import Capabilities, Offer, PriceSheet, Usage
+from cortex.domain.providers.inspection import Trial
 from cortex.domain.spec import JobSpec
 from providers.base import (
     Committed,

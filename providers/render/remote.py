@@ -11,9 +11,9 @@ import zlib
 from collections.abc import Mapping
 from importlib.resources import files
 
-from cortex.domain.kernel import MAX_ARG_STRLEN
+from cortex.domain.conditions.kernel import MAX_ARG_STRLEN
+from cortex.domain.conditions.shell import ascii_word
 from cortex.domain.rendering import Render
-from cortex.domain.shell import ascii_word
 from cortex.domain.spec import JobSpec
 from providers.errors import Unsuitable
 from providers.runner import RunnerUrls, wrap

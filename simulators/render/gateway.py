@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 
-from cortex.domain.frames import parse_frames
 from cortex.domain.leases import LeaseRef
+from cortex.domain.rendering.frames import parse_frames
 from simulators.render.renderer import Farm, FarmJob, Order
 from simulators.render.settings import TOKEN
 

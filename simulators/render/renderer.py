@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from cortex.domain.frames import FrameState, FrameStatus, parse_frames
 from cortex.domain.ids import lease_key, new_id
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
+from cortex.domain.rendering.frames import FrameState, FrameStatus, parse_frames
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import RunState
 from providers.errors import ProviderError, Unavailable

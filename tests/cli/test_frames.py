@@ -11,8 +11,8 @@ from cli.frames import show_frames
 from cli.specfile import load
 from cli.state import State
 from cortex.client import Cortex
-from cortex.domain.frames import FrameState, FrameStatus
 from cortex.domain.money import Money
+from cortex.domain.rendering.frames import FrameState, FrameStatus
 from cortex.schemas.jobs import FramePage
 
 PRICE = Money(amount=Decimal("0.25"), currency="USD")

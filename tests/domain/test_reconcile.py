@@ -25,7 +25,7 @@ from cortex.domain.reconcile import (
     suspects,
     unserved,
 )
-from cortex.domain.rescue import rescue_outcome
+from cortex.domain.reconcile.rescue import rescue_outcome
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import JobState, LeaseState, RunState
 

@@ -35,10 +35,10 @@ from cortex.db.jobs.repository import NewJob
 from cortex.domain.ids import new_id
 from cortex.domain.jobs import Outcome, Reason
 from cortex.domain.money import Money
-from cortex.domain.resolution import Resolution, ResolveAction
 from cortex.domain.rights import Principal, Role
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import JobState, LeaseState, RunState
+from cortex.domain.trace.resolution import Resolution, ResolveAction
 from cortex.security.keyring import KeyRing
 from cortex.services.trace.resolve import write_down
 from cortex.settings import Settings

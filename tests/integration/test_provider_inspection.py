@@ -7,7 +7,7 @@ from importlib.metadata import version
 import httpx
 import pytest
 
-from cortex.domain.inspection import Inspection
+from cortex.domain.providers.inspection import Inspection
 from cortex.domain.states import JobState, LeaseState, RunState
 from providers.base import TRIAL_IMAGE
 from tests.api.support import check_problem

@@ -9,8 +9,8 @@ import psutil
 import pytest
 
 from cortex.domain.events import EventType
-from cortex.domain.frames import FrameState, FrameStatus
 from cortex.domain.jobs import Job
+from cortex.domain.rendering.frames import FrameState, FrameStatus
 from cortex.domain.states import JobState
 from providers.render import provider as render_provider
 from providers.render.local import LocalRender

@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cortex.domain.money.ledger import EntryKind
 from cortex.domain.states import JobState, LeaseState
-from cortex.domain.stuck import StuckRules
 from cortex.domain.trace.model import Phase, StepState
+from cortex.domain.trace.stuck import StuckRules
 from cortex.schemas.trace import ResolutionView, StuckPage
 from cortex.services.trace.stuck import tell_stuck
 from tests.api.support import JOBS, check_problem, client_of

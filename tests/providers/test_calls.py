@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from cortex.domain.inspection import CallTally
+from cortex.domain.providers.inspection import CallTally
 from providers.calls import CallBook, note, noting, step_noted
 from providers.errors import NoCapacity, Unavailable
 from providers.http import HttpClient, Refused

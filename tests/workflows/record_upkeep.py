@@ -20,7 +20,7 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from activities.contracts import BudgetsResult, WatchInput
-from cortex.domain.inspection import Adapter, Inspection, Trial
+from cortex.domain.providers.inspection import Adapter, Inspection, Trial
 from cortex.domain.spec import JobSpec
 from cortex.temporal import contracts
 from tests.workflows.conftest import time_skipping

@@ -3,8 +3,8 @@
 from cortex.client._routes import trace as routes
 from cortex.client.transport import AsyncTransport
 from cortex.domain.money import Money
-from cortex.domain.resolution import ResolveAction
 from cortex.domain.trace.model import Trace
+from cortex.domain.trace.resolution import ResolveAction
 from cortex.schemas.trace import ResolutionView, StuckPage
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, TypeAdapter
 from cortex.client._routes.call import V1, Call, get, send
 from cortex.client.encoding import quoted
 from cortex.client.streams import Params
-from cortex.domain.inspection import Inspection
+from cortex.domain.providers.inspection import Inspection
 from cortex.schemas.jobs import JobPage, ProviderView
 from cortex.schemas.providers import (
     ProviderPricing,

@@ -5,8 +5,8 @@ from typing import Any
 from cortex.client._routes.call import Call, get, job_path, send
 from cortex.client.encoding import quoted
 from cortex.domain.money import Money
-from cortex.domain.resolution import ResolveAction
 from cortex.domain.trace.model import Trace
+from cortex.domain.trace.resolution import ResolveAction
 from cortex.schemas.trace import ResolutionView, StuckPage
 
 

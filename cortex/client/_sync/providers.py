@@ -8,7 +8,7 @@ from typing import Any
 from cortex.client._routes import providers as routes
 from cortex.client._routes.providers import UNSET, Unset
 from cortex.client.transport import Transport
-from cortex.domain.inspection import Inspection
+from cortex.domain.providers.inspection import Inspection
 from cortex.schemas.jobs import JobPage, ProviderView
 from cortex.schemas.providers import (
     ProviderPricing,

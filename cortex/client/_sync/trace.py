@@ -4,8 +4,8 @@
 from cortex.client._routes import trace as routes
 from cortex.client.transport import Transport
 from cortex.domain.money import Money
-from cortex.domain.resolution import ResolveAction
 from cortex.domain.trace.model import Trace
+from cortex.domain.trace.resolution import ResolveAction
 from cortex.schemas.trace import ResolutionView, StuckPage
 
 

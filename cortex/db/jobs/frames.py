@@ -15,8 +15,8 @@ from sqlalchemy.dialects.postgresql import insert
 
 from cortex.db.base import Repository, Row
 from cortex.db.tables.jobs import JobFrameRow, JobOutputRow
-from cortex.domain.frames import FrameState, FrameStatus
 from cortex.domain.money import Money
+from cortex.domain.rendering.frames import FrameState, FrameStatus
 
 _KEY = ("job_id", "frame")
 _MESSAGE = 500

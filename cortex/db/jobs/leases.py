@@ -14,8 +14,8 @@ from cortex.domain.errors import NotFound
 from cortex.domain.leases import PULL_FAILURES, Endpoint, Lease, LeaseRef, PullTrouble, SettleStep
 from cortex.domain.money import Money
 from cortex.domain.offers import Offer
-from cortex.domain.resolution import Resolution, ResolveAction
 from cortex.domain.states import LeaseState, RunState, lease_sources
+from cortex.domain.trace.resolution import Resolution, ResolveAction
 
 # Told, with the provider's id, when its monitor should look at once.
 CHANNEL = "cortex_leases"

@@ -23,9 +23,9 @@ from cortex.domain.jobs import Outcome
 from cortex.domain.leases import Lease, LeaseRef, SettleStep
 from cortex.domain.money import Money
 from cortex.domain.offers import Offer
-from cortex.domain.resolution import Resolution
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import JobState, LeaseState
+from cortex.domain.trace.resolution import Resolution
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from cortex.db.base import Repository, Row
 from cortex.domain.leases import SettleStep
 from cortex.domain.spec import Placement
 from cortex.domain.states import TERMINAL_JOB_STATES, JobState, LeaseState
-from cortex.domain.stuck import JobFacts
+from cortex.domain.trace.stuck import JobFacts
 
 _ENDED: Final = ", ".join(sorted(f"'{state.value}'" for state in TERMINAL_JOB_STATES))
 

@@ -8,11 +8,11 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from cortex.domain.conditions.kernel import word_errors
 from cortex.domain.errors import FieldError, InvalidRequest, field_errors
 from cortex.domain.groups.order import GROUP_ID, Member, Needs, check_order
 from cortex.domain.groups.placeholders import fill
 from cortex.domain.groups.spec import GroupJob, GroupSpec, job_errors
-from cortex.domain.kernel import word_errors
 from cortex.domain.spec import JobSpec
 
 __all__ = ["GROUP_ID", "GroupJob", "GroupSpec", "Member", "expand"]

@@ -8,7 +8,7 @@ from typing import Any
 from cortex.domain.groups.spec import MAX_MEMBERS, GroupSpec
 from cortex.domain.names import NAME
 from cortex.domain.schema import job_spec_schema
-from cortex.domain.spec_rules import LABELS, span
+from cortex.domain.spec.rules import LABELS, span
 
 
 def group_spec_schema() -> dict[str, Any]:

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from cortex.domain.errors import FieldError
 from cortex.domain.groups.spec import GroupJob
-from cortex.domain.inputs import MAX_INPUTS, Input, both_put, placed
 from cortex.domain.patterns import is_pattern, related
 from cortex.domain.spec import JobSpec
+from cortex.domain.spec.inputs import MAX_INPUTS, Input, both_put, placed
 
 GROUP_ID: Final = "CORTEX_GROUP_ID"
 

@@ -16,10 +16,10 @@ from pydantic import (
 )
 
 from cortex.domain.errors import FieldError
-from cortex.domain.extensions import EXTENSION_SCHEMA, without_extensions
 from cortex.domain.names import check_name
 from cortex.domain.quantities import Duration
 from cortex.domain.spec import JobSpec
+from cortex.domain.spec.extensions import EXTENSION_SCHEMA, without_extensions
 from cortex.domain.written import WrittenSecret, WrittenText
 
 MAX_MEMBERS: Final = 1000

@@ -6,9 +6,9 @@ from typing import Final
 from cortex.domain.events import EventType
 from cortex.domain.leases import Lease, SettleStep
 from cortex.domain.money.ledger import EntryKind
-from cortex.domain.resolution import resolution_of
 from cortex.domain.states import JobState, LeaseState, RunState
 from cortex.domain.trace.model import History, JobStory, Phase, Ran, StepState, TraceStep
+from cortex.domain.trace.resolution import resolution_of
 
 _OPEN: Final = (LeaseState.INTENDED, LeaseState.RESERVED)
 _CALLS: Final = {

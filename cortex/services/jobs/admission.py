@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Final
 
 from cortex.db.providers.repository import StoredProvider
+from cortex.domain.conditions.kernel import word_errors
 from cortex.domain.errors import (
     CortexError,
     FieldError,
@@ -15,7 +16,6 @@ from cortex.domain.errors import (
     OverBudget,
     ServiceUnavailable,
 )
-from cortex.domain.kernel import word_errors
 from cortex.domain.money import Money
 from cortex.domain.offers import PriceSheet
 from cortex.domain.spec import JobSpec, Strategy

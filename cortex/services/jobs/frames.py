@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
 
-from cortex.domain.frames import FrameState, FrameStatus
 from cortex.domain.money import Money
+from cortex.domain.rendering.frames import FrameState, FrameStatus
 from cortex.schemas.jobs import FramePage
 
 

@@ -6,8 +6,8 @@ from pathlib import PurePosixPath
 from cortex.db.engine import Transaction
 from cortex.domain.errors import FieldError, InvalidRequest, NotFound
 from cortex.domain.ids import is_job_id
-from cortex.domain.inputs import Input, both_put, placed
 from cortex.domain.spec import JobSpec
+from cortex.domain.spec.inputs import Input, both_put, placed
 from cortex.domain.states import TERMINAL_JOB_STATES
 
 

@@ -9,7 +9,7 @@ from cortex.db.jobs.outputs import StoredOutput
 from cortex.db.jobs.repository import JobFilter
 from cortex.db.jobs.views import JobReads
 from cortex.domain.errors import InvalidRequest, NotFound
-from cortex.domain.frames import FrameState
+from cortex.domain.rendering.frames import FrameState
 from cortex.schemas.jobs import EventPage, FramePage, LeftOutView, LogPage, OutputView
 from cortex.services.jobs.frames import frame_page
 from cortex.services.pagination import decode_cursor, decode_number, encode_cursor

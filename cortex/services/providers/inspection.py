@@ -7,7 +7,7 @@ from temporalio.client import Client, WorkflowFailureError
 
 from cortex.domain.errors import ServiceUnavailable
 from cortex.domain.ids import new_id
-from cortex.domain.inspection import Inspection
+from cortex.domain.providers.inspection import Inspection
 from cortex.services.providers.queries import ProviderRegistry
 from cortex.temporal.ask import ask_workers
 from cortex.temporal.contracts import INSPECT_WORKFLOW, InspectInput

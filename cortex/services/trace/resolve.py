@@ -20,9 +20,9 @@ from cortex.domain.errors import (
 from cortex.domain.events import EventType
 from cortex.domain.jobs import Job
 from cortex.domain.leases import Lease
-from cortex.domain.resolution import Resolution, ResolveAction
 from cortex.domain.rights import Action, Principal
 from cortex.domain.states import CANCELLABLE_JOB_STATES, LeaseState
+from cortex.domain.trace.resolution import Resolution, ResolveAction
 from cortex.domain.units import format_duration
 from cortex.schemas.trace import ResolutionView, ResolveRequest
 from cortex.services.delivery import Delivery

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from cortex.db.engine import Database
 from cortex.domain.events import EventType
-from cortex.domain.stuck import Stuck, StuckRules, stuck, stuck_gang
+from cortex.domain.trace.stuck import Stuck, StuckRules, stuck, stuck_gang
 from cortex.schemas.trace import StuckPage, StuckView
 
 _MOST = 5000

@@ -13,8 +13,8 @@ from cortex.domain.jobs import Reason
 from cortex.domain.leases import LeaseRef
 from cortex.domain.money import Money
 from cortex.domain.offers import Usage
-from cortex.domain.resolution import Resolution, ResolveAction
 from cortex.domain.states import JobState
+from cortex.domain.trace.resolution import Resolution, ResolveAction
 from cortex.settings import Settings
 from providers.null import NullConfig
 from tests.faults.boundaries import Fault

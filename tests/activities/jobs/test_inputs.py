@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from activities.jobs.inputs import InputStore
-from cortex.domain.inputs import Input
+from cortex.domain.spec.inputs import Input
 from providers.errors import InvalidSpec, NoCapacity
 from providers.unpack import unpack_inputs
 

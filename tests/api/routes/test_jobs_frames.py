@@ -7,9 +7,9 @@ import httpx
 import pytest
 
 from cortex.db.engine import Database
-from cortex.domain.frames import FrameState, FrameStatus
 from cortex.domain.money import Money
 from cortex.domain.offers import Capabilities, PriceSheet
+from cortex.domain.rendering.frames import FrameState, FrameStatus
 from cortex.schemas.jobs import FramePage
 from tests.api.support import JOBS, check_problem, submit
 from tests.support.providers import known_provider

@@ -18,8 +18,8 @@ from cli.verify.trial import (
     command_script,
     log_differences,
 )
-from cortex.domain.inspection import Trial
 from cortex.domain.money import Money
+from cortex.domain.providers.inspection import Trial
 
 MARK = "cortex-verify-0815"
 LINES = command_lines(MARK)

@@ -5,9 +5,9 @@ from decimal import Decimal
 
 from cortex.db.engine import Database, Transaction
 from cortex.db.jobs.repository import NewJob
-from cortex.domain.frames import FrameState, FrameStatus
 from cortex.domain.ids import new_id
 from cortex.domain.money import Money
+from cortex.domain.rendering.frames import FrameState, FrameStatus
 from cortex.domain.spec import JobSpec
 
 

@@ -9,10 +9,10 @@ import pytest
 import pytest_asyncio
 from pydantic import ValidationError
 
-from cortex.domain.frames import FrameState
+from cortex.domain.conditions.shell import ascii_word
 from cortex.domain.ids import lease_key, new_id
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
-from cortex.domain.shell import ascii_word
+from cortex.domain.rendering.frames import FrameState
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import RunState
 from providers.conformance import eventually

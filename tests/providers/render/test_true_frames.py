@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest_asyncio
 
-from cortex.domain.frames import FrameState
 from cortex.domain.ids import lease_key, new_id
+from cortex.domain.rendering.frames import FrameState
 from cortex.domain.spec import JobSpec
 from providers.conformance import eventually, size_of
 from providers.registry import AnyProvider

@@ -7,9 +7,9 @@ requests from the OpenAPI document: whatever is allowed here is taken there.
 from datetime import timedelta
 from typing import Any, Final
 
-from cortex.domain.forms import ABSOLUTE, RELATIVE, between, cores, duration, size
 from cortex.domain.money import POSITIVE
 from cortex.domain.names import NAME, NO_NUL, WORDS
+from cortex.domain.spec.forms import ABSOLUTE, RELATIVE, between, cores, duration, size
 
 _Schema = dict[str, Any]
 _SECOND: Final = timedelta(seconds=1)

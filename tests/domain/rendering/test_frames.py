@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cortex.domain.frames import MAX_FRAME, MAX_FRAMES, chunked, format_frames, parse_frames
+from cortex.domain.rendering.frames import (
+    MAX_FRAME,
+    MAX_FRAMES,
+    chunked,
+    format_frames,
+    parse_frames,
+)
 
 
 class TestParse:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
-from cortex.domain.frames import format_frames, parse_frames
+from cortex.domain.rendering.frames import format_frames, parse_frames
 
 Engine = Literal["cycles", "eevee", "workbench"]
 FrameFormat = Literal["PNG", "JPEG", "OPEN_EXR"]

@@ -13,14 +13,14 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from cortex.domain.frames import chunked, format_frames
-from cortex.domain.kernel import MAX_ARG_STRLEN
+from cortex.domain.conditions.kernel import MAX_ARG_STRLEN
+from cortex.domain.conditions.packing import Packing
+from cortex.domain.conditions.references import is_reference
+from cortex.domain.conditions.rewriting import is_rewritten
+from cortex.domain.conditions.shell import odd_names
 from cortex.domain.money import Money
-from cortex.domain.packing import Packing
-from cortex.domain.references import is_reference
 from cortex.domain.rendering import Render
-from cortex.domain.rewriting import is_rewritten
-from cortex.domain.shell import odd_names
+from cortex.domain.rendering.frames import chunked, format_frames
 from cortex.domain.spec import JobSpec
 from cortex.domain.units import format_bytes
 

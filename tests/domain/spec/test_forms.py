@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
-from cortex.domain.forms import between, cores, duration, size
 from cortex.domain.schema import job_spec_schema
 from cortex.domain.spec import JobSpec
+from cortex.domain.spec.forms import between, cores, duration, size
 from cortex.domain.units import parse_bytes, parse_cores, parse_duration
 
 SECOND, DAY = timedelta(seconds=1), timedelta(days=1)

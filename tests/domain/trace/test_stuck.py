@@ -8,7 +8,7 @@ import pytest
 
 from cortex.domain.leases import SettleStep
 from cortex.domain.states import JobState, LeaseState
-from cortex.domain.stuck import JobFacts, StuckRules, stuck, stuck_gang
+from cortex.domain.trace.stuck import JobFacts, StuckRules, stuck, stuck_gang
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 RULES = StuckRules()

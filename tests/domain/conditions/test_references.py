@@ -2,7 +2,7 @@
 
 import pytest
 
-from cortex.domain.references import REFERENCE, TAGGED, is_reference
+from cortex.domain.conditions.references import REFERENCE, TAGGED, is_reference
 
 _DIGEST = f"@sha256:{'0' * 64}"
 GOOD = [

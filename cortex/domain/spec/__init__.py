@@ -22,13 +22,13 @@ from pydantic import (
     model_validator,
 )
 
-from cortex.domain.extensions import EXTENSION_SCHEMA, without_extensions
-from cortex.domain.inputs import MAX_INPUTS, Input
 from cortex.domain.money import Money, format_amount, printable
 from cortex.domain.names import check_name
 from cortex.domain.quantities import Bytes, Cores, Duration
 from cortex.domain.rendering import RENDER_OUTPUTS, RENDER_RESOURCES, Render
-from cortex.domain.runtime import AutoExtend, Retries
+from cortex.domain.spec.extensions import EXTENSION_SCHEMA, without_extensions
+from cortex.domain.spec.inputs import MAX_INPUTS, Input
+from cortex.domain.spec.runtime import AutoExtend, Retries
 from cortex.domain.written import WrittenSecret, WrittenText
 
 MAX_ENV_BYTES = 128 * 1024

@@ -8,9 +8,9 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from cortex.domain.conditions.rewriting import is_rewritten
+from cortex.domain.conditions.shell import ascii_word, odd_names
 from cortex.domain.patterns import packed_form
-from cortex.domain.rewriting import is_rewritten
-from cortex.domain.shell import ascii_word, odd_names
 from cortex.domain.spec import JobSpec
 
 Form = Literal["shell", "ascii", "json", "shell-json", "yaml", "zlib"]
