@@ -46,9 +46,11 @@ class BudgetActivities:
         """The rate that is kept with a budget is that of the newest price sheets."""
         async with self._database.reading() as tx:
             rates = usd_rates(await tx.providers.all())
-            for budget in await tx.budgets.all():
-                rate = rates.get(budget.amount.currency)
-                if rate is not None and rate > 0:
+            budgets = await tx.budgets.all()
+        for budget in budgets:
+            rate = rates.get(budget.amount.currency)
+            if rate is not None and rate > 0 and rate != budget.usd_rate:
+                async with self._database.statement() as tx:
                     await tx.budgets.set_rate(budget, rate)
 
     async def _stop(self, state: BudgetState) -> int:

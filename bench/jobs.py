@@ -63,7 +63,7 @@ async def measure(*, rounds: int, per_round: int, in_flight: int) -> str:
 async def _job(stage: Stage) -> str:
     """Accept a job, start it as the API does, wait for its end."""
     job_id = new_id("job")
-    async with stage.database.reading() as tx:  # one statement, as the API does it
+    async with stage.database.statement() as tx:  # one statement, as the API does it
         new = NewJob(job_id, "bench", _SPEC)
         await tx.acceptance.store([new], [_SPEC.model_dump(mode="json")], delay=_LATER)
         job = await tx.jobs.get(job_id)

@@ -62,7 +62,12 @@ class DatabaseSettings(_Section):
         default=SecretStr("postgresql://cortex@127.0.0.1:5432/cortex"),
         description="PostgreSQL connection URL.",
     )
-    pool_size: int = Field(default=10, ge=2, le=200, description="Connections per process.")
+    pool_size: int = Field(
+        default=10,
+        ge=2,
+        le=200,
+        description="Connections per process that write, and as many that read.",
+    )
     timeout: Duration = Field(default=timedelta(seconds=5), description="To get a connection.")
 
 

@@ -79,7 +79,7 @@ class TestTrace:
             await tx.connection.execute(text("UPDATE jobs SET message = '' WHERE id = ''"))
         async with database.transaction() as tx:
             await tx.providers.declare("null", "null")
-        async with database.reading() as tx:
+        async with database.statement() as tx:
             await tx.connection.execute(text("SELECT 1"))
             await tx.connection.execute(text("DELETE FROM events"))
         with contextlib.suppress(ZeroDivisionError):

@@ -43,7 +43,7 @@ class LeaseActivities:
         provider_id = order.provider_id
         message = f"deploying on `{provider_id}`"
         state = state_event(order.job_id, JobState.DEPLOYING, message=message)
-        async with self._database.reading() as tx:
+        async with self._database.statement() as tx:
             held = await tx.steps.begin_deploying(
                 order.job_id, order.lease_key, message=message, events=[state]
             )
@@ -59,7 +59,7 @@ class LeaseActivities:
         price = reservation.price_per_hour
         offer = lease.offer.model_copy(update={"price_per_hour": price} if price else {})
         data = {"provider": provider_id}
-        async with self._database.reading() as tx:
+        async with self._database.statement() as tx:
             written = await tx.steps.reserve(
                 lease,
                 reservation.ref,
@@ -164,7 +164,7 @@ class LeaseActivities:
         live = (EventType.LEASE_ACTIVE, lease.key, lease.job_id, data)
         running = state_event(lease.job_id, JobState.RUNNING, provider=lease.provider_id)
         run = _run_of(done.snapshot) if done.snapshot is not None else None
-        async with self._database.reading() as tx:
+        async with self._database.statement() as tx:
             deadline = await tx.steps.go_live(
                 lease,
                 done.ref,
@@ -175,7 +175,8 @@ class LeaseActivities:
                 running_events=[running],
                 events=[run_event(lease, done.snapshot)] if done.snapshot else [],
             )
-            if deadline is not None and (run is None or not run.ended):
+        if deadline is not None and (run is None or not run.ended):
+            async with self._database.statement() as tx:
                 await tx.leases.wake_monitor(lease.key)
         return deadline
 

@@ -119,7 +119,7 @@ class PlacementActivities:
         """The usual case in one statement; None if anything is not as usual."""
         key = lease_key(order.job_id, order.attempt)
         hold = offer.estimate(job.spec.duration + job.extension)
-        async with self._database.reading() as tx:
+        async with self._database.statement() as tx:
             placed = await tx.steps.intend(
                 order.job_id,
                 key,

@@ -72,7 +72,7 @@ class SettleSteps:
             update={"ended_at": datetime.now(UTC), "error": text[:_MAX_ERROR]}
         )
         with suppress(DatabaseUnavailable):  # it is for show: the error itself goes on its way
-            async with self._database.reading() as tx:
+            async with self._database.statement() as tx:
                 steps = [item.model_dump(mode="json") for item in self.all]
                 await tx.leases.note_steps(self._lease.key, steps)
 

@@ -26,7 +26,7 @@ from activities.monitor.frames import last_frames, settle_frames
 from activities.monitor.logs import LogCopier
 from activities.runtime.fleet import Fleet
 from activities.trouble import telling
-from cortex.db.engine import Database, Transaction
+from cortex.db.engine import Database, Reading, Statement
 from cortex.db.jobs.lifecycle import Held
 from cortex.db.outbox.events import NewEvent
 from cortex.db.tables.jobs import JobRow
@@ -67,7 +67,7 @@ class SettlementActivities:
         A job that was extended after its workflow saw the deadline pass goes on: nothing is done.
         """
         if order.deadline is None:
-            async with self._database.reading() as tx:
+            async with self._database.statement() as tx:
                 held = await self._begin(tx, order)
         else:
             async with self._database.transaction() as tx:
@@ -93,7 +93,7 @@ class SettlementActivities:
             await self._place_again(order, held.lease)
         return SettleResult()
 
-    async def _begin(self, tx: Transaction, order: SettleInput) -> Held:
+    async def _begin(self, tx: Statement, order: SettleInput) -> Held:
         message = "releasing the lease and booking its charge"
         return await tx.steps.begin_release(
             order.job_id,
@@ -115,7 +115,7 @@ class SettlementActivities:
 
     async def _close(self, order: SettleInput, outcome: Outcome, lease: Lease) -> None:
         data = outcome_data(FinishInput(job_id=order.job_id, outcome=outcome))
-        async with self._database.reading() as tx:
+        async with self._database.statement() as tx:
             closed = await tx.steps.close(
                 order.job_id,
                 order.lease_key,
@@ -269,7 +269,7 @@ class SettlementActivities:
                     await last_frames(self._database, provider, lease, ref)
                 if spec.kept():
                     await self._keep_outputs(provider, lease, ref, spec)
-                async with self._database.reading() as tx:
+                async with self._database.statement() as tx:
                     await tx.leases.collected(lease.key)
                 return
             except DatabaseUnavailable:
@@ -349,7 +349,7 @@ class SettlementActivities:
         """
         cost = usage.cost.billed()
         data = {"amount": str(cost), "provider": lease.provider_id, "lease": lease.key}
-        async with self._database.reading() as tx:
+        async with self._database.statement() as tx:
             booked = await tx.steps.book(
                 lease,
                 cost,
@@ -375,7 +375,7 @@ async def _look_for(provider: AnyProvider, key: str) -> LeaseRef | None:
     return found.ref if found else None
 
 
-async def _later_deadline(tx: Transaction, order: SettleInput, passed: datetime) -> datetime | None:
+async def _later_deadline(tx: Reading, order: SettleInput, passed: datetime) -> datetime | None:
     """The job's deadline, if it is a later one and the job still runs towards it."""
     job, lease = await tx.jobs.get(order.job_id), await tx.leases.get(order.lease_key)
     if job.state not in CANCELLABLE_JOB_STATES or lease.state is not LeaseState.ACTIVE:

@@ -83,7 +83,7 @@ class Meter:
 
         found = await asyncio.gather(*(one(number, lease) for number, lease in enumerate(due)))
         with contextlib.suppress(DatabaseUnavailable):
-            async with self._database.reading() as tx:
+            async with self._database.statement() as tx:
                 await tx.leases.put_usage(found)
 
 

@@ -3,7 +3,6 @@
 Only for processes in which `cortex.faultpoints` is active; otherwise nothing of this is called.
 """
 
-import re
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, Protocol, TypeVar
@@ -12,10 +11,8 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from cortex import faultpoints
+from cortex.db.statements import written_by
 
-_WRITES: Final = re.compile(
-    r"\b(INSERT INTO|(?<!FOR )(?<!DO )UPDATE|DELETE FROM|pg_notify)\b(?: (?:ONLY )?(\w+))?"
-)
 _NAMES: Final = "faultpoints"
 _LONGEST: Final = 120
 
@@ -32,13 +29,13 @@ def watch_writes(engine: AsyncEngine) -> None:
 
     @event.listens_for(engine.sync_engine, "before_cursor_execute")
     def before(connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        name = _named(statement)
+        name = written_by(statement)
         if name and _alone(connection):
             faultpoints.passed("commit", f"before {name}")
 
     @event.listens_for(engine.sync_engine, "after_cursor_execute")
     def after(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
-        name = _named(statement)
+        name = written_by(statement)
         if not name:
             return
         if _alone(connection):
@@ -64,10 +61,3 @@ async def bounded(opening: AbstractAsyncContextManager[T]) -> AsyncIterator[T]:
 
 def _alone(connection: Any) -> bool:
     return bool(connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT")
-
-
-def _named(statement: str) -> str:
-    """What a statement writes: `update jobs, insert events`; empty if it only reads."""
-    found = _WRITES.findall(" ".join(statement.split()))
-    words = [f"{verb.split()[0].lower()} {table}".strip() for verb, table in found]
-    return ", ".join(dict.fromkeys(words))[:_LONGEST]

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Generic
 
 from psycopg_pool import PoolTimeout
 from sqlalchemy import make_url, text
@@ -10,6 +11,7 @@ from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from cortex import faultpoints
+from cortex.db.base import Access, Reads, Transacts, Writes
 from cortex.db.boundaries import bounded, watch_writes
 from cortex.db.groups.accept import GroupAcceptanceRepository
 from cortex.db.groups.repository import GroupRepository
@@ -39,49 +41,59 @@ from cortex.db.providers.repository import ProviderRepository
 from cortex.db.providers.track import TrackRepository
 from cortex.db.reconcile.findings import FindingRepository
 from cortex.db.reconcile.survey import SurveyRepository
+from cortex.db.statements import allow_one_write, handed_out
 from cortex.db.trace import TraceRepository
 from cortex.domain.errors import DatabaseUnavailable
 from cortex.settings import DatabaseSettings
 
 # SQLSTATE classes that mean "away or out of resources now", not "wrong statement"; a standby before
 # its promotion is read-only (25006), an idle transaction is ended (25P03).
-_AWAY = ("08", "53", "57", "58", "25006", "25P03")
+_AWAY_FOR_READS = ("08", "53", "57", "58", "25P03")
+_AWAY = (*_AWAY_FOR_READS, "25006")
+_OPTIONS = "-c timezone=UTC -c statement_timeout=60000 -c idle_in_transaction_session_timeout=60000"
 
 
-class Transaction:
-    """The repositories of one open transaction."""
+class UnitOfWork(Generic[Access]):
+    """The repositories over one connection, as far as it allows."""
 
     def __init__(self, connection: AsyncConnection) -> None:
         self.connection = connection
-        self.jobs = JobRepository(connection)
-        self.leases = LeaseRepository(connection)
-        self.ledger = LedgerRepository(connection)
-        self.events = EventRepository(connection)
-        self.commands = CommandRepository(connection)
-        self.idempotency = IdempotencyRepository(connection)
-        self.logs = LogRepository(connection)
-        self.outputs = OutputRepository(connection)
-        self.frames = FrameRepository(connection)
-        self.providers = ProviderRepository(connection)
-        self.managed = ManagedProviderRepository(connection)
-        self.circuits = CircuitRepository(connection)
-        self.audit = AuditRepository(connection)
-        self.budgets = BudgetRepository(connection)
-        self.reserves = ReserveRepository(connection)
-        self.reports = ReportRepository(connection)
-        self.spending = SpendingRepository(connection)
-        self.reads = ReadRepository(connection)
-        self.acceptance = AcceptanceRepository(connection)
-        self.group_acceptance = GroupAcceptanceRepository(connection)
-        self.group_reads = GroupReadRepository(connection)
-        self.groups = GroupRepository(connection)
-        self.steps = StepRepository(connection)
-        self.stuck = StuckRepository(connection)
-        self.trace = TraceRepository(connection)
-        self.track = TrackRepository(connection)
-        self.plugins = PluginRepository(connection)
-        self.findings = FindingRepository(connection)
-        self.survey = SurveyRepository(connection)
+        self.jobs: JobRepository[Access] = JobRepository(connection)
+        self.leases: LeaseRepository[Access] = LeaseRepository(connection)
+        self.ledger: LedgerRepository[Access] = LedgerRepository(connection)
+        self.events: EventRepository[Access] = EventRepository(connection)
+        self.commands: CommandRepository[Access] = CommandRepository(connection)
+        self.idempotency: IdempotencyRepository[Access] = IdempotencyRepository(connection)
+        self.logs: LogRepository[Access] = LogRepository(connection)
+        self.outputs: OutputRepository[Access] = OutputRepository(connection)
+        self.frames: FrameRepository[Access] = FrameRepository(connection)
+        self.providers: ProviderRepository[Access] = ProviderRepository(connection)
+        self.managed: ManagedProviderRepository[Access] = ManagedProviderRepository(connection)
+        self.circuits: CircuitRepository[Access] = CircuitRepository(connection)
+        self.audit: AuditRepository[Access] = AuditRepository(connection)
+        self.budgets: BudgetRepository[Access] = BudgetRepository(connection)
+        self.reserves: ReserveRepository[Access] = ReserveRepository(connection)
+        self.reports: ReportRepository[Access] = ReportRepository(connection)
+        self.spending: SpendingRepository[Access] = SpendingRepository(connection)
+        self.reads: ReadRepository[Access] = ReadRepository(connection)
+        self.acceptance: AcceptanceRepository[Access] = AcceptanceRepository(connection)
+        self.group_acceptance: GroupAcceptanceRepository[Access] = GroupAcceptanceRepository(
+            connection
+        )
+        self.group_reads: GroupReadRepository[Access] = GroupReadRepository(connection)
+        self.groups: GroupRepository[Access] = GroupRepository(connection)
+        self.steps: StepRepository[Access] = StepRepository(connection)
+        self.stuck: StuckRepository[Access] = StuckRepository(connection)
+        self.trace: TraceRepository[Access] = TraceRepository(connection)
+        self.track: TrackRepository[Access] = TrackRepository(connection)
+        self.plugins: PluginRepository[Access] = PluginRepository(connection)
+        self.findings: FindingRepository[Access] = FindingRepository(connection)
+        self.survey: SurveyRepository[Access] = SurveyRepository(connection)
+
+
+Reading = UnitOfWork[Reads]
+Statement = UnitOfWork[Writes]
+Transaction = UnitOfWork[Transacts]
 
 
 class Database:
@@ -89,7 +101,19 @@ class Database:
 
     def __init__(self, settings: DatabaseSettings, *, application: str = "cortex") -> None:
         self.settings = settings
-        self.engine: AsyncEngine = create_async_engine(
+        self.engine = self._connect(application)
+        if faultpoints.active is not None:
+            watch_writes(self.engine)
+        self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        allow_one_write(self._autocommit)
+        # Connections of their own: to make one read-only for a while would take a round trip.
+        self._read_only = self._connect(
+            application, "-c default_transaction_read_only=on"
+        ).execution_options(isolation_level="AUTOCOMMIT")
+
+    def _connect(self, application: str, *options: str) -> AsyncEngine:
+        settings = self.settings
+        return create_async_engine(
             make_url(settings.url.get_secret_value()).set(drivername="postgresql+psycopg"),
             pool_size=settings.pool_size,
             max_overflow=0,
@@ -98,13 +122,9 @@ class Database:
             connect_args={
                 "connect_timeout": max(2, int(settings.timeout.total_seconds())),
                 "application_name": application,
-                "options": "-c timezone=UTC -c statement_timeout=60000"
-                " -c idle_in_transaction_session_timeout=60000",
+                "options": " ".join((_OPTIONS, *options)),
             },
         )
-        if faultpoints.active is not None:
-            watch_writes(self.engine)
-        self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
@@ -113,37 +133,42 @@ class Database:
         Raises:
             DatabaseUnavailable: PostgreSQL cannot be reached, or broke off.
         """
-        opening: AbstractAsyncContextManager[Transaction] = self._open(self.engine.begin())
+        opening: AbstractAsyncContextManager[Transaction] = self._begin()
         if faultpoints.active is not None:
             opening = bounded(opening)
         async with opening as tx:
             yield tx
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[Transaction]:
-        """Every statement stands alone: for reads that need no common snapshot.
+    async def reading(self) -> AsyncIterator[Reading]:
+        """For reads that need no common snapshot: every statement stands alone.
 
-        Two round trips cheaper than a transaction. What writes may be no more than one statement.
+        Two round trips cheaper than a transaction. The server refuses to write.
 
         Raises:
             DatabaseUnavailable: PostgreSQL cannot be reached, or broke off.
         """
-        async with self._open(self._autocommit.connect()) as tx:
-            yield tx
+        async with _told(away=_AWAY_FOR_READS), self._read_only.connect() as connection:
+            yield Reading(connection)
 
     @asynccontextmanager
-    async def _open(
-        self, opening: AbstractAsyncContextManager[AsyncConnection]
-    ) -> AsyncIterator[Transaction]:
-        try:
-            async with opening as connection:
-                yield Transaction(connection)
-        except (OperationalError, InterfaceError, PoolTimeout, PoolExhausted) as error:
-            raise _unavailable(error) from error
-        except DBAPIError as error:
-            if error.connection_invalidated or _sqlstate(error).startswith(_AWAY):
-                raise _unavailable(error) from error
-            raise
+    async def statement(self) -> AsyncIterator[Statement]:
+        """One statement that writes and commits by itself, and reads around it.
+
+        Two round trips cheaper than a transaction.
+
+        Raises:
+            DatabaseUnavailable: PostgreSQL cannot be reached, or broke off.
+            RuntimeError: a second statement would write.
+        """
+        async with _told(away=_AWAY), self._autocommit.connect() as connection:
+            await handed_out(connection)
+            yield Statement(connection)
+
+    @asynccontextmanager
+    async def _begin(self) -> AsyncIterator[Transaction]:
+        async with _told(away=_AWAY), self.engine.begin() as connection:
+            yield Transaction(connection)
 
     async def ping(self) -> None:
         """Raises `DatabaseUnavailable` if PostgreSQL does not answer."""
@@ -152,6 +177,20 @@ class Database:
 
     async def aclose(self) -> None:
         await self.engine.dispose()
+        await self._read_only.dispose()
+
+
+@asynccontextmanager
+async def _told(*, away: tuple[str, ...]) -> AsyncIterator[None]:
+    """Tells that PostgreSQL is away from that a statement is wrong, by these SQLSTATEs."""
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolTimeout, PoolExhausted) as error:
+        raise _unavailable(error) from error
+    except DBAPIError as error:
+        if error.connection_invalidated or _sqlstate(error).startswith(away):
+            raise _unavailable(error) from error
+        raise
 
 
 def _sqlstate(error: DBAPIError) -> str:

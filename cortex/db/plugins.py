@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import BindParameter, Interval, bindparam, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from cortex.db.base import Repository, Row
+from cortex.db.base import Access, Repository, Row, Transacts, Writes
 from cortex.db.tables.jobs import NOW
 from cortex.db.tables.plugins import PluginRow, SkippedEventRow, SubscriberRow
 from cortex.domain.events import Event
@@ -88,8 +88,8 @@ class StoredSkip:
     time: datetime
 
 
-class PluginRepository(Repository):
-    async def report(self, plugin: StoredPlugin) -> None:
+class PluginRepository(Repository[Access]):
+    async def report(self: "PluginRepository[Writes]", plugin: StoredPlugin) -> None:
         """Store what a worker found."""
         values = {
             "package": plugin.package,
@@ -134,7 +134,9 @@ class PluginRepository(Repository):
         )
         return [_skip(row) for row in (await self.connection.execute(query)).mappings()]
 
-    async def subscribe(self, subscriber: str, plugin: str, position: str) -> None:
+    async def subscribe(
+        self: "PluginRepository[Writes]", subscriber: str, plugin: str, position: str
+    ) -> None:
         """Make the cursor, if there is none yet."""
         await self.connection.execute(
             insert(SubscriberRow)
@@ -142,7 +144,9 @@ class PluginRepository(Repository):
             .on_conflict_do_nothing()
         )
 
-    async def claim(self, subscriber: str, owner: str, ttl: timedelta) -> Claimed | None:
+    async def claim(
+        self: "PluginRepository[Writes]", subscriber: str, owner: str, ttl: timedelta
+    ) -> Claimed | None:
         """Take the subscriber for a while; None if another worker has it."""
         free = or_(
             SubscriberRow.owner.is_(None),
@@ -165,7 +169,13 @@ class PluginRepository(Repository):
         wait = max(row.retry_in or timedelta(0), timedelta(0))
         return Claimed(row.position, row.attempts, wait)
 
-    async def progress(self, subscriber: str, owner: str, ttl: timedelta, done: Progress) -> bool:
+    async def progress(
+        self: "PluginRepository[Transacts]",
+        subscriber: str,
+        owner: str,
+        ttl: timedelta,
+        done: Progress,
+    ) -> bool:
         """Move the cursor and keep the claim; false if another worker has taken it over."""
         values = {
             "position": done.position,
@@ -190,7 +200,7 @@ class PluginRepository(Repository):
             await self._skip(subscriber, done.skipped, done)
         return True
 
-    async def release(self, subscriber: str, owner: str) -> None:
+    async def release(self: "PluginRepository[Writes]", subscriber: str, owner: str) -> None:
         """Let another worker have it at once."""
         await self.connection.execute(
             update(SubscriberRow)
@@ -198,7 +208,9 @@ class PluginRepository(Repository):
             .values(owner=None, claimed_until=None)
         )
 
-    async def _skip(self, subscriber: str, event: Event, done: Progress) -> None:
+    async def _skip(
+        self: "PluginRepository[Transacts]", subscriber: str, event: Event, done: Progress
+    ) -> None:
         """Record what was skipped, the newest thousand of each subscriber."""
         await self.connection.execute(
             insert(SkippedEventRow).values(

@@ -15,6 +15,7 @@ from cortex.settings import DatabaseSettings
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 _SIZE: Final = 6
+_OPTIONS: Final = "-c timezone=UTC -c statement_timeout=30000 -c default_transaction_read_only=on"
 
 
 class ReadPool:
@@ -87,5 +88,5 @@ class ReadPool:
             prepare_threshold=2,
             connect_timeout=max(2, int(self._settings.timeout.total_seconds())),
             application_name=self._application,
-            options="-c timezone=UTC -c statement_timeout=30000",
+            options=_OPTIONS,
         )

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, select
 
-from cortex.db.base import Repository
+from cortex.db.base import Access, Reads, Repository
 from cortex.db.jobs.leases import lease_of
 from cortex.db.jobs.repository import JobRepository
 from cortex.db.money.ledger import entry_of
@@ -30,14 +30,14 @@ _TELLING: Final = tuple(
 _MOST_EVENTS: Final = 5000
 
 
-class TraceRepository(Repository):
+class TraceRepository(Repository[Access]):
     async def job(self, job_id: str) -> JobStory:
         """One job.
 
         Raises:
             NotFound: there is none with this id.
         """
-        job = await JobRepository(self.connection).get(job_id)
+        job = await JobRepository[Reads](self.connection).get(job_id)
         return (await self._stories([job]))[0]
 
     async def group(self, group_id: str) -> GroupStory:
@@ -52,7 +52,7 @@ class TraceRepository(Repository):
             raise NotFound(f"there is no group `{group_id[:60]}`")
         ids = select(JobRow.id).where(JobRow.group_id == group_id).order_by(JobRow.id)
         members = list((await self.connection.execute(ids)).scalars())
-        jobs = await JobRepository(self.connection).get_many(members)
+        jobs = await JobRepository[Reads](self.connection).get_many(members)
         return GroupStory(
             id=row["id"],
             name=row["name"],

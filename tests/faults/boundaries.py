@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from cortex.db.engine import Database, Transaction
+from cortex.db.engine import Database, Reading, Statement, Transaction
 from cortex.domain.errors import DatabaseUnavailable
 from providers.errors import OutcomeUnknown
 from providers.registry import AnyProvider
@@ -109,9 +109,14 @@ class FaultyDatabase:
         await self._fault.boundary("after commit", "database")
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[Transaction]:
+    async def reading(self) -> AsyncIterator[Reading]:
         async with self._real.reading() as tx:
-            yield Transaction(_Connection(tx.connection, self._fault, locked=False))  # type: ignore[arg-type]
+            yield Reading(_Connection(tx.connection, self._fault, locked=False))  # type: ignore[arg-type]
+
+    @asynccontextmanager
+    async def statement(self) -> AsyncIterator[Statement]:
+        async with self._real.statement() as tx:
+            yield Statement(_Connection(tx.connection, self._fault, locked=False))  # type: ignore[arg-type]
 
 
 class FaultyProvider:

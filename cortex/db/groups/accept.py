@@ -14,7 +14,7 @@ from typing import Any, Final
 import orjson
 from sqlalchemy import text
 
-from cortex.db.base import Repository
+from cortex.db.base import Access, Repository, Writes
 from cortex.db.jobs.repository import NewJob
 from cortex.domain.events import EventType
 from cortex.domain.groups.expand import GroupSpec, Member
@@ -80,9 +80,9 @@ class NewGroup:
     needs: Sequence[tuple[str, str]]
 
 
-class GroupAcceptanceRepository(Repository):
+class GroupAcceptanceRepository(Repository[Access]):
     async def store(
-        self,
+        self: "GroupAcceptanceRepository[Writes]",
         group: NewGroup,
         specs: Sequence[Mapping[str, Any]],
         reserves: Sequence[Decimal] | None = None,

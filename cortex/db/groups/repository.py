@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import func, select, text, update
 
-from cortex.db.base import Repository
+from cortex.db.base import Access, Repository, Transacts, Writes
 from cortex.db.tables.groups import JobGangRow, JobGroupRow
 from cortex.db.tables.jobs import NOW
 from cortex.domain.groups.plan import Decision, Start
@@ -107,14 +107,14 @@ class Standing:
     now: datetime
 
 
-class GroupRepository(Repository):
-    async def lock(self, group_id: str) -> None:
+class GroupRepository(Repository[Access]):
+    async def lock(self: "GroupRepository[Transacts]", group_id: str) -> None:
         """Serialise with all other writers of this group until the transaction ends."""
         await self.connection.execute(
             text("SELECT pg_advisory_xact_lock(hashtextextended(:id, 0))"), {"id": group_id}
         )
 
-    async def lock_members(self, job_ids: Sequence[str]) -> None:
+    async def lock_members(self: "GroupRepository[Transacts]", job_ids: Sequence[str]) -> None:
         """The locks of these jobs, in an order that all groups keep."""
         await self.connection.execute(
             text(
@@ -185,7 +185,7 @@ class GroupRepository(Repository):
         gangs |= {number: Gang(number, frozenset(ids)) for number, ids in needs.items()}
         return gangs
 
-    async def decide(self, group_id: str, decision: Decision) -> bool:
+    async def decide(self: "GroupRepository[Transacts]", group_id: str, decision: Decision) -> bool:
         """Write the decision of a gang; False if there is one, or it may not be committed now."""
         values = {"group": group_id, "gang": decision.gang, "reason": decision.reason}
         if decision.decided == "committed":
@@ -202,7 +202,9 @@ class GroupRepository(Repository):
         )
         return bool((await self.connection.execute(statement)).rowcount)
 
-    async def presume_abort(self, standing: Standing, reason: str) -> bool:
+    async def presume_abort(
+        self: "GroupRepository[Writes]", standing: Standing, reason: str
+    ) -> bool:
         """Write `aborted` for a gang whose time, and some grace, went by without a decision."""
         values = {"group": standing.group_id, "gang": standing.gang, "reason": reason}
         return (await self.connection.execute(_PRESUME, values)).first() is not None
@@ -214,7 +216,7 @@ class GroupRepository(Repository):
             return None
         return Standing(row.group_id, row.gang, row.decision, row.reason, row.until, row.now)
 
-    async def start(self, group_id: str, start: Start) -> list[str]:
+    async def start(self: "GroupRepository[Transacts]", group_id: str, start: Start) -> list[str]:
         """Let go of held members, and give their gang its deadline; the ids of those let go."""
         await self._ensure_gang(group_id, start.gang)
         await self.connection.execute(
@@ -233,7 +235,9 @@ class GroupRepository(Repository):
         found = await self.connection.execute(statement, {"ids": list(start.members)})
         return sorted(found.scalars())
 
-    async def stop(self, job_ids: Sequence[str], message: str) -> list[str]:
+    async def stop(
+        self: "GroupRepository[Transacts]", job_ids: Sequence[str], message: str
+    ) -> list[str]:
         """Started members to `cancelling`; the ids of those that could be stopped."""
         return await self._move(
             job_ids,
@@ -245,7 +249,7 @@ class GroupRepository(Repository):
         )
 
     async def close(
-        self, job_ids: Sequence[str], cause: Reason, message: str
+        self: "GroupRepository[Transacts]", job_ids: Sequence[str], cause: Reason, message: str
     ) -> list[tuple[str, JobState]]:
         """Held members to their end; each state that each went through, in order.
 
@@ -269,7 +273,13 @@ class GroupRepository(Repository):
         ]
 
     async def _move(
-        self, job_ids: Sequence[str], sources: str, changes: str, *, held: bool, **values: Any
+        self: "GroupRepository[Transacts]",
+        job_ids: Sequence[str],
+        sources: str,
+        changes: str,
+        *,
+        held: bool,
+        **values: Any,
     ) -> list[str]:
         statement = text(
             f"UPDATE jobs SET updated_at = now(), {changes} "
@@ -278,7 +288,9 @@ class GroupRepository(Repository):
         given = {"ids": list(job_ids), "sources": sources.split(), "held": held, **values}
         return sorted((await self.connection.execute(statement, given)).scalars())
 
-    async def move(self, group_id: str, state: GroupState, **values: Any) -> bool:
+    async def move(
+        self: "GroupRepository[Transacts]", group_id: str, state: GroupState, **values: Any
+    ) -> bool:
         """Move a group if that is legal from where it is; further `values` are columns."""
         statement = (
             update(JobGroupRow)
@@ -290,7 +302,9 @@ class GroupRepository(Repository):
         )
         return bool((await self.connection.execute(statement)).rowcount)
 
-    async def request_cancel(self, group_id: str, reason: str) -> bool:
+    async def request_cancel(
+        self: "GroupRepository[Transacts]", group_id: str, reason: str
+    ) -> bool:
         """Write that the group is to end; False if it has ended, or was asked before."""
         statement = (
             update(JobGroupRow)
@@ -303,7 +317,7 @@ class GroupRepository(Repository):
         )
         return bool((await self.connection.execute(statement)).rowcount)
 
-    async def nudge(self, group_id: str) -> None:
+    async def nudge(self: "GroupRepository[Writes]", group_id: str) -> None:
         """Have the group's workflow look, and be started if it is not there."""
         await self.connection.execute(
             text(
@@ -313,7 +327,7 @@ class GroupRepository(Repository):
             {"id": group_id, "over": _OVER},
         )
 
-    async def _ensure_gang(self, group_id: str, gang: int) -> None:
+    async def _ensure_gang(self: "GroupRepository[Transacts]", group_id: str, gang: int) -> None:
         await self.connection.execute(
             text(
                 "INSERT INTO job_gangs (group_id, gang) VALUES (:group, :gang) "

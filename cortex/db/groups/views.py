@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import select, tuple_
 
-from cortex.db.base import Repository
+from cortex.db.base import Access, Repository
 from cortex.db.jobs.views import JsonPage, Place
 from cortex.db.outbox.events import parse_position
 from cortex.db.readpool import ReadPool
@@ -143,7 +143,7 @@ class GroupReads:
         return [row[1] for row in rows[:limit]], last
 
 
-class GroupReadRepository(Repository):
+class GroupReadRepository(Repository[Access]):
     """Narrow reads inside a transaction."""
 
     async def state(self, group_id: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any, Final
 import orjson
 from sqlalchemy import text
 
-from cortex.db.base import Repository
+from cortex.db.base import Access, Repository, Writes
 from cortex.db.jobs.repository import NewJob
 from cortex.db.money.spending import covers
 from cortex.domain.events import EventType
@@ -60,9 +60,9 @@ class Stored:
     commands: list[int]
 
 
-class AcceptanceRepository(Repository):
+class AcceptanceRepository(Repository[Access]):
     async def store(
-        self,
+        self: "AcceptanceRepository[Writes]",
         jobs: Sequence[NewJob],
         specs: Sequence[dict[str, Any]],
         *,

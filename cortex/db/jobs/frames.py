@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from cortex.db.base import Repository, Row
+from cortex.db.base import Access, Repository, Row, Transacts, Writes
 from cortex.db.tables.jobs import JobFrameRow, JobOutputRow
 from cortex.domain.money import Money
 from cortex.domain.rendering.frames import FrameState, FrameStatus
@@ -22,9 +22,12 @@ _KEY = ("job_id", "frame")
 _MESSAGE = 500
 
 
-class FrameRepository(Repository):
+class FrameRepository(Repository[Access]):
     async def record(
-        self, job_id: str, lease_key: str, frames: Sequence[FrameStatus]
+        self: "FrameRepository[Transacts]",
+        job_id: str,
+        lease_key: str,
+        frames: Sequence[FrameStatus],
     ) -> list[FrameStatus]:
         """Write what a lease says about its frames; returns those whose state has changed.
 
@@ -45,7 +48,7 @@ class FrameRepository(Repository):
             await self._put(rows)
         return changed
 
-    async def settle(self, job_id: str, lease_key: str) -> int:
+    async def settle(self: "FrameRepository[Writes]", job_id: str, lease_key: str) -> int:
         """Take back what a lease did not bring: how many frames of it must be rendered anew.
 
         A frame counts as done only with its file in our hands.
@@ -100,7 +103,7 @@ class FrameRepository(Repository):
         rows = (await self.connection.execute(query)).mappings()
         return {row["frame"]: row for row in rows}
 
-    async def _put(self, rows: list[dict[str, Any]]) -> None:
+    async def _put(self: "FrameRepository[Transacts]", rows: list[dict[str, Any]]) -> None:
         statement = insert(JobFrameRow)
         values = {name: statement.excluded[name] for name in rows[0] if name not in _KEY}
         await self.connection.execute(

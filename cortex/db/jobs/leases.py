@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import func, insert, select, text, update
 
-from cortex.db.base import Repository, Row
+from cortex.db.base import Access, Repository, Row, Transacts, Writes
 from cortex.db.tables.jobs import NOW, LeaseRow
 from cortex.domain.errors import NotFound
 from cortex.domain.leases import PULL_FAILURES, Endpoint, Lease, LeaseRef, PullTrouble, SettleStep
@@ -54,8 +54,10 @@ _PULLS: Final[dict[str | None, PullTrouble]] = {
 }
 
 
-class LeaseRepository(Repository):
-    async def add(self, key: str, job_id: str, attempt: int, *, offer: Offer) -> Lease:
+class LeaseRepository(Repository[Access]):
+    async def add(
+        self: "LeaseRepository[Transacts]", key: str, job_id: str, attempt: int, *, offer: Offer
+    ) -> Lease:
         """Write the intent to lease."""
         statement = (
             insert(LeaseRow)
@@ -88,7 +90,7 @@ class LeaseRepository(Repository):
         row = (await self.connection.execute(query)).mappings().first()
         return lease_of(row) if row else None
 
-    async def wake_monitor(self, key: str) -> None:
+    async def wake_monitor(self: "LeaseRepository[Writes]", key: str) -> None:
         """Tell the monitor of the lease's provider, when this commits, to look at once."""
         query = select(func.pg_notify(CHANNEL, LeaseRow.provider_id)).where(LeaseRow.key == key)
         await self.connection.execute(query)
@@ -100,7 +102,9 @@ class LeaseRepository(Repository):
         )
         return [lease_of(row) for row in (await self.connection.execute(query)).mappings()]
 
-    async def move(self, key: str, state: LeaseState, **values: Any) -> Lease | None:
+    async def move(
+        self: "LeaseRepository[Transacts]", key: str, state: LeaseState, **values: Any
+    ) -> Lease | None:
         """Move a lease to `state` if that is legal; None (and nothing changed) if it is not."""
         sources = [source.value for source in lease_sources(state)]
         statement = (
@@ -112,7 +116,7 @@ class LeaseRepository(Repository):
         row = (await self.connection.execute(statement)).mappings().first()
         return lease_of(row) if row else None
 
-    async def put(self, key: str, **values: Any) -> Lease:
+    async def put(self: "LeaseRepository[Transacts]", key: str, **values: Any) -> Lease:
         """Set columns other than the state; returns the lease as it is then."""
         statement = (
             update(LeaseRow)
@@ -122,7 +126,7 @@ class LeaseRepository(Repository):
         )
         return lease_of((await self.connection.execute(statement)).mappings().one())
 
-    async def decide(self, key: str, resolution: Resolution) -> None:
+    async def decide(self: "LeaseRepository[Transacts]", key: str, resolution: Resolution) -> None:
         """Write down what somebody decided about a lease. The last decision about its bill counts.
 
         That a step is to be tried again decides nothing about the bill, and takes nothing back.
@@ -134,7 +138,9 @@ class LeaseRepository(Repository):
             statement.values(resolution=resolution.model_dump(mode="json"))
         )
 
-    async def note_steps(self, key: str, steps: Sequence[Mapping[str, Any]]) -> None:
+    async def note_steps(
+        self: "LeaseRepository[Writes]", key: str, steps: Sequence[Mapping[str, Any]]
+    ) -> None:
         """What was done at the network so far; nothing if the bill is booked, which tells it."""
         await self.connection.execute(
             update(LeaseRow)
@@ -152,7 +158,7 @@ class LeaseRepository(Repository):
         )
         return [lease_of(row) for row in (await self.connection.execute(query)).mappings()]
 
-    async def signalled(self, key: str, version: int) -> None:
+    async def signalled(self: "LeaseRepository[Writes]", key: str, version: int) -> None:
         """The workflow knows of this version."""
         await self.connection.execute(
             update(LeaseRow)
@@ -160,7 +166,9 @@ class LeaseRepository(Repository):
             .values(signalled_version=version)
         )
 
-    async def lose_sight(self, key: str, since: datetime, reason: str) -> bool:
+    async def lose_sight(
+        self: "LeaseRepository[Writes]", key: str, since: datetime, reason: str
+    ) -> bool:
         """Its network says nothing of a live lease. False if that is known, or it is not live."""
         statement = (
             update(LeaseRow)
@@ -174,7 +182,7 @@ class LeaseRepository(Repository):
         )
         return (await self.connection.execute(statement)).first() is not None
 
-    async def regain_sight(self, key: str) -> bool:
+    async def regain_sight(self: "LeaseRepository[Writes]", key: str) -> bool:
         """Its network says something again. False if it had not been lost sight of."""
         statement = (
             update(LeaseRow)
@@ -184,7 +192,7 @@ class LeaseRepository(Repository):
         )
         return (await self.connection.execute(statement)).first() is not None
 
-    async def collected(self, key: str) -> None:
+    async def collected(self: "LeaseRepository[Writes]", key: str) -> None:
         """Logs and results are all here: nothing of them is to be fetched again."""
         await self.connection.execute(
             update(LeaseRow)
@@ -192,7 +200,7 @@ class LeaseRepository(Repository):
             .values(collected_at=NOW)
         )
 
-    async def put_usage(self, found: Sequence[UsageNow]) -> None:
+    async def put_usage(self: "LeaseRepository[Writes]", found: Sequence[UsageNow]) -> None:
         """Write down what leases have cost so far; only active ones still change."""
         values = {
             "keys": [item.key for item in found],
@@ -222,7 +230,7 @@ class LeaseRepository(Repository):
         )
         return list((await self.connection.execute(query)).scalars())
 
-    async def released_at_now(self, key: str) -> Lease | None:
+    async def released_at_now(self: "LeaseRepository[Transacts]", key: str) -> Lease | None:
         """Write `released`; None if the lease is not being released."""
         return await self.move(key, LeaseState.RELEASED, released_at=NOW)
 

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 from sqlalchemy import TextClause
 
-from cortex.db.base import Repository
+from cortex.db.base import Access, Repository, Writes
 from cortex.db.jobs.leases import lease_of
 from cortex.db.jobs.lifecycle_sql import BOOK, CLOSE, DEPLOY, INTEND, LIVE, READ, RELEASE, RESERVE
 from cortex.db.outbox.events import NewEvent
@@ -51,9 +51,9 @@ class Run:
     finished_at: datetime | None
 
 
-class StepRepository(Repository):
+class StepRepository(Repository[Access]):
     async def intend(
-        self,
+        self: "StepRepository[Writes]",
         job_id: str,
         key: str,
         attempt: int,
@@ -87,14 +87,24 @@ class StepRepository(Repository):
         return await self._count(INTEND, values) > 0
 
     async def begin_deploying(
-        self, job_id: str, key: str, *, message: str, events: Sequence[NewEvent]
+        self: "StepRepository[Writes]",
+        job_id: str,
+        key: str,
+        *,
+        message: str,
+        events: Sequence[NewEvent],
     ) -> Held:
         """Move the job to `deploying` if that is legal, and read what prepare needs."""
         values = {"job": job_id, "key": key, "message": message, "events": _packed(events)}
         return await self._held(DEPLOY, values, key)
 
     async def reserve(
-        self, lease: Lease, ref: LeaseRef, *, offer: Offer, events: Sequence[NewEvent]
+        self: "StepRepository[Writes]",
+        lease: Lease,
+        ref: LeaseRef,
+        *,
+        offer: Offer,
+        events: Sequence[NewEvent],
     ) -> bool:
         """Write down the reservation. False if the lease is being released, or has it already."""
         values = {
@@ -115,7 +125,7 @@ class StepRepository(Repository):
         return await self._held(READ, {"key": key}, key)
 
     async def go_live(
-        self,
+        self: "StepRepository[Writes]",
         lease: Lease,
         ref: LeaseRef,
         *,
@@ -158,7 +168,7 @@ class StepRepository(Repository):
         return None if row is None else row.deadline_at
 
     async def begin_release(
-        self,
+        self: "StepRepository[Writes]",
         job_id: str,
         key: str,
         *,
@@ -192,7 +202,7 @@ class StepRepository(Repository):
         return await self.read(key)  # another try released it while this one waited
 
     async def book(
-        self,
+        self: "StepRepository[Writes]",
         lease: Lease,
         cost: Money,
         *,
@@ -234,7 +244,7 @@ class StepRepository(Repository):
         return await self._count(BOOK, values) > 0
 
     async def close(
-        self,
+        self: "StepRepository[Writes]",
         job_id: str,
         key: str,
         outcome: Outcome,
@@ -255,7 +265,9 @@ class StepRepository(Repository):
         }
         return await self._count(CLOSE, values) > 0
 
-    async def _count(self, statement: TextClause, values: dict[str, Any]) -> int:
+    async def _count(
+        self: "StepRepository[Writes]", statement: TextClause, values: dict[str, Any]
+    ) -> int:
         return int((await self.connection.execute(statement, values)).scalar_one())
 
     async def _held(self, statement: TextClause, values: dict[str, Any], key: str) -> Held:

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, cast
 
 from sqlalchemy import delete, func, insert, select, text, update
 
-from cortex.db.base import Repository
+from cortex.db.base import Access, Repository, Transacts, Writes
 from cortex.db.tables.jobs import JobLogRow, JobRow, LeaseRow
 from cortex.domain.errors import InvalidRequest
 
@@ -41,9 +41,9 @@ class NewLine:
     text: str
 
 
-class LogRepository(Repository):
+class LogRepository(Repository[Access]):
     async def append(
-        self,
+        self: "LogRepository[Transacts]",
         job_id: str,
         attempt: int,
         lines: Sequence[NewLine],
@@ -84,7 +84,13 @@ class LogRepository(Repository):
             )
         return True
 
-    async def _begin(self, job_id: str, attempt: int, begun: Sequence[NewLine], limit: int) -> None:
+    async def _begin(
+        self: "LogRepository[Transacts]",
+        job_id: str,
+        attempt: int,
+        begun: Sequence[NewLine],
+        limit: int,
+    ) -> None:
         left = [line for line in await self.open_lines(job_id) if line.attempt != attempt]
         for line in left:
             whole = NewLine(time=line.time, stream=line.stream, text=line.text)
@@ -94,7 +100,13 @@ class LogRepository(Repository):
             update(JobRow).where(JobRow.id == job_id).values(log_open=packed)
         )
 
-    async def _add(self, job_id: str, attempt: int, lines: Sequence[NewLine], limit: int) -> None:
+    async def _add(
+        self: "LogRepository[Transacts]",
+        job_id: str,
+        attempt: int,
+        lines: Sequence[NewLine],
+        limit: int,
+    ) -> None:
         size = sum(len(line.text.encode()) + 1 for line in lines)
         counted = await self.connection.execute(
             update(JobRow)
@@ -116,13 +128,13 @@ class LogRepository(Repository):
         if total > limit:
             await self._shrink(job_id, limit)
 
-    async def looked_at(self, job_id: str) -> None:
+    async def looked_at(self: "LogRepository[Writes]", job_id: str) -> None:
         """Tell whoever copies the job's log that somebody looks at it now."""
         await self.connection.execute(
             text("SELECT pg_notify(:channel, :job)"), {"channel": LOOKED_AT, "job": job_id}
         )
 
-    async def _shrink(self, job_id: str, limit: int) -> None:
+    async def _shrink(self: "LogRepository[Transacts]", job_id: str, limit: int) -> None:
         before = func.sum(JobLogRow.bytes).over(order_by=JobLogRow.seq)
         sizes = (
             select(JobLogRow.seq, JobLogRow.bytes, before.label("upto"))
@@ -215,7 +227,7 @@ class LogRepository(Repository):
             batch = _next_count(chunks, count - len(found))
         return found
 
-    async def expire(self, older_than: timedelta) -> int:
+    async def expire(self: "LogRepository[Writes]", older_than: timedelta) -> int:
         """Delete the output of jobs that ended longer ago; returns how many chunks."""
         old = select(JobRow.id).where(JobRow.finished_at < func.now() - older_than)
         done = await self.connection.execute(

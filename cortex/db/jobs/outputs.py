@@ -8,7 +8,7 @@ from typing import Any, Literal
 from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 
-from cortex.db.base import Repository
+from cortex.db.base import Access, Repository, Transacts
 from cortex.db.tables.jobs import JobOutputRow
 from cortex.domain.errors import NotFound
 
@@ -50,9 +50,9 @@ class Others:
 _NOTHING = Others()
 
 
-class OutputRepository(Repository):
+class OutputRepository(Repository[Access]):
     async def replace(
-        self,
+        self: "OutputRepository[Transacts]",
         job_id: str,
         attempt: int,
         files: Sequence[tuple[str, int, str]],
@@ -63,7 +63,7 @@ class OutputRepository(Repository):
         await self._insert(job_id, attempt, files, others)
 
     async def merge(
-        self,
+        self: "OutputRepository[Transacts]",
         job_id: str,
         attempt: int,
         files: Sequence[tuple[str, int, str]],
@@ -81,7 +81,7 @@ class OutputRepository(Repository):
         await self._insert(job_id, attempt, files, others)
 
     async def _insert(
-        self,
+        self: "OutputRepository[Transacts]",
         job_id: str,
         attempt: int,
         files: Sequence[tuple[str, int, str]],

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Select, select, text, tuple_, update
 
-from cortex.db.base import Repository, Row
+from cortex.db.base import Access, Repository, Row, Transacts
 from cortex.db.tables.jobs import NOW, JobRow, JobStatusRow
 from cortex.domain.errors import NotFound
 from cortex.domain.jobs import Job, Outcome, Reason
@@ -39,8 +39,8 @@ class JobFilter:
     created_before: datetime | None = None
 
 
-class JobRepository(Repository):
-    async def lock(self, job_id: str) -> None:
+class JobRepository(Repository[Access]):
+    async def lock(self: "JobRepository[Transacts]", job_id: str) -> None:
         """Serialise with all other writers of this job until the transaction ends.
 
         Call it before the first write: the order of events relies on it
@@ -75,7 +75,12 @@ class JobRepository(Repository):
         return (await self.connection.execute(query)).scalar_one_or_none()
 
     async def move(
-        self, job_id: str, state: JobState, *, message: str = "", **values: Any
+        self: "JobRepository[Transacts]",
+        job_id: str,
+        state: JobState,
+        *,
+        message: str = "",
+        **values: Any,
     ) -> Job | None:
         """Move a job to `state` if that is legal from where it is.
 
@@ -93,7 +98,7 @@ class JobRepository(Repository):
         row = (await self.connection.execute(statement)).mappings().first()
         return None if row is None else job_of(row)
 
-    async def finish(self, job_id: str, outcome: Outcome) -> Job | None:
+    async def finish(self: "JobRepository[Transacts]", job_id: str, outcome: Outcome) -> Job | None:
         """Write the terminal state; None if the job is not `settling`."""
         return await self.move(
             job_id,
@@ -104,13 +109,13 @@ class JobRepository(Repository):
             finished_at=NOW,
         )
 
-    async def put(self, job_id: str, **values: Any) -> None:
+    async def put(self: "JobRepository[Transacts]", job_id: str, **values: Any) -> None:
         """Set columns other than the state."""
         await self.connection.execute(
             update(JobRow).where(JobRow.id == job_id).values(updated_at=NOW, **values)
         )
 
-    async def add_cost(self, job_id: str, usd: Decimal) -> None:
+    async def add_cost(self: "JobRepository[Transacts]", job_id: str, usd: Decimal) -> None:
         """Add a booked charge to the job's bill, which is kept in USD."""
         await self.connection.execute(
             update(JobRow)

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from sqlalchemy import text
 
-from cortex.db.base import Repository, Row
+from cortex.db.base import Access, Repository, Row
 from cortex.domain.leases import SettleStep
 from cortex.domain.spec import Placement
 from cortex.domain.states import TERMINAL_JOB_STATES, JobState, LeaseState
@@ -49,7 +49,7 @@ SELECT 1 FROM events WHERE job_id = :job AND type = 'job.trouble'
 """)
 
 
-class StuckRepository(Repository):
+class StuckRepository(Repository[Access]):
     async def candidates(self, most: int) -> list[JobFacts]:
         """Jobs whose time may be over, oldest first."""
         rows = (await self.connection.execute(_JOBS, {"most": most})).mappings()

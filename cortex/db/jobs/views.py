@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import select, text, tuple_
 
-from cortex.db.base import Repository
+from cortex.db.base import Access, Repository
 from cortex.db.jobs.repository import JobFilter
 from cortex.db.money.spending import USED
 from cortex.db.outbox.events import parse_position
@@ -133,7 +133,7 @@ def _conditions(where: JobFilter) -> tuple[list[str], list[Any]]:
     return [text for text, _ in found], params
 
 
-class ReadRepository(Repository):
+class ReadRepository(Repository[Access]):
     """Narrow reads inside a transaction."""
 
     async def job(self, job_id: str) -> str:

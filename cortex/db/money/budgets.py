@@ -11,9 +11,9 @@ from decimal import Decimal
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import delete, insert, select, text, update
+from sqlalchemy import Select, delete, insert, select, text, update
 
-from cortex.db.base import Repository, Row
+from cortex.db.base import Access, Reads, Repository, Row, Transacts, Writes
 from cortex.db.money.spending import Question, SpendingRepository, covers
 from cortex.db.tables.jobs import NOW
 from cortex.db.tables.money import BudgetAlertRow, BudgetRow
@@ -60,31 +60,38 @@ WHERE id = :id AND currency = :currency AND usd_rate <> :rate
 """)
 
 
-class BudgetRepository(Repository):
-    async def add(self, budget: Budget) -> None:
+class BudgetRepository(Repository[Access]):
+    async def add(self: "BudgetRepository[Transacts]", budget: Budget) -> None:
         await self.connection.execute(insert(BudgetRow).values(**_values(budget)))
 
-    async def get(self, budget_id: str, *, lock: bool = False) -> Budget:
+    async def get(self, budget_id: str) -> Budget:
         """One budget.
 
         Raises:
             NotFound: there is none with this id.
         """
-        query = select(BudgetRow.__table__).where(BudgetRow.id == budget_id)
-        if lock:
-            query = query.with_for_update()
+        return await self._one(budget_id, _by_id(budget_id))
+
+    async def lock(self: "BudgetRepository[Transacts]", budget_id: str) -> Budget:
+        """One budget, which nobody else changes until the transaction ends.
+
+        Raises:
+            NotFound: there is none with this id.
+        """
+        return await self._one(budget_id, _by_id(budget_id).with_for_update())
+
+    async def _one(self, budget_id: str, query: Select[Any]) -> Budget:
         row = (await self.connection.execute(query)).mappings().first()
         if row is None:
             raise NotFound(f"there is no budget `{budget_id[:60]}`")
         return _budget(row)
 
-    async def hold(self, budget: Budget) -> bool:
+    async def hold(self: "BudgetRepository[Transacts]", budget: Budget) -> bool:
         """Keep a budget as it was read until the transaction ends; False if it is not so any more.
 
         A rate that has moved is no change of the budget.
         """
-        query = select(BudgetRow.__table__).where(BudgetRow.id == budget.id)
-        held = query.with_for_update(read=True)
+        held = _by_id(budget.id).with_for_update(read=True)
         row = (await self.connection.execute(held)).mappings().first()
         return row is not None and _wanted(_budget(row)) == _wanted(budget)
 
@@ -92,22 +99,24 @@ class BudgetRepository(Repository):
         query = select(BudgetRow.__table__).order_by(BudgetRow.id)
         return [_budget(row) for row in (await self.connection.execute(query)).mappings()]
 
-    async def put(self, budget: Budget) -> None:
+    async def put(self: "BudgetRepository[Transacts]", budget: Budget) -> None:
         """Write a budget's new values."""
         values = _values(budget) | {"updated_at": NOW}
         await self.connection.execute(
             update(BudgetRow).where(BudgetRow.id == budget.id).values(**values)
         )
 
-    async def remove(self, budget_id: str) -> None:
+    async def remove(self: "BudgetRepository[Transacts]", budget_id: str) -> None:
         await self.connection.execute(delete(BudgetRow).where(BudgetRow.id == budget_id))
 
-    async def set_rate(self, budget: Budget, rate: Decimal) -> bool:
+    async def set_rate(self: "BudgetRepository[Writes]", budget: Budget, rate: Decimal) -> bool:
         """Keep the present rate of its currency; False if it has it already."""
         values = {"id": budget.id, "currency": budget.amount.currency, "rate": rate}
         return int((await self.connection.execute(_RATE, values)).rowcount) > 0
 
-    async def lock_covering(self, jobs: Sequence[Covered]) -> list[BudgetState]:
+    async def lock_covering(
+        self: "BudgetRepository[Transacts]", jobs: Sequence[Covered]
+    ) -> list[BudgetState]:
         """Lock every budget that stops jobs and covers one of these; with what counts against it.
 
         Until the transaction ends nobody else sets money aside under any of them.
@@ -123,13 +132,13 @@ class BudgetRepository(Repository):
         """What counts against each in its present period."""
         periods = [period_of(budget.period, now) for budget in budgets]
         asked = [question(*pair) for pair in zip(budgets, periods, strict=True)]
-        sums = await SpendingRepository(self.connection).sums(asked)
+        sums = await SpendingRepository[Reads](self.connection).sums(asked)
         return [
             BudgetState(budget=budget, period=period, spending=sums[budget.id])
             for budget, period in zip(budgets, periods, strict=True)
         ]
 
-    async def alert(self, state: BudgetState) -> list[int]:
+    async def alert(self: "BudgetRepository[Transacts]", state: BudgetState) -> list[int]:
         """Remember the thresholds that are reached; those that were not told in this period."""
         values = {
             "id": state.budget.id,
@@ -139,7 +148,7 @@ class BudgetRepository(Repository):
         }
         return sorted((await self.connection.execute(_ALERT, values)).scalars())
 
-    async def forget_alerts(self, state: BudgetState) -> None:
+    async def forget_alerts(self: "BudgetRepository[Transacts]", state: BudgetState) -> None:
         """After a change: what is not reached any more is told again once it is."""
         await self.connection.execute(
             delete(BudgetAlertRow).where(
@@ -147,6 +156,10 @@ class BudgetRepository(Repository):
                 BudgetAlertRow.threshold.not_in(state.reached()),
             )
         )
+
+
+def _by_id(budget_id: str) -> Select[Any]:
+    return select(BudgetRow.__table__).where(BudgetRow.id == budget_id)
 
 
 def question(budget: Budget, period: Period) -> Question:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from sqlalchemy import func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 
-from cortex.db.base import Repository, Row
+from cortex.db.base import Access, Repository, Row, Transacts
 from cortex.db.tables.jobs import LedgerRow
 from cortex.domain.ids import new_id
 from cortex.domain.leases import Lease
@@ -15,13 +15,24 @@ from cortex.domain.money import Money
 from cortex.domain.money.ledger import EntryKind, LedgerEntry
 
 
-class LedgerRepository(Repository):
-    async def add(self, lease: Lease, kind: EntryKind, amount: Money, *, note: str = "") -> bool:
+class LedgerRepository(Repository[Access]):
+    async def add(
+        self: "LedgerRepository[Transacts]",
+        lease: Lease,
+        kind: EntryKind,
+        amount: Money,
+        *,
+        note: str = "",
+    ) -> bool:
         """Book one entry. False if this lease has its charge or release already."""
         return kind in await self.add_many(lease, {kind: amount}, note=note)
 
     async def add_many(
-        self, lease: Lease, entries: Mapping[EntryKind, Money], *, note: str = ""
+        self: "LedgerRepository[Transacts]",
+        lease: Lease,
+        entries: Mapping[EntryKind, Money],
+        *,
+        note: str = "",
     ) -> set[EntryKind]:
         """Book several entries; returns the kinds that were not there already."""
         rows = [
@@ -43,7 +54,14 @@ class LedgerRepository(Repository):
         )
         return {EntryKind(kind) for kind in (await self.connection.execute(statement)).scalars()}
 
-    async def charge_late(self, lease: Lease, cost: Money, usd_rate: Decimal, *, note: str) -> bool:
+    async def charge_late(
+        self: "LedgerRepository[Transacts]",
+        lease: Lease,
+        cost: Money,
+        usd_rate: Decimal,
+        *,
+        note: str,
+    ) -> bool:
         """Book the bill of a lease that has none. False if it has one."""
         statement = (
             insert(LedgerRow)

@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import text
 
-from cortex.db.base import Repository
+from cortex.db.base import Access, Repository
 
 # Of a job that had several leases each is counted for itself: one may be lost, the next complete.
 _CAUSE: Final = """CASE
@@ -48,7 +48,7 @@ class Sum:
     held_usd: Decimal
 
 
-class ReportRepository(Repository):
+class ReportRepository(Repository[Access]):
     async def costs(
         self, keys: Sequence[str], *, since: datetime | None, until: datetime | None
     ) -> list[Sum]:

@@ -9,11 +9,11 @@ from decimal import Decimal
 from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from cortex.db.base import Repository
+from cortex.db.base import Access, Repository, Transacts
 from cortex.db.tables.money import JobReserveRow
 
 
-class ReserveRepository(Repository):
+class ReserveRepository(Repository[Access]):
     async def of(self, job_id: str) -> Decimal | None:
         """What is set aside now; None if nothing ever was, or the job has ended."""
         query = select(JobReserveRow.usd).where(
@@ -21,7 +21,7 @@ class ReserveRepository(Repository):
         )
         return (await self.connection.execute(query)).scalar_one_or_none()
 
-    async def put(self, job_id: str, usd: Decimal) -> None:
+    async def put(self: "ReserveRepository[Transacts]", job_id: str, usd: Decimal) -> None:
         """Set aside this much, whatever it was before; what was released stays so."""
         statement = insert(JobReserveRow).values(job_id=job_id, usd=usd)
         await self.connection.execute(
@@ -32,7 +32,7 @@ class ReserveRepository(Repository):
             )
         )
 
-    async def used(self, job_id: str) -> None:
+    async def used(self: "ReserveRepository[Transacts]", job_id: str) -> None:
         """A hold has taken its place."""
         await self.connection.execute(
             update(JobReserveRow)

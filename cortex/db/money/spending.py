@@ -8,7 +8,7 @@ from typing import Final
 import orjson
 from sqlalchemy import text
 
-from cortex.db.base import Repository
+from cortex.db.base import Access, Repository
 from cortex.domain.money.budgets import Burden, Period, Spending
 from cortex.domain.money.forecast import Facts
 
@@ -121,7 +121,7 @@ _QUERIES: Final = {
 }
 
 
-class SpendingRepository(Repository):
+class SpendingRepository(Repository[Access]):
     async def sums(self, asked: Sequence[Question]) -> dict[str, Spending]:
         """What counts against each, by the id of the question."""
         rows = await self.connection.execute(_QUERIES["sums"], {"asked": _packed(asked)})

@@ -4,13 +4,19 @@ from typing import Any
 
 from sqlalchemy import insert
 
-from cortex.db.base import Repository
+from cortex.db.base import Access, Repository, Transacts
 from cortex.db.tables.accounts import AuditRow
 
 
-class AuditRepository(Repository):
+class AuditRepository(Repository[Access]):
     async def add(
-        self, actor: str, action: str, subject: str, *, source: str = "", **data: Any
+        self: "AuditRepository[Transacts]",
+        actor: str,
+        action: str,
+        subject: str,
+        *,
+        source: str = "",
+        **data: Any,
     ) -> None:
         """Write one entry, in the transaction of the change itself. No secrets in `data`."""
         await self.connection.execute(

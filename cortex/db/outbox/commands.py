@@ -8,7 +8,7 @@ from typing import Any, Literal
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import aliased
 
-from cortex.db.base import Repository
+from cortex.db.base import Access, Repository, Transacts, Writes
 from cortex.db.tables.jobs import NOW, CommandRow
 
 CHANNEL = "cortex_commands"
@@ -28,9 +28,9 @@ class Command:
     group_id: str | None = None
 
 
-class CommandRepository(Repository):
+class CommandRepository(Repository[Access]):
     async def add(
-        self,
+        self: "CommandRepository[Transacts]",
         job_id: str,
         kind: CommandKind,
         payload: dict[str, Any] | None = None,
@@ -42,7 +42,10 @@ class CommandRepository(Repository):
         return ids[0]
 
     async def add_for_group(
-        self, group_id: str, kind: CommandKind, payload: dict[str, Any] | None = None
+        self: "CommandRepository[Transacts]",
+        group_id: str,
+        kind: CommandKind,
+        payload: dict[str, Any] | None = None,
     ) -> int:
         """The same for the workflow of a group."""
         statement = (
@@ -53,7 +56,7 @@ class CommandRepository(Repository):
         return int((await self.connection.execute(statement)).scalar_one())
 
     async def add_many(
-        self,
+        self: "CommandRepository[Transacts]",
         commands: Sequence[tuple[str, CommandKind, dict[str, Any]]],
         *,
         delay: timedelta = timedelta(0),
@@ -71,7 +74,9 @@ class CommandRepository(Repository):
         ids = list((await self.connection.execute(statement, rows)).scalars())
         return ids
 
-    async def claim(self, limit: int, lease: timedelta) -> list[Command]:
+    async def claim(
+        self: "CommandRepository[Writes]", limit: int, lease: timedelta
+    ) -> list[Command]:
         """Take due commands for `lease`; other relays pass over them meanwhile.
 
         Only the oldest open command of a job or group is taken, so that they stay in order.
@@ -109,12 +114,14 @@ class CommandRepository(Repository):
         rows = (await self.connection.execute(taken)).all()
         return sorted((Command(*row) for row in rows), key=lambda command: command.id)
 
-    async def done(self, ids: Sequence[int]) -> None:
+    async def done(self: "CommandRepository[Writes]", ids: Sequence[int]) -> None:
         await self.connection.execute(
             update(CommandRow).where(CommandRow.id.in_(ids)).values(done_at=NOW, error=None)
         )
 
-    async def failed(self, command: Command, error: str, wait: timedelta) -> None:
+    async def failed(
+        self: "CommandRepository[Writes]", command: Command, error: str, wait: timedelta
+    ) -> None:
         """Try again after `wait`."""
         await self.connection.execute(
             update(CommandRow)
@@ -129,7 +136,7 @@ class CommandRepository(Repository):
         )
         return len((await self.connection.execute(query)).all())
 
-    async def hurry(self, job_id: str) -> None:
+    async def hurry(self: "CommandRepository[Writes]", job_id: str) -> None:
         """What a job's workflow has not been told yet is due now."""
         await self.connection.execute(
             update(CommandRow)
@@ -137,7 +144,7 @@ class CommandRepository(Repository):
             .values(due_at=NOW)
         )
 
-    async def expire(self, older_than: timedelta) -> int:
+    async def expire(self: "CommandRepository[Writes]", older_than: timedelta) -> int:
         """Delete commands that were carried out longer ago; returns how many."""
         done = await self.connection.execute(
             delete(CommandRow).where(CommandRow.done_at < func.now() - older_than)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, insert, select, text, tuple_, union_all
 
-from cortex.db.base import Repository, Row
+from cortex.db.base import Access, Repository, Row, Transacts
 from cortex.db.tables.jobs import EventRow, JobRow
 from cortex.domain.errors import InvalidRequest
 from cortex.domain.events import Event, EventType
@@ -25,9 +25,9 @@ NewEvent = tuple[EventType, str, str | None, dict[str, Any]]
 """Type, subject, job id, data."""
 
 
-class EventRepository(Repository):
+class EventRepository(Repository[Access]):
     async def add(
-        self,
+        self: "EventRepository[Transacts]",
         event_type: EventType,
         subject: str,
         *,
@@ -37,7 +37,7 @@ class EventRepository(Repository):
         """Write one event; a trigger wakes the listeners when the transaction commits."""
         await self.add_many([(event_type, subject, job_id, data or {})])
 
-    async def add_many(self, events: Sequence[NewEvent]) -> None:
+    async def add_many(self: "EventRepository[Transacts]", events: Sequence[NewEvent]) -> None:
         """Write several events in their order."""
         rows = [
             {

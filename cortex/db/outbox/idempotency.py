@@ -6,13 +6,15 @@ from datetime import timedelta
 from sqlalchemy import delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
-from cortex.db.base import Repository
+from cortex.db.base import Access, Repository, Transacts, Writes
 from cortex.db.tables.jobs import IdempotencyRow
 from cortex.domain.errors import IdempotencyConflict
 
 
-class IdempotencyRepository(Repository):
-    async def seen(self, owner: str, key: str, fingerprint: str) -> list[str] | None:
+class IdempotencyRepository(Repository[Access]):
+    async def seen(
+        self: "IdempotencyRepository[Transacts]", owner: str, key: str, fingerprint: str
+    ) -> list[str] | None:
         """The job ids an earlier request with this key made; None if it is the first.
 
         Serialises requests with the same key until the transaction ends.
@@ -38,7 +40,12 @@ class IdempotencyRepository(Repository):
         return list(row.job_ids)
 
     async def remember(
-        self, owner: str, key: str, *, fingerprint: str, job_ids: Sequence[str]
+        self: "IdempotencyRepository[Transacts]",
+        owner: str,
+        key: str,
+        *,
+        fingerprint: str,
+        job_ids: Sequence[str],
     ) -> None:
         await self.connection.execute(
             insert(IdempotencyRow).values(
@@ -46,7 +53,7 @@ class IdempotencyRepository(Repository):
             )
         )
 
-    async def expire(self, older_than: timedelta) -> int:
+    async def expire(self: "IdempotencyRepository[Writes]", older_than: timedelta) -> int:
         """Forget old keys; returns how many."""
         done = await self.connection.execute(
             delete(IdempotencyRow).where(IdempotencyRow.created_at < func.now() - older_than)

@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from cortex.db.base import Repository
+from cortex.db.base import Access, Repository, Transacts, Writes
 from cortex.db.tables.providers import ProviderCircuitRow, ProviderRow
 from cortex.domain.providers.circuit import Circuit, CircuitRules, CircuitState
 
@@ -16,7 +16,7 @@ Step = Callable[[Circuit, datetime], Circuit | None]
 """What becomes of a circuit at a time; None: nothing."""
 
 
-class CircuitRepository(Repository):
+class CircuitRepository(Repository[Access]):
     async def all(self) -> dict[str, Circuit]:
         """Those that were ever anything but closed and faultless."""
         rows = (await self.connection.execute(select(ProviderCircuitRow.__table__))).mappings()
@@ -33,20 +33,24 @@ class CircuitRepository(Repository):
         }
 
     async def failed(
-        self, provider_id: str, reason: str, rules: CircuitRules
+        self: "CircuitRepository[Transacts]", provider_id: str, reason: str, rules: CircuitRules
     ) -> tuple[Circuit, Circuit]:
         """A call failed; the circuit before and after."""
         return await self._step(provider_id, lambda now, at: now.failed(reason, at, rules))
 
-    async def succeeded(self, provider_id: str) -> tuple[Circuit, Circuit]:
+    async def succeeded(
+        self: "CircuitRepository[Transacts]", provider_id: str
+    ) -> tuple[Circuit, Circuit]:
         """A call was answered; the circuit before and after."""
         return await self._step(provider_id, lambda now, at: now.succeeded(at))
 
-    async def probe(self, provider_id: str, rules: CircuitRules) -> tuple[Circuit, Circuit]:
+    async def probe(
+        self: "CircuitRepository[Transacts]", provider_id: str, rules: CircuitRules
+    ) -> tuple[Circuit, Circuit]:
         """Let one probe in, if it is time; of several who ask at once only one gets it."""
         return await self._step(provider_id, lambda now, at: now.probing(at, rules))
 
-    async def remove(self, provider_id: str) -> None:
+    async def remove(self: "CircuitRepository[Writes]", provider_id: str) -> None:
         """With its provider."""
         await self.connection.execute(
             delete(ProviderCircuitRow).where(ProviderCircuitRow.provider_id == provider_id)
@@ -57,7 +61,9 @@ class CircuitRepository(Repository):
         found: datetime = (await self.connection.execute(select(func.now()))).scalar_one()
         return found
 
-    async def _step(self, provider_id: str, step: Step) -> tuple[Circuit, Circuit]:
+    async def _step(
+        self: "CircuitRepository[Transacts]", provider_id: str, step: Step
+    ) -> tuple[Circuit, Circuit]:
         before, now = await self._locked(provider_id)
         after = step(before, now) or before
         if after != before:
@@ -75,7 +81,9 @@ class CircuitRepository(Repository):
             )
         return before, after
 
-    async def _locked(self, provider_id: str) -> tuple[Circuit, datetime]:
+    async def _locked(
+        self: "CircuitRepository[Transacts]", provider_id: str
+    ) -> tuple[Circuit, datetime]:
         table = ProviderCircuitRow.__table__
         # `clock_timestamp` and not `now`: who waited for the lock must not act in the past.
         query = (

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from cortex.db.base import Repository
+from cortex.db.base import Access, Repository, Transacts, Writes
 from cortex.db.tables.jobs import NOW
 from cortex.db.tables.providers import ProviderDraftRow, ProviderRow, ProviderTypeRow
 
@@ -58,7 +58,7 @@ class ProviderType:
     secret_fields: tuple[str, ...]
 
 
-class ManagedProviderRepository(Repository):
+class ManagedProviderRepository(Repository[Access]):
     async def all(self) -> list[ManagedProvider]:
         query = select(*_MANAGED).where(ProviderRow.source == "api").order_by(ProviderRow.id)
         return [ManagedProvider(*row) for row in (await self.connection.execute(query)).all()]
@@ -68,17 +68,23 @@ class ManagedProviderRepository(Repository):
         row = (await self.connection.execute(query)).first()
         return ManagedProvider(*row) if row else None
 
-    async def lock(self, provider_id: str) -> None:
+    async def lock(self: "ManagedProviderRepository[Transacts]", provider_id: str) -> None:
         """Changes of one provider come one after the other."""
         query = text("SELECT pg_advisory_xact_lock(hashtextextended('provider:' || :id, 0))")
         await self.connection.execute(query, {"id": provider_id})
 
-    async def lock_key(self, provider_id: str) -> None:
+    async def lock_key(self: "ManagedProviderRepository[Transacts]", provider_id: str) -> None:
         """Wait for placements that are being written, and let none begin until the end."""
         query = select(ProviderRow.id).where(ProviderRow.id == provider_id).with_for_update()
         await self.connection.execute(query)
 
-    async def create(self, draft: Draft, *, enabled: bool, rate_limit: float | None) -> bool:
+    async def create(
+        self: "ManagedProviderRepository[Transacts]",
+        draft: Draft,
+        *,
+        enabled: bool,
+        rate_limit: float | None,
+    ) -> bool:
         """Make it from a checked draft. False: there is one that this must not replace.
 
         One of the settings that no worker has any more is taken over, if it is of the same type.
@@ -109,7 +115,9 @@ class ManagedProviderRepository(Repository):
         )
         return (await self.connection.execute(statement)).scalar_one_or_none() is not None
 
-    async def change(self, provider_id: str, version: int, **values: Any) -> bool:
+    async def change(
+        self: "ManagedProviderRepository[Transacts]", provider_id: str, version: int, **values: Any
+    ) -> bool:
         """Set columns, if it is still at this version; workers take it up at once."""
         statement = (
             update(ProviderRow)
@@ -122,11 +130,15 @@ class ManagedProviderRepository(Repository):
         )
         return bool((await self.connection.execute(statement)).rowcount)
 
-    async def remove(self, provider_id: str) -> None:
+    async def remove(self: "ManagedProviderRepository[Transacts]", provider_id: str) -> None:
         await self.connection.execute(delete(ProviderRow).where(ProviderRow.id == provider_id))
 
     async def add_draft(
-        self, draft_id: str, provider_id: str, type_name: str, sealed: bytes
+        self: "ManagedProviderRepository[Writes]",
+        draft_id: str,
+        provider_id: str,
+        type_name: str,
+        sealed: bytes,
     ) -> None:
         values = {"id": draft_id, "provider_id": provider_id, "type": type_name, "sealed": sealed}
         await self.connection.execute(insert(ProviderDraftRow).values(**values))
@@ -147,7 +159,7 @@ class ManagedProviderRepository(Repository):
         )
 
     async def checked(
-        self,
+        self: "ManagedProviderRepository[Writes]",
         draft_id: str,
         *,
         config: Mapping[str, Any],
@@ -161,19 +173,23 @@ class ManagedProviderRepository(Repository):
             .values(config=dict(config), credentials=credentials, secret_fields=list(secret_fields))
         )
 
-    async def drop_draft(self, draft_id: str) -> None:
+    async def drop_draft(self: "ManagedProviderRepository[Writes]", draft_id: str) -> None:
         await self.connection.execute(
             delete(ProviderDraftRow).where(ProviderDraftRow.id == draft_id)
         )
 
-    async def expire_drafts(self, older_than: timedelta) -> int:
+    async def expire_drafts(
+        self: "ManagedProviderRepository[Writes]", older_than: timedelta
+    ) -> int:
         """Delete those that an API process left behind when it died; returns how many."""
         statement = delete(ProviderDraftRow).where(
             ProviderDraftRow.created_at < func.now() - older_than
         )
         return int((await self.connection.execute(statement)).rowcount)
 
-    async def publish_types(self, types: Sequence[ProviderType]) -> None:
+    async def publish_types(
+        self: "ManagedProviderRepository[Transacts]", types: Sequence[ProviderType]
+    ) -> None:
         """A worker tells which types it has."""
         for item in types:
             values = {

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from cortex.db.base import Repository, Row
+from cortex.db.base import Access, Repository, Row, Transacts, Writes
 from cortex.db.tables.jobs import NOW
 from cortex.db.tables.providers import ProviderPriceRow, ProviderRow, ProviderStatusRow
 from cortex.domain.errors import NotFound
@@ -92,9 +92,9 @@ class PricePoint:
     prices: PriceSheet
 
 
-class ProviderRepository(Repository):
+class ProviderRepository(Repository[Access]):
     async def declare(
-        self,
+        self: "ProviderRepository[Writes]",
         provider_id: str,
         type_name: str,
         *,
@@ -126,7 +126,7 @@ class ProviderRepository(Repository):
         )
         return (await self.connection.execute(statement)).scalar_one_or_none() is not None
 
-    async def withdraw(self, declared: Sequence[str]) -> list[str]:
+    async def withdraw(self: "ProviderRepository[Writes]", declared: Sequence[str]) -> list[str]:
         """A worker starts without these in its settings; the ids that nobody has now.
 
         A worker that does have one says so again with `seen`.
@@ -143,7 +143,7 @@ class ProviderRepository(Repository):
         )
         return list((await self.connection.execute(statement)).scalars())
 
-    async def seen(self, provider_ids: Sequence[str]) -> list[str]:
+    async def seen(self: "ProviderRepository[Transacts]", provider_ids: Sequence[str]) -> list[str]:
         """A worker has these; the ids that were said to be gone meanwhile."""
         back = (
             update(ProviderRow)
@@ -158,7 +158,12 @@ class ProviderRepository(Repository):
         return found
 
     async def observe(
-        self, provider_id: str, found: Observation, rules: HealthRules, *, first: bool = False
+        self: "ProviderRepository[Transacts]",
+        provider_id: str,
+        found: Observation,
+        rules: HealthRules,
+        *,
+        first: bool = False,
     ) -> Observed | None:
         """Write down a check; None if it tells of a provider that is not there (any more).
 
@@ -185,7 +190,12 @@ class ProviderRepository(Repository):
             )
         return Observed(before.status if known else None, after.status, old, new)
 
-    async def _write(self, provider_id: str, found: Observation, standing: Standing) -> None:
+    async def _write(
+        self: "ProviderRepository[Transacts]",
+        provider_id: str,
+        found: Observation,
+        standing: Standing,
+    ) -> None:
         latency = None if found.latency is None else found.latency // timedelta(milliseconds=1)
         network: dict[str, Any] = {"latency_ms": latency, "version": found.network_version}
         if found.balance is not None:
@@ -220,7 +230,9 @@ class ProviderRepository(Repository):
         query = select(ProviderRow.__table__).order_by(ProviderRow.id)
         return [_stored(row) for row in (await self.connection.execute(query)).mappings()]
 
-    async def hold_open(self, provider_ids: Collection[str]) -> set[str]:
+    async def hold_open(
+        self: "ProviderRepository[Transacts]", provider_ids: Collection[str]
+    ) -> set[str]:
         """Those of these that take new jobs; none of them is removed until the transaction ends."""
         query = (
             select(ProviderRow.id)

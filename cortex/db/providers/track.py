@@ -6,7 +6,7 @@ from typing import Final
 
 from sqlalchemy import text
 
-from cortex.db.base import Repository
+from cortex.db.base import Access, Repository
 from cortex.domain.providers.track import TrackRecord
 
 # A state holds from its row to the next one. The last row before the window says how it began.
@@ -51,7 +51,7 @@ FROM leases WHERE created_at >= :since GROUP BY provider_id
 """)
 
 
-class TrackRepository(Repository):
+class TrackRepository(Repository[Access]):
     async def records(self, since: datetime, window: timedelta) -> dict[str, TrackRecord]:
         """The record of each provider of which anything was seen since then."""
         health = await self.connection.execute(_HEALTH, {"since": since})

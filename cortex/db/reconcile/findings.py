@@ -8,7 +8,7 @@ from sqlalchemy import Text, delete, func, literal_column, select, tuple_, updat
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.sql.expression import cast
 
-from cortex.db.base import Repository, Row
+from cortex.db.base import Access, Repository, Row, Transacts, Writes
 from cortex.db.tables.jobs import NOW
 from cortex.db.tables.reconcile import ReconcileFindingRow
 from cortex.domain.ids import new_id
@@ -18,8 +18,8 @@ _OPEN = ReconcileFindingRow.closed_at.is_(None)
 _COLUMNS = ReconcileFindingRow.__table__.columns
 
 
-class FindingRepository(Repository):
-    async def see(self, issue: Issue) -> tuple[Finding, bool]:
+class FindingRepository(Repository[Access]):
+    async def see(self: "FindingRepository[Transacts]", issue: Issue) -> tuple[Finding, bool]:
         """It is (still) so; whether this is the first time."""
         values = {
             "message": issue.message,
@@ -51,7 +51,9 @@ class FindingRepository(Repository):
         query = query.order_by(ReconcileFindingRow.first_seen_at, ReconcileFindingRow.id)
         return [_finding(row) for row in (await self.connection.execute(query)).mappings()]
 
-    async def close(self, finding_id: str, how: str) -> Finding | None:
+    async def close(
+        self: "FindingRepository[Transacts]", finding_id: str, how: str
+    ) -> Finding | None:
         """It is so no longer; None if it was closed before."""
         more = cast(func.jsonb_build_object("closed", cast(how[:1000], Text)), JSONB)
         statement = (
@@ -63,7 +65,7 @@ class FindingRepository(Repository):
         row = (await self.connection.execute(statement)).mappings().first()
         return _finding(row) if row else None
 
-    async def expire(self, older_than: timedelta) -> int:
+    async def expire(self: "FindingRepository[Writes]", older_than: timedelta) -> int:
         """Delete those that were closed longer ago; returns how many."""
         closed = ReconcileFindingRow.closed_at < func.now() - older_than
         gone = await self.connection.execute(delete(ReconcileFindingRow).where(closed))

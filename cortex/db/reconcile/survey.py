@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import or_, select, text
 
-from cortex.db.base import Repository
+from cortex.db.base import Access, Repository
 from cortex.db.jobs.leases import lease_of
 from cortex.db.tables.jobs import CommandRow, LeaseRow
 from cortex.domain.leases import Lease
@@ -59,7 +59,7 @@ ORDER BY l.provider_id, l.created_at
 """)
 
 
-class SurveyRepository(Repository):
+class SurveyRepository(Repository[Access]):
     async def lease_states(self, keys: Sequence[str]) -> dict[str, LeaseState]:
         """The states of those of these leases that have a row."""
         query = select(LeaseRow.key, LeaseRow.state).where(LeaseRow.key.in_(keys))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from cortex.db.engine import Transaction
+from cortex.db.engine import Reading
 from cortex.domain.events import Event, EventType
 from cortex.domain.groups.states import TERMINAL_GROUP_STATES
 from cortex.domain.states import TERMINAL_JOB_STATES
@@ -23,13 +23,13 @@ class Scope(Protocol):
     def ends_with(self, event: Event) -> bool:
         """Whether it may be over after this event."""
 
-    async def page(self, tx: Transaction, after: str, limit: int) -> list[Event]:
+    async def page(self, tx: Reading, after: str, limit: int) -> list[Event]:
         """Its events after a position."""
 
-    async def end(self, tx: Transaction) -> Mapping[str, Any] | None:
+    async def end(self, tx: Reading) -> Mapping[str, Any] | None:
         """What is to be said at its end, once it has ended."""
 
-    async def goes_on(self, tx: Transaction, position: str) -> bool:
+    async def goes_on(self, tx: Reading, position: str) -> bool:
         """Whether it has committed events after a position, also ones not yet in order."""
 
 
@@ -44,13 +44,13 @@ class Everything:
     def ends_with(self, event: Event) -> bool:
         return False
 
-    async def page(self, tx: Transaction, after: str, limit: int) -> list[Event]:
+    async def page(self, tx: Reading, after: str, limit: int) -> list[Event]:
         return await tx.events.page(after, limit=limit)
 
-    async def end(self, tx: Transaction) -> Mapping[str, Any] | None:
+    async def end(self, tx: Reading) -> Mapping[str, Any] | None:
         return None
 
-    async def goes_on(self, tx: Transaction, position: str) -> bool:
+    async def goes_on(self, tx: Reading, position: str) -> bool:
         return True
 
 
@@ -68,14 +68,14 @@ class OfJob:
         state = event.data.get("state")
         return event.type is EventType.JOB_STATE_CHANGED and state in TERMINAL_JOB_STATES
 
-    async def page(self, tx: Transaction, after: str, limit: int) -> list[Event]:
+    async def page(self, tx: Reading, after: str, limit: int) -> list[Event]:
         return await tx.events.page(after, job_id=self.job_id, limit=limit)
 
-    async def end(self, tx: Transaction) -> Mapping[str, Any] | None:
+    async def end(self, tx: Reading) -> Mapping[str, Any] | None:
         state = await tx.reads.state(self.job_id)
         return state if state["state"] in TERMINAL_JOB_STATES else None
 
-    async def goes_on(self, tx: Transaction, position: str) -> bool:
+    async def goes_on(self, tx: Reading, position: str) -> bool:
         return await tx.reads.events_after(self.job_id, position)
 
 
@@ -96,12 +96,12 @@ class OfGroup:
         state = event.data.get("state")
         return event.type is EventType.GROUP_STATE_CHANGED and state in TERMINAL_GROUP_STATES
 
-    async def page(self, tx: Transaction, after: str, limit: int) -> list[Event]:
+    async def page(self, tx: Reading, after: str, limit: int) -> list[Event]:
         return await tx.events.group_page(self.group_id, after, limit=limit)
 
-    async def end(self, tx: Transaction) -> Mapping[str, Any] | None:
+    async def end(self, tx: Reading) -> Mapping[str, Any] | None:
         state = await tx.group_reads.state(self.group_id)
         return state if state["state"] in TERMINAL_GROUP_STATES else None
 
-    async def goes_on(self, tx: Transaction, position: str) -> bool:
+    async def goes_on(self, tx: Reading, position: str) -> bool:
         return await tx.group_reads.events_after(self.group_id, position)

@@ -173,7 +173,7 @@ class Streams:
             return None if state is None else _end_item(state, position)
 
     async def _look(self, job_id: str) -> None:
-        async with self._database.reading() as tx:
+        async with self._database.statement() as tx:
             await tx.logs.looked_at(job_id)
 
     async def _tail(self, job_id: str, count: int) -> tuple[list[StoredLine], str | None]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from cortex.db.engine import Transaction
+from cortex.db.engine import Reading
 from cortex.domain.errors import FieldError, InvalidRequest, NotFound
 from cortex.domain.ids import is_job_id
 from cortex.domain.spec import JobSpec
@@ -11,7 +11,7 @@ from cortex.domain.spec.inputs import Input, both_put, placed
 from cortex.domain.states import TERMINAL_JOB_STATES
 
 
-async def require_inputs(tx: Transaction, specs: Sequence[JobSpec], *, batch: bool = False) -> None:
+async def require_inputs(tx: Reading, specs: Sequence[JobSpec], *, batch: bool = False) -> None:
     """Go on only if the inputs of all these jobs can be had.
 
     Raises:
@@ -37,7 +37,7 @@ def _invalid(where: str, message: str) -> InvalidRequest:
     )
 
 
-async def _twice(tx: Transaction, inputs: Sequence[Input]) -> tuple[int, str] | None:
+async def _twice(tx: Reading, inputs: Sequence[Input]) -> tuple[int, str] | None:
     """The input that would put a file in the place of another one, and why that cannot be."""
     there: dict[str, tuple[str, str]] = {}
     if len(inputs) < 2:
@@ -54,7 +54,7 @@ async def _twice(tx: Transaction, inputs: Sequence[Input]) -> tuple[int, str] | 
     return None
 
 
-async def _problem(tx: Transaction, item: Input) -> tuple[str, str] | None:
+async def _problem(tx: Reading, item: Input) -> tuple[str, str] | None:
     """The field that is wrong and what is wrong with it."""
     source = item.source
     if not is_job_id(source):

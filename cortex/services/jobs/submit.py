@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal
 
-from cortex.db.engine import Database, Transaction
+from cortex.db.engine import Database, Reading, Statement, Transaction
 from cortex.db.jobs.repository import NewJob
 from cortex.db.outbox.commands import Command
 from cortex.db.providers.repository import StoredProvider
@@ -199,7 +199,7 @@ class Submissions:
 
     async def _store_at_once(self, jobs: Sequence[NewJob], market: _Market) -> _Stored:
         """In one statement, which needs no transaction; in one if a budget must be asked."""
-        async with self._database.reading() as tx:
+        async with self._database.statement() as tx:
             stored = await self._write(tx, jobs)
         if stored is not None:
             return stored
@@ -230,7 +230,7 @@ class Submissions:
 
     async def _write(
         self,
-        tx: Transaction,
+        tx: Statement,
         jobs: Sequence[NewJob],
         reserves: Sequence[Decimal | None] | None = None,
     ) -> _Stored | None:
@@ -253,11 +253,11 @@ class Submissions:
         for delivery in stored.deliveries:
             self._dispatcher.offer(delivery)
 
-    async def _view(self, tx: Transaction, job_id: str) -> str:
+    async def _view(self, tx: Reading, job_id: str) -> str:
         return job_view(await tx.reads.job(job_id), self._settings.temporal, job_id)
 
 
-async def _accepted(tx: Transaction, job_ids: Sequence[str]) -> BatchAccepted:
+async def _accepted(tx: Reading, job_ids: Sequence[str]) -> BatchAccepted:
     jobs = await tx.jobs.get_many(job_ids)
     return BatchAccepted(
         jobs=tuple(AcceptedJob(id=job.id, name=job.name, state=job.state) for job in jobs)

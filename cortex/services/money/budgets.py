@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from cortex.db.engine import Database, Transaction
+from cortex.db.engine import Database, Reading, Transaction
 from cortex.db.money.budgets import question
 from cortex.db.money.spending import Question
 from cortex.domain.errors import FieldError, InvalidRequest
@@ -63,7 +63,7 @@ class Budgets:
         if order.amount is not None:
             changes["usd_rate"] = await self._rate(order.amount.currency)
         async with self._database.transaction() as tx:
-            before = await tx.budgets.get(budget_id, lock=True)
+            before = await tx.budgets.lock(budget_id)
             budget = before.model_copy(update=changes)
             if budget != before:
                 await tx.budgets.put(budget)
@@ -81,7 +81,7 @@ class Budgets:
             NotFound: there is no such budget.
         """
         async with self._database.transaction() as tx:
-            budget = await tx.budgets.get(budget_id, lock=True)
+            budget = await tx.budgets.lock(budget_id)
             await tx.budgets.remove(budget_id)
             await _tell(tx, budget, "remove", by, {})
 
@@ -121,7 +121,7 @@ class Budgets:
         return rate
 
 
-async def _views(tx: Transaction, budgets: Sequence[Budget]) -> list[BudgetView]:
+async def _views(tx: Reading, budgets: Sequence[Budget]) -> list[BudgetView]:
     if not budgets:
         return []
     states = await tx.budgets.states(budgets, await tx.spending.now())

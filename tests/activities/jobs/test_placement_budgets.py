@@ -89,7 +89,7 @@ class Desk:
     async def bill(self, placed: Placement, cost: str, *, final: bool = False) -> None:
         """Release the lease with this bill; the job goes on unless it is the last one."""
         assert placed.lease_key is not None
-        async with self.database.reading() as tx:
+        async with self.database.transaction() as tx:
             held = await tx.steps.begin_release(
                 placed.lease_key.rpartition("-")[0],
                 placed.lease_key,

@@ -204,7 +204,7 @@ class TestBudgets:
             await tx.reserves.put(driver.job_id, Decimal(9))
         budget = await add_budget(database, "1 USD", action=BudgetAction.ALERT)
         async with database.transaction() as tx:
-            await tx.budgets.get(budget.id, lock=True)
+            await tx.budgets.lock(budget.id)
             raised = budget.model_copy(update={"amount": Money.model_validate("100 USD")})
             await tx.budgets.put(raised)
             looking = asyncio.create_task(self.look(database))
@@ -240,12 +240,12 @@ class TestHealth:
         provider.meanwhile = changed
         checkup = Checkup(database, Breakers(database, CircuitRules()), HealthRules())
         await checkup.check(provider, origin=Origin({}, None))
-        async with database.reading() as tx:
-            assert (await tx.providers.get("p")).checked_at is None
+        async with database.reading() as now:
+            assert (await now.providers.get("p")).checked_at is None
         provider.meanwhile = lambda: asyncio.sleep(0)
         await checkup.check(provider, origin=Origin({"x": 1}, None))
-        async with database.reading() as tx:
-            assert (await tx.providers.get("p")).checked_at is not None
+        async with database.reading() as now:
+            assert (await now.providers.get("p")).checked_at is not None
 
 
 class TestLateBills:

@@ -27,7 +27,7 @@ async def held(database: Database) -> Lease:
         await tx.providers.declare("p", "null")
         stored = [spec.model_dump(mode="json")]
         await tx.acceptance.store([NewJob(job_id, "ann", spec)], stored, delay=timedelta(0))
-    async with database.reading() as tx:
+    async with database.transaction() as tx:
         assert await tx.steps.intend(
             job_id, key, 1, offer=OFFER, hold=USD, extension=timedelta(0), message="", events=[]
         )
@@ -42,7 +42,7 @@ async def held(database: Database) -> Lease:
 
 
 async def book(database: Database, lease: Lease, amount: str, note: str) -> bool:
-    async with database.reading() as tx:
+    async with database.statement() as tx:
         return await tx.steps.book(
             lease,
             Money(amount=Decimal(amount), currency="USD"),
@@ -85,7 +85,7 @@ async def test_a_cancelled_job_stays_so_until_the_network_confirms(database: Dat
         await tx.providers.declare("p", "null")
         stored = [spec.model_dump(mode="json")]
         await tx.acceptance.store([NewJob(job_id, "ann", spec)], stored, delay=timedelta(0))
-    async with database.reading() as tx:
+    async with database.transaction() as tx:
         await tx.steps.intend(
             job_id, key, 1, offer=OFFER, hold=USD, extension=timedelta(0), message="", events=[]
         )

@@ -1,0 +1,44 @@
+"""What a statement writes, told from its text; and that it is the only one of its kind."""
+
+import re
+from functools import lru_cache
+from typing import Any, Final
+
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+_WRITES: Final = re.compile(
+    r"\b(INSERT INTO|(?<!FOR )(?<!DO )UPDATE|DELETE FROM|pg_notify)\b(?: (?:ONLY )?(\w+))?"
+)
+_LONGEST: Final = 120
+_WRITTEN: Final = "written"
+
+
+@lru_cache(maxsize=512)
+def written_by(statement: str) -> str:
+    """What a statement writes: `update jobs, insert events`; empty if it only reads."""
+    found = _WRITES.findall(" ".join(statement.split()))
+    words = [f"{verb.split()[0].lower()} {table}".strip() for verb, table in found]
+    return ", ".join(dict.fromkeys(words))[:_LONGEST]
+
+
+def allow_one_write(engine: AsyncEngine) -> None:
+    """Let the connections of an engine write once each time that they are handed out."""
+
+    @event.listens_for(engine.sync_engine, "before_cursor_execute")
+    def before(connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        name = written_by(statement)
+        if not name:
+            return
+        earlier = connection.info.get(_WRITTEN)
+        if earlier is not None:
+            raise RuntimeError(
+                f"`{name}` would commit apart from `{earlier}`, which was written before it: "
+                "use a transaction"
+            )
+        connection.info[_WRITTEN] = name
+
+
+async def handed_out(connection: AsyncConnection) -> None:
+    """A connection of such an engine has written nothing yet."""
+    (await connection.get_raw_connection()).info.pop(_WRITTEN, None)
