@@ -8,6 +8,7 @@ from temporalio import activity
 
 from activities.contracts import AdvanceInput, AdvanceResult, Verdict, VerdictInput, WakeInput
 from activities.jobs.placement import state_event
+from activities.runtime.errors import relentless
 from cortex.db.engine import Database, Transaction
 from cortex.db.outbox.commands import CommandKind
 from cortex.db.outbox.events import NewEvent
@@ -34,7 +35,7 @@ class GroupActivities:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    @activity.defn
+    @relentless
     async def advance(self, order: AdvanceInput) -> AdvanceResult:
         """Do all that is to be done now. Each round is one transaction, and whole by itself."""
         message = ""
@@ -56,7 +57,7 @@ class GroupActivities:
                 return _result(group, made, now, message)
         return AdvanceResult(state=group.state, wait=_LEAST)
 
-    @activity.defn
+    @relentless
     async def verdict(self, order: VerdictInput) -> Verdict:
         """What a reserved member is to do. Without a decision in time, decides to abort."""
         async with self._database.reading() as tx:

@@ -8,6 +8,7 @@ from temporalio import activity
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from activities.runtime.errors import relentless
 from cortex.db.engine import Database
 from cortex.db.partitions import drop_partitions, ensure_partitions
 from cortex.settings import Settings
@@ -32,7 +33,7 @@ class MaintenanceActivities:
         self._settings = settings
         self._client = client
 
-    @activity.defn
+    @relentless
     async def maintain(self) -> dict[str, int]:
         """Make the partitions that are due and delete what is past its retention.
 

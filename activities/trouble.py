@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from temporalio import activity
 
-from activities.runtime.errors import PATIENCE, RELENTLESS, RETRYABLE
+from activities.runtime.errors import PATIENCE, RETRYABLE, is_relentless
 from cortex.db.engine import Database, Transaction
 from cortex.domain.errors import DatabaseUnavailable
 from cortex.domain.events import EventType
@@ -64,7 +64,7 @@ async def telling(
 def _next(error: ProviderError, *, failover: bool) -> str:
     pause = f" in {format_duration(error.retry_after)}" if isinstance(error, RateLimited) else ""
     info = activity.info()
-    if info.activity_type in RELENTLESS:
+    if is_relentless(info.activity_type):
         return f"Cortex tries again{pause} until the network confirms"
     left = PATIENCE - (datetime.now(UTC) - info.scheduled_time)
     if left <= timedelta(0):

@@ -11,6 +11,7 @@ from activities.contracts import CheckResult, CommitResult, LeaseInput
 from activities.jobs.inputs import InputStore
 from activities.jobs.placement import state_event
 from activities.monitor.recording import change_of, record, run_event
+from activities.runtime.errors import relentless
 from activities.runtime.fleet import Fleet
 from activities.trouble import telling
 from cortex.db.engine import Database
@@ -125,7 +126,7 @@ class LeaseActivities:
             raise _not_allowed(lease)
         return await self._as_written(order)
 
-    @activity.defn
+    @relentless
     async def check(self, order: LeaseInput) -> CheckResult:
         """The far-apart safety check: ask the provider itself, in case its monitor sleeps."""
         async with self._database.transaction() as tx:

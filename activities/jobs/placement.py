@@ -10,6 +10,7 @@ from temporalio import activity
 from activities.contracts import FinishInput, PlaceInput, Placement
 from activities.jobs.inputs import InputStore
 from activities.jobs.market import Market
+from activities.runtime.errors import relentless
 from activities.runtime.fleet import Fleet
 from activities.trouble import tell
 from cortex.db.engine import Database, Transaction
@@ -78,7 +79,7 @@ class PlacementActivities:
             order, _nowhere(ranked, job, order)
         )
 
-    @activity.defn
+    @relentless
     async def finish(self, order: FinishInput) -> None:
         """Close a job that holds no lease."""
         async with self._database.transaction() as tx:

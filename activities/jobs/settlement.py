@@ -13,7 +13,6 @@ from decimal import Decimal
 from pathlib import Path
 
 import structlog
-from temporalio import activity
 
 from activities.contracts import FinishInput, SettleInput, SettleResult
 from activities.jobs.bills import bill_rate, final_usage, how_it_ended, nothing, own_reckoning
@@ -24,6 +23,7 @@ from activities.jobs.room import NoRoom, drop_parts, while_there_is_room
 from activities.jobs.settle_steps import DecidedByHand, SettleSteps
 from activities.monitor.frames import last_frames, settle_frames
 from activities.monitor.logs import LogCopier
+from activities.runtime.errors import relentless
 from activities.runtime.fleet import Fleet
 from activities.trouble import telling
 from cortex.db.engine import Database, Reading, Statement
@@ -60,7 +60,7 @@ class SettlementActivities:
         self._settings = settings
         self._copier = copier
 
-    @activity.defn
+    @relentless
     async def settle(self, order: SettleInput) -> SettleResult:
         """Release the lease, book its charge, close the job or send it back to placing.
 

@@ -22,6 +22,7 @@ from activities.monitor.logs import Audience, LogCopier
 from activities.monitor.recording import change_of, record
 from activities.monitor.silence import Sight
 from activities.monitor.usage import Meter
+from activities.runtime.errors import relentless
 from activities.runtime.fleet import Fleet
 from cortex.db.engine import Database
 from cortex.db.jobs.leases import CHANNEL as LEASES_CHANNEL
@@ -65,7 +66,7 @@ class MonitorActivities:
         self._copier = copier
         self._settings = settings
 
-    @activity.defn
+    @relentless
     async def watch(self, order: WatchInput) -> None:
         """Watch all live leases of a provider for one shift."""
         shift = _Shift(self, order.provider_id)

@@ -1,10 +1,10 @@
 """Finishing a job whose own workflow is gone: what is left to be done, read from the database."""
 
 from pydantic import BaseModel, ConfigDict
-from temporalio import activity
 from temporalio.client import Client
 
 from activities.contracts import LeaseInput
+from activities.runtime.errors import relentless
 from cortex.db.engine import Database
 from cortex.domain.jobs import Outcome
 from cortex.domain.reconcile.rescue import rescue_outcome
@@ -31,7 +31,7 @@ class RescueActivities:
         self._database = database
         self._client = client
 
-    @activity.defn
+    @relentless
     async def plan_rescue(self, order: RescueInput) -> RescuePlan:
         """Make sure that nobody looks after the job, and say what is to be done."""
         # Asked first: whoever is started after this is seen in the database.

@@ -1,8 +1,9 @@
 """Turns what activities raise into what the workflow can decide by."""
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
 
 import structlog
 from temporalio import activity
@@ -11,12 +12,10 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from cortex.domain.errors import CortexError, DatabaseUnavailable
 from providers import errors as provider_errors
 
+_Step = TypeVar("_Step", bound=Callable[..., Awaitable[Any]])
 _log = structlog.get_logger(__name__)
 
-# Steps that are never given up: the promise stands on them.
-RELENTLESS = frozenset(
-    {"settle", "finish", "watch", "check", "maintain", "plan_rescue", "advance", "verdict"}
-)
+_relentless: set[str] = set()
 # How long a network may be unavailable before the next offer is tried.
 PATIENCE = timedelta(minutes=2)
 _MAX_TEXT = 2000
@@ -26,6 +25,17 @@ RETRYABLE = (
     provider_errors.RateLimited,
     provider_errors.OutcomeUnknown,
 )
+
+
+def relentless(step: _Step) -> _Step:
+    """`activity.defn` for a step that is never given up: the promise stands on it."""
+    _relentless.add(step.__name__)
+    return activity.defn(step)
+
+
+def is_relentless(activity_type: str) -> bool:
+    """Whether the activity of this name is never given up."""
+    return activity_type in _relentless
 
 
 @contextmanager
@@ -46,7 +56,7 @@ def translated() -> Iterator[None]:
         ) from error
     except CortexError as error:
         raise ApplicationError(
-            clip(error.detail), type=type(error).__name__, non_retryable=not _relentless()
+            clip(error.detail), type=type(error).__name__, non_retryable=not _goes_on()
         ) from error
     except Exception as error:
         # A bug: the trace goes to the log, not to the user.
@@ -54,7 +64,7 @@ def translated() -> Iterator[None]:
         raise ApplicationError(
             f"internal error ({type(error).__name__}); the worker's log has the trace",
             type="Bug",
-            non_retryable=not _relentless(),
+            non_retryable=not _goes_on(),
         ) from error
 
 
@@ -69,14 +79,14 @@ def _from_provider(error: provider_errors.ProviderError) -> ApplicationError:
     return ApplicationError(
         clip(str(error)),
         type=type(error).__name__,
-        non_retryable=final and not _relentless(),
+        non_retryable=final and not _goes_on(),
         next_retry_delay=delay,
         category=ApplicationErrorCategory.BENIGN,
     )
 
 
-def _relentless() -> bool:
-    return activity.info().activity_type in RELENTLESS
+def _goes_on() -> bool:
+    return is_relentless(activity.info().activity_type)
 
 
 def _patience_is_over() -> bool:
