@@ -17,7 +17,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
-from cortex.domain.money import Money
+from cortex.domain.money import Money, cost_for, seconds_of
 from cortex.domain.offers import Capabilities, Offer, PriceSheet, Usage
 from cortex.domain.providers.inspection import Trial
 from cortex.domain.spec import JobSpec
@@ -36,7 +36,6 @@ from providers.base import (
 )
 from providers.errors import LeaseLost
 
-_HOUR = Decimal(3600)
 _CANCELLED = 143
 """What a process that SIGTERM ended reports."""
 
@@ -150,10 +149,10 @@ class NullProvider(Provider[NullConfig]):
         elapsed = timedelta(0)
         if snapshot.started_at is not None:
             elapsed = (snapshot.finished_at or datetime.now(UTC)) - snapshot.started_at
-        seconds = Decimal(elapsed // timedelta(microseconds=1)) / 1_000_000
+        seconds = seconds_of(elapsed)
         hourly = Money(amount=Decimal(data["hourly"]), currency=data["currency"])
         return Usage(
-            cost=(hourly * (seconds / _HOUR)).rounded(),
+            cost=cost_for(hourly, seconds),
             final=snapshot.state.final,
             seconds=seconds,
         )

@@ -7,7 +7,7 @@ import structlog
 from temporalio.exceptions import ApplicationError
 
 from cortex.domain.leases import Lease, LeaseRef
-from cortex.domain.money import Money
+from cortex.domain.money import Money, usd_rate_of
 from cortex.domain.offers import Usage
 from cortex.domain.states import RunState
 from cortex.domain.units import format_duration
@@ -37,27 +37,28 @@ async def final_usage(provider: AnyProvider, lease: Lease, ref: LeaseRef) -> Usa
     return usage
 
 
-async def bill_rate(provider: AnyProvider, lease: Lease, currency: str) -> Decimal:
-    """USD for one unit of the bill's currency, which need not be that of the offer."""
-    if currency == "USD":
-        return Decimal(1)
-    if currency != lease.offer.price_per_hour.currency:
+async def bill_rate(provider: AnyProvider, lease: Lease, currency: str) -> Decimal | None:
+    """USD for one unit of the bill's currency, which need not be that of the offer.
+
+    None if nobody knows: neither its offer nor the network's price sheet has that currency.
+    """
+    rate = usd_rate_of(currency, lease.offer.rates())
+    if rate is None:
         sheet = await provider.pricing()
-        if sheet.currency == currency:
-            return sheet.usd_rate
-        _log.error("settle.no_rate", lease=lease.key, currency=currency)
-    return lease.offer.usd_rate
+        rate = usd_rate_of(currency, {sheet.currency: sheet.usd_rate})
+    if rate is None:
+        _log.error("bill.no_rate", lease=lease.key, currency=currency)
+    return rate
 
 
 def own_reckoning(lease: Lease) -> Usage:
     """What the lease must have cost, for a network that lost it together with its bill."""
     if lease.committed_at is None:
         return nothing(lease)
-    began = lease.started_at or lease.committed_at
-    ended = lease.finished_at or datetime.now(UTC)
-    cost = lease.offer.estimate(max(ended - began, timedelta(0)))
     return Usage(
-        cost=cost, final=True, detail={"source": "reckoned by Cortex: the network lost it"}
+        cost=lease.reckoned(datetime.now(UTC)),
+        final=True,
+        detail={"source": "reckoned by Cortex: the network lost it"},
     )
 
 

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Final
 
 import structlog
@@ -18,7 +17,7 @@ from cortex.db.engine import Database
 from cortex.db.jobs.leases import UsageNow
 from cortex.domain.errors import DatabaseUnavailable
 from cortex.domain.leases import Lease
-from cortex.domain.money import Money
+from cortex.domain.money import usd_rate_of
 from providers.registry import AnyProvider
 
 _log = structlog.get_logger(__name__)
@@ -92,11 +91,8 @@ async def _told(provider: AnyProvider, lease: Lease) -> UsageNow:
         return reckoned(lease)
     async with asyncio.timeout(_PATIENCE):
         usage = await provider.usage(lease.ref)
-    if usage.cost.currency == "USD":
-        rate = Decimal(1)
-    elif usage.cost.currency == lease.offer.price_per_hour.currency:
-        rate = lease.offer.usd_rate
-    else:
+    rate = usd_rate_of(usage.cost.currency, lease.offer.rates())
+    if rate is None:
         return reckoned(lease)
     cost = usage.cost.billed()
     return UsageNow(lease.key, cost, cost.in_usd(rate), estimated=False)
@@ -104,8 +100,5 @@ async def _told(provider: AnyProvider, lease: Lease) -> UsageNow:
 
 def reckoned(lease: Lease) -> UsageNow:
     """Price times time."""
-    began = lease.started_at or lease.committed_at
-    ended = lease.finished_at or datetime.now(UTC)
-    spent = max(ended - began, timedelta(0)) if began else timedelta(0)
-    cost: Money = lease.offer.estimate(spent)
+    cost = lease.reckoned(datetime.now(UTC))
     return UsageNow(lease.key, cost, cost.in_usd(lease.offer.usd_rate), estimated=True)

@@ -2,10 +2,10 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 
 import structlog
 
+from activities.jobs.bills import bill_rate
 from cortex.db.engine import Database
 from cortex.domain.events import EventType
 from cortex.domain.leases import Lease
@@ -87,7 +87,7 @@ class LateBills:
 
     async def _book(self, lease: Lease, bill: Usage) -> str | None:
         cost = bill.cost.billed()
-        rate = await self._usd_rate(lease, cost.currency)
+        rate = await bill_rate(self._provider, lease, cost.currency)
         if not cost.amount or rate is None:
             return None
         async with self._database.transaction() as tx:
@@ -104,12 +104,3 @@ class LateBills:
             event = (EventType.CHARGE_BOOKED, lease.job_id, lease.job_id, {**data, "note": _NOTE})
             await tx.events.add_many([event])
         return f"{cost} are booked"
-
-    async def _usd_rate(self, lease: Lease, currency: str) -> Decimal | None:
-        """USD for one unit of the bill's currency; None if nobody knows."""
-        if currency == "USD":
-            return Decimal(1)
-        if currency == lease.offer.price_per_hour.currency:
-            return lease.offer.usd_rate
-        sheet = await self._provider.pricing()
-        return sheet.usd_rate if sheet.currency == currency else None

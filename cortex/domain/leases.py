@@ -1,6 +1,6 @@
 """A lease as Cortex records it and as its network reports it."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, Literal
 
@@ -109,6 +109,12 @@ class Lease(_Model):
     usage_at: datetime | None = None
     resolution: dict[str, Any] | None = Field(default=None, description="See `Resolution`.")
     settle_steps: tuple[SettleStep, ...] = ()
+
+    def reckoned(self, now: datetime) -> Money:
+        """What it must have cost until now, or its end: its price times its time."""
+        began = self.started_at or self.committed_at
+        lasted = (self.finished_at or now) - began if began else timedelta(0)
+        return self.offer.estimate(max(lasted, timedelta(0)))
 
     @property
     def settling(self) -> bool:

@@ -7,12 +7,11 @@ from decimal import Decimal
 from pydantic import BaseModel, ConfigDict, Field
 
 from cortex.domain.conditions import Conditions
-from cortex.domain.money import Money
+from cortex.domain.money import Money, cost_for
 from cortex.domain.rendering import ENGINES, FORMATS, Render
 from cortex.domain.spec import JobSpec
 from cortex.domain.units import about_bytes, format_bytes, format_duration
 
-_HOUR = Decimal(3600)
 _GIB = Decimal(2**30)
 
 
@@ -159,9 +158,7 @@ class PriceSheet(_Model):
 
     def cost(self, spec: JobSpec, duration: timedelta) -> Money:
         """The price of running the job for this long, rounded as it is booked."""
-        micros = duration // timedelta(microseconds=1)
-        hours = Decimal(micros) / 1_000_000 / _HOUR
-        return (self.hourly(spec) * hours).rounded()
+        return cost_for(self.hourly(spec), duration)
 
 
 class Offer(_Model):
@@ -199,8 +196,11 @@ class Offer(_Model):
 
     def estimate(self, duration: timedelta) -> Money:
         """The most that the job may cost with this offer: its price for the whole duration."""
-        seconds = Decimal(duration // timedelta(microseconds=1)) / 1_000_000
-        return (self.price_per_hour * (seconds / _HOUR)).rounded()
+        return cost_for(self.price_per_hour, duration)
+
+    def rates(self) -> dict[str, Decimal]:
+        """USD for one unit of its currency, by that."""
+        return {self.price_per_hour.currency: self.usd_rate}
 
 
 class Usage(_Model):

@@ -2,9 +2,9 @@
 
 import re
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 
 from cortex.domain.leases import Endpoint, LeaseRef, LeaseSnapshot
+from cortex.domain.money import cost_for, seconds_of
 from cortex.domain.offers import Usage
 from cortex.domain.states import RunState
 from cortex.domain.units import format_bytes
@@ -14,7 +14,6 @@ from providers.docker.names import INIT, MEMORY, PORTS, PRICE, price_of
 from providers.docker.starts import command_exit_code
 from providers.docker.wire import Container
 
-_HOUR = Decimal(3600)
 _SIGKILL = 137
 _INIT_TIME = timedelta(seconds=10)
 # Podman's init says this on the job's stderr and exits 1; Docker's exits as a shell would.
@@ -95,10 +94,9 @@ def usage(ref: LeaseRef, box: Container | None, end: End | None, currency: str) 
     running = not state.over and not state.waiting
     until = datetime.now(UTC) if running else state.finished_at or state.started_at
     # Podman notes an end before the start for a process that dies at once.
-    micros = max(until - state.started_at, timedelta(0)) // timedelta(microseconds=1)
-    seconds = Decimal(micros) / 1_000_000
-    # The same steps as `PriceSheet.cost`, from the price that was fixed when it was reserved.
-    return Usage(cost=(price * (seconds / _HOUR)).rounded(), final=not running, seconds=seconds)
+    seconds = seconds_of(max(until - state.started_at, timedelta(0)))
+    # From the price that was fixed when it was reserved.
+    return Usage(cost=cost_for(price, seconds), final=not running, seconds=seconds)
 
 
 def _never_ran(key: str, box: Container, end: End | None) -> LeaseSnapshot:

@@ -26,7 +26,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from cortex.domain.leases import Endpoint, LeaseSnapshot
-from cortex.domain.money import Money
+from cortex.domain.money import Money, cost_for
 from cortex.domain.offers import Usage
 from cortex.domain.states import RunState
 from cortex.domain.units import about_bytes
@@ -213,7 +213,7 @@ class LeaseFolder:
             return Usage(cost=Money.zero(agreed.hourly.currency), final=self.fenced())
         end = status.finished_at if status.finished_at is not None else time.time()
         seconds = round(Decimal(str(max(0.0, end - status.started_at))), 6)
-        cost = (agreed.hourly * (seconds / 3600)).rounded()
+        cost = cost_for(agreed.hourly, seconds)
         return Usage(cost=cost, final=status.final, seconds=seconds)
 
 

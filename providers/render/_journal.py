@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cortex.domain.money import Money
+from cortex.domain.money import Money, cost_for
 from cortex.domain.rendering.frames import MAX_FRAME, FrameState, FrameStatus
 
 _MOST = 64 * 2**20
@@ -89,7 +89,7 @@ def _status(number: int, entry: Entry | None, hourly: Money, ended: bool) -> Fra
         state=state,
         attempts=entry.attempts,
         seconds=seconds if seconds else None,
-        cost=(hourly * (seconds / 3600)).rounded() if seconds else None,
+        cost=cost_for(hourly, seconds) if seconds else None,
         message=entry.message[:300],
         output=entry.output[:300] if entry.output else None,
         finished_at=None if finished is None else _moment(finished),

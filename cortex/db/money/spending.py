@@ -44,7 +44,7 @@ _ASKED: Final = """jsonb_to_recordset(CAST(:asked AS jsonb))
 # An open hold belongs to a lease that is not released, and of those there is an index.
 _OPEN: Final = "s.state <> 'released' AND s.cost IS NULL"
 
-# USD per second, by the price and the rate that were agreed on.
+# USD per second, by the price and the rate that were agreed on (`Lease.reckoned` for many at once).
 _RATE: Final = """((s.offer->'price_per_hour'->>'amount')::numeric
     * COALESCE((s.offer->>'usd_rate')::numeric, 1) / 3600)"""
 

@@ -1,11 +1,16 @@
 """Amounts of money: a Decimal and a currency, never a float."""
 
 import re
+from collections.abc import Mapping
+from datetime import timedelta
 from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, field_serializer, field_validator, model_validator
 
+USD = "USD"
+_HOUR = Decimal(3600)
+_MICROSECOND = timedelta(microseconds=1)
 # Of what we reckon ourselves: prices for a duration, holds.
 QUANTUM = Decimal("0.000000001")
 # Of what a network bills: NUMERIC(38, 18), as fine as any of their currencies.
@@ -157,6 +162,22 @@ class Money(BaseModel):
                 f"cannot compare {self.currency} with {other.currency} without a rate"
             )
         return other.amount
+
+
+def seconds_of(time: timedelta) -> Decimal:
+    """The seconds of a time, exact."""
+    return Decimal(time // _MICROSECOND) / 1_000_000
+
+
+def cost_for(hourly: Money, time: timedelta | Decimal) -> Money:
+    """What a time, or that many seconds, costs at a price per hour; rounded as we reckon it."""
+    seconds = seconds_of(time) if isinstance(time, timedelta) else time
+    return (hourly * (seconds / _HOUR)).rounded()
+
+
+def usd_rate_of(currency: str, rates: Mapping[str, Decimal]) -> Decimal | None:
+    """USD for one unit of a bill's currency; None if `rates` does not have it."""
+    return Decimal(1) if currency == USD else rates.get(currency)
 
 
 def printable(value: Decimal) -> Decimal:
