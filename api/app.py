@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import structlog
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
@@ -37,11 +37,11 @@ from api.routes import (
     submission,
     trace,
 )
+from api.routing import mount
 from api.services import open_services
 from cortex.domain.errors import CortexError
 from cortex.settings import Settings
 
-PREFIX = "/api/v1"
 # `/jobs/validate` and its like come before `/jobs/{job_id}`.
 ROUTERS = tuple(
     module.router
@@ -59,7 +59,7 @@ ROUTERS = tuple(
         reconcile,
         meta,
     )
-)
+) + (meta.health,)
 _log = structlog.get_logger(__name__)
 
 
@@ -97,11 +97,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    routes = APIRouter(prefix=PREFIX)
-    for router in ROUTERS:
-        routes.include_router(router)
-    app.include_router(routes)
-    app.include_router(meta.health)
+    mount(app, ROUTERS)
     app.state.paths = _paths()
     document(app)
     add_docs(app)
@@ -117,15 +113,11 @@ def create_app(settings: Settings) -> FastAPI:
 
 def _paths() -> list[tuple[str, re.Pattern[str], frozenset[str]]]:
     """Every path with what it takes: the router itself tells of one route only (`Allow`)."""
-    routes = [(PREFIX, route) for router in ROUTERS for route in router.routes]
-    routes += [("", route) for route in meta.health.routes]
     return [
-        (path, compile_path(path)[0], frozenset(route.methods or ()))
-        for path, route in (
-            (f"{prefix}{route.path}", route)
-            for prefix, route in routes
-            if isinstance(route, APIRoute)
-        )
+        (route.path, compile_path(route.path)[0], frozenset(route.methods or ()))
+        for router in ROUTERS
+        for route in router.routes
+        if isinstance(route, APIRoute)
     ]
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import Headers
@@ -41,34 +41,57 @@ class Parsed(Generic[M]):
     notes: tuple[str, ...] = ()
 
 
-async def read_body(request: Request, model: type[M], what: str, *, optional: bool = False) -> M:
-    """The body as a model; `what` names it in errors, such as `the job spec`.
+class Body(Generic[M]):
+    """The body of a request as a parameter of a route: `Annotated[M, Depends(Body(M, ...))]`.
 
-    Raises:
-        MalformedBody: neither JSON nor YAML, or a key stands twice; says in which line and column.
-        InvalidRequest: one entry per wrong field.
-        UnsupportedMediaType: the content type is another one.
+    Args:
+        model: What it has to be.
+        what: Names it in errors, such as `the job spec`.
+        yaml: Whether the document says that YAML is taken too, as it is everywhere.
+        optional: Whether an empty body stands for a model of defaults.
     """
-    return (await read_noted(request, model, what, optional=optional)).model
+
+    def __init__(
+        self, model: type[M], what: str, *, yaml: bool = False, optional: bool = False
+    ) -> None:
+        self.model = model
+        self.yaml = yaml
+        self.optional = optional
+        self._what = what
+
+    async def __call__(self, request: Request) -> Any:
+        """The body of this request as a model.
+
+        Raises:
+            MalformedBody: neither JSON nor YAML, or a key stands twice; says in which line and
+                column.
+            InvalidRequest: one entry per wrong field.
+            UnsupportedMediaType: the content type is another one.
+        """
+        return (await self._parsed(request)).model
+
+    async def _parsed(self, request: Request) -> Parsed[M]:
+        body = await request.body()
+        is_yaml = _is_yaml(request.headers)
+        if not body.strip():
+            if self.optional:
+                return Parsed(self.model())
+            raise MalformedBody(f"the body is empty; send {self._what}")
+        if len(body) < (_LARGE_YAML if is_yaml else _LARGE):
+            return parse_body(body, self.model, self._what, is_yaml=is_yaml)
+        return await asyncio.to_thread(parse_body, body, self.model, self._what, is_yaml=is_yaml)
 
 
-async def read_noted(
-    request: Request, model: type[M], what: str, *, optional: bool = False
-) -> Parsed[M]:
-    """The body as a model, and notes on how it was read; see `read_body`."""
-    body = await request.body()
-    is_yaml = _is_yaml(request.headers)
-    if not body.strip():
-        if optional:
-            return Parsed(model())
-        raise MalformedBody(f"the body is empty; send {what}")
-    if len(body) < (_LARGE_YAML if is_yaml else _LARGE):
-        return parse_body(body, model, what, is_yaml=is_yaml)
-    return await asyncio.to_thread(parse_body, body, model, what, is_yaml=is_yaml)
+class NotedBody(Body[M]):
+    """The same with notes on how it was read: a parameter of type `Parsed[M]`."""
+
+    async def __call__(self, request: Request) -> Parsed[M]:
+        """The body of this request, and notes; see `Body`."""
+        return await self._parsed(request)
 
 
 def parse_body(body: bytes, model: type[M], what: str, *, is_yaml: bool) -> Parsed[M]:
-    """Parse and validate; see `read_body`."""
+    """Parse and validate; see `Body`."""
     built = _built(body, model, what, is_yaml=is_yaml)
     if not isinstance(built.value, dict):
         raise MalformedBody(f"the body must be an object with the fields of {what}")

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import Header, Path, Query
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
@@ -21,7 +22,8 @@ from pydantic_core import CoreSchema, core_schema
 from cortex.db.jobs.logs import LOG_CURSOR
 from cortex.db.money.reports import KEYS
 from cortex.db.outbox.events import POSITION
-from cortex.domain.ids import GROUP_ID, JOB_ID
+from cortex.domain.errors import NotFound
+from cortex.domain.ids import GROUP_ID, JOB_ID, is_group_id, is_job_id
 from cortex.domain.names import LABEL
 from cortex.domain.units import parse_duration
 from cortex.services.jobs.idempotency import IDEMPOTENCY_KEY, MAX_KEY_LENGTH
@@ -146,10 +148,29 @@ Moment = Annotated[
 """A time as the API takes it."""
 
 # Of ids in paths only the document says the form: what has another one is simply not there (404).
-JobText = Annotated[str, WithJsonSchema(_text(JOB_ID))]
-GroupText = Annotated[str, WithJsonSchema(_text(GROUP_ID))]
+
+
+def _job(value: str) -> str:
+    if not is_job_id(value):
+        raise NotFound(f"there is no job `{value[:60]}`")
+    return value
+
+
+def _group(value: str) -> str:
+    if not is_group_id(value):
+        raise NotFound(f"there is no group `{value[:60]}`")
+    return value
+
+
+# What has another form is no wrong parameter: there is nothing with such an id.
+JobText = Annotated[str, AfterValidator(_job), WithJsonSchema(_text(JOB_ID))]
 JobId = Annotated[JobText, Path(description="Id of a job.")]
-GroupId = Annotated[GroupText, Path(description="Id of a group.")]
+GroupId = Annotated[
+    str,
+    AfterValidator(_group),
+    WithJsonSchema(_text(GROUP_ID)),
+    Path(description="Id of a group."),
+]
 
 _NO_CURSOR: Final = "is no cursor; use the `next_cursor` of the page before, or none"
 _NO_MEMBER: Final = "is no cursor; use the `members.next_cursor` of the page before, or none"

@@ -6,8 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from cortex.domain.errors import FieldError, InvalidRequest, NotFound
-from cortex.domain.ids import is_group_id, is_job_id
+from cortex.domain.errors import FieldError, InvalidRequest
 from cortex.services.views import render
 
 
@@ -18,28 +17,6 @@ def answer(value: Any, *, status: int = 200, headers: Mapping[str, str] | None =
     else:
         content = value if isinstance(value, str) else render(value)
     return Response(content, status_code=status, media_type="application/json", headers=headers)
-
-
-def known_form(job_id: str) -> str:
-    """The job id, if it looks like one.
-
-    Raises:
-        NotFound: nothing can have such an id.
-    """
-    if not is_job_id(job_id):
-        raise NotFound(f"there is no job `{job_id[:60]}`")
-    return job_id
-
-
-def known_group(group_id: str) -> str:
-    """The group id, if it looks like one.
-
-    Raises:
-        NotFound: nothing can have such an id.
-    """
-    if not is_group_id(group_id):
-        raise NotFound(f"there is no group `{group_id[:60]}`")
-    return group_id
 
 
 def labels_of(given: list[str]) -> dict[str, str]:

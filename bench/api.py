@@ -5,6 +5,7 @@ import json
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -17,7 +18,7 @@ SELECT 'job_' || lpad(i::text, 26, '0'), 'old-' || i, 'bench', %s::jsonb, 'compl
        jsonb_build_object('team', 't' || i %% 7), now() - i * interval '1 second', now(), 'null'
 FROM generate_series(1, %s) AS i
 """
-_SPEC = {"name": "bench", "command": ["true"]}
+SPEC = {"name": "bench", "command": ["true"]}
 
 
 async def measure(*, jobs: int, seconds: float) -> str:
@@ -32,8 +33,7 @@ async def measure(*, jobs: int, seconds: float) -> str:
             await asyncio.sleep(5)
             idle = _memory(folder)
             async with await psycopg.AsyncConnection.connect(config.database_url) as connection:
-                await connection.execute(_FILL.encode(), (json.dumps(_SPEC), jobs))
-                await connection.execute(b"ANALYZE jobs")
+                await fill(connection, jobs)
             rows = await _loads(config, seconds)
         finally:
             await stop_stack(folder)
@@ -42,12 +42,20 @@ async def measure(*, jobs: int, seconds: float) -> str:
     )
 
 
+async def fill(connection: psycopg.AsyncConnection[Any], jobs: int) -> None:
+    """Put so many ended jobs into the table, the newest first by number, and commit."""
+    await connection.execute(_FILL.encode(), (json.dumps(SPEC), jobs))
+    await connection.commit()
+    await connection.set_autocommit(True)
+    await connection.execute(b"VACUUM ANALYZE jobs")
+
+
 async def _loads(config: StackConfig, seconds: float) -> list[str]:
     some = "/api/v1/jobs/job_" + "7".rjust(26, "0")
     requests: dict[str, tuple[str, str, bytes]] = {
         "list of 100": ("GET", "/api/v1/jobs?limit=100", b""),
         "get": ("GET", some, b""),
-        "submit": ("POST", "/api/v1/jobs", json.dumps(_SPEC).encode()),
+        "submit": ("POST", "/api/v1/jobs", json.dumps(SPEC).encode()),
     }
     rows: list[str] = []
     # Reads first: accepted jobs run, and would take the cores from what is measured after them.

@@ -3,14 +3,15 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import Field
 from starlette.responses import Response, StreamingResponse
 
 from api.access import needs
 from api.openapi import problems, sheet
 from api.params import WHOLE, Cursor, Grouping, JobId, JobText, Moment
-from api.respond import answer, known_form
+from api.respond import answer
+from api.routing import api_router
 from api.services import Services, Using
 from cortex.domain.money.budgets import BudgetPeriod
 from cortex.domain.rights import Action
@@ -18,7 +19,7 @@ from cortex.schemas.jobs import LedgerPage
 from cortex.schemas.money import CostReport, ForecastView
 from cortex.services.money.sheets import report_csv
 
-router = APIRouter(tags=["billing"])
+router = api_router("billing")
 
 Limit = Annotated[int, Field(ge=1, le=1000), WHOLE]
 Format = Annotated[
@@ -38,7 +39,6 @@ async def job_ledger(
     job_id: JobId, services: Using, limit: Limit = 500, cursor: Cursor = None, form: Format = "json"
 ) -> Response:
     """Holds, charges and releases of one job, oldest first."""
-    known_form(job_id)
     if form == "csv":
         return await _ledger_csv(services, job_id)
     return answer(await services.billing.ledger(job_id=job_id, cursor=cursor, limit=limit))
@@ -60,11 +60,10 @@ async def ledger(
     form: Format = "json",
 ) -> Response:
     """Holds, charges and releases of all jobs (or of one), oldest first."""
-    job_id = known_form(job) if job is not None else None
     if form == "csv":
-        return await _ledger_csv(services, job_id, since, until)
+        return await _ledger_csv(services, job, since, until)
     page = await services.billing.ledger(
-        job_id=job_id, since=since, until=until, cursor=cursor, limit=limit
+        job_id=job, since=since, until=until, cursor=cursor, limit=limit
     )
     return answer(page)
 

@@ -1,18 +1,20 @@
 """Budgets: what the jobs of a scope may cost within a period."""
 
-from fastapi import APIRouter
-from starlette.requests import Request
+from typing import Annotated
+
+from fastapi import Depends
 from starlette.responses import Response
 
 from api.access import Caller, needs
-from api.bodies import read_body
-from api.openapi import body_schema, problems
+from api.bodies import Body
+from api.openapi import problems
 from api.respond import answer
+from api.routing import api_router
 from api.services import Using
 from cortex.domain.rights import Action
 from cortex.schemas.money import BudgetCreate, BudgetUpdate, BudgetView
 
-router = APIRouter(tags=["billing"])
+router = api_router("billing")
 
 
 @router.get(
@@ -31,17 +33,19 @@ async def list_budgets(services: Using) -> Response:
     dependencies=[needs(Action.BUDGETS_CHANGE)],
     status_code=201,
     response_model=BudgetView,
-    responses=problems(body=True),
-    openapi_extra=body_schema(BudgetCreate, yaml=True),
+    responses=problems(),
 )
-async def create_budget(request: Request, services: Using, by: Caller) -> Response:
+async def create_budget(
+    body: Annotated[BudgetCreate, Depends(Body(BudgetCreate, "the budget", yaml=True))],
+    services: Using,
+    by: Caller,
+) -> Response:
     """Add a budget. With `stop` it refuses jobs from now on, and stops those that take it over.
 
     It counts from the begin of its present period. The rate of its currency comes from the
     providers' price sheets, and follows them.
     """
-    order = await read_body(request, BudgetCreate, "the budget")
-    made = await services.budgets.create(order, by)
+    made = await services.budgets.create(body, by)
     return answer(made, status=201, headers={"location": f"/api/v1/budgets/{made.id}"})
 
 
@@ -60,13 +64,18 @@ async def get_budget(budget_id: str, services: Using) -> Response:
     "/budgets/{budget_id}",
     dependencies=[needs(Action.BUDGETS_CHANGE)],
     response_model=BudgetView,
-    responses=problems(404, body=True),
-    openapi_extra=body_schema(BudgetUpdate, yaml=True),
+    responses=problems(404),
 )
-async def update_budget(budget_id: str, request: Request, services: Using, by: Caller) -> Response:
+async def update_budget(
+    budget_id: str,
+    body: Annotated[
+        BudgetUpdate, Depends(Body(BudgetUpdate, "the change of the budget", yaml=True))
+    ],
+    services: Using,
+    by: Caller,
+) -> Response:
     """Change a budget. One that is lowered below what is used stops jobs, if it is to."""
-    order = await read_body(request, BudgetUpdate, "the change of the budget")
-    return answer(await services.budgets.update(budget_id, order, by))
+    return answer(await services.budgets.update(budget_id, body, by))
 
 
 @router.delete(

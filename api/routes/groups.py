@@ -2,18 +2,19 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access import Caller, needs
-from api.bodies import read_body, read_noted
+from api.bodies import Body, NotedBody, Parsed
 from api.middleware import wants_stream
-from api.openapi import body_schema, problems, streamed
+from api.openapi import problems, streamed
 from api.params import WHOLE, Cursor, GroupId, IdempotencyKey, Labels, MemberCursor
-from api.respond import answer, known_group, labels_of
+from api.respond import answer, labels_of
 from api.routes.streams import After, From, LastEventId, Limit, stream
+from api.routing import api_router
 from api.services import Using
 from cortex.db.groups.views import GroupFilter, MemberFilter
 from cortex.domain.groups.expand import GroupSpec
@@ -23,7 +24,7 @@ from cortex.domain.states import JobState
 from cortex.schemas.groups import GroupPage, GroupValidation, GroupView
 from cortex.schemas.jobs import CancelRequest, EventPage
 
-router = APIRouter(tags=["groups"])
+router = api_router("groups")
 
 _SPEC = "the group spec"
 
@@ -54,18 +55,19 @@ async def _members(
     dependencies=[needs(Action.JOBS_SUBMIT)],
     status_code=202,
     response_model=GroupView,
-    responses=problems(402, 409, body=True),
-    openapi_extra=body_schema(GroupSpec, yaml=True),
+    responses=problems(402, 409),
 )
 async def submit_group(
-    request: Request, services: Using, by: Caller, idempotency_key: IdempotencyKey = None
+    spec: Annotated[GroupSpec, Depends(Body(GroupSpec, _SPEC, yaml=True))],
+    services: Using,
+    by: Caller,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Submit several jobs as one: all are accepted, or none. An error names the job.
 
     The answer has the first members only. The same `Idempotency-Key` with the same spec gives the
     same group again; with another spec it is a conflict.
     """
-    spec = await read_body(request, GroupSpec, _SPEC)
     accepted = await services.groups.submit(spec, by.name, idempotency_key)
     headers = {"location": f"/api/v1/groups/{accepted.group_id}"}
     if accepted.replayed:
@@ -78,12 +80,13 @@ async def submit_group(
     "/groups/validate",
     dependencies=[needs(Action.JOBS_SUBMIT)],
     response_model=GroupValidation,
-    responses=problems(body=True),
-    openapi_extra=body_schema(GroupSpec, yaml=True),
+    responses=problems(),
 )
-async def validate_group(request: Request, services: Using) -> Response:
+async def validate_group(
+    parsed: Annotated[Parsed[GroupSpec], Depends(NotedBody(GroupSpec, _SPEC, yaml=True))],
+    services: Using,
+) -> Response:
     """What the jobs of a group spec become, and what they may cost; nothing is stored."""
-    parsed = await read_noted(request, GroupSpec, _SPEC)
     found = await services.groups.validate(parsed.model)
     return answer(found.model_copy(update={"notes": parsed.notes}))
 
@@ -119,7 +122,7 @@ async def get_group(
     ] = 100,
 ) -> Response:
     """One group: state, members by state, cost, gangs and their decisions, a page of members."""
-    return answer(await services.group_queries.group(known_group(group_id), where, limit=limit))
+    return answer(await services.group_queries.group(group_id, where, limit=limit))
 
 
 @router.post(
@@ -127,19 +130,22 @@ async def get_group(
     dependencies=[needs(Action.JOBS_CANCEL)],
     status_code=202,
     response_model=GroupView,
-    responses=problems(404, 409, body=True),
-    openapi_extra=body_schema(CancelRequest, required=False),
+    responses=problems(404, 409),
 )
 async def cancel_group(
-    group_id: GroupId, request: Request, services: Using, by: Caller
+    group_id: GroupId,
+    body: Annotated[
+        CancelRequest, Depends(Body(CancelRequest, "the cancel request", optional=True))
+    ],
+    services: Using,
+    by: Caller,
 ) -> Response:
     """Ask for the end of a group: none of it starts any more, and what runs is cancelled.
 
     It is `cancelled` once every lease is released and every bill booked. Harmless to repeat; a
     group that has ended already is a conflict.
     """
-    order = await read_body(request, CancelRequest, "the cancel request", optional=True)
-    await services.group_control.cancel(known_group(group_id), order.reason, by)
+    await services.group_control.cancel(group_id, body.reason, by)
     view = await services.group_queries.group(group_id, MemberFilter(), limit=100)
     return answer(view, status=202)
 
@@ -164,7 +170,6 @@ async def group_events(
     With `Accept: text/event-stream` a live stream, from the start if not told otherwise, that ends
     with an `end` event after the group's last one.
     """
-    known_group(group_id)
     if not wants_stream(request.scope):
         return answer(await services.group_queries.events(group_id, after=after, limit=limit))
     scope = await services.group_queries.scope(group_id)

@@ -2,16 +2,16 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 from pydantic import Field
-from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access import Caller, needs
-from api.bodies import read_body
-from api.openapi import body_schema, problems
+from api.bodies import Body
+from api.openapi import problems
 from api.params import WHOLE, Cursor, IdempotencyKey, JobId, Labels, Moment, NumberCursor
-from api.respond import answer, known_form, labels_of
+from api.respond import answer, labels_of
+from api.routing import api_router
 from api.services import Using
 from cortex.db.jobs.repository import JobFilter
 from cortex.domain.rendering.frames import MAX_FRAMES, FrameState
@@ -19,7 +19,7 @@ from cortex.domain.rights import Action
 from cortex.domain.states import JobState
 from cortex.schemas.jobs import CancelRequest, ExtendRequest, FramePage, JobPage, JobView
 
-router = APIRouter(tags=["jobs"])
+router = api_router("jobs")
 
 
 async def _filter(
@@ -68,7 +68,7 @@ async def list_jobs(
 )
 async def get_job(job_id: JobId, services: Using) -> Response:
     """One job with its attempts, the history of its states and its spec (secrets masked)."""
-    return answer(await services.queries.job(known_form(job_id)))
+    return answer(await services.queries.job(job_id))
 
 
 @router.get(
@@ -85,9 +85,7 @@ async def list_frames(
     cursor: NumberCursor = None,
 ) -> Response:
     """The frames of a render job: state, attempts, cost and file of each, over all its leases."""
-    page = await services.queries.frames(
-        known_form(job_id), state=state, cursor=cursor, limit=limit
-    )
+    page = await services.queries.frames(job_id, state=state, cursor=cursor, limit=limit)
     return answer(page)
 
 
@@ -96,16 +94,21 @@ async def list_frames(
     dependencies=[needs(Action.JOBS_CANCEL)],
     status_code=202,
     response_model=JobView,
-    responses=problems(404, 409, body=True),
-    openapi_extra=body_schema(CancelRequest, required=False),
+    responses=problems(404, 409),
 )
-async def cancel_job(job_id: JobId, request: Request, services: Using, by: Caller) -> Response:
+async def cancel_job(
+    job_id: JobId,
+    body: Annotated[
+        CancelRequest, Depends(Body(CancelRequest, "the cancel request", optional=True))
+    ],
+    services: Using,
+    by: Caller,
+) -> Response:
     """Ask for the end of a job. It is `cancelled` once its lease is released and its bill booked.
 
     Harmless to repeat; a job that has ended already is a conflict.
     """
-    order = await read_body(request, CancelRequest, "the cancel request", optional=True)
-    return answer(await services.control.cancel(known_form(job_id), order.reason, by), status=202)
+    return answer(await services.control.cancel(job_id, body.reason, by), status=202)
 
 
 @router.post(
@@ -113,12 +116,11 @@ async def cancel_job(job_id: JobId, request: Request, services: Using, by: Calle
     dependencies=[needs(Action.JOBS_EXTEND)],
     status_code=202,
     response_model=JobView,
-    responses=problems(402, 404, 409, body=True),
-    openapi_extra=body_schema(ExtendRequest),
+    responses=problems(402, 404, 409),
 )
 async def extend_job(
     job_id: JobId,
-    request: Request,
+    body: Annotated[ExtendRequest, Depends(Body(ExtendRequest, "the extend request"))],
     services: Using,
     by: Caller,
     idempotency_key: IdempotencyKey = None,
@@ -127,8 +129,5 @@ async def extend_job(
 
     The same `Idempotency-Key` with the same body extends once. A job that has ended is a conflict.
     """
-    order = await read_body(request, ExtendRequest, "the extend request")
-    view, done = await services.control.extend(
-        known_form(job_id), order.duration, by, key=idempotency_key
-    )
+    view, done = await services.control.extend(job_id, body.duration, by, key=idempotency_key)
     return answer(view, status=202, headers={"idempotency-replayed": "true"} if done else {})

@@ -8,13 +8,14 @@ from starlette.responses import Response
 from api.access import Caller, needs
 from api.openapi import problems
 from api.respond import answer
+from api.routing import Route, api_router
 from api.services import Using
 from cortex.domain.rights import Action
 from cortex.domain.schema import job_spec_schema
 from cortex.schemas.jobs import Health, Info
 
-router = APIRouter(tags=["server"])
-health = APIRouter(prefix="/health", tags=["server"])
+router = api_router("server")
+health = APIRouter(prefix="/health", tags=["server"], route_class=Route)
 
 
 @router.get("/schemas/job-spec", dependencies=[needs(Action.SERVER_READ)], responses=problems())

@@ -3,19 +3,20 @@
 from typing import Annotated, Literal
 from urllib.parse import quote
 
-from fastapi import APIRouter, Header, Query
+from fastapi import Header, Query
 from starlette.responses import FileResponse, Response, StreamingResponse
 
 from api.access import needs
 from api.openapi import problems
 from api.params import JobId
-from api.respond import answer, known_form
+from api.respond import answer
+from api.routing import api_router
 from api.services import Using
 from api.tar import tar_stream
 from cortex.domain.rights import Action
 from cortex.schemas.jobs import LeftOutView, OutputView
 
-router = APIRouter(tags=["outputs"])
+router = api_router("outputs")
 
 # What a job wrote is never shown as a page of this server.
 _HARMLESS = {"x-content-type-options": "nosniff", "content-security-policy": "sandbox"}
@@ -35,7 +36,6 @@ async def list_outputs(
     ] = None,
 ) -> Response:
     """The files and empty folders that a job has left, or one archive with all of them."""
-    known_form(job_id)
     if archive is None:
         found = await services.queries.outputs(job_id)
         return answer([item.model_dump(mode="json") for item in found])
@@ -56,7 +56,7 @@ async def list_outputs(
 )
 async def list_left_out(job_id: JobId, services: Using) -> Response:
     """What the job declared as outputs and is not kept, with its reason."""
-    found = await services.queries.left_out(known_form(job_id))
+    found = await services.queries.left_out(job_id)
     return answer([item.model_dump(mode="json") for item in found])
 
 
@@ -78,7 +78,7 @@ async def get_output(
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """One file. `ETag` is its SHA-256; parts can be asked for with `Range`."""
-    output, place = await services.queries.output(known_form(job_id), path)
+    output, place = await services.queries.output(job_id, path)
     etag = f'"{output.sha256}"'
     headers = {**_HARMLESS, "etag": etag, "cache-control": "private, no-cache"}
     if if_none_match and etag in [

@@ -1,16 +1,16 @@
 """The plugins that workers have loaded."""
 
-from fastapi import APIRouter
 from starlette.responses import Response
 
 from api.access import needs
 from api.openapi import problems
 from api.respond import answer
+from api.routing import api_router
 from api.services import Using
 from cortex.domain.rights import Action
 from cortex.schemas.jobs import PluginView
 
-router = APIRouter(tags=["plugins"])
+router = api_router("plugins")
 
 
 @router.get(

@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Depends, Query
 from pydantic import Field
-from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access import Caller, needs
-from api.bodies import read_body
-from api.openapi import body_schema, problems
+from api.bodies import Body
+from api.openapi import problems
 from api.params import WHOLE, Cursor, Flag, Moment, NumberCursor
 from api.respond import answer
+from api.routing import api_router
 from api.services import Using
 from cortex.db.jobs.repository import JobFilter
 from cortex.domain.providers.inspection import Inspection
@@ -28,7 +28,7 @@ from cortex.schemas.providers import (
     ProviderUpdate,
 )
 
-router = APIRouter(tags=["providers"])
+router = api_router("providers")
 _WHAT = "the provider"
 
 
@@ -70,16 +70,18 @@ async def list_providers(services: Using) -> Response:
     dependencies=[needs(Action.PROVIDERS_CHANGE)],
     status_code=201,
     response_model=ProviderView,
-    responses=problems(409, body=True),
-    openapi_extra=body_schema(ProviderCreate, yaml=True),
+    responses=problems(409),
 )
-async def create_provider(request: Request, services: Using, by: Caller) -> Response:
+async def create_provider(
+    body: Annotated[ProviderCreate, Depends(Body(ProviderCreate, _WHAT, yaml=True))],
+    services: Using,
+    by: Caller,
+) -> Response:
     """Add a provider: an account of a network. Workers take it up at once.
 
     Its secrets are stored encrypted and never shown again.
     """
-    order = await read_body(request, ProviderCreate, _WHAT)
-    made = await services.providers.create(order, by)
+    made = await services.providers.create(body, by)
     return answer(made, status=201, headers={"location": f"/api/v1/providers/{made.id}"})
 
 
@@ -98,15 +100,18 @@ async def get_provider(provider_id: str, services: Using) -> Response:
     "/providers/{provider_id}",
     dependencies=[needs(Action.PROVIDERS_CHANGE)],
     response_model=ProviderView,
-    responses=problems(404, 409, body=True),
-    openapi_extra=body_schema(ProviderUpdate, yaml=True),
+    responses=problems(404, 409),
 )
 async def update_provider(
-    provider_id: str, request: Request, services: Using, by: Caller
+    provider_id: str,
+    body: Annotated[
+        ProviderUpdate, Depends(Body(ProviderUpdate, "the change of the provider", yaml=True))
+    ],
+    services: Using,
+    by: Caller,
 ) -> Response:
     """Change a provider's configuration. What runs there goes on, with the new one."""
-    order = await read_body(request, ProviderUpdate, "the change of the provider")
-    return answer(await services.providers.update(provider_id, order, by))
+    return answer(await services.providers.update(provider_id, body, by))
 
 
 @router.delete(
@@ -147,16 +152,20 @@ async def disable_provider(provider_id: str, services: Using, by: Caller) -> Res
     "/providers/{provider_id}/test",
     dependencies=[needs(Action.PROVIDERS_OPERATE)],
     response_model=ProviderTestResult,
-    responses=problems(404, body=True),
-    openapi_extra=body_schema(ProviderTest, yaml=True, required=False),
+    responses=problems(404),
 )
-async def try_provider(provider_id: str, request: Request, services: Using) -> Response:
+async def try_provider(
+    provider_id: str,
+    body: Annotated[
+        ProviderTest, Depends(Body(ProviderTest, "the test", yaml=True, optional=True))
+    ],
+    services: Using,
+) -> Response:
     """Ask the network itself, with the credentials as they are or as they would be.
 
     Nothing is stored; without `type` and `config` the provider is tried as it is.
     """
-    order = await read_body(request, ProviderTest, "the test", optional=True)
-    return answer(await services.providers.test(provider_id, order))
+    return answer(await services.providers.test(provider_id, body))
 
 
 @router.get(

@@ -2,22 +2,22 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Depends, Query
 from pydantic import Field
-from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access import Caller, needs
-from api.bodies import read_body
-from api.openapi import body_schema, problems
+from api.bodies import Body
+from api.openapi import problems
 from api.params import WHOLE, Cursor, Flag
 from api.respond import answer
+from api.routing import api_router
 from api.services import Using
 from cortex.domain.reconcile import FindingKind
 from cortex.domain.rights import Action
 from cortex.schemas.reconcile import FindingPage, ReconcileReport, ReconcileRequest
 
-router = APIRouter(tags=["reconcile"])
+router = api_router("reconcile")
 
 
 @router.post(
@@ -26,17 +26,21 @@ router = APIRouter(tags=["reconcile"])
     response_model=ReconcileReport,
     responses={
         202: {"model": ReconcileReport, "description": "It takes longer: ask for it by its id."},
-        **problems(404, body=True),
+        **problems(404),
     },
-    openapi_extra=body_schema(ReconcileRequest, required=False),
 )
-async def reconcile(request: Request, services: Using, by: Caller) -> Response:
+async def reconcile(
+    body: Annotated[
+        ReconcileRequest, Depends(Body(ReconcileRequest, "the reconcile request", optional=True))
+    ],
+    services: Using,
+    by: Caller,
+) -> Response:
     """Compare what networks hold with the lease table, and jobs, groups and holds with Temporal.
 
     Answers within 12 s: with what was found, or with `202` and the id of the run.
     """
-    order = await read_body(request, ReconcileRequest, "the reconcile request", optional=True)
-    report = await services.reconcile.run(order, by)
+    report = await services.reconcile.run(body, by)
     where = {"location": f"/api/v1/reconcile/runs/{report.id}"}
     return answer(report, status=200 if report.status == "done" else 202, headers=where)
 

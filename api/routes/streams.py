@@ -2,7 +2,7 @@
 
 from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter, Header, Query
+from fastapi import Header, Query
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,14 +11,15 @@ from api.access import needs
 from api.middleware import wants_stream
 from api.openapi import problems, streamed
 from api.params import WHOLE, Flag, JobId, LogCursor, Position
-from api.respond import answer, known_form
+from api.respond import answer
+from api.routing import api_router
 from api.services import Services, Using
 from api.sse import sse_response
 from cortex.domain.rights import Action
 from cortex.schemas.jobs import EventPage, LogPage
 from cortex.services.events.scopes import Everything, OfJob, Scope
 
-router = APIRouter()
+router = api_router()
 
 _RESUME: Final = "Resumes a stream after this `id`."
 LastEventId = Annotated[
@@ -72,7 +73,6 @@ async def job_logs(
 
     `Last-Event-ID` goes before `since`, and both before `tail`.
     """
-    known_form(job_id)
     if not follow and not wants_stream(request.scope):
         return answer(await services.queries.logs(job_id, since=since, tail=tail, limit=limit))
     place = last_event_id or since
@@ -101,7 +101,6 @@ async def job_events(
     With `Accept: text/event-stream` a live stream, from the start if not told otherwise, that ends
     with an `end` event after the job's last one.
     """
-    known_form(job_id)
     if not wants_stream(request.scope):
         return answer(await services.queries.events(job_id=job_id, after=after, limit=limit))
     await services.queries.require(job_id)

@@ -1,21 +1,23 @@
 """Taking jobs: submit, batch, validate, quote."""
 
-from fastapi import APIRouter
-from starlette.requests import Request
+from typing import Annotated
+
+from fastapi import Depends
 from starlette.responses import Response
 
 from api.access import Caller, needs
-from api.bodies import read_body, read_noted
-from api.openapi import body_schema, problems
+from api.bodies import Body, NotedBody, Parsed
+from api.openapi import problems
 from api.params import IdempotencyKey
 from api.respond import answer
+from api.routing import api_router
 from api.services import Using
 from cortex.domain.rights import Action
 from cortex.domain.spec import JobSpec
 from cortex.schemas.jobs import BatchAccepted, BatchRequest, JobView, Quote, Validation
 from cortex.services.jobs.submit import Accepted
 
-router = APIRouter(tags=["jobs"])
+router = api_router("jobs")
 
 _SPEC = "the job spec"
 
@@ -25,18 +27,19 @@ _SPEC = "the job spec"
     dependencies=[needs(Action.JOBS_SUBMIT)],
     status_code=202,
     response_model=JobView,
-    responses=problems(402, 409, body=True),
-    openapi_extra=body_schema(JobSpec, yaml=True),
+    responses=problems(402, 409),
 )
 async def submit(
-    request: Request, services: Using, by: Caller, idempotency_key: IdempotencyKey = None
+    spec: Annotated[JobSpec, Depends(Body(JobSpec, _SPEC, yaml=True))],
+    services: Using,
+    by: Caller,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Submit a job. It is stored when this answers, and starts even if Temporal is away now.
 
     The same `Idempotency-Key` with the same spec gives the same job again; with another spec it
     is a conflict.
     """
-    spec = await read_body(request, JobSpec, _SPEC)
     accepted = await services.submissions.submit(spec, by.name, idempotency_key)
     return _accepted(accepted, location=f"/api/v1/jobs/{accepted.job_id}")
 
@@ -46,14 +49,15 @@ async def submit(
     dependencies=[needs(Action.JOBS_SUBMIT)],
     status_code=202,
     response_model=BatchAccepted,
-    responses=problems(402, 409, body=True),
-    openapi_extra=body_schema(BatchRequest, yaml=True),
+    responses=problems(402, 409),
 )
 async def submit_batch(
-    request: Request, services: Using, by: Caller, idempotency_key: IdempotencyKey = None
+    batch: Annotated[BatchRequest, Depends(Body(BatchRequest, "the batch", yaml=True))],
+    services: Using,
+    by: Caller,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Submit up to 1,000 jobs: all are accepted, or none. An error names the job by its index."""
-    batch = await read_body(request, BatchRequest, "the batch")
     accepted = await services.submissions.submit_batch(batch.jobs, by.name, idempotency_key)
     return _accepted(accepted)
 
@@ -62,12 +66,13 @@ async def submit_batch(
     "/jobs/validate",
     dependencies=[needs(Action.JOBS_SUBMIT)],
     response_model=Validation,
-    responses=problems(body=True),
-    openapi_extra=body_schema(JobSpec, yaml=True),
+    responses=problems(),
 )
-async def validate(request: Request, services: Using) -> Response:
+async def validate(
+    parsed: Annotated[Parsed[JobSpec], Depends(NotedBody(JobSpec, _SPEC, yaml=True))],
+    services: Using,
+) -> Response:
     """Check a spec as submitting it would, without storing anything."""
-    parsed = await read_noted(request, JobSpec, _SPEC)
     found = await services.submissions.validate(parsed.model)
     return answer(found.model_copy(update={"notes": parsed.notes}))
 
@@ -76,12 +81,12 @@ async def validate(request: Request, services: Using) -> Response:
     "/quotes",
     dependencies=[needs(Action.JOBS_SUBMIT)],
     response_model=Quote,
-    responses=problems(body=True),
-    openapi_extra=body_schema(JobSpec, yaml=True),
+    responses=problems(),
 )
-async def quote(request: Request, services: Using) -> Response:
+async def quote(
+    spec: Annotated[JobSpec, Depends(Body(JobSpec, _SPEC, yaml=True))], services: Using
+) -> Response:
     """Ask all providers for offers, and rank them by the spec's strategy."""
-    spec = await read_body(request, JobSpec, _SPEC)
     return answer(await services.quotes.quote(spec))
 
 

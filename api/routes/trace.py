@@ -2,22 +2,22 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import Depends
 from pydantic import Field
-from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access import Caller, needs
-from api.bodies import read_body
-from api.openapi import body_schema, problems
+from api.bodies import Body
+from api.openapi import problems
 from api.params import WHOLE, GroupId, JobId
-from api.respond import answer, known_form, known_group
+from api.respond import answer
+from api.routing import api_router
 from api.services import Using
 from cortex.domain.rights import Action
 from cortex.domain.trace.model import Trace
 from cortex.schemas.trace import ResolutionView, ResolveRequest, StuckPage
 
-router = APIRouter(tags=["explorer"])
+router = api_router("explorer")
 
 
 @router.get(
@@ -31,7 +31,7 @@ async def trace_job(job_id: JobId, services: Using) -> Response:
 
     Without Temporal, or its history, the database alone tells it; `temporal` and `notes` say so.
     """
-    return answer(await services.traces.job(known_form(job_id)))
+    return answer(await services.traces.job(job_id))
 
 
 @router.get(
@@ -42,7 +42,7 @@ async def trace_job(job_id: JobId, services: Using) -> Response:
 )
 async def trace_group(group_id: GroupId, services: Using) -> Response:
     """The same for a group: its gangs and their decisions, its members and their steps."""
-    return answer(await services.traces.group(known_group(group_id)))
+    return answer(await services.traces.group(group_id))
 
 
 @router.get(
@@ -63,15 +63,18 @@ async def list_stuck(
     dependencies=[needs(Action.JOBS_RESOLVE)],
     status_code=202,
     response_model=ResolutionView,
-    responses=problems(404, 409, body=True),
-    openapi_extra=body_schema(ResolveRequest),
+    responses=problems(404, 409),
 )
-async def resolve_job(job_id: JobId, request: Request, services: Using, by: Caller) -> Response:
+async def resolve_job(
+    job_id: JobId,
+    body: Annotated[ResolveRequest, Depends(Body(ResolveRequest, "the decision"))],
+    services: Using,
+    by: Caller,
+) -> Response:
     """Decide by hand about a job that does not get on. It needs a reason, and is audited.
 
     `retry` tries the pending step now. `force_release` waits for the network no longer and books
     what is known; `settle` books the given amount instead. A job that has ended is a conflict, and
     so is one that gets on, unless `force` is set: then it is cancelled first.
     """
-    order = await read_body(request, ResolveRequest, "the decision")
-    return answer(await services.resolutions.resolve(known_form(job_id), order, by), status=202)
+    return answer(await services.resolutions.resolve(job_id, body, by), status=202)
