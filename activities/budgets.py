@@ -4,11 +4,12 @@ import structlog
 from temporalio import activity
 
 from activities.contracts import BudgetsResult
-from activities.jobs.placement import move, state_event
+from activities.events import announce, outcome_data, state_event
+from activities.jobs.placement import move
 from cortex.db.engine import Database, Transaction
 from cortex.db.money.budgets import question
 from cortex.db.tables.jobs import NOW
-from cortex.domain.events import EventType
+from cortex.domain.events import EventType, NewEvent
 from cortex.domain.jobs import Job, Outcome, Reason
 from cortex.domain.money.budgets import BudgetState, to_stop
 from cortex.domain.states import JobState
@@ -81,7 +82,7 @@ async def stop_job(tx: Transaction, job_id: str, message: str) -> bool:
     order = {"reason": message, "cause": Reason.OVER_BUDGET.value}
     await tx.events.add_many(
         [
-            (EventType.JOB_CANCEL_REQUESTED, job_id, job_id, order),
+            NewEvent.of_job(EventType.JOB_CANCEL_REQUESTED, job_id, order),
             state_event(job_id, JobState.CANCELLING, message=message),
         ]
     )
@@ -97,8 +98,7 @@ async def _end_held(tx: Transaction, job: Job, message: str) -> None:
     outcome = Outcome(state=JobState.FAILED, reason=Reason.OVER_BUDGET, message=message)
     await move(tx, job.id, JobState.SETTLING)
     await tx.jobs.finish(job.id, outcome)
-    data = {"reason": outcome.reason.value, "message": message, "exit_code": None}
-    await tx.events.add_many([state_event(job.id, outcome.state, **data)])
+    await announce(tx, job.id, outcome.state, **outcome_data(outcome))
     if job.group_id is not None:
         await tx.groups.nudge(job.group_id)
 

@@ -7,13 +7,12 @@ from typing import Any
 from temporalio import activity
 
 from activities.contracts import AdvanceInput, AdvanceResult, Verdict, VerdictInput, WakeInput
-from activities.jobs.placement import state_event
+from activities.events import state_event
 from activities.runtime.errors import relentless
 from cortex.db.engine import Database, Transaction
 from cortex.db.outbox.commands import CommandKind
-from cortex.db.outbox.events import NewEvent
 from cortex.db.tables.jobs import NOW
-from cortex.domain.events import EventType
+from cortex.domain.events import EventType, NewEvent
 from cortex.domain.groups.plan import Ending, Plan, plan
 from cortex.domain.groups.rules import GroupRules
 from cortex.domain.groups.snapshot import Snapshot
@@ -127,7 +126,7 @@ async def _stop(tx: Transaction, group_id: str, endings: Iterable[Ending]) -> No
         events: list[NewEvent] = []
         for job_id in stopped:
             data = {**asked, "group_id": group_id}
-            events.append((EventType.JOB_CANCEL_REQUESTED, job_id, job_id, data))
+            events.append(NewEvent.of_job(EventType.JOB_CANCEL_REQUESTED, job_id, data))
             events.append(state_event(job_id, JobState.CANCELLING, message=undo.message))
         if events:
             await tx.events.add_many(events)
@@ -148,7 +147,7 @@ async def _move(tx: Transaction, group_id: str, made: Plan) -> None:
         data: dict[str, object] = {"group_id": group_id, "state": state.value, "message": message}
         if reason is not None:
             data["reason"] = reason.value
-        await tx.events.add_many([(EventType.GROUP_STATE_CHANGED, group_id, None, data)])
+        await tx.events.add_many([NewEvent.of_group(EventType.GROUP_STATE_CHANGED, group_id, data)])
 
 
 async def _command(
@@ -172,7 +171,7 @@ def start_payload(group_id: str, rules: GroupRules) -> dict[str, Any]:
 def decided(group_id: str, gang: int, decision: str, reason: str) -> NewEvent:
     """The event of a gang's decision."""
     data = {"group_id": group_id, "gang": gang, "decision": decision, "reason": reason}
-    return (EventType.GROUP_GANG_DECIDED, group_id, None, data)
+    return NewEvent.of_group(EventType.GROUP_GANG_DECIDED, group_id, data)
 
 
 def _by_undo(endings: Iterable[Ending]) -> dict[Undo, list[str]]:

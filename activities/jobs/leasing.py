@@ -8,15 +8,16 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.contracts import CheckResult, CommitResult, LeaseInput
+from activities.events import state_event
 from activities.jobs.inputs import InputStore
-from activities.jobs.placement import state_event
 from activities.monitor.recording import change_of, record, run_event
 from activities.runtime.errors import relentless
 from activities.runtime.fleet import Fleet
 from activities.trouble import telling
 from cortex.db.engine import Database
 from cortex.db.jobs.lifecycle import Held, Run
-from cortex.domain.events import EventType
+from cortex.domain.events import EventType, NewEvent
+from cortex.domain.failures import FailureType
 from cortex.domain.leases import Lease, LeaseSnapshot
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import JobState, LeaseState, RunState
@@ -65,7 +66,7 @@ class LeaseActivities:
                 lease,
                 reservation.ref,
                 offer=offer,
-                events=[(EventType.LEASE_RESERVED, lease.key, order.job_id, data)],
+                events=[NewEvent.of_lease(EventType.LEASE_RESERVED, lease, data)],
             )
         if not written:
             await self._reserved_late(provider, reservation, lease.key)
@@ -162,7 +163,7 @@ class LeaseActivities:
         lease = held.lease
         now = datetime.now(UTC)
         data: dict[str, object] = {"provider": lease.provider_id}
-        live = (EventType.LEASE_ACTIVE, lease.key, lease.job_id, data)
+        live = NewEvent.of_lease(EventType.LEASE_ACTIVE, lease, data)
         running = state_event(lease.job_id, JobState.RUNNING, provider=lease.provider_id)
         run = _run_of(done.snapshot) if done.snapshot is not None else None
         async with self._database.statement() as tx:
@@ -280,5 +281,7 @@ def _require(lease: Lease, state: LeaseState) -> None:
 
 def _not_allowed(lease: Lease) -> ApplicationError:
     return ApplicationError(
-        f"lease {lease.key} is {lease.state.value}", type="LeaseReleased", non_retryable=True
+        f"lease {lease.key} is {lease.state.value}",
+        type=FailureType.LEASE_RELEASED.value,
+        non_retryable=True,
     )

@@ -8,14 +8,14 @@ from decimal import Decimal
 from temporalio import activity
 
 from activities.contracts import FinishInput, PlaceInput, Placement
+from activities.events import announce, outcome_data, state_event
 from activities.jobs.inputs import InputStore
 from activities.jobs.market import Market
 from activities.runtime.errors import relentless
 from activities.runtime.fleet import Fleet
 from activities.trouble import tell
 from cortex.db.engine import Database, Transaction
-from cortex.db.outbox.events import NewEvent
-from cortex.domain.events import EventType
+from cortex.domain.events import EventType, NewEvent
 from cortex.domain.ids import lease_key
 from cortex.domain.jobs import Job, Reason
 from cortex.domain.leases import Lease
@@ -92,7 +92,7 @@ class PlacementActivities:
                 await move(tx, order.job_id, JobState.PLACING)
             await move(tx, order.job_id, JobState.SETTLING)
             if await tx.jobs.finish(order.job_id, order.outcome):
-                await announce(tx, order.job_id, order.outcome.state, **outcome_data(order))
+                await announce(tx, order.job_id, order.outcome.state, **outcome_data(order.outcome))
 
     async def _show_placing(self, order: PlaceInput) -> None:
         async with self._database.transaction() as tx:
@@ -197,7 +197,7 @@ def _intended(order: PlaceInput, offer: Offer, hold: Money) -> NewEvent:
         "hold": str(hold),
     }
     key = lease_key(order.job_id, order.attempt)
-    return (EventType.LEASE_INTENDED, key, order.job_id, data)
+    return NewEvent(type=EventType.LEASE_INTENDED, subject=key, job_id=order.job_id, data=data)
 
 
 async def _drop_untouched(tx: Transaction, job_id: str) -> None:
@@ -214,7 +214,7 @@ async def _drop_untouched(tx: Transaction, job_id: str) -> None:
         await tx.leases.put(lease.key, **zero)
         await tx.leases.released_at_now(lease.key)
         data = {"provider": lease.provider_id}
-        await tx.events.add_many([(EventType.LEASE_RELEASED, lease.key, job_id, data)])
+        await tx.events.add_many([NewEvent.of_lease(EventType.LEASE_RELEASED, lease, data)])
 
 
 async def move(tx: Transaction, job_id: str, state: JobState, message: str = "") -> bool:
@@ -223,25 +223,6 @@ async def move(tx: Transaction, job_id: str, state: JobState, message: str = "")
         return False
     await announce(tx, job_id, state, message=message)
     return True
-
-
-async def announce(tx: Transaction, job_id: str, state: JobState, **data: object) -> None:
-    """The event of a job's new state."""
-    await tx.events.add_many([state_event(job_id, state, **data)])
-
-
-def state_event(job_id: str, state: JobState, **data: object) -> NewEvent:
-    """The event of a job's new state, to be written with others."""
-    return (EventType.JOB_STATE_CHANGED, job_id, job_id, {"state": state.value, **data})
-
-
-def outcome_data(order: FinishInput) -> dict[str, object]:
-    outcome = order.outcome
-    return {
-        "reason": outcome.reason.value,
-        "message": outcome.message,
-        "exit_code": outcome.exit_code,
-    }
 
 
 def _affordable(offer: Offer, job: Job, rates: dict[str, Decimal]) -> bool:

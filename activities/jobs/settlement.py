@@ -14,11 +14,11 @@ from pathlib import Path
 
 import structlog
 
-from activities.contracts import FinishInput, SettleInput, SettleResult
+from activities.contracts import SettleInput, SettleResult
+from activities.events import outcome_data, state_event
 from activities.jobs.bills import bill_rate, final_usage, how_it_ended, nothing, own_reckoning
 from activities.jobs.by_hand import bill_by_hand, last_word
 from activities.jobs.kept import Kept, examined
-from activities.jobs.placement import outcome_data, state_event
 from activities.jobs.room import NoRoom, drop_parts, while_there_is_room
 from activities.jobs.settle_steps import DecidedByHand, SettleSteps
 from activities.monitor.frames import last_frames, settle_frames
@@ -28,10 +28,9 @@ from activities.runtime.fleet import Fleet
 from activities.trouble import telling
 from cortex.db.engine import Database, Reading, Statement
 from cortex.db.jobs.lifecycle import Held
-from cortex.db.outbox.events import NewEvent
 from cortex.db.tables.jobs import JobRow
 from cortex.domain.errors import DatabaseUnavailable
-from cortex.domain.events import EventType
+from cortex.domain.events import EventType, NewEvent
 from cortex.domain.jobs import Outcome
 from cortex.domain.leases import Lease, LeaseRef, SettleStep
 from cortex.domain.offers import Usage
@@ -114,7 +113,7 @@ class SettlementActivities:
                 await tx.events.add_many([told])
 
     async def _close(self, order: SettleInput, outcome: Outcome, lease: Lease) -> None:
-        data = outcome_data(FinishInput(job_id=order.job_id, outcome=outcome))
+        data = outcome_data(outcome)
         async with self._database.statement() as tx:
             closed = await tx.steps.close(
                 order.job_id,
@@ -154,7 +153,7 @@ class SettlementActivities:
                     "lease": order.lease_key,
                 }
                 told.append(state_event(order.job_id, JobState.PLACING, message=message))
-                told.append((EventType.JOB_RETRYING, order.job_id, order.job_id, data))
+                told.append(NewEvent.of_job(EventType.JOB_RETRYING, order.job_id, data))
             await tx.events.add_many(told)
 
     async def _release(self, lease: Lease, spec: JobSpec) -> Resolution | None:
@@ -359,7 +358,7 @@ class SettlementActivities:
                 note="; ".join(filter(None, (how_it_ended(lease), usage.detail.get("source")))),
                 decided=decided,
                 steps=steps,
-                events=[(EventType.CHARGE_BOOKED, lease.job_id, lease.job_id, data)],
+                events=[NewEvent.of_job(EventType.CHARGE_BOOKED, lease.job_id, data)],
             )
             now = lease if booked else await tx.leases.get(lease.key)
         if booked or now.cost is not None:
@@ -386,4 +385,4 @@ async def _later_deadline(tx: Reading, order: SettleInput, passed: datetime) -> 
 
 def _released(lease: Lease) -> NewEvent:
     data = {"provider": lease.provider_id}
-    return (EventType.LEASE_RELEASED, lease.key, lease.job_id, data)
+    return NewEvent.of_lease(EventType.LEASE_RELEASED, lease, data)

@@ -2,11 +2,10 @@
 
 from datetime import UTC, datetime
 
-from activities.jobs.placement import state_event
+from activities.events import state_event
 from activities.monitor.frames import record_frames
 from cortex.db.engine import Transaction
-from cortex.db.outbox.events import NewEvent
-from cortex.domain.events import EventType
+from cortex.domain.events import EventType, NewEvent
 from cortex.domain.leases import PULL_FAILURES, Lease, LeaseSnapshot
 from cortex.domain.states import JobState, LeaseState, RunState
 from cortex.temporal.contracts import LeaseChange
@@ -75,7 +74,7 @@ def run_event(lease: Lease, snapshot: LeaseSnapshot) -> NewEvent:
         "message": snapshot.message[:_MESSAGE],
         "provider": lease.provider_id,
     }
-    return (EventType.LEASE_RUN_CHANGED, lease.key, lease.job_id, data)
+    return NewEvent.of_lease(EventType.LEASE_RUN_CHANGED, lease, data)
 
 
 def change_of(lease: Lease) -> LeaseChange | None:
@@ -111,7 +110,7 @@ async def _details(tx: Transaction, lease: Lease, snapshot: LeaseSnapshot) -> No
         # What a job waits for before it runs, such as an image that cannot be pulled there.
         await tx.jobs.put(lease.job_id, message=message)
         told = {"message": message, "provider": lease.provider_id}
-        await tx.events.add_many([(EventType.JOB_PROGRESS, lease.job_id, lease.job_id, told)])
+        await tx.events.add_many([NewEvent.of_job(EventType.JOB_PROGRESS, lease.job_id, told)])
     if snapshot.endpoints != lease.endpoints or message != lease.message:
         await tx.leases.put(lease.key, endpoints=endpoints, message=message)
     if snapshot.progress is not None and not snapshot.frames:

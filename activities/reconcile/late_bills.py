@@ -7,7 +7,7 @@ import structlog
 
 from activities.jobs.bills import bill_rate
 from cortex.db.engine import Database
-from cortex.domain.events import EventType
+from cortex.domain.events import EventType, NewEvent
 from cortex.domain.leases import Lease
 from cortex.domain.offers import Usage
 from cortex.domain.reconcile import Compared, Finding, FindingKind, late_charge
@@ -101,6 +101,6 @@ class LateBills:
             await tx.leases.put(lease.key, cost=cost.amount, currency=cost.currency)
             await tx.jobs.add_cost(lease.job_id, (cost * rate).rounded().amount)
             data = {"amount": str(cost), "provider": lease.provider_id, "lease": lease.key}
-            event = (EventType.CHARGE_BOOKED, lease.job_id, lease.job_id, {**data, "note": _NOTE})
+            event = NewEvent.of_job(EventType.CHARGE_BOOKED, lease.job_id, {**data, "note": _NOTE})
             await tx.events.add_many([event])
         return f"{cost} are booked"

@@ -1,10 +1,14 @@
 """Events: facts that happened, in a CloudEvents 1.0 envelope."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from cortex.domain.leases import Lease
 
 
 class EventType(StrEnum):
@@ -47,6 +51,31 @@ class EventType(StrEnum):
     PROVIDER_DELETED = "provider.deleted"
     PROVIDER_ENABLED = "provider.enabled"
     PROVIDER_DISABLED = "provider.disabled"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewEvent:
+    """An event that is to be written: what happened to whom, and whose job it concerns."""
+
+    type: EventType
+    subject: str
+    job_id: str | None
+    data: Mapping[str, Any]
+
+    @classmethod
+    def of_job(cls, event_type: EventType, job_id: str, data: Mapping[str, Any]) -> Self:
+        """Something that happened to a job."""
+        return cls(type=event_type, subject=job_id, job_id=job_id, data=data)
+
+    @classmethod
+    def of_lease(cls, event_type: EventType, lease: Lease, data: Mapping[str, Any]) -> Self:
+        """Something that happened to a lease of a job."""
+        return cls(type=event_type, subject=lease.key, job_id=lease.job_id, data=data)
+
+    @classmethod
+    def of_group(cls, event_type: EventType, group_id: str, data: Mapping[str, Any]) -> Self:
+        """Something that happened to a group; it concerns no single job."""
+        return cls(type=event_type, subject=group_id, job_id=None, data=data)
 
 
 class Event(BaseModel):

@@ -16,8 +16,9 @@ from sqlalchemy import TextClause
 from cortex.db.base import Access, Repository, Writes
 from cortex.db.jobs.leases import lease_of
 from cortex.db.jobs.lifecycle_sql import BOOK, CLOSE, DEPLOY, INTEND, LIVE, READ, RELEASE, RESERVE
-from cortex.db.outbox.events import NewEvent
+from cortex.db.outbox.events import event_rows
 from cortex.domain.errors import NotFound
+from cortex.domain.events import NewEvent
 from cortex.domain.ids import new_id
 from cortex.domain.jobs import Outcome
 from cortex.domain.leases import Lease, LeaseRef, SettleStep
@@ -292,14 +293,4 @@ def _held_of(row: Any) -> Held:
 
 
 def _packed(events: Sequence[NewEvent]) -> str:
-    rows = [
-        {
-            "id": new_id("evt"),
-            "type": event_type.value,
-            "subject": subject,
-            "job_id": job_id,
-            "data": data,
-        }
-        for event_type, subject, job_id, data in events
-    ]
-    return orjson.dumps(rows).decode()
+    return orjson.dumps(event_rows(events)).decode()

@@ -14,15 +14,25 @@ from sqlalchemy import ColumnElement, insert, select, text, tuple_, union_all
 from cortex.db.base import Access, Repository, Row, Transacts
 from cortex.db.tables.jobs import EventRow, JobRow
 from cortex.domain.errors import InvalidRequest
-from cortex.domain.events import Event, EventType
+from cortex.domain.events import Event, EventType, NewEvent
 from cortex.domain.ids import new_id
 
 CHANNEL = "cortex_events"
 _HORIZON = text("events.tx < pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
 
 
-NewEvent = tuple[EventType, str, str | None, dict[str, Any]]
-"""Type, subject, job id, data."""
+def event_rows(events: Sequence[NewEvent]) -> list[dict[str, Any]]:
+    """Events with their new ids, by the names of their columns."""
+    return [
+        {
+            "id": new_id("evt"),
+            "type": event.type.value,
+            "subject": event.subject,
+            "job_id": event.job_id,
+            "data": dict(event.data),
+        }
+        for event in events
+    ]
 
 
 class EventRepository(Repository[Access]):
@@ -35,21 +45,13 @@ class EventRepository(Repository[Access]):
         data: dict[str, Any] | None = None,
     ) -> None:
         """Write one event; a trigger wakes the listeners when the transaction commits."""
-        await self.add_many([(event_type, subject, job_id, data or {})])
+        await self.add_many(
+            [NewEvent(type=event_type, subject=subject, job_id=job_id, data=data or {})]
+        )
 
     async def add_many(self: "EventRepository[Transacts]", events: Sequence[NewEvent]) -> None:
         """Write several events in their order."""
-        rows = [
-            {
-                "id": new_id("evt"),
-                "type": event_type.value,
-                "subject": subject,
-                "job_id": job_id,
-                "data": data,
-            }
-            for event_type, subject, job_id, data in events
-        ]
-        await self.connection.execute(insert(EventRow), rows)
+        await self.connection.execute(insert(EventRow), event_rows(events))
 
     async def page(
         self, after: str | None, *, job_id: str | None = None, limit: int = 500

@@ -2,7 +2,7 @@
 
 from cortex.db.engine import Database, Transaction
 from cortex.domain.errors import GroupAlreadyEnded, NotFound
-from cortex.domain.events import EventType
+from cortex.domain.events import EventType, NewEvent
 from cortex.domain.rights import Action, Principal
 
 
@@ -54,5 +54,5 @@ async def request_cancel(tx: Transaction, group_id: str, reason: str) -> bool:
     if not await tx.groups.request_cancel(group_id, reason):
         return False
     data = {"group_id": group_id, "reason": reason}
-    await tx.events.add_many([(EventType.GROUP_CANCEL_REQUESTED, group_id, None, data)])
+    await tx.events.add_many([NewEvent.of_group(EventType.GROUP_CANCEL_REQUESTED, group_id, data)])
     return True

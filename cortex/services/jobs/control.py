@@ -7,7 +7,7 @@ from cortex.db.engine import Database, Transaction
 from cortex.db.outbox.commands import Command, CommandKind
 from cortex.db.tables.jobs import NOW
 from cortex.domain.errors import Conflict
-from cortex.domain.events import EventType
+from cortex.domain.events import EventType, NewEvent
 from cortex.domain.jobs import Job
 from cortex.domain.rights import Action, Principal
 from cortex.domain.states import JobState
@@ -129,8 +129,8 @@ class JobControl:
         state = {"state": JobState.CANCELLING.value, "message": message}
         await tx.events.add_many(
             [
-                (EventType.JOB_CANCEL_REQUESTED, job.id, job.id, {"reason": reason}),
-                (EventType.JOB_STATE_CHANGED, job.id, job.id, state),
+                NewEvent.of_job(EventType.JOB_CANCEL_REQUESTED, job.id, {"reason": reason}),
+                NewEvent.of_job(EventType.JOB_STATE_CHANGED, job.id, state),
             ]
         )
         if job.group_id is not None:

@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from api.drop import DropMiddleware
-from cortex.domain.events import EventType
+from cortex.domain.events import EventType, NewEvent
 from cortex.domain.providers.circuit import CircuitRules
 from cortex.domain.providers.health import HealthRules
 from cortex.domain.states import JobState
@@ -167,7 +167,7 @@ async def _cancel(stage: Stage, job_id: str) -> None:
         message = "cancel requested"
         if await tx.jobs.move(job_id, JobState.CANCELLING, message=message):
             state = {"state": JobState.CANCELLING.value, "message": message}
-            await tx.events.add_many([(EventType.JOB_STATE_CHANGED, job_id, job_id, state)])
+            await tx.events.add_many([NewEvent.of_job(EventType.JOB_STATE_CHANGED, job_id, state)])
             await tx.commands.add(job_id, "cancel", {"reason": "test"})
 
 
