@@ -14,6 +14,7 @@ from temporalio.exceptions import (
 
 with workflow.unsafe.imports_passed_through():
     from activities.providers.inspection import InspectActivities
+    from cortex.domain.failures import FailureType
     from cortex.domain.providers.inspection import Inspection
     from cortex.temporal.contracts import INSPECT_WORKFLOW, InspectInput, provider_queue
 
@@ -43,7 +44,9 @@ class InspectWorkflow:
                 summary=f"what does {order.provider_id} hold?",
             )
         except ActivityError as error:
-            raise ApplicationError(_why(error, order.provider_id), type="NotInspected") from error
+            raise ApplicationError(
+                _why(error, order.provider_id), type=FailureType.NOT_INSPECTED.value
+            ) from error
 
 
 def _why(error: ActivityError, provider_id: str) -> str:

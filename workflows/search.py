@@ -1,5 +1,6 @@
 """Looking for capacity, and what an error on the way means: pure rules, as in `decisions`."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from temporalio.exceptions import (
@@ -10,27 +11,32 @@ from temporalio.exceptions import (
 )
 
 from activities.contracts import PlaceInput, Placement
+from cortex.domain.failures import FailureType
 from cortex.domain.jobs import Outcome, Reason
 from cortex.domain.states import JobState
 from cortex.temporal.contracts import JobInput
 from workflows.decisions import End, LeaseEnd, Retry, back_off
 
 # Errors of prepare and commit after which another provider may still do the job.
-_REFUSALS = {
-    "NoCapacity": Reason.NO_CAPACITY,
-    "PullFailed": Reason.IMAGE_UNAVAILABLE,
-    "ImageUnavailable": Reason.IMAGE_UNAVAILABLE,
-    "Unsuitable": Reason.NO_CAPACITY,
-    "InsufficientFunds": Reason.NO_CAPACITY,
-    "Unavailable": Reason.NO_CAPACITY,
-    "RateLimited": Reason.NO_CAPACITY,
-    "OutcomeUnknown": Reason.NO_CAPACITY,
-    "LeaseLost": Reason.LEASE_LOST,
-    "AuthenticationFailed": Reason.AUTHENTICATION_FAILED,
+_REFUSALS: Mapping[str | None, Reason] = {
+    FailureType.NO_CAPACITY: Reason.NO_CAPACITY,
+    FailureType.PULL_FAILED: Reason.IMAGE_UNAVAILABLE,
+    FailureType.IMAGE_UNAVAILABLE: Reason.IMAGE_UNAVAILABLE,
+    FailureType.UNSUITABLE: Reason.NO_CAPACITY,
+    FailureType.INSUFFICIENT_FUNDS: Reason.NO_CAPACITY,
+    FailureType.UNAVAILABLE: Reason.NO_CAPACITY,
+    FailureType.RATE_LIMITED: Reason.NO_CAPACITY,
+    FailureType.OUTCOME_UNKNOWN: Reason.NO_CAPACITY,
+    FailureType.LEASE_LOST: Reason.LEASE_LOST,
+    FailureType.AUTHENTICATION_FAILED: Reason.AUTHENTICATION_FAILED,
 }
 
 # After these, the same provider is not asked again.
-_FOR_GOOD = ("Unsuitable", "ImageUnavailable", "AuthenticationFailed")
+_FOR_GOOD = (
+    FailureType.UNSUITABLE,
+    FailureType.IMAGE_UNAVAILABLE,
+    FailureType.AUTHENTICATION_FAILED,
+)
 
 
 class Search:
@@ -118,12 +124,12 @@ def end_of_error(error: ActivityError, placement: Placement) -> LeaseEnd:
             _REFUSALS[cause.type],
             message,
             ruled_out=cause.type in _FOR_GOOD,
-            one_offer=cause.type == "NoCapacity",
+            one_offer=cause.type == FailureType.NO_CAPACITY,
         )
-    if cause.type == "NoSuchImage":
+    if cause.type == FailureType.NO_SUCH_IMAGE:
         return LeaseEnd(End.BROKEN, Reason.IMAGE_UNAVAILABLE, message)
-    if cause.type == "InvalidSpec":
+    if cause.type == FailureType.INVALID_SPEC:
         return LeaseEnd(End.BROKEN, Reason.INVALID_SPEC, message)
-    if cause.type == "LeaseReleased":
+    if cause.type == FailureType.LEASE_RELEASED:
         return LeaseEnd(End.BROKEN, Reason.INTERNAL_ERROR, message)
     return LeaseEnd(End.BROKEN, Reason.PROVIDER_ERROR, message)

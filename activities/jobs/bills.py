@@ -6,6 +6,7 @@ from decimal import Decimal
 import structlog
 from temporalio.exceptions import ApplicationError
 
+from cortex.domain.failures import FailureType
 from cortex.domain.leases import Lease, LeaseRef
 from cortex.domain.money import Money, usd_rate_of
 from cortex.domain.offers import Usage
@@ -31,7 +32,7 @@ async def final_usage(provider: AnyProvider, lease: Lease, ref: LeaseRef) -> Usa
     if not usage.final:
         raise ApplicationError(
             f"the final bill of {lease.key} is not there yet",
-            type="UsageNotFinal",
+            type=FailureType.USAGE_NOT_FINAL.value,
             next_retry_delay=timedelta(seconds=5),
         )
     return usage

@@ -29,6 +29,7 @@ from cortex.db.jobs.leases import CHANNEL as LEASES_CHANNEL
 from cortex.db.jobs.logs import LOOKED_AT
 from cortex.db.notify import Notifier
 from cortex.domain.errors import DatabaseUnavailable
+from cortex.domain.failures import FailureType
 from cortex.domain.leases import Lease, LeaseSnapshot
 from cortex.domain.states import LeaseState, RunState
 from cortex.settings import MonitorSettings
@@ -117,7 +118,7 @@ class _Shift:
                 if self._down.done():
                     raise ApplicationError(
                         "the worker shuts down; another takes over",
-                        type="HandOver",
+                        type=FailureType.HAND_OVER.value,
                         next_retry_delay=timedelta(milliseconds=1),
                         category=ApplicationErrorCategory.BENIGN,
                     )

@@ -8,6 +8,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.reconcile.late_bills import LateBills
 from cortex.db.engine import Database
+from cortex.domain.failures import FailureType
 from cortex.domain.leases import Lease, LeaseRef
 from cortex.domain.offers import Usage
 from cortex.domain.reconcile import Compared, Finding, orphans, suspects
@@ -85,7 +86,10 @@ class Orphans:
         except LeaseLost:
             return None
         if not usage.final:
-            raise ApplicationError(f"the final bill of {ref.key} is not there yet")
+            raise ApplicationError(
+                f"the final bill of {ref.key} is not there yet",
+                type=FailureType.USAGE_NOT_FINAL.value,
+            )
         return usage
 
     async def _lease(self, key: str) -> Lease | None:

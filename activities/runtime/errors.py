@@ -10,6 +10,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from cortex.domain.errors import CortexError, DatabaseUnavailable
+from cortex.domain.failures import FailureType, failure_type
 from providers import errors as provider_errors
 
 _Step = TypeVar("_Step", bound=Callable[..., Awaitable[Any]])
@@ -50,20 +51,20 @@ def translated() -> Iterator[None]:
     except DatabaseUnavailable as error:
         raise ApplicationError(
             error.detail,
-            type="DatabaseUnavailable",
+            type=FailureType.DATABASE_UNAVAILABLE.value,
             next_retry_delay=_DATABASE_RETRY,
             category=ApplicationErrorCategory.BENIGN,
         ) from error
     except CortexError as error:
         raise ApplicationError(
-            clip(error.detail), type=type(error).__name__, non_retryable=not _goes_on()
+            clip(error.detail), type=failure_type(error).value, non_retryable=not _goes_on()
         ) from error
     except Exception as error:
         # A bug: the trace goes to the log, not to the user.
         _log.exception("activity.bug", activity=activity.info().activity_type)
         raise ApplicationError(
             f"internal error ({type(error).__name__}); the worker's log has the trace",
-            type="Bug",
+            type=FailureType.BUG.value,
             non_retryable=not _goes_on(),
         ) from error
 
@@ -78,7 +79,7 @@ def _from_provider(error: provider_errors.ProviderError) -> ApplicationError:
     final = not isinstance(error, RETRYABLE) or _patience_is_over()
     return ApplicationError(
         clip(str(error)),
-        type=type(error).__name__,
+        type=failure_type(error).value,
         non_retryable=final and not _goes_on(),
         next_retry_delay=delay,
         category=ApplicationErrorCategory.BENIGN,
