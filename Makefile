@@ -10,12 +10,15 @@ DEV := $(VENV)/.dev-installed
 RENDER := $(VENV)/.render-installed
 WORKERS ?= 2
 PYTEST_ARGS ?=
+# Whoever is free takes over what another has not begun: both cores work to the end.
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 20
+SLOW := e2e or faults or slow
 DEMO_ARGS ?=
 BENCH_ARGS ?=
 FAULTS_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev render demo test test-fast faults lint format types contracts check bench lock clean
+.PHONY: help venv dev render demo test test-slow faults lint format types contracts check bench lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,11 +48,11 @@ render: $(RENDER) ## Add Blender (about 1 GB) for render jobs on this machine; n
 demo: $(RUNTIME) ## Run real jobs on an embedded stack, show results and bills, clean up
 	$(BIN)/cortex demo $(DEMO_ARGS)
 
-test: $(DEV) ## All tests (PYTEST_ARGS="..." adds options, WORKERS=1 runs them in one process)
-	$(BIN)/python -m pytest -n $(WORKERS) tests $(PYTEST_ARGS)
+test: $(DEV) ## What needs no whole stack and enumerates nothing; names its slowest (PYTEST_ARGS="...")
+	$(PYTEST) -m "not ($(SLOW))" tests $(PYTEST_ARGS)
 
-test-fast: $(DEV) ## The tests that start no whole stack and kill nothing
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not e2e and not faults" tests $(PYTEST_ARGS)
+test-slow: $(DEV) ## The rest: whole stacks from outside, browser, kills, the spread part of the proofs
+	$(PYTEST) -m "$(SLOW)" tests $(PYTEST_ARGS)
 
 faults: $(DEV) ## Prove the promise: every crash point, network fault and kill (FAULTS_ARGS="-k ...")
 	$(BIN)/python -m tests.faults.report $(FAULTS_ARGS)

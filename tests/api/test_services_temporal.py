@@ -1,7 +1,6 @@
 """The API with a real Temporal server: starts, signals, quotes, readiness."""
 
 import asyncio
-import time
 import uuid
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -31,6 +30,7 @@ from cortex.temporal.contracts import (
     QuoteResult,
 )
 from tests.api.support import JOBS, check_problem, client_of, eventually, spec, submit
+from tests.support import soon
 from tests.support.providers import known_provider
 
 
@@ -175,11 +175,10 @@ class TestQuotes:
         self, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(quotes, "_WAIT", 1.5)
-        began = time.monotonic()
-        answer = await client.post("/api/v1/quotes", json=spec())
+        with soon(5):
+            answer = await client.post("/api/v1/quotes", json=spec())
         found = check_problem(answer, 503, "service_unavailable")
         assert "no worker answered" in found.detail
-        assert time.monotonic() - began < 10
 
     async def test_an_unknown_provider(self, client: httpx.AsyncClient) -> None:
         bad = spec(placement={"providers": ["nope"]})

@@ -4,12 +4,12 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from cli.lazy import COMMANDS
+from tests.support import soon
 
 REPO = Path(__file__).parents[2]
 CORTEX = [sys.executable, "-m", "cli.main"]
@@ -33,13 +33,10 @@ def cortex(
 
 class TestHelp:
     def test_is_quick_and_loads_nothing_heavy(self, tmp_path: Path) -> None:
-        began = time.monotonic()
-        done = cortex("--help", folder=tmp_path)
-        took = time.monotonic() - began
+        with soon(1):  # 0.2 s
+            done = cortex("--help", folder=tmp_path)
         assert done.returncode == 0
         assert "Run jobs on decentralised compute networks" in done.stdout
-        # On an idle machine 0.2 s; tests share theirs.
-        assert took < 3
         code = (
             "import sys, cli.main, cli.commands.submit, cli.commands.stack\n"
             "heavy = {'temporalio', 'sqlalchemy', 'alembic', 'fastapi'} & set(sys.modules)\n"

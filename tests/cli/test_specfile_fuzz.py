@@ -42,7 +42,7 @@ FUZZ = settings(
     suppress_health_check=list(HealthCheck),
 )
 # Each reading has a limit of its own.
-pytestmark = pytest.mark.timeout(120 if _WANTED is None else 0)
+pytestmark = pytest.mark.timeout(900 if _WANTED is None else 0)
 M = TypeVar("M", bound=BaseModel)
 Taken = list[dict[str, Any]] | None
 """The specs that a document gives; None: it is refused."""

@@ -15,6 +15,8 @@ from pathlib import Path
 from cortex.embedded.postgres import postgres_binary
 from cortex.embedded.system_user import reachable, unprivileged_user
 from cortex.embedded.temporal import temporal_binary
+from providers.conformance import Patience
+from tests.support import patience
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -42,9 +44,9 @@ def plain_environment(**more: str) -> dict[str, str]:
 
 
 def wait_until(ready: Callable[[], bool], what: str, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
+    waiting = Patience(seconds)
     while not ready():
-        if time.monotonic() > deadline:
+        if waiting.over:
             raise AssertionError(f"{what} took longer than {seconds:.0f} s")
         time.sleep(0.1)
 
@@ -85,7 +87,7 @@ def running(
         if process.poll() is None:
             process.send_signal(stop)
             with suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=30)
+                process.wait(timeout=patience(30))
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()

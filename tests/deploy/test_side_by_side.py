@@ -29,8 +29,9 @@ from tests.deploy.servers import (
     running,
     wait_until,
 )
+from tests.support import patience
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.e2e
 
 _SPEC = {
     "name": "side-by-side",
@@ -150,7 +151,7 @@ async def test_a_job_runs_and_everything_stops_cleanly(
 
         for name in reversed(processes):
             processes[name].send_signal(signal.SIGTERM)
-        codes = {name: process.wait(timeout=45) for name, process in processes.items()}
+        codes = {name: process.wait(timeout=patience(45)) for name, process in processes.items()}
         assert codes == {"cortex-worker": 0, "cortex-api": 0}, said()
     assert not live(containers.url)
 
@@ -158,7 +159,7 @@ async def test_a_job_runs_and_everything_stops_cleanly(
 async def _run_a_job(containers: Containers, postgres: Server) -> None:
     key = (postgres.secrets / "cortex_api__key").read_text()
     async with AsyncCortex(containers.url, key) as cortex:
-        job = await cortex.run(_SPEC, timeout=60)
+        job = await cortex.run(_SPEC, timeout=patience(60))
         assert (job.state, job.exit_code) == ("completed", 0)
         lines = [entry.text async for entry in cortex.logs(job.id)]
         assert "hello from the container" in "\n".join(lines)

@@ -8,7 +8,7 @@ import pytest
 
 from cortex.domain.states import JobState
 from tests.e2e.support import Command, check_books, shell, started
-from tests.support import eventually
+from tests.support import eventually, patience
 from tests.support.stack import Stack
 
 pytestmark = pytest.mark.e2e
@@ -62,7 +62,7 @@ class TestProcesses:
             f"(setsid sh -c '(sleep 1000; : {mark}) & (sleep 1000; : {mark})' &) ; "
             "sleep 0.5; echo started; exit 9"
         )
-        job = await stack.client.run(shell(script), timeout=60)
+        job = await stack.client.run(shell(script), timeout=patience(60))
         assert job.exit_code == 9
         assert not stack.processes(mark)
         assert not [p for p in psutil.process_iter(["environ"]) if _of(p, job.id)]
@@ -85,7 +85,7 @@ class TestProcesses:
         mark = f"m{uuid.uuid4().hex}"
         script = f"for i in $(seq 300); do sh -c 'sleep 60; : {mark}' & done; wait"
         need = {"cpu": "10m", "memory": "1Gi", "pids": 40}
-        job = await stack.client.run(shell(script, resources=need), timeout=90)
+        job = await stack.client.run(shell(script, resources=need), timeout=patience(90))
         assert job.state is JobState.FAILED, job
         assert job.exit_code == 137
         assert "processes" in job.message

@@ -11,7 +11,7 @@ import pytest
 
 from cortex.domain.states import JobState
 from tests.e2e.support import Command, check_books, files_in, shell, started
-from tests.support import eventually
+from tests.support import eventually, patience
 from tests.support.stack import Stack
 
 pytestmark = pytest.mark.e2e
@@ -76,7 +76,7 @@ class TestSubmit:
 
     async def test_prints_ids_alone(self, stack: Stack, cortex: Command) -> None:
         done = await cortex("submit", "examples/hello.yaml")
-        job = await stack.client.wait(done.out.strip(), timeout=30)
+        job = await stack.client.wait(done.out.strip(), timeout=patience(30))
         assert job.state is JobState.COMPLETED
 
 
@@ -181,7 +181,7 @@ class TestControl:
         shown = (await cortex("extend", "--json", job.id, "1m")).json()[0]
         assert before is not None
         assert datetime.fromisoformat(shown["deadline_at"]) - before == timedelta(minutes=1)
-        ended = await stack.client.wait(job.id, timeout=30)
+        ended = await stack.client.wait(job.id, timeout=patience(30))
         assert ended.state is JobState.COMPLETED
 
     async def test_deadline_ends_a_job(self, stack: Stack, cortex: Command) -> None:
@@ -239,7 +239,7 @@ class TestKeys:
             await terminal.shows("goes on", within=5)
         job_id = re.findall(r"job_\w+", terminal.text)[0]
         assert f"cancel {job_id}" in terminal.text
-        ended = await stack.client.wait(job_id, timeout=30)
+        ended = await stack.client.wait(job_id, timeout=patience(30))
         assert ended.exit_code == 7
 
 

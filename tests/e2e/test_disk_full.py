@@ -14,11 +14,11 @@ from cortex.disk import Disk
 from cortex.domain.states import JobState
 from cortex.embedded import stack_status
 from tests.e2e.support import check_books, shell, started
-from tests.support import eventually
+from tests.support import eventually, patience
 from tests.support.disks import small_disk
 from tests.support.stack import Stack, running_stack
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.e2e
 
 _SIZE = "260m"
 
@@ -67,10 +67,12 @@ class TestDiskFull:
                 assert error.code in ("database_unavailable", "service_unavailable"), error
             ballast.unlink()
             ids = [job.id for job in running] + accepted
-            ended = {job_id: await stack.client.wait(job_id, timeout=90) for job_id in ids}
+            ended = {
+                job_id: await stack.client.wait(job_id, timeout=patience(90)) for job_id in ids
+            }
             assert [ended[job.id].exit_code for job in running] == [0, 1, 2, 3]
             assert all(ended[job_id].exit_code == 0 for job_id in accepted)
-            assert (await stack.client.run(shell("exit 3"), timeout=60)).exit_code == 3
+            assert (await stack.client.run(shell("exit 3"), timeout=patience(60))).exit_code == 3
             await check_books(stack, ids)
 
     async def test_a_job_that_writes_without_end_ends_alone(self, disk: Path) -> None:
@@ -78,7 +80,7 @@ class TestDiskFull:
         async with running_stack(disk / "data") as stack:
             writer = await stack.client.submit(shell(script, outputs=["out/"]))
             others, refused = await submit_for(stack, seconds=5)
-            ended = await stack.client.wait(writer.id, timeout=60)
+            ended = await stack.client.wait(writer.id, timeout=patience(60))
             assert (ended.state, ended.exit_code) == (JobState.FAILED, 137)
             assert "the disk is nearly full, and of all jobs on it this one took the most" in (
                 ended.message
@@ -87,7 +89,7 @@ class TestDiskFull:
             assert "not kept: `out/big` had " in ended.leases[0].message
             assert refused == []
             for job_id in others:
-                assert (await stack.client.wait(job_id, timeout=60)).exit_code == 0
+                assert (await stack.client.wait(job_id, timeout=patience(60))).exit_code == 0
             assert (await stack.client.health()).status == "ok"
             await check_books(stack, [writer.id, *others])
 

@@ -3,7 +3,6 @@
 import asyncio
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,10 +12,10 @@ import pytest
 
 from cortex.domain.states import JobState
 from tests.e2e.support import check_books, shell, started
-from tests.support import eventually, patience
+from tests.support import eventually, patience, soon
 from tests.support.stack import Stack
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.e2e
 
 _HELLO = {"name": "hello", "command": ["true"], "resources": {"cpu": "10m", "memory": "64Mi"}}
 
@@ -41,12 +40,11 @@ async def ready(http: httpx.AsyncClient, status: int, within: float = 30) -> dic
 
 async def refused(http: httpx.AsyncClient, method: str, path: str, body: object = None) -> None:
     """The database is away: so says the answer, and soon."""
-    begun = time.monotonic()
-    answer = await http.request(method, f"/api/v1{path}", json=body)
+    with soon(8):
+        answer = await http.request(method, f"/api/v1{path}", json=body)
     assert answer.status_code == 503, answer.text
     assert answer.json()["code"] == "database_unavailable"
     assert "Retry-After" in answer.headers
-    assert time.monotonic() - begun < 15
 
 
 class TestDatabase:
@@ -62,8 +60,8 @@ class TestDatabase:
             assert "database" in await ready(http, 503)
             assert (await http.get("/health/live")).status_code == 200
         await ready(http, 200)
-        assert (await stack.client.wait(job.id, timeout=60)).exit_code == 4
-        assert (await stack.client.run(_HELLO, timeout=60)).state is JobState.COMPLETED
+        assert (await stack.client.wait(job.id, timeout=patience(60))).exit_code == 4
+        assert (await stack.client.run(_HELLO, timeout=patience(60))).state is JobState.COMPLETED
         await check_books(stack, [job.id])
 
     async def test_killed(self, stack: Stack, http: httpx.AsyncClient) -> None:
@@ -78,7 +76,7 @@ class TestDatabase:
         await stack.back("postgres", former)
         await ready(http, 200)
         for job, code in zip(jobs, (5, 6), strict=True):
-            assert (await stack.client.wait(job.id, timeout=60)).exit_code == code
+            assert (await stack.client.wait(job.id, timeout=patience(60))).exit_code == code
         await check_books(stack, [job.id for job in jobs])
 
 
@@ -98,10 +96,10 @@ class TestTemporal:
             cancelled = await http.post(f"/api/v1/jobs/{ids[0]}/cancel")
             assert cancelled.status_code == 202, cancelled.text
         await ready(http, 200)
-        ended = [await stack.client.wait(job_id, timeout=60) for job_id in ids]
+        ended = [await stack.client.wait(job_id, timeout=patience(60)) for job_id in ids]
         assert [job.state for job in ended[1:]] == [JobState.COMPLETED] * 4
         assert ended[0].state is JobState.CANCELLED
-        assert (await stack.client.wait(before.id, timeout=60)).exit_code == 3
+        assert (await stack.client.wait(before.id, timeout=patience(60))).exit_code == 3
         await check_books(stack, [before.id, *ids])
 
 
@@ -141,7 +139,7 @@ class TestWorker:
             ended = await asyncio.wait_for(asyncio.gather(*waits), patience(90))
         assert [job.exit_code for job in ended] == [*range(6), *range(6)]
         # Awake again, and alone.
-        assert (await stack.client.run(_HELLO, timeout=60)).state is JobState.COMPLETED
+        assert (await stack.client.run(_HELLO, timeout=patience(60))).state is JobState.COMPLETED
         again = [await stack.client.job(job_id) for job_id in ids]
         assert [(job.state, job.cost, job.attempt) for job in again] == [
             (job.state, job.cost, 1) for job in ended
@@ -155,6 +153,6 @@ class TestWorker:
         await started(stack, [jobs[0].id])
         with stack.frozen("worker"):
             await asyncio.sleep(11)
-        ended = [await stack.client.wait(job.id, timeout=90) for job in jobs]
+        ended = [await stack.client.wait(job.id, timeout=patience(90)) for job in jobs]
         assert [job.exit_code for job in ended] == [0, 1, 2, 3]
         await check_books(stack, [job.id for job in jobs])

@@ -15,11 +15,11 @@ from cortex.embedded.simulators import SIMULATORS, provider_id, service_name, si
 from cortex.schemas.jobs import JobView
 from simulators.registry import names
 from tests.e2e.support import Command, check_books, files_in, shell, started
-from tests.support import eventually
+from tests.support import eventually, patience
 from tests.support.stack import Stack, running_stack, short_folder
 from tests.support.verify import assert_as_expected, by_name, verified
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.e2e
 
 PROVIDERS = [provider_id(name) for name in SIMULATORS]
 TRAIN = "examples/train.yaml"
@@ -135,7 +135,7 @@ class TestJobs:
     @pytest.mark.parametrize("provider", PROVIDERS)
     async def test_exit_code(self, stack: Stack, provider: str) -> None:
         spec = shell("echo no >&2; exit 9", image="busybox", placement={"providers": [provider]})
-        job = await stack.client.run(spec, timeout=60)
+        job = await stack.client.run(spec, timeout=patience(60))
         assert (job.state, job.exit_code) == (JobState.FAILED, 9)
         await self.same_bill(stack, await stack.client.job(job.id))
 
@@ -210,7 +210,7 @@ class TestRestart:
         await stack.start()
         assert stack.config.simulator_ports == before
         for job in jobs:
-            ended = await stack.client.wait(job.id, timeout=90)
+            ended = await stack.client.wait(job.id, timeout=patience(90))
             assert ended.exit_code == 5, ended
         await check_books(stack, [job.id for job in jobs])
 

@@ -15,9 +15,10 @@ from playwright.async_api import Browser, FrameLocator, Page, async_playwright, 
 from cortex.domain.jobs import Reason
 from cortex.domain.states import JobState, LeaseState
 from tests.e2e.support import shell, started
+from tests.support import patience
 from tests.support.stack import Stack
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.e2e
 
 _CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 _PATIENCE = 15_000  # milliseconds; the first page of a fresh browser on a busy machine is slow
@@ -88,7 +89,7 @@ class TestTemporal:
         await expect(metadata(page, 2).get_by_text("running on local")).to_be_visible()
         await keep(page, "running-job")
         await stack.client.cancel(job.id)
-        await stack.client.wait(job.id, timeout=30)
+        await stack.client.wait(job.id, timeout=patience(30))
 
     async def test_a_job_that_somebody_terminates_here_is_finished_properly(
         self, stack: Stack, page: Page
@@ -104,7 +105,7 @@ class TestTemporal:
         await keep(page, "terminate")
         await page.get_by_role("button", name="Terminate", exact=True).click()
         await expect(page.get_by_text("Terminated", exact=True).first).to_be_visible()
-        ended = await stack.client.wait(job.id, timeout=90)
+        ended = await stack.client.wait(job.id, timeout=patience(90))
         assert (ended.state, ended.reason) == (JobState.FAILED, Reason.WORKFLOW_GONE)
         assert "it was in my way" in ended.message
         assert [lease.state for lease in ended.leases] == [LeaseState.RELEASED]

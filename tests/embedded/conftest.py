@@ -16,6 +16,8 @@ import pytest
 
 from cortex.embedded import StackConfig, stop_stack
 from cortex.embedded.service import Part, Service
+from providers.conformance import Patience
+from tests.support import patience
 
 HERE = Path(__file__).parent
 
@@ -55,7 +57,7 @@ class Supervised:
         for line in self.process.stdout:
             event = json.loads(line)
             self.events.append((event["name"], event["phase"]))
-        self.process.wait(timeout=60)
+        self.process.wait(timeout=patience(60))
 
     def pids(self) -> dict[str, int]:
         """The children by their pid files."""
@@ -106,7 +108,7 @@ def supervise(data_dir: Path) -> Iterator[Callable[[str], Supervised]]:
         if one.process.poll() is None:
             one.process.terminate()
             try:
-                one.process.wait(timeout=30)
+                one.process.wait(timeout=patience(30))
             except subprocess.TimeoutExpired:
                 one.process.kill()
         one.process.wait()
@@ -131,9 +133,9 @@ def all_gone() -> Callable[[list[int]], bool]:
     """Whether all these processes end within some seconds."""
 
     def check(pids: list[int], timeout: float = 15.0) -> bool:
-        deadline = time.monotonic() + timeout
+        waiting = Patience(timeout)
         while any(_alive(pid) for pid in pids):
-            if time.monotonic() > deadline:
+            if waiting.over:
                 return False
             time.sleep(0.05)
         return True

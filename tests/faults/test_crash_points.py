@@ -29,7 +29,7 @@ from tests.faults.promise import check_promise
 from tests.faults.report import Row, full, record
 from workflows.decisions import End, LeaseEnd
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.faults
 
 Watch = Callable[[Driver, str], Awaitable[LeaseEnd]]
 

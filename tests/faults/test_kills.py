@@ -13,7 +13,7 @@ from cortex.embedded import StackConfig, detach
 from tests.support import eventually
 from tests.support.stack import Stack, running_stack
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.faults
 
 JOBS = 50
 VICTIMS = ("worker", "api", "temporal", "postgres")

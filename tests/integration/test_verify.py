@@ -17,7 +17,7 @@ from tests.support.fickle import FickleProvider, fickle, fickle_installed
 from tests.support.verify import by_name, command_for, refused, verified
 
 __all__ = ["fickle", "fickle_installed", "shared_api", "shared_stage"]
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.integration
 PLANTED = "planted-key-4711"
 VARIABLE = "planted-variable-0815"
 

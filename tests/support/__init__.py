@@ -2,7 +2,9 @@
 
 import shutil
 import sysconfig
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 from providers.conformance import eventually as patient
 from providers.conformance import slowdown
@@ -28,3 +30,12 @@ def patience(seconds: float) -> float:
     A limit for what hangs: twice the time, and more where the machine is busy.
     """
     return 2 * seconds * slowdown()
+
+
+@contextmanager
+def soon(seconds: float) -> Iterator[None]:
+    """The block takes less than so many seconds of an idle machine: told from one that hangs."""
+    began = time.monotonic()
+    yield
+    took, limit = time.monotonic() - began, patience(seconds)
+    assert took < limit, f"it took {took:.1f} s, and has {limit:.0f} s on a machine as busy as this"

@@ -1,7 +1,6 @@
 """Groups: what is accepted and stored, what is refused, lists, members, events."""
 
 import asyncio
-import time
 from decimal import Decimal
 from typing import Any
 
@@ -14,7 +13,7 @@ from cortex.schemas.groups import GroupPage, GroupValidation, GroupView
 from cortex.schemas.jobs import EventPage, EventView, JobPage, JobView
 from cortex.settings import Settings
 from tests.api.support import AUTH, JOBS, check_problem, serve
-from tests.support import patience
+from tests.support import patience, soon
 from tests.support.budgets import add_budget, state_of
 
 GROUPS = "/api/v1/groups"
@@ -127,12 +126,10 @@ class TestAccepting:
             "policy": "best_effort",
             "jobs": [job("a", count=999, secret_env={"S": "x"}), job("z", after="a")],
         }
-        begin = time.monotonic()
-        found = await submit(client, spec)
-        took = time.monotonic() - begin
+        with soon(5):
+            found = await submit(client, spec)
         assert (found.total, len(found.members.items)) == (1000, 100)
         assert await rows(database, "SELECT count(*) FROM job_needs") == [(999,)]
-        assert took < 10, took
 
     async def test_the_same_key_is_the_same_group(
         self, client: httpx.AsyncClient, database: Database

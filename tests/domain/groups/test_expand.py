@@ -77,11 +77,11 @@ class TestMembers:
         assert found[2].needs == ("train[lr=1]", "train[lr=2]")
 
     def test_a_thousand_members_are_quick(self) -> None:
-        begin = time.monotonic()
+        begin = time.process_time()
         found = made(jobs=[job("a", count=999), job("z", after="a")])
         assert len(found) == 1000
         assert len(found[-1].needs) == 999
-        assert time.monotonic() - begin < 2
+        assert time.process_time() - begin < 2
 
     def test_defaults_stand_under_each_job(self) -> None:
         first, second = made(

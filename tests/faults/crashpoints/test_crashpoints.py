@@ -1,7 +1,7 @@
 """A worker, or the API, is killed at every boundary of every scenario: the promise holds each time.
 
 `make faults` takes all boundaries, and a second kill at boundaries of the process that took over;
-`make test` takes some of some scenarios.
+`make test-slow` takes some of some scenarios.
 """
 
 import itertools
@@ -18,7 +18,7 @@ from tests.faults.crashpoints.scenarios import BY_NAME, SCENARIOS, Scenario
 from tests.faults.crashpoints.stage import Boundary
 from tests.faults.report import full
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600 if full() else 300)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600)]
 
 SOME = {
     "success on nosana": 8,
@@ -27,7 +27,7 @@ SOME = {
     "workflow terminated": 4,
     "settled by force, the API dies": 3,
 }
-"""How many boundaries `make test` takes of which scenarios."""
+"""How many boundaries `make test-slow` takes of which scenarios."""
 FOUND = {"workflow terminated": Boundary("activity", "after plan_rescue", 1)}
 """Where the promise was broken once: taken always."""
 _PAIRS = 12

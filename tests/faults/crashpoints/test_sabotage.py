@@ -9,7 +9,7 @@ from tests.faults.crashpoints.house import House, Lane
 from tests.faults.crashpoints.scenarios import BY_NAME
 from tests.faults.crashpoints.stage import Boundary
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.faults
 
 _CREATED = Boundary("http", "after the Akash Console POST /v1/deployments", 1)
 _STUCK = 25.0

@@ -23,6 +23,7 @@ from cortex.domain.providers.circuit import CircuitRules
 from cortex.domain.providers.health import HealthRules
 from cortex.domain.states import JobState
 from cortex.settings import DropSettings, JobSettings, MonitorSettings, ProviderSettings
+from providers.conformance import Patience
 from simulators.kit.serve import serving
 from tests.faults.network.plan import Call, Fault
 from tests.integration.conftest import Stage
@@ -121,8 +122,8 @@ class Lanes:
 
     async def _ended(self, work: Run) -> None:
         """Wait for the end; a job without one is left to the check of the books."""
-        until = time.monotonic() + _WITHIN
-        while time.monotonic() < until:
+        waiting = Patience(_WITHIN)
+        while not waiting.over:
             job = await self.stage.job(work.job_id)
             if job.state.terminal:
                 break

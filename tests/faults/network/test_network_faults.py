@@ -29,7 +29,7 @@ from tests.faults.network.plan import Call, Fault, pairs, places, singles, sprea
 from tests.faults.report import Progress, Row, full, record
 from tests.integration.conftest import stage_on
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(7200 if full() else 600)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(7200)]
 
 ALL = ("akash", "golem", "nosana", "render")
 FIELDS: list[tuple[str, ...]] = [(name,) for name in ALL] if full() else [ALL[:3]]

@@ -4,15 +4,12 @@ import random
 from decimal import Decimal
 from typing import Any
 
-import pytest
-
 from providers.akash.manifest import version
 from providers.akash.sdl import Rendered, render
 from tests.providers.akash.conftest import config, key, spec
 from tests.providers.akash.oracle import ask
 
 # The first call installs the library.
-pytestmark = pytest.mark.timeout(300)
 
 _WORDS = (
     "plain",

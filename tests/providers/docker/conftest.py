@@ -18,6 +18,7 @@ import pytest
 from cortex.domain.ids import lease_key, new_id
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
 from cortex.domain.spec import JobSpec
+from providers.conformance import Patience
 from providers.docker import DockerConfig, DockerProvider
 
 IMAGE = "cortex-test/busybox:latest"
@@ -88,13 +89,13 @@ class Podman:
         self.start()
 
     def _await_ping(self) -> None:
-        until = time.monotonic() + 20
+        waiting = Patience(20)
         with httpx.Client(transport=httpx.HTTPTransport(uds=self.socket)) as client:
             while True:
                 with contextlib.suppress(httpx.TransportError):
                     if client.get("http://engine/_ping", timeout=5).is_success:
                         return
-                if time.monotonic() > until:
+                if waiting.over:
                     raise RuntimeError((self.home / "service.log").read_text()[-2000:])
                 time.sleep(0.05)
 

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from providers.conformance import Patience
 from providers.docker import DockerProvider
 from providers.errors import ImageUnavailable, NoSuchImage, PullFailed
 from tests.providers.docker.conftest import IMAGE, Podman, job, log_text, new_key, run_to_end
@@ -40,8 +41,8 @@ def serve(folder: Path, auth: str = "") -> tuple[subprocess.Popen[bytes], str]:
         process = subprocess.Popen(
             ["docker-registry", "serve", str(config)], stdout=log, stderr=log
         )
-    until = time.monotonic() + 20
-    while time.monotonic() < until and process.poll() is None:
+    waiting = Patience(20)
+    while not waiting.over and process.poll() is None:
         with contextlib.suppress(httpx.TransportError):
             httpx.get(f"http://127.0.0.1:{port}/v2/", timeout=2)
             return process, f"127.0.0.1:{port}"

@@ -6,7 +6,9 @@ import sys
 import time
 from pathlib import Path
 
+from providers.conformance import Patience
 from simulators.golem import guest
+from tests.support import patience
 
 
 def test_a_machine_ends_with_its_folder(tmp_path: Path) -> None:
@@ -14,13 +16,13 @@ def test_a_machine_ends_with_its_folder(tmp_path: Path) -> None:
     spool.mkdir()
     machine = subprocess.Popen([sys.executable, guest.__file__, str(spool)])
     try:
-        ends = time.monotonic() + 20
-        while not (spool / "up").exists() and time.monotonic() < ends:
+        waiting = Patience(20)
+        while not (spool / "up").exists() and not waiting.over:
             time.sleep(0.01)
         there = machine.poll()
         shutil.rmtree(spool)
         assert there is None
-        assert machine.wait(timeout=20) == 0
+        assert machine.wait(timeout=patience(20)) == 0
     finally:
         machine.kill()
         machine.wait()

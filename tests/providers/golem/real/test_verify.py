@@ -5,7 +5,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import pytest
 from temporalio.client import Client
 
 from cortex.db.engine import Database
@@ -19,7 +18,6 @@ from tests.providers.golem.real.daemon import Daemon
 from tests.support.verify import assert_as_expected, command_for, verified
 
 # A call under way when the bus was lost is answered by nothing but its timeout of 30 s.
-pytestmark = pytest.mark.timeout(300)
 
 
 def entry(daemon: Daemon) -> dict[str, Any]:
