@@ -18,7 +18,7 @@ from cortex.client import ApiError
 from cortex.domain.states import JobState
 from cortex.schemas.groups import GroupValidation, GroupView
 from cortex.schemas.jobs import EventView, Problem
-from tests.cli.test_main import cortex
+from tests.support.command import cortex
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 STATE = State(color=False)

@@ -1,7 +1,6 @@
 """The command itself, as a process: exit codes, streams, speed, plain output."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,31 +9,19 @@ import pytest
 
 from cli.lazy import COMMANDS
 from tests.support import soon
-
-REPO = Path(__file__).parents[2]
-CORTEX = [sys.executable, "-m", "cli.main"]
-
-
-def cortex(
-    *args: str, folder: Path, stdin: str = "", **env: str
-) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("CORTEX_")}
-    return subprocess.run(
-        [*CORTEX, *args],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        cwd=REPO,
-        env={**clean, "CORTEX_DATA_DIR": str(folder), **env},
-        timeout=60,
-        check=False,
-    )
+from tests.support.command import REPO, cortex
 
 
 class TestHelp:
-    def test_is_quick_and_loads_nothing_heavy(self, tmp_path: Path) -> None:
+    def test_is_quick_and_loads_nothing_heavy(self) -> None:
         with soon(1):  # 0.2 s
-            done = cortex("--help", folder=tmp_path)
+            done = subprocess.run(
+                [sys.executable, "-m", "cli.main", "--help"],
+                capture_output=True,
+                text=True,
+                cwd=REPO,
+                check=False,
+            )
         assert done.returncode == 0
         assert "Run jobs on decentralised compute networks" in done.stdout
         code = (
