@@ -18,11 +18,13 @@ from tests.support import patience
 
 REPO = Path(__file__).parents[2]
 _STREAMS = ("in", "out", "err")
+_WITHIN = 30.0
+"""Seconds of an idle machine that a command may take here."""
 _context: list[ForkServerContext] = []
 
 
 def cortex(
-    *args: str, folder: Path, stdin: str = "", within: float = 30, **env: str
+    *args: str, folder: Path, stdin: str = "", **env: str
 ) -> subprocess.CompletedProcess[str]:
     """Run the command to its end.
 
@@ -30,7 +32,6 @@ def cortex(
         args: Its arguments.
         folder: Its data folder.
         stdin: Its input.
-        within: Seconds that it may take on an idle machine.
         env: Variables beside those of the tests; none of Cortex is handed on.
     """
     clean = {name: value for name, value in os.environ.items() if not name.startswith("CORTEX_")}
@@ -40,12 +41,12 @@ def cortex(
         streams["in"].write_text(stdin)
         process = _forkserver().Process(target=_run, args=(args, variables, streams))
         process.start()
-        process.join(patience(within))
+        process.join(patience(_WITHIN))
         code = process.exitcode
         if code is None:
             process.kill()
             process.join()
-            raise subprocess.TimeoutExpired(["cortex", *args], within)
+            raise subprocess.TimeoutExpired(["cortex", *args], _WITHIN)
         texts = {stream: path.read_text() for stream, path in streams.items() if path.exists()}
     return subprocess.CompletedProcess(
         ["cortex", *args], code, texts.get("out", ""), texts.get("err", "")
