@@ -229,7 +229,7 @@ _OF_A_ROOM = {
     "simulators": {"runs"},
     "simulators/nosana": {"recordings"},
     "workflows": {"fingerprints", "replay", "timeouts"},
-    "": {"house", "logging"},
+    "": {"house", "logging", "worked_example"},
 }
 
 

@@ -28,7 +28,6 @@ from activities.runtime.fleet import Fleet
 from activities.trouble import telling
 from cortex.db.engine import Database, Reading, Statement
 from cortex.db.jobs.lifecycle import Held
-from cortex.db.tables.jobs import JobRow
 from cortex.domain.errors import DatabaseUnavailable
 from cortex.domain.events import EventType, NewEvent
 from cortex.domain.jobs import Outcome
@@ -137,15 +136,8 @@ class SettlementActivities:
             if await tx.leases.released_at_now(lease.key) is None:
                 return  # another try did all this, and the job may be at its next lease by now
             told = [_released(lease)]
-            cleared = {
-                "deadline_at": None,
-                "warned_at": None,
-                "progress": None,
-                "losses": JobRow.losses + int(order.cause == "lost"),
-                "failures": JobRow.failures + int(order.cause == "failed"),
-            }
             message = "; ".join(filter(None, (order.retry, order.next)))
-            if await tx.jobs.move(order.job_id, JobState.PLACING, message=message, **cleared):
+            if await tx.jobs.restart(order.job_id, cause=order.cause, message=message):
                 data = {
                     "cause": order.cause or None,
                     "message": order.retry,

@@ -247,7 +247,8 @@ def _cost(job: JobView) -> str:
 def _restarts(job: JobView) -> str:
     """What the network is to be blamed for is told apart from what the command did itself."""
     told = ((job.losses, "after the network lost it"), (job.failures, "after its command failed"))
-    return ", ".join(f"{count} {why}" for count, why in told if count)
+    counts = ", ".join(f"{count} {why}" for count, why in told if count)
+    return f"{counts}; last {render.clock(job.restarted_at)}" if job.restarted_at else counts
 
 
 @app.command("cancel")

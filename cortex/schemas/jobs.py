@@ -124,6 +124,9 @@ class JobView(JobSummary):
     extension: Duration = Field(default=timedelta(0), description="By which it was extended.")
     losses: int = Field(default=0, description="New starts after a network lost the lease.")
     failures: int = Field(default=0, description="New starts after the command failed.")
+    restarted_at: datetime | None = Field(
+        default=None, description="When it was last started anew, after a loss or a failure."
+    )
     warned_at: datetime | None = Field(
         default=None, description="When it was told that this deadline is near."
     )

@@ -113,7 +113,7 @@ class GroupReads:
         rows = await self._pool.fetch(statement.encode(), (*params, limit + 1))
         more = len(rows) > limit
         return JsonPage(
-            items=[row[2] for row in rows[:limit]],
+            items=",".join(row[2] for row in rows[:limit]),
             last=(rows[limit - 1][0], rows[limit - 1][1]) if more else None,
         )
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Select, select, text, tuple_, update
 
@@ -98,6 +98,34 @@ class JobRepository(Repository[Access]):
         row = (await self.connection.execute(statement)).mappings().first()
         return None if row is None else job_of(row)
 
+    async def restart(
+        self: "JobRepository[Transacts]",
+        job_id: str,
+        *,
+        cause: Literal["", "lost", "failed", "refused"],
+        message: str,
+    ) -> Job | None:
+        """Place a job anew after its lease has ended; None if it is not at a point where it may.
+
+        Args:
+            job_id: The job; its last lease is released.
+            cause: A loss by its network or a failure of its command is counted; the others are
+                none of its restarts, since it never ran.
+            message: Why, and what comes next.
+        """
+        ran = cause in ("lost", "failed")
+        return await self.move(
+            job_id,
+            JobState.PLACING,
+            message=message,
+            deadline_at=None,
+            warned_at=None,
+            progress=None,
+            losses=JobRow.losses + int(cause == "lost"),
+            failures=JobRow.failures + int(cause == "failed"),
+            restarted_at=NOW if ran else JobRow.restarted_at,
+        )
+
     async def finish(self: "JobRepository[Transacts]", job_id: str, outcome: Outcome) -> Job | None:
         """Write the terminal state; None if the job is not `settling`."""
         return await self.move(
@@ -189,35 +217,16 @@ def narrowed(query: Select[Any], where: JobFilter) -> Select[Any]:
 
 
 def job_of(row: Row, *, spec: JobSpec | None = None) -> Job:
-    """The domain object of a row; `spec` stands in where the row was read without it."""
-    return Job.model_construct(
-        id=row["id"],
-        name=row["name"],
-        owner=row["owner"],
-        spec=spec or JobSpec.model_validate(row["spec"]),
-        state=JobState(row["state"]),
-        reason=Reason(row["reason"]) if row["reason"] else None,
-        message=row["message"],
-        exit_code=row["exit_code"],
-        attempt=row["attempt"],
-        provider_id=row["provider_id"],
-        progress=row["progress"],
-        labels=row["labels"],
-        cost=Money(amount=row["cost"], currency=row["currency"]),
-        extension=row["extension"] or timedelta(0),
-        group_id=row["group_id"],
-        member=row["member"],
-        gang=row["gang"],
-        held=row["held"],
-        losses=row["losses"],
-        failures=row["failures"],
-        warned_at=row["warned_at"],
-        log_bytes=row["log_bytes"],
-        log_dropped_bytes=row["log_dropped_bytes"],
-        created_at=row["created_at"],
-        updated_at=row["updated_at"],
-        started_at=row["started_at"],
-        finished_at=row["finished_at"],
-        deadline_at=row["deadline_at"],
-        cancel_requested_at=row["cancel_requested_at"],
-    )
+    """The domain object of a row; `spec` stands in where the row was read without it.
+
+    A field is the column of its name, unless it is said here what it is made of.
+    """
+    made: dict[str, Any] = {
+        "spec": spec or JobSpec.model_validate(row["spec"]),
+        "state": JobState(row["state"]),
+        "reason": Reason(row["reason"]) if row["reason"] else None,
+        "cost": Money(amount=row["cost"], currency=row["currency"]),
+        "extension": row["extension"] or timedelta(0),
+    }
+    plain = {name: row[name] for name in Job.model_fields if name not in made}
+    return Job.model_construct(**{**plain, **made})

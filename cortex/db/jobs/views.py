@@ -1,12 +1,15 @@
 """Jobs as JSON, written by PostgreSQL as `JobSummary` and `JobView` have them.
 
-A list of 100 jobs is 100 finished texts here: no row is taken apart and put together again.
+A list of 100 jobs is one finished text here: no row is taken apart and put together again.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
+from pydantic import BaseModel
 from sqlalchemy import select, text, tuple_
 
 from cortex.db.base import Access, Repository
@@ -16,63 +19,87 @@ from cortex.db.outbox.events import parse_position
 from cortex.db.readpool import ReadPool
 from cortex.db.tables.jobs import EventRow, JobRow
 from cortex.domain.errors import NotFound
+from cortex.schemas.jobs import JobSummary, JobView, LeaseView
 
 Place = tuple[datetime, str]
 
-_SUMMARY: Final = f"""
-    j.id, j.name, j.owner, j.state, j.reason, j.message, j.exit_code, j.attempt, j.provider_id,
-    trim_scale(j.progress)::text AS progress, j.labels,
-    json_build_object('amount', trim_scale(j.cost)::text, 'currency', j.currency) AS cost,
-    CASE WHEN j.state IN ('running', 'deploying', 'cancelling', 'settling') THEN (
+# What runs costs; what has ended does not, and is not looked for in the leases.
+_AT_A_NETWORK: Final = "j.state IN ('running', 'deploying', 'cancelling', 'settling')"
+
+# `cortex.schemas.jobs` is the one list of what is shown of a job, and of its leases. A field that
+# does not stand here is the column of its name.
+_OF_JOB: Final = {
+    "progress": "trim_scale(j.progress)::text",
+    "cost": "json_build_object('amount', trim_scale(j.cost)::text, 'currency', j.currency)",
+    "cost_so_far": f"""CASE WHEN {_AT_A_NETWORK} THEN (
         SELECT json_build_object('currency', 'USD',
             'amount', trim_scale(round(j.cost + SUM({USED}), 9))::text,
             'estimated', bool_or(s.usage_usd IS NULL OR s.usage_estimated),
             'as_of', MIN(COALESCE(s.usage_at, now())))
         FROM leases s WHERE s.job_id = j.id AND s.cost IS NULL AND s.committed_at IS NOT NULL
         HAVING COUNT(*) > 0
-    ) END AS cost_so_far,
-    CASE WHEN j.state IN ('running', 'deploying', 'cancelling', 'settling') THEN (
+    ) END""",
+    "unknown_since": f"""CASE WHEN {_AT_A_NETWORK} THEN (
         SELECT u.unknown_since FROM leases u
         WHERE u.job_id = j.id AND u.state IN ('active', 'releasing')
         ORDER BY u.attempt DESC LIMIT 1
-    ) END AS unknown_since,
-    j.created_at, j.started_at, j.finished_at, j.deadline_at, j.group_id, j.member"""
-
-_LEASE: Final = """
-    l.key, l.attempt, l.provider_id, l.state, l.run_state, l.exit_code, l.message, l.endpoints,
-    l.offer->'price_per_hour' AS price_per_hour,
-    l.created_at, l.committed_at, l.started_at, l.finished_at, l.released_at,
-    CASE WHEN l.state <> 'released' THEN l.unknown_since END AS unknown_since,
-    CASE WHEN l.state <> 'released' THEN l.unknown_reason ELSE '' END AS unknown_reason,
-    CASE WHEN l.usage_amount IS NOT NULL THEN json_build_object(
+    ) END""",
+    "extension": "extract(epoch FROM j.extension)::bigint",
+    "history": """(SELECT coalesce(json_agg(json_build_object(
+            'state', s.state, 'attempt', s.attempt, 'message', s.message,
+            'time', s.created_at) ORDER BY s.id), '[]')
+        FROM job_status s WHERE s.job_id = j.id)""",
+}
+_OF_LEASE: Final = {
+    "price_per_hour": "l.offer->'price_per_hour'",
+    "unknown_since": "CASE WHEN l.state <> 'released' THEN l.unknown_since END",
+    "unknown_reason": "CASE WHEN l.state <> 'released' THEN l.unknown_reason ELSE '' END",
+    "usage": """CASE WHEN l.usage_amount IS NOT NULL THEN json_build_object(
         'amount', trim_scale(l.usage_amount)::text, 'currency', l.usage_currency)
-    END AS usage, l.usage_at, l.usage_estimated,
-    CASE WHEN l.cost IS NOT NULL THEN
+    END""",
+    "cost": """CASE WHEN l.cost IS NOT NULL THEN
         json_build_object('amount', trim_scale(l.cost)::text, 'currency', l.currency)
-    END AS cost"""
+    END""",
+}
+ADDED_LATER: Final = frozenset({"temporal_url"})
+"""What of a `JobView` the database does not know."""
 
+
+def _selected(view: type[BaseModel], alias: str, made: Mapping[str, str]) -> str:
+    """The fields of a view as the columns of a SELECT."""
+    names = [name for name in view.model_fields if name not in ADDED_LATER]
+    return ", ".join(f"{made.get(name, f'{alias}.{name}')} AS {name}" for name in names)
+
+
+_LEASES: Final = f"""(SELECT coalesce(json_agg(row_to_json(a) ORDER BY a.attempt), '[]')
+    FROM (SELECT {_selected(LeaseView, "l", _OF_LEASE)} FROM leases l WHERE l.job_id = j.id) a)"""
+_SUMMARY: Final = _selected(JobSummary, "j", _OF_JOB)
 _JOB: Final = f"""
 SELECT row_to_json(v)::text FROM (
-    SELECT {_SUMMARY}, j.spec,
-        (SELECT coalesce(json_agg(row_to_json(a) ORDER BY a.attempt), '[]')
-            FROM (SELECT {_LEASE} FROM leases l WHERE l.job_id = j.id) a) AS leases,
-        (SELECT coalesce(json_agg(json_build_object(
-                'state', s.state, 'attempt', s.attempt, 'message', s.message,
-                'time', s.created_at) ORDER BY s.id), '[]')
-            FROM job_status s WHERE s.job_id = j.id) AS history,
-        extract(epoch FROM j.extension)::bigint AS extension, j.losses, j.failures,
-        j.log_bytes, j.log_dropped_bytes, j.cancel_requested_at, j.warned_at
-    FROM jobs j WHERE j.id = {{id}}
+    SELECT {_selected(JobView, "j", {**_OF_JOB, "leases": _LEASES})} FROM jobs j WHERE j.id = {{id}}
 ) v"""
 _JOB_ALONE: Final = _JOB.format(id="%s").encode()
 _JOB_INSIDE: Final = text(_JOB.format(id=":id").replace("::", "\\:\\:"))
+# One row for the whole page: a row for each job would cost more than all its texts. The limit is
+# part of the statement, since with one that it does not know PostgreSQL plans anew each time.
+_PAGE: Final = """
+SELECT coalesce(string_agg(p.job, ',' ORDER BY p.n) FILTER (WHERE p.n <= {limit}), ''),
+    min(p.created_at) FILTER (WHERE p.n = {limit}), min(p.id) FILTER (WHERE p.n = {limit}),
+    count(*) > {limit}
+FROM (
+    SELECT row_number() OVER () AS n, row_to_json(v)::text AS job, v.created_at, v.id
+    FROM (
+        SELECT {columns} FROM jobs j {narrowed}
+        ORDER BY j.created_at DESC, j.id DESC LIMIT {limit} + 1
+    ) v
+) p"""
 
 
 @dataclass(frozen=True)
 class JsonPage:
-    """Jobs of a list, each as JSON, and the place of the last one if there are more."""
+    """The entries of a list as the inside of a JSON array; the last one's place if more follow."""
 
-    items: list[str]
+    items: str
     last: Place | None
 
 
@@ -101,22 +128,22 @@ class JobReads:
             conditions.append("(j.created_at, j.id) < (%s, %s)")
             params.extend(before)
         narrowed = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        statement = (
-            f"SELECT v.created_at, v.id, row_to_json(v)::text FROM ("
-            f"SELECT {_SUMMARY} FROM jobs j {narrowed} "
-            f"ORDER BY j.created_at DESC, j.id DESC LIMIT %s) v"
-        )
-        rows = await self._pool.fetch(statement.encode(), (*params, limit + 1))
-        more = len(rows) > limit
-        return JsonPage(
-            items=[row[2] for row in rows[:limit]],
-            last=(rows[limit - 1][0], rows[limit - 1][1]) if more else None,
-        )
+        rows = await self._pool.fetch(_page_statement(narrowed, limit), params)
+        items, time, job_id, more = rows[0]
+        return JsonPage(items=items, last=(time, job_id) if more else None)
+
+
+@lru_cache(maxsize=256)
+def _page_statement(narrowed: str, limit: int) -> bytes:
+    return _PAGE.format(columns=_SUMMARY, narrowed=narrowed, limit=int(limit)).encode()
 
 
 def _conditions(where: JobFilter) -> tuple[list[str], list[Any]]:
+    states = [state.value for state in where.states]
     wanted: list[tuple[str, Any]] = [
-        ("j.state = ANY(%s)", [state.value for state in where.states] or None),
+        # Of one state the index gives them in order, so that a page ends the search.
+        ("j.state = %s", states[0] if len(states) == 1 else None),
+        ("j.state = ANY(%s)", states if len(states) > 1 else None),
         ("j.provider_id = %s", where.provider_id),
         ("j.owner = %s", where.owner),
         ("j.name = %s", where.name),

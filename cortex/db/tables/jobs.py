@@ -87,11 +87,13 @@ class JobRow(Base):
     deadline_at: Mapped[datetime | None]
     cancel_requested_at: Mapped[datetime | None]
     warned_at: Mapped[datetime | None]
+    restarted_at: Mapped[datetime | None]
 
     __table_args__ = (
         Index("jobs_created", "created_at", "id"),
         Index("jobs_state_created", "state", "created_at"),
         Index("jobs_owner_created", "owner", "created_at"),
+        Index("jobs_name_created", "name", "created_at"),
         Index("jobs_provider_created", "provider_id", "created_at"),
         Index("jobs_labels", "labels", postgresql_using="gin"),
         Index("jobs_group", "group_id", "id", postgresql_where=text("group_id IS NOT NULL")),

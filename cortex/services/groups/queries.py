@@ -25,7 +25,7 @@ class GroupQueries:
         """
         page = await self._groups.page(where, before=decode_cursor(cursor), limit=limit)
         place = f'"{encode_cursor(page.last)}"' if page.last else "null"
-        return f'{{"items":[{",".join(page.items)}],"next_cursor":{place}}}'
+        return f'{{"items":[{page.items}],"next_cursor":{place}}}'
 
     async def group(self, group_id: str, where: MemberFilter, *, limit: int) -> str:
         """A `GroupView` with a page of its members.

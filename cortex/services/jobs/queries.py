@@ -33,7 +33,7 @@ class Queries:
         """
         page = await self._jobs.page(where, before=decode_cursor(cursor), limit=limit)
         place = f'"{encode_cursor(page.last)}"' if page.last else "null"
-        return f'{{"items":[{",".join(page.items)}],"next_cursor":{place}}}'
+        return f'{{"items":[{page.items}],"next_cursor":{place}}}'
 
     async def job(self, job_id: str) -> str:
         """A `JobView`.

@@ -1,0 +1,124 @@
+"""Jobs as JSON: the fields are those of the schemas, and a page ends where it should."""
+
+import json
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import orjson
+import pytest
+
+from cortex.db.engine import Database
+from cortex.db.jobs.repository import JobFilter, NewJob
+from cortex.db.jobs.views import ADDED_LATER, JobReads
+from cortex.db.readpool import ReadPool
+from cortex.domain.ids import new_id
+from cortex.domain.spec import JobSpec
+from cortex.domain.states import JobState
+from cortex.schemas.jobs import JobSummary, JobView
+from cortex.services.views import job_view, new_job_view, render
+from cortex.settings import TemporalSettings
+
+
+@pytest.fixture
+async def reads(database: Database) -> AsyncIterator[JobReads]:
+    pool = ReadPool(database.settings, application="test")
+    yield JobReads(pool)
+    await pool.aclose()
+
+
+async def accepted(database: Database, *names: str) -> list[tuple[NewJob, dict[str, Any], Any]]:
+    """Jobs that were just stored, with their specs and the time."""
+    specs = [
+        JobSpec.model_validate({"name": name, "command": ["true"], "labels": {"name": name}})
+        for name in names
+    ]
+    ids = sorted(new_id("job") for _ in specs)
+    jobs = [NewJob(job_id, "ann", spec) for job_id, spec in zip(ids, specs, strict=True)]
+    shown = [spec.model_dump(mode="json") for spec in specs]
+    async with database.statement() as tx:
+        stored = await tx.acceptance.store(jobs, shown, delay=timedelta(0))
+    assert stored is not None
+    return [(job, spec, stored.created_at) for job, spec in zip(jobs, shown, strict=True)]
+
+
+async def test_the_fields_are_those_of_the_schema(database: Database, reads: JobReads) -> None:
+    [(job, _, _)] = await accepted(database, "one")
+
+    view = json.loads(await reads.job(job.id))
+    page = await reads.page(JobFilter(), before=None, limit=5)
+
+    assert view.keys() == JobView.model_fields.keys() - ADDED_LATER
+    assert json.loads(page.items).keys() == JobSummary.model_fields.keys()
+
+
+async def test_a_new_job_is_shown_as_it_is_read(database: Database, reads: JobReads) -> None:
+    settings = TemporalSettings()
+    [(job, spec, created_at)] = await accepted(database, "one")
+
+    answered = JobView.model_validate_json(render(new_job_view(job, spec, created_at, settings)))
+    read = JobView.model_validate_json(job_view(await reads.job(job.id), settings, job.id))
+
+    assert answered == read
+    plain = orjson.loads(render(new_job_view(job, spec, created_at, settings)))
+    assert plain.keys() == JobView.model_fields.keys()
+
+
+class TestPage:
+    async def test_has_a_next_one_only_if_more_follow(
+        self, database: Database, reads: JobReads
+    ) -> None:
+        await accepted(database, "a", "b", "c")
+
+        whole = await reads.page(JobFilter(), before=None, limit=3)
+        first = await reads.page(JobFilter(), before=None, limit=2)
+        second = await reads.page(JobFilter(), before=first.last, limit=2)
+
+        assert _names(whole.items) == ["c", "b", "a"]
+        assert whole.last is None
+        assert _names(first.items) == ["c", "b"]
+        assert _names(second.items) == ["a"]
+        assert second.last is None
+
+    async def test_of_nothing_is_empty(self, reads: JobReads) -> None:
+        page = await reads.page(JobFilter(), before=None, limit=2)
+
+        assert (page.items, page.last) == ("", None)
+
+    async def test_is_narrowed(self, database: Database, reads: JobReads) -> None:
+        await accepted(database, "a", "b")
+
+        async def found(**narrowing: Any) -> list[str]:
+            page = await reads.page(JobFilter(**narrowing), before=None, limit=9)
+            return _names(page.items)
+
+        assert await found(states=[JobState.PENDING]) == ["b", "a"]
+        assert await found(states=[JobState.PENDING, JobState.FAILED]) == ["b", "a"]
+        assert await found(states=[JobState.FAILED]) == []
+        assert await found(labels={"name": "a"}) == ["a"]
+        assert await found(owner="ann", name="b") == ["b"]
+        assert await found(owner="bob") == []
+
+
+@pytest.mark.parametrize(
+    ("cause", "counted", "told"),
+    [("lost", (1, 0), True), ("failed", (0, 1), True), ("refused", (0, 0), False)],
+)
+async def test_a_restart_is_counted_and_told(
+    database: Database, reads: JobReads, cause: Any, counted: tuple[int, int], told: bool
+) -> None:
+    [(job, _, _)] = await accepted(database, "one")
+    async with database.transaction() as tx:
+        await tx.jobs.move(job.id, JobState.PLACING)
+        await tx.jobs.move(job.id, JobState.DEPLOYING)
+        assert await tx.jobs.restart(job.id, cause=cause, message="again") is not None
+
+    view = JobView.model_validate_json(await reads.job(job.id))
+
+    assert (view.state, view.message) == (JobState.PLACING, "again")
+    assert (view.losses, view.failures) == counted
+    assert (view.restarted_at is not None) == told
+
+
+def _names(items: str) -> list[str]:
+    return [each["name"] for each in json.loads(f"[{items}]")]
