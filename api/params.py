@@ -28,7 +28,7 @@ from cortex.domain.names import LABEL
 from cortex.domain.units import parse_duration
 from cortex.services.jobs.idempotency import IDEMPOTENCY_KEY, MAX_KEY_LENGTH
 from cortex.services.money.billing import GROUPING
-from cortex.services.pagination import CURSOR, NUMBER
+from cortex.services.pagination import CURSOR, NUMBER, todays_form
 
 _DAY: Final = r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
 _CLOCK: Final = r"([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)(\.[0-9]+)?"
@@ -175,7 +175,9 @@ GroupId = Annotated[
 _NO_CURSOR: Final = "is no cursor; use the `next_cursor` of the page before, or none"
 _NO_MEMBER: Final = "is no cursor; use the `members.next_cursor` of the page before, or none"
 _PAGE: Final = Query(description="`next_cursor` of the page before.")
-Cursor = Annotated[Annotated[str, Form(CURSOR, _NO_CURSOR)] | None, _PAGE]
+Cursor = Annotated[
+    Annotated[str, Form(CURSOR, _NO_CURSOR), BeforeValidator(todays_form)] | None, _PAGE
+]
 NumberCursor = Annotated[Annotated[str, Form(NUMBER, _NO_CURSOR)] | None, _PAGE]
 MemberCursor = Annotated[
     Annotated[str, Form(JOB_ID, _NO_MEMBER)] | None,

@@ -205,7 +205,7 @@ class TestRequirements:
 
 
 # Tests of several rooms at once, and what has no source of its own.
-_BESIDE = {"integration", "e2e", "faults", "deploy", "scripts", "support"}
+_BESIDE = {"accepted", "integration", "e2e", "faults", "deploy", "scripts", "support"}
 # Tests of a whole room: what they show has no single source.
 _OF_A_ROOM = {
     "api": {"money_cli"},

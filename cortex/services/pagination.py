@@ -1,5 +1,6 @@
 """Opaque cursors of lists: where a page ended."""
 
+import base64
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -13,6 +14,8 @@ CURSOR: Final = "^[0-9]{1,17}-[0-9A-Za-z_-]{1,80}$"
 """What a cursor looks like. Whatever looks so is a place in a list, be there an entry or not."""
 NUMBER: Final = "^[0-9]{1,18}$"
 """The same, of lists that are counted."""
+
+_FORMER: Final = "[0-9A-Za-z_-]{8,200}"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -36,6 +39,17 @@ def decode_cursor(cursor: str | None) -> Place | None:
         raise no_cursor()
     micros, _, entry_id = cursor.partition("-")
     return _EPOCH + int(micros) * _MICROSECOND, entry_id
+
+
+def todays_form(cursor: object) -> object:
+    """A cursor that was given before this form, `MTc5...`, in this form; anything else as it is."""
+    if not isinstance(cursor, str) or not re.fullmatch(_FORMER, cursor):
+        return cursor
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
+    except ValueError:
+        return cursor
+    return text.replace(":", "-", 1) if re.fullmatch(CURSOR, text.replace(":", "-", 1)) else cursor
 
 
 def decode_number(cursor: str | None) -> int | None:

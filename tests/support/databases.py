@@ -9,12 +9,16 @@ import psycopg
 from cortex.embedded.config import StackConfig
 
 
+def as_admin(server: StackConfig, url: str) -> str:
+    """The URL of a database on the server, for its superuser."""
+    return url.replace(
+        f"cortex:{server.secrets.postgres_cortex}", f"postgres:{server.secrets.postgres_admin}"
+    )
+
+
 async def admin(server: StackConfig, statement: str) -> None:
     """Do something as the server's superuser."""
-    address = server.database_url.replace(
-        f"cortex:{server.secrets.postgres_cortex}", f"postgres:{server.secrets.postgres_admin}"
-    ).removesuffix("/cortex")
-    url = f"{address}/postgres"
+    url = as_admin(server, server.database_url.removesuffix("/cortex") + "/postgres")
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         await connection.execute(statement.encode())
 

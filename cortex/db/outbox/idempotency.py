@@ -13,9 +13,15 @@ from cortex.domain.errors import IdempotencyConflict
 
 class IdempotencyRepository(Repository[Access]):
     async def seen(
-        self: "IdempotencyRepository[Transacts]", owner: str, key: str, fingerprint: str
+        self: "IdempotencyRepository[Transacts]",
+        owner: str,
+        key: str,
+        fingerprint: str,
+        *former: str,
     ) -> list[str] | None:
         """The job ids an earlier request with this key made; None if it is the first.
+
+        `former` are fingerprints that earlier versions made of the same request.
 
         Serialises requests with the same key until the transaction ends.
 
@@ -32,7 +38,7 @@ class IdempotencyRepository(Repository[Access]):
         row = (await self.connection.execute(query)).first()
         if row is None:
             return None
-        if row.fingerprint != fingerprint:
+        if row.fingerprint not in (fingerprint, *former):
             raise IdempotencyConflict(
                 f"the Idempotency-Key `{key[:80]}` was used for another request; "
                 "send the same body again, or choose a new key"

@@ -1,11 +1,12 @@
 """Taking groups: expanded, checked, encrypted and stored with all their members at once."""
 
 import asyncio
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -13,6 +14,7 @@ from cortex.db.engine import Database, Transaction
 from cortex.db.groups.accept import NewGroup, NewMember
 from cortex.db.jobs.repository import NewJob
 from cortex.db.providers.repository import StoredProvider
+from cortex.documents import Shape, shape_of
 from cortex.domain.errors import (
     CortexError,
     FieldError,
@@ -32,6 +34,9 @@ from cortex.services.money.reserves import require_room, upper_bound
 from cortex.services.plugins import PluginDirectory
 from cortex.services.providers.queries import ProviderRegistry
 from cortex.settings import Settings
+
+_SORTED: Final = orjson.OPT_SORT_KEYS
+_FRACTION: Final = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
 
 
 @dataclass(frozen=True)
@@ -102,8 +107,8 @@ class GroupSubmissions:
         members = await asyncio.to_thread(expand, spec)
         async with self._database.transaction() as tx:
             if key is not None:
-                mark = await asyncio.to_thread(self._fingerprint, spec, members)
-                seen = await tx.idempotency.seen(owner, key, mark)
+                mark, former = await asyncio.to_thread(self._fingerprints, spec, members)
+                seen = await tx.idempotency.seen(owner, key, mark, former)
                 if seen is not None:
                     return AcceptedGroup(seen[0], replayed=True)
             found = await asyncio.to_thread(_assess_all, spec, members, market)
@@ -122,10 +127,16 @@ class GroupSubmissions:
             self._settings.jobs.max_duration,
         )
 
-    def _fingerprint(self, spec: GroupSpec, members: Sequence[Member]) -> str:
-        shown = orjson.dumps(spec.masked(), option=orjson.OPT_SORT_KEYS).decode()
+    def _fingerprints(self, spec: GroupSpec, members: Sequence[Member]) -> tuple[str, str]:
+        """Of today, and as it was when the fractions of a document were not kept as text."""
+        masked = spec.masked()
         specs = [member.spec for member in members]
-        return fingerprint(f"group {shown}", specs, self._settings.encryption_keys)
+        keys = self._settings.encryption_keys
+        today, former = (
+            fingerprint(f"group {orjson.dumps(shown, option=_SORTED).decode()}", specs, keys)
+            for shown in (masked, _with_fractions(masked, shape_of(GroupSpec)))
+        )
+        return today, former
 
     def _prepare(
         self, spec: GroupSpec, members: Sequence[Member], owner: str
@@ -150,6 +161,17 @@ class GroupSubmissions:
     def _new_job(self, job_id: str, spec: JobSpec, owner: str) -> NewJob:
         secrets = self._keys.encrypt(spec.secrets(), job_id) if spec.secret_env else None
         return NewJob(id=job_id, owner=owner, spec=spec, secrets=secrets)
+
+
+def _with_fractions(value: Any, shape: Shape) -> Any:
+    """The spec with a number wherever a fraction is read to its last digit: `"0.1"` is 0.1."""
+    if isinstance(value, dict):
+        return {name: _with_fractions(part, shape.at(name)) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_with_fractions(part, shape.each()) for part in value]
+    if isinstance(value, str) and shape.scalar == "exact" and _FRACTION.fullmatch(value):
+        return float(value)
+    return value
 
 
 async def _reserves(
