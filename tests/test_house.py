@@ -214,8 +214,8 @@ _OF_A_ROOM = {
     "plugins": {"handout"},
     "providers": {"configured", "trial"},
     "providers/akash": {
-        *("conformance", "contract", "funding", "leases", "oracle", "parts", "recordings"),
-        *("reserving", "results", "trouble", "watching"),
+        *("conformance", "contract", "leases", "parts", "recordings", "results", "trouble"),
+        "watching",
     },
     "providers/docker": {"conditions", "conformance", "logs"},
     "providers/golem": {"books", "conformance", "market", "money", "openapi", "results"},

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from cortex.domain.leases import LeaseRef
 from cortex.domain.spec import MAX_DURATION, JobSpec
+from providers.akash.deployment.snapshots import Run, is_batch
 from providers.akash.names import born
-from providers.akash.snapshots import Run, is_batch
 from providers.dropbox import INPUTS, RESULT, DropBox
 from providers.errors import InvalidSpec, Unavailable
 from providers.runner import RunnerResult, RunnerUrls

@@ -7,9 +7,9 @@ for bids again. Only a closed deployment has ended.
 import asyncio
 import time
 
-from providers.akash import wire
 from providers.akash.config import AkashConfig
-from providers.akash.console import Console
+from providers.akash.console import wire
+from providers.akash.console.client import Console
 from providers.errors import OutcomeUnknown, Unavailable
 
 _ENDED = ("closed", "overdrawn")

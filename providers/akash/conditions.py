@@ -12,12 +12,12 @@ from cortex.domain.conditions.references import REFERENCE
 from cortex.domain.ids import new_id
 from cortex.domain.money import Money
 from cortex.domain.spec import JobSpec
-from providers.akash import sealing
 from providers.akash.callback import Callback
 from providers.akash.config import AkashConfig
 from providers.akash.money import UACT
-from providers.akash.sdl import LEAST_CAP, MARKS, in_ram, render
-from providers.akash.sdl_rules import MAX_GPUS, MAX_SDL, MAX_STORAGE_MIB
+from providers.akash.sdl import secrets as sealing
+from providers.akash.sdl.render import LEAST_CAP, MARKS, in_ram, render
+from providers.akash.sdl.rules import MAX_GPUS, MAX_SDL, MAX_STORAGE_MIB
 
 _SLACK = 512  # an attempt's number, a longer price
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 from cortex.domain.money import Money
 from cortex.domain.spec import JobSpec
 from providers.akash.config import AkashConfig
-from providers.akash.console import Console
+from providers.akash.console.client import Console
 from providers.errors import InsufficientFunds, ProviderError
 
 _CENT = Decimal("0.01")

@@ -9,8 +9,8 @@ from decimal import ROUND_DOWN, Decimal
 
 from cortex.domain.money import Money
 from cortex.domain.offers import Usage
-from providers.akash import wire
 from providers.akash.config import AkashConfig
+from providers.akash.console import wire
 
 UACT = Decimal(1_000_000)
 _ENDED = ("closed", "overdrawn")

@@ -6,14 +6,14 @@ from decimal import Decimal
 from cortex.domain.offers import Offer
 from cortex.domain.spec import JobSpec
 from cortex.domain.units import format_duration
-from providers.akash import wire
-from providers.akash.bids import Market, nobody
 from providers.akash.config import AkashConfig
-from providers.akash.console import Console
+from providers.akash.console import wire
+from providers.akash.console.client import Console
 from providers.akash.credit import Credit
+from providers.akash.market import Market, nobody
 from providers.akash.pricing import Prices
 from providers.akash.screening import able
-from providers.akash.sdl import render
+from providers.akash.sdl.render import render
 from providers.errors import InvalidSpec, NoCapacity, Unsuitable
 
 # Any key: it is not part of what is asked.

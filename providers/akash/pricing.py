@@ -6,11 +6,11 @@ from decimal import ROUND_CEILING, Decimal
 from cortex.domain.money import Money
 from cortex.domain.offers import Offer, PriceSheet
 from cortex.domain.spec import JobSpec
-from providers.akash import wire
 from providers.akash.config import AkashConfig
-from providers.akash.console import Console
+from providers.akash.console import wire
+from providers.akash.console.client import Console
 from providers.akash.money import per_block
-from providers.akash.sdl_rules import MAX_PRICE
+from providers.akash.sdl.rules import MAX_PRICE
 
 _MONTH_HOURS = Decimal(438_293) / 600  # the Console's month is so many blocks of six seconds
 _GIB = 2**30

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from providers.akash import wire
-from providers.akash.console import Console
-from providers.akash.manifest import gpu_attributes, milli, size_of, storage_attributes
+from providers.akash.console import wire
+from providers.akash.console.client import Console
+from providers.akash.sdl.manifest import gpu_attributes, milli, size_of, storage_attributes
 
 
 async def able(console: Console, sdl: dict[str, Any]) -> list[wire.Screened]:

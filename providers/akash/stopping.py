@@ -4,12 +4,12 @@ import asyncio
 import time
 
 from cortex.domain.leases import LeaseRef
-from providers.akash import wire
 from providers.akash.config import AkashConfig
-from providers.akash.console import Console
-from providers.akash.gateway import Gateway, NotProven
-from providers.akash.snapshots import is_batch
-from providers.akash.statuses import Statuses
+from providers.akash.console import wire
+from providers.akash.console.client import Console
+from providers.akash.deployment.snapshots import is_batch
+from providers.akash.deployment.statuses import Statuses
+from providers.akash.gateway.client import Gateway, NotProven
 from providers.errors import LeaseLost, Unavailable
 
 # The first process of the container is the runner, which hands the signal on to the command.

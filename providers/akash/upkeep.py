@@ -12,11 +12,12 @@ from decimal import ROUND_DOWN, Decimal
 import structlog
 
 from cortex.domain.leases import LeaseRef
-from providers.akash import money, wire
+from providers.akash import money
 from providers.akash.close import Closer
 from providers.akash.config import AkashConfig
-from providers.akash.console import Console
-from providers.akash.search import Search
+from providers.akash.console import wire
+from providers.akash.console.client import Console
+from providers.akash.deployment.deployments import Search
 from providers.errors import InsufficientFunds, ProviderError, RateLimited
 from providers.http import Refused
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
 
-from providers.akash.manifest import manifest_json
+from providers.akash.sdl.manifest import manifest_json
 from simulators.akash import answers, escrow, market, newer, sdl
 from simulators.akash.errors import Refusal, RefusalRoute
 from simulators.akash.model import Order, SimDeployment

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from providers.akash.manifest import manifest_json, version
+from providers.akash.sdl.manifest import manifest_json, version
 from simulators.akash.errors import Refusal
 
 _SERVICE = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")

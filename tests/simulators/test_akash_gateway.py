@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from websockets.frames import Opcode
 
-from providers.akash.manifest import manifest_json, version
+from providers.akash.sdl.manifest import manifest_json, version
 from simulators.akash import AkashSettings, AkashWorld
 from simulators.akash.gateway import manifests
 from simulators.akash.gateway.pods import Pod, pod_name

@@ -14,8 +14,8 @@ from activities.jobs.leasing import LeaseActivities
 from cortex.db.engine import Transaction
 from cortex.db.jobs.lifecycle import StepRepository
 from cortex.domain.money.ledger import EntryKind
-from providers.akash.reserve import Reserver
-from providers.akash.search import Search
+from providers.akash.deployment.deployments import Search
+from providers.akash.deployment.reserve import Reserver
 from providers.base import Reservation
 
 

@@ -8,10 +8,10 @@ import pytest
 
 from cortex.domain.ids import new_id
 from providers.akash import money
+from providers.akash.console.wire import Detail
 from providers.akash.names import Marker, born, marker_of
-from providers.akash.sdl import literal, render
+from providers.akash.sdl.render import literal, render
 from providers.akash.seal import seal, unseal
-from providers.akash.wire import Detail
 from providers.errors import InvalidSpec
 from simulators.akash.cluster import expanded
 from tests.providers.akash.conftest import config, spec

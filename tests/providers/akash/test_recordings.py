@@ -18,10 +18,10 @@ from websockets.frames import Opcode
 
 from cortex.domain.leases import PullTrouble
 from providers.akash import AkashConfig, kube
-from providers.akash.bids import Market
-from providers.akash.console import Console
-from providers.akash.gateway import Gateway
-from providers.akash.wire import BidId, LeaseStatus
+from providers.akash.console.client import Console
+from providers.akash.console.wire import BidId, LeaseStatus
+from providers.akash.gateway.client import Gateway
+from providers.akash.market import Market
 from providers.errors import ProviderError
 from simulators.kit.serve import serving
 from simulators.kit.sockets import End

@@ -7,7 +7,8 @@ import pytest
 
 from cortex.domain.leases import LeaseRef
 from cortex.domain.states import RunState
-from providers.akash import AkashProvider, outputs
+from providers.akash import AkashProvider
+from providers.akash.gateway import outputs
 from providers.conformance import eventually
 from providers.errors import InvalidSpec
 from providers.outputs import packing

@@ -2,7 +2,7 @@
 
 import pytest
 
-from providers.akash import refusals
+from providers.akash.console import refusals
 from providers.errors import (
     InsufficientFunds,
     NoCapacity,

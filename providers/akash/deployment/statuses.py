@@ -9,14 +9,16 @@ from datetime import timedelta
 
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
 from cortex.domain.units import format_duration
-from providers.akash import kube, snapshots, wire
-from providers.akash.bids import Market
+from providers.akash import kube
 from providers.akash.callback import Callback
 from providers.akash.config import AkashConfig
-from providers.akash.console import Console
-from providers.akash.gateway import Gateway
-from providers.akash.logs import Logs
-from providers.akash.snapshots import Run
+from providers.akash.console import wire
+from providers.akash.console.client import Console
+from providers.akash.deployment import snapshots
+from providers.akash.deployment.snapshots import Run
+from providers.akash.gateway.client import Gateway
+from providers.akash.gateway.logs import Logs
+from providers.akash.market import Market
 from providers.errors import LeaseLost, Unavailable
 
 _AT_ONCE = 8

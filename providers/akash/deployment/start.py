@@ -8,11 +8,11 @@ import asyncio
 from dataclasses import dataclass, field
 
 from cortex.domain.leases import LeaseRef
-from providers.akash import refusals, wire
-from providers.akash.bids import Market
 from providers.akash.close import Closer
 from providers.akash.config import AkashConfig
-from providers.akash.console import Console
+from providers.akash.console import refusals, wire
+from providers.akash.console.client import Console
+from providers.akash.market import Market
 from providers.akash.seal import unseal
 from providers.errors import (
     AuthenticationFailed,

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from cortex.domain.leases import Endpoint, LeaseRef, LeaseSnapshot, PullTrouble
 from cortex.domain.states import RunState
-from providers.akash import wire
+from providers.akash.console import wire
 from providers.akash.names import Marker, marker_of
 from providers.runner import RunnerResult
 

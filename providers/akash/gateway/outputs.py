@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import IO
 
 from cortex.domain.leases import LeaseRef
-from providers.akash import wire
 from providers.akash.config import AkashConfig
-from providers.akash.gateway import Gateway
+from providers.akash.console import wire
+from providers.akash.gateway.client import Gateway
 from providers.collected import Collected
 from providers.errors import InvalidSpec, Unavailable
 from providers.outputs import outputs_word, packing, unpack_archive

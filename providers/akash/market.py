@@ -6,9 +6,9 @@ from datetime import timedelta
 from decimal import Decimal
 
 from cortex.domain.spec import JobSpec
-from providers.akash import wire
 from providers.akash.config import AkashConfig
-from providers.akash.console import Console
+from providers.akash.console import wire
+from providers.akash.console.client import Console
 from providers.akash.money import per_hour
 
 _COOL_DOWN = 30 * 60

@@ -17,11 +17,11 @@ from cryptography.x509.oid import NameOID
 from fastapi import FastAPI
 from websockets.asyncio.server import ServerConnection, serve
 
-from providers.akash.bids import Market
 from providers.akash.config import AkashConfig
-from providers.akash.console import Console
-from providers.akash.gateway import Gateway
-from providers.akash.wire import BidId
+from providers.akash.console.client import Console
+from providers.akash.console.wire import BidId
+from providers.akash.gateway.client import Gateway
+from providers.akash.market import Market
 from providers.errors import Unavailable
 from simulators.kit.serve import serving
 

@@ -18,9 +18,9 @@ from typing import Any, TypeVar
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
-from providers.akash import wire
 from providers.akash.config import AkashConfig
-from providers.akash.refusals import NOT_DELIVERED, UNREACHABLE
+from providers.akash.console import wire
+from providers.akash.console.refusals import NOT_DELIVERED, UNREACHABLE
 from providers.errors import AuthenticationFailed, OutcomeUnknown, ProviderError, Unavailable
 from providers.http import HttpClient, Refused
 

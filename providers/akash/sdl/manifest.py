@@ -1,8 +1,8 @@
 """The manifest: what a provider is sent, in the one form whose hash is on the chain.
 
 The Console answers a creation with it. When that answer is lost it is made again here: the same
-text to the last byte, or the provider refuses it (`tests/providers/akash/test_oracle.py` compares
-it with the network's own library).
+text to the last byte, or the provider refuses it (`test_manifest_oracle.py` compares it with the
+network's own library).
 """
 
 import base64

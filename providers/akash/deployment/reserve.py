@@ -18,21 +18,22 @@ from cortex.domain.leases import LeaseRef
 from cortex.domain.money import Money
 from cortex.domain.spec import JobSpec
 from cortex.domain.units import format_duration
-from providers.akash import refusals, sealing, wire
-from providers.akash.bids import Market, nobody
 from providers.akash.callback import Callback
 from providers.akash.close import Closer
 from providers.akash.config import AkashConfig
-from providers.akash.console import Console
+from providers.akash.console import refusals, wire
+from providers.akash.console.client import Console
 from providers.akash.credit import Credit
-from providers.akash.manifest import version
+from providers.akash.deployment.deployments import Search
+from providers.akash.market import Market, nobody
 from providers.akash.money import UACT
 from providers.akash.pricing import Prices
 from providers.akash.screening import able
-from providers.akash.sdl import Rendered, render
-from providers.akash.sdl_rules import too_large
+from providers.akash.sdl import secrets as sealing
+from providers.akash.sdl.manifest import version
+from providers.akash.sdl.render import Rendered, render
+from providers.akash.sdl.rules import too_large
 from providers.akash.seal import seal
-from providers.akash.search import Search
 from providers.base import Report
 from providers.errors import (
     InsufficientFunds,

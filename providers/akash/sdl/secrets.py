@@ -20,8 +20,8 @@ from joserfc.errors import JoseError
 from joserfc.jwk import RSAKey
 
 from cortex.domain.spec import JobSpec
-from providers.akash import wire
-from providers.akash.sdl import Rendered
+from providers.akash.console import wire
+from providers.akash.sdl.render import Rendered
 from providers.errors import Unavailable, Unsuitable
 from providers.variables import CARRIER
 

@@ -10,8 +10,8 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable
 from datetime import timedelta
 
-from providers.akash import wire
-from providers.akash.console import Console
+from providers.akash.console import wire
+from providers.akash.console.client import Console
 from providers.akash.names import Marker, born, marker_of
 from providers.errors import Unavailable
 

@@ -4,8 +4,8 @@ import random
 from decimal import Decimal
 from typing import Any
 
-from providers.akash.manifest import version
-from providers.akash.sdl import Rendered, render
+from providers.akash.sdl.manifest import version
+from providers.akash.sdl.render import Rendered, render
 from tests.providers.akash.conftest import config, key, spec
 from tests.providers.akash.oracle import ask
 

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from cortex.domain.states import RunState
-from providers.akash import sealing
-from providers.akash.wire import SealContext
+from providers.akash.console.wire import SealContext
+from providers.akash.sdl import secrets as sealing
 from providers.base import Reservation
 from providers.conformance import eventually
 from providers.errors import Unavailable, Unsuitable

@@ -14,9 +14,9 @@ import yaml
 
 from cortex.domain.spec import JobSpec, Port
 from providers.akash.config import AkashConfig, RegistryLogin
-from providers.akash.manifest import manifest_json
 from providers.akash.names import SERVICE, Marker
-from providers.akash.sdl_rules import check
+from providers.akash.sdl.manifest import manifest_json
+from providers.akash.sdl.rules import check
 from providers.errors import Unsuitable
 from providers.runner import RunnerUrls, wrap
 from providers.variables import carried

@@ -23,12 +23,12 @@ import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
 from cortex.faultpoints import passed, path_form
-from providers.akash import wire
-from providers.akash.bids import Market
 from providers.akash.config import AkashConfig
-from providers.akash.console import Console
+from providers.akash.console import wire
+from providers.akash.console.client import Console
+from providers.akash.gateway.trust import ChainCertificates, public
+from providers.akash.market import Market
 from providers.akash.names import SERVICE
-from providers.akash.trust import ChainCertificates, public
 from providers.calls import timed
 from providers.errors import LeaseLost, ProviderError, Unavailable
 

@@ -11,11 +11,11 @@ from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 
 from cortex.domain.leases import LeaseRef
-from providers.akash import wire
 from providers.akash.config import AkashConfig
-from providers.akash.console import Console
-from providers.akash.gateway import Gateway
-from providers.akash.snapshots import Run, is_batch
+from providers.akash.console import wire
+from providers.akash.console.client import Console
+from providers.akash.deployment.snapshots import Run, is_batch
+from providers.akash.gateway.client import Gateway
 from providers.base import LogLine
 from providers.errors import LeaseLost, Unavailable
 from providers.runner import RunnerLog

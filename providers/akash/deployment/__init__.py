@@ -1,0 +1,1 @@
+"""The life of a deployment: found, reserved, leased, watched, looked after, closed."""
