@@ -1,6 +1,6 @@
 """What Akash demands of a job's spec, in the form in which everybody can read it.
 
-The same demands are kept once more where the SDL is made (`sdl`, `sdl_rules`, `sealing`): there
+The same demands are kept once more where the SDL is made (`sdl`): there
 they guard what is sent, whoever wrote it.
 """
 
@@ -15,7 +15,7 @@ from cortex.domain.spec import JobSpec
 from providers.akash.callback import Callback
 from providers.akash.config import AkashConfig
 from providers.akash.money import UACT
-from providers.akash.sdl import secrets as sealing
+from providers.akash.sdl import secrets
 from providers.akash.sdl.render import LEAST_CAP, MARKS, in_ram, render
 from providers.akash.sdl.rules import MAX_GPUS, MAX_SDL, MAX_STORAGE_MIB
 
@@ -25,11 +25,11 @@ _SLACK = 512  # an attempt's number, a longer price
 def conditions(config: AkashConfig, callback: Callback, *, seals: bool) -> Conditions:
     """What jobs must keep to. `seals`: the Console is one that takes sealed secrets."""
     limits = SecretLimits(
-        largest=sealing.LARGEST,
-        most=sealing.MOST,
+        largest=secrets.LARGEST,
+        most=secrets.MOST,
         own=len(_links(callback)),
         doubled="$",
-        prefix=sealing.RESERVED,
+        prefix=secrets.RESERVED,
         hint="`seal_secrets: never` of the provider's configuration sends it readable",
     )
     plain = _plain(config, callback)

@@ -14,24 +14,20 @@ from cortex.domain.offers import Capabilities, Offer, PriceSheet, Usage
 from cortex.domain.spec import JobSpec
 from providers.akash import money
 from providers.akash.callback import Callback
-from providers.akash.close import Closer
 from providers.akash.conditions import conditions
 from providers.akash.config import AkashConfig
 from providers.akash.console.client import Console
-from providers.akash.credit import Credit
-from providers.akash.deployment.deployments import Search
+from providers.akash.deployment.deployments import Deployments
 from providers.akash.deployment.reserve import Reserver
 from providers.akash.deployment.start import Starter
 from providers.akash.deployment.statuses import Statuses
+from providers.akash.deployment.upkeep import Upkeep
 from providers.akash.gateway.client import Gateway
 from providers.akash.gateway.logs import Logs
 from providers.akash.gateway.outputs import Outputs
 from providers.akash.market import Market
 from providers.akash.names import lease_ref
 from providers.akash.offers import Offers
-from providers.akash.pricing import Prices
-from providers.akash.stopping import Stopper
-from providers.akash.upkeep import Upkeep
 from providers.base import (
     Committed,
     Found,
@@ -56,33 +52,22 @@ class AkashProvider(Provider[AkashConfig]):
     def __init__(self, provider_id: str, config: AkashConfig) -> None:
         super().__init__(provider_id, config)
         self._console = Console(config)
-        self._search = Search(self._console, config.mark)
+        self._deployments = Deployments(self._console, config)
         self._market = Market(self._console, config)
         self._gateway = Gateway(self._console, config, self._market)
-        self._prices = Prices(self._console, config)
-        self._credit = Credit(self._console, config)
-        self._offers = Offers(
-            provider_id, self._console, config, self._market, self._prices, self._credit
-        )
+        self._offers = Offers(provider_id, self._console, config, self._market)
+        # The drop box is the worker's: which one it is, is looked up when it is used.
         self._callback = Callback(lambda: self.drop, config.mark)
         self._reserver = Reserver(
-            self._console,
-            config,
-            self._search,
-            self._market,
-            self._prices,
-            self._callback,
-            self._credit,
+            self._console, config, self._deployments, self._market, self._offers, self._callback
         )
-        self._starter = Starter(self._console, config, self._market)
-        self._closer = Closer(self._console, config)
+        self._starter = Starter(self._console, config, self._market, self._deployments)
         self._logs = Logs(self._console, config, self._gateway)
         self._statuses = Statuses(
             self._console, config, self._market, self._gateway, self._logs, self._callback
         )
-        self._stopper = Stopper(self._console, config, self._gateway, self._statuses)
         self._outputs = Outputs(config, self._gateway)
-        self._upkeep = Upkeep(self._console, config, self._search)
+        self._upkeep = Upkeep(self._console, config, self._deployments)
         self._conditions: dict[tuple[bool, bool], Conditions] = {}
         self._gpu_models: tuple[str, ...] = ()
         self._regions: tuple[str, ...] = ()
@@ -91,10 +76,10 @@ class AkashProvider(Provider[AkashConfig]):
         await self._console.open()
         models = (await self._console.gpu_prices()).models
         self._gpu_models = tuple(
-            sorted({item.model.lower() for item in models if item.vendor == "nvidia"})
+            sorted({model.model.lower() for model in models if model.vendor == "nvidia"})
         )
         regions = await self._console.regions()
-        self._regions = tuple(sorted({item.key for item in regions if item.providers}))
+        self._regions = tuple(sorted({region.key for region in regions if region.providers}))
 
     async def aclose(self) -> None:
         await self._gateway.aclose()
@@ -119,7 +104,7 @@ class AkashProvider(Provider[AkashConfig]):
         )
 
     async def pricing(self) -> PriceSheet:
-        return await self._prices.sheet()
+        return await self._offers.sheet()
 
     async def quote(self, spec: JobSpec) -> list[Offer]:
         """One offer for the network as a whole: who takes the job is settled by auction."""
@@ -133,7 +118,7 @@ class AkashProvider(Provider[AkashConfig]):
         """Create the deployment and wait for bids. Nothing is paid before a lease; what the
         deployment is funded with is locked meanwhile.
         """
-        price = offer.price_per_hour if offer else await self._prices.asked(spec)
+        price = offer.price_per_hour if offer else await self._offers.asked(spec)
         ref, bid = await self._reserver.reserve(spec, key, price, report)
         return Reservation(ref=ref, price_per_hour=self._hourly(bid))
 
@@ -151,14 +136,14 @@ class AkashProvider(Provider[AkashConfig]):
 
     async def find(self, key: str) -> Found | None:
         """By the mark in the deployment's name. Doubles of an active one are closed here."""
-        active = await self._search.active(key)
+        active = await self._deployments.active(key)
         if active:
             kept, marker = active[0]
             if len(active) > 1:
-                await self._reserver.sole(key)
+                await self._deployments.sole(key)
             committed = kept.lease is not None
             return Found(ref=lease_ref(kept.dseq, marker), committed=committed)
-        closed = await self._search.closed(key)
+        closed = await self._deployments.closed(key)
         if closed is None:
             return None
         detail = await self._console.detail(closed[0])
@@ -170,12 +155,12 @@ class AkashProvider(Provider[AkashConfig]):
 
     async def stop(self, ref: LeaseRef) -> None:
         """SIGTERM to the command of a batch, through a shell in its container."""
-        await self._stopper.stop(ref)
+        await self._statuses.stop(ref)
 
     async def cancel(self, ref: LeaseRef) -> None:
         """Close the deployment; logs and files go with it."""
         if ref.network_id.isdecimal():
-            await self._closer.close(ref.network_id)
+            await self._deployments.close(ref.network_id)
 
     async def forget(self, ref: LeaseRef) -> None:
         """The chain keeps its records; nothing is left to remove but what a runner has sent."""
@@ -216,8 +201,8 @@ class AkashProvider(Provider[AkashConfig]):
 
     async def owned(self) -> list[LeaseRef]:
         """Every active deployment that carries our mark; closed ones cost nothing."""
-        found = await self._search.all_active()
-        return [lease_ref(detail.dseq, marker) for detail, marker in found]
+        active = await self._deployments.all_active()
+        return [lease_ref(detail.dseq, marker) for detail, marker in active]
 
     async def network_status(self) -> NetworkStatus:
         asked = time.monotonic()
@@ -227,14 +212,14 @@ class AkashProvider(Provider[AkashConfig]):
             known = (await self._market.known()).values()
         except ProviderError as error:
             return NetworkStatus(reachable=False, message=str(error))
-        online = [item for item in known if item.is_online]
+        online = [each for each in known if each.is_online]
         return NetworkStatus(
             reachable=True,
             latency=latency,
             balance=Money(amount=balance, currency="USD"),
             capacity={
                 "providers": str(len(online)),
-                "audited": str(sum(item.is_audited for item in online)),
+                "audited": str(sum(each.is_audited for each in online)),
                 "gpu_models": str(len(self._gpu_models)),
             },
         )

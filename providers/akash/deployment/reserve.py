@@ -19,21 +19,17 @@ from cortex.domain.money import Money
 from cortex.domain.spec import JobSpec
 from cortex.domain.units import format_duration
 from providers.akash.callback import Callback
-from providers.akash.close import Closer
 from providers.akash.config import AkashConfig
 from providers.akash.console import refusals, wire
 from providers.akash.console.client import Console
-from providers.akash.credit import Credit
-from providers.akash.deployment.deployments import Search
-from providers.akash.market import Market, nobody
+from providers.akash.deployment.deployments import Deployments
+from providers.akash.market import Market, able, nobody
 from providers.akash.money import UACT
-from providers.akash.pricing import Prices
-from providers.akash.screening import able
-from providers.akash.sdl import secrets as sealing
-from providers.akash.sdl.manifest import version
+from providers.akash.offers import Offers
+from providers.akash.sdl import secrets
+from providers.akash.sdl.manifest import encrypt_manifest, version
 from providers.akash.sdl.render import Rendered, render
 from providers.akash.sdl.rules import too_large
-from providers.akash.seal import seal
 from providers.base import Report
 from providers.errors import (
     InsufficientFunds,
@@ -51,15 +47,15 @@ _CENT = Decimal("0.01")
 
 
 @dataclass(frozen=True)
-class Order:
-    """What is wanted: the job, the most per hour, the cap on bids."""
+class _Tender:
+    """What is put out to bids: the job, the most per hour, the cap on bids."""
 
     spec: JobSpec
     key: str
     price: Money | None
     cap: Decimal
     rendered: Rendered
-    hidden: sealing.Hidden | None = None
+    hidden: secrets.Hidden | None = None
     """The SDL without its secrets, where they are sealed."""
 
 
@@ -70,20 +66,17 @@ class Reserver:
         self,
         console: Console,
         config: AkashConfig,
-        search: Search,
+        deployments: Deployments,
         market: Market,
-        prices: Prices,
+        offers: Offers,
         callback: Callback,
-        credit: Credit,
     ) -> None:
         self._console = console
         self._config = config
-        self._search = search
+        self._deployments = deployments
         self._market = market
-        self._prices = prices
+        self._offers = offers
         self._callback = callback
-        self._credit = credit
-        self._closer = Closer(console, config)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._manifests: OrderedDict[str, str] = OrderedDict()
 
@@ -97,60 +90,50 @@ class Reserver:
             OutcomeUnknown, Unavailable: `find` tells.
         """
         await self._console.look()
-        cap = self._prices.cap(spec, price)
+        cap = self._offers.cap(spec, price)
         rendered = render(spec, key, self._config, cap, self._callback.urls(key, spec))
-        order = Order(spec, key, price, cap, rendered, self._hidden(spec, rendered))
-        if too_large(order.rendered.text):
+        tender = _Tender(spec, key, price, cap, rendered, self._hidden(spec, rendered))
+        if too_large(tender.rendered.text):
             raise InvalidSpec("the job is larger than Akash takes (512 KiB with all variables)")
         lock = self._locks.setdefault(key, asyncio.Lock())
         async with lock:
-            return await self._reserve(order, report)
+            return await self._reserve(tender, report)
 
-    def _hidden(self, spec: JobSpec, rendered: Rendered) -> sealing.Hidden | None:
+    def _hidden(self, spec: JobSpec, rendered: Rendered) -> secrets.Hidden | None:
         """The job with its secrets taken out; None where it has none, or nobody would seal them."""
         if not self._console.extended or self._config.seal_secrets == "never":
             return None
-        hidden = sealing.hide(rendered, sealing.secret_names(spec))
+        hidden = secrets.hide(rendered, secrets.secret_names(spec))
         return hidden if hidden.values else None
 
     def manifest(self, dseq: str) -> str | None:
         """A manifest that this process has got, for a lease whose reference lacks it."""
         return self._manifests.get(dseq)
 
-    async def sole(self, key: str) -> wire.Detail | None:
-        """The one deployment of this key; of several the oldest is kept, the others are closed."""
-        return await self._oldest([item for item, _ in await self._search.active(key)])
+    async def _ours(self, tender: _Tender) -> wire.Detail | None:
+        rendered = tender.rendered
+        return await self._deployments.sole_made(rendered.marker, version(rendered.manifest))
 
-    async def _ours(self, order: Order) -> wire.Detail | None:
-        rendered = order.rendered
-        found = await self._search.made(rendered.marker, version(rendered.manifest))
-        return await self._oldest(found)
-
-    async def _oldest(self, found: list[wire.Detail]) -> wire.Detail | None:
-        for extra in found[1:]:
-            await self._closer.close(extra.dseq)
-        return found[0] if found else None
-
-    async def _reserve(self, order: Order, report: Report) -> tuple[LeaseRef, Decimal]:
-        detail = await self._existing(order)
+    async def _reserve(self, tender: _Tender, report: Report) -> tuple[LeaseRef, Decimal]:
+        detail = await self._existing(tender)
         waited = 0.0
         if detail is None:
             await report("creating a deployment on Akash")
-            dseq = await self._create(order, report)
+            dseq = await self._create(tender, report)
         else:
             dseq, waited = detail.dseq, _age(detail.dseq)
             if detail.lease is not None:  # it went live already
-                return self._ref(order, dseq, detail.lease.id), detail.lease.price.amount
-            self._recover(order, detail)
-        bid = await self._bid(order, dseq, waited, report)
-        return self._ref(order, dseq, bid.id), bid.price.amount
+                return self._ref(tender, dseq, detail.lease.id), detail.lease.price.amount
+            self._recover(tender, detail)
+        bid = await self._bid(tender, dseq, waited, report)
+        return self._ref(tender, dseq, bid.id), bid.price.amount
 
-    async def _existing(self, order: Order) -> wire.Detail | None:
-        key = order.key
-        found = await self._ours(order)
-        if found is not None:
-            return found
-        closed = await self._search.closed(key)
+    async def _existing(self, tender: _Tender) -> wire.Detail | None:
+        key = tender.key
+        made = await self._ours(tender)
+        if made is not None:
+            return made
+        closed = await self._deployments.closed(key)
         if closed is None:
             return None
         detail = await self._console.detail(closed[0])
@@ -158,41 +141,41 @@ class Reserver:
             raise NoCapacity(f"lease `{key}` was cancelled before it was prepared")
         return detail
 
-    def _recover(self, order: Order, detail: wire.Detail) -> None:
+    def _recover(self, tender: _Tender, detail: wire.Detail) -> None:
         """The manifest of a deployment that was made before: ours, if its hash agrees."""
-        ours = order.rendered.manifest
-        if order.hidden is not None:
+        ours = tender.rendered.manifest
+        if tender.hidden is not None:
             return  # the Console keeps what to run, with the secrets that it alone can read
         if detail.dseq not in self._manifests and version(ours) == detail.deployment.hash:
             self._keep(detail.dseq, ours)
 
-    async def _create(self, order: Order, report: Report) -> str:
+    async def _create(self, tender: _Tender, report: Report) -> str:
         try:
-            made, sealed = await self._made(order)
+            made, sealed = await self._made(tender)
         except OutcomeUnknown as error:
             await report("the answer of the Console was lost; looking for what it has made")
-            return await self._look_for(order, error)
+            return await self._look_for(tender, error)
         except InsufficientFunds as error:
-            raise await self._credit.explained(error) from None
+            raise await self._offers.explained(error) from None
         if not sealed:
             self._keep(made.dseq, made.manifest)
-        self._search.learn(made.dseq, str(order.rendered.marker))
-        kept = await self._ours(order)
+        self._deployments.learn(made.dseq, str(tender.rendered.marker))
+        kept = await self._ours(tender)
         return kept.dseq if kept is not None else made.dseq
 
-    async def _made(self, order: Order) -> tuple[wire.Created, bool]:
+    async def _made(self, tender: _Tender) -> tuple[wire.Created, bool]:
         """Create it; whether its secrets were sealed.
 
         Asked a second time where the refusal is about a key, or a Console, that was replaced.
         """
-        body = await self._body(order)
+        body = await self._body(tender)
         try:
             return await self._console.create(body), "sealedSecrets" in body
         except Refused as refused:
             if not refusals.other_key(refused) and not await self._replaced(refused):
                 raise refusals.of_creation(refused) from None
-        hidden = self._hidden(order.spec, order.rendered)
-        body = await self._body(replace(order, hidden=hidden))
+        hidden = self._hidden(tender.spec, tender.rendered)
+        body = await self._body(replace(tender, hidden=hidden))
         try:
             return await self._console.create(body), "sealedSecrets" in body
         except Refused as refused:
@@ -205,7 +188,7 @@ class Reserver:
             return False
         return await self._console.look(again=True) != known
 
-    async def _look_for(self, order: Order, error: OutcomeUnknown) -> str:
+    async def _look_for(self, tender: _Tender, error: OutcomeUnknown) -> str:
         """Adopt what an unanswered call has made, or be sure that it has made nothing.
 
         The Console may send the transaction after the connection is gone: one look is not enough.
@@ -213,47 +196,47 @@ class Reserver:
         deadline = time.monotonic() + self._config.search_window.total_seconds()
         while True:
             try:
-                found = await self._ours(order)
+                made = await self._ours(tender)
             except Unavailable:
-                found = None
+                made = None
                 if time.monotonic() > deadline:
                     raise error from None
-            if found is not None:
-                self._recover(order, found)
-                return found.dseq
+            if made is not None:
+                self._recover(tender, made)
+                return made.dseq
             if time.monotonic() > deadline:
                 window = format_duration(self._config.search_window)
                 raise NoCapacity(f"{error}; within {window} nothing of it appeared on the chain")
             await asyncio.sleep(self._config.bid_poll.total_seconds())
 
-    async def _body(self, order: Order) -> dict[str, Any]:
+    async def _body(self, tender: _Tender) -> dict[str, Any]:
         if not self._console.extended:
-            return {"sdl": order.rendered.text, "deposit": float(self._deposit(order))}
+            return {"sdl": tender.rendered.text, "deposit": float(self._deposit(tender))}
         window = self._config.runtime_window.total_seconds() / 3600
         body: dict[str, Any] = {
-            "sdl": order.rendered.text,
-            "name": str(order.rendered.marker),
+            "sdl": tender.rendered.text,
+            "name": str(tender.rendered.marker),
             "runtimeLimitHours": min(_TWO_DAYS, max(1, round(window))),
         }
-        if order.hidden is None:
+        if tender.hidden is None:
             return body
         context = await self._console.seal_context()
         if context is None:  # there were some with limits and without seals
             return body
-        body["sdl"] = order.hidden.text
-        body["sealedSecrets"] = sealing.seal(order.hidden, *context)
+        body["sdl"] = tender.hidden.text
+        body["sealedSecrets"] = secrets.seal(tender.hidden, *context)
         return body
 
-    def _deposit(self, order: Order) -> Decimal:
+    def _deposit(self, tender: _Tender) -> Decimal:
         """Enough for the first hour at the highest price that we take; what is left comes back."""
         least = self._config.min_deposit
-        if order.price is None:
+        if tender.price is None:
             return least
-        span = min(self._config.deposit_for, order.spec.duration)
-        wanted = order.price.amount * Decimal(span.total_seconds()) / 3600
+        span = min(self._config.deposit_for, tender.spec.duration)
+        wanted = tender.price.amount * Decimal(span.total_seconds()) / 3600
         return max(least, wanted.quantize(_CENT))
 
-    async def _bid(self, order: Order, dseq: str, before: float, report: Report) -> wire.Bid:
+    async def _bid(self, tender: _Tender, dseq: str, before: float, report: Report) -> wire.Bid:
         """The best bid, once there was time for a few. `before`: seconds that bids had already.
 
         Raises:
@@ -263,10 +246,10 @@ class Reserver:
         told = -1
         while True:
             bids = await self._console.bids(dseq)
-            good = await self._market.ranked(bids, order.spec.placement.regions)
+            good = await self._market.ranked(bids, tender.spec.placement.regions)
             waited = time.monotonic() - opened
             if good and waited >= self._config.bid_wait.total_seconds():
-                self._market.heard(order.spec)
+                self._market.heard(tender.spec)
                 return good[0]
             if waited >= self._config.bid_deadline.total_seconds():
                 break
@@ -274,38 +257,38 @@ class Reserver:
                 told = len(good)
                 await report(f"waiting for bids of Akash's providers ({told} so far)")
             await asyncio.sleep(self._config.bid_poll.total_seconds())
-        await self._closer.close(dseq)
+        await self._deployments.close(dseq)
         if not bids:
-            self._market.silent(order.spec, order.cap)
+            self._market.silent(tender.spec, tender.cap)
         if any(bid.state == "open" for bid in bids):
             raise NoCapacity(
                 "all bids came from providers that are offline, not audited, avoided by the "
                 "configuration, or in other regions"
             )
-        raise NoCapacity(nobody(order.spec, order.cap, await self._able(order), self._config))
+        raise NoCapacity(nobody(tender.spec, tender.cap, await self._able(tender), self._config))
 
-    async def _able(self, order: Order) -> int:
+    async def _able(self, tender: _Tender) -> int:
         try:
-            return len(await able(self._console, order.rendered.sdl))
+            return len(await able(self._console, tender.rendered.sdl))
         except ProviderError:
             return 0
 
-    def _ref(self, order: Order, dseq: str, bid: wire.BidId) -> LeaseRef:
-        data = {**order.rendered.marker.data, **self._callback.data(order.spec)}
+    def _ref(self, tender: _Tender, dseq: str, bid: wire.BidId) -> LeaseRef:
+        data = {**tender.rendered.marker.data, **self._callback.data(tender.spec)}
         manifest = self._manifests.get(dseq)
         if manifest is not None:
             key = self._config.api_key.get_secret_value()
-            data["manifest"] = seal(manifest, key, order.key)
+            data["manifest"] = encrypt_manifest(manifest, key, tender.key)
         data["bid"] = f"{bid.gseq}/{bid.oseq}/{bid.provider}"
-        if order.spec.placement.regions:
-            data["regions"] = ",".join(order.spec.placement.regions)
-        if order.price is not None:
-            hours = Decimal(order.spec.duration.total_seconds()) / 3600
-            most = order.price.amount * hours
-            if order.spec.budget is not None and order.spec.budget.currency == "USD":
-                most = min(most, order.spec.budget.amount)
-            data["most"] = f"{max(most, self._deposit(order)) * UACT:.0f}"
-        return LeaseRef(key=order.key, network_id=dseq, data=data)
+        if tender.spec.placement.regions:
+            data["regions"] = ",".join(tender.spec.placement.regions)
+        if tender.price is not None:
+            hours = Decimal(tender.spec.duration.total_seconds()) / 3600
+            most = tender.price.amount * hours
+            if tender.spec.budget is not None and tender.spec.budget.currency == "USD":
+                most = min(most, tender.spec.budget.amount)
+            data["most"] = f"{max(most, self._deposit(tender)) * UACT:.0f}"
+        return LeaseRef(key=tender.key, network_id=dseq, data=data)
 
     def _keep(self, dseq: str, manifest: str) -> None:
         self._manifests[dseq] = manifest

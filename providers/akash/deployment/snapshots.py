@@ -1,12 +1,15 @@
 """From what the network says to what Cortex knows: pure functions."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from cortex.domain.leases import Endpoint, LeaseRef, LeaseSnapshot, PullTrouble
 from cortex.domain.states import RunState
 from providers.akash.console import wire
 from providers.akash.names import Marker, marker_of
+from providers.registries import pull_trouble
 from providers.runner import RunnerResult
 
 _REASONS = {
@@ -17,6 +20,9 @@ _REASONS = {
     "lease_closed_reason_manifest_timeout": "the provider never got what to run",
     "lease_closed_reason_insufficient_funds": "its escrow ran dry",
 }
+_MAX_NOTE = 300
+# Said once more after each try, without the cause, which stands in an event before.
+_BARE = ("error: errimagepull", "error: imagepullbackoff")
 
 
 @dataclass(frozen=True)
@@ -97,20 +103,59 @@ def why_lost(detail: wire.Detail, lease: wire.Lease | None, provider: str) -> st
 def endpoints(ref: LeaseRef, status: wire.LeaseStatus, mark: str) -> tuple[Endpoint, ...]:
     """Where the job's ports can be reached."""
     marker = marker_of(ref.data.get("marker", ""), mark)
-    found: list[Endpoint] = []
+    reachable: list[Endpoint] = []
     if marker is not None and marker.ingress is not None:
         for service in (status.services or {}).values():
             for uri in (service.uris or [])[:1]:
-                found.append(Endpoint(port=marker.ingress, url=f"http://{uri}"))
+                reachable.append(Endpoint(port=marker.ingress, url=f"http://{uri}"))
     for ports in (status.forwarded_ports or {}).values():
-        for item in ports:
-            if item.host:
-                url = f"tcp://{item.host}:{item.external_port}"
-                found.append(Endpoint(port=item.port, url=url))
-    return tuple(sorted(set(found), key=lambda item: (item.port, item.url)))
+        for forwarded in ports:
+            if forwarded.host:
+                url = f"tcp://{forwarded.host}:{forwarded.external_port}"
+                reachable.append(Endpoint(port=forwarded.port, url=url))
+    return tuple(sorted(set(reachable), key=lambda endpoint: (endpoint.port, endpoint.url)))
 
 
 def is_batch(ref: LeaseRef, mark: str) -> bool:
     """Whether the runner is inside; what is not known is taken for one."""
     marker: Marker | None = marker_of(ref.data.get("marker", ""), mark)
     return marker is None or marker.batch
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What is wrong. `image`: the image cannot be pulled, and why."""
+
+    text: str
+    image: PullTrouble = ""
+
+    @property
+    def unfit(self) -> bool:
+        """Whether it is the job's own, and would be the same at any provider."""
+        return self.image == "missing"
+
+
+def container_trouble(events: Sequence[Mapping[str, Any]]) -> Trouble | None:
+    """The newest thing that keeps a container from its start; None if nothing does."""
+    bare: Trouble | None = None
+    for event in reversed(events):
+        if event.get("type") != "Warning":
+            continue
+        note = " ".join(str(event.get("note") or "").split())
+        words = note.lower()
+        reason = str(event.get("reason") or "")
+        if reason == "InspectFailed" or ("pull" in words and "image" in words):
+            text = f"the image cannot be pulled there: {note[:_MAX_NOTE]}"
+            pull = Trouble(text, pull_trouble(note, _image_in(note)))
+            if words not in _BARE:
+                return pull
+            bare = bare or pull
+        elif reason == "FailedScheduling":
+            return bare or Trouble(f"its cluster has no room for the job: {note[:_MAX_NOTE]}")
+    return bare
+
+
+def _image_in(note: str) -> str:
+    """The image's name in it, as `Failed to pull image "busybox:1": …` has it."""
+    _, opening, rest = note.partition('image "')
+    return rest.partition('"')[0] if opening else ""

@@ -8,12 +8,12 @@ import asyncio
 from dataclasses import dataclass, field
 
 from cortex.domain.leases import LeaseRef
-from providers.akash.close import Closer
 from providers.akash.config import AkashConfig
 from providers.akash.console import refusals, wire
 from providers.akash.console.client import Console
+from providers.akash.deployment.deployments import Deployments
 from providers.akash.market import Market
-from providers.akash.seal import unseal
+from providers.akash.sdl.manifest import decrypt_manifest
 from providers.errors import (
     AuthenticationFailed,
     InsufficientFunds,
@@ -46,11 +46,13 @@ class _Try:
 class Starter:
     """Turns reservations into leases."""
 
-    def __init__(self, console: Console, config: AkashConfig, market: Market) -> None:
+    def __init__(
+        self, console: Console, config: AkashConfig, market: Market, deployments: Deployments
+    ) -> None:
         self._console = console
         self._config = config
         self._market = market
-        self._closer = Closer(console, config)
+        self._deployments = deployments
 
     async def start(self, ref: LeaseRef, manifest: str | None) -> None:
         """Returns when there is a lease that has its manifest, or has ended since.
@@ -62,9 +64,9 @@ class Starter:
             InsufficientFunds: the account cannot pay; the deployment is closed.
             OutcomeUnknown: it may have started.
         """
-        sealed = ref.data.get("manifest")
-        if manifest is None and sealed is not None:
-            manifest = unseal(sealed, self._config.api_key.get_secret_value(), ref.key)
+        encrypted = ref.data.get("manifest")
+        if manifest is None and encrypted is not None:
+            manifest = decrypt_manifest(encrypted, self._config.api_key.get_secret_value(), ref.key)
         work = _Try(ref, manifest)
         for _ in range(_TRIES):
             if await self._step(work):
@@ -204,7 +206,7 @@ class Starter:
     async def _give_up(self, work: _Try, error: ProviderError) -> None:
         """Leave nothing behind that is billed, and say why."""
         try:
-            await self._closer.close(work.ref.network_id)
+            await self._deployments.close(work.ref.network_id)
         except Unavailable as unclosed:
             raise OutcomeUnknown(f"{error}; {unclosed}") from None
         raise error

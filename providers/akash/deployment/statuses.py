@@ -1,4 +1,7 @@
-"""How leases do: the network's list, each deployment's detail, the runner's last lines."""
+"""How leases do: the network's list, each deployment's detail, the runner's last lines.
+
+A command is ended here as well, so that its results can still be fetched: they go with the lease.
+"""
 
 import asyncio
 import time
@@ -9,14 +12,13 @@ from datetime import timedelta
 
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
 from cortex.domain.units import format_duration
-from providers.akash import kube
 from providers.akash.callback import Callback
 from providers.akash.config import AkashConfig
 from providers.akash.console import wire
 from providers.akash.console.client import Console
 from providers.akash.deployment import snapshots
 from providers.akash.deployment.snapshots import Run
-from providers.akash.gateway.client import Gateway
+from providers.akash.gateway.client import Gateway, NotProven
 from providers.akash.gateway.logs import Logs
 from providers.akash.market import Market
 from providers.errors import LeaseLost, Unavailable
@@ -27,6 +29,10 @@ _FEW = 4
 _DETAIL_KEPT = 60.0
 _TOLD_AFTER = 2
 _TROUBLE_LIMIT = 0.25
+# The first process of the container is the runner, which hands the signal on to the command.
+_TERM = "kill -TERM 1"
+_PATIENCE = 30.0
+_PAUSE = 0.3
 
 
 @dataclass
@@ -42,7 +48,7 @@ class _Seen:
 
 
 class Statuses:
-    """Makes snapshots."""
+    """Makes snapshots, and asks commands to end."""
 
     def __init__(
         self,
@@ -66,18 +72,59 @@ class Statuses:
         """Snapshots; what nothing can be said of now is left out."""
         listed: dict[str, wire.Detail] = {}
         if len(refs) > _FEW:
-            listed = {item.dseq: item for item in await self._console.active()}
-        found = await asyncio.gather(*(self._bounded(ref, listed) for ref in refs))
-        return [item for item in found if item is not None]
+            listed = {detail.dseq: detail for detail in await self._console.active()}
+        told = await asyncio.gather(*(self._bounded(ref, listed) for ref in refs))
+        return [snapshot for snapshot in told if snapshot is not None]
 
     def forget(self, ref: LeaseRef) -> None:
         """Nothing more will be asked of it."""
         self._seen.pop(ref.network_id, None)
 
-    async def result(self, ref: LeaseRef) -> bool:
+    async def stop(self, ref: LeaseRef) -> None:
+        """Returns when the command has ended, or after half a minute.
+
+        A service is left alone: its container would be started again, without its files.
+        """
+        if not ref.network_id.isdecimal() or not snapshots.is_batch(ref, self._config.mark):
+            return
+        if await self._has_ended(ref):
+            return
+        detail = await self._console.detail(ref.network_id)
+        lease = detail.lease if detail is not None and detail.active else None
+        if lease is None or not lease.live:
+            return
+        deadline = time.monotonic() + _PATIENCE
+        pause, told = _PAUSE, False
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                while time.monotonic() < deadline:
+                    told = told or await self._tell(lease.id)
+                    if await self._has_ended(ref):
+                        return
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, 3.0)
+        except (LeaseLost, TimeoutError):
+            return
+
+    async def _tell(self, lease: wire.BidId) -> bool:
+        """Send the signal; whether it has gone out, or may have: a second one could cut short
+        what the command does at the first.
+
+        Raises:
+            LeaseLost: nobody is there any more.
+        """
+        try:
+            done = await self._gateway.execute(lease, _TERM, (), lambda _data: None)
+        except NotProven as error:
+            return error.began
+        except Unavailable:
+            return False
+        return done.code == 0
+
+    async def _has_ended(self, ref: LeaseRef) -> bool:
         """Whether its command has ended, as far as can be told now."""
-        found = await self._one(ref, {})
-        return found is not None and found.state.final
+        snapshot = await self._one(ref, {})
+        return snapshot is not None and snapshot.state.final
 
     async def _bounded(self, ref: LeaseRef, listed: dict[str, wire.Detail]) -> LeaseSnapshot | None:
         async with self._slots:
@@ -214,10 +261,10 @@ class Statuses:
             image=trouble.image if trouble else "",
         )
 
-    async def _trouble(self, lease: wire.Lease) -> kube.Trouble | None:
+    async def _trouble(self, lease: wire.Lease) -> snapshots.Trouble | None:
         """What Kubernetes says against the container, if anything."""
         try:
-            return kube.trouble(await self._gateway.events(lease.id))
+            return snapshots.container_trouble(await self._gateway.events(lease.id))
         except (LeaseLost, Unavailable):
             return None
 

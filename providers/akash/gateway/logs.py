@@ -124,9 +124,6 @@ class Logs:
             started = await self._start(key, lease)
         return Run(started, log.result)
 
-    async def _end(self, key: str, lease: wire.BidId) -> Run:
-        return await self.run(key, lease, Run(started_at=_SOME_TIME))
-
     async def _feed(self, log: RunnerLog, lease: wire.BidId, tail: int) -> int:
         count = 0
         async for message in self._gateway.logs(lease, tail=tail):

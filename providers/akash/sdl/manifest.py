@@ -3,13 +3,21 @@
 The Console answers a creation with it. When that answer is lost it is made again here: the same
 text to the last byte, or the provider refuses it (`test_manifest_oracle.py` compares it with the
 network's own library).
+
+Between reserving and starting a job only its lease's reference is passed on, perhaps to another
+process. The manifest travels in it, readable only with the account's API key.
 """
 
 import base64
 import hashlib
+import hmac
 import json
+import zlib
 from decimal import ROUND_CEILING, Decimal
 from typing import Any
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 _POWERS = {"k": 1, "m": 2, "g": 3, "t": 4, "p": 5, "e": 6}
 _HTTP_OPTIONS = {
@@ -42,6 +50,28 @@ def manifest_json(sdl: dict[str, Any]) -> str:
 def version(manifest: str) -> str:
     """The hash that the chain keeps of a manifest (`deployment.hash`)."""
     return base64.b64encode(hashlib.sha256(manifest.encode()).digest()).decode()
+
+
+def encrypt_manifest(manifest: str, api_key: str, lease_key: str) -> str:
+    """The manifest, readable with the account's API key only, and bound to its lease.
+
+    The same manifest always becomes the same text: its nonce is made from it.
+    """
+    data = zlib.compress(manifest.encode(), 9)
+    key = _manifest_key(api_key)
+    nonce = hmac.new(key, lease_key.encode() + b"\0" + data, hashlib.sha256).digest()[:12]
+    encrypted = AESGCM(key).encrypt(nonce, data, lease_key.encode())
+    return base64.urlsafe_b64encode(nonce + encrypted).decode()
+
+
+def decrypt_manifest(text: str, api_key: str, lease_key: str) -> str | None:
+    """The manifest again; None if it was encrypted with another key of the account."""
+    try:
+        raw = base64.urlsafe_b64decode(text)
+        data = AESGCM(_manifest_key(api_key)).decrypt(raw[:12], raw[12:], lease_key.encode())
+        return zlib.decompress(data).decode()
+    except (ValueError, InvalidTag, zlib.error):
+        return None
 
 
 def _service(sdl: dict[str, Any], name: str, deployed: dict[str, Any]) -> dict[str, Any]:
@@ -176,3 +206,7 @@ def size_of(text: str) -> str:
 
 def _word(value: Any) -> str:
     return ("true" if value else "false") if isinstance(value, bool) else str(value)
+
+
+def _manifest_key(api_key: str) -> bytes:
+    return hashlib.sha256(b"cortex akash manifest\0" + api_key.encode()).digest()

@@ -14,7 +14,7 @@ from activities.jobs.leasing import LeaseActivities
 from cortex.db.engine import Transaction
 from cortex.db.jobs.lifecycle import StepRepository
 from cortex.domain.money.ledger import EntryKind
-from providers.akash.deployment.deployments import Search
+from providers.akash.deployment.deployments import Deployments
 from providers.akash.deployment.reserve import Reserver
 from providers.base import Reservation
 
@@ -73,7 +73,7 @@ def _blind_retry() -> None:
 
     put(LeaseActivities, "_reserve", reserve)
     put(Reserver, "_ours", nothing)
-    put(Search, "doubles", none)
+    put(Deployments, "doubles", none)
 
 
 SABOTAGES: Final[dict[str, Callable[[], None]]] = {

@@ -10,8 +10,8 @@ from cortex.domain.ids import new_id
 from providers.akash import money
 from providers.akash.console.wire import Detail
 from providers.akash.names import Marker, born, marker_of
+from providers.akash.sdl.manifest import decrypt_manifest, encrypt_manifest
 from providers.akash.sdl.render import literal, render
-from providers.akash.seal import seal, unseal
 from providers.errors import InvalidSpec
 from simulators.akash.cluster import expanded
 from tests.providers.akash.conftest import config, spec
@@ -101,12 +101,12 @@ class TestNames:
 
 
 def test_a_seal_opens_with_its_key_and_lease_only() -> None:
-    sealed = seal("secret", "key", LEASE)
-    assert sealed == seal("secret", "key", LEASE)
-    assert unseal(sealed, "key", LEASE) == "secret"
-    assert unseal(sealed, "other", LEASE) is None
-    assert unseal(sealed, "key", LEASE + "1") is None
-    assert unseal("nonsense", "key", LEASE) is None
+    sealed = encrypt_manifest("secret", "key", LEASE)
+    assert sealed == encrypt_manifest("secret", "key", LEASE)
+    assert decrypt_manifest(sealed, "key", LEASE) == "secret"
+    assert decrypt_manifest(sealed, "other", LEASE) is None
+    assert decrypt_manifest(sealed, "key", LEASE + "1") is None
+    assert decrypt_manifest("nonsense", "key", LEASE) is None
 
 
 @pytest.mark.parametrize("text", ["$", "$$", "$(A)", "$$(A)", "a$(NOPE)b", "$A ${A} $(A)$$$"])

@@ -17,9 +17,10 @@ from fastapi import FastAPI
 from websockets.frames import Opcode
 
 from cortex.domain.leases import PullTrouble
-from providers.akash import AkashConfig, kube
+from providers.akash import AkashConfig
 from providers.akash.console.client import Console
 from providers.akash.console.wire import BidId, LeaseStatus
+from providers.akash.deployment.snapshots import Trouble, container_trouble
 from providers.akash.gateway.client import Gateway
 from providers.akash.market import Market
 from providers.errors import ProviderError
@@ -145,7 +146,7 @@ class TestEvents:
     async def test_a_wrong_image_is_told_from_its_events(self) -> None:
         recording = _of_the_job(load("akash-gateway")["events-all"])
         async with playing(recording) as player, talking(player) as gateway:
-            found = kube.trouble(await gateway.events(LEASE))
+            found = container_trouble(await gateway.events(LEASE))
             (asked,) = player.requests
         assert found is not None
         assert found.unfit
@@ -169,14 +170,14 @@ class TestEvents:
         event = {"type": "Warning", "reason": "Failed", "note": note, "object": {}}
         bare = {**event, "note": "Error: ImagePullBackOff"}  # tells no cause, and is newer
         normal = {"type": "Normal", "reason": "BackOff", "note": "Back-off pulling image"}
-        assert kube.trouble([event, bare, normal]) == kube.Trouble(
+        assert container_trouble([event, bare, normal]) == Trouble(
             f"the image cannot be pulled there: {note}", why
         )
 
     def test_a_name_that_is_none(self) -> None:
         note = 'Failed to apply default image tag "A B": couldn\'t parse image name'
         event = {"type": "Warning", "reason": "InspectFailed", "note": note}
-        found = kube.trouble([event])
+        found = container_trouble([event])
         assert found is not None
         assert found.unfit
 

@@ -13,11 +13,10 @@ import structlog
 
 from cortex.domain.leases import LeaseRef
 from providers.akash import money
-from providers.akash.close import Closer
 from providers.akash.config import AkashConfig
 from providers.akash.console import wire
 from providers.akash.console.client import Console
-from providers.akash.deployment.deployments import Search
+from providers.akash.deployment.deployments import Deployments
 from providers.errors import InsufficientFunds, ProviderError, RateLimited
 from providers.http import Refused
 
@@ -30,11 +29,10 @@ _CENT = Decimal("0.01")
 class Upkeep:
     """What the network wants done while a job runs."""
 
-    def __init__(self, console: Console, config: AkashConfig, search: Search) -> None:
+    def __init__(self, console: Console, config: AkashConfig, deployments: Deployments) -> None:
         self._console = console
         self._config = config
-        self._search = search
-        self._closer = Closer(console, config)
+        self._deployments = deployments
         self._next = 0.0
         self._limits_next: dict[str, float] = {}
 
@@ -67,10 +65,10 @@ class Upkeep:
     async def _close_doubles(self, ours: dict[str, LeaseRef]) -> None:
         """A creation whose answer was lost may have been made late, beside the one in use."""
         keys = {ref.key for ref in ours.values()}
-        for detail, marker in await self._search.doubles(keys):
+        for detail, marker in await self._deployments.doubles(keys):
             if detail.dseq not in ours:
                 _log.warning("akash.double_closed", lease=marker.key, deployment=detail.dseq)
-                await self._closer.close(detail.dseq)
+                await self._deployments.close(detail.dseq)
 
     async def _top_up(self, ref: LeaseRef, detail: wire.Detail, height: int) -> None:
         """Put more into an escrow that runs low, but no more than the job's budget."""
