@@ -9,6 +9,7 @@ RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 RENDER := $(VENV)/.render-installed
 WORKERS ?= 2
+RUNS ?= 5
 PYTEST_ARGS ?=
 # Whoever is free takes over what another has not begun: both cores work to the end.
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 20
@@ -18,7 +19,7 @@ BENCH_ARGS ?=
 FAULTS_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev render demo test test-slow faults lint format types contracts check bench lock clean
+.PHONY: help venv dev render demo test test-slow test-busy faults lint format types contracts check bench lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +54,9 @@ test: $(DEV) ## What needs no whole stack and enumerates nothing; names its slow
 
 test-slow: $(DEV) ## The rest: whole stacks from outside, browser, kills, the spread part of the proofs
 	$(PYTEST) -m "$(SLOW)" tests $(PYTEST_ARGS)
+
+test-busy: $(DEV) ## Both RUNS times (5) while every core is kept busy: no test may depend on a quiet machine
+	@sh scripts/test-busy.sh $(RUNS)
 
 faults: $(DEV) ## Prove the promise: every crash point, network fault and kill (FAULTS_ARGS="-k ...")
 	$(BIN)/python -m tests.faults.report $(FAULTS_ARGS)

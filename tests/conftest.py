@@ -34,11 +34,26 @@ structlog.configure(processors=[*structlog.get_config()["processors"][:-1], _ren
 
 _SHARED_MEMORY = "/dev/shm"
 _ROOM = 4 * 2**30
+_DAEMON = Path(__file__).parent / "providers" / "golem" / "real"
 
 # Settings of the machine must not leak into tests.
 for _name in [name for name in os.environ if name.startswith("CORTEX_")]:
     if not _name.startswith(("CORTEX_REQUIRE_", "CORTEX_CONFORMANCE_", "CORTEX_FAULTS")):
         del os.environ[_name]
+
+
+# Of the checks that every provider has to pass (`providers.conformance`, which knows no marks).
+_SLOW_CHECKS = {
+    "test_the_wicked_folder",
+    "test_leasing_on_a_bad_day",
+    "test_cancelling_on_a_bad_day",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if getattr(item, "originalname", item.name) in _SLOW_CHECKS or _DAEMON in item.path.parents:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ from cortex.settings import Settings
 from providers.conformance import slowdown
 from tests.api.support import KEY, serve
 
-pytestmark = pytest.mark.timeout(7200)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 
 SECONDS: Final = int(os.environ.get("FUZZ_SECONDS", "25"))
 """Of each part; in the suite a minute for both, with the start of everything."""

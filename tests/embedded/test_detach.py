@@ -22,7 +22,7 @@ from cortex.embedded import (
 )
 from tests.support import patience
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from cortex.embedded import StackConfig, StackError, find_running, stack_status,
 from cortex.embedded.config import Ports
 from tests.support import patience, soon
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.e2e
 
 NAMES = ["api", "postgres", "supervisor", "temporal", "worker"]
 Supervise = Callable[[str], Any]

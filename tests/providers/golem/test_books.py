@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import pytest_asyncio
 
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
@@ -114,6 +115,7 @@ async def billed(process: Process, golem: GolemProvider, ref: LeaseRef) -> None:
     assert [lease["alive"] for lease in await process.books("leases")] == [False]
 
 
+@pytest.mark.faults
 class TestKilled:
     async def test_while_a_job_runs(
         self, process: Process, golem: GolemProvider, tmp_path: Path
