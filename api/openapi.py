@@ -15,10 +15,11 @@ from cortex.domain.groups.json_schema import group_spec_schema
 from cortex.domain.names import NO_NUL
 from cortex.domain.schema import job_spec_schema
 from cortex.domain.spec import JobSpec
-from cortex.schemas.jobs import BatchRequest, CancelRequest, ExtendRequest, Problem
+from cortex.schemas.jobs import BatchRequest, CancelRequest, ExtendRequest
 from cortex.schemas.money import BudgetCreate, BudgetUpdate
 from cortex.schemas.providers import ProviderCreate, ProviderTest, ProviderUpdate
 from cortex.schemas.reconcile import ReconcileRequest
+from cortex.schemas.server import Problem
 from cortex.schemas.trace import ResolveRequest
 
 _DATA: Final = frozenset({"default", "examples", "example", "enum", "const", "description"})

@@ -20,7 +20,7 @@ from cortex.domain.errors import (
     TooManyRequests,
     field_error,
 )
-from cortex.schemas.jobs import Problem
+from cortex.schemas.server import Problem
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER: Final = "2"

@@ -15,7 +15,6 @@ from cortex.db.jobs.views import JobReads
 from cortex.db.notify import Notifier
 from cortex.db.outbox import events
 from cortex.db.readpool import ReadPool
-from cortex.services.delivery import Dispatcher
 from cortex.services.events.hub import EventHub
 from cortex.services.events.streams import Streams
 from cortex.services.groups.control import GroupControl
@@ -39,6 +38,7 @@ from cortex.services.trace.trace import Traces
 from cortex.settings import Settings
 from cortex.telemetry.tracing import configure_tracing
 from cortex.temporal.client import connect
+from cortex.temporal.outbox.dispatcher import Dispatcher
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ from cortex.domain.money.ledger import EntryKind
 from cortex.domain.states import JobState
 from cortex.embedded.config import StackConfig
 from cortex.embedded.control import StackInfo, detach, stop_stack
-from cortex.schemas.jobs import JobView, LedgerView
+from cortex.schemas.jobs import JobView
+from cortex.schemas.money import LedgerView
 
 _JOBS_TIMEOUT = 120.0
 

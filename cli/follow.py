@@ -19,7 +19,8 @@ from cli.local import dir_option
 from cli.state import State, interactive
 from cortex.client import AsyncCortex
 from cortex.domain.states import TERMINAL_JOB_STATES, JobState
-from cortex.schemas.jobs import EventView, JobView
+from cortex.schemas.events import EventView
+from cortex.schemas.jobs import JobView
 
 T = TypeVar("T")
 Choice = Literal["cancel", "detach"]

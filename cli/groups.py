@@ -15,8 +15,8 @@ from cli import render
 from cli.state import State, is_terminal
 from cortex.client import AsyncCortex
 from cortex.domain.states import TERMINAL_JOB_STATES, JobState
+from cortex.schemas.events import EventView
 from cortex.schemas.groups import GroupSummary, GroupView
-from cortex.schemas.jobs import EventView
 
 _BAR = 40
 _LOOK = 2.0

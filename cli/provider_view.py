@@ -8,8 +8,7 @@ from cli import render
 from cortex.domain.money import Money
 from cortex.domain.offers import PriceSheet
 from cortex.domain.providers.circuit import CircuitState
-from cortex.schemas.jobs import ProviderView
-from cortex.schemas.providers import ProviderTestResult, ProviderTypeView
+from cortex.schemas.providers import ProviderTestResult, ProviderTypeView, ProviderView
 
 
 def row(item: ProviderView) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from rich.text import Text
 from cli import render
 from cli.state import State, is_terminal
 from cortex.domain.states import TERMINAL_JOB_STATES
-from cortex.schemas.jobs import EventView
+from cortex.schemas.events import EventView
 
 _BATCH = "batch-"
 

@@ -15,8 +15,7 @@ from api.routing import api_router
 from api.services import Services, Using
 from cortex.domain.money.budgets import BudgetPeriod
 from cortex.domain.rights import Action
-from cortex.schemas.jobs import LedgerPage
-from cortex.schemas.money import CostReport, ForecastView
+from cortex.schemas.money import CostReport, ForecastView, LedgerPage
 from cortex.services.money.sheets import report_csv
 
 router = api_router("billing")

@@ -21,8 +21,9 @@ from cortex.domain.groups.expand import GroupSpec
 from cortex.domain.groups.states import GroupState
 from cortex.domain.rights import Action
 from cortex.domain.states import JobState
+from cortex.schemas.events import EventPage
 from cortex.schemas.groups import GroupPage, GroupValidation, GroupView
-from cortex.schemas.jobs import CancelRequest, EventPage
+from cortex.schemas.jobs import CancelRequest
 
 router = api_router("groups")
 

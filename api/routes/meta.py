@@ -12,7 +12,7 @@ from api.routing import Route, api_router
 from api.services import Using
 from cortex.domain.rights import Action
 from cortex.domain.schema import job_spec_schema
-from cortex.schemas.jobs import Health, Info
+from cortex.schemas.server import Health, Info
 
 router = api_router("server")
 health = APIRouter(prefix="/health", tags=["server"], route_class=Route)

@@ -8,7 +8,7 @@ from api.respond import answer
 from api.routing import api_router
 from api.services import Using
 from cortex.domain.rights import Action
-from cortex.schemas.jobs import PluginView
+from cortex.schemas.plugins import PluginView
 
 router = api_router("plugins")
 

@@ -17,7 +17,7 @@ from api.services import Using
 from cortex.db.jobs.repository import JobFilter
 from cortex.domain.providers.inspection import Inspection
 from cortex.domain.rights import Action
-from cortex.schemas.jobs import JobPage, ProviderView
+from cortex.schemas.jobs import JobPage
 from cortex.schemas.providers import (
     ProviderCreate,
     ProviderPricing,
@@ -26,6 +26,7 @@ from cortex.schemas.providers import (
     ProviderTestResult,
     ProviderTypeView,
     ProviderUpdate,
+    ProviderView,
 )
 
 router = api_router("providers")

@@ -16,7 +16,8 @@ from api.routing import api_router
 from api.services import Services, Using
 from api.sse import sse_response
 from cortex.domain.rights import Action
-from cortex.schemas.jobs import EventPage, LogPage
+from cortex.schemas.events import EventPage
+from cortex.schemas.jobs import LogPage
 from cortex.services.events.scopes import Everything, OfJob, Scope
 
 router = api_router()

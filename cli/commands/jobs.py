@@ -23,7 +23,8 @@ from cli.trace_view import show_trace
 from cortex.client import ClientError, Cortex, JobFilter
 from cortex.domain.states import JobState
 from cortex.domain.units import format_duration, parse_duration
-from cortex.schemas.jobs import JobSummary, JobView, LedgerView
+from cortex.schemas.jobs import JobSummary, JobView
+from cortex.schemas.money import LedgerView
 
 app = typer.Typer()
 Id = Annotated[str, typer.Argument(metavar="ID", help="Job id, a job's unique name, or @last.")]

@@ -14,8 +14,7 @@ from cli.state import State, state_of
 from cli.times import since as parse_since
 from cortex.domain.money import Money, format_amount
 from cortex.domain.money.ledger import EntryKind
-from cortex.schemas.jobs import LedgerView
-from cortex.schemas.money import CostReport
+from cortex.schemas.money import CostReport, LedgerView
 
 app = typer.Typer()
 _KEYS = ("provider", "owner", "job", "group", "cause", "hour", "day", "week", "month")

@@ -14,7 +14,8 @@ from cli.lines import LinePrinter, live
 from cli.state import State, state_of
 from cortex.client import Cortex
 from cortex.client.errors import ApiError, ClientError, ConnectionFailed
-from cortex.schemas.jobs import EventView, LeftOutView, LogEntry, OutputView
+from cortex.schemas.events import EventView
+from cortex.schemas.jobs import LeftOutView, LogEntry, OutputView
 
 _MOST_NAMED = 20
 app = typer.Typer()

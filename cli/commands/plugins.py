@@ -6,7 +6,7 @@ import typer
 
 from cli import render
 from cli.state import State, state_of
-from cortex.schemas.jobs import PluginView
+from cortex.schemas.plugins import PluginView
 
 app = typer.Typer()
 

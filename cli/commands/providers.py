@@ -13,8 +13,7 @@ from cli.provider_input import ConfigInput, read_config
 from cli.state import State, state_of
 from cortex.client import Cortex
 from cortex.client._routes.providers import UNSET, Unset
-from cortex.schemas.jobs import ProviderView
-from cortex.schemas.providers import ProviderTestResult, ProviderTypeView
+from cortex.schemas.providers import ProviderTestResult, ProviderTypeView, ProviderView
 
 app = typer.Typer()
 provider_app = typer.Typer(no_args_is_help=True, help="Add, change, test and remove providers.")

@@ -25,7 +25,7 @@ from cortex.embedded.control import (
 )
 from cortex.embedded.foreground import run_foreground
 from cortex.embedded.service import StackEvent
-from cortex.schemas.jobs import Health
+from cortex.schemas.server import Health
 
 app = typer.Typer()
 db_app = typer.Typer(no_args_is_help=True, help="Look after the database.")

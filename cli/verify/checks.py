@@ -23,7 +23,9 @@ from cortex.domain.offers import Offer
 from cortex.domain.providers.inspection import HeldLease
 from cortex.domain.states import JobState
 from cortex.domain.units import format_duration
-from cortex.schemas.jobs import EventView, JobView, LeaseView, LedgerView, LogEntry, OutputView
+from cortex.schemas.events import EventView
+from cortex.schemas.jobs import JobView, LeaseView, LogEntry, OutputView
+from cortex.schemas.money import LedgerView
 
 _IMAGE = "if the image cannot be had there, name another one with `--image`"
 _TOLD = ("message", "next", "provider", "state", "run_state", "exit_code", "price_per_hour", "hold")

@@ -12,8 +12,8 @@ from cortex.client._routes.jobs import JobFilter
 from cortex.domain.money import Money
 from cortex.domain.providers.circuit import CircuitState
 from cortex.domain.units import format_duration
-from cortex.schemas.jobs import ProviderView, Quote, RankedOffer
-from cortex.schemas.providers import ProviderTestResult
+from cortex.schemas.jobs import Quote, RankedOffer
+from cortex.schemas.providers import ProviderTestResult, ProviderView
 
 _HOUR = Decimal(3600)
 _RUNS = 2

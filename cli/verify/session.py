@@ -17,8 +17,9 @@ from cli.verify.trial import LABEL, Plan, Run
 from cortex.client import ApiError, AsyncCortex, ClientError
 from cortex.domain.providers.inspection import CallTally, HeldLease, Inspection
 from cortex.domain.states import JobState
-from cortex.schemas.jobs import EventView, JobView, ProviderView
-from cortex.schemas.providers import ProviderTestResult
+from cortex.schemas.events import EventView
+from cortex.schemas.jobs import JobView
+from cortex.schemas.providers import ProviderTestResult, ProviderView
 
 _LISTED_WITHIN = 45.0
 _SLACK = timedelta(minutes=2)

@@ -2,7 +2,8 @@
 
 from cortex.domain.errors import FieldError
 from cortex.schemas.groups import GroupView
-from cortex.schemas.jobs import JobView, Problem
+from cortex.schemas.jobs import JobView
+from cortex.schemas.server import Problem
 
 
 class ClientError(Exception):

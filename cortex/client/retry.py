@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import httpx
 
 from cortex.client.errors import ApiError, BadAnswer, ConnectionFailed
-from cortex.schemas.jobs import Problem
+from cortex.schemas.server import Problem
 
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 # The server is busy or what it stands on is away: it asks to come back.

@@ -3,20 +3,17 @@
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from cortex.domain.groups.states import GroupState
 from cortex.domain.jobs import Reason
 from cortex.domain.money import Money
 from cortex.domain.states import JobState
+from cortex.schemas._view import View
 from cortex.schemas.jobs import CostEstimate
 
 
-class _View(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class GroupSummary(_View):
+class GroupSummary(View):
     """A group as it stands in a list."""
 
     id: str
@@ -38,7 +35,7 @@ class GroupSummary(_View):
     cancel_requested_at: datetime | None = None
 
 
-class GangView(_View):
+class GangView(View):
     """Members that begin together, and what was decided about them."""
 
     gang: int
@@ -52,7 +49,7 @@ class GangView(_View):
     decided_at: datetime | None = None
 
 
-class MemberView(_View):
+class MemberView(View):
     """A member of a group: a job, by its name in the group."""
 
     id: str
@@ -72,7 +69,7 @@ class MemberView(_View):
     finished_at: datetime | None = None
 
 
-class MemberPage(_View):
+class MemberPage(View):
     items: tuple[MemberView, ...]
     next_cursor: str | None = None
 
@@ -86,12 +83,12 @@ class GroupView(GroupSummary):
     temporal_url: str | None = Field(default=None, description="The run in Temporal's Web UI.")
 
 
-class GroupPage(_View):
+class GroupPage(View):
     items: tuple[GroupSummary, ...]
     next_cursor: str | None = None
 
 
-class ExpandedMember(_View):
+class ExpandedMember(View):
     """What a job of a group spec becomes."""
 
     member: str
@@ -104,7 +101,7 @@ class ExpandedMember(_View):
     )
 
 
-class GroupValidation(_View):
+class GroupValidation(View):
     """The members of a group spec, in their order, and what they may cost."""
 
     name: str

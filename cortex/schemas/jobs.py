@@ -1,4 +1,4 @@
-"""What the REST API answers: shared by the server (`api`) and the client (`cortex.client`)."""
+"""Jobs as the API takes and shows them: lists, views, quotes, lines, files."""
 
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -6,37 +6,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
-from cortex.domain.errors import FieldError
 from cortex.domain.jobs import Reason
 from cortex.domain.leases import Endpoint
 from cortex.domain.money import Money
-from cortex.domain.money.ledger import EntryKind
-from cortex.domain.offers import Capabilities, Offer, PriceSheet
-from cortex.domain.providers.circuit import CircuitState
+from cortex.domain.offers import Offer
 from cortex.domain.quantities import Duration
 from cortex.domain.rendering.frames import FrameState, FrameStatus
-from cortex.domain.rights import Role
 from cortex.domain.spec import JobSpec, Weights
 from cortex.domain.spec.extensions import EXTENSION_SCHEMA, without_extensions
 from cortex.domain.spec.rules import span
 from cortex.domain.states import JobState, LeaseState, RunState
-
-
-class _View(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class Problem(_View):
-    """An error (RFC 9457), with a stable `code` and one entry per wrong field."""
-
-    type: str = "about:blank"
-    title: str
-    status: int
-    code: str
-    detail: str
-    instance: str | None = None
-    errors: tuple[FieldError, ...] = ()
-    correlation_id: str | None = None
+from cortex.schemas._view import View
 
 
 class CostSoFar(Money):
@@ -48,7 +28,7 @@ class CostSoFar(Money):
     as_of: datetime | None = None
 
 
-class LeaseView(_View):
+class LeaseView(View):
     key: str
     attempt: int
     provider_id: str
@@ -77,14 +57,14 @@ class LeaseView(_View):
     unknown_reason: str = ""
 
 
-class StatusChange(_View):
+class StatusChange(View):
     state: JobState
     attempt: int
     message: str = ""
     time: datetime
 
 
-class JobSummary(_View):
+class JobSummary(View):
     """A job as it stands in a list."""
 
     id: str
@@ -136,12 +116,12 @@ class JobView(JobSummary):
     temporal_url: str | None = Field(default=None, description="The run in Temporal's Web UI.")
 
 
-class JobPage(_View):
+class JobPage(View):
     items: tuple[JobSummary, ...]
     next_cursor: str | None = None
 
 
-class FramePage(_View):
+class FramePage(View):
     """The frames of a render job, in order, with sums over all of them."""
 
     items: tuple[FrameStatus, ...]
@@ -166,30 +146,30 @@ class BatchRequest(BaseModel):
         return without_extensions(value)
 
 
-class AcceptedJob(_View):
+class AcceptedJob(View):
     id: str
     name: str
     state: JobState
 
 
-class BatchAccepted(_View):
+class BatchAccepted(View):
     jobs: tuple[AcceptedJob, ...]
 
 
-class ProviderObjection(_View):
+class ProviderObjection(View):
     """Why a provider is not offered."""
 
     provider_id: str
     reasons: tuple[str, ...]
 
 
-class CostEstimate(_View):
+class CostEstimate(View):
     provider_id: str
     price_per_hour: Money
     most: Money = Field(description="For the whole duration of one attempt.")
 
 
-class Validation(_View):
+class Validation(View):
     """The normalised spec, who could run it and what it may cost."""
 
     spec: JobSpec
@@ -200,7 +180,7 @@ class Validation(_View):
     )
 
 
-class RankedOffer(_View):
+class RankedOffer(View):
     """An offer in its place, with all that the place is built on."""
 
     rank: int
@@ -218,7 +198,7 @@ class RankedOffer(_View):
     notes: tuple[str, ...] = Field(default=(), description="Such as a rate that is old.")
 
 
-class Quote(_View):
+class Quote(View):
     strategy: str
     weights: Weights | None = Field(
         default=None, description="Of the sides of an offer; none: the strategy is a plugin's."
@@ -243,7 +223,7 @@ class ExtendRequest(BaseModel):
     ] = Field(description="How much longer, such as `30m`.")
 
 
-class LogEntry(_View):
+class LogEntry(View):
     """One line of a job's output; `cursor` resumes after it.
 
     `partial`: it has begun and has not ended, and this is what there is of it now; `cursor` is the
@@ -258,7 +238,7 @@ class LogEntry(_View):
     partial: bool = False
 
 
-class LogPage(_View):
+class LogPage(View):
     """`partial`: lines that have begun and not ended, where the page goes to the end."""
 
     lines: tuple[LogEntry, ...]
@@ -267,27 +247,7 @@ class LogPage(_View):
     dropped_bytes: int = 0
 
 
-class EventView(_View):
-    """A CloudEvents 1.0 envelope."""
-
-    specversion: Literal["1.0"] = "1.0"
-    id: str
-    source: str = "/cortex"
-    type: str
-    subject: str
-    time: datetime
-    datacontenttype: Literal["application/json"] = "application/json"
-    cortexposition: str = Field(description="Resumes a stream: send it as `Last-Event-ID`.")
-    cortexjob: str | None = None
-    data: dict[str, Any] = Field(default_factory=dict)
-
-
-class EventPage(_View):
-    items: tuple[EventView, ...]
-    next_cursor: str | None = None
-
-
-class OutputView(_View):
+class OutputView(View):
     """A result file, or a folder that is empty: that has no content and no `sha256`."""
 
     path: str
@@ -302,7 +262,7 @@ class OutputView(_View):
     )
 
 
-class LeftOutView(_View):
+class LeftOutView(View):
     """Something that a job declared as an output and that is not kept."""
 
     path: str
@@ -311,120 +271,3 @@ class LeftOutView(_View):
         default=None,
         description="The path that the job gave, percent-encoded, where it is no printable text.",
     )
-
-
-class LedgerView(_View):
-    id: str
-    job_id: str
-    lease_key: str
-    provider_id: str
-    kind: EntryKind
-    amount: Money
-    usd_rate: Decimal = Field(
-        default=Decimal(1), description="USD for one unit of the currency, when it was booked."
-    )
-    note: str = ""
-    created_at: datetime
-
-
-class LedgerPage(_View):
-    items: tuple[LedgerView, ...]
-    next_cursor: str | None = None
-
-
-class CircuitView(_View):
-    """The circuit breaker of a provider; while it is not closed, no new job is placed there."""
-
-    state: CircuitState = CircuitState.CLOSED
-    since: datetime | None = None
-    probe_at: datetime | None = Field(default=None, description="When it is tried again.")
-    failures: int = Field(default=0, description="Failed calls in a row.")
-    reason: str = Field(default="", description="What the last of them said.")
-
-
-class ProviderView(_View):
-    id: str
-    type: str
-    enabled: bool
-    status: str
-    message: str = ""
-    capabilities: Capabilities | None = None
-    prices: PriceSheet | None = None
-    active_leases: int = 0
-    updated_at: datetime
-    source: Literal["settings", "api"] = Field(
-        default="settings", description="Where it comes from: the workers' settings, or this API."
-    )
-    configured: bool = Field(
-        default=True, description="False: it has gone from the settings of the workers."
-    )
-    version: int = 1
-    config: dict[str, Any] = Field(default_factory=dict, description="Without its secrets.")
-    secrets: tuple[str, ...] = Field(
-        default=(), description="Which secrets are set. They are never shown."
-    )
-    rate_limit: float | None = Field(default=None, description="Steps per second at most.")
-    circuit: CircuitView = CircuitView()
-    latency_ms: int | None = None
-    network_version: str = ""
-    balance: Money | None = None
-    checked_at: datetime | None = None
-    created_at: datetime | None = None
-
-
-class SubscriberView(_View):
-    """One cursor in the stream of events: a plugin's own, or that of a channel of it."""
-
-    id: str
-    position: str = Field(description="Of the last event that is done with.")
-    worker: str | None = Field(default=None, description="Who hands out events now.")
-    delivered: int = 0
-    delivered_at: datetime | None = None
-    skipped: int = Field(default=0, description="Events that it did not take, after all tries.")
-    attempts: int = Field(default=0, description="How often the next event was tried in vain.")
-    error: str = Field(default="", description="Why; empty once an event was taken again.")
-    retry_at: datetime | None = None
-
-
-class SkippedEventView(_View):
-    """An event that was given up."""
-
-    subscriber: str
-    event_id: str
-    type: str
-    subject: str
-    attempts: int
-    error: str
-    time: datetime
-
-
-class PluginView(_View):
-    name: str
-    package: str = ""
-    version: str = ""
-    status: str = Field(description="`ok`, `failing`, or `absent`: no worker has it any more.")
-    message: str = ""
-    strategies: tuple[str, ...] = ()
-    channels: tuple[str, ...] = ()
-    subscribers: tuple[SubscriberView, ...] = ()
-    skipped: tuple[SkippedEventView, ...] = Field(default=(), description="The newest of them.")
-    updated_at: datetime
-
-
-class Info(_View):
-    version: str
-    temporal_ui: str
-    docs: str
-    user: str = ""
-    role: Role | None = None
-
-
-class Check(_View):
-    name: str
-    ok: bool
-    detail: str = ""
-
-
-class Health(_View):
-    status: Literal["ok", "unavailable"]
-    checks: tuple[Check, ...] = ()

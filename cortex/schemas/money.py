@@ -18,7 +18,9 @@ from pydantic import (
 
 from cortex.domain.money import POSITIVE, Money, format_amount
 from cortex.domain.money.budgets import BudgetAction, BudgetPeriod, BudgetScope
+from cortex.domain.money.ledger import EntryKind
 from cortex.domain.names import LABEL, ONE_LINE
+from cortex.schemas._view import View
 
 
 def _positive(value: Money) -> Money:
@@ -62,10 +64,6 @@ Name = Annotated[
     AfterValidator(_printable),
     WithJsonSchema({"type": "string", "pattern": ONE_LINE, "minLength": 1, "maxLength": 80}),
 ]
-
-
-class _View(BaseModel):
-    model_config = ConfigDict(frozen=True)
 
 
 class BudgetCreate(BaseModel):
@@ -122,7 +120,7 @@ def _given(model: BaseModel, name: str) -> bool:
     return getattr(model, name) is not None
 
 
-class ForecastView(_View):
+class ForecastView(View):
     """What a period will have cost at its end, as far as that can be told now."""
 
     period: BudgetPeriod
@@ -140,7 +138,7 @@ class ForecastView(_View):
     method: str
 
 
-class BudgetView(_View):
+class BudgetView(View):
     """A budget and what counts against it now, in its own currency."""
 
     id: str
@@ -166,7 +164,7 @@ class BudgetView(_View):
     updated_at: datetime
 
 
-class CostRow(_View):
+class CostRow(View):
     """One group of a report in one currency."""
 
     group: str = Field(description="Its keys, joined by ` / `.")
@@ -178,10 +176,29 @@ class CostRow(_View):
     held_usd: Number = Decimal(0)
 
 
-class CostReport(_View):
+class CostReport(View):
     group_by: str
     since: datetime | None = None
     until: datetime | None = None
     rows: tuple[CostRow, ...]
     total: tuple[Money, ...] = Field(description="One amount per currency.")
     total_usd: Number = Field(default=Decimal(0), description="At the rate of each entry.")
+
+
+class LedgerView(View):
+    id: str
+    job_id: str
+    lease_key: str
+    provider_id: str
+    kind: EntryKind
+    amount: Money
+    usd_rate: Decimal = Field(
+        default=Decimal(1), description="USD for one unit of the currency, when it was booked."
+    )
+    note: str = ""
+    created_at: datetime
+
+
+class LedgerPage(View):
+    items: tuple[LedgerView, ...]
+    next_cursor: str | None = None

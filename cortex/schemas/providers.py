@@ -1,12 +1,14 @@
 """What the API takes and answers about providers, beside `ProviderView`."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, StrictBool
 
 from cortex.domain.money import Money
-from cortex.domain.offers import PriceSheet
+from cortex.domain.offers import Capabilities, PriceSheet
+from cortex.domain.providers.circuit import CircuitState
+from cortex.schemas._view import View
 
 ProviderId = Annotated[
     str,
@@ -20,10 +22,6 @@ RateLimit = Annotated[
     Strict(),
     Field(gt=0, le=10_000, description="Steps per second at most, all workers together."),
 ]
-
-
-class _View(BaseModel):
-    model_config = ConfigDict(frozen=True)
 
 
 class ProviderCreate(BaseModel):
@@ -56,7 +54,7 @@ class ProviderTest(BaseModel):
     config: dict[str, Any] = Field(default_factory=dict)
 
 
-class ProviderTestResult(_View):
+class ProviderTestResult(View):
     """What the network said. Nothing of it is stored."""
 
     ok: bool
@@ -67,7 +65,7 @@ class ProviderTestResult(_View):
     prices: PriceSheet | None = None
 
 
-class ProviderTypeView(_View):
+class ProviderTypeView(View):
     """A type that is installed on the workers."""
 
     name: str
@@ -75,7 +73,7 @@ class ProviderTypeView(_View):
     secret_fields: tuple[str, ...] = ()
 
 
-class ProviderStatusView(_View):
+class ProviderStatusView(View):
     """One check of a provider."""
 
     time: datetime
@@ -85,20 +83,60 @@ class ProviderStatusView(_View):
     balance: Money | None = None
 
 
-class ProviderStatusPage(_View):
+class ProviderStatusPage(View):
     """Newest first."""
 
     items: tuple[ProviderStatusView, ...]
     next_cursor: str | None = None
 
 
-class PriceChange(_View):
+class PriceChange(View):
     """A price sheet, from the time it came into force."""
 
     time: datetime
     prices: PriceSheet
 
 
-class ProviderPricing(_View):
+class ProviderPricing(View):
     current: PriceSheet | None = None
     history: tuple[PriceChange, ...] = Field(default=(), description="Newest first.")
+
+
+class CircuitView(View):
+    """The circuit breaker of a provider; while it is not closed, no new job is placed there."""
+
+    state: CircuitState = CircuitState.CLOSED
+    since: datetime | None = None
+    probe_at: datetime | None = Field(default=None, description="When it is tried again.")
+    failures: int = Field(default=0, description="Failed calls in a row.")
+    reason: str = Field(default="", description="What the last of them said.")
+
+
+class ProviderView(View):
+    id: str
+    type: str
+    enabled: bool
+    status: str
+    message: str = ""
+    capabilities: Capabilities | None = None
+    prices: PriceSheet | None = None
+    active_leases: int = 0
+    updated_at: datetime
+    source: Literal["settings", "api"] = Field(
+        default="settings", description="Where it comes from: the workers' settings, or this API."
+    )
+    configured: bool = Field(
+        default=True, description="False: it has gone from the settings of the workers."
+    )
+    version: int = 1
+    config: dict[str, Any] = Field(default_factory=dict, description="Without its secrets.")
+    secrets: tuple[str, ...] = Field(
+        default=(), description="Which secrets are set. They are never shown."
+    )
+    rate_limit: float | None = Field(default=None, description="Steps per second at most.")
+    circuit: CircuitView = CircuitView()
+    latency_ms: int | None = None
+    network_version: str = ""
+    balance: Money | None = None
+    checked_at: datetime | None = None
+    created_at: datetime | None = None

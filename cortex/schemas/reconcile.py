@@ -6,10 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from cortex.domain.reconcile import FindingKind
-
-
-class _View(BaseModel):
-    model_config = ConfigDict(frozen=True)
+from cortex.schemas._view import View
 
 
 class ReconcileRequest(BaseModel):
@@ -23,7 +20,7 @@ class ReconcileRequest(BaseModel):
     )
 
 
-class FindingView(_View):
+class FindingView(View):
     """Something that should not be."""
 
     id: str = Field(description="Empty: a dry run saw it for the first time.")
@@ -46,7 +43,7 @@ class SeenFindingView(FindingView):
     next: str = Field(default="", description="What Cortex does about it.")
 
 
-class ScopeReport(_View):
+class ScopeReport(View):
     """What one part of a run came to: a provider's network, or the books."""
 
     provider_id: str | None = Field(
@@ -58,7 +55,7 @@ class ScopeReport(_View):
     more: int = Field(default=0, description="Findings beyond those that are named.")
 
 
-class ReconcileReport(_View):
+class ReconcileReport(View):
     """A run; while it is `running`, ask for it again by its id."""
 
     id: str
@@ -68,6 +65,6 @@ class ReconcileReport(_View):
     scopes: tuple[ScopeReport, ...] = ()
 
 
-class FindingPage(_View):
+class FindingPage(View):
     items: tuple[FindingView, ...]
     next_cursor: str | None = None

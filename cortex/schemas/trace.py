@@ -11,6 +11,7 @@ from cortex.domain.quantities import Duration
 from cortex.domain.states import JobState, LeaseState
 from cortex.domain.trace.resolution import ResolveAction
 from cortex.domain.trace.stuck import May
+from cortex.schemas._view import View
 
 Words = Annotated[
     str,
@@ -47,10 +48,8 @@ class ResolveRequest(BaseModel):
     )
 
 
-class ResolutionView(BaseModel):
+class ResolutionView(View):
     """What became of a decision by hand."""
-
-    model_config = ConfigDict(frozen=True)
 
     job_id: str
     state: JobState
@@ -65,10 +64,8 @@ class ResolutionView(BaseModel):
     note: str = Field(default="", description="What to know about it.")
 
 
-class StuckView(BaseModel):
+class StuckView(View):
     """A job or group that does not get on."""
-
-    model_config = ConfigDict(frozen=True)
 
     id: str
     name: str
@@ -87,8 +84,6 @@ class StuckView(BaseModel):
     lease_state: LeaseState | None = None
 
 
-class StuckPage(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
+class StuckPage(View):
     items: tuple[StuckView, ...]
     total: int = Field(description="How many there are, also beyond `limit`.")

@@ -13,7 +13,7 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from cortex.schemas.jobs import Check, Health
+from cortex.schemas.server import Check, Health
 from cortex.settings import Settings
 from cortex.temporal.contracts import TASK_QUEUE
 

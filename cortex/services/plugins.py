@@ -7,7 +7,7 @@ from typing import Final
 from cortex.db.engine import Database
 from cortex.db.plugins import StoredPlugin, StoredSkip, StoredSubscriber
 from cortex.domain.errors import NotFound
-from cortex.schemas.jobs import PluginView, SkippedEventView, SubscriberView
+from cortex.schemas.plugins import PluginView, SkippedEventView, SubscriberView
 from cortex.services.jobs.admission import BUILT_IN
 from cortex.services.providers.queries import STALE_AFTER
 

@@ -16,14 +16,9 @@ from cortex.db.jobs.repository import NewJob
 from cortex.domain.events import Event
 from cortex.domain.money.ledger import LedgerEntry
 from cortex.domain.states import JobState
-from cortex.schemas.jobs import (
-    EventView,
-    JobView,
-    LedgerView,
-    LeftOutView,
-    LogEntry,
-    OutputView,
-)
+from cortex.schemas.events import EventView
+from cortex.schemas.jobs import JobView, LeftOutView, LogEntry, OutputView
+from cortex.schemas.money import LedgerView
 from cortex.settings import TemporalSettings
 
 

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from api.__main__ import Server
 from api.app import create_app
-from cortex.schemas.jobs import Problem
+from cortex.schemas.server import Problem
 from cortex.settings import Settings
 from providers.conformance import eventually as patient
 

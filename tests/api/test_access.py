@@ -13,7 +13,7 @@ from api.app import ROUTERS, create_app
 from api.routing import PREFIX
 from cortex.db.engine import Database
 from cortex.domain.rights import Principal, Role
-from cortex.schemas.jobs import Info
+from cortex.schemas.server import Info
 from cortex.settings import ApiKey, Settings
 from tests.api.support import JOBS, check_problem, client_of, submit
 from tests.domain.test_rights import MAY

@@ -14,7 +14,8 @@ from sqlalchemy import text
 from api.app import Unprotected, create_app
 from cortex.db.engine import Database
 from cortex.domain.schema import job_spec_schema
-from cortex.schemas.jobs import Health, Info, ProviderView
+from cortex.schemas.providers import ProviderView
+from cortex.schemas.server import Health, Info
 from cortex.settings import ApiSettings, Settings
 from tests.api.support import AUTH, JOBS, check_problem, client_of, spec, submit
 

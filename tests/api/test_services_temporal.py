@@ -18,7 +18,8 @@ from cortex.db.engine import Database
 from cortex.domain.conditions import Conditions, SecretLimits
 from cortex.domain.money import Money
 from cortex.domain.offers import Capabilities, Offer
-from cortex.schemas.jobs import Health, Quote
+from cortex.schemas.jobs import Quote
+from cortex.schemas.server import Health
 from cortex.services.jobs import quotes
 from cortex.settings import Settings, TemporalSettings
 from cortex.temporal.client import connect, prepare_namespace

@@ -16,8 +16,9 @@ from cli.groups import Progress, bar, counted
 from cli.state import State
 from cortex.client import ApiError
 from cortex.domain.states import JobState
+from cortex.schemas.events import EventView
 from cortex.schemas.groups import GroupValidation, GroupView
-from cortex.schemas.jobs import EventView, Problem
+from cortex.schemas.server import Problem
 from tests.support.command import cortex
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -14,7 +14,7 @@ import pytest
 
 from cortex.client import AsyncCortex
 from cortex.embedded.config import free_ports
-from cortex.schemas.jobs import EventView
+from cortex.schemas.events import EventView
 from tests.e2e.support import check_books, shell
 from tests.support import eventually, patience
 from tests.support.stack import Stack

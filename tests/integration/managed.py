@@ -16,7 +16,7 @@ from cortex.db.engine import Database
 from cortex.domain.providers.circuit import CircuitRules
 from cortex.domain.providers.health import HealthRules
 from cortex.embedded.config import StackConfig
-from cortex.schemas.jobs import ProviderView
+from cortex.schemas.providers import ProviderView
 from cortex.settings import ApiSettings, DatabaseSettings, Settings
 from tests.api.support import KEY, client_of
 from tests.integration.conftest import Stage, stage_on

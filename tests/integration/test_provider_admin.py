@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from cortex.domain.states import JobState
-from cortex.schemas.jobs import ProviderView
+from cortex.schemas.providers import ProviderView
 from tests.api.support import check_problem
 from tests.integration.conftest import Stage, StageMaker
 from tests.integration.managed import (

@@ -7,8 +7,7 @@ from cortex.client._routes.call import Since
 from cortex.client.transport import AsyncTransport
 from cortex.domain.money import Money
 from cortex.domain.money.budgets import BudgetAction, BudgetPeriod, BudgetScope
-from cortex.schemas.jobs import LedgerPage, LedgerView
-from cortex.schemas.money import BudgetView, CostReport, ForecastView
+from cortex.schemas.money import BudgetView, CostReport, ForecastView, LedgerPage, LedgerView
 
 
 class AsyncMoneyCalls:

@@ -2,7 +2,7 @@
 
 from cortex.client._routes import plugins as routes
 from cortex.client.transport import AsyncTransport
-from cortex.schemas.jobs import PluginView
+from cortex.schemas.plugins import PluginView
 
 
 class AsyncPluginCalls:

@@ -8,12 +8,13 @@ from cortex.client._routes import providers as routes
 from cortex.client._routes.providers import UNSET, Unset
 from cortex.client.transport import AsyncTransport
 from cortex.domain.providers.inspection import Inspection
-from cortex.schemas.jobs import JobPage, ProviderView
+from cortex.schemas.jobs import JobPage
 from cortex.schemas.providers import (
     ProviderPricing,
     ProviderStatusPage,
     ProviderTestResult,
     ProviderTypeView,
+    ProviderView,
 )
 
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 from cortex.client._routes.call import V1, Call, get, job_path, query
 from cortex.client.streams import Stream
-from cortex.schemas.jobs import EventPage, EventView
+from cortex.schemas.events import EventPage, EventView
 
 
 def event_page(job_id: str | None, *, after: str | None, limit: int = 500) -> Call[EventPage]:

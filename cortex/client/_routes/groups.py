@@ -8,8 +8,8 @@ from cortex.client._routes.call import V1, Call, get, post, query
 from cortex.client.encoding import plain, quoted
 from cortex.client.streams import Stream
 from cortex.domain.groups.expand import GroupSpec
+from cortex.schemas.events import EventPage, EventView
 from cortex.schemas.groups import GroupPage, GroupValidation, GroupView
-from cortex.schemas.jobs import EventPage, EventView
 
 Group = GroupSpec | Mapping[str, Any]
 """A group spec, or a mapping of its form: the server checks the latter."""

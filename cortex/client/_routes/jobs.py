@@ -9,14 +9,7 @@ from cortex.client._routes.call import Call, Since, get, job_path, post, query
 from cortex.client.encoding import plain
 from cortex.domain.spec import JobSpec
 from cortex.domain.units import format_duration
-from cortex.schemas.jobs import (
-    BatchAccepted,
-    FramePage,
-    JobPage,
-    JobView,
-    Quote,
-    Validation,
-)
+from cortex.schemas.jobs import BatchAccepted, FramePage, JobPage, JobView, Quote, Validation
 
 Spec = JobSpec | Mapping[str, Any]
 """A job spec, or a mapping of its form: the server checks the latter."""

@@ -9,8 +9,7 @@ from cortex.client._routes.call import V1, Call, Since, get, query, send
 from cortex.client.encoding import quoted
 from cortex.domain.money import Money
 from cortex.domain.money.budgets import BudgetPeriod
-from cortex.schemas.jobs import LedgerPage
-from cortex.schemas.money import BudgetView, CostReport, ForecastView
+from cortex.schemas.money import BudgetView, CostReport, ForecastView, LedgerPage
 
 _BUDGETS: Final = TypeAdapter(tuple[BudgetView, ...])
 _CSV: Final = ("format", "csv")

@@ -4,7 +4,7 @@ from pydantic import TypeAdapter
 
 from cortex.client._routes.call import V1, Call, get
 from cortex.client.encoding import quoted
-from cortex.schemas.jobs import PluginView
+from cortex.schemas.plugins import PluginView
 
 _PLUGINS = TypeAdapter(tuple[PluginView, ...])
 

@@ -10,12 +10,13 @@ from cortex.client._routes.call import V1, Call, get, send
 from cortex.client.encoding import quoted
 from cortex.client.streams import Params
 from cortex.domain.providers.inspection import Inspection
-from cortex.schemas.jobs import JobPage, ProviderView
+from cortex.schemas.jobs import JobPage
 from cortex.schemas.providers import (
     ProviderPricing,
     ProviderStatusPage,
     ProviderTestResult,
     ProviderTypeView,
+    ProviderView,
 )
 
 _PROVIDERS = TypeAdapter(tuple[ProviderView, ...])

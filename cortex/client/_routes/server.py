@@ -5,7 +5,7 @@ from typing import Any, Literal
 import orjson
 
 from cortex.client._routes.call import V1, Call, get
-from cortex.schemas.jobs import Health, Info
+from cortex.schemas.server import Health, Info
 
 
 def job_schema() -> Call[dict[str, Any]]:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from cortex.client._routes import events as routes
 from cortex.client.transport import Transport
-from cortex.schemas.jobs import EventView
+from cortex.schemas.events import EventView
 
 
 class EventCalls:

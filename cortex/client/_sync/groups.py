@@ -10,8 +10,8 @@ from cortex.client._routes import groups as routes
 from cortex.client._routes.groups import Group, GroupFilter, MemberFilter
 from cortex.client.errors import GroupWaitTimeout
 from cortex.client.transport import Transport
+from cortex.schemas.events import EventView
 from cortex.schemas.groups import GroupPage, GroupSummary, GroupValidation, GroupView, MemberView
-from cortex.schemas.jobs import EventView
 
 _ALL = GroupFilter()
 _EVERY = MemberFilter()

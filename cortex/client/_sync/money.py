@@ -8,8 +8,7 @@ from cortex.client._routes.call import Since
 from cortex.client.transport import Transport
 from cortex.domain.money import Money
 from cortex.domain.money.budgets import BudgetAction, BudgetPeriod, BudgetScope
-from cortex.schemas.jobs import LedgerPage, LedgerView
-from cortex.schemas.money import BudgetView, CostReport, ForecastView
+from cortex.schemas.money import BudgetView, CostReport, ForecastView, LedgerPage, LedgerView
 
 
 class MoneyCalls:

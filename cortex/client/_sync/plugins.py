@@ -3,7 +3,7 @@
 
 from cortex.client._routes import plugins as routes
 from cortex.client.transport import Transport
-from cortex.schemas.jobs import PluginView
+from cortex.schemas.plugins import PluginView
 
 
 class PluginCalls:

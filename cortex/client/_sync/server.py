@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from cortex.client._routes import server as routes
 from cortex.client.transport import Transport
-from cortex.schemas.jobs import Health, Info
+from cortex.schemas.server import Health, Info
 
 
 class ServerCalls:

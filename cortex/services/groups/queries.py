@@ -2,7 +2,7 @@
 
 from cortex.db.engine import Database
 from cortex.db.groups.views import GroupFilter, GroupReads, MemberFilter
-from cortex.schemas.jobs import EventPage
+from cortex.schemas.events import EventPage
 from cortex.services.events.scopes import OfGroup
 from cortex.services.pagination import decode_cursor, encode_cursor
 from cortex.services.views import event_view, render, temporal_url

@@ -12,12 +12,12 @@ from cortex.domain.jobs import Job
 from cortex.domain.rights import Action, Principal
 from cortex.domain.states import JobState
 from cortex.domain.units import format_duration
-from cortex.services.delivery import HEAD_START, Delivery, Dispatcher
 from cortex.services.jobs.extend import LengthLimits, extend_job, refuse_ended
 from cortex.services.jobs.idempotency import check_key, fingerprint_of
 from cortex.services.providers.queries import ProviderRegistry
 from cortex.services.views import job_view
 from cortex.settings import Settings
+from cortex.temporal.outbox.dispatcher import HEAD_START, Delivery, Dispatcher
 
 
 class JobControl:

@@ -10,7 +10,8 @@ from cortex.db.jobs.repository import JobFilter
 from cortex.db.jobs.views import JobReads
 from cortex.domain.errors import InvalidRequest, NotFound
 from cortex.domain.rendering.frames import FrameState
-from cortex.schemas.jobs import EventPage, FramePage, LeftOutView, LogPage, OutputView
+from cortex.schemas.events import EventPage
+from cortex.schemas.jobs import FramePage, LeftOutView, LogPage, OutputView
 from cortex.services.jobs.frames import frame_page
 from cortex.services.pagination import decode_cursor, decode_number, encode_cursor
 from cortex.services.views import event_view, job_view, left_out_view, log_entry, output_view

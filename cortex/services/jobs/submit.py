@@ -19,7 +19,6 @@ from cortex.domain.spec import JobSpec
 from cortex.domain.states import JobState
 from cortex.schemas.jobs import AcceptedJob, BatchAccepted, Validation
 from cortex.security.keyring import KeyRing
-from cortex.services.delivery import HEAD_START, Delivery, Dispatcher
 from cortex.services.jobs.admission import Assessment, assess, at_index
 from cortex.services.jobs.idempotency import check_key, fingerprint
 from cortex.services.jobs.inputs import require_inputs
@@ -28,6 +27,7 @@ from cortex.services.plugins import PluginDirectory
 from cortex.services.providers.queries import ProviderRegistry
 from cortex.services.views import job_view, new_job_view
 from cortex.settings import Settings
+from cortex.temporal.outbox.dispatcher import HEAD_START, Delivery, Dispatcher
 
 Kind = Literal["job", "batch"]
 

@@ -11,8 +11,7 @@ from cortex.db.engine import Database
 from cortex.db.money.reports import KEYS
 from cortex.domain.errors import FieldError, InvalidRequest
 from cortex.domain.money import Money
-from cortex.schemas.jobs import LedgerPage
-from cortex.schemas.money import CostReport, CostRow
+from cortex.schemas.money import CostReport, CostRow, LedgerPage
 from cortex.services.money.sheets import LEDGER_HEADING, csv_text, ledger_rows
 from cortex.services.pagination import decode_cursor, encode_cursor
 from cortex.services.views import ledger_view

@@ -24,12 +24,12 @@ from cortex.domain.errors import (
 from cortex.domain.events import EventType
 from cortex.domain.ids import new_id
 from cortex.domain.rights import Principal
-from cortex.schemas.jobs import ProviderView
 from cortex.schemas.providers import (
     ProviderCreate,
     ProviderTest,
     ProviderTestResult,
     ProviderUpdate,
+    ProviderView,
 )
 from cortex.security.keyring import KeyRing
 from cortex.services.providers.queries import ProviderRegistry

@@ -11,13 +11,14 @@ from cortex.db.providers.repository import StoredProvider
 from cortex.domain.errors import NotFound
 from cortex.domain.money import Money
 from cortex.domain.providers.circuit import Circuit
-from cortex.schemas.jobs import CircuitView, ProviderView
 from cortex.schemas.providers import (
+    CircuitView,
     PriceChange,
     ProviderPricing,
     ProviderStatusPage,
     ProviderStatusView,
     ProviderTypeView,
+    ProviderView,
 )
 from cortex.services.pagination import decode_number
 

@@ -25,11 +25,11 @@ from cortex.domain.states import CANCELLABLE_JOB_STATES, LeaseState
 from cortex.domain.trace.resolution import Resolution, ResolveAction
 from cortex.domain.units import format_duration
 from cortex.schemas.trace import ResolutionView, ResolveRequest
-from cortex.services.delivery import Delivery
 from cortex.services.jobs.control import JobControl
 from cortex.settings import Settings
 from cortex.temporal.contracts import RESCUE_WORKFLOW, TASK_QUEUE, rescue_id
 from cortex.temporal.describe import Sight, away, look, run_now
+from cortex.temporal.outbox.dispatcher import Delivery
 from cortex.temporal.reconcile_contracts import RescueInput
 
 _CALL: Final = timedelta(seconds=3)

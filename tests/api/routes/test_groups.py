@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import text
 
 from cortex.db.engine import Database
+from cortex.schemas.events import EventPage, EventView
 from cortex.schemas.groups import GroupPage, GroupValidation, GroupView
-from cortex.schemas.jobs import EventPage, EventView, JobPage, JobView
+from cortex.schemas.jobs import JobPage, JobView
 from cortex.settings import Settings
 from tests.api.support import AUTH, JOBS, check_problem, serve
 from tests.support import patience, soon

@@ -14,8 +14,8 @@ from cortex.db.jobs.outputs import NotKept, Others
 from cortex.domain.money import Money
 from cortex.domain.money.ledger import EntryKind
 from cortex.domain.offers import Offer
-from cortex.schemas.jobs import LedgerPage, OutputView
-from cortex.schemas.money import CostReport
+from cortex.schemas.jobs import OutputView
+from cortex.schemas.money import CostReport, LedgerPage
 from cortex.settings import Settings
 from tests.api.support import JOBS, check_problem, submit
 

@@ -18,7 +18,8 @@ from cortex.db.notify import Notifier
 from cortex.domain.events import EventType
 from cortex.domain.jobs import Outcome, Reason
 from cortex.domain.states import JobState
-from cortex.schemas.jobs import EventPage, EventView, LogEntry, LogPage
+from cortex.schemas.events import EventPage, EventView
+from cortex.schemas.jobs import LogEntry, LogPage
 from cortex.settings import Settings
 from tests.api.support import AUTH, JOBS, check_problem, serve, submit
 from tests.support import patience, soon

@@ -11,7 +11,7 @@ from cli.verify.model import Result, Step, VerifyReport
 from cli.verify.session import Session
 from cortex.client import AsyncCortex, ConnectionFailed
 from cortex.domain.money import Money
-from cortex.schemas.jobs import ProviderView
+from cortex.schemas.providers import ProviderView
 
 
 async def test_it_is_no_success(tmp_path: Path) -> None:
