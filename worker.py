@@ -219,6 +219,7 @@ def make_activities(
         rescue.plan_rescue,
     ]
     steps: list[Callable[..., Any]] = [
+        leasing.acquire,
         leasing.prepare,
         leasing.commit,
         leasing.check,

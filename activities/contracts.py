@@ -34,6 +34,9 @@ class Placement(_Message):
     provider_id: str | None = None
     offer: str | None = None
     """Which of the provider's offers (`Offer.identity`)."""
+    one_step: bool = False
+    """A job that waits for no gang reserves and commits with `acquire`; so says every worker that
+    has it. In a history of before nobody did, and none of its jobs has another order of steps."""
     reason: Reason | None = None
     message: str = ""
     try_again: bool = False
@@ -50,6 +53,13 @@ class CommitResult(_Message):
     """The lease is live until `deadline_at`; `change` tells how it does, where that is known."""
 
     deadline_at: datetime
+    change: LeaseChange | None = None
+
+
+class AcquireResult(_Message):
+    """What a commit results in; without a deadline nothing was started: the job is cancelled."""
+
+    deadline_at: datetime | None = None
     change: LeaseChange | None = None
 
 

@@ -2,11 +2,11 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from temporalio import activity
 
-from activities.runtime.errors import PATIENCE, RETRYABLE, is_relentless
+from activities.runtime.errors import RETRYABLE, is_relentless, patience_left
 from cortex.db.engine import Database, Transaction
 from cortex.domain.errors import DatabaseUnavailable
 from cortex.domain.events import EventType
@@ -63,10 +63,9 @@ async def telling(
 
 def _next(error: ProviderError, *, failover: bool) -> str:
     pause = f" in {format_duration(error.retry_after)}" if isinstance(error, RateLimited) else ""
-    info = activity.info()
-    if is_relentless(info.activity_type):
+    if is_relentless(activity.info().activity_type):
         return f"Cortex tries again{pause} until the network confirms"
-    left = PATIENCE - (datetime.now(UTC) - info.scheduled_time)
+    left = patience_left()
     if left <= timedelta(0):
         return ""  # it is not tried again: the next offer, or the end, says why
     last = "takes the next offer" if failover else "gives up"

@@ -7,12 +7,20 @@ their outcome. And the end of the workflow lies behind `settle`, which is never 
 
 import asyncio
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, FailureError
+from temporalio.workflow import ActivityHandle
 
 with workflow.unsafe.imports_passed_through():
-    from activities.contracts import PlaceInput, Placement, SettleInput
+    from activities.contracts import (
+        AcquireResult,
+        CommitResult,
+        PlaceInput,
+        Placement,
+        SettleInput,
+    )
     from cortex.domain.jobs import Outcome, Reason
     from cortex.domain.states import JobState
     from cortex.temporal import contracts
@@ -28,8 +36,10 @@ with workflow.unsafe.imports_passed_through():
     from workflows.gang import GangMember
     from workflows.search import Search, end_of_error, unplaced
 
+T = TypeVar("T")
 # Too short to be searched for: each update of an attribute is a write at the server.
 _PASSING = (JobState.PLACING, JobState.SETTLING)
+_SIGNAL_COMES = timedelta(minutes=10)
 
 
 @workflow.defn(name=contracts.JOB_WORKFLOW)
@@ -47,6 +57,7 @@ class JobWorkflow(GangMember):
         self._warned: datetime | None = None
         self._moved = False
         self._undoing: str | None = None
+        self._shown_provider: str | None = None
         self._outcome: Outcome | None = None
 
     @workflow.run
@@ -177,18 +188,22 @@ class JobWorkflow(GangMember):
     async def _lease(self, placement: Placement) -> LeaseEnd:
         """Prepare, commit and watch one lease; says how it ended. Releases nothing."""
         committing = False
+        live: AcquireResult | CommitResult
         try:
-            self._enter(JobState.DEPLOYING, placement.provider_id)
-            await self._prepare(placement)
-            if self._stopped() or not await self._may_commit(placement):
-                return self._stop_end()
-            committing = True
-            committed = await self._through(lambda: steps.commit(self._order, placement))
-            self._was_live = True
-            self._set_deadline(committed.deadline_at)
-            if committed.change is not None:
-                self.lease_changed(committed.change)
-            return await self._watch(placement)
+            if placement.one_step and not self._order.gang:
+                self._enter(JobState.DEPLOYING, shown=False)
+                live = await self._interruptible(steps.acquire(self._order, placement))
+                if live.deadline_at is None:
+                    await self._until(self._stopped, _SIGNAL_COMES)
+                    return self._stop_end()
+            else:
+                self._enter(JobState.DEPLOYING)
+                await self._prepare(placement)
+                if self._stopped() or not await self._may_commit(placement):
+                    return self._stop_end()
+                committing = True
+                live = await self._through(lambda: steps.commit(self._order, placement))
+            return await self._live(placement, live)
         except (ActivityError, asyncio.CancelledError) as error:
             if self._stopped() or not isinstance(error, ActivityError):
                 return self._stop_end()
@@ -201,13 +216,22 @@ class JobWorkflow(GangMember):
         except asyncio.CancelledError:
             return self._stop_end()
 
+    async def _live(self, placement: Placement, live: AcquireResult | CommitResult) -> LeaseEnd:
+        self._was_live = True
+        self._set_deadline(live.deadline_at)
+        if live.change is not None:
+            self.lease_changed(live.change)
+        return await self._watch(placement)
+
     async def _prepare(self, placement: Placement) -> None:
+        await self._interruptible(steps.prepare(self._order, placement))
+
+    async def _interruptible(self, handle: ActivityHandle[T]) -> T:
         """May take long (pulling an image), so a stop interrupts it; settle finds what is left."""
-        handle = steps.prepare(self._order, placement)
         await self._until(lambda: handle.done() or self._stopped())
         if not handle.done():
             handle.cancel()
-        await handle
+        return await handle
 
     async def _watch(self, placement: Placement) -> LeaseEnd:
         """Wait for the end of the lease. Costs nothing while nothing happens."""
@@ -314,16 +338,17 @@ class JobWorkflow(GangMember):
         self._enter(JobState.SETTLING)
         await self._through(lambda: steps.finish(self._order, outcome))
 
-    def _enter(self, state: JobState, provider_id: str | None = None) -> None:
-        """Show the state in the Web UI: details, and attributes to search by."""
+    def _enter(self, state: JobState, *, shown: bool = True) -> None:
+        """Show the state in the Web UI: details, and with `shown` attributes to search by."""
         if state == self._state:
             return
         self._state = state
         where = self._placement.provider_id if self._placement else None
         workflow.set_current_details(f"{state.value}{f' on {where}' if where else ''}")
-        if state in _PASSING:
+        if state in _PASSING or not shown:
             return
         updates = [contracts.STATUS.value_set(state.value)]
-        if provider_id is not None:
-            updates.append(contracts.PROVIDER.value_set(provider_id))
+        if where is not None and where != self._shown_provider:
+            updates.append(contracts.PROVIDER.value_set(where))
+            self._shown_provider = where
         workflow.upsert_search_attributes(updates)

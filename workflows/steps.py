@@ -8,6 +8,7 @@ from temporalio.workflow import ActivityCancellationType, ActivityHandle
 
 with workflow.unsafe.imports_passed_through():
     from activities.contracts import (
+        AcquireResult,
         CheckResult,
         CommitResult,
         FinishInput,
@@ -20,7 +21,7 @@ with workflow.unsafe.imports_passed_through():
         WarnResult,
     )
     from activities.jobs.deadlines import DeadlineActivities
-    from activities.jobs.leasing import LeaseActivities
+    from activities.jobs.leasing import COMMIT_TIMEOUT, LeaseActivities
     from activities.jobs.placement import PlacementActivities
     from activities.jobs.settlement import SettlementActivities
     from cortex.domain.jobs import Outcome
@@ -29,6 +30,7 @@ with workflow.unsafe.imports_passed_through():
 
 _AT_ONCE = timedelta(seconds=2)
 _CHECK = timedelta(minutes=5)
+_PREPARE = timedelta(hours=1)
 # A network that hangs for so long is passed over; an outage of the database is waited out.
 _ONE_DAY = timedelta(days=1)
 QUICK = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=10))
@@ -59,13 +61,28 @@ def place(job: JobInput, order: PlaceInput) -> ActivityHandle[Placement]:
     )
 
 
+def acquire(job: JobInput, placement: Placement) -> ActivityHandle[AcquireResult]:
+    """`prepare` and `commit` in one; it hears of a cancellation until it commits."""
+    return workflow.start_activity_method(
+        LeaseActivities.acquire,
+        _lease(job, placement),
+        task_queue=_queue(placement),
+        start_to_close_timeout=_PREPARE + COMMIT_TIMEOUT,
+        schedule_to_close_timeout=_ONE_DAY,
+        heartbeat_timeout=job.heartbeat_timeout,
+        cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+        retry_policy=QUICK,
+        summary=f"reserve and start at {placement.provider_id}",
+    )
+
+
 def prepare(job: JobInput, placement: Placement) -> ActivityHandle[None]:
     """May take long (pulling an image), so it hears of a cancellation."""
     return workflow.start_activity_method(
         LeaseActivities.prepare,
         _lease(job, placement),
         task_queue=_queue(placement),
-        start_to_close_timeout=timedelta(hours=1),
+        start_to_close_timeout=_PREPARE,
         schedule_to_close_timeout=_ONE_DAY,
         heartbeat_timeout=job.heartbeat_timeout,
         cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
@@ -79,7 +96,7 @@ def commit(job: JobInput, placement: Placement) -> ActivityHandle[CommitResult]:
         LeaseActivities.commit,
         _lease(job, placement),
         task_queue=_queue(placement),
-        start_to_close_timeout=timedelta(minutes=10),
+        start_to_close_timeout=COMMIT_TIMEOUT,
         schedule_to_close_timeout=_ONE_DAY,
         heartbeat_timeout=job.heartbeat_timeout,
         retry_policy=QUICK,

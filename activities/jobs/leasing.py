@@ -1,4 +1,8 @@
-"""Steps two and three: reserve at the network, then make the lease live. And the safety check."""
+"""Steps two and three: reserve at the network, then make the lease live. And the safety check.
+
+A member of a gang takes them one by one, `prepare` and `commit`: in between it waits for the
+others. Any other job takes both at once with `acquire`.
+"""
 
 import time
 from contextlib import AbstractAsyncContextManager
@@ -7,13 +11,15 @@ from datetime import UTC, datetime, timedelta
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.contracts import CheckResult, CommitResult, LeaseInput
+from activities.contracts import AcquireResult, CheckResult, CommitResult, LeaseInput
 from activities.events import state_event
 from activities.jobs.inputs import InputStore
 from activities.monitor.recording import change_of, record, run_event
-from activities.runtime.errors import relentless
+from activities.runtime.errors import patient_since, relentless
 from activities.runtime.fleet import Fleet
+from activities.runtime.heartbeat import to_its_end
 from activities.trouble import telling
+from cortex import faultpoints
 from cortex.db.engine import Database
 from cortex.db.jobs.lifecycle import Held, Run
 from cortex.domain.events import EventType, NewEvent
@@ -28,6 +34,8 @@ from providers.errors import OutcomeUnknown
 from providers.registry import AnyProvider
 
 _REPORT_EVERY = timedelta(seconds=2)
+COMMIT_TIMEOUT = timedelta(minutes=10)
+"""How long one try to make a lease live may take."""
 
 
 class LeaseActivities:
@@ -40,27 +48,60 @@ class LeaseActivities:
         self._inputs = inputs
 
     @activity.defn
+    async def acquire(self, order: LeaseInput) -> AcquireResult:
+        """Both phases, for a job that waits for nobody between them.
+
+        A try goes on after what an earlier one has written down. Until the reservation is, a stop
+        of the workflow interrupts it; from then on the stop waits for the outcome.
+        """
+        held = await self._begin(order)
+        if held.lease.committed_at is None:
+            await self._prepare(held)
+        faultpoints.passed("activity", "between prepare and commit")
+        held = await self._read(order)
+        lease = held.lease
+        if lease.state == LeaseState.RESERVED and held.job_state == JobState.CANCELLING:
+            return AcquireResult()  # the signal is on its way to the workflow
+        if lease.reserved_at is not None:  # how long that took is not the commit's to bear
+            patient_since(lease.reserved_at)
+        live = await to_its_end(self._commit(order, held), within=COMMIT_TIMEOUT)
+        return AcquireResult(deadline_at=live.deadline_at, change=live.change)
+
+    @activity.defn
     async def prepare(self, order: LeaseInput) -> None:
         """Phase one: reserve under the lease key, and write down the reference."""
-        provider_id = order.provider_id
-        message = f"deploying on `{provider_id}`"
+        await self._prepare(await self._begin(order))
+
+    @activity.defn
+    async def commit(self, order: LeaseInput) -> CommitResult:
+        """Phase two: the lease goes live and costs money from now on."""
+        return await self._commit(order, await self._read(order))
+
+    async def _begin(self, order: LeaseInput) -> Held:
+        message = f"deploying on `{order.provider_id}`"
         state = state_event(order.job_id, JobState.DEPLOYING, message=message)
         async with self._database.statement() as tx:
-            held = await tx.steps.begin_deploying(
+            return await tx.steps.begin_deploying(
                 order.job_id, order.lease_key, message=message, events=[state]
             )
+
+    async def _read(self, order: LeaseInput) -> Held:
+        async with self._database.reading() as tx:
+            return await tx.steps.read(order.lease_key)
+
+    async def _prepare(self, held: Held) -> None:
         lease = held.lease
         if lease.state == LeaseState.RESERVED:  # an earlier try got this far
             return
         _require(lease, LeaseState.INTENDED)
         async with self._telling(held, "reserve for the job"):
-            provider = self._fleet.get(provider_id)
+            provider = self._fleet.get(lease.provider_id)
             spec = await self._unfinished(held, self._full_spec(held))
             reservation = await self._reserve(provider, lease, spec)
             await self._hand_over(provider, reservation, spec)
         price = reservation.price_per_hour
         offer = lease.offer.model_copy(update={"price_per_hour": price} if price else {})
-        data = {"provider": provider_id}
+        data = {"provider": lease.provider_id}
         async with self._database.statement() as tx:
             written = await tx.steps.reserve(
                 lease,
@@ -84,11 +125,7 @@ class LeaseActivities:
                 await provider.forget(reservation.ref)
             raise _not_allowed(lease)
 
-    @activity.defn
-    async def commit(self, order: LeaseInput) -> CommitResult:
-        """Phase two: the lease goes live and costs money from now on."""
-        async with self._database.reading() as tx:
-            held = await tx.steps.read(order.lease_key)
+    async def _commit(self, order: LeaseInput, held: Held) -> CommitResult:
         lease = held.lease
         if lease.committed_at is not None:  # an earlier try got this far
             return await self._as_written(order)

@@ -268,4 +268,6 @@ def _placed(lease: Lease) -> Placement:
 
 
 def _at(key: str, offer: Offer) -> Placement:
-    return Placement(lease_key=key, provider_id=offer.provider_id, offer=offer.identity)
+    return Placement(
+        lease_key=key, provider_id=offer.provider_id, offer=offer.identity, one_step=True
+    )

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ _log = structlog.get_logger(__name__)
 _relentless: set[str] = set()
 # How long a network may be unavailable before the next offer is tried.
 PATIENCE = timedelta(minutes=2)
+_PATIENT_SINCE: ContextVar[datetime] = ContextVar("patient_since")
 _MAX_TEXT = 2000
 _DATABASE_RETRY = timedelta(seconds=2)
 RETRYABLE = (
@@ -74,9 +76,20 @@ def clip(text: str) -> str:
     return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}…"
 
 
+def patient_since(began: datetime) -> None:
+    """The running activity is patient with its network from `began` on, not from its start."""
+    _PATIENT_SINCE.set(began)
+
+
+def patience_left() -> timedelta:
+    """How long the running activity's network may still be unavailable; 0 or less: no longer."""
+    began = _PATIENT_SINCE.get(None) or activity.info().scheduled_time
+    return PATIENCE - (datetime.now(UTC) - began)
+
+
 def _from_provider(error: provider_errors.ProviderError) -> ApplicationError:
     delay = error.retry_after if isinstance(error, provider_errors.RateLimited) else None
-    final = not isinstance(error, RETRYABLE) or _patience_is_over()
+    final = not isinstance(error, RETRYABLE) or patience_left() < timedelta(0)
     return ApplicationError(
         clip(str(error)),
         type=failure_type(error).value,
@@ -88,7 +101,3 @@ def _from_provider(error: provider_errors.ProviderError) -> ApplicationError:
 
 def _goes_on() -> bool:
     return is_relentless(activity.info().activity_type)
-
-
-def _patience_is_over() -> bool:
-    return datetime.now(UTC) - activity.info().scheduled_time > PATIENCE

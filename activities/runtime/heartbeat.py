@@ -6,16 +6,20 @@ of a cancellation.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextvars import ContextVar
-from typing import Any
+from datetime import timedelta
+from typing import Any, TypeVar
 
 import structlog
 from temporalio import activity
+from temporalio.exceptions import ApplicationError
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
 from activities.runtime.errors import translated
+from cortex.domain.failures import FailureType
 
+T = TypeVar("T")
 _AT: ContextVar[list[str]] = ContextVar("doing")
 
 
@@ -67,6 +71,39 @@ def doing(what: str) -> Iterator[None]:
         yield
     finally:
         at.remove(what)
+
+
+async def to_its_end(work: Coroutine[Any, Any, T], *, within: timedelta) -> T:
+    """Do what must not be abandoned half-way: a stop of the workflow waits for its outcome.
+
+    Anything else that ends the running activity, such as the end of its worker, ends this too.
+
+    Raises:
+        ApplicationError: it took longer than `within`; another try may go on.
+    """
+    task = asyncio.ensure_future(_within(within, work))
+    try:
+        while True:
+            try:
+                return await asyncio.shield(task)
+            except asyncio.CancelledError:
+                cause = activity.cancellation_details()
+                if task.done() or cause is None or not cause.cancel_requested:
+                    raise
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+
+
+async def _within(limit: timedelta, work: Coroutine[Any, Any, T]) -> T:
+    try:
+        async with asyncio.timeout(limit.total_seconds()) as clock:
+            return await work
+    except TimeoutError as error:
+        if not clock.expired():
+            raise
+        raise ApplicationError(f"not done within {limit}", type=FailureType.NOT_IN_TIME) from error
 
 
 async def _beat(every: float, at: list[str]) -> None:

@@ -42,6 +42,7 @@ class FailureType(StrEnum):
     BUG = "Bug"
     HAND_OVER = "HandOver"
     LEASE_RELEASED = "LeaseReleased"
+    NOT_IN_TIME = "NotInTime"
     NOT_INSPECTED = "NotInspected"
     USAGE_NOT_FINAL = "UsageNotFinal"
 

@@ -30,6 +30,7 @@ ON_THE_WIRE = [
     "NoSuchImage",
     "NotAuthenticated",
     "NotFound",
+    "NotInTime",
     "NotInspected",
     "OutcomeUnknown",
     "OverBudget",

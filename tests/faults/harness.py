@@ -16,6 +16,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities.contracts import (
+    AcquireResult,
     CommitResult,
     FinishInput,
     LeaseInput,
@@ -63,6 +64,8 @@ class Driver:
     fault: Fault
     retries: int = 0
     on_lost: int = 1
+    one_step: bool = True
+    """Whether it reserves and commits in one step, as a job without a gang does."""
     watch: Callable[["Driver", str], Awaitable[LeaseEnd]] | None = None
     """What the watched lease comes to; by default the monitor records what the network says."""
     spec: dict[str, Any] = field(default_factory=dict)
@@ -211,15 +214,21 @@ class Driver:
         if self.stopped:
             return _stop_end()
         try:
-            await self.step("prepare", order, LeaseActivities)
-            if self.stopped:
-                return _stop_end()
-            committed: CommitResult = await self.step("commit", order, LeaseActivities)
+            live: AcquireResult | CommitResult
+            if self.one_step:
+                live = await self.step("acquire", order, LeaseActivities)
+                if live.deadline_at is None:
+                    return _stop_end()
+            else:
+                await self.step("prepare", order, LeaseActivities)
+                if self.stopped:
+                    return _stop_end()
+                live = await self.step("commit", order, LeaseActivities)
         except ApplicationError as error:
             if self.stopped:
                 return _stop_end()
             return LeaseEnd(End.BROKEN, Reason.INTERNAL_ERROR, str(error))
-        change = committed.change
+        change = live.change
         if change is not None and change.state.final:
             return self._ended(change)
         if self.stopped:

@@ -72,7 +72,7 @@ class Stepped(Driver):
         """Tries of a step, each in its turn, until one succeeds."""
         for attempt in range(1, 1000):
             self.fault = await self._turn(name)
-            if name == "prepare" and self.stopped:  # the workflow gives it up
+            if name in ("prepare", "acquire") and self.stopped:  # the workflow gives it up
                 raise ApplicationError("interrupted", non_retryable=True)
             task = asyncio.create_task(self._try(name, order, owner, attempt))
             stalls = asyncio.create_task(self.fault.stalled.wait())

@@ -87,6 +87,7 @@ class Scenario:
     watch: Watch | None = None
     retries: int = 0
     ends_with: int | None = 0
+    one_step: bool = True
 
     def driver(self, database: Database, settings: Settings, fault: Fault) -> Driver:
         return Driver(
@@ -95,6 +96,7 @@ class Scenario:
             settings,
             fault,
             retries=self.retries,
+            one_step=self.one_step,
             watch=self.watch,
         )
 
@@ -109,6 +111,7 @@ SCENARIOS = (
     Scenario("deadline", FAILED, RUNS, until_deadline, ends_with=None),
     Scenario("cancelled_running", CANCELLED, RUNS, cancelled_running, ends_with=None),
     Scenario("lost_then_failed", FAILED, RUNS, lost_once, ends_with=143),
+    Scenario("success_in_two_steps", COMPLETED, one_step=False),
 )
 SETTLED = [item for item in SCENARIOS if full() or item.name in ("success", "cancelled_running")]
 

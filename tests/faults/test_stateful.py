@@ -66,9 +66,15 @@ class JobMachine(RuleBasedStateMachine):
     network: Network
 
     @initialize(
-        config=_RUNS, retries=st.integers(0, 1), on_lost=st.integers(0, 2), auto=st.booleans()
+        config=_RUNS,
+        retries=st.integers(0, 1),
+        on_lost=st.integers(0, 2),
+        auto=st.booleans(),
+        one_step=st.booleans(),
     )
-    def accept(self, config: NullConfig, retries: int, on_lost: int, *, auto: bool) -> None:
+    def accept(
+        self, config: NullConfig, retries: int, on_lost: int, *, auto: bool, one_step: bool
+    ) -> None:
         type(self).jobs += 1
         self.network = Network("null", config)
         spec = {"auto_extend": {"by": "30m", "up_to": "2h"}} if auto else {}
@@ -79,6 +85,7 @@ class JobMachine(RuleBasedStateMachine):
             Fault(),
             retries=retries,
             on_lost=on_lost,
+            one_step=one_step,
             spec=spec,
         )
         self._run(self.job.begin())
@@ -93,10 +100,11 @@ class JobMachine(RuleBasedStateMachine):
     def fault(self, kind: Kind, at: int) -> None:
         self._let(Fault(kind, at))
 
-    @precondition(lambda self: self.job.at in ("prepare", "commit"))
-    @rule()
-    def answer_lost(self) -> None:
-        self._let(Fault("unknown", where=f"after {self.job.at}()"))
+    @precondition(lambda self: self.job.at in ("prepare", "commit", "acquire"))
+    @rule(call=st.sampled_from(["prepare", "commit"]))
+    def answer_lost(self, call: str) -> None:
+        call = call if self.job.at == "acquire" else self.job.at
+        self._let(Fault("unknown", where=f"after {call}()"))
 
     @precondition(lambda self: bool(self.job.stalled))
     @rule()

@@ -24,7 +24,7 @@ class TestTracing:
         spans = exporter.get_finished_spans()
         (start,) = [span for span in spans if span.name == "StartWorkflow:Job"]
         trace = {span.name for span in spans if span.context.trace_id == start.context.trace_id}
-        assert trace >= {f"RunActivity:{step}" for step in ("prepare", "commit", "settle")}
+        assert trace >= {f"RunActivity:{step}" for step in ("acquire", "settle")}
 
     def test_without_a_collector_nothing_is_recorded(self) -> None:
         assert configure_tracing(TelemetrySettings(), "test") == ()

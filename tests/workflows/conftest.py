@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import pytest
 from temporalio import activity
-from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.enums.v1 import EventType, IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.client import Client, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
@@ -20,6 +20,7 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from activities.contracts import (
+    AcquireResult,
     CheckResult,
     CommitResult,
     FinishInput,
@@ -36,7 +37,7 @@ from cortex.domain.jobs import Outcome
 from cortex.domain.states import RunState
 from cortex.temporal import contracts
 from cortex.temporal.contracts import JobInput, LeaseChange, provider_queue
-from tests.support import patience, temporal_program
+from tests.support import eventually, patience, temporal_program
 from worker import RUNNER
 from workflows.group import JobGroupWorkflow
 from workflows.job import JobWorkflow
@@ -91,12 +92,16 @@ class World:
     commits: deque[Exception | LeaseChange | str | None] = field(
         default_factory=lambda: deque(["exit 0"])
     )
+    held: deque[bool] = field(default_factory=lambda: deque([False]))
+    """Whether `acquire` finds the job cancelled after it has reserved."""
     settles: deque[Exception | timedelta | None] = field(default_factory=lambda: deque([None]))
     """A time: the job was extended by so much before the settlement began."""
     checks: deque[str | Exception | None] = field(default_factory=lambda: deque([None]))
     warns: deque[timedelta | Exception] = field(default_factory=lambda: deque([timedelta(0)]))
     """By how much the job is extended instead of warned."""
     duration: timedelta = timedelta(hours=1)
+    one_step: bool = True
+    """Whether a job without a gang may reserve and commit with `acquire`."""
     calls: list[str] = field(default_factory=list)
     excluded: list[tuple[str, ...]] = field(default_factory=list)
     warned: list[WarnInput] = field(default_factory=list)
@@ -113,6 +118,7 @@ class World:
     def activities(self) -> list[Callable[..., Any]]:
         return [
             self.place,
+            self.acquire,
             self.prepare,
             self.commit,
             self.check,
@@ -129,11 +135,23 @@ class World:
         if isinstance(answer, Exception):
             raise answer
         key = lease_key(order.job_id, order.attempt)
-        return answer or Placement(lease_key=key, provider_id=self.provider)
+        return answer or Placement(lease_key=key, provider_id=self.provider, one_step=self.one_step)
+
+    @activity.defn
+    async def acquire(self, order: LeaseInput) -> AcquireResult:
+        self.calls.append("acquire")
+        await self._prepare(order)
+        if _next(self.held):
+            return AcquireResult()
+        live = await self._commit(order)
+        return AcquireResult(deadline_at=live.deadline_at, change=live.change)
 
     @activity.defn
     async def prepare(self, order: LeaseInput) -> None:
         self.calls.append("prepare")
+        await self._prepare(order)
+
+    async def _prepare(self, order: LeaseInput) -> None:
         self.preparing.set()
         self.live.add(order.lease_key)
         answer = _next(self.prepares)
@@ -146,6 +164,9 @@ class World:
     @activity.defn
     async def commit(self, order: LeaseInput) -> CommitResult:
         self.calls.append("commit")
+        return await self._commit(order)
+
+    async def _commit(self, order: LeaseInput) -> CommitResult:
         answer = _next(self.commits)
         if isinstance(answer, Exception):
             raise answer
@@ -198,6 +219,20 @@ class World:
             task_queue=self.queue,
             execution_timeout=LONGEST,
         )
+
+    async def acquired(self, handle: WorkflowHandle[Any, Any]) -> None:
+        """Until a step at the provider is over and the workflow knows of it.
+
+        The time-skipping server takes no cancellation of a step that is just ending.
+        """
+
+        async def known() -> bool:
+            kinds = [event.event_type async for event in handle.fetch_history_events()]
+            ended = EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED
+            rest = kinds[kinds.index(ended) :] if ended in kinds else ()
+            return EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED in rest
+
+        await eventually(known, what="the workflow knows of its lease")
 
     async def run(self, **fields: Any) -> Outcome:
         """Run the job to its end."""

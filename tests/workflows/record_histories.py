@@ -34,7 +34,7 @@ async def completed(world: World) -> Handle:
 async def completed_by_signal(world: World) -> Handle:
     world.commits = deque([None])
     handle = await world.start()
-    await world.watching.wait()
+    await world.acquired(handle)
     key = lease_key(world.job_id, 1)
     await handle.signal("lease_changed", exited(key, "running"))
     await handle.signal("lease_changed", exited(key, "exit 0", 2))
@@ -81,7 +81,7 @@ async def placed_slowly(world: World) -> Handle:
 async def cancelled_running(world: World) -> Handle:
     world.commits = deque([None])
     handle = await world.start()
-    await world.watching.wait()
+    await world.acquired(handle)
     await handle.signal("cancel", CancelSignal(reason="enough"))
     return handle
 
@@ -89,7 +89,7 @@ async def cancelled_running(world: World) -> Handle:
 async def stopped_over_budget(world: World) -> Handle:
     world.commits = deque([None])
     handle = await world.start()
-    await world.watching.wait()
+    await world.acquired(handle)
     why = CancelSignal(reason="budget `team` is used up", cause=Reason.OVER_BUDGET)
     await handle.signal("cancel", why)
     return handle
@@ -106,7 +106,7 @@ async def cancelled_preparing(world: World) -> Handle:
 async def cancelled_in_web_ui(world: World) -> Handle:
     world.commits = deque([None])
     handle = await world.start()
-    await world.watching.wait()
+    await world.acquired(handle)
     await handle.cancel()
     return handle
 
@@ -114,7 +114,7 @@ async def cancelled_in_web_ui(world: World) -> Handle:
 async def deadline_extended(world: World) -> Handle:
     world.commits = deque([None])
     handle = await world.start()
-    await world.watching.wait()
+    await world.acquired(handle)
     now = await world.env.get_current_time()
     await handle.signal("extend", ExtendSignal(deadline_at=now + timedelta(hours=3)))
     return handle
@@ -141,6 +141,33 @@ async def deadline_extended_by_itself(world: World) -> Handle:
 async def compensation_retried(world: World) -> Handle:
     world.settles = deque([RuntimeError("network down"), RuntimeError("network down"), None])
     return await world.start()
+
+
+async def acquired(world: World) -> Handle:
+    """Reserved and committed in one step, ends by signals."""
+    return await completed_by_signal(world)
+
+
+async def acquired_failed_over(world: World) -> Handle:
+    return await failed_over(world)
+
+
+async def acquired_lost_and_failed(world: World) -> Handle:
+    return await retried(world)
+
+
+async def acquired_cancelled(world: World) -> Handle:
+    """While it reserves."""
+    return await cancelled_preparing(world)
+
+
+async def acquired_nothing(world: World) -> Handle:
+    """Cancelled between reservation and commit; the signal comes later."""
+    world.held = deque([True])
+    handle = await world.start()
+    await world.acquired(handle)
+    await handle.signal("cancel", CancelSignal(reason="enough"))
+    return handle
 
 
 async def gang_committed(world: GroupWorld) -> Handle:
@@ -229,7 +256,15 @@ JOB_SCENARIOS: tuple[Callable[[World], Awaitable[Handle]], ...] = (
     deadline_extended_by_itself,
     stopped_over_budget,
 )
-SCENARIOS = (*JOB_SCENARIOS, *GROUP_SCENARIOS)
+ONE_STEP_SCENARIOS: tuple[Callable[[World], Awaitable[Handle]], ...] = (
+    acquired,
+    acquired_failed_over,
+    acquired_lost_and_failed,
+    acquired_cancelled,
+    acquired_nothing,
+)
+"""Of jobs without a gang, since these reserve and commit in one step."""
+SCENARIOS = (*JOB_SCENARIOS, *GROUP_SCENARIOS, *ONE_STEP_SCENARIOS)
 
 
 async def main() -> None:
@@ -242,6 +277,7 @@ async def main() -> None:
             if scenario.__name__ not in named if named else target.exists():
                 continue
             async with open_world(env, GroupWorld) as world:
+                world.one_step = scenario in ONE_STEP_SCENARIOS
                 handle = await scenario(world)
                 outcome = await handle.result()
                 history = await handle.fetch_history()

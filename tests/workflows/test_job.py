@@ -24,13 +24,13 @@ class TestSuccess:
     async def test_goes_through_all_steps_once(self, world: World) -> None:
         outcome = await world.run()
         assert outcome.state == JobState.COMPLETED
-        assert world.calls == ["place", "prepare", "commit", "settle"]
+        assert world.calls == ["place", "acquire", "settle"]
         assert not world.live
 
     async def test_ends_by_signal(self, world: World) -> None:
         world.commits = deque([None])
         handle = await world.start()
-        await world.watching.wait()
+        await world.acquired(handle)
         await handle.signal("lease_changed", exited(lease_key(world.job_id, 1), "running"))
         await handle.signal("lease_changed", exited(lease_key(world.job_id, 1), "exit 0", 2))
         assert (await handle.result()).exit_code == 0
@@ -38,7 +38,7 @@ class TestSuccess:
     async def test_repeated_late_and_foreign_signals_do_no_harm(self, world: World) -> None:
         world.commits = deque([None])
         handle = await world.start()
-        await world.watching.wait()
+        await world.acquired(handle)
         key = lease_key(world.job_id, 1)
         await handle.signal("lease_changed", exited(lease_key(world.job_id, 7), "exit 9"))
         await handle.signal("lease_changed", exited(key, "running", 2))
@@ -58,7 +58,7 @@ class TestFailure:
             Reason.EXITED,
             3,
         )
-        assert world.calls.count("commit") == 1
+        assert world.calls.count("acquire") == 1
 
     async def test_retries_on_failure_as_the_spec_says(self, world: World) -> None:
         world.commits = deque(["exit 3", "exit 3", "exit 0"])
@@ -87,7 +87,7 @@ class TestFailure:
         outcome = await world.run()
         assert outcome.reason == Reason.INVALID_SPEC
         assert "no such thing" in outcome.message
-        assert world.calls == ["place", "prepare", "settle"]
+        assert world.calls == ["place", "acquire", "settle"]
 
     async def test_a_bug_in_a_provider_fails_the_job_and_releases(self, world: World) -> None:
         world.commits = deque([refusal("Bug", "internal error (KeyError)")])
@@ -102,7 +102,7 @@ class TestFailover:
         world.prepares = deque([refusal(kind), None])
         outcome = await world.run()
         assert outcome.state == JobState.COMPLETED
-        assert world.calls == ["place", "prepare", "settle", "place", "prepare", "commit", "settle"]
+        assert world.calls == ["place", "acquire", "settle", "place", "acquire", "settle"]
         assert world.excluded[1] == (world.provider,)
 
     async def test_refused_at_commit(self, world: World) -> None:
@@ -116,7 +116,7 @@ class TestFailover:
         world.places = deque([None, nobody] * 200)
         outcome = await world.run(placement_timeout=timedelta(minutes=10))
         assert (outcome.state, outcome.reason) == (JobState.FAILED, Reason.NO_CAPACITY)
-        assert world.calls.count("prepare") <= 10  # 2 s, 4 s, 8 s … and the end
+        assert world.calls.count("acquire") <= 10  # 2 s, 4 s, 8 s … and the end
 
     async def test_switched_off(self, world: World) -> None:
         world.prepares = deque([refusal("NoCapacity", "all taken")])
@@ -129,7 +129,7 @@ class TestFailover:
         outcome = await world.run()
         assert (outcome.state, outcome.reason) == (JobState.FAILED, Reason.IMAGE_UNAVAILABLE)
         assert "image `x`: manifest unknown" in outcome.message
-        assert world.calls == ["place", "prepare", "settle"]
+        assert world.calls == ["place", "acquire", "settle"]
 
     @pytest.mark.parametrize(
         ("image", "calls", "failure"),
@@ -147,7 +147,7 @@ class TestFailover:
         assert (outcome.state, outcome.reason) == (JobState.FAILED, Reason.IMAGE_UNAVAILABLE)
         assert "image `x` cannot be pulled" in outcome.message
         assert world.calls.count("place") == calls
-        assert world.calls.count("commit") == 1
+        assert world.calls.count("acquire") == 1
         assert world.settled[0].failure == failure
         assert world.settled[0].cause in ("", "refused")
         if calls == 2:
@@ -169,7 +169,7 @@ class TestFailover:
         outcome = await world.run()
         assert outcome.state == JobState.FAILED
         assert "no image `x`" in outcome.message
-        assert world.calls == ["place", "prepare", "settle", "place", "finish"]
+        assert world.calls == ["place", "acquire", "settle", "place", "finish"]
 
 
 class TestPlacement:
@@ -177,7 +177,7 @@ class TestPlacement:
         away = ApplicationError("PostgreSQL does not answer", type="DatabaseUnavailable")
         world.places = deque([away, away, away, None])
         assert (await world.run()).state == JobState.COMPLETED
-        assert world.calls == ["place"] * 4 + ["prepare", "commit", "settle"]
+        assert world.calls == ["place"] * 4 + ["acquire", "settle"]
 
     async def test_a_bug_of_ours_ends_the_job_all_the_same(self, world: World) -> None:
         world.places = deque([refusal("Bug", "internal error")])
@@ -215,12 +215,12 @@ class TestCancel:
     async def test_while_running(self, world: World) -> None:
         world.commits = deque([None])
         handle = await world.start()
-        await world.watching.wait()
+        await world.acquired(handle)
         await handle.signal("cancel", CancelSignal(reason="enough"))
         await handle.signal("cancel", CancelSignal(reason="again"))
         outcome = await handle.result()
         assert (outcome.state, outcome.message) == (JobState.CANCELLED, "enough")
-        assert world.calls == ["place", "prepare", "commit", "settle"]
+        assert world.calls == ["place", "acquire", "settle"]
         assert not world.live
 
     async def test_while_preparing_interrupts_and_releases(self, world: World) -> None:
@@ -230,7 +230,19 @@ class TestCancel:
         await handle.signal("cancel", CancelSignal())
         outcome = await asyncio.wait_for(handle.result(), patience(20))
         assert outcome.state == JobState.CANCELLED
-        assert "commit" not in world.calls
+        assert not world.watching.is_set()
+        assert not world.live
+
+    async def test_between_reservation_and_commit(self, world: World) -> None:
+        """The database knew of it before the workflow: nothing is started, and it waits."""
+        world.held = deque([True])
+        handle = await world.start()
+        await world.acquired(handle)
+        await handle.signal("cancel", CancelSignal(reason="enough", cause=Reason.OVER_BUDGET))
+        outcome = await handle.result()
+        assert (outcome.state, outcome.reason) == (JobState.FAILED, Reason.OVER_BUDGET)
+        assert not world.watching.is_set()
+        assert world.calls == ["place", "acquire", "settle"]
         assert not world.live
 
     async def test_while_waiting_for_capacity(self, world: World) -> None:
@@ -249,7 +261,7 @@ class TestCancel:
     async def test_in_the_web_ui(self, world: World) -> None:
         world.commits = deque([None])
         handle = await world.start()
-        await world.watching.wait()
+        await world.acquired(handle)
         await handle.cancel()
         outcome = await handle.result()
         assert outcome.state == JobState.CANCELLED
@@ -266,7 +278,7 @@ class TestCancel:
     async def test_a_command_that_ended_well_before_has_completed(self, world: World) -> None:
         world.commits = deque([None])
         handle = await world.start()
-        await world.watching.wait()
+        await world.acquired(handle)
         await handle.signal("lease_changed", exited(lease_key(world.job_id, 1), "exit 0"))
         await handle.signal("cancel", CancelSignal())
         assert (await handle.result()).state == JobState.COMPLETED
@@ -274,7 +286,7 @@ class TestCancel:
     async def test_no_retry_after_a_cancel(self, world: World) -> None:
         world.commits = deque(["exit 1"])
         handle = await world.start(retries_on_failure=5)
-        await world.watching.wait()
+        await world.acquired(handle)
         await handle.signal("cancel", CancelSignal())
         assert (await handle.result()).state == JobState.CANCELLED
 
@@ -290,7 +302,7 @@ class TestDeadline:
         world.commits = deque([None])
         begin = await skipping.get_current_time()
         handle = await world.start()
-        await world.watching.wait()
+        await world.acquired(handle)
         await handle.signal("extend", ExtendSignal(deadline_at=begin + timedelta(hours=5)))
         outcome = await handle.result()
         assert outcome.reason == Reason.DEADLINE
@@ -327,7 +339,7 @@ class TestQueries:
     async def test_tell_where_the_job_is(self, world: World) -> None:
         world.commits = deque([None])
         handle = await world.start()
-        await world.watching.wait()
+        await world.acquired(handle)
         await handle.signal("lease_changed", exited(lease_key(world.job_id, 1), "running"))
         assert await handle.query(JobWorkflow.state) == "running"
         progress = await handle.query(JobWorkflow.progress)
@@ -346,7 +358,7 @@ class TestTermination:
         async with time_skipping() as env, open_world(env, World) as world:
             world.commits = deque([None])
             handle = await world.start()
-            await world.watching.wait()
+            await world.acquired(handle)
             await handle.terminate()
             with pytest.raises(WorkflowFailureError):
                 await handle.result()

@@ -93,7 +93,7 @@ class TestWarning:
         world.calls.clear()
         handle = await world.start(warn_before=10 * MINUTE)
         assert (await handle.result()).reason == Reason.DEADLINE
-        assert world.calls == ["place", "prepare", "commit", "warn", "settle"]
+        assert world.calls == ["place", "acquire", "warn", "settle"]
         after = await counted(handle)
         more = {kind: after[kind] - before[kind] for kind in after}
         assert more[EventType.EVENT_TYPE_TIMER_STARTED] == 1
@@ -119,7 +119,7 @@ class TestWarning:
     async def test_none_for_a_job_that_ends_before(self, world: World) -> None:
         world.commits = deque([None])
         handle = await world.start(warn_before=10 * MINUTE)
-        await world.watching.wait()
+        await world.acquired(handle)
         await handle.signal("lease_changed", exited(lease_key(world.job_id, 1), "exit 0"))
         assert (await handle.result()).state == JobState.COMPLETED
         assert "warn" not in world.calls
@@ -131,7 +131,7 @@ class TestWarning:
         world.commits = deque([None])
         begin = await skipping.get_current_time()
         handle = await world.start(warn_before=10 * MINUTE)
-        await world.watching.wait()
+        await world.acquired(handle)
         await skipping.sleep(55 * MINUTE)
         await handle.signal("extend", ExtendSignal(deadline_at=begin + 3 * HOUR))
         assert (await handle.result()).reason == Reason.DEADLINE
@@ -141,7 +141,7 @@ class TestWarning:
     async def test_each_lease_has_its_own(self, world: World) -> None:
         world.commits = deque([None])
         handle = await world.start(warn_before=10 * MINUTE, retries_on_lost=1)
-        await world.watching.wait()
+        await world.acquired(handle)
         await world.env.sleep(55 * MINUTE)
         await handle.signal("lease_changed", exited(lease_key(world.job_id, 1), "lost"))
         assert (await handle.result()).reason == Reason.DEADLINE
@@ -164,7 +164,7 @@ class TestWarning:
         world.commits = deque([None])
         world.warns = deque([RuntimeError("database away")])
         handle = await world.start(warn_before=10 * MINUTE)
-        await world.watching.wait()
+        await world.acquired(handle)
         await skipping.sleep(51 * MINUTE)
         await handle.signal("cancel", CancelSignal())
         assert (await handle.result()).state == JobState.CANCELLED
@@ -187,7 +187,7 @@ class TestExtendedByItself:
         world.warns = deque([HOUR, timedelta(0)])
         begin = await skipping.get_current_time()
         handle = await world.start(warn_before=10 * MINUTE)
-        await world.watching.wait()
+        await world.acquired(handle)
         await handle.signal("extend", ExtendSignal(deadline_at=begin + 5 * HOUR))
         assert (await handle.result()).reason == Reason.DEADLINE
         assert abs(await ran_for(handle) - 6 * HOUR) < MINUTE

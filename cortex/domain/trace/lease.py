@@ -118,7 +118,9 @@ class LeaseSteps:
     def _reserve(self) -> TraceStep:
         lease = self._lease
         done = lease.reserved_at is not None or lease.committed_at is not None
-        ran = _last(self._history.of("prepare", lease.key))
+        both = _last(self._history.of("acquire", lease.key))
+        ran = _last(self._history.of("prepare", lease.key)) or both
+        step = "acquire" if both else "prepare"
         state = self._state(ran, done=done, open_=lease.state is LeaseState.INTENDED)
         return self._step(
             Phase.RESERVE,
@@ -126,10 +128,10 @@ class LeaseSteps:
             started_at=ran.scheduled_at if ran and ran.scheduled_at else lease.created_at,
             ended_at=lease.reserved_at or self._ended(ran, state),
             **_tries(ran, state),
-            sent=f"activity `prepare`: reserve under the key `{lease.key}`",
+            sent=f"activity `{step}`: reserve under the key `{lease.key}`",
             to=self._queue,
             known="reserved" if done else "",
-            error=self._error(ran, state),
+            error="" if both and done else self._error(ran, state),
         )
 
     def _verdict(self) -> TraceStep:
@@ -150,7 +152,8 @@ class LeaseSteps:
     def _commit(self) -> TraceStep:
         lease = self._lease
         done = lease.committed_at is not None
-        ran = _last(self._history.of("commit", lease.key))
+        both = None if lease.reserved_at is None else _last(self._history.of("acquire", lease.key))
+        ran = _last(self._history.of("commit", lease.key)) or both
         state = self._state(ran, done=done, open_=lease.state in _OPEN)
         if state is StepState.RUNNING and (lease.state is LeaseState.INTENDED or self._undecided()):
             state = StepState.WAITING
@@ -159,10 +162,10 @@ class LeaseSteps:
         return self._step(
             Phase.COMMIT,
             state,
-            started_at=ran.scheduled_at if ran else lease.reserved_at,
+            started_at=ran.scheduled_at if ran and not both else lease.reserved_at,
             ended_at=lease.committed_at or self._ended(ran, state),
             **_tries(ran, state),
-            sent="activity `commit`: make the reservation live",
+            sent=f"activity `{'acquire' if both else 'commit'}`: make the reservation live",
             to=self._queue,
             known="live: it costs money from here on" if done else "",
             error=self._error(ran, state),

@@ -67,6 +67,26 @@ class TestLease:
         assert found[Phase.SETTLE].compensates == (Phase.RESERVE,)
         assert Phase.WATCH not in found
 
+    def test_a_commit_that_failed_in_the_step_that_reserved(self) -> None:
+        ran = Ran(
+            "acquire",
+            lease_key="job_x-1",
+            scheduled_at=at(1),
+            ended_at=at(4),
+            outcome="failed",
+            error="the node is gone",
+        )
+        times = {"reserved_at": at(2), "releasing_at": at(5), "released_at": at(6)}
+        story = JobStory(job(JobState.PLACING), leases=[lease(LeaseState.RELEASED, **times)])
+        found = states(story, History("read", ran=[ran]))
+        reserve, commit = found[Phase.RESERVE], found[Phase.COMMIT]
+        assert (reserve.state, reserve.error) == (StepState.COMPENSATED, "")
+        assert (reserve.started_at, reserve.ended_at) == (at(1), at(2))
+        assert (commit.state, commit.error) == (StepState.FAILED, "the node is gone")
+        assert (commit.started_at, commit.ended_at) == (at(2), at(4))
+        assert "`acquire`" in reserve.sent
+        assert "`acquire`" in commit.sent
+
     def test_what_was_done_and_undone(self) -> None:
         times = {"reserved_at": at(2), "committed_at": at(3), "releasing_at": at(8)}
         stopped = lease(LeaseState.RELEASED, released_at=at(9), **times)

@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 from temporalio import activity
 
-from activities.contracts import LeaseInput
+from activities.contracts import AcquireResult, LeaseInput
 from activities.jobs.leasing import LeaseActivities
 from cortex.db.engine import Transaction
 from cortex.db.jobs.lifecycle import StepRepository
@@ -26,15 +26,15 @@ def _honest() -> None:
 def _intent_last() -> None:
     """The lease row is written after the network was called, and not before."""
     kept: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {}
-    intend, prepare = StepRepository.intend, LeaseActivities.prepare
+    intend, acquire = StepRepository.intend, LeaseActivities.acquire
     put = pytest.MonkeyPatch().setattr
 
     async def remember(_: Any, job_id: str, key: str, *more: Any, **values: Any) -> bool:
         kept[key] = ((job_id, key, *more), values)
         return True
 
-    @activity.defn(name="prepare")
-    async def call_first(self, order: LeaseInput) -> None:  # type: ignore[no-untyped-def]
+    @activity.defn(name="acquire")
+    async def call_first(self, order: LeaseInput) -> AcquireResult:  # type: ignore[no-untyped-def]
         if order.lease_key in kept:
             more, values = kept.pop(order.lease_key)
             async with self._database.reading() as tx:
@@ -44,10 +44,10 @@ def _intent_last() -> None:
             async with self._database.transaction() as tx:
                 if not await intend(tx.steps, *more, **values):  # it is shown as placing already
                     await _write_intent(tx, *more, **values)
-        await prepare(self, order)
+        return await acquire(self, order)
 
     put(StepRepository, "intend", remember)
-    put(LeaseActivities, "prepare", call_first)
+    put(LeaseActivities, "acquire", call_first)
 
 
 async def _write_intent(tx: Transaction, job_id: str, key: str, attempt: int, **of: Any) -> None:
