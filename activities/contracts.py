@@ -27,7 +27,7 @@ class PlaceInput(_Message):
     """If nobody offers now: when it is asked again, and for how long at most."""
 
 
-class Placement(_Message):
+class PlaceResult(_Message):
     """Where the attempt goes, or why nowhere."""
 
     lease_key: str | None = None
@@ -155,7 +155,7 @@ class VerdictInput(_Message):
     lease_key: str
 
 
-class Verdict(_Message):
+class VerdictResult(_Message):
     """What the gang has decided; with `wait`, how long there may be no answer at most."""
 
     answer: Literal["commit", "abort", "wait"]

@@ -6,7 +6,7 @@ from typing import Any
 
 from temporalio import activity
 
-from activities.contracts import AdvanceInput, AdvanceResult, Verdict, VerdictInput, WakeInput
+from activities.contracts import AdvanceInput, AdvanceResult, VerdictInput, VerdictResult, WakeInput
 from activities.events import state_event
 from activities.runtime.errors import relentless
 from cortex.db.engine import Database, Transaction
@@ -57,18 +57,18 @@ class GroupActivities:
         return AdvanceResult(state=group.state, wait=_LEAST)
 
     @relentless
-    async def verdict(self, order: VerdictInput) -> Verdict:
+    async def verdict(self, order: VerdictInput) -> VerdictResult:
         """What a reserved member is to do. Without a decision in time, decides to abort."""
         async with self._database.reading() as tx:
             standing = await tx.groups.standing(order.job_id)
         if standing is None:
-            return Verdict(answer="abort", reason="its group is not there any more")
+            return VerdictResult(answer="abort", reason="its group is not there any more")
         if standing.decision is None:
             if standing.until is None or standing.now < standing.until:
                 left = timedelta(minutes=1)
                 if standing.until is not None:
                     left = min(left, max(standing.until - standing.now, _LEAST))
-                return Verdict(answer="wait", wait=left)
+                return VerdictResult(answer="wait", wait=left)
             async with self._database.transaction() as tx:
                 await tx.groups.lock(standing.group_id)
                 if await tx.groups.presume_abort(standing, _NO_DECISION):
@@ -78,10 +78,10 @@ class GroupActivities:
                 # Whoever was first has decided.
                 standing = await tx.groups.standing(order.job_id)
             if standing is None or standing.decision is None:
-                return Verdict(answer="wait", wait=_LEAST)
+                return VerdictResult(answer="wait", wait=_LEAST)
         if standing.decision == "committed":
-            return Verdict(answer="commit")
-        return Verdict(answer="abort", reason=standing.reason)
+            return VerdictResult(answer="commit")
+        return VerdictResult(answer="abort", reason=standing.reason)
 
     @activity.defn
     async def wake_group(self, order: WakeInput) -> None:

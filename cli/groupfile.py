@@ -6,10 +6,10 @@ from cli.errors import BadInput
 from cli.specfile import Document, load_whole
 from cortex.client import ApiError
 from cortex.domain.errors import FieldError, InvalidRequest, field_errors
-from cortex.domain.groups.expand import GroupSpec, Member, expand
+from cortex.domain.groups.expand import ExpandedJob, GroupSpec, expand
 
 
-def load_group(path: str) -> tuple[Document, GroupSpec, list[Member]]:
+def load_group(path: str) -> tuple[Document, GroupSpec, list[ExpandedJob]]:
     """A group file and the members it makes.
 
     Raises:
@@ -18,7 +18,7 @@ def load_group(path: str) -> tuple[Document, GroupSpec, list[Member]]:
     return checked(load_whole(path, GroupSpec))
 
 
-def checked(document: Document) -> tuple[Document, GroupSpec, list[Member]]:
+def checked(document: Document) -> tuple[Document, GroupSpec, list[ExpandedJob]]:
     """The same of a document that has been read; see `load_group`."""
     try:
         spec = GroupSpec.model_validate(document.data)

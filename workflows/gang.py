@@ -8,7 +8,7 @@ from temporalio.exceptions import ActivityError, FailureError
 from temporalio.workflow import ActivityHandle
 
 with workflow.unsafe.imports_passed_through():
-    from activities.contracts import Placement, Verdict, VerdictInput, WakeInput
+    from activities.contracts import PlaceResult, VerdictInput, VerdictResult, WakeInput
     from activities.groups import GroupActivities
     from cortex.domain.jobs import Reason
     from cortex.temporal import contracts
@@ -31,7 +31,7 @@ class GangMember(Stoppable):
         """Its gang is committed, or it has none: a decision is never taken back."""
         self._was_live = False
 
-    async def _may_commit(self, placement: Placement) -> bool:
+    async def _may_commit(self, placement: PlaceResult) -> bool:
         """Wait until the gang has decided; False leaves this job stopped."""
         if self._agreed:
             return True
@@ -51,7 +51,7 @@ class GangMember(Stoppable):
             await self._until(lambda: self._called or self._stopped(), verdict.wait)
         return False
 
-    def _ask_verdict(self, placement: Placement) -> ActivityHandle[Verdict]:
+    def _ask_verdict(self, placement: PlaceResult) -> ActivityHandle[VerdictResult]:
         return workflow.start_activity_method(
             GroupActivities.verdict,
             VerdictInput(job_id=self._order.job_id, lease_key=placement.lease_key or ""),

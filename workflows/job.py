@@ -18,7 +18,7 @@ with workflow.unsafe.imports_passed_through():
         AcquireResult,
         CommitResult,
         PlaceInput,
-        Placement,
+        PlaceResult,
         SettleInput,
     )
     from cortex.domain.jobs import Outcome, Reason
@@ -50,7 +50,7 @@ class JobWorkflow(GangMember):
         self._state = JobState.PENDING
         self._attempt = order.attempt
         self._tally = Tally(failures=order.failures, losses=order.losses)
-        self._placement: Placement | None = None
+        self._placement: PlaceResult | None = None
         self._change: LeaseChange | None = None
         self._deadline: datetime | None = None
         self._extended: datetime | None = None
@@ -128,7 +128,7 @@ class JobWorkflow(GangMember):
             search.after(verdict, placed, workflow.now())
             await self._pause(verdict.wait)
 
-    async def _end(self, placement: Placement, end: LeaseEnd) -> Outcome | Retry:
+    async def _end(self, placement: PlaceResult, end: LeaseEnd) -> Outcome | Retry:
         """Judge the end of a lease and settle it; a job that was extended meanwhile goes on."""
         while True:
             verdict = decide(end, self._order, self._tally)
@@ -139,7 +139,7 @@ class JobWorkflow(GangMember):
             self._enter(JobState.RUNNING)
             end = await self._watch_to_the_end(placement)
 
-    async def _place(self, search: Search) -> Placement | Outcome:
+    async def _place(self, search: Search) -> PlaceResult | Outcome:
         """The next offer, waiting for capacity as long as the spec allows."""
         while not self._stopped():
             self._enter(JobState.PLACING)
@@ -162,7 +162,7 @@ class JobWorkflow(GangMember):
             self._renew(search)
         return self._cancelled()
 
-    async def _ask(self, order: PlaceInput) -> Placement:
+    async def _ask(self, order: PlaceInput) -> PlaceResult:
         try:
             return await self._through(lambda: steps.place_at_once(order))
         except FailureError as error:  # a local activity's failure is no ActivityError
@@ -185,7 +185,7 @@ class JobWorkflow(GangMember):
             )
         )
 
-    async def _lease(self, placement: Placement) -> LeaseEnd:
+    async def _lease(self, placement: PlaceResult) -> LeaseEnd:
         """Prepare, commit and watch one lease; says how it ended. Releases nothing."""
         committing = False
         live: AcquireResult | CommitResult
@@ -210,20 +210,20 @@ class JobWorkflow(GangMember):
             end = end_of_error(error, placement)
             return self._of_commit(end) if committing else end
 
-    async def _watch_to_the_end(self, placement: Placement) -> LeaseEnd:
+    async def _watch_to_the_end(self, placement: PlaceResult) -> LeaseEnd:
         try:
             return await self._watch(placement)
         except asyncio.CancelledError:
             return self._stop_end()
 
-    async def _live(self, placement: Placement, live: AcquireResult | CommitResult) -> LeaseEnd:
+    async def _live(self, placement: PlaceResult, live: AcquireResult | CommitResult) -> LeaseEnd:
         self._was_live = True
         self._set_deadline(live.deadline_at)
         if live.change is not None:
             self.lease_changed(live.change)
         return await self._watch(placement)
 
-    async def _prepare(self, placement: Placement) -> None:
+    async def _prepare(self, placement: PlaceResult) -> None:
         await self._interruptible(steps.prepare(self._order, placement))
 
     async def _interruptible(self, handle: ActivityHandle[T]) -> T:
@@ -233,7 +233,7 @@ class JobWorkflow(GangMember):
             handle.cancel()
         return await handle
 
-    async def _watch(self, placement: Placement) -> LeaseEnd:
+    async def _watch(self, placement: PlaceResult) -> LeaseEnd:
         """Wait for the end of the lease. Costs nothing while nothing happens."""
         while True:
             if self._change is not None and self._change.state.final:
@@ -270,7 +270,7 @@ class JobWorkflow(GangMember):
         # compared by their number and not by their length, so the shorter wait needs no marker.
         return self._before_warning() == timedelta(0) and workflow.patched("deadline-warning")
 
-    async def _warn(self, placement: Placement, deadline: datetime) -> None:
+    async def _warn(self, placement: PlaceResult, deadline: datetime) -> None:
         """Tell that the deadline is near, or have the job extended. Nothing waits for it."""
         self._warned = deadline
         handle = steps.warn(self._order, placement, deadline)
@@ -283,7 +283,7 @@ class JobWorkflow(GangMember):
             return
         self._set_deadline(result.deadline_at or self._deadline)
 
-    async def _check(self, placement: Placement) -> None:
+    async def _check(self, placement: PlaceResult) -> None:
         """Ask the provider itself, far apart: the monitor may have missed something.
 
         A provider that does not answer is asked again at the next check; nothing waits for it.
@@ -307,7 +307,9 @@ class JobWorkflow(GangMember):
         self._moved = self._moved or deadline != self._deadline
         self._deadline = deadline
 
-    async def _settle(self, placement: Placement, verdict: Outcome | Retry, end: LeaseEnd) -> bool:
+    async def _settle(
+        self, placement: PlaceResult, verdict: Outcome | Retry, end: LeaseEnd
+    ) -> bool:
         """Release the lease, whatever it takes; with an outcome, close the job as well.
 
         False if nothing was done, because the job has a later deadline than the one that passed.

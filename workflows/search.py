@@ -10,7 +10,7 @@ from temporalio.exceptions import (
     is_cancelled_exception,
 )
 
-from activities.contracts import PlaceInput, Placement
+from activities.contracts import PlaceInput, PlaceResult
 from cortex.domain.failures import FailureType
 from cortex.domain.jobs import Outcome, Reason
 from cortex.domain.states import JobState
@@ -64,7 +64,7 @@ class Search:
             until=self.until,
         )
 
-    def after(self, retry: Retry, placement: Placement, now: datetime) -> None:
+    def after(self, retry: Retry, placement: PlaceResult, now: datetime) -> None:
         """A lease ended and the job is placed again."""
         if retry.wait:  # it had run: a new search begins
             self.until = now + retry.wait + self._patience
@@ -79,7 +79,7 @@ class Search:
             passed = self._ruled_out if retry.ruled_out else self._excluded
             passed.append(placement.provider_id)
 
-    def missed(self, placement: Placement, now: datetime) -> Outcome | None:
+    def missed(self, placement: PlaceResult, now: datetime) -> Outcome | None:
         """Nobody offered. None: ask again. An outcome: the time is over or it cannot help."""
         again = placement.try_again or bool(self._excluded or self._fallen)
         self._forget()
@@ -110,7 +110,7 @@ def unplaced(error: FailureError) -> Outcome:
     return Outcome(state=JobState.FAILED, reason=Reason.INTERNAL_ERROR, message=message)
 
 
-def end_of_error(error: ActivityError, placement: Placement) -> LeaseEnd:
+def end_of_error(error: ActivityError, placement: PlaceResult) -> LeaseEnd:
     cause = error.cause
     if is_cancelled_exception(error):
         return LeaseEnd(End.STOPPED, Reason.CANCELLED, "cancelled in Temporal")

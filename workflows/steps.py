@@ -14,7 +14,7 @@ with workflow.unsafe.imports_passed_through():
         FinishInput,
         LeaseInput,
         PlaceInput,
-        Placement,
+        PlaceResult,
         SettleInput,
         SettleResult,
         WarnInput,
@@ -39,7 +39,7 @@ _RELENTLESS = RetryPolicy(
 )
 
 
-def place_at_once(order: PlaceInput) -> ActivityHandle[Placement]:
+def place_at_once(order: PlaceInput) -> ActivityHandle[PlaceResult]:
     """Offers mostly come at once: then a local activity spares the server a round trip."""
     return workflow.start_local_activity_method(
         PlacementActivities.place,
@@ -50,7 +50,7 @@ def place_at_once(order: PlaceInput) -> ActivityHandle[Placement]:
     )
 
 
-def place(job: JobInput, order: PlaceInput) -> ActivityHandle[Placement]:
+def place(job: JobInput, order: PlaceInput) -> ActivityHandle[PlaceResult]:
     return workflow.start_activity_method(
         PlacementActivities.place,
         order,
@@ -61,7 +61,7 @@ def place(job: JobInput, order: PlaceInput) -> ActivityHandle[Placement]:
     )
 
 
-def acquire(job: JobInput, placement: Placement) -> ActivityHandle[AcquireResult]:
+def acquire(job: JobInput, placement: PlaceResult) -> ActivityHandle[AcquireResult]:
     """`prepare` and `commit` in one; it hears of a cancellation until it commits."""
     return workflow.start_activity_method(
         LeaseActivities.acquire,
@@ -76,7 +76,7 @@ def acquire(job: JobInput, placement: Placement) -> ActivityHandle[AcquireResult
     )
 
 
-def prepare(job: JobInput, placement: Placement) -> ActivityHandle[None]:
+def prepare(job: JobInput, placement: PlaceResult) -> ActivityHandle[None]:
     """May take long (pulling an image), so it hears of a cancellation."""
     return workflow.start_activity_method(
         LeaseActivities.prepare,
@@ -91,7 +91,7 @@ def prepare(job: JobInput, placement: Placement) -> ActivityHandle[None]:
     )
 
 
-def commit(job: JobInput, placement: Placement) -> ActivityHandle[CommitResult]:
+def commit(job: JobInput, placement: PlaceResult) -> ActivityHandle[CommitResult]:
     return workflow.start_activity_method(
         LeaseActivities.commit,
         _lease(job, placement),
@@ -104,7 +104,7 @@ def commit(job: JobInput, placement: Placement) -> ActivityHandle[CommitResult]:
     )
 
 
-def check(job: JobInput, placement: Placement) -> ActivityHandle[CheckResult]:
+def check(job: JobInput, placement: PlaceResult) -> ActivityHandle[CheckResult]:
     return workflow.start_activity_method(
         LeaseActivities.check,
         _lease(job, placement),
@@ -117,7 +117,7 @@ def check(job: JobInput, placement: Placement) -> ActivityHandle[CheckResult]:
     )
 
 
-def warn(job: JobInput, placement: Placement, deadline: datetime) -> ActivityHandle[WarnResult]:
+def warn(job: JobInput, placement: PlaceResult, deadline: datetime) -> ActivityHandle[WarnResult]:
     """Given up at the deadline, which waits for nothing."""
     return workflow.start_activity_method(
         DeadlineActivities.warn,
@@ -131,7 +131,7 @@ def warn(job: JobInput, placement: Placement, deadline: datetime) -> ActivityHan
 
 
 def settle(
-    job: JobInput, placement: Placement, order: SettleInput
+    job: JobInput, placement: PlaceResult, order: SettleInput
 ) -> ActivityHandle[SettleResult | None]:
     """Tried without end: a lease may cost money until this is done."""
     return workflow.start_activity_method(
@@ -156,7 +156,7 @@ def finish(job: JobInput, outcome: Outcome) -> ActivityHandle[None]:
     )
 
 
-def _lease(job: JobInput, placement: Placement) -> LeaseInput:
+def _lease(job: JobInput, placement: PlaceResult) -> LeaseInput:
     return LeaseInput(
         job_id=job.job_id,
         lease_key=placement.lease_key or "",
@@ -164,5 +164,5 @@ def _lease(job: JobInput, placement: Placement) -> LeaseInput:
     )
 
 
-def _queue(placement: Placement) -> str:
+def _queue(placement: PlaceResult) -> str:
     return contracts.provider_queue(placement.provider_id or "")

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from temporalio import activity
 
-from activities.contracts import FinishInput, PlaceInput, Placement
+from activities.contracts import FinishInput, PlaceInput, PlaceResult
 from activities.events import announce, outcome_data, state_event
 from activities.jobs.inputs import InputStore
 from activities.jobs.market import Market
@@ -51,13 +51,13 @@ class PlacementActivities:
         return await self._market.quote(order.spec, order.timeout)
 
     @activity.defn
-    async def place(self, order: PlaceInput) -> Placement:
+    async def place(self, order: PlaceInput) -> PlaceResult:
         """Choose a provider and write the lease row and its hold, both before any effect."""
         async with self._database.reading() as tx:
             job = await tx.jobs.get(order.job_id)
         missing = await self._inputs.problem(job.spec.inputs) if job.spec.inputs else None
         if missing is not None:
-            return Placement(reason=Reason.INVALID_SPEC, message=missing)
+            return PlaceResult(reason=Reason.INVALID_SPEC, message=missing)
         asking = asyncio.create_task(
             self._market.quote(
                 job.spec,
@@ -99,13 +99,13 @@ class PlacementActivities:
             await tx.jobs.lock(order.job_id)
             await move(tx, order.job_id, JobState.PLACING)
 
-    async def _existing(self, order: PlaceInput) -> Placement | None:
+    async def _existing(self, order: PlaceInput) -> PlaceResult | None:
         """What an earlier try of this attempt wrote."""
         async with self._database.reading() as tx:
             lease = await tx.leases.find(lease_key(order.job_id, order.attempt))
         return _placed(lease) if lease else None
 
-    async def _tell_nowhere(self, order: PlaceInput, placement: Placement) -> Placement:
+    async def _tell_nowhere(self, order: PlaceInput, placement: PlaceResult) -> PlaceResult:
         """Say that nobody offers, if the job waits for that to change."""
         again = placement.try_again or order.asks_again
         if again and order.until is not None and datetime.now(UTC) < order.until:
@@ -116,7 +116,9 @@ class PlacementActivities:
             await tell(self._database, order.job_id, placement.message, then, "")
         return placement
 
-    async def _intend_at_once(self, order: PlaceInput, job: Job, offer: Offer) -> Placement | None:
+    async def _intend_at_once(
+        self, order: PlaceInput, job: Job, offer: Offer
+    ) -> PlaceResult | None:
         """The usual case in one statement; None if anything is not as usual."""
         key = lease_key(order.job_id, order.attempt)
         hold = offer.estimate(job.spec.duration + job.extension)
@@ -136,7 +138,7 @@ class PlacementActivities:
             )
         return _at(key, offer) if placed else None
 
-    async def _intend(self, order: PlaceInput, offers: Sequence[Offer]) -> Placement:
+    async def _intend(self, order: PlaceInput, offers: Sequence[Offer]) -> PlaceResult:
         """The first of the offers that the budgets allow."""
         key = lease_key(order.job_id, order.attempt)
         async with self._database.transaction() as tx:
@@ -149,14 +151,14 @@ class PlacementActivities:
             job = await tx.jobs.get(order.job_id)
             if job.state != JobState.PLACING:
                 why = f"the job is {job.state.value}"
-                return Placement(reason=Reason.CANCELLED, message=why)
+                return PlaceResult(reason=Reason.CANCELLED, message=why)
             open_ = await tx.providers.hold_open({offer.provider_id for offer in offers})
             left = [offer for offer in offers if offer.provider_id in open_]
             if not left:
                 return _closed(offers)
             offer, why = await _allowed(tx, job, left)
             if offer is None:
-                return Placement(reason=Reason.OVER_BUDGET, message=why)
+                return PlaceResult(reason=Reason.OVER_BUDGET, message=why)
             await tx.jobs.put(
                 order.job_id,
                 attempt=order.attempt,
@@ -238,18 +240,18 @@ def _affordable(offer: Offer, job: Job, rates: dict[str, Decimal]) -> bool:
     return rate is not None and spent <= budget.amount * rate
 
 
-def _nowhere(ranked: QuoteResult, job: Job, order: PlaceInput) -> Placement:
+def _nowhere(ranked: QuoteResult, job: Job, order: PlaceInput) -> PlaceResult:
     if ranked.offers:
         cheapest = min(ranked.offers, key=lambda offer: offer.usd_per_hour())
         most = cheapest.estimate(job.spec.duration + job.extension)
-        return Placement(
+        return PlaceResult(
             reason=Reason.OVER_BUDGET,
             message=f"the budget is {job.spec.budget}, {job.cost} is spent, and the cheapest offer "
             f"(`{cheapest.provider_id}`) may cost {most} for the whole duration",
         )
     whys = [f"`{item.provider_id}`: {', '.join(item.reasons)}" for item in ranked.rejected]
     whys += [f"`{provider_id}` was tried already" for provider_id in order.excluded]
-    return Placement(
+    return PlaceResult(
         reason=Reason.NO_CAPACITY,
         message=f"no provider offers to run this job ({'; '.join(whys) or 'there is none to ask'})",
         # With nobody left who may change his mind, only forgetting who was passed over could help.
@@ -257,17 +259,17 @@ def _nowhere(ranked: QuoteResult, job: Job, order: PlaceInput) -> Placement:
     )
 
 
-def _closed(offers: Sequence[Offer]) -> Placement:
+def _closed(offers: Sequence[Offer]) -> PlaceResult:
     names = ", ".join(f"`{name}`" for name in sorted({offer.provider_id for offer in offers}))
     message = f"{names} takes no jobs any more: switched off or removed while it made its offer"
-    return Placement(reason=Reason.NO_CAPACITY, message=message, try_again=True)
+    return PlaceResult(reason=Reason.NO_CAPACITY, message=message, try_again=True)
 
 
-def _placed(lease: Lease) -> Placement:
+def _placed(lease: Lease) -> PlaceResult:
     return _at(lease.key, lease.offer)
 
 
-def _at(key: str, offer: Offer) -> Placement:
-    return Placement(
+def _at(key: str, offer: Offer) -> PlaceResult:
+    return PlaceResult(
         lease_key=key, provider_id=offer.provider_id, offer=offer.identity, one_step=True
     )

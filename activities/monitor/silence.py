@@ -21,7 +21,7 @@ _THEN = (
 )
 
 
-class Sight:
+class LeaseSightings:
     """What the monitor of one provider sees of its leases."""
 
     def __init__(self, database: Database, provider_id: str, settings: MonitorSettings) -> None:

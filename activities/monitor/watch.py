@@ -20,7 +20,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.contracts import WatchInput
 from activities.monitor.logs import Audience, LogCopier
 from activities.monitor.recording import change_of, record
-from activities.monitor.silence import Sight
+from activities.monitor.silence import LeaseSightings
 from activities.monitor.usage import Meter
 from activities.runtime.errors import relentless
 from activities.runtime.fleet import Fleet
@@ -102,7 +102,7 @@ class _Shift:
         self._follow_after: dict[str, float] = {}
         self._frames: dict[str, int] = {}
         self._meter = Meter(owner._database, owner._usage_every)
-        self._sight = Sight(owner._database, provider_id, owner._settings)
+        self._sightings = LeaseSightings(owner._database, provider_id, owner._settings)
         self._down = asyncio.create_task(activity.wait_for_worker_shutdown())
 
     async def work(self, length: timedelta) -> None:
@@ -135,7 +135,7 @@ class _Shift:
             async with self._o._database.transaction() as tx:
                 leases = await tx.leases.watched(self._provider_id)
             live = [lease for lease in leases if lease.state == LeaseState.ACTIVE and lease.ref]
-            self._sight.begin(live)
+            self._sightings.begin(live)
             provider = self._o._fleet.get(self._provider_id)
             changed = await self._ask(provider, live)
             untold = [lease for lease in leases if lease.signalled_version < lease.version]
@@ -145,7 +145,7 @@ class _Shift:
             self._meter.tick(provider, live)
             async with asyncio.timeout(_PATIENCE):
                 await provider.tend([lease.ref for lease in live if lease.ref])
-            await self._sight.end()
+            await self._sightings.end()
             return len(live)
         except (ProviderError, DatabaseUnavailable, TimeoutError) as error:
             why = str(error) or f"no answer within {_PATIENCE:g} s"
@@ -154,7 +154,7 @@ class _Shift:
             _log.warning("monitor.pass_failed", provider=self._provider_id, error=why)
             if not isinstance(error, DatabaseUnavailable):
                 with contextlib.suppress(DatabaseUnavailable):
-                    await self._sight.end(why)
+                    await self._sightings.end(why)
             await asyncio.sleep(1)
             return 0
 
@@ -164,7 +164,7 @@ class _Shift:
             snapshots = await provider.statuses(refs) if refs else []
         by_key = {lease.key: lease for lease in live}
         snapshots = await _confirmed(provider, by_key, snapshots)
-        await self._sight.seen({snapshot.key for snapshot in snapshots})
+        await self._sightings.seen({snapshot.key for snapshot in snapshots})
         self._frames = {key: seen for key, seen in self._frames.items() if key in by_key}
         changed: list[Lease] = []
         for snapshot in snapshots:

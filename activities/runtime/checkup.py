@@ -13,7 +13,7 @@ from cortex.db.providers.repository import Observation, Observed, Origin
 from cortex.domain.errors import CortexError
 from cortex.domain.events import EventType
 from cortex.domain.offers import PriceSheet
-from cortex.domain.providers.health import HealthRules, ProviderStatus, Verdict
+from cortex.domain.providers.health import CheckGrade, HealthRules, ProviderStatus
 from cortex.domain.units import format_duration
 from providers.base import NetworkStatus
 from providers.errors import ProviderError
@@ -85,7 +85,7 @@ class Checkup:
 
     def _judge(
         self, network: NetworkStatus, latency: timedelta, trouble: str
-    ) -> tuple[Verdict, str]:
+    ) -> tuple[CheckGrade, str]:
         if not network.reachable:
             return "bad", network.message or "the network cannot be reached"
         if latency > self._rules.slow:

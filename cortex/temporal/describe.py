@@ -48,13 +48,13 @@ class PendingStep:
 
 
 @dataclass(frozen=True)
-class Sight:
+class WorkflowRun:
     life: Life
     run_id: str = ""
     pending: tuple[PendingStep, ...] = ()
 
 
-async def look(client: Client, workflow_id: str) -> Sight:
+async def look(client: Client, workflow_id: str) -> WorkflowRun:
     """The newest run of a workflow.
 
     Raises:
@@ -67,12 +67,12 @@ async def look(client: Client, workflow_id: str) -> Sight:
         found = await client.workflow_service.describe_workflow_execution(request, timeout=_CALL)
     except RPCError as error:
         if error.status == RPCStatusCode.NOT_FOUND:
-            return Sight("missing")
+            return WorkflowRun("missing")
         raise away(error) from error
     except RuntimeError as error:  # a lazy client's first connect
         raise away(error) from error
     info = found.workflow_execution_info
-    return Sight(
+    return WorkflowRun(
         life="running" if info.status in _LIVING else "closed",
         run_id=info.execution.run_id,
         pending=tuple(_step(item, client) for item in found.pending_activities),

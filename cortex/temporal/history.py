@@ -20,7 +20,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from cortex.domain.errors import TemporalUnavailable
 from cortex.domain.trace.model import History, Ran
 from cortex.temporal.contracts import rescue_id
-from cortex.temporal.describe import PendingStep, Sight, look, root_message, time_of
+from cortex.temporal.describe import PendingStep, WorkflowRun, look, root_message, time_of
 
 _CALL: Final = timedelta(seconds=5)
 _PATIENCE: Final = 10.0
@@ -86,7 +86,7 @@ def _away(why: str) -> History:
     return History("away", f"{why}: this is what the database knows; tries are missing")
 
 
-async def _read(client: Client, workflow_id: str, sight: Sight) -> History:
+async def _read(client: Client, workflow_id: str, sight: WorkflowRun) -> History:
     handle = client.get_workflow_handle(workflow_id, run_id=sight.run_id)
     book = _Book()
     count = 0

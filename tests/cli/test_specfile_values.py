@@ -9,7 +9,7 @@ from cli.errors import BadInput
 from cli.groupfile import load_group
 from cli.options import RunOptions
 from cli.specfile import parse
-from cortex.domain.groups.expand import Member
+from cortex.domain.groups.expand import ExpandedJob
 from cortex.domain.spec import JobSpec
 
 
@@ -24,7 +24,7 @@ def refused(text: str) -> str:
     return "\n".join([caught.value.message, *caught.value.details])
 
 
-def members(folder: Path, text: str) -> list[Member]:
+def members(folder: Path, text: str) -> list[ExpandedJob]:
     path = folder / "g.yaml"
     path.write_text(text)
     return load_group(str(path))[2]

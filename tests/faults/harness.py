@@ -21,7 +21,7 @@ from activities.contracts import (
     FinishInput,
     LeaseInput,
     PlaceInput,
-    Placement,
+    PlaceResult,
     SettleInput,
 )
 from activities.jobs.leasing import LeaseActivities
@@ -94,7 +94,7 @@ class Driver:
         tally, attempt = Tally(), 0
         while self.outcome is None:
             attempt += 1
-            placed = Placement()
+            placed = PlaceResult()
             if not self.stopped:
                 placed = await self.step(
                     "place", PlaceInput(job_id=self.job_id, attempt=attempt), PlacementActivities
@@ -205,7 +205,7 @@ class Driver:
         copier = LogCopier(database, self.settings.logs)
         return SettlementActivities(database, fleet, self.settings, copier)
 
-    async def _lease(self, placed: Placement) -> LeaseEnd:
+    async def _lease(self, placed: PlaceResult) -> LeaseEnd:
         order = LeaseInput(
             job_id=self.job_id,
             lease_key=placed.lease_key or "",
@@ -254,7 +254,7 @@ class Driver:
         lost = change.state == RunState.LOST
         return end if lost or end.exit_code == 0 or not self.stopped else _stop_end()
 
-    async def _settle(self, placed: Placement, verdict: Outcome | Retry) -> None:
+    async def _settle(self, placed: PlaceResult, verdict: Outcome | Retry) -> None:
         final = verdict if isinstance(verdict, Outcome) else None
         order = SettleInput(
             job_id=self.job_id,

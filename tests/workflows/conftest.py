@@ -26,7 +26,7 @@ from activities.contracts import (
     FinishInput,
     LeaseInput,
     PlaceInput,
-    Placement,
+    PlaceResult,
     SettleInput,
     SettleResult,
     WarnInput,
@@ -85,7 +85,7 @@ class World:
     provider: str = field(default_factory=lambda: f"p-{uuid.uuid4().hex[:6]}")
     queue: str = field(default_factory=lambda: f"q-{uuid.uuid4().hex[:6]}")
     job_id: str = field(default_factory=lambda: new_id("job"))
-    places: deque[Placement | Exception | None] = field(default_factory=lambda: deque([None]))
+    places: deque[PlaceResult | Exception | None] = field(default_factory=lambda: deque([None]))
     """None: placed with the provider."""
     prepares: deque[Exception | float | None] = field(default_factory=lambda: deque([None]))
     """A number: takes so many seconds and heartbeats."""
@@ -128,14 +128,16 @@ class World:
         ]
 
     @activity.defn
-    async def place(self, order: PlaceInput) -> Placement:
+    async def place(self, order: PlaceInput) -> PlaceResult:
         self.calls.append("place")
         self.excluded.append(order.excluded)
         answer = _next(self.places)
         if isinstance(answer, Exception):
             raise answer
         key = lease_key(order.job_id, order.attempt)
-        return answer or Placement(lease_key=key, provider_id=self.provider, one_step=self.one_step)
+        return answer or PlaceResult(
+            lease_key=key, provider_id=self.provider, one_step=self.one_step
+        )
 
     @activity.defn
     async def acquire(self, order: LeaseInput) -> AcquireResult:

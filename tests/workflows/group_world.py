@@ -9,7 +9,7 @@ from typing import Any
 from temporalio import activity
 from temporalio.client import WorkflowHandle
 
-from activities.contracts import AdvanceInput, AdvanceResult, Verdict, VerdictInput, WakeInput
+from activities.contracts import AdvanceInput, AdvanceResult, VerdictInput, VerdictResult, WakeInput
 from cortex.domain.ids import new_id
 from cortex.domain.jobs import Outcome
 from cortex.temporal.contracts import GroupInput, GroupResult
@@ -17,9 +17,9 @@ from tests.support import patience
 from tests.workflows.conftest import LONGEST, World
 from workflows.group import JobGroupWorkflow
 
-WAIT = Verdict(answer="wait", wait=timedelta(minutes=1))
-COMMIT = Verdict(answer="commit")
-ABORT = Verdict(answer="abort", reason="`b` was late")
+WAIT = VerdictResult(answer="wait", wait=timedelta(minutes=1))
+COMMIT = VerdictResult(answer="commit")
+ABORT = VerdictResult(answer="abort", reason="`b` was late")
 
 
 @dataclass
@@ -27,7 +27,7 @@ class GroupWorld(World):
     """Of the verdicts and advances, too, each is used once and the last one for ever."""
 
     group_id: str = field(default_factory=lambda: new_id("grp"))
-    verdicts: deque[Verdict | Exception] = field(default_factory=lambda: deque([COMMIT]))
+    verdicts: deque[VerdictResult | Exception] = field(default_factory=lambda: deque([COMMIT]))
     advances: deque[AdvanceResult | Exception] = field(
         default_factory=lambda: deque([AdvanceResult(state="completed", done=True)])
     )
@@ -40,9 +40,9 @@ class GroupWorld(World):
         return [*super().activities(), self.verdict, self.advance, self.wake_group]
 
     @activity.defn
-    async def verdict(self, order: VerdictInput) -> Verdict:
+    async def verdict(self, order: VerdictInput) -> VerdictResult:
         self.calls.append("verdict")
-        answer: Verdict = self._next(self.verdicts)
+        answer: VerdictResult = self._next(self.verdicts)
         if answer.answer == "wait":
             self.waiting.set()
         return answer

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from temporalio.client import WorkflowHandle
 
-from activities.contracts import AdvanceResult, Placement
+from activities.contracts import AdvanceResult, PlaceResult
 from cortex.domain.ids import lease_key
 from cortex.domain.jobs import Outcome, Reason
 from cortex.temporal.contracts import CancelSignal, ExtendSignal, GroupResult
@@ -24,7 +24,7 @@ from tests.workflows.group_world import ABORT, COMMIT, WAIT, GroupWorld
 
 FOLDER = Path(__file__).parent / "histories"
 Handle = WorkflowHandle[object, Outcome]
-_NOTHING = Placement(reason=Reason.NO_CAPACITY, message="all taken", try_again=True)
+_NOTHING = PlaceResult(reason=Reason.NO_CAPACITY, message="all taken", try_again=True)
 
 
 async def completed(world: World) -> Handle:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from temporalio import workflow
 
-from activities.contracts import Placement
+from activities.contracts import PlaceResult
 from cortex.domain.jobs import Outcome
 from cortex.temporal.contracts import (
     HEALTH_WORKFLOW,
@@ -50,7 +50,7 @@ class WaitsFirst(JobWorkflow):
     async def run(self, order: JobInput) -> Outcome:
         return await super().run(order)
 
-    async def _prepare(self, placement: Placement) -> None:
+    async def _prepare(self, placement: PlaceResult) -> None:
         await workflow.sleep(1)
         await super()._prepare(placement)
 
@@ -67,7 +67,7 @@ class WaitsFirstIfPatched(JobWorkflow):
     async def run(self, order: JobInput) -> Outcome:
         return await super().run(order)
 
-    async def _prepare(self, placement: Placement) -> None:
+    async def _prepare(self, placement: PlaceResult) -> None:
         if workflow.patched("wait-first"):
             await workflow.sleep(1)
         await super()._prepare(placement)

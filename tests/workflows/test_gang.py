@@ -9,7 +9,7 @@ import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 
-from activities.contracts import AdvanceResult, Verdict
+from activities.contracts import AdvanceResult, VerdictResult
 from cortex.domain.jobs import Reason
 from cortex.domain.states import JobState
 from cortex.temporal.contracts import CancelSignal
@@ -39,7 +39,7 @@ class TestDecision:
         assert not world.live
 
     async def test_a_call_is_heard_at_once(self, world: GroupWorld) -> None:
-        world.verdicts = deque([Verdict(answer="wait", wait=timedelta(hours=5)), COMMIT])
+        world.verdicts = deque([VerdictResult(answer="wait", wait=timedelta(hours=5)), COMMIT])
         handle = await world.start_member()
         await world.at_wait()
         await handle.signal("look")

@@ -9,7 +9,7 @@ from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 
-from activities.contracts import Placement
+from activities.contracts import PlaceResult
 from cortex.domain.ids import lease_key
 from cortex.domain.jobs import Reason
 from cortex.domain.leases import PullTrouble
@@ -111,7 +111,7 @@ class TestFailover:
         assert not world.live
 
     async def test_waits_longer_each_time_all_have_refused(self, world: World) -> None:
-        nobody = Placement(reason=Reason.NO_CAPACITY, message="none is left to ask")
+        nobody = PlaceResult(reason=Reason.NO_CAPACITY, message="none is left to ask")
         world.prepares = deque([refusal("NoCapacity", "registry away")])
         world.places = deque([None, nobody] * 200)
         outcome = await world.run(placement_timeout=timedelta(minutes=10))
@@ -141,7 +141,7 @@ class TestFailover:
         lost = exited(lease_key(world.job_id, 1), "lost")
         lost = lost.model_copy(update={"image": image, "message": "image `x` cannot be pulled"})
         world.commits = deque([lost])
-        none_left = Placement(reason=Reason.NO_CAPACITY, message="none is left to ask")
+        none_left = PlaceResult(reason=Reason.NO_CAPACITY, message="none is left to ask")
         world.places = deque([None, none_left])
         outcome = await world.run()
         assert (outcome.state, outcome.reason) == (JobState.FAILED, Reason.IMAGE_UNAVAILABLE)
@@ -164,7 +164,7 @@ class TestFailover:
 
     async def test_unsuitable_provider_is_not_asked_again(self, world: World) -> None:
         world.prepares = deque([refusal("Unsuitable", "no image `x`")])
-        none_left = Placement(reason=Reason.NO_CAPACITY, message="none is left to ask")
+        none_left = PlaceResult(reason=Reason.NO_CAPACITY, message="none is left to ask")
         world.places = deque([None, none_left])
         outcome = await world.run()
         assert outcome.state == JobState.FAILED
@@ -186,7 +186,7 @@ class TestPlacement:
         assert world.calls[-1] == "finish"
         assert [item.reason for item in world.finished] == [Reason.INTERNAL_ERROR]
 
-    _NOTHING = Placement(reason=Reason.NO_CAPACITY, message="all taken", try_again=True)
+    _NOTHING = PlaceResult(reason=Reason.NO_CAPACITY, message="all taken", try_again=True)
 
     async def test_waits_for_capacity(self, world: World) -> None:
         world.places = deque([self._NOTHING, self._NOTHING, None])
@@ -206,7 +206,7 @@ class TestPlacement:
         assert world.calls.count("place") > 900
 
     async def test_over_budget_fails_at_once(self, world: World) -> None:
-        world.places = deque([Placement(reason=Reason.OVER_BUDGET, message="too dear")])
+        world.places = deque([PlaceResult(reason=Reason.OVER_BUDGET, message="too dear")])
         assert (await world.run()).reason == Reason.OVER_BUDGET
         assert world.calls == ["place", "finish"]
 
@@ -254,7 +254,7 @@ class TestCancel:
         assert world.finished == [outcome]
 
     async def test_before_anything_began(self, world: World) -> None:
-        stopped = Placement(reason=Reason.CANCELLED, message="the job is cancelling")
+        stopped = PlaceResult(reason=Reason.CANCELLED, message="the job is cancelling")
         world.places = deque([stopped])
         assert (await world.run()).state == JobState.CANCELLED
 

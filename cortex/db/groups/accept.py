@@ -17,7 +17,7 @@ from sqlalchemy import text
 from cortex.db.base import Access, Repository, Writes
 from cortex.db.jobs.repository import NewJob
 from cortex.domain.events import EventType
-from cortex.domain.groups.expand import GroupSpec, Member
+from cortex.domain.groups.expand import ExpandedJob, GroupSpec
 from cortex.domain.ids import new_id
 from cortex.domain.states import JobState
 
@@ -61,7 +61,7 @@ SELECT now()
 @dataclass(frozen=True)
 class NewMember:
     job: NewJob
-    member: Member
+    member: ExpandedJob
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ class GroupHead:
 
 
 @dataclass(frozen=True)
-class Standing:
+class GangVerdict:
     """What the gang of a member has decided, and until when it may."""
 
     group_id: str
@@ -203,18 +203,18 @@ class GroupRepository(Repository[Access]):
         return bool((await self.connection.execute(statement)).rowcount)
 
     async def presume_abort(
-        self: "GroupRepository[Writes]", standing: Standing, reason: str
+        self: "GroupRepository[Writes]", standing: GangVerdict, reason: str
     ) -> bool:
         """Write `aborted` for a gang whose time, and some grace, went by without a decision."""
         values = {"group": standing.group_id, "gang": standing.gang, "reason": reason}
         return (await self.connection.execute(_PRESUME, values)).first() is not None
 
-    async def standing(self, job_id: str) -> Standing | None:
+    async def standing(self, job_id: str) -> GangVerdict | None:
         """What is decided about a member; None if it is of no gang (any more)."""
         row = (await self.connection.execute(_STANDING, {"job": job_id})).first()
         if row is None or not row.known:
             return None
-        return Standing(row.group_id, row.gang, row.decision, row.reason, row.until, row.now)
+        return GangVerdict(row.group_id, row.gang, row.decision, row.reason, row.until, row.now)
 
     async def start(self: "GroupRepository[Transacts]", group_id: str, start: Start) -> list[str]:
         """Let go of held members, and give their gang its deadline; the ids of those let go."""

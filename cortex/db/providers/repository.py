@@ -14,7 +14,7 @@ from cortex.db.tables.providers import ProviderPriceRow, ProviderRow, ProviderSt
 from cortex.domain.errors import NotFound
 from cortex.domain.money import Money
 from cortex.domain.offers import Capabilities, PriceSheet
-from cortex.domain.providers.health import HealthRules, ProviderStatus, Standing, Verdict
+from cortex.domain.providers.health import CheckGrade, HealthRules, HealthState, ProviderStatus
 
 CHANNEL = "cortex_providers"
 Source = Literal["settings", "api"]
@@ -54,7 +54,7 @@ class Origin:
 class Observation:
     """What one check of a provider found."""
 
-    verdict: Verdict
+    verdict: CheckGrade
     message: str = ""
     latency: timedelta | None = None
     network_version: str = ""
@@ -178,7 +178,7 @@ class ProviderRepository(Repository[Access]):
         if found.origin not in (None, Origin(row["config"], row["credentials"])):
             return None
         known = row["checked_at"] is not None
-        before = Standing.model_validate(row["standing"]) if row["standing"] else Standing()
+        before = HealthState.model_validate(row["standing"]) if row["standing"] else HealthState()
         after = before.after(found.verdict, rules, first=first or not known)
         old = PriceSheet.model_validate(row["prices"]) if row["prices"] else None
         new = found.prices if found.prices is not None and _differ(old, found.prices) else None
@@ -194,7 +194,7 @@ class ProviderRepository(Repository[Access]):
         self: "ProviderRepository[Transacts]",
         provider_id: str,
         found: Observation,
-        standing: Standing,
+        standing: HealthState,
     ) -> None:
         latency = None if found.latency is None else found.latency // timedelta(milliseconds=1)
         network: dict[str, Any] = {"latency_ms": latency, "version": found.network_version}

@@ -10,12 +10,12 @@ from pydantic import ValidationError
 
 from cortex.domain.conditions.kernel import word_errors
 from cortex.domain.errors import FieldError, InvalidRequest, field_errors
-from cortex.domain.groups.order import GROUP_ID, Member, Needs, check_order
+from cortex.domain.groups.order import GROUP_ID, ExpandedJob, Needs, check_order
 from cortex.domain.groups.placeholders import fill
 from cortex.domain.groups.spec import GroupJob, GroupSpec, job_errors
 from cortex.domain.spec import JobSpec
 
-__all__ = ["GROUP_ID", "GroupJob", "GroupSpec", "Member", "expand"]
+__all__ = ["GROUP_ID", "GroupJob", "GroupSpec", "ExpandedJob", "expand"]
 
 _FILLED: Final = frozenset(
     {"name", "command", "args", "env", "outputs", "inputs", "labels", "after"}
@@ -28,7 +28,7 @@ _SIMPLE = re.compile(r"[\w.+:/-]{1,32}")
 _MAX_NAME: Final = 120
 
 
-def expand(spec: GroupSpec) -> list[Member]:
+def expand(spec: GroupSpec) -> list[ExpandedJob]:
     """The members of a group, in the order of the spec.
 
     Raises:
@@ -61,7 +61,7 @@ class _Work:
     errors: list[FieldError] = field(default_factory=list)
     after: dict[str, tuple[int, tuple[str, ...]]] = field(default_factory=dict)
 
-    def members(self, number: int, job: GroupJob) -> Iterator[Member]:
+    def members(self, number: int, job: GroupJob) -> Iterator[ExpandedJob]:
         """The members of one job of the spec; ends at the first that is wrong."""
         merged = _merged({"labels": self.spec.labels}, self.spec.defaults.fields())
         merged = _merged(merged, job.fields())
@@ -78,7 +78,7 @@ class _Work:
                 "group": self.spec.name,
                 **params,
             }
-            member = Member(name, _EMPTY, job.array, index, count, params)
+            member = ExpandedJob(name, _EMPTY, job.array, index, count, params)
             made = self._filled(number, job, merged, values, member)
             if made is None:
                 return
@@ -90,8 +90,8 @@ class _Work:
         job: GroupJob,
         merged: Mapping[str, Any],
         values: Mapping[str, str],
-        member: Member,
-    ) -> Member | None:
+        member: ExpandedJob,
+    ) -> ExpandedJob | None:
         place = f"jobs[{number}]"
         fields = dict(merged)
         which = f" (in `{member.name}`)" if member.count > 1 else ""
@@ -124,7 +124,7 @@ class _Work:
             made = made.model_copy(update={"env": {**made.env, **taken}})
         return replace(member, spec=made)
 
-    def _variables(self, member: Member, values: Mapping[str, str]) -> dict[str, str]:
+    def _variables(self, member: ExpandedJob, values: Mapping[str, str]) -> dict[str, str]:
         return {
             "CORTEX_GROUP_NAME": self.spec.name,
             "CORTEX_MEMBER": member.name,

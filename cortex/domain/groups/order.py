@@ -18,7 +18,7 @@ MAX_NEEDS: Final = 20_000
 
 
 @dataclass(frozen=True)
-class Member:
+class ExpandedJob:
     """One job of a group after expansion.
 
     Attributes:
@@ -74,21 +74,21 @@ class Needs:
         after: For each member the number of its job in the spec, and what that says in `after`.
     """
 
-    members: Sequence[Member]
+    members: Sequence[ExpandedJob]
     after: Mapping[str, tuple[int, tuple[str, ...]]]
     errors: list[FieldError] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._by_name = {member.name: member for member in self.members}
-        self._arrays: dict[str, list[Member]] = {}
+        self._arrays: dict[str, list[ExpandedJob]] = {}
         for member in self.members:
             self._arrays.setdefault(member.array, []).append(member)
         self._known: dict[tuple[int, tuple[str, ...]], tuple[str, ...]] = {}
 
-    def linked(self) -> list[Member]:
+    def linked(self) -> list[ExpandedJob]:
         """The members with their needs, gangs, and inputs from members; see also `errors`."""
         gangs: dict[frozenset[str], int] = {}
-        found: list[Member] = []
+        found: list[ExpandedJob] = []
         pairs = 0
         for member in self.members:
             number, after = self.after[member.name]
@@ -116,7 +116,7 @@ class Needs:
             known = self._known[number, after] = tuple(found)
         return known
 
-    def _sources(self, name: str) -> list[Member]:
+    def _sources(self, name: str) -> list[ExpandedJob]:
         """The members of an array, or the one with this name, or none."""
         if name in self._arrays:
             return self._arrays[name]
@@ -132,7 +132,7 @@ class Needs:
         ends = f"`{array[0].name}` to `{array[-1].name}`"
         return f"there is no job `{name[:80]}`; the array has {ends}"
 
-    def _with_inputs(self, number: int, member: Member) -> Member:
+    def _with_inputs(self, number: int, member: ExpandedJob) -> ExpandedJob:
         needs = frozenset(member.needs)
         inputs: list[Input] = []
         for position, item in enumerate(member.spec.inputs):
@@ -168,7 +168,7 @@ class Needs:
                     self._wrong(f"jobs[{number}].inputs", message)
                     return
 
-    def _from(self, place: str, item: Input, sources: Sequence[Member]) -> list[Input]:
+    def _from(self, place: str, item: Input, sources: Sequence[ExpandedJob]) -> list[Input]:
         for source in sources:
             wrong = _not_kept(item, source)
             if wrong:
@@ -192,7 +192,7 @@ class Needs:
             self.errors.append(found)
 
 
-def _not_kept(item: Input, source: Member) -> tuple[str, str] | None:
+def _not_kept(item: Input, source: ExpandedJob) -> tuple[str, str] | None:
     kept = source.spec.kept()
     if not kept:
         return "from", f"`{source.name}` keeps no files: give it `outputs`"
@@ -209,7 +209,7 @@ def _is_file(output: str) -> bool:
     return not output.endswith("/") and "." in PurePosixPath(output).name.lstrip(".")
 
 
-def _in_folder(item: Input, source: Member) -> Input:
+def _in_folder(item: Input, source: ExpandedJob) -> Input:
     to = str(source.index) if item.to == "." else f"{item.to}/{source.index}"
     return item.model_copy(update={"source": source.name, "to": to})
 

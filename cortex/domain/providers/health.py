@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from cortex.domain.quantities import Duration
 
 ProviderStatus = Literal["online", "degraded", "offline"]
-Verdict = Literal["good", "slow", "bad"]
+CheckGrade = Literal["good", "slow", "bad"]
 
-_FIRST: dict[Verdict, ProviderStatus] = {"good": "online", "slow": "degraded", "bad": "offline"}
+_FIRST: dict[CheckGrade, ProviderStatus] = {"good": "online", "slow": "degraded", "bad": "offline"}
 _ENOUGH = 1000
 
 
@@ -40,7 +40,7 @@ class HealthRules(BaseModel):
     )
 
 
-class Standing(BaseModel):
+class HealthState(BaseModel):
     """A status, and the runs of checks that may change it."""
 
     model_config = ConfigDict(frozen=True)
@@ -51,7 +51,9 @@ class Standing(BaseModel):
     not_bad: int = 0
     good: int = 0
 
-    def after(self, verdict: Verdict, rules: HealthRules, *, first: bool = False) -> "Standing":
+    def after(
+        self, verdict: CheckGrade, rules: HealthRules, *, first: bool = False
+    ) -> "HealthState":
         """With one more check. The first one since the provider was opened counts at once."""
         runs = {
             "bad": self.bad + 1 if verdict == "bad" else 0,
@@ -60,7 +62,7 @@ class Standing(BaseModel):
             "good": self.good + 1 if verdict == "good" else 0,
         }
         counted = {name: min(run, _ENOUGH) for name, run in runs.items()}
-        seen = Standing(status=self.status, **counted)
+        seen = HealthState(status=self.status, **counted)
         status = _FIRST[verdict] if first else seen._settled(rules)
         return seen.model_copy(update={"status": status})
 

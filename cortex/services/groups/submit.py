@@ -22,7 +22,7 @@ from cortex.domain.errors import (
     OverBudget,
     ServiceUnavailable,
 )
-from cortex.domain.groups.expand import GroupSpec, Member, expand
+from cortex.domain.groups.expand import ExpandedJob, GroupSpec, expand
 from cortex.domain.ids import new_id
 from cortex.domain.money import Money
 from cortex.domain.spec import JobSpec
@@ -127,7 +127,7 @@ class GroupSubmissions:
             self._settings.jobs.max_duration,
         )
 
-    def _fingerprints(self, spec: GroupSpec, members: Sequence[Member]) -> tuple[str, str]:
+    def _fingerprints(self, spec: GroupSpec, members: Sequence[ExpandedJob]) -> tuple[str, str]:
         """Of today, and as it was when the fractions of a document were not kept as text."""
         masked = spec.masked()
         specs = [member.spec for member in members]
@@ -139,7 +139,7 @@ class GroupSubmissions:
         return today, former
 
     def _prepare(
-        self, spec: GroupSpec, members: Sequence[Member], owner: str
+        self, spec: GroupSpec, members: Sequence[ExpandedJob], owner: str
     ) -> tuple[NewGroup, list[dict[str, Any]]]:
         group_id = new_id("grp")
         # Sorted, so that members are listed in the order of the spec.
@@ -194,7 +194,9 @@ async def _reserves(
     return bounds
 
 
-def _assess_all(spec: GroupSpec, members: Sequence[Member], market: _Market) -> list[Assessment]:
+def _assess_all(
+    spec: GroupSpec, members: Sequence[ExpandedJob], market: _Market
+) -> list[Assessment]:
     places = {job.array: number for number, job in enumerate(spec.jobs)}
     found = []
     for member in members:
@@ -207,7 +209,7 @@ def _assess_all(spec: GroupSpec, members: Sequence[Member], market: _Market) -> 
     return found
 
 
-def _of_member(error: CortexError, member: Member, number: int) -> CortexError:
+def _of_member(error: CortexError, member: ExpandedJob, number: int) -> CortexError:
     """The same error, said of one member; its fields are those of the group spec."""
     place = f"jobs[{number}]"
     per_provider = isinstance(error, NoProviderCanRun | OverBudget)
@@ -221,7 +223,7 @@ def _of_member(error: CortexError, member: Member, number: int) -> CortexError:
 
 
 def _validation(
-    spec: GroupSpec, members: Sequence[Member], found: Sequence[Assessment]
+    spec: GroupSpec, members: Sequence[ExpandedJob], found: Sequence[Assessment]
 ) -> GroupValidation:
     most: dict[str, Decimal] = {}
     shown = []

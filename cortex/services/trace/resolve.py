@@ -28,7 +28,7 @@ from cortex.schemas.trace import ResolutionView, ResolveRequest
 from cortex.services.jobs.control import JobControl
 from cortex.settings import Settings
 from cortex.temporal.contracts import RESCUE_WORKFLOW, TASK_QUEUE, rescue_id
-from cortex.temporal.describe import Sight, away, look, run_now
+from cortex.temporal.describe import WorkflowRun, away, look, run_now
 from cortex.temporal.outbox.dispatcher import Delivery
 from cortex.temporal.reconcile_contracts import RescueInput
 
@@ -44,7 +44,7 @@ class _Seen:
     """A workflow, and what Temporal says of it."""
 
     workflow: str = ""
-    sight: Sight = Sight("missing")
+    sight: WorkflowRun = WorkflowRun("missing")
 
 
 _NOT_SEEN: Final = _Seen()

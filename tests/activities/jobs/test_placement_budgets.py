@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from activities.contracts import FinishInput, PlaceInput, Placement
+from activities.contracts import FinishInput, PlaceInput, PlaceResult
 from activities.jobs.placement import PlacementActivities
 from activities.runtime.fleet import Fleet
 from cortex.db.engine import Database
@@ -75,7 +75,7 @@ class Desk:
             )
         return job.id
 
-    async def place(self, job_id: str, attempt: int = 1) -> Placement:
+    async def place(self, job_id: str, attempt: int = 1) -> PlaceResult:
         return await self._steps.place(PlaceInput(job_id=job_id, attempt=attempt))
 
     async def finish(self, job_id: str) -> None:
@@ -86,7 +86,7 @@ class Desk:
         async with self.database.reading() as tx:
             return await tx.reserves.of(job_id)
 
-    async def bill(self, placed: Placement, cost: str, *, final: bool = False) -> None:
+    async def bill(self, placed: PlaceResult, cost: str, *, final: bool = False) -> None:
         """Release the lease with this bill; the job goes on unless it is the last one."""
         assert placed.lease_key is not None
         async with self.database.transaction() as tx:

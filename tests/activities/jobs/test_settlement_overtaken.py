@@ -14,7 +14,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities.budgets import BudgetActivities
-from activities.contracts import BudgetsResult, LeaseInput, PlaceInput, Placement
+from activities.contracts import BudgetsResult, LeaseInput, PlaceInput, PlaceResult
 from activities.jobs.leasing import LeaseActivities
 from activities.jobs.placement import PlacementActivities
 from activities.jobs.settle_steps import SettleSteps
@@ -77,7 +77,7 @@ class Offering(NullProvider):
 class TestPlacing:
     """The offers are collected outside of any transaction."""
 
-    async def place(self, database: Database, folder: Path, act: str) -> tuple[Placement, Driver]:
+    async def place(self, database: Database, folder: Path, act: str) -> tuple[PlaceResult, Driver]:
         network = Offering("null", RUNS)
         driver = Driver(database, network, Settings(data_dir=folder), Fault())
         await driver.accept()
@@ -89,7 +89,7 @@ class TestPlacing:
         network.meanwhile = meanwhile
         steps = PlacementActivities(database, OneFleet(network), driver.settings)
         order = PlaceInput(job_id=driver.job_id, attempt=1)
-        placed: Placement = await ActivityEnvironment().run(steps.place, order)
+        placed: PlaceResult = await ActivityEnvironment().run(steps.place, order)
         return placed, driver
 
     @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ class TestPlacing:
                 return removing.done() or await waits(database, 2)
 
             await eventually(removed_or_waits, what="the removal")
-        placed: Placement = await placing
+        placed: PlaceResult = await placing
         (refused,) = await asyncio.gather(removing, return_exceptions=True)
         assert (placed.lease_key is not None) == isinstance(refused, Conflict)
 
@@ -258,7 +258,7 @@ class TestLateBills:
         await driver.accept()
         steps = PlacementActivities(database, OneFleet(network), driver.settings)
         order = PlaceInput(job_id=driver.job_id, attempt=1)
-        placed: Placement = await ActivityEnvironment().run(steps.place, order)
+        placed: PlaceResult = await ActivityEnvironment().run(steps.place, order)
         assert placed.lease_key is not None
         driver.lease_key = placed.lease_key
         await driver.settle_by_hand(Money.zero("USD"))

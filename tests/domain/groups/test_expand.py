@@ -7,10 +7,10 @@ import pytest
 from pydantic import ValidationError
 
 from cortex.domain.errors import InvalidRequest, field_errors
-from cortex.domain.groups.expand import GroupSpec, Member, expand
+from cortex.domain.groups.expand import ExpandedJob, GroupSpec, expand
 
 
-def made(**fields: Any) -> list[Member]:
+def made(**fields: Any) -> list[ExpandedJob]:
     return expand(GroupSpec.model_validate(fields))
 
 

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from cortex.domain.providers.health import HealthRules, Standing, Verdict
+from cortex.domain.providers.health import CheckGrade, HealthRules, HealthState
 
 RULES = HealthRules(failures=3, successes=2)
 
 
-def statuses(verdicts: Sequence[Verdict], start: str = "online") -> list[str]:
-    standing = Standing.model_validate({"status": start})
+def statuses(verdicts: Sequence[CheckGrade], start: str = "online") -> list[str]:
+    standing = HealthState.model_validate({"status": start})
     found: list[str] = []
     for verdict in verdicts:
         standing = standing.after(verdict, RULES)
@@ -21,8 +21,8 @@ def statuses(verdicts: Sequence[Verdict], start: str = "online") -> list[str]:
 @pytest.mark.parametrize(
     ("verdict", "status"), [("good", "online"), ("slow", "degraded"), ("bad", "offline")]
 )
-def test_the_first_check_counts_at_once(verdict: Verdict, status: str) -> None:
-    assert Standing().after(verdict, RULES, first=True).status == status
+def test_the_first_check_counts_at_once(verdict: CheckGrade, status: str) -> None:
+    assert HealthState().after(verdict, RULES, first=True).status == status
 
 
 def test_goes_down_after_failures_in_a_row() -> None:
