@@ -79,17 +79,17 @@ async def stop_job(tx: Transaction, job_id: str, message: str) -> bool:
     )
     if moved is None:
         return False
-    order = {"reason": message, "cause": Reason.OVER_BUDGET.value}
+    request = {"reason": message, "cause": Reason.OVER_BUDGET.value}
     await tx.events.add_many(
         [
-            NewEvent.of_job(EventType.JOB_CANCEL_REQUESTED, job_id, order),
+            NewEvent.of_job(EventType.JOB_CANCEL_REQUESTED, job_id, request),
             state_event(job_id, JobState.CANCELLING, message=message),
         ]
     )
     if moved.held:
         await _end_held(tx, moved, message)
     else:
-        await tx.commands.add(job_id, "cancel", order)
+        await tx.commands.add(job_id, "cancel", request)
     return True
 
 

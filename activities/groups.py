@@ -35,15 +35,15 @@ class GroupActivities:
         self._database = database
 
     @relentless
-    async def advance(self, order: AdvanceInput) -> AdvanceResult:
+    async def advance(self, asked: AdvanceInput) -> AdvanceResult:
         """Do all that is to be done now. Each round is one transaction, and whole by itself."""
         message = ""
         for _ in range(_ROUNDS):
             async with self._database.transaction() as tx:
-                await tx.groups.lock(order.group_id)
-                if order.cancel:
-                    await request_cancel(tx, order.group_id, order.cancel)
-                found = await tx.groups.snapshot(order.group_id)
+                await tx.groups.lock(asked.group_id)
+                if asked.cancel:
+                    await request_cancel(tx, asked.group_id, asked.cancel)
+                found = await tx.groups.snapshot(asked.group_id)
                 if found is None:
                     return AdvanceResult(
                         state=GroupState.FAILED, message="there is no such group", done=True
@@ -57,10 +57,10 @@ class GroupActivities:
         return AdvanceResult(state=group.state, wait=_LEAST)
 
     @relentless
-    async def verdict(self, order: VerdictInput) -> VerdictResult:
+    async def verdict(self, lease: VerdictInput) -> VerdictResult:
         """What a reserved member is to do. Without a decision in time, decides to abort."""
         async with self._database.reading() as tx:
-            standing = await tx.groups.standing(order.job_id)
+            standing = await tx.groups.standing(lease.job_id)
         if standing is None:
             return VerdictResult(answer="abort", reason="its group is not there any more")
         if standing.decision is None:
@@ -76,7 +76,7 @@ class GroupActivities:
                     await tx.events.add_many([event])
                     await tx.groups.nudge(standing.group_id)
                 # Whoever was first has decided.
-                standing = await tx.groups.standing(order.job_id)
+                standing = await tx.groups.standing(lease.job_id)
             if standing is None or standing.decision is None:
                 return VerdictResult(answer="wait", wait=_LEAST)
         if standing.decision == "committed":
@@ -84,10 +84,10 @@ class GroupActivities:
         return VerdictResult(answer="abort", reason=standing.reason)
 
     @activity.defn
-    async def wake_group(self, order: WakeInput) -> None:
+    async def wake_group(self, woken: WakeInput) -> None:
         """For a member that cannot reach its group's workflow: have it started again."""
         async with self._database.transaction() as tx:
-            await tx.groups.nudge(order.group_id)
+            await tx.groups.nudge(woken.group_id)
 
 
 async def _carry_out(tx: Transaction, group: Snapshot, made: Plan) -> bool:

@@ -68,9 +68,9 @@ class MonitorActivities:
         self._settings = settings
 
     @relentless
-    async def watch(self, order: WatchInput) -> None:
+    async def watch(self, watched: WatchInput) -> None:
         """Watch all live leases of a provider for one shift."""
-        shift = _Shift(self, order.provider_id)
+        shift = _Shift(self, watched.provider_id)
         try:
             await shift.work(_SHIFT)
         finally:

@@ -37,10 +37,10 @@ class DraftActivities:
         self._builder = builder
 
     @activity.defn
-    async def check_draft(self, order: ProviderCheckInput) -> ProviderCheckResult:
+    async def check_draft(self, checked: ProviderCheckInput) -> ProviderCheckResult:
         """Validate a draft and tell its secrets from the rest; with `probe`, ask the network."""
         async with self._database.reading() as tx:
-            draft = await tx.managed.draft(order.draft_id)
+            draft = await tx.managed.draft(checked.draft_id)
         if draft is None:
             raise NotFound("the configuration to be checked is gone; try again")
         whole = await self._whole(draft)
@@ -54,7 +54,7 @@ class DraftActivities:
             secret = secret_fields(kind)
             return _refused([_safe(item, whole, secret) for item in field_errors(error)])
         public, secrets = split(config, whole)
-        if not order.probe:
+        if not checked.probe:
             return await self._keep(draft, public, secrets)
         provider = self._builder.make(draft.provider_id, draft.type, whole)
         result = await _probe(provider)

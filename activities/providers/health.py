@@ -15,12 +15,12 @@ class HealthActivities:
         self._checkup = checkup
 
     @activity.defn
-    async def check_health(self, order: HealthInput) -> HealthResult:
+    async def check_health(self, checked: HealthInput) -> HealthResult:
         """Check a provider of this worker; its status."""
-        origin = self._fleet.origin(order.provider_id)
+        origin = self._fleet.origin(checked.provider_id)
         try:
-            provider = self._fleet.get(order.provider_id)
+            provider = self._fleet.get(checked.provider_id)
         except ProviderError as error:
             found = Observation("bad", str(error), origin=origin)
-            return HealthResult(status=await self._checkup.note(order.provider_id, found))
+            return HealthResult(status=await self._checkup.note(checked.provider_id, found))
         return HealthResult(status=await self._checkup.check(provider, origin=origin))

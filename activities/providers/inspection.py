@@ -24,22 +24,22 @@ class InspectActivities:
         self._fleet = fleet
 
     @activity.defn
-    async def inspect_provider(self, order: InspectInput) -> Inspection:
+    async def inspect_provider(self, inquiry: InspectInput) -> Inspection:
         """Ask the network what it holds. Nothing is changed there or here.
 
         Raises:
             ProviderError: it does not say.
         """
-        provider = self._fleet.open(order.provider_id)
+        provider = self._fleet.open(inquiry.provider_id)
         leases: list[HeldLease] = []
         refs: list[LeaseRef] = []
-        if order.leases:
+        if inquiry.leases:
             async with asyncio.timeout(_PATIENCE):
                 refs = await provider.owned()
                 leases = await self._held(provider, refs[:_MOST_LEASES])
-        calls = provider.tallies(after=order.after, keys=order.keys)
+        calls = provider.tallies(after=inquiry.after, keys=inquiry.keys)
         return Inspection(
-            provider_id=order.provider_id,
+            provider_id=inquiry.provider_id,
             adapter=adapter_of(provider.inner),
             trial=provider.trial(),
             worker=WORKER,

@@ -32,19 +32,19 @@ class RescueActivities:
         self._client = client
 
     @relentless
-    async def plan_rescue(self, order: RescueInput) -> RescuePlan:
+    async def plan_rescue(self, abandoned: RescueInput) -> RescuePlan:
         """Make sure that nobody looks after the job, and say what is to be done."""
         # Asked first: whoever is started after this is seen in the database.
-        found = await fate(self._client, order.job_id)
+        found = await fate(self._client, abandoned.job_id)
         if found.status == "running":
             return RescuePlan(why_not="its workflow is running: it looks after the job itself")
         async with self._database.transaction() as tx:
-            if not await tx.survey.care(order.job_id):
+            if not await tx.survey.care(abandoned.job_id):
                 return RescuePlan(why_not="it has ended, or a start or cancel is on its way")
-            job = await tx.jobs.get(order.job_id)
+            job = await tx.jobs.get(abandoned.job_id)
             leases = [
                 lease
-                for lease in await tx.leases.of_job(order.job_id)
+                for lease in await tx.leases.of_job(abandoned.job_id)
                 if lease.state is not LeaseState.RELEASED
             ]
         return RescuePlan(

@@ -49,10 +49,10 @@ class ReconcileActivities:
         self._book = FindingsBook(database)
 
     @activity.defn
-    async def reconcile_provider(self, order: ScopeInput) -> ScopeResult:
+    async def reconcile_provider(self, chosen: ScopeInput) -> ScopeResult:
         """Ask one network. If it does not answer, that is said, and nothing follows from it."""
-        provider_id = order.provider_id or ""
-        mode = self._mode(order.mode)
+        provider_id = chosen.provider_id or ""
+        mode = self._mode(chosen.mode)
         try:
             provider = self._fleet.get(provider_id)
             bills = LateBills(
@@ -77,16 +77,16 @@ class ReconcileActivities:
         return _result(provider_id, orphans.owned, seen)
 
     @activity.defn
-    async def reconcile_books(self, order: ScopeInput) -> ScopeResult:
+    async def reconcile_books(self, chosen: ScopeInput) -> ScopeResult:
         """Look at jobs, groups and holds; and tell which jobs do not get on."""
-        if order.mode == "act":
+        if chosen.mode == "act":
             await tell_stuck(self._database, self._stuck)
         books = Books(self._database, self._client, self._jobs)
         try:
             found = await books.look()
         except TemporalUnavailable as error:
             return ScopeResult(error=error.detail)
-        mode = self._mode(order.mode)
+        mode = self._mode(chosen.mode)
         seen = await self._settle(Scope(BOOK_KINDS), found, books.mends, mode)
         return _result(None, books.checked, seen)
 

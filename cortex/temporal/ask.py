@@ -17,7 +17,7 @@ _CALL: Final = timedelta(seconds=3)
 async def ask_workers(
     client: Client,
     workflow: str,
-    order: Any,
+    argument: Any,
     *,
     workflow_id: str,
     result_type: type[T],
@@ -35,7 +35,7 @@ async def ask_workers(
         async with asyncio.timeout(patience):
             handle = await client.start_workflow(
                 workflow,
-                order,
+                argument,
                 id=workflow_id,
                 task_queue=TASK_QUEUE,
                 result_type=result_type,

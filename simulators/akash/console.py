@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse
 from providers.akash.sdl.manifest import manifest_json
 from simulators.akash import answers, escrow, market, newer, sdl
 from simulators.akash.errors import Refusal, RefusalRoute
-from simulators.akash.model import Order, SimDeployment
+from simulators.akash.model import Creation, SimDeployment
 from simulators.akash.secrets import USER
 from simulators.akash.settings import API_KEY, OWNER
 from simulators.akash.tokens import issue
@@ -87,23 +87,23 @@ def _account(made: APIRouter, world: "AkashWorld") -> None:
 def _creation(made: APIRouter, world: "AkashWorld") -> None:
     @made.post("/deployments", status_code=201)
     async def create(body: dict[str, Any]) -> Any:
-        order = _order(world, body["data"])
+        creation = _read_creation(world, body["data"])
         delay, world.trouble.late_create = world.trouble.late_create, 0.0
         if delay:
-            world.soon(_late(world, delay, order))
+            world.soon(_late(world, delay, creation))
             raise Refusal(504, "GatewayTimeout", "upstream request timeout")
-        item = world.make(order)
+        item = world.make(creation)
         tx = {"code": 0, "transactionHash": _hash(item.dseq), "rawLog": ""}
-        manifest = order.unresolved or item.manifest
+        manifest = creation.unresolved or item.manifest
         return {"data": {"dseq": item.dseq, "manifest": manifest, "signTx": tx}}
 
 
-def _order(world: "AkashWorld", wanted: dict[str, Any]) -> Order:
+def _read_creation(world: "AkashWorld", wanted: dict[str, Any]) -> Creation:
     if world.settings.extended:
-        made = newer.order(world, wanted)
+        made = newer.creation(world, wanted)
     else:
         deposit = Decimal(str(wanted.get("deposit", world.settings.min_deposit)))
-        made = Order(sdl.parsed(wanted["sdl"]), deposit)
+        made = Creation(sdl.parsed(wanted["sdl"]), deposit)
     if made.deposit < world.settings.min_deposit:
         raise Refusal(400, "BadRequestError", "Deposit too low")
     _for_trial(world, made)
@@ -113,10 +113,10 @@ def _order(world: "AkashWorld", wanted: dict[str, Any]) -> Order:
     return made
 
 
-def _for_trial(world: "AkashWorld", order: Order) -> None:
+def _for_trial(world: "AkashWorld", creation: Creation) -> None:
     """What a free trial does not have."""
-    resource = world.resource(order.parsed.sdl)
-    wanted = market.need_of(resource, order.parsed.attributes).models
+    resource = world.resource(creation.parsed.sdl)
+    wanted = market.need_of(resource, creation.parsed.attributes).models
     blocked = [name for name in wanted if name in world.settings.not_on_trial]
     if world.settings.trial and blocked:
         why = f"{', '.join(blocked)} not available on free trial: Add funds to unlock GPU access"
@@ -319,10 +319,10 @@ def _item(world: "AkashWorld", dseq: str) -> SimDeployment:
     return item
 
 
-async def _late(world: "AkashWorld", delay: float, order: Order) -> None:
+async def _late(world: "AkashWorld", delay: float, creation: Creation) -> None:
     """The Console goes on when nobody waits for it any more."""
     await asyncio.sleep(delay)
-    world.make(order)
+    world.make(creation)
 
 
 def _hash(text: str) -> str:

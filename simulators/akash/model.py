@@ -13,7 +13,7 @@ from simulators.akash.settings import SimProvider
 
 
 @dataclass(frozen=True)
-class Order:
+class Creation:
     """What a creation asks for; what follows the deposit on newer Consoles only."""
 
     parsed: Parsed

@@ -14,7 +14,7 @@ from fastapi import APIRouter
 
 from simulators.akash import answers, escrow, sdl, secrets
 from simulators.akash.errors import Refusal
-from simulators.akash.model import Order, SimActivity, SimDeployment
+from simulators.akash.model import Creation, SimActivity, SimDeployment
 
 if TYPE_CHECKING:
     from simulators.akash.world import AkashWorld
@@ -25,7 +25,7 @@ _LARGEST_SDL = 524_288
 LARGEST_PAGE = 100
 
 
-def order(world: "AkashWorld", wanted: dict[str, Any]) -> Order:
+def creation(world: "AkashWorld", wanted: dict[str, Any]) -> Creation:
     """What a creation asks for. `deposit` is ignored: the Console funds deployments itself.
 
     Raises:
@@ -41,7 +41,7 @@ def order(world: "AkashWorld", wanted: dict[str, Any]) -> Order:
         raise invalid("runtimeLimitHours: Number must be 1 to 48")
     resolved, stored = secrets.resolve(world, text, wanted.get("sealedSecrets"))
     parsed = sdl.parsed(resolved)
-    return Order(
+    return Creation(
         parsed,
         world.settings.min_deposit,
         str(name).strip() if name is not None else "+".join(parsed.sdl["services"]),

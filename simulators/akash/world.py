@@ -12,7 +12,7 @@ from fastapi import APIRouter
 
 from simulators.akash import actions, console, escrow, gateway, market, newer, public
 from simulators.akash.cluster import Cluster
-from simulators.akash.model import Book, Order, SimBid, SimDeployment, SimLease
+from simulators.akash.model import Book, Creation, SimBid, SimDeployment, SimLease
 from simulators.akash.sdl import Parsed
 from simulators.akash.settings import OWNER, AkashSettings
 from simulators.kit.clock import Clock
@@ -120,27 +120,27 @@ class AkashWorld(World):
 
     # What the Console does
 
-    def make(self, order: Order) -> SimDeployment:
+    def make(self, creation: Creation) -> SimDeployment:
         """A deployment with its order; bids come later."""
         dseq = max(self.clock.unix_ms(), self._last_dseq + 1)
         self._last_dseq = dseq
         made = SimDeployment(
             dseq=str(dseq),
-            group=order.parsed.group,
-            name=order.name,
-            sdl=order.parsed.sdl,
-            manifest=order.parsed.manifest,
-            hash=order.parsed.hash,
+            group=creation.parsed.group,
+            name=creation.name,
+            sdl=creation.parsed.sdl,
+            manifest=creation.parsed.manifest,
+            hash=creation.parsed.hash,
             created=self.height(),
             made_at=time.time(),
-            limit_hours=order.limit_hours,
-            stored=order.stored,
+            limit_hours=creation.limit_hours,
+            stored=creation.stored,
         )
-        made.escrow.funds = order.deposit * escrow.UACT
+        made.escrow.funds = creation.deposit * escrow.UACT
         made.escrow.settled_at = made.created
-        self.book.credits -= order.deposit
+        self.book.credits -= creation.deposit
         self.book.deployments[made.dseq] = made
-        self._plan_bids(made, order.parsed)
+        self._plan_bids(made, creation.parsed)
         self.save()
         return made
 

@@ -86,8 +86,8 @@ class ExeUnits:
             name = await self._queues[activity.id].get()
             batch = activity.batches[name]
             for index, command in list(enumerate(batch.script))[len(batch.results) :]:
-                order = f"{name}-{index}"
-                result = await self._command(activity, command, order)
+                command_id = f"{name}-{index}"
+                result = await self._command(activity, command, command_id)
                 last = result["result"] == "Error" or index == len(batch.script) - 1
                 moment = stamp(self._clock.now())
                 batch.results.append(
@@ -98,12 +98,12 @@ class ExeUnits:
                 self._books.put("activity", activity.id, activity)
                 self._keep(activity, name)
                 for end in ("json", "out", "err", "code"):
-                    (self._spool(activity.id) / f"{order}.{end}").unlink(missing_ok=True)
+                    (self._spool(activity.id) / f"{command_id}.{end}").unlink(missing_ok=True)
                 if last:
                     break
 
     async def _command(
-        self, activity: Activity, command: dict[str, Any], order: str
+        self, activity: Activity, command: dict[str, Any], command_id: str
     ) -> dict[str, Any]:
         ((verb, arguments),) = command.items()
         if verb == "deploy":
@@ -113,7 +113,7 @@ class ExeUnits:
         if verb == "run":
             if activity.state != "Ready":
                 return _wrong_state(activity)
-            return await self._run(activity, arguments, order)
+            return await self._run(activity, arguments, command_id)
         if verb == "transfer":
             return await self._transfer(activity, arguments)
         return _result("Ok")
@@ -146,18 +146,19 @@ class ExeUnits:
         return _result("Ok")
 
     async def _run(
-        self, activity: Activity, arguments: dict[str, Any], order: str
+        self, activity: Activity, arguments: dict[str, Any], command_id: str
     ) -> dict[str, Any]:
         spool = self._spool(activity.id)
         place = str(self._runs.folder(activity.id))
         words = [arguments["entry_point"], *arguments.get("args", [])]
-        if not (spool / f"{order}.json").exists():  # else it was given before this process began
-            draft = spool / f"{order}.new"
+        # Else it was given before this process began.
+        if not (spool / f"{command_id}.json").exists():
+            draft = spool / f"{command_id}.new"
             draft.write_text(json.dumps([word.replace(ROOT, place) for word in words]))
-            draft.rename(spool / f"{order}.json")
-        await self._appears(spool / f"{order}.code", None)
-        code = int((spool / f"{order}.code").read_text())
-        out, err = ((spool / f"{order}.{end}").read_bytes() for end in ("out", "err"))
+            draft.rename(spool / f"{command_id}.json")
+        await self._appears(spool / f"{command_id}.code", None)
+        code = int((spool / f"{command_id}.code").read_text())
+        out, err = ((spool / f"{command_id}.{end}").read_bytes() for end in ("out", "err"))
         capture = arguments.get("capture") or {}
         return _result(
             "Ok" if code == 0 else "Error",

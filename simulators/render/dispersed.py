@@ -94,14 +94,14 @@ class _Calls:
 
     async def create(self, _request: Request, body: Any) -> Any:
         try:
-            order = _NewJob.model_validate(body)
+            submission = _NewJob.model_validate(body)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
             raise Refusal(422, "validation_error", f"{where}: {first['msg']}") from error
-        if order.task == "BATCH" and order.max_timeout_run_ms is None:
+        if submission.task == "BATCH" and submission.max_timeout_run_ms is None:
             raise Refusal(422, "validation_error", "max_timeout_run_ms is required for BATCH")
-        if order.gpu_name and order.gpu_registry_uuid:
+        if submission.gpu_name and submission.gpu_registry_uuid:
             raise Refusal(422, "validation_error", "gpu_name and gpu_registry_uuid are exclusive")
         if not self._world.book.funds:
             raise Refusal(402, "insufficient_credits", "the account has no credits left")
@@ -109,7 +109,7 @@ class _Calls:
         job = SimJob(
             uuid=str(uuid.uuid4()),
             run_uuid=str(uuid.uuid4()),
-            body=order.model_dump(mode="json"),
+            body=submission.model_dump(mode="json"),
             created_at=now,
             updated_at=now,
         )

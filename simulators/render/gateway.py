@@ -14,7 +14,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 
 from cortex.domain.leases import LeaseRef
 from cortex.domain.rendering.frames import parse_frames
-from simulators.render.renderer import Farm, FarmJob, Order
+from simulators.render.renderer import Farm, FarmJob, Submission
 from simulators.render.settings import TOKEN
 
 if TYPE_CHECKING:
@@ -65,10 +65,10 @@ class _Calls:
         idempotency = request.headers.get("idempotency-key", "")
         if not idempotency:
             raise Refusal(400, "Idempotency-Key is required")
-        order = _order(await request.json())
+        submission = _submission(await request.json())
         if not self._farm.funds:
             raise Refusal(402, "the account has no credit left")
-        found = self._farm.accept(order, idempotency)
+        found = self._farm.accept(submission, idempotency)
         if found is None:
             raise Refusal(409, "this Idempotency-Key was used with another body")
         job, new = found
@@ -208,17 +208,17 @@ def _guarded(handler: Handler) -> Handler:
     return answer
 
 
-def _order(body: Any) -> Order:
+def _submission(body: Any) -> Submission:
     try:
-        order = Order.model_validate(body)
-        order.spec()
+        submission = Submission.model_validate(body)
+        submission.spec()
     except (ValidationError, json.JSONDecodeError) as error:
         detail = "the body is no JSON"
         if isinstance(error, ValidationError):
             first = error.errors(include_url=False)[0]
             detail = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
         raise Refusal(422, "the job is not valid", detail) from error
-    return order
+    return submission
 
 
 def _place(cursor: str | None) -> int:

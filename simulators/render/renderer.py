@@ -26,7 +26,7 @@ _MICRO = Decimal("0.000001")
 _STAND_IN = Path(__file__).parent / "standin.py"
 
 
-class Order(BaseModel):
+class Submission(BaseModel):
     """The body of a submission."""
 
     model_config = ConfigDict(extra="forbid")
@@ -69,7 +69,7 @@ class FarmJob(BaseModel):
     id: str
     key: str
     digest: str
-    order: Order
+    order: Submission
     created_at: datetime
     updated_at: datetime
     state: str = "uploading"
@@ -114,9 +114,9 @@ class Farm:
         partial.write_text(json.dumps([job.model_dump(mode="json") for job in self.jobs.values()]))
         os.replace(partial, self._file)
 
-    def accept(self, order: Order, idempotency: str) -> tuple[FarmJob, bool] | None:
+    def accept(self, submission: Submission, idempotency: str) -> tuple[FarmJob, bool] | None:
         """The job and whether it is new; None if the key was used for another body."""
-        digest = hashlib.sha256(order.model_dump_json().encode()).hexdigest()
+        digest = hashlib.sha256(submission.model_dump_json().encode()).hexdigest()
         job_id = "rj-" + hashlib.sha256(idempotency.encode()).hexdigest()[:24]
         known = self.jobs.get(job_id)
         if known is not None:
@@ -126,7 +126,7 @@ class Farm:
             id=job_id,
             key=lease_key(new_id("job"), 1),
             digest=digest,
-            order=order,
+            order=submission,
             created_at=now,
             updated_at=now,
         )

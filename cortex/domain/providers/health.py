@@ -51,19 +51,17 @@ class HealthState(BaseModel):
     not_bad: int = 0
     good: int = 0
 
-    def after(
-        self, verdict: CheckGrade, rules: HealthRules, *, first: bool = False
-    ) -> "HealthState":
+    def after(self, grade: CheckGrade, rules: HealthRules, *, first: bool = False) -> "HealthState":
         """With one more check. The first one since the provider was opened counts at once."""
         runs = {
-            "bad": self.bad + 1 if verdict == "bad" else 0,
-            "not_good": self.not_good + 1 if verdict != "good" else 0,
-            "not_bad": self.not_bad + 1 if verdict != "bad" else 0,
-            "good": self.good + 1 if verdict == "good" else 0,
+            "bad": self.bad + 1 if grade == "bad" else 0,
+            "not_good": self.not_good + 1 if grade != "good" else 0,
+            "not_bad": self.not_bad + 1 if grade != "bad" else 0,
+            "good": self.good + 1 if grade == "good" else 0,
         }
         counted = {name: min(run, _ENOUGH) for name, run in runs.items()}
         seen = HealthState(status=self.status, **counted)
-        status = _FIRST[verdict] if first else seen._settled(rules)
+        status = _FIRST[grade] if first else seen._settled(rules)
         return seen.model_copy(update={"status": status})
 
     def _settled(self, rules: HealthRules) -> ProviderStatus:
