@@ -47,7 +47,7 @@ class InvalidRequest(CortexError):
         cls, error: ValidationError, where: str = "the job spec"
     ) -> "InvalidRequest":
         errors = field_errors(error)
-        names = ", ".join(f"`{item.field}` {item.message}" for item in errors[:3])
+        names = ", ".join(f"`{problem.field}` {problem.message}" for problem in errors[:3])
         return cls(f"{where} is not valid: {names}", errors=errors)
 
 
@@ -146,8 +146,8 @@ class TemporalUnavailable(ServiceUnavailable):
 def field_errors(error: ValidationError) -> list[FieldError]:
     """One entry per problem, each with the dotted path of its field."""
     return [
-        field_error(item["loc"], item["msg"], item["type"])
-        for item in error.errors(include_url=False, include_context=False)
+        field_error(detail["loc"], detail["msg"], detail["type"])
+        for detail in error.errors(include_url=False, include_context=False)
     ]
 
 
@@ -155,7 +155,7 @@ def field_error(loc: tuple[int | str, ...], message: str, kind: str) -> FieldErr
     """One problem as pydantic reports it, in our words."""
     path = _path(loc)
     if path.rpartition(".")[2] in _SIZES:
-        message = _BYTES.sub(lambda found: format_bytes(int(found[0])), message)
+        message = _BYTES.sub(lambda match: format_bytes(int(match[0])), message)
     return FieldError(field=path, message=_message(message, kind))
 
 
@@ -179,6 +179,6 @@ def _message(message: str, kind: str) -> str:
     return text[:1].lower() + text[1:]
 
 
-def _duration(found: re.Match[str]) -> str:
-    parts = dict(part.split("=") for part in found[1].split(", "))
+def _duration(match: re.Match[str]) -> str:
+    parts = dict(part.split("=") for part in match[1].split(", "))
     return format_duration(timedelta(**{unit: int(count) for unit, count in parts.items()}))

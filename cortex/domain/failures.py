@@ -55,4 +55,4 @@ def failure_type(error: Exception) -> FailureType:
     return FailureType.BUG
 
 
-_VALUES = frozenset(item.value for item in FailureType)
+_VALUES = frozenset(failure.value for failure in FailureType)

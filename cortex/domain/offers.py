@@ -55,22 +55,24 @@ class Capabilities(_Model):
         The one place where a spec is refused: the API asks it before a job is stored and for a
         quote, workers before they ask a network for offers.
         """
-        found = self._no_way_to_run(spec) if spec.render is None else self._no_render(spec.render)
+        objections = (
+            self._no_way_to_run(spec) if spec.render is None else self._no_render(spec.render)
+        )
         if spec.kind == "service" and not self.services:
-            found.append("`kind`: it runs no services")
+            objections.append("`kind`: it runs no services")
         if spec.kind == "batch" and not self.batch:
-            found.append("`kind`: it runs services only")
+            objections.append("`kind`: it runs services only")
         if spec.ports and not self.ports:
-            found.append("`ports`: it exposes no ports")
+            objections.append("`ports`: it exposes no ports")
         if spec.volumes and not self.volumes:
-            found.append("`volumes`: it has no volumes")
+            objections.append("`volumes`: it has no volumes")
         if spec.inputs and not self.inputs:
-            found.append("`inputs`: it takes no files for a job")
+            objections.append("`inputs`: it takes no files for a job")
         if spec.read_only_root and not self.read_only_root:
-            found.append("`read_only_root`: it cannot make the root file system so")
-        found += self._too_large(spec) + self._elsewhere(spec)
+            objections.append("`read_only_root`: it cannot make the root file system so")
+        objections += self._too_large(spec) + self._elsewhere(spec)
         # What it has nothing for has no conditions either: one reason is enough.
-        return found or self.conditions.objections(spec)
+        return objections or self.conditions.objections(spec)
 
     def _no_way_to_run(self, spec: JobSpec) -> list[str]:
         if not self.images and not self.processes:
@@ -84,50 +86,54 @@ class Capabilities(_Model):
     def _no_render(self, render: Render) -> list[str]:
         if not self.render:
             return ["`render`: it renders no scenes"]
-        found: list[str] = []
+        objections: list[str] = []
         if render.engine is not None and render.engine not in self.render_engines:
             has = ", ".join(self.render_engines)
-            found.append(f"`render.engine`: it does not render with {render.engine} (it has {has})")
+            objections.append(
+                f"`render.engine`: it does not render with {render.engine} (it has {has})"
+            )
         if render.format not in self.render_formats:
             has = ", ".join(self.render_formats)
-            found.append(f"`render.format`: it writes no {render.format} (it has {has})")
-        return found
+            objections.append(f"`render.format`: it writes no {render.format} (it has {has})")
+        return objections
 
     def _too_large(self, spec: JobSpec) -> list[str]:
         need = spec.resources
-        found: list[str] = []
+        objections: list[str] = []
         if self.max_cpu is not None and need.cpu > self.max_cpu:
-            found.append(f"`resources.cpu`: it has {self.max_cpu} cores, {need.cpu} are asked for")
+            objections.append(
+                f"`resources.cpu`: it has {self.max_cpu} cores, {need.cpu} are asked for"
+            )
         if self.max_memory is not None and need.memory > self.max_memory:
-            found.append(
+            objections.append(
                 f"`resources.memory`: it has {about_bytes(self.max_memory)} of memory, "
                 f"{format_bytes(need.memory)} are asked for"
             )
         if self.max_storage is not None and need.storage > self.max_storage:
-            found.append(
+            objections.append(
                 f"`resources.storage`: it has {about_bytes(self.max_storage)} of storage, "
                 f"{format_bytes(need.storage)} are asked for"
             )
         if self.max_duration is not None and spec.duration > self.max_duration:
-            found.append(
+            objections.append(
                 f"`duration`: it runs jobs for at most {format_duration(self.max_duration)}"
             )
-        return found
+        return objections
 
     def _elsewhere(self, spec: JobSpec) -> list[str]:
-        found: list[str] = []
+        objections: list[str] = []
         gpu = spec.resources.gpu
         if gpu is not None and not self.gpu_models:
-            found.append("`resources.gpu`: it has no GPU")
+            objections.append("`resources.gpu`: it has no GPU")
         elif gpu is not None and gpu.model and gpu.model.lower() not in self.gpu_models:
             has = ", ".join(self.gpu_models)
-            found.append(f"`resources.gpu.model`: it has no GPU `{gpu.model}` (it has {has})")
+            objections.append(f"`resources.gpu.model`: it has no GPU `{gpu.model}` (it has {has})")
         if spec.placement.regions and not set(spec.placement.regions) & set(self.regions):
             has = ", ".join(self.regions) or "none named"
-            found.append(
+            objections.append(
                 f"`placement.regions`: it is in none of the regions asked for (its regions: {has})"
             )
-        return found
+        return objections
 
 
 class PriceSheet(_Model):

@@ -46,16 +46,16 @@ class OutputPattern:
     @cached_property
     def parts(self) -> tuple[bytes, ...]:
         """Its parts as patterns; none if it is a plain path. `**` stands only before another."""
-        found: list[bytes] = []
+        parts: list[bytes] = []
         for part in self.literal.strip(b"/").split(b"/"):
-            if part != ANY_FOLDERS or found[-1:] != [ANY_FOLDERS]:
-                found.append(part)
-        while found and found[-1] == ANY_FOLDERS:
-            found.pop()
-            if not found:
-                found = [b"*"]  # `**` alone: all that there is
+            if part != ANY_FOLDERS or parts[-1:] != [ANY_FOLDERS]:
+                parts.append(part)
+        while parts and parts[-1] == ANY_FOLDERS:
+            parts.pop()
+            if not parts:
+                parts = [b"*"]  # `**` alone: all that there is
         literal = tuple(self.literal.strip(b"/").split(b"/"))
-        return tuple(found) if tuple(found) != literal or is_pattern(self.text) else ()
+        return tuple(parts) if tuple(parts) != literal or is_pattern(self.text) else ()
 
     @property
     def absolute(self) -> bool:
@@ -94,38 +94,38 @@ def fits(name: bytes, part: bytes) -> bool:
 def packed_form(outputs: tuple[str, ...]) -> str:
     """The declared outputs for the script that packs them: each path, its `shell_form`."""
     words: list[bytes] = []
-    for item in map(OutputPattern, outputs):
-        if item.safe:
-            words += [item.literal, item.shell_form()]
+    for pattern in map(OutputPattern, outputs):
+        if pattern.safe:
+            words += [pattern.literal, pattern.shell_form()]
     return b"".join(word + b"//" for word in words).decode("utf-8", "surrogateescape")
 
 
 def related(pattern: str, path: str) -> bool:
     """Whether a path may be among what a declared output matches, or above or below it."""
-    item = OutputPattern(pattern)
+    parsed = OutputPattern(pattern)
     wanted = PurePosixPath(path)
-    plain = PurePosixPath(item.literal.decode("utf-8", "surrogateescape"))
+    plain = PurePosixPath(parsed.literal.decode("utf-8", "surrogateescape"))
     if wanted.is_relative_to(plain) or plain.is_relative_to(wanted):
         return True
     names = [part.encode("utf-8", "surrogateescape") for part in wanted.parts]
-    for number, part in enumerate(item.parts):
+    for number, part in enumerate(parsed.parts):
         if part == ANY_FOLDERS or number >= len(names):
             return True
         if not fits(names[number], part):
             return False
-    return bool(item.parts)
+    return bool(parsed.parts)
 
 
 _known: dict[bytes, re.Pattern[bytes]] = {}
 
 
 def _regex(part: bytes) -> re.Pattern[bytes]:
-    found = _known.get(part)
-    if found is None:
+    regex = _known.get(part)
+    if regex is None:
         if len(_known) > 500:
             _known.clear()
-        found = _known[part] = re.compile(b"".join(map(_piece, _tokens(part))), re.DOTALL)
-    return found
+        regex = _known[part] = re.compile(b"".join(map(_piece, _tokens(part))), re.DOTALL)
+    return regex
 
 
 def _tokens(part: bytes) -> list[bytes]:
@@ -169,7 +169,7 @@ def _is_set(token: bytes) -> bool:
 
 def _options(inner: bytes) -> list[bytes]:
     letters = _CHARACTER.findall(inner)
-    found: list[bytes] = []
+    options: list[bytes] = []
     while letters:
         first = letters.pop(0)
         if len(letters) >= 2 and letters[0] == b"-":
@@ -177,12 +177,12 @@ def _options(inner: bytes) -> list[bytes]:
             del letters[:2]
             if len(first) == len(last) == 1:
                 if first <= last:
-                    found.append(b"[" + re.escape(first) + b"-" + re.escape(last) + b"]")
+                    options.append(b"[" + re.escape(first) + b"-" + re.escape(last) + b"]")
                 continue
-            found += _between(first, last)
+            options += _between(first, last)
         else:
-            found.append(re.escape(first))
-    return found or [b"(?!)"]
+            options.append(re.escape(first))
+    return options or [b"(?!)"]
 
 
 def _between(first: bytes, last: bytes) -> list[bytes]:

@@ -274,15 +274,15 @@ class StackConfig(BaseModel):
         """The providers beside those that API and worker find in the settings themselves."""
         chosen = "providers" in settings.model_fields_set
         engine = None if chosen else container_socket()
-        found: dict[str, Any] = {}
+        providers: dict[str, Any] = {}
         if engine is not None:
             docker = docker_entry(engine, self.secrets.drop)
-            found = {"local": {"type": "local"}, "docker": docker}
+            providers = {"local": {"type": "local"}, "docker": docker}
         if self.simulators:
             # The variable stands for the whole mapping: what the user has must be said again.
             own = {key: entry.model_dump(mode="json") for key, entry in settings.providers.items()}
-            found = {**own, **found, **simulated_providers(self.simulator_urls())}
-        return found
+            providers = {**own, **providers, **simulated_providers(self.simulator_urls())}
+        return providers
 
     def simulator_urls(self) -> dict[str, str]:
         """Where the simulated networks listen, by their names; none if they do not run."""
@@ -340,16 +340,16 @@ def make_folders(data_dir: Path) -> None:
 
 def free_ports(count: int) -> list[int]:
     """Distinct loopback ports that nothing listens on."""
-    found: list[int] = []
+    ports: list[int] = []
     for port in random.sample(_FREE_PORTS, 500):
         with socket.socket() as probe:
             try:
                 probe.bind((LOOPBACK, port))
             except OSError:
                 continue
-        found.append(port)
-        if len(found) == count:
-            return found
+        ports.append(port)
+        if len(ports) == count:
+            return ports
     raise StackError(f"No {count} free ports found between {_FREE_PORTS[0]} and {_FREE_PORTS[-1]}.")
 
 
@@ -392,7 +392,7 @@ def _writing(path: Path) -> Iterator[None]:
 
 def _problems(err: ValidationError) -> str:
     """Field by field, without the values: they may be secrets."""
-    return ", ".join(f"`{item.field}` {item.message}" for item in field_errors(err))
+    return ", ".join(f"`{error.field}` {error.message}" for error in field_errors(err))
 
 
 def _refuse_lost_secrets(data_dir: Path) -> None:

@@ -214,7 +214,7 @@ class _Watcher:
         return None
 
     def _report(self, state: StackState) -> None:
-        for name, part in sorted(state.parts.items(), key=lambda item: item[1].since):
+        for name, part in sorted(state.parts.items(), key=lambda pair: pair[1].since):
             if self._seen.get(name) != part.since:
                 self._seen[name] = part.since
                 if self._on_event is not None:

@@ -32,11 +32,11 @@ async def stop_leftovers(run_dir: Path) -> list[str]:
     lock held, when no supervisor runs. Jobs of the local provider have sessions of their own and
     no pid file here: they go on.
     """
-    found = _leftovers(run_dir)
-    first = [name for name in found if name not in _LAST]
-    for names in (first, [name for name in _LAST if name in found]):
-        await asyncio.gather(*(_end(name, found[name], run_dir) for name in names))
-    return sorted(found)
+    leftovers = _leftovers(run_dir)
+    first = [name for name in leftovers if name not in _LAST]
+    for names in (first, [name for name in _LAST if name in leftovers]):
+        await asyncio.gather(*(_end(name, leftovers[name], run_dir) for name in names))
+    return sorted(leftovers)
 
 
 async def clear_ports(services: Iterable[Service]) -> None:
@@ -74,16 +74,16 @@ def _is_ours(service: Service, who: Listener) -> bool:
 
 
 def _leftovers(run_dir: Path) -> dict[str, psutil.Process]:
-    found: dict[str, psutil.Process] = {}
+    leftovers: dict[str, psutil.Process] = {}
     for path in sorted(run_dir.glob("*.pid")):
         if path.stem == "supervisor":
             continue
         mark = ProcessMark.read(path)
         if mark and (process := mark.find()):
-            found[path.stem] = process
+            leftovers[path.stem] = process
         else:
             path.unlink(missing_ok=True)
-    return found
+    return leftovers
 
 
 async def _end(name: str, process: psutil.Process, run_dir: Path) -> None:

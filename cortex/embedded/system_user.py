@@ -32,8 +32,8 @@ def unprivileged_user(*, owner_of: Path) -> ServiceUser | None:
     """
     if os.geteuid() != 0:
         return None
-    if owner_of.exists() and (found := owner_of.stat()).st_uid != 0:
-        return ServiceUser(found.st_uid, found.st_gid)
+    if owner_of.exists() and (owner := owner_of.stat()).st_uid != 0:
+        return ServiceUser(owner.st_uid, owner.st_gid)
     try:
         entry = pwd.getpwnam(_USER)
     except KeyError:
@@ -72,11 +72,11 @@ def _can_use(path: Path, user: ServiceUser) -> bool:
 
 
 def _let_through(folder: Path, user: ServiceUser) -> None:
-    found = folder.stat()
-    if found.st_mode & stat.S_IXOTH or found.st_uid == user.uid:
+    status = folder.stat()
+    if status.st_mode & stat.S_IXOTH or status.st_uid == user.uid:
         return
     try:
-        entries = _read_acl(folder, stat.S_IMODE(found.st_mode))
+        entries = _read_acl(folder, stat.S_IMODE(status.st_mode))
         os.setxattr(folder, _ACL, _pack(_with_search(entries, user.uid)))
     except OSError:
         return  # a file system without access lists; the caller looks at the result

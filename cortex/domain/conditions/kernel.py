@@ -14,20 +14,20 @@ def word_errors(spec: JobSpec) -> list[FieldError]:
 
     Not part of the spec's own form: what was stored before is still read.
     """
-    found: list[FieldError] = []
+    errors: list[FieldError] = []
     for name, words in (("command", spec.command), ("args", spec.args)):
-        found += [
+        errors += [
             _too_long(f"{name}[{number}]", size, "a word")
             for number, word in enumerate(words)
             if (size := len(word.encode()) + 1) > MAX_ARG_STRLEN
         ]
     for field, variables in (("env", spec.env), ("secret_env", spec.secrets())):
-        found += [
+        errors += [
             _too_long(f"{field}.{name}", size, "a variable with its name")
             for name, text in variables.items()
             if (size := len(name) + len(text.encode()) + 2) > MAX_ARG_STRLEN
         ]
-    return found
+    return errors
 
 
 def _too_long(field: str, size: int, what: str) -> FieldError:

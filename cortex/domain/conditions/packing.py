@@ -70,15 +70,17 @@ class Packing(BaseModel):
         )
 
     def _env(self, spec: JobSpec) -> dict[str, str]:
-        found = spec.environment() if self.secrets else dict(spec.env)
+        carried = spec.environment() if self.secrets else dict(spec.env)
         if self.only_rewritten:
-            odd = set(odd_names(found))
-            found = {
-                name: text for name, text in found.items() if name in odd or is_rewritten(text)
+            odd = set(odd_names(carried))
+            carried = {
+                name: text for name, text in carried.items() if name in odd or is_rewritten(text)
             }
         # These travel as variables of the runner, or beside them.
-        found["workdir"], found["outputs"] = spec.workdir or "", packed_form(spec.outputs)
-        return found | {f"volume{number}": item.path for number, item in enumerate(spec.volumes)}
+        carried["workdir"], carried["outputs"] = spec.workdir or "", packed_form(spec.outputs)
+        return carried | {
+            f"volume{number}": volume.path for number, volume in enumerate(spec.volumes)
+        }
 
     def _packed(self, words: list[str], env: dict[str, str]) -> int:
         names = list(env)

@@ -22,9 +22,9 @@ class GroupEnd:
 def end_of(group: Snapshot) -> GroupEnd:
     """The end of a group whose members have all ended."""
     members = group.members
-    completed = [item for item in members if item.state == JobState.COMPLETED]
-    failed = [item for item in members if item.state == JobState.FAILED]
-    cancelled = [item for item in members if item.state == JobState.CANCELLED]
+    completed = [member for member in members if member.state == JobState.COMPLETED]
+    failed = [member for member in members if member.state == JobState.FAILED]
+    cancelled = [member for member in members if member.state == JobState.CANCELLED]
     parts = [f"{len(completed)} of {len(members)} completed"]
     if failed:
         parts.append(f"{len(failed)} failed: {_names(failed)}")
@@ -40,7 +40,7 @@ def end_of(group: Snapshot) -> GroupEnd:
         return GroupEnd(GroupState.CANCELLED, Reason.CANCELLED, message)
     if failed:
         return GroupEnd(GroupState.FAILED, failed[0].reason, message)
-    if any(item.reason == Reason.GROUP_ABORTED for item in cancelled):
+    if any(member.reason == Reason.GROUP_ABORTED for member in cancelled):
         return GroupEnd(GroupState.FAILED, Reason.GROUP_ABORTED, message)
     return GroupEnd(GroupState.CANCELLED, Reason.CANCELLED, message)
 
@@ -55,7 +55,7 @@ def _why(group: Snapshot, failed: Sequence[Member]) -> str:
 
 
 def _names(failed: Sequence[Member]) -> str:
-    shown = ", ".join(_name(item) for item in failed[:_NAMED])
+    shown = ", ".join(_name(member) for member in failed[:_NAMED])
     more = len(failed) - _NAMED
     return f"{shown} and {more} more" if more > 0 else shown
 

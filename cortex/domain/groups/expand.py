@@ -49,7 +49,7 @@ def expand(spec: GroupSpec) -> list[ExpandedJob]:
 
 def _refuse(errors: list[FieldError]) -> None:
     if errors:
-        names = ", ".join(f"`{item.field}` {item.message}" for item in errors[:3])
+        names = ", ".join(f"`{problem.field}` {problem.message}" for problem in errors[:3])
         raise InvalidRequest(f"the group spec is not valid: {names}", errors=errors)
 
 
@@ -136,20 +136,20 @@ class _Work:
     def _invalid(self, place: str, job: GroupJob, errors: list[FieldError], which: str) -> None:
         """Errors of a job spec, each said of the part of the group spec that it stands in."""
         own, under = job.fields(), self.spec.defaults.fields()
-        for item in errors:
-            top = re.split(r"[.\[]", item.field, maxsplit=1)[0]
-            if item.field == "spec":
-                self._wrong(place, f"{item.message}{which}")
+        for problem in errors:
+            top = re.split(r"[.\[]", problem.field, maxsplit=1)[0]
+            if problem.field == "spec":
+                self._wrong(place, f"{problem.message}{which}")
             elif top == "name" or top in own or (top not in under and top != "labels"):
-                self._wrong(f"{place}.{item.field}", f"{item.message}{which}")
+                self._wrong(f"{place}.{problem.field}", f"{problem.message}{which}")
             else:
-                where = f"defaults.{item.field}" if top in under else item.field
-                self._wrong(where, item.message)
+                where = f"defaults.{problem.field}" if top in under else problem.field
+                self._wrong(where, problem.message)
 
     def _wrong(self, where: str, message: str) -> None:
-        found = FieldError(field=where, message=message)
-        if found not in self.errors:
-            self.errors.append(found)
+        error = FieldError(field=where, message=message)
+        if error not in self.errors:
+            self.errors.append(error)
 
 
 _EMPTY: Final = JobSpec(command=("true",))
@@ -157,14 +157,14 @@ _EMPTY: Final = JobSpec(command=("true",))
 
 def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """Mappings are merged field by field; anything else is replaced."""
-    found = dict(under)
+    merged = dict(under)
     for name, value in over.items():
-        below = found.get(name)
+        below = merged.get(name)
         if isinstance(below, Mapping) and isinstance(value, Mapping):
-            found[name] = _merged(below, value)
+            merged[name] = _merged(below, value)
         else:
-            found[name] = value
-    return found
+            merged[name] = value
+    return merged
 
 
 def _combinations(job: GroupJob) -> Iterator[dict[str, str]]:

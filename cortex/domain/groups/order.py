@@ -45,7 +45,8 @@ class ExpandedJob:
             changes["env"] = {**self.spec.env, GROUP_ID: group_id}
         if self.spec.inputs:
             changes["inputs"] = tuple(
-                item.model_copy(update={"source": ids[item.source]}) for item in self.spec.inputs
+                source.model_copy(update={"source": ids[source.source]})
+                for source in self.spec.inputs
             )
         return self.spec.model_copy(update=changes) if changes else self.spec
 
@@ -88,7 +89,7 @@ class Needs:
     def linked(self) -> list[ExpandedJob]:
         """The members with their needs, gangs, and inputs from members; see also `errors`."""
         gangs: dict[frozenset[str], int] = {}
-        found: list[ExpandedJob] = []
+        members: list[ExpandedJob] = []
         pairs = 0
         for member in self.members:
             number, after = self.after[member.name]
@@ -101,19 +102,19 @@ class Needs:
             linked = replace(member, needs=needs, gang=gang)
             if member.spec.inputs:
                 linked = self._with_inputs(number, linked)
-            found.append(linked)
-        return found
+            members.append(linked)
+        return members
 
     def _needs(self, number: int, after: tuple[str, ...]) -> tuple[str, ...]:
         known = self._known.get((number, after))
         if known is None:
-            found: dict[str, None] = {}
+            names: dict[str, None] = {}
             for name in after:
                 sources = self._sources(name)
                 if not sources:
                     self._wrong(f"jobs[{number}].after", self._no_job(name))
-                found.update((source.name, None) for source in sources)
-            known = self._known[number, after] = tuple(found)
+                names.update((source.name, None) for source in sources)
+            known = self._known[number, after] = tuple(names)
         return known
 
     def _sources(self, name: str) -> list[ExpandedJob]:
@@ -125,7 +126,7 @@ class Needs:
     def _no_job(self, name: str) -> str:
         array = self._arrays.get(_array_of(name))
         if array is None:
-            known = ", ".join(f"`{item}`" for item in list(self._arrays)[:10])
+            known = ", ".join(f"`{array_name}`" for array_name in list(self._arrays)[:10])
             return f"there is no job `{name[:80]}`; known are {known}"
         if len(array) == 1 and array[0].name == array[0].array:
             return f"there is no job `{name[:80]}`: `{array[0].name}` is no array"
@@ -135,16 +136,16 @@ class Needs:
     def _with_inputs(self, number: int, member: ExpandedJob) -> ExpandedJob:
         needs = frozenset(member.needs)
         inputs: list[Input] = []
-        for position, item in enumerate(member.spec.inputs):
+        for position, wanted in enumerate(member.spec.inputs):
             place = f"jobs[{number}].inputs[{position}]"
-            sources = self._sources(item.source)
+            sources = self._sources(wanted.source)
             if not sources:
-                self._wrong(f"{place}.from", self._no_job(item.source))
+                self._wrong(f"{place}.from", self._no_job(wanted.source))
             elif not needs.issuperset(source.name for source in sources):
-                message = f"`{item.source}` is not needed by this job; name it in `after` too"
+                message = f"`{wanted.source}` is not needed by this job; name it in `after` too"
                 self._wrong(f"{place}.from", message)
             else:
-                inputs += self._from(place, item, sources)
+                inputs += self._from(place, wanted, sources)
         self._twice(number, inputs)
         if len(inputs) > MAX_INPUTS:
             message = f"give {len(inputs):,} inputs, and a job has at most {MAX_INPUTS:,}"
@@ -157,27 +158,27 @@ class Needs:
         What may be a folder may hold other names: that is seen when they are packed.
         """
         there: dict[str, str] = {}
-        for item in inputs:
-            for output in self._by_name[item.source].spec.kept():
-                name = placed(item, output.removeprefix("./").lstrip("/"))
+        for wanted in inputs:
+            for output in self._by_name[wanted.source].spec.kept():
+                name = placed(wanted, output.removeprefix("./").lstrip("/"))
                 if name is None or is_pattern(output) or not _is_file(output):
                     continue
-                source = there.setdefault(name, item.source)
-                if source != item.source:
-                    message = both_put(name, source, item.source)
+                source = there.setdefault(name, wanted.source)
+                if source != wanted.source:
+                    message = both_put(name, source, wanted.source)
                     self._wrong(f"jobs[{number}].inputs", message)
                     return
 
-    def _from(self, place: str, item: Input, sources: Sequence[ExpandedJob]) -> list[Input]:
+    def _from(self, place: str, wanted: Input, sources: Sequence[ExpandedJob]) -> list[Input]:
         for source in sources:
-            wrong = _not_kept(item, source)
+            wrong = _not_kept(wanted, source)
             if wrong:
                 self._wrong(*(f"{place}.{wrong[0]}", wrong[1]))
                 return []
-        whole = sources[0].array == item.source and sources[0].name != item.source
+        whole = sources[0].array == wanted.source and sources[0].name != wanted.source
         if not whole:
-            return [item.model_copy(update={"source": source.name}) for source in sources]
-        return [_in_folder(item, source) for source in sources]
+            return [wanted.model_copy(update={"source": source.name}) for source in sources]
+        return [_in_folder(wanted, source) for source in sources]
 
     def _too_many(self, number: int) -> None:
         message = (
@@ -187,21 +188,21 @@ class Needs:
         self._wrong(f"jobs[{number}].after", message)
 
     def _wrong(self, where: str, message: str) -> None:
-        found = FieldError(field=where, message=message)
-        if found not in self.errors:
-            self.errors.append(found)
+        error = FieldError(field=where, message=message)
+        if error not in self.errors:
+            self.errors.append(error)
 
 
-def _not_kept(item: Input, source: ExpandedJob) -> tuple[str, str] | None:
+def _not_kept(wanted: Input, source: ExpandedJob) -> tuple[str, str] | None:
     kept = source.spec.kept()
     if not kept:
         return "from", f"`{source.name}` keeps no files: give it `outputs`"
-    if item.path is None:
+    if wanted.path is None:
         return None
-    if any(related(name, item.path) for name in kept):
+    if any(related(name, wanted.path) for name in kept):
         return None
     names = ", ".join(f"`{name}`" for name in kept[:5])
-    return "path", f"`{item.path}` is not among the outputs of `{source.name}`: {names}"
+    return "path", f"`{wanted.path}` is not among the outputs of `{source.name}`: {names}"
 
 
 def _is_file(output: str) -> bool:
@@ -209,9 +210,9 @@ def _is_file(output: str) -> bool:
     return not output.endswith("/") and "." in PurePosixPath(output).name.lstrip(".")
 
 
-def _in_folder(item: Input, source: ExpandedJob) -> Input:
-    to = str(source.index) if item.to == "." else f"{item.to}/{source.index}"
-    return item.model_copy(update={"source": source.name, "to": to})
+def _in_folder(wanted: Input, source: ExpandedJob) -> Input:
+    to = str(source.index) if wanted.to == "." else f"{wanted.to}/{source.index}"
+    return wanted.model_copy(update={"source": source.name, "to": to})
 
 
 def _array_of(name: str) -> str:

@@ -25,23 +25,23 @@ def fill(value: Any, values: Mapping[str, str], left: Collection[str] = ()) -> A
     if isinstance(value, str):
         return fill_text(value, values, left) if "{" in value else value
     if isinstance(value, Mapping):
-        return {key: fill(item, values, left) for key, item in value.items()}
+        return {key: fill(part, values, left) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [fill(item, values, left) for item in value]
+        return [fill(part, values, left) for part in value]
     return value
 
 
 def fill_text(text: str, values: Mapping[str, str], left: Collection[str] = ()) -> str:
     """The text with its placeholders replaced; see `fill`."""
 
-    def one(found: re.Match[str]) -> str:
-        name = found["name"]
+    def one(match: re.Match[str]) -> str:
+        name = match["name"]
         if name is None:
-            return found[0][1:-1]
+            return match[0][1:-1]
         if name in left:
-            return found[0]
+            return match[0]
         if name not in values:
-            known = ", ".join(f"`{{{item}}}`" for item in values)
+            known = ", ".join(f"`{{{placeholder}}}`" for placeholder in values)
             raise ValueError(
                 f"`{{{name}}}` is no placeholder here; known are {known}; "
                 f"for the text itself write `{{{{{name}}}}}`"

@@ -102,10 +102,10 @@ class _Planner:
             for member in self._group.members
             if (undo := self._undo_of(member)) is not None
         ]
-        starts = self._starts({item.member for item in endings})
-        close = tuple(item for item in endings if self._by_id[item.member].held)
-        cancel = tuple(item for item in endings if self._by_id[item.member].live)
-        enter = self._state(starts, {item.member for item in endings})
+        starts = self._starts({ending.member for ending in endings})
+        close = tuple(ending for ending in endings if self._by_id[ending.member].held)
+        cancel = tuple(ending for ending in endings if self._by_id[ending.member].live)
+        enter = self._state(starts, {ending.member for ending in endings})
         moves = enter in GROUP_TRANSITIONS[self._group.state]
         return Plan(
             decisions=decisions,
@@ -119,7 +119,7 @@ class _Planner:
 
     @cached_property
     def _completed(self) -> set[str]:
-        return {item.id for item in self._group.members if item.state == JobState.COMPLETED}
+        return {member.id for member in self._group.members if member.state == JobState.COMPLETED}
 
     @cached_property
     def _whole(self) -> Undo | None:
@@ -132,8 +132,8 @@ class _Planner:
     def _decisions(self) -> tuple[Decision, ...]:
         if not self._rules.atomic:
             return ()
-        found = (self._decide(gang) for gang in self._group.gangs.values())
-        return tuple(decision for decision in found if decision is not None)
+        decisions = (self._decide(gang) for gang in self._group.gangs.values())
+        return tuple(decision for decision in decisions if decision is not None)
 
     def _decide(self, gang: Gang) -> Decision | None:
         members = self._members[gang.number]
@@ -141,19 +141,19 @@ class _Planner:
             return None
         if gang.started_at is None:
             # It can never be whole again; if the whole group is given up, nobody would start it.
-            gone = next((item for item in members if not item.waiting), None)
+            gone = next((member for member in members if not member.waiting), None)
             return self._abort(gang, _fell_out(gone)) if gone is not None else None
         if self._whole is not None:
             return self._abort(gang, self._whole.message)
-        gone = next((item for item in members if item.gone), None)
+        gone = next((member for member in members if member.gone), None)
         if gone is not None:
             return self._abort(gang, _fell_out(gone))
         ended = next((name for name in map(_array, members) if name in self._arrays), None)
         if ended is not None:
             return self._abort(gang, self._arrays[ended].message)
-        late = [item for item in members if not item.ready]
+        late = [member for member in members if not member.ready]
         if not late:
-            ids = tuple(item.id for item in members)
+            ids = tuple(member.id for member in members)
             return Decision(gang.number, "committed", "all are reserved", ids)
         if gang.deadline_at is not None and self._now >= gang.deadline_at:
             return self._abort(gang, self._too_late(gang, late))
@@ -164,8 +164,9 @@ class _Planner:
 
     def _too_late(self, gang: Gang, late: list[Member]) -> str:
         shown = "; ".join(
-            f"`{item.name}` is {item.state.value}" + (f" ({item.message})" if item.message else "")
-            for item in late[:3]
+            f"`{member.name}` is {member.state.value}"
+            + (f" ({member.message})" if member.message else "")
+            for member in late[:3]
         )
         more = f"; and {len(late) - 3} more" if len(late) > 3 else ""
         if gang.started_at is None or gang.deadline_at is None:
@@ -176,7 +177,7 @@ class _Planner:
         return f"not all could be reserved within {within}: {shown}{more}"
 
     def _after(self, decisions: tuple[Decision, ...]) -> Mapping[int, Gang]:
-        made = {item.gang: item for item in decisions}
+        made = {decision.gang: decision for decision in decisions}
         return {
             number: replace(gang, decision=made[number].decided, reason=made[number].reason)
             if number in made
@@ -214,7 +215,9 @@ class _Planner:
             for _, gang in sorted(self._gangs.items())
             if gang.decision is None
             and gang.needs <= self._completed
-            and any(item.waiting and item.id not in ending for item in self._members[gang.number])
+            and any(
+                member.waiting and member.id not in ending for member in self._members[gang.number]
+            )
         ]
         return self._gang_starts(free, ending) if self._rules.atomic else self._single(free, ending)
 
@@ -222,46 +225,50 @@ class _Planner:
         return tuple(
             Start(
                 gang.number,
-                tuple(item.id for item in self._members[gang.number]),
+                tuple(member.id for member in self._members[gang.number]),
                 self._now + self._rules.prepare_timeout,
             )
             for gang in free
             if gang.started_at is None
-            and all(item.waiting and item.id not in ending for item in self._members[gang.number])
+            and all(
+                member.waiting and member.id not in ending for member in self._members[gang.number]
+            )
         )
 
     def _single(self, free: list[Gang], ending: set[str]) -> tuple[Start, ...]:
         """As many as the limits allow, in the order of the spec."""
         busy = Counter(
-            _array(item)
-            for item in self._group.members
-            if not item.held and not item.state.terminal
+            _array(each)
+            for each in self._group.members
+            if not each.held and not each.state.terminal
         )
         total = busy.total()
         chosen: dict[int, list[str]] = {}
         waiting = (
-            item
+            each
             for gang in free
-            for item in self._members[gang.number]
-            if item.waiting and item.id not in ending
+            for each in self._members[gang.number]
+            if each.waiting and each.id not in ending
         )
-        for item in sorted(waiting, key=lambda member: member.id):
+        for each in sorted(waiting, key=lambda member: member.id):
             if self._rules.concurrency is not None and total >= self._rules.concurrency:
                 break
-            limit = self._rules.array(item.name).concurrency
-            if limit is not None and busy[_array(item)] >= limit:
+            limit = self._rules.array(each.name).concurrency
+            if limit is not None and busy[_array(each)] >= limit:
                 continue
             total += 1
-            busy[_array(item)] += 1
-            chosen.setdefault(item.gang, []).append(item.id)
+            busy[_array(each)] += 1
+            chosen.setdefault(each.gang, []).append(each.id)
         return tuple(Start(number, tuple(ids)) for number, ids in sorted(chosen.items()))
 
     def _state(self, starts: tuple[Start, ...], ending: set[str]) -> GroupState:
-        left = [item for item in self._group.members if not item.state.terminal]
-        given_up = [item for item in left if item.id in ending or item.state == JobState.CANCELLING]
+        left = [member for member in self._group.members if not member.state.terminal]
+        given_up = [
+            member for member in left if member.id in ending or member.state == JobState.CANCELLING
+        ]
         if self._whole is not None or len(given_up) == len(left):
             return GroupState.ENDING
-        begun = any(not item.held for item in self._group.members) or bool(starts)
+        begun = any(not member.held for member in self._group.members) or bool(starts)
         if not self._rules.atomic:
             return GroupState.RUNNING if begun else GroupState.PENDING
         if any(gang.decision == "committed" for gang in self._gangs.values()):

@@ -65,10 +65,10 @@ class _JobPart(BaseModel):
 
     def fields(self) -> dict[str, Any]:
         """What was written for the job spec, secrets in clear inside `SecretStr`."""
-        found = dict(self.model_extra or {})
+        fields = dict(self.model_extra or {})
         if self.secret_env is not None:
-            found["secret_env"] = dict(self.secret_env)
-        return found
+            fields["secret_env"] = dict(self.secret_env)
+        return fields
 
 
 class GroupDefaults(_JobPart):
@@ -219,31 +219,31 @@ class GroupSpec(BaseModel):
 
 def job_errors(spec: GroupSpec) -> list[FieldError]:
     """What contradicts itself in single jobs or in the policy."""
-    found = []
+    errors = []
     if spec.concurrency is not None and spec.atomic:
-        found.append(FieldError(field="concurrency", message=_ONE_COMMIT))
+        errors.append(FieldError(field="concurrency", message=_ONE_COMMIT))
     if "name" in (spec.defaults.model_extra or {}):
         message = "each job has a name of its own"
-        found.append(FieldError(field="defaults.name", message=message))
+        errors.append(FieldError(field="defaults.name", message=message))
     seen: dict[str, int] = {}
     for number, job in enumerate(spec.jobs):
         place = f"jobs[{number}]"
         if job.array in seen:
             twice = f"`{job.array}` is the name of jobs[{seen[job.array]}] too"
-            found.append(FieldError(field=f"{place}.name", message=twice))
+            errors.append(FieldError(field=f"{place}.name", message=twice))
         seen.setdefault(job.array, number)
         if job.count is not None and job.matrix is not None:
             message = "cannot stand beside `count`: its values say how many there are"
-            found.append(FieldError(field=f"{place}.matrix", message=message))
+            errors.append(FieldError(field=f"{place}.matrix", message=message))
         if job.concurrency is not None and spec.atomic:
-            found.append(FieldError(field=f"{place}.concurrency", message=_ONE_COMMIT))
+            errors.append(FieldError(field=f"{place}.concurrency", message=_ONE_COMMIT))
         elif job.concurrency is not None and not job.many:
             message = "is for an array, with `count` or `matrix`"
-            found.append(FieldError(field=f"{place}.concurrency", message=message))
+            errors.append(FieldError(field=f"{place}.concurrency", message=message))
     if spec.size() > MAX_MEMBERS:
         message = f"make {spec.size():,} members together, and a group has at most {MAX_MEMBERS:,}"
-        found.append(FieldError(field="jobs", message=message))
-    return found
+        errors.append(FieldError(field="jobs", message=message))
+    return errors
 
 
 _ONE_COMMIT: Final = (

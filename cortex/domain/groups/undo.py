@@ -33,16 +33,16 @@ def group_undo(group: Snapshot) -> Undo | None:
 
 def array_undos(group: Snapshot) -> Mapping[str, Undo]:
     """The arrays whose own `fail_fast` ends them, by name."""
-    found: dict[str, Undo] = {}
+    undos: dict[str, Undo] = {}
     for member in group.members:
         name = array_of(member.name)
-        if name in found or member.state != JobState.FAILED:
+        if name in undos or member.state != JobState.FAILED:
             continue
         if group.rules.array(member.name).fail_fast:
-            found[name] = Undo(
+            undos[name] = Undo(
                 Reason.GROUP_ABORTED, f"{described(member)}, which ends the others of `{name}`"
             )
-    return found
+    return undos
 
 
 def described(member: Member) -> str:

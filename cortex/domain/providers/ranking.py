@@ -131,7 +131,9 @@ class Ranking:
                 spec=spec,
                 record=record,
                 cheapest=min(offer.usd_per_hour() for offer in offers),
-                fastest=max(_speed(item, records[item.provider_id], run) for item in offers),
+                fastest=max(
+                    _speed(candidate, records[candidate.provider_id], run) for candidate in offers
+                ),
                 run=run,
             )
             for provider_id, record in records.items()
@@ -184,10 +186,10 @@ def price_objection(offer: Offer, spec: JobSpec, rates: dict[str, Decimal]) -> s
     return f"it costs {price} per hour, the limit is {limit}" if over else None
 
 
-def _order(item: Ranked) -> tuple[Decimal, timedelta, Decimal, str]:
-    offer = item.offer
-    wait = item.record.wait(offer.expected_wait)
-    return (-item.score, wait, offer.usd_per_hour(), offer.provider_id)
+def _order(ranked: Ranked) -> tuple[Decimal, timedelta, Decimal, str]:
+    offer = ranked.offer
+    wait = ranked.record.wait(offer.expected_wait)
+    return (-ranked.score, wait, offer.usd_per_hour(), offer.provider_id)
 
 
 def _speed(offer: Offer, record: TrackRecord, run: timedelta) -> Decimal:

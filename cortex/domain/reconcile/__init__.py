@@ -141,7 +141,7 @@ def orphans(
 
     A released lease that the network merely keeps (logs, a stopped container) is no orphan.
     """
-    found = Compared()
+    compared = Compared()
     for key in keys:
         run = runs.get(key)
         if key not in states:
@@ -150,18 +150,18 @@ def orphans(
                 f"`{provider_id}` holds `{key}`{how}, which Cortex has never leased: another "
                 "Cortex on this account, or a database that was set back"
             )
-            found.issues.append(_orphan(provider_id, key, message, "unknown"))
+            compared.issues.append(_orphan(provider_id, key, message, "unknown"))
         elif run is None:
-            found.unsure.add(key)
+            compared.unsure.add(key)
         elif run.final:
-            found.kept.append(key)
+            compared.kept.append(key)
         else:
             message = (
                 f"`{provider_id}` holds `{key}` ({run.value}), whose lease Cortex has released: "
                 "a call that was given up has arrived late"
             )
-            found.issues.append(_orphan(provider_id, key, message, "released"))
-    return found
+            compared.issues.append(_orphan(provider_id, key, message, "released"))
+    return compared
 
 
 def _orphan(provider_id: str, key: str, message: str, lease: str) -> Issue:
@@ -176,7 +176,7 @@ def _orphan(provider_id: str, key: str, message: str, lease: str) -> Issue:
 
 def forsaken(cases: Sequence[CareCase], fates: Mapping[str, Fate]) -> list[Issue]:
     """Jobs that no workflow looks after; one without a known fate is left out."""
-    found: list[Issue] = []
+    issues: list[Issue] = []
     for case in cases:
         fate = fates.get(case.job_id)
         if fate is None or fate.status == "running":
@@ -189,8 +189,8 @@ def forsaken(cases: Sequence[CareCase], fates: Mapping[str, Fate]) -> list[Issue
             if never
             else f"job `{case.job_id}` is {case.state.value}{leases}; its workflow {fate.how}"
         )
-        found.append(Issue(kind=kind, subject=case.job_id, message=message, data=fate.data))
-    return found
+        issues.append(Issue(kind=kind, subject=case.job_id, message=message, data=fate.data))
+    return issues
 
 
 def forsaken_groups(groups: Mapping[str, str], fates: Mapping[str, Fate]) -> list[Issue]:

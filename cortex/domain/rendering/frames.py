@@ -53,12 +53,12 @@ def parse_frames(text: str) -> tuple[int, ...]:
     Raises:
         ValueError: it is no such text, or names too many.
     """
-    found: set[int] = set()
+    frames: set[int] = set()
     for part in text.split(","):
-        found.update(_range(part.strip()))
-        if len(found) > MAX_FRAMES:
+        frames.update(_range(part.strip()))
+        if len(frames) > MAX_FRAMES:
             raise ValueError(f"names more than {MAX_FRAMES} frames; make it several jobs")
-    return tuple(sorted(found))
+    return tuple(sorted(frames))
 
 
 def format_frames(frames: Iterable[int]) -> str:
@@ -96,10 +96,10 @@ def _range(part: str) -> range:
         raise ValueError(f"has `{part[:40]}`, which ends before it begins")
     if step < 1:
         raise ValueError(f"has `{part[:40]}`; the step after `x` must be at least 1")
-    found = range(first, last + 1, step)
-    if len(found) > MAX_FRAMES:
+    frames = range(first, last + 1, step)
+    if len(frames) > MAX_FRAMES:
         raise ValueError(f"names more than {MAX_FRAMES} frames; make it several jobs")
-    return found
+    return frames
 
 
 def _run(frames: Sequence[int]) -> tuple[int, int]:

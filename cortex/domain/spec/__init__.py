@@ -278,10 +278,15 @@ class JobSpec(_Model):
     @field_validator("outputs")
     @classmethod
     def _safe_outputs(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for item in value:
-            path = PurePosixPath(item)
-            if not item.strip() or ".." in path.parts or "\0" in item or str(path) in {"/", "."}:
-                raise ValueError(f"`{item[:60]}` must name a file or folder, without `..`")
+        for output in value:
+            path = PurePosixPath(output)
+            if (
+                not output.strip()
+                or ".." in path.parts
+                or "\0" in output
+                or str(path) in {"/", "."}
+            ):
+                raise ValueError(f"`{output[:60]}` must name a file or folder, without `..`")
         return value
 
     @field_validator("labels")
@@ -314,9 +319,9 @@ class JobSpec(_Model):
         both = self.env.keys() & self.secret_env.keys()
         if both:
             raise ValueError(f"`{min(both)}` stands in both `env` and `secret_env`")
-        _unique("ports", [(item.port, item.protocol) for item in self.ports])
-        _unique("volumes", [item.name for item in self.volumes])
-        _unique("volumes", [item.path for item in self.volumes])
+        _unique("ports", [(port.port, port.protocol) for port in self.ports])
+        _unique("volumes", [volume.name for volume in self.volumes])
+        _unique("volumes", [volume.path for volume in self.volumes])
         return self
 
     def _only_render(self) -> None:

@@ -17,7 +17,7 @@ def without_extensions(value: Any) -> Any:
     if not any(isinstance(key, str) and key.startswith(PREFIX) for key in value):
         return value
     return {
-        key: item
-        for key, item in value.items()
+        key: entry
+        for key, entry in value.items()
         if not (isinstance(key, str) and key.startswith(PREFIX))
     }

@@ -117,12 +117,12 @@ def _widen(start: int, end: int, step: int, high: int) -> int:
 
 def _same_length(first: str, last: str) -> str:
     """The numbers from one to the other, which differ in one digit and are any after it."""
-    found = ""
+    pattern = ""
     for number, (one, other) in enumerate(zip(first, last, strict=True)):
         if one == other:
-            found += one
+            pattern += one
             continue
-        found += f"[{one}-{other}]"
+        pattern += f"[{one}-{other}]"
         rest = len(first) - number - 1
-        return found + (f"[0-9]{{{rest}}}" if rest else "")
-    return found
+        return pattern + (f"[0-9]{{{rest}}}" if rest else "")
+    return pattern

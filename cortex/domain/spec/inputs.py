@@ -46,18 +46,18 @@ class Input(BaseModel):
         return "." if value in ("", ".", "./") else _relative(value)
 
 
-def placed(item: Input, path: str) -> str | None:
+def placed(source: Input, path: str) -> str | None:
     """Where an output of the input's job is put, below the workdir; None if it is not taken."""
     output = PurePosixPath(path)
-    if item.path is None:
+    if source.path is None:
         name = output
-    elif output == PurePosixPath(item.path):
+    elif output == PurePosixPath(source.path):
         name = PurePosixPath(output.name)
-    elif output.is_relative_to(item.path):
-        name = output.relative_to(item.path)
+    elif output.is_relative_to(source.path):
+        name = output.relative_to(source.path)
     else:
         return None
-    return (PurePosixPath(item.to) / name).as_posix()
+    return (PurePosixPath(source.to) / name).as_posix()
 
 
 def both_put(name: str, first: str, second: str) -> str:

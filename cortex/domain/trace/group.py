@@ -91,10 +91,10 @@ def _prepare(group: GroupStory, gang: GangFact) -> TraceStep:
     """Phase one of a gang: all its members at once."""
     leases = [member.leases for member in group.members if member.job.gang == gang.gang]
     ready = sum(
-        bool(found)
-        and found[-1].state not in (LeaseState.INTENDED, LeaseState.RELEASING)
-        and found[-1].reserved_at is not None
-        for found in leases
+        bool(history)
+        and history[-1].state not in (LeaseState.INTENDED, LeaseState.RELEASING)
+        and history[-1].reserved_at is not None
+        for history in leases
     )
     state = StepState.DONE if gang.decision else StepState.RUNNING
     if gang.decision == "aborted":

@@ -109,12 +109,12 @@ def _start(story: JobStory, history: History) -> Iterator[TraceStep]:
 def _looking(story: JobStory, history: History) -> Iterator[TraceStep]:
     """A search for an offer that has led to no lease: going on, or given up."""
     job = story.job
-    began = [item for item in story.statuses if item.state == JobState.PLACING]
+    began = [status for status in story.statuses if status.state == JobState.PLACING]
     if not began or any(lease.created_at >= began[-1].time for lease in story.leases):
         return
     asked = history.of("place")
     going = job.state is JobState.PLACING
-    pending = next((item for item in asked if item.outcome == "pending"), None)
+    pending = next((asking for asking in asked if asking.outcome == "pending"), None)
     stopped = job.cancel_requested_at is not None
     ended = StepState.SKIPPED if stopped else StepState.FAILED
     yield TraceStep(
@@ -125,7 +125,7 @@ def _looking(story: JobStory, history: History) -> Iterator[TraceStep]:
         attempt=job.attempt or None,
         started_at=began[-1].time,
         ended_at=None if going else job.cancel_requested_at or job.finished_at,
-        tries=sum(item.tries for item in asked) or None,
+        tries=sum(asking.tries for asking in asked) or None,
         sent="activity `place`: collect offers",
         to="every healthy provider that the spec allows",
         error=job.message if going or not stopped else "",
@@ -135,8 +135,8 @@ def _looking(story: JobStory, history: History) -> Iterator[TraceStep]:
 
 def _asked(story: JobStory) -> Iterator[TraceStep]:
     """What people asked for meanwhile: a stop, more time, a decision by hand."""
-    cancels = [item for item in story.commands if item.kind == "cancel"]
-    extends = [item for item in story.commands if item.kind == "extend"]
+    cancels = [command for command in story.commands if command.kind == "cancel"]
+    extends = [command for command in story.commands if command.kind == "extend"]
     for event in story.events:
         if event.type is EventType.JOB_CANCEL_REQUESTED:
             yield _request(story, Phase.STOP, event, cancels, _why(event))

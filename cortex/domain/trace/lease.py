@@ -63,16 +63,16 @@ class LeaseSteps:
     def _place(self) -> TraceStep:
         lease = self._lease
         began = [
-            item.time
-            for item in self._story.statuses
-            if item.state == JobState.PLACING and item.time <= lease.created_at
+            status.time
+            for status in self._story.statuses
+            if status.state == JobState.PLACING and status.time <= lease.created_at
         ]
         return self._step(
             Phase.PLACE,
             StepState.DONE,
             started_at=began[-1] if began else lease.created_at,
             ended_at=lease.created_at,
-            tries=sum(item.tries for item in self._searches()) or None,
+            tries=sum(search.tries for search in self._searches()) or None,
             sent="activity `place`: collect offers",
             to="every healthy provider that the spec allows",
             known=f"`{lease.provider_id}` at {lease.offer.price_per_hour} per hour",
@@ -82,27 +82,27 @@ class LeaseSteps:
         """The looks for an offer that led to this lease: since the one before was released."""
         lease = self._lease
         before = [
-            item.released_at
-            for item in self._story.leases
-            if item.attempt < lease.attempt and item.released_at is not None
+            earlier.released_at
+            for earlier in self._story.leases
+            if earlier.attempt < lease.attempt and earlier.released_at is not None
         ]
         since = max(before, default=self._story.job.created_at)
         return [
-            item
-            for item in self._history.of("place")
-            if item.lease_key == lease.key
+            search
+            for search in self._history.of("place")
+            if search.lease_key == lease.key
             or (
-                item.lease_key is None
-                and item.scheduled_at is not None
-                and since <= item.scheduled_at <= lease.created_at
+                search.lease_key is None
+                and search.scheduled_at is not None
+                and since <= search.scheduled_at <= lease.created_at
             )
         ]
 
     def _intend(self) -> TraceStep:
         holds = [
-            item
-            for item in self._story.entries
-            if item.lease_key == self._lease.key and item.kind is EntryKind.HOLD
+            entry
+            for entry in self._story.entries
+            if entry.lease_key == self._lease.key and entry.kind is EntryKind.HOLD
         ]
         return self._step(
             Phase.INTEND,
@@ -112,7 +112,7 @@ class LeaseSteps:
             tries=1,
             sent="lease row and hold, before any network is called",
             to="the database",
-            known=f"{' and '.join(str(item.amount) for item in holds) or 'nothing'} held",
+            known=f"{' and '.join(str(entry.amount) for entry in holds) or 'nothing'} held",
         )
 
     def _reserve(self) -> TraceStep:
@@ -199,11 +199,15 @@ class LeaseSteps:
         """One step per call at the network; one for all where none is known."""
         lease = self._lease
         pending = next(
-            (item for item in self._history.of("settle", lease.key) if item.outcome == "pending"),
+            (
+                step_run
+                for step_run in self._history.of("settle", lease.key)
+                if step_run.outcome == "pending"
+            ),
             None,
         )
-        calls = [self._call(item, pending) for item in lease.settle_steps]
-        known = {item.step for item in lease.settle_steps}
+        calls = [self._call(step, pending) for step in lease.settle_steps]
+        known = {step.step for step in lease.settle_steps}
         if pending is not None and pending.running and pending.at and pending.at not in known:
             now = SettleStep(step=pending.at, started_at=pending.started_at or lease.created_at)
             calls.append(self._call(now, pending))
@@ -265,9 +269,9 @@ class LeaseSteps:
         lease = self._lease
         charge = next(
             (
-                item
-                for item in self._story.entries
-                if item.lease_key == lease.key and item.kind is EntryKind.CHARGE
+                entry
+                for entry in self._story.entries
+                if entry.lease_key == lease.key and entry.kind is EntryKind.CHARGE
             ),
             None,
         )
@@ -291,9 +295,9 @@ class LeaseSteps:
         lease = self._lease
         rest = next(
             (
-                item
-                for item in self._story.entries
-                if item.lease_key == lease.key and item.kind is EntryKind.RELEASE
+                entry
+                for entry in self._story.entries
+                if entry.lease_key == lease.key and entry.kind is EntryKind.RELEASE
             ),
             None,
         )

@@ -143,9 +143,9 @@ class History:
     def of(self, activity: str, lease_key: str | None = None) -> list[Ran]:
         """All runs of an activity (for a lease), in their order."""
         return [
-            item
-            for item in self.ran
-            if item.activity == activity and lease_key in (None, item.lease_key)
+            step
+            for step in self.ran
+            if step.activity == activity and lease_key in (None, step.lease_key)
         ]
 
 

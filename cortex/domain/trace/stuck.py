@@ -150,7 +150,7 @@ def _place(job: JobFacts, limits: StuckRules) -> _Place:
 def _ending(job: JobFacts, limits: StuckRules) -> _Place:
     cancelling = job.state is JobState.CANCELLING
     limit = limits.cancelling if cancelling else limits.settling
-    failed = [item for item in job.settle_steps if item.error]
+    failed = [attempted for attempted in job.settle_steps if attempted.error]
     error = failed[-1].error if failed else job.command_error or job.message
     if job.lease_key is None:
         return job.entered_at, limit, "end the job", error, ("retry",)
