@@ -27,7 +27,7 @@ _COLUMNS = (
 
 def listed(state: State, budgets: Sequence[BudgetView]) -> None:
     """A table, one budget a line."""
-    rows = [_row(item) for item in budgets]
+    rows = [_row(budget) for budget in budgets]
     render.table(state, _COLUMNS, rows, right=range(5, 12), spare=(0, 8, 7, 4))
 
 
@@ -77,7 +77,7 @@ def _row(budget: BudgetView) -> tuple[str, ...]:
         budget.period.value,
         _action(budget),
         str(budget.amount),
-        *(_short(item) for item in (budget.spent, budget.held, budget.reserved, budget.left)),
+        *(_short(amount) for amount in (budget.spent, budget.held, budget.reserved, budget.left)),
         f"{budget.used:.0%}",
         _short(budget.forecast.total),
     )

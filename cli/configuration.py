@@ -92,8 +92,8 @@ def _leaves(model: BaseModel, path: tuple[str, ...]) -> Iterator[tuple[tuple[str
         if isinstance(value, BaseModel):
             yield from _leaves(value, here)
         elif isinstance(value, Mapping) and value:
-            for key, item in value.items():
-                yield from _entries(item, (*here, str(key)), info.description or "")
+            for key, nested in value.items():
+                yield from _entries(nested, (*here, str(key)), info.description or "")
         else:
             yield here, _text(value, name), info.description or ""
 
@@ -107,8 +107,8 @@ def _entries(
             value.model_extra or {}
         )
     if isinstance(value, Mapping):
-        for name, item in value.items():
-            yield from _entries(item, (*path, str(name)), description)
+        for name, nested in value.items():
+            yield from _entries(nested, (*path, str(name)), description)
     else:
         yield path, _text(value, path[-1]), description
 

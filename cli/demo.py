@@ -95,8 +95,8 @@ async def _demo(state: State, folder: Path, checks: Checks, *, keep: bool) -> bo
         info = await detach(StackConfig.free(folder), on_event=reporter(state, stderr=False))
     async with AsyncCortex(info.api_url, info.api_key) as cortex:
         plan = demo_jobs.plan()
-        accepted = await cortex.submit_batch([item.spec for item in plan])
-        ids = {job.id: item for job, item in zip(accepted.jobs, plan, strict=True)}
+        accepted = await cortex.submit_batch([expected.spec for expected in plan])
+        ids = {job.id: expected for job, expected in zip(accepted.jobs, plan, strict=True)}
         _tell(state, f"\n{len(ids)} jobs accepted; they run on this machine\n", style="bold")
         try:
             jobs = await _follow(state, cortex, ids)
@@ -115,26 +115,31 @@ async def _demo(state: State, folder: Path, checks: Checks, *, keep: bool) -> bo
 
 async def _follow(state: State, cortex: AsyncCortex, ids: dict[str, Expected]) -> list[JobView]:
     """Show the jobs live until all have ended, and cancel the one that is to be cancelled."""
-    with Watch(state, {job_id: item.spec.name for job_id, item in ids.items()}) as watch:
+    with Watch(state, {job_id: expected.spec.name for job_id, expected in ids.items()}) as watch:
         async with asyncio.timeout(_JOBS_TIMEOUT):
             async for event in cortex.events(follow=True):
                 watch.take(event)
-                item = ids.get(event.cortexjob or "")
+                expected = ids.get(event.cortexjob or "")
                 state_now = event.data.get("state")
-                if item and item.cancel and event.cortexjob and state_now == JobState.RUNNING:
+                if (
+                    expected
+                    and expected.cancel
+                    and event.cortexjob
+                    and state_now == JobState.RUNNING
+                ):
                     await cortex.cancel(event.cortexjob, reason="the demo shows how")
                 if watch.ended:
                     break
     return [await cortex.job(job_id) for job_id in ids]
 
 
-def _check_job(checks: Checks, job: JobView, item: Expected) -> None:
+def _check_job(checks: Checks, job: JobView, expected: Expected) -> None:
     as_expected = (
-        job.state is item.state
-        and (item.exit_code is None or job.exit_code == item.exit_code)
-        and job.attempt == item.attempts
+        job.state is expected.state
+        and (expected.exit_code is None or job.exit_code == expected.exit_code)
+        and job.attempt == expected.attempts
     )
-    checks.expect(as_expected, f"`{job.name}` {item.why}: {summary(job)}")
+    checks.expect(as_expected, f"`{job.name}` {expected.why}: {summary(job)}")
     gone = all(lease.released_at is not None for lease in job.leases)
     if not gone:
         checks.expect(False, f"`{job.name}` has a lease that was not released")
@@ -216,7 +221,7 @@ def _say_kept(state: State, info: StackInfo, folder: Path) -> None:
 
 def _verdict(state: State, checks: Checks) -> int:
     render.heading(state, "As promised?")
-    shown = [item for item in checks.results if not item[0]] or checks.results
+    shown = [result for result in checks.results if not result[0]] or checks.results
     console = render.console(state)
     batch = sum("`batch-" in what for _, what in shown)
     for good, what in shown:

@@ -89,7 +89,7 @@ def as_cli_error(error: Exception) -> CliError | None:
     if isinstance(error, ClientError):
         return CliError(str(error), code="client_error")
     if isinstance(error, CortexError):
-        details = [f"`{item.field}` {item.message}" for item in error.errors]
+        details = [f"`{wrong.field}` {wrong.message}" for wrong in error.errors]
         return CliError(error.detail, details=details, code=error.code)
     if isinstance(error, OSError) and error.filename:
         return CliError(f"{error.filename}: {error.strerror}", code="file_error")
@@ -113,7 +113,7 @@ def _drop_output() -> None:
 def _from_api(error: "ApiError") -> CliError:  # type: ignore[name-defined]  # noqa: F821
     told = error.detail  # often names the first fields already
     details = [
-        f"`{item.field}` {item.message}" for item in error.errors if item.message not in told
+        f"`{wrong.field}` {wrong.message}" for wrong in error.errors if wrong.message not in told
     ]
     if error.status == 401:
         details.append("give the key with --api-key or CORTEX_API_KEY")

@@ -28,9 +28,9 @@ def find_id(cortex: Cortex, text: str) -> str:
         return text
     if text == "@last":
         return _only(cortex.jobs(limit=1).items, "there are no jobs yet")
-    found = cortex.jobs(JobFilter(name=text), limit=5).items
-    if len(found) > 1:
-        ids = [f"{job.id}  {job.state.value}" for job in found]
+    named = cortex.jobs(JobFilter(name=text), limit=5).items
+    if len(named) > 1:
+        ids = [f"{job.id}  {job.state.value}" for job in named]
         raise CliError(
             f"several jobs have the name `{text}`: give the id of one",
             details=ids,
@@ -38,7 +38,7 @@ def find_id(cortex: Cortex, text: str) -> str:
             exit_code=ExitCode.BAD_INPUT,
         )
     return _only(
-        found, f"there is no job with the id or name `{text}`; `cortex jobs` lists those there are"
+        named, f"there is no job with the id or name `{text}`; `cortex jobs` lists those there are"
     )
 
 
@@ -52,19 +52,19 @@ def find_group(cortex: Cortex, text: str) -> str:
         return text
     if text == "@last":
         return _only(cortex.groups(limit=1).items, "there are no groups yet")
-    found = cortex.groups(GroupFilter(name=text), limit=5).items
-    if len(found) > 1:
+    named = cortex.groups(GroupFilter(name=text), limit=5).items
+    if len(named) > 1:
         raise CliError(
             f"several groups have the name `{text}`: give the id of one",
-            details=[f"{group.id}  {group.state.value}" for group in found],
+            details=[f"{group.id}  {group.state.value}" for group in named],
             code="ambiguous",
             exit_code=ExitCode.BAD_INPUT,
         )
     otherwise = f"there is no group with the id or name `{text}`; `cortex group list` lists them"
-    return _only(found, otherwise)
+    return _only(named, otherwise)
 
 
-def _only(found: Sequence[JobSummary | GroupSummary], otherwise: str) -> str:
-    if not found:
+def _only(named: Sequence[JobSummary | GroupSummary], otherwise: str) -> str:
+    if not named:
         raise CliError(otherwise, code="not_found", exit_code=ExitCode.NOT_FOUND)
-    return found[0].id
+    return named[0].id

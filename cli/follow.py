@@ -246,10 +246,10 @@ def frames_line(data: dict[str, Any]) -> str:
     text = render.printable(str(data.get("message") or ""))
     with contextlib.suppress(KeyError, ArithmeticError):
         text = f"{Decimal(str(data['progress'])):>4.0%}  {text}"
-    frames = [item for item in data.get("frames") or [] if isinstance(item, dict)]
+    frames = [frame for frame in data.get("frames") or [] if isinstance(frame, dict)]
     if len(frames) == 1:
         text += _one_frame(frames[0])
-    failed = [item for item in frames if item.get("state") == "failed"]
+    failed = [frame for frame in frames if frame.get("state") == "failed"]
     if failed:
         text += f" ({render.printable(str(failed[0].get('message', '')))})"
     return text

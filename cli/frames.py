@@ -12,30 +12,30 @@ _RIGHT = (0, 2, 3, 4)
 
 def show_frames(state: State, cortex: Cortex, job_id: str, which: str | None) -> None:
     """Print all frames of a job, or those in the state `which`, and a line that sums them up."""
-    found: list[FrameStatus] = []
+    frames: list[FrameStatus] = []
     page = cortex.frames(job_id, state=which)
     while True:
-        found += page.items
+        frames += page.items
         if page.next_cursor is None:
             break
         page = cortex.frames(job_id, state=which, cursor=page.next_cursor)
     if state.json:
-        for item in found:
-            render.print_json(item)
+        for frame in frames:
+            render.print_json(frame)
         return
-    render.table(state, _COLUMNS, map(_row, found), right=_RIGHT)
+    render.table(state, _COLUMNS, map(_row, frames), right=_RIGHT)
     render.say(state, _summary(page), style="dim")
 
 
-def _row(item: FrameStatus) -> tuple[str, ...]:
+def _row(frame: FrameStatus) -> tuple[str, ...]:
     return (
-        str(item.frame),
-        item.state.value,
-        str(item.attempts),
-        "" if item.seconds is None else f"{item.seconds:.2f}",
-        render.money(item.cost),
-        item.output or "",
-        item.message,
+        str(frame.frame),
+        frame.state.value,
+        str(frame.attempts),
+        "" if frame.seconds is None else f"{frame.seconds:.2f}",
+        render.money(frame.cost),
+        frame.output or "",
+        frame.message,
     )
 
 

@@ -14,9 +14,9 @@ def print_logs(
     state: State, cortex: Cortex, members: list[MemberView], tail: int | None, *, named: bool
 ) -> None:
     """What is there now, member by member."""
-    for item in members:
-        for line in cortex.logs(item.id, tail=tail):
-            _print_of(state, line, item.member if named else None)
+    for member in members:
+        for line in cortex.logs(member.id, tail=tail):
+            _print_of(state, line, member.member if named else None)
 
 
 async def follow_logs(
@@ -24,15 +24,15 @@ async def follow_logs(
 ) -> None:
     """All of them at once, until they have ended."""
     async with state.aclient() as cortex, asyncio.TaskGroup() as tasks:
-        for item in members:
-            tasks.create_task(_follow_one(state, cortex, item, tail, named=named))
+        for member in members:
+            tasks.create_task(_follow_one(state, cortex, member, tail, named=named))
 
 
 async def _follow_one(
-    state: State, cortex: AsyncCortex, item: MemberView, tail: int | None, *, named: bool
+    state: State, cortex: AsyncCortex, member: MemberView, tail: int | None, *, named: bool
 ) -> None:
-    async for line in cortex.logs(item.id, follow=True, tail=tail):
-        _print_of(state, line, item.member if named else None)
+    async for line in cortex.logs(member.id, follow=True, tail=tail):
+        _print_of(state, line, member.member if named else None)
 
 
 def _print_of(state: State, line: LogEntry, member: str | None) -> None:

@@ -24,7 +24,7 @@ def show_list(state: State, groups: Sequence[GroupSummary]) -> None:
 def show_members(state: State, members: Sequence[MemberView]) -> None:
     """Members as a table."""
     render.heading(state, "Members")
-    rows = [_member_row(item) for item in members]
+    rows = [_member_row(member) for member in members]
     render.table(state, _MEMBERS, rows, right=(3, 4, 5), spare=_MEMBERS_SPARE)
 
 
@@ -98,19 +98,19 @@ def show_validation(state: State, answer: GroupValidation) -> None:
     )
     rows = [
         (
-            str(item.gang),
-            item.member,
-            _names(item.needs),
-            item.cheapest.provider_id if item.cheapest else "-",
-            str(item.cheapest.most) if item.cheapest else "-",
+            str(member.gang),
+            member.member,
+            _names(member.needs),
+            member.cheapest.provider_id if member.cheapest else "-",
+            str(member.cheapest.most) if member.cheapest else "-",
         )
-        for item in answer.members
+        for member in answer.members
     ]
     render.table(
         state, ("GANG", "MEMBER", "NEEDS", "CHEAPEST", "AT MOST"), rows, right=(0, 4), spare=(2,)
     )
     if answer.most:
-        print(f"at most {' + '.join(str(item) for item in answer.most)} where it is cheapest")
+        print(f"at most {' + '.join(str(amount) for amount in answer.most)} where it is cheapest")
 
 
 def _row(group: GroupSummary) -> tuple[str, ...]:
@@ -127,17 +127,17 @@ def _row(group: GroupSummary) -> tuple[str, ...]:
     )
 
 
-def _member_row(item: MemberView) -> tuple[str, ...]:
+def _member_row(member: MemberView) -> tuple[str, ...]:
     return (
-        item.member,
-        "waiting" if item.waiting else item.state.value,
-        item.provider_id or "-",
-        str(item.attempt or ""),
-        "" if item.exit_code is None else str(item.exit_code),
-        str(item.cost),
-        item.id,
-        _names(item.needs),
-        item.message,
+        member.member,
+        "waiting" if member.waiting else member.state.value,
+        member.provider_id or "-",
+        str(member.attempt or ""),
+        "" if member.exit_code is None else str(member.exit_code),
+        str(member.cost),
+        member.id,
+        _names(member.needs),
+        member.message,
     )
 
 

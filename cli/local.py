@@ -29,10 +29,10 @@ async def ensure_server(state: State) -> None:
     if state.url or os.environ.get("CORTEX_URL"):
         return
     folder = state.folder()
-    found = find_running(folder)
-    if found is not None and found.ready:
+    running = find_running(folder)
+    if running is not None and running.ready:
         return
-    words = "the stack is still starting" if found else "no server is running: starting one here"
+    words = "the stack is still starting" if running else "no server is running: starting one here"
     render.say(state, f"{words} (data in {folder})")
     info = await detach(StackConfig.load(folder), on_event=reporter(state))
     render.say(state, f"it goes on in the background; {how_to_stop(state)} stops it")

@@ -71,7 +71,9 @@ class ConfigInput:
     def ask_for(self, name: str) -> None:
         """Ask for one secret, whether it is set already or not."""
         if not self._is_secret(name) or "." in name:
-            known = ", ".join(item for item in self._kind.secret_fields if "." not in item)
+            known = ", ".join(
+                field_name for field_name in self._kind.secret_fields if "." not in field_name
+            )
             raise BadInput(f"--ask {name}: the secrets of this type are {known or 'none'}")
         if not interactive():
             raise BadInput(f"--ask {name}: nobody is there; use --secret-from-env {name}=VARIABLE")
@@ -128,7 +130,7 @@ def read_config(path: Path | None, schema: Mapping[str, Any]) -> dict[str, Any]:
     try:
         raw = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
         documents = read(raw)
-        found = documents[0].build(schema_shape(schema)).value if len(documents) == 1 else None
+        fields = documents[0].build(schema_shape(schema)).value if len(documents) == 1 else None
     except OSError as error:
         raise BadInput(f"--config {path}: {error.strerror}") from None
     except Malformed as error:
@@ -140,9 +142,9 @@ def read_config(path: Path | None, schema: Mapping[str, Any]) -> dict[str, Any]:
         raise BadInput(f"--config {path}: {what}; put it in quotes") from None
     except DocumentError as error:
         raise BadInput(f"--config {path}: `{error.path}` {error.message}") from None
-    if not isinstance(found, dict):
+    if not isinstance(fields, dict):
         raise BadInput(f"--config {path}: it must hold the fields of a provider's configuration")
-    return found
+    return fields
 
 
 def _pair(option: str, flag: str, form: str) -> tuple[str, str]:

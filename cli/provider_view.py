@@ -11,43 +11,45 @@ from cortex.domain.providers.circuit import CircuitState
 from cortex.schemas.providers import ProviderTestResult, ProviderTypeView, ProviderView
 
 
-def row(item: ProviderView) -> tuple[str, ...]:
+def row(provider: ProviderView) -> tuple[str, ...]:
     """Its line in the list of all."""
     return (
-        item.id,
-        item.type,
-        condition(item),
-        runs(item),
-        limits(item),
-        str(item.active_leases),
-        price_words(item.prices),
-        _message(item),
+        provider.id,
+        provider.type,
+        condition(provider),
+        runs(provider),
+        limits(provider),
+        str(provider.active_leases),
+        price_words(provider.prices),
+        _message(provider),
     )
 
 
-def condition(item: ProviderView) -> str:
+def condition(provider: ProviderView) -> str:
     """Its status in a word or two: what stands in the way of new jobs comes first."""
-    if not item.configured:
+    if not provider.configured:
         return "gone"
-    if not item.enabled:
+    if not provider.enabled:
         return "disabled"
-    if item.circuit.state is CircuitState.CLOSED:
-        return item.status
-    return f"{item.status}, circuit {item.circuit.state.value.replace('_', '-')}"
+    if provider.circuit.state is CircuitState.CLOSED:
+        return provider.status
+    return f"{provider.status}, circuit {provider.circuit.state.value.replace('_', '-')}"
 
 
-def _message(item: ProviderView) -> str:
-    circuit = item.circuit
-    if circuit.state is CircuitState.CLOSED or not item.enabled:
-        return item.message
+def _message(provider: ProviderView) -> str:
+    circuit = provider.circuit
+    if circuit.state is CircuitState.CLOSED or not provider.enabled:
+        return provider.message
     since, probe = render.clock(circuit.since), render.clock(circuit.probe_at)
     words = f"no new jobs since {since}, probed again at {probe}: {circuit.reason}"
-    return "; ".join(filter(None, (words, item.message if item.message != circuit.reason else "")))
+    return "; ".join(
+        filter(None, (words, provider.message if provider.message != circuit.reason else ""))
+    )
 
 
-def runs(item: ProviderView) -> str:
+def runs(provider: ProviderView) -> str:
     """What it runs."""
-    can = item.capabilities
+    can = provider.capabilities
     if can is None:
         return "?"
     names = {
@@ -59,9 +61,9 @@ def runs(item: ProviderView) -> str:
     return ", ".join([name for name, able in names.items() if able] + list(can.gpu_models))
 
 
-def limits(item: ProviderView) -> str:
+def limits(provider: ProviderView) -> str:
     """How much of it."""
-    can = item.capabilities
+    can = provider.capabilities
     if can is None:
         return ""
     cpu = f"{can.max_cpu:f} cores" if can.max_cpu is not None else ""
@@ -91,39 +93,39 @@ def prices(sheet: PriceSheet) -> tuple[str, ...]:
     return (*(f"{amount:f}" for amount in amounts), sheet.currency, f"{sheet.usd_rate:f}")
 
 
-def fields(item: ProviderView) -> list[tuple[str, str]]:
+def fields(provider: ProviderView) -> list[tuple[str, str]]:
     """All of it."""
     from_where = {"settings": "the workers' settings", "api": "added over the API"}
-    config = json.dumps(item.config) if item.config else ""
+    config = json.dumps(provider.config) if provider.config else ""
     return [
-        ("id", item.id),
-        ("type", item.type),
-        ("from", from_where[item.source]),
-        ("status", condition(item)),
-        ("message", _message(item)),
-        ("checked", render.clock(item.checked_at)),
-        ("latency", "" if item.latency_ms is None else f"{item.latency_ms} ms"),
-        ("network", item.network_version),
-        ("balance", str(item.balance) if item.balance else ""),
-        ("leases", str(item.active_leases)),
-        ("runs", runs(item)),
-        ("limits", limits(item)),
-        ("prices", price_words(item.prices)),
-        ("rate limit", f"{item.rate_limit:g} steps per second" if item.rate_limit else ""),
+        ("id", provider.id),
+        ("type", provider.type),
+        ("from", from_where[provider.source]),
+        ("status", condition(provider)),
+        ("message", _message(provider)),
+        ("checked", render.clock(provider.checked_at)),
+        ("latency", "" if provider.latency_ms is None else f"{provider.latency_ms} ms"),
+        ("network", provider.network_version),
+        ("balance", str(provider.balance) if provider.balance else ""),
+        ("leases", str(provider.active_leases)),
+        ("runs", runs(provider)),
+        ("limits", limits(provider)),
+        ("prices", price_words(provider.prices)),
+        ("rate limit", f"{provider.rate_limit:g} steps per second" if provider.rate_limit else ""),
         ("config", config),
-        ("secrets", ", ".join(f"{name} (set)" for name in item.secrets)),
+        ("secrets", ", ".join(f"{name} (set)" for name in provider.secrets)),
     ]
 
 
-def test_fields(found: ProviderTestResult) -> list[tuple[str, str]]:
+def test_fields(result: ProviderTestResult) -> list[tuple[str, str]]:
     """What a test found."""
     return [
-        ("result", "good" if found.ok else "cannot be used"),
-        ("message", found.message),
-        ("latency", "" if found.latency_ms is None else f"{found.latency_ms} ms"),
-        ("network", found.network_version),
-        ("balance", str(found.balance) if found.balance else ""),
-        ("prices", price_words(found.prices) if found.prices else ""),
+        ("result", "good" if result.ok else "cannot be used"),
+        ("message", result.message),
+        ("latency", "" if result.latency_ms is None else f"{result.latency_ms} ms"),
+        ("network", result.network_version),
+        ("balance", str(result.balance) if result.balance else ""),
+        ("prices", price_words(result.prices) if result.prices else ""),
     ]
 
 

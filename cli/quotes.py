@@ -39,10 +39,10 @@ def show_quote(state: State, answer: Quote) -> None:
         return
     if answer.offers:
         print(_strategy(answer))
-        rows = [_row(item) for item in answer.offers]
+        rows = [_row(ranked) for ranked in answer.offers]
         render.table(state, _COLUMNS, rows, right=_RIGHT, spare=_SPARE)
         # Several offers of one provider have the same sources.
-        for line in dict.fromkeys(line for item in answer.offers for line in _sources(item)):
+        for line in dict.fromkeys(line for ranked in answer.offers for line in _sources(ranked)):
             print(render.printable(line))
     for objection in answer.objections:
         reasons = "; ".join(objection.reasons)
@@ -68,42 +68,42 @@ def _weights(weights: Weights) -> str:
     return ", ".join(f"{name} {weight / total:.0%}" for name, weight in sides if weight)
 
 
-def _row(item: RankedOffer) -> tuple[str, ...]:
-    offer = item.offer
+def _row(ranked: RankedOffer) -> tuple[str, ...]:
+    offer = ranked.offer
     price = offer.price_per_hour
-    wait = offer.expected_wait if item.wait is None else item.wait
+    wait = offer.expected_wait if ranked.wait is None else ranked.wait
     return (
-        str(item.rank),
+        str(ranked.rank),
         offer.provider_id,
         f"{_short(price.amount)} {price.currency}",
-        _short(item.usd_per_hour),
-        _rate_age(item),
-        f"{_short(item.most.amount)} {item.most.currency}",
+        _short(ranked.usd_per_hour),
+        _rate_age(ranked),
+        f"{_short(ranked.most.amount)} {ranked.most.currency}",
         offer.region or "-",
         offer.hardware or "-",
         render.span(wait),
-        "-" if item.availability is None else f"{item.availability:.1%}",
-        "-" if item.score is None else f"{item.score:.3f}",
-        item.why,
+        "-" if ranked.availability is None else f"{ranked.availability:.1%}",
+        "-" if ranked.score is None else f"{ranked.score:.3f}",
+        ranked.why,
     )
 
 
-def _rate_age(item: RankedOffer) -> str:
-    if item.offer.price_per_hour.currency == "USD":
+def _rate_age(ranked: RankedOffer) -> str:
+    if ranked.offer.price_per_hour.currency == "USD":
         return "-"
-    if item.offer.rate_as_of is None:
+    if ranked.offer.rate_as_of is None:
         return "?"
-    return render.age(item.offer.rate_as_of)
+    return render.age(ranked.offer.rate_as_of)
 
 
-def _sources(item: RankedOffer) -> list[str]:
+def _sources(ranked: RankedOffer) -> list[str]:
     """What the numbers of one offer are built on, and what is to be noted of it."""
-    who = f"`{item.offer.provider_id}`"
-    told = [f"available: {item.availability_source}"] if item.availability_source else []
-    if item.wait_source:
-        told.append(f"wait: {item.wait_source}")
+    who = f"`{ranked.offer.provider_id}`"
+    told = [f"available: {ranked.availability_source}"] if ranked.availability_source else []
+    if ranked.wait_source:
+        told.append(f"wait: {ranked.wait_source}")
     lines = [f"{who}: {'; '.join(told)}"] if told else []
-    return [*lines, *(f"{who}: note: {note}" for note in item.notes)]
+    return [*lines, *(f"{who}: note: {note}" for note in ranked.notes)]
 
 
 def _short(amount: Decimal) -> str:

@@ -43,8 +43,8 @@ STYLES = {
 
 def print_json(*items: BaseModel) -> None:
     """Each as one line of JSON."""
-    for item in items:
-        sys.stdout.write(item.model_dump_json() + "\n")
+    for model in items:
+        sys.stdout.write(model.model_dump_json() + "\n")
     sys.stdout.flush()
 
 
@@ -90,13 +90,13 @@ def drawn(
     """The table as Rich draws it, without `spare` columns where it would be wider than `width`."""
     body = [[printable(cell) for cell in row] for row in rows]
     shown = _fitting([columns, *body], spare, width)
-    found = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True, header_style="bold")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True, header_style="bold")
     for number in shown:
         justify: Literal["left", "right"] = "right" if number in right else "left"
-        found.add_column(columns[number], justify=justify, overflow="fold")
+        table.add_column(columns[number], justify=justify, overflow="fold")
     for row in body:
-        found.add_row(*(Text(row[number], style=STYLES.get(row[number], "")) for number in shown))
-    return found
+        table.add_row(*(Text(row[number], style=STYLES.get(row[number], "")) for number in shown))
+    return table
 
 
 def _fitting(rows: Sequence[Row], spare: Sequence[int], width: int | None) -> list[int]:

@@ -63,12 +63,12 @@ class Document:
         """Line and column (from 1) of each field, by its dotted path; "" is the job."""
         if self.written is None:
             return {}
-        found = locate(self.written.text, self.written.number)
+        positions = locate(self.written.text, self.written.number)
         if not self.inside:
-            return found
+            return positions
         return {
             path.removeprefix(self.inside).removeprefix("."): position
-            for path, position in found.items()
+            for path, position in positions.items()
             if path == self.inside or path.startswith((f"{self.inside}.", f"{self.inside}["))
         }
 
@@ -91,7 +91,7 @@ class Document:
 
     def notes(self, model: type[BaseModel] = JobSpec) -> list[str]:
         """How sizes were read that have other units, each with its place."""
-        return [self.place(item) for item in size_notes(self.data, model)]
+        return [self.place(note) for note in size_notes(self.data, model)]
 
     def refuse(self, errors: Sequence[FieldError], what: str = "job") -> BadInput:
         """The errors of this job, each with its place."""
@@ -100,19 +100,19 @@ class Document:
 
     def places(self, errors: Sequence[FieldError]) -> list[str]:
         """One line for each error, up to twenty."""
-        lines = [self.place(item) for item in errors[:_SHOWN]]
+        lines = [self.place(error) for error in errors[:_SHOWN]]
         if len(errors) > _SHOWN:
             lines.append(f"and {len(errors) - _SHOWN} more")
         return lines
 
-    def place(self, item: FieldError) -> str:
+    def place(self, error: FieldError) -> str:
         """One line: where, which field, what is wrong."""
-        path = "" if item.field == "spec" else item.field
+        path = "" if error.field == "spec" else error.field
         option = nearest(self.options, path) if path else None
         if option is not None:
-            return f"{option}: `{item.field}` {item.message}"
+            return f"{option}: `{error.field}` {error.message}"
         position = nearest(self.positions, path)
-        text = f"`{item.field}` {item.message}" if path else item.message
+        text = f"`{error.field}` {error.message}" if path else error.message
         return f"{self.source}:{position[0]}:{position[1]}: {text}" if position else text
 
 
@@ -125,11 +125,11 @@ def load(path: str) -> list[Document]:
         BadInput: it cannot be read, is no YAML or JSON, or holds no jobs.
     """
     source = "<stdin>" if path == "-" else path
-    found = parse(_read(path), source)
+    documents = parse(_read(path), source)
     folder = Path.cwd() if path == "-" else Path(path).absolute().parent
-    for document in found:
+    for document in documents:
         _locate_scene(document, folder)
-    return found
+    return documents
 
 
 def load_whole(path: str, model: type[BaseModel]) -> Document:
@@ -149,14 +149,14 @@ def load_whole(path: str, model: type[BaseModel]) -> Document:
 
 def parse_whole(raw: bytes, source: str, model: type[BaseModel]) -> Document:
     """The one mapping in the content of a file; see `load_whole`."""
-    found = _documents(raw, source)
-    if len(found) == 1:
-        data, nul = _built(found[0], model, source)
+    documents = _documents(raw, source)
+    if len(documents) == 1:
+        data, nul = _built(documents[0], model, source)
         if isinstance(data, dict):
-            return Document(source, data, written=found[0], nul=nul)
+            return Document(source, data, written=documents[0], nul=nul)
         what = _kind(data)
     else:
-        what = f"{len(found)} documents"
+        what = f"{len(documents)} documents"
     raise BadInput(
         f"{source} holds {what}; a group is one mapping with `jobs:`, see examples/group.yaml"
     )
@@ -172,11 +172,11 @@ def _located(job: Any, source: str, folder: Path) -> Any:
 
 def parse(text: str | bytes, source: str) -> list[Document]:
     """The jobs in the content of a file; see `load`."""
-    found: list[Document] = []
+    documents: list[Document] = []
     for document in _documents(text.encode() if isinstance(text, str) else text, source):
         keys = {key for key in document.names() if not key.startswith("x-")}
         if keys == {"jobs"}:
-            found += _listed(document, source)
+            documents += _listed(document, source)
             continue
         data, nul = _built(document, JobSpec, source)
         if not isinstance(data, dict):
@@ -190,13 +190,13 @@ def parse(text: str | bytes, source: str) -> list[Document]:
                 f"{source} holds a group of jobs, not single ones",
                 details=[f"run it as one: cortex group run {shlex.quote(source)}"],
             )
-        found.append(Document(source, data, written=document, nul=nul))
-    if not found:
+        documents.append(Document(source, data, written=document, nul=nul))
+    if not documents:
         raise BadInput(f"{source} holds no job; see `cortex schema` and examples/hello.yaml")
-    if len(found) > 1:
-        for number, item in enumerate(found, start=1):
-            item.where = item.where or f"job {number}"
-    return found
+    if len(documents) > 1:
+        for number, job_document in enumerate(documents, start=1):
+            job_document.where = job_document.where or f"job {number}"
+    return documents
 
 
 def set_field(document: Document, assignment: str) -> None:
@@ -299,24 +299,24 @@ def _listed(written: Written, source: str) -> list[Document]:
     items = data["jobs"]
     if not isinstance(items, list):
         raise BadInput(f"{source}: `jobs` must be a list of jobs")
-    found = []
-    for number, item in enumerate(items):
+    documents = []
+    for number, entry in enumerate(items):
         path = f"jobs[{number}]"
-        if not isinstance(item, Mapping):
+        if not isinstance(entry, Mapping):
             line, column = locate(written.text, written.number).get(path, (1, 1))
-            raise BadInput(f"{source}:{line}:{column}: `{path}` must be a job, not {_kind(item)}")
+            raise BadInput(f"{source}:{line}:{column}: `{path}` must be a job, not {_kind(entry)}")
         inside = nul is not None and nul.startswith((f"{path}.", f"{path}["))
-        found.append(
+        documents.append(
             Document(
                 source,
-                dict(item),
+                dict(entry),
                 where=path,
                 written=written,
                 inside=path,
                 nul=nul.removeprefix(path).removeprefix(".") if nul and inside else None,
             )
         )
-    return found
+    return documents
 
 
 def _malformed(error: Malformed, text: str, source: str) -> BadInput:

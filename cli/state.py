@@ -64,8 +64,8 @@ class State:
 
 def state_of(ctx: typer.Context) -> State:
     """The state of this run of the command."""
-    found = ctx.find_root().obj
-    return found if isinstance(found, State) else State()
+    state = ctx.find_root().obj
+    return state if isinstance(state, State) else State()
 
 
 def is_terminal(stream: IO[str]) -> bool:

@@ -35,7 +35,12 @@ def show_trace(state: State, trace: Trace, *, full: bool) -> None:
     )
     if trace.participants:
         render.heading(state, "Participants")
-        render.table(state, _MEMBERS, [_member(item) for item in trace.participants], right=(1, 5))
+        render.table(
+            state,
+            _MEMBERS,
+            [_member(participant) for participant in trace.participants],
+            right=(1, 5),
+        )
     render.heading(state, "Steps")
     several = trace.kind == "group" or len({step.lease_key for step in trace.steps}) > 2
     rows = [_row(trace, step, several=several) for step in trace.steps]
@@ -103,13 +108,13 @@ def _known(step: TraceStep) -> str:
     return "; ".join(filter(None, parts))
 
 
-def _member(item: Participant) -> tuple[str, ...]:
+def _member(participant: Participant) -> tuple[str, ...]:
     return (
-        item.member,
-        "" if item.gang is None else str(item.gang),
-        item.state,
-        item.lease_state or "-",
-        item.provider_id or "-",
-        item.cost,
-        item.message,
+        participant.member,
+        "" if participant.gang is None else str(participant.gang),
+        participant.state,
+        participant.lease_state or "-",
+        participant.provider_id or "-",
+        participant.cost,
+        participant.message,
     )

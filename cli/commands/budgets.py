@@ -29,13 +29,13 @@ def list_budgets(ctx: typer.Context) -> None:
     """List budgets: what is spent, held, reserved and left now."""
     state = state_of(ctx)
     with state.client() as cortex:
-        found = cortex.budgets()
+        budgets = cortex.budgets()
     if state.json:
-        render.print_json(*found)
-    elif not found:
+        render.print_json(*budgets)
+    elif not budgets:
         render.say(state, "there is no budget; `cortex budget add` makes one")
     else:
-        budget_view.listed(state, found)
+        budget_view.listed(state, budgets)
 
 
 @budget_app.command("add")
@@ -74,11 +74,11 @@ def show(ctx: typer.Context, which: Which) -> None:
     """Show a budget with all that counts against it, and its forecast."""
     state = state_of(ctx)
     with state.client() as cortex:
-        found = _find(cortex, which)
+        budget = _find(cortex, which)
     if state.json:
-        render.print_json(found)
+        render.print_json(budget)
     else:
-        budget_view.shown(state, found)
+        budget_view.shown(state, budget)
 
 
 @budget_app.command("set")
@@ -115,25 +115,25 @@ def remove(ctx: typer.Context, which: Which) -> None:
     """Remove a budget."""
     state = state_of(ctx)
     with state.client() as cortex:
-        found = _find(cortex, which)
-        cortex.delete_budget(found.id)
+        budget = _find(cortex, which)
+        cortex.delete_budget(budget.id)
     if not state.json:
-        render.say(state, f"budget `{found.name}` was removed")
+        render.say(state, f"budget `{budget.name}` was removed")
 
 
 def _find(cortex: Cortex, which: str) -> BudgetView:
-    found = [item for item in cortex.budgets() if which in (item.id, item.name)]
-    if len(found) == 1:
-        return found[0]
-    if not found:
+    matching = [budget for budget in cortex.budgets() if which in (budget.id, budget.name)]
+    if len(matching) == 1:
+        return matching[0]
+    if not matching:
         raise CliError(
             f"there is no budget `{which}`",
             details=("`cortex budget list` shows them",),
             code="not_found",
             exit_code=ExitCode.NOT_FOUND,
         )
-    ids = ", ".join(item.id for item in found)
-    raise BadInput(f"{len(found)} budgets have the name `{which}`; take the id: {ids}")
+    ids = ", ".join(budget.id for budget in matching)
+    raise BadInput(f"{len(matching)} budgets have the name `{which}`; take the id: {ids}")
 
 
 def _done(state: State, made: BudgetView, words: str) -> None:

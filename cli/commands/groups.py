@@ -128,7 +128,9 @@ def validate(
     render.notes(state, document.notes(GroupSpec))
     if local:
         if state.json:
-            print(render.to_json([{"member": item.name, "gang": item.gang} for item in members]))
+            print(
+                render.to_json([{"member": member.name, "gang": member.gang} for member in members])
+            )
         else:
             print(f"`{spec.name}` is valid: {len(members)} member(s)")
         return
@@ -155,13 +157,13 @@ def list_groups(
         state=_known(state_, GroupState), owner=owner, name=name, labels=parse_labels(label or ())
     )
     with state.client() as cortex:
-        found = list(islice(cortex.iter_groups(which, page_size=min(limit, 100)), limit))
+        groups = list(islice(cortex.iter_groups(which, page_size=min(limit, 100)), limit))
     if state.json:
-        render.print_json(*found)
-    elif not found:
+        render.print_json(*groups)
+    elif not groups:
         render.say(state, "no groups match")
     else:
-        show_list(state, found)
+        show_list(state, groups)
 
 
 @group_app.command("show")
@@ -181,16 +183,16 @@ def show(
     state = state_of(ctx)
     which = MemberFilter(_states(state_), member)
     with state.client() as cortex:
-        found = find_group(cortex, group_id)
+        found_id = find_group(cortex, group_id)
         if trace:
-            show_trace(state, cortex.trace(found), full=False)
+            show_trace(state, cortex.trace(found_id), full=False)
             return
-        view = cortex.group(found, which, limit=min(limit, 1000))
+        view = cortex.group(found_id, which, limit=min(limit, 1000))
         if state.json:
             render.print_json(view)
             return
         show_head(state, view)
-        members = list(islice(cortex.iter_members(found, which), limit)) if limit else []
+        members = list(islice(cortex.iter_members(found_id, which), limit)) if limit else []
     if members:
         show_members(state, members)
     elif limit:
@@ -209,10 +211,10 @@ def cancel(
     """Cancel a group: none of it starts any more, what runs is cancelled."""
     state = state_of(ctx)
     with state.client() as cortex:
-        found = find_group(cortex, group_id)
-        view = cortex.cancel_group(found, reason=reason)
+        found_id = find_group(cortex, group_id)
+        view = cortex.cancel_group(found_id, reason=reason)
         if wait:
-            view = cortex.wait_group(found)
+            view = cortex.wait_group(found_id)
     if state.json:
         render.print_json(view)
     elif wait:
@@ -230,8 +232,8 @@ def events(
     """Print the events of a group and of all its members (CloudEvents with --json)."""
     state = state_of(ctx)
     with state.client() as cortex:
-        found = find_group(cortex, group_id)
-        for event in cortex.group_events(found, follow=follow_):
+        found_id = find_group(cortex, group_id)
+        for event in cortex.group_events(found_id, follow=follow_):
             if state.json:
                 render.print_json(event)
             else:
@@ -255,10 +257,10 @@ def logs(
     """Print the output of members; with more than one, each line begins with its member's name."""
     state = state_of(ctx)
     with state.client() as cortex:
-        found = find_group(cortex, group_id)
-        members = list(cortex.iter_members(found, MemberFilter(_states(state_), member)))
+        found_id = find_group(cortex, group_id)
+        members = list(cortex.iter_members(found_id, MemberFilter(_states(state_), member)))
         if not members:
-            raise BadInput(f"group `{found}` has no such member; `cortex group show` lists them")
+            raise BadInput(f"group `{found_id}` has no such member; `cortex group show` lists them")
         named = len(members) > 1
         if not follow_:
             print_logs(state, cortex, members, tail, named=named)

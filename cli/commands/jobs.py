@@ -64,12 +64,12 @@ def jobs(
         if watch:
             _watch(state, cortex, which, limit)
             return
-        found = _take(cortex, which, None if all_ else limit)
+        listed = _take(cortex, which, None if all_ else limit)
         if state.json:
-            for item in found:
-                render.print_json(item)
+            for summary in listed:
+                render.print_json(summary)
             return
-        items = list(found)
+        items = list(listed)
         if not items:
             render.say(state, "no jobs match")
             return
@@ -97,7 +97,7 @@ def _watch(state: State, cortex: Cortex, which: JobFilter, limit: int) -> None:
     console = render.console(state)
     with Live(console=console, auto_refresh=False, screen=console.is_terminal) as live:
         while True:
-            rows = [_row(item) for item in _take(cortex, which, limit)]
+            rows = [_row(summary) for summary in _take(cortex, which, limit)]
             table = render.drawn(_COLUMNS, rows, right=_RIGHT, spare=_SPARE, width=console.width)
             live.update(table, refresh=True)
             time.sleep(1.0)
@@ -130,17 +130,17 @@ def job(
     """Show one job: what was asked for, each attempt, its history, its bill."""
     state = state_of(ctx)
     with state.client() as cortex:
-        found = find_job(cortex, job_id)
+        view = find_job(cortex, job_id)
         if frames:
-            show_frames(state, cortex, found.id, None)
+            show_frames(state, cortex, view.id, None)
             return
         if trace:
-            show_trace(state, cortex.trace(found.id), full=False)
+            show_trace(state, cortex.trace(view.id), full=False)
             return
         if state.json:
-            render.print_json(found)
+            render.print_json(view)
             return
-        _show_job(state, found, list(cortex.iter_ledger(found.id)))
+        _show_job(state, view, list(cortex.iter_ledger(view.id)))
 
 
 def _show_job(state: State, job: JobView, entries: list[LedgerView]) -> None:

@@ -103,15 +103,15 @@ def ledger(
     if sheet is None and (start or end):
         raise BadInput("--since and --until go with --csv")
     with state.client(timeout=600 if sheet else 30) as cortex:
-        found = find_id(cortex, job_id) if job_id else None
+        found_id = find_id(cortex, job_id) if job_id else None
         if sheet is not None:
-            write_sheet(state, sheet, cortex.ledger_csv(found, since=start, until=end))
+            write_sheet(state, sheet, cortex.ledger_csv(found_id, since=start, until=end))
             return
         if state.json:
-            for entry in cortex.iter_ledger(found):
+            for entry in cortex.iter_ledger(found_id):
                 render.print_json(entry)
             return
-        entries = list(cortex.iter_ledger(found))
+        entries = list(cortex.iter_ledger(found_id))
     if not entries:
         render.say(state, "the ledger is empty")
         return

@@ -42,8 +42,8 @@ def logs(
     printer = LinePrinter()
     partial = live() and not state.json
     with state.client() as cortex:
-        found = find_id(cortex, job_id)
-        for line in cortex.logs(found, follow=follow, tail=tail, since=since, partial=partial):
+        found_id = find_id(cortex, job_id)
+        for line in cortex.logs(found_id, follow=follow, tail=tail, since=since, partial=partial):
             _show_line(state, line, printer, times=times)
     printer.finish()
 
@@ -72,13 +72,13 @@ def events(
     """Print events (CloudEvents with --json). With -f and no ID: from now on."""
     state = state_of(ctx)
     with state.client() as cortex:
-        found = find_id(cortex, job_id) if job_id else None
-        start: Literal["start", "now"] = "start" if found or not follow else "now"
-        for event in cortex.events(found, follow=follow, after=after, start=start):
+        found_id = find_id(cortex, job_id) if job_id else None
+        start: Literal["start", "now"] = "start" if found_id or not follow else "now"
+        for event in cortex.events(found_id, follow=follow, after=after, start=start):
             if state.json:
                 render.print_json(event)
             else:
-                _show_event(state, event, with_job=found is None)
+                _show_event(state, event, with_job=found_id is None)
 
 
 def _show_event(state: State, event: EventView, *, with_job: bool) -> None:
@@ -98,22 +98,22 @@ def list_outputs(ctx: typer.Context, job_id: Id) -> None:
     state = state_of(ctx)
     with state.client() as cortex:
         found_id = find_id(cortex, job_id)
-        found, left = cortex.outputs(found_id), _left_out(cortex.left_out, found_id)
+        outputs, left = cortex.outputs(found_id), _left_out(cortex.left_out, found_id)
     if state.json:
-        render.print_json(*found)
-    elif not found:
+        render.print_json(*outputs)
+    elif not outputs:
         render.say(state, "the job has no result files")
     else:
-        rows = [_row(item) for item in found]
+        rows = [_row(item) for item in outputs]
         render.table(state, ("PATH", "SIZE", "SHA-256"), rows, right=(1,))
     for line in left:
         render.say(state, f"not kept: {line}")
 
 
-def _row(item: OutputView) -> tuple[str, str, str]:
-    if item.kind == "folder":
-        return f"{item.path}/", "", "(an empty folder)"
-    return item.path, render.size(item.size), item.sha256
+def _row(output: OutputView) -> tuple[str, str, str]:
+    if output.kind == "folder":
+        return f"{output.path}/", "", "(an empty folder)"
+    return output.path, render.size(output.size), output.sha256
 
 
 @outputs_app.command("get")
@@ -134,16 +134,16 @@ def get_outputs(
     state = state_of(ctx)
     with state.client() as cortex:
         found_id = find_id(cortex, job_id)
-        found = cortex.outputs(found_id)
+        outputs = cortex.outputs(found_id)
         left = _left_out(cortex.left_out, found_id)
-        wanted = _matching(found, path, found_id, left)
+        wanted = _matching(outputs, path, found_id, left)
         if str(output) == "-":
-            for item in wanted:
-                if item.kind == "file":
-                    sys.stdout.buffer.write(cortex.output(found_id, item.path))
+            for file in wanted:
+                if file.kind == "file":
+                    sys.stdout.buffer.write(cortex.output(found_id, file.path))
             sys.stdout.buffer.flush()
             return
-        saving = (_saved(state, cortex, found_id, item, output) for item in wanted)
+        saving = (_saved(state, cortex, found_id, file, output) for file in wanted)
         failed = [line for line in saving if line]
     if left and path is None:
         render.say(state, f"{_count(left)} not kept; `cortex outputs list {found_id}` says why")
@@ -152,27 +152,29 @@ def get_outputs(
         raise CliError(count, details=failed[:_MOST_NAMED])
 
 
-def _saved(state: State, cortex: Cortex, job_id: str, item: OutputView, folder: Path) -> str:
+def _saved(state: State, cortex: Cortex, job_id: str, output: OutputView, folder: Path) -> str:
     """Save one; why that did not go, else nothing."""
     try:
-        target = cortex.download(job_id, item, folder)
+        target = cortex.download(job_id, output, folder)
     except ConnectionFailed:
         raise  # none of the others would come either
     except (ClientError, OSError) as error:
-        return f"{render.printable(item.path)}: {error}"
+        return f"{render.printable(output.path)}: {error}"
     if state.json:
-        render.print_json(item)
-    elif item.kind == "folder":
+        render.print_json(output)
+    elif output.kind == "folder":
         print(f"{target}/", flush=True)
     else:
-        print(f"{target}  {render.size(item.size)}", flush=True)
+        print(f"{target}  {render.size(output.size)}", flush=True)
     return ""
 
 
 def _left_out(ask: Callable[[str], tuple[LeftOutView, ...]], job_id: str) -> list[str]:
     """Lines of what is not kept; none from a server that cannot say."""
     try:
-        return [render.printable(f"`{item.path}` {item.reason}") for item in ask(job_id)]
+        return [
+            render.printable(f"`{left_out.path}` {left_out.reason}") for left_out in ask(job_id)
+        ]
     except ApiError as error:
         if error.status == 404:  # an earlier version
             return []
@@ -187,15 +189,19 @@ def _matching(
     outputs: tuple[OutputView, ...], path: str | None, job_id: str, left: Sequence[str]
 ) -> list[OutputView]:
     if path is None:
-        found = list(outputs)
+        matching = list(outputs)
         missing = f"job `{job_id}` has no result files"
         known = [f"not kept: {line}" for line in left[:_MOST_NAMED]]
     else:
         name = path.strip("/")
-        found = [item for item in outputs if item.path == name or item.path.startswith(f"{name}/")]
+        matching = [
+            output
+            for output in outputs
+            if output.path == name or output.path.startswith(f"{name}/")
+        ]
         missing = f"job `{job_id}` has no result file `{path}`"
-        known = [item.path for item in outputs[:_MOST_NAMED]]
+        known = [output.path for output in outputs[:_MOST_NAMED]]
         known += [f"not kept: {line}" for line in left if line.startswith(f"`{name}` ")]
-    if not found:
+    if not matching:
         raise CliError(missing, details=known, code="not_found", exit_code=ExitCode.NOT_FOUND)
-    return found
+    return matching

@@ -24,49 +24,49 @@ def plugins(
     """List plugins: what they add, and whether they take the events they are handed."""
     state = state_of(ctx)
     with state.client() as cortex:
-        found = (cortex.plugin(name),) if name else cortex.plugins()
+        shown = (cortex.plugin(name),) if name else cortex.plugins()
     if state.json:
-        render.print_json(*found)
+        render.print_json(*shown)
     elif name:
-        _one(state, found[0])
+        _one(state, shown[0])
     else:
         columns = ("NAME", "PACKAGE", "STATUS", "ADDS", "TAKEN", "SKIPPED", "MESSAGE")
-        render.table(state, columns, [_row(item) for item in found], right=(4, 5))
+        render.table(state, columns, [_row(plugin) for plugin in shown], right=(4, 5))
 
 
-def _row(item: PluginView) -> tuple[str, ...]:
+def _row(plugin: PluginView) -> tuple[str, ...]:
     return (
-        item.name,
-        f"{item.package} {item.version}".strip(),
-        item.status,
-        _adds(item),
-        str(sum(each.delivered for each in item.subscribers)),
-        str(sum(each.skipped for each in item.subscribers)),
-        item.message,
+        plugin.name,
+        f"{plugin.package} {plugin.version}".strip(),
+        plugin.status,
+        _adds(plugin),
+        str(sum(each.delivered for each in plugin.subscribers)),
+        str(sum(each.skipped for each in plugin.subscribers)),
+        plugin.message,
     )
 
 
-def _adds(item: PluginView) -> str:
-    listens = any(each.id == item.name for each in item.subscribers)
+def _adds(plugin: PluginView) -> str:
+    listens = any(each.id == plugin.name for each in plugin.subscribers)
     parts = ["events"] if listens else []
-    parts += [f"strategy {name}" for name in item.strategies]
-    parts += [f"channel {name}" for name in item.channels]
+    parts += [f"strategy {name}" for name in plugin.strategies]
+    parts += [f"channel {name}" for name in plugin.channels]
     return ", ".join(parts)
 
 
-def _one(state: State, item: PluginView) -> None:
+def _one(state: State, plugin: PluginView) -> None:
     render.fields(
         state,
         [
-            ("name", item.name),
-            ("package", f"{item.package} {item.version}".strip()),
-            ("status", item.status),
-            ("message", item.message),
-            ("adds", _adds(item)),
-            ("reported", render.clock(item.updated_at)),
+            ("name", plugin.name),
+            ("package", f"{plugin.package} {plugin.version}".strip()),
+            ("status", plugin.status),
+            ("message", plugin.message),
+            ("adds", _adds(plugin)),
+            ("reported", render.clock(plugin.updated_at)),
         ],
     )
-    for each in item.subscribers:
+    for each in plugin.subscribers:
         print()
         again = render.clock(each.retry_at) if each.retry_at and each.error else ""
         render.fields(
@@ -79,11 +79,11 @@ def _one(state: State, item: PluginView) -> None:
                 ("tried", f"{each.attempts} times, again {again}" if each.attempts else ""),
             ],
         )
-    if item.skipped:
+    if plugin.skipped:
         print()
         columns = ("SKIPPED", "EVENT", "SUBJECT", "TRIES", "ERROR")
         rows = [
             (render.clock(e.time), e.type, e.subject, str(e.attempts), e.error)
-            for e in item.skipped
+            for e in plugin.skipped
         ]
         render.table(state, columns, rows, right=(3,))

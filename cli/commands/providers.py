@@ -170,13 +170,13 @@ def test(ctx: typer.Context, provider_id: Id) -> None:
     """Ask the network itself: are the credentials good, how does it do, what does it charge?"""
     state = state_of(ctx)
     with state.client(timeout=60) as cortex:
-        found = cortex.test_provider(provider_id)
+        result = cortex.test_provider(provider_id)
     if state.json:
-        render.print_json(found)
+        render.print_json(result)
     else:
-        render.fields(state, provider_view.test_fields(found))
-    if not found.ok:
-        raise CliError(f"provider `{provider_id}` cannot be used: {found.message}")
+        render.fields(state, provider_view.test_fields(result))
+    if not result.ok:
+        raise CliError(f"provider `{provider_id}` cannot be used: {result.message}")
 
 
 provider_app.command("verify")(verify)
@@ -187,11 +187,11 @@ def show(ctx: typer.Context, provider_id: Id) -> None:
     """Show one provider: where it comes from, its configuration, how it is."""
     state = state_of(ctx)
     with state.client() as cortex:
-        found = cortex.provider(provider_id)
+        provider = cortex.provider(provider_id)
     if state.json:
-        render.print_json(found)
+        render.print_json(provider)
     else:
-        render.fields(state, provider_view.fields(found))
+        render.fields(state, provider_view.fields(provider))
 
 
 @provider_app.command("status")
@@ -205,13 +205,13 @@ def status(ctx: typer.Context, provider_id: Id, limit: Many = 20) -> None:
         return
     rows = [
         (
-            render.clock(item.time),
-            item.status,
-            "" if item.latency_ms is None else f"{item.latency_ms} ms",
-            str(item.balance) if item.balance else "",
-            item.message,
+            render.clock(check.time),
+            check.status,
+            "" if check.latency_ms is None else f"{check.latency_ms} ms",
+            str(check.balance) if check.balance else "",
+            check.message,
         )
-        for item in page.items
+        for check in page.items
     ]
     columns = ("TIME", "STATUS", "LATENCY", "BALANCE", "MESSAGE")
     render.table(state, columns, rows, right=(2, 3))
@@ -222,14 +222,16 @@ def pricing(ctx: typer.Context, provider_id: Id, limit: Many = 20) -> None:
     """List the prices of a provider, the present ones first, then those before."""
     state = state_of(ctx)
     with state.client() as cortex:
-        found = cortex.provider_pricing(provider_id, limit=limit)
+        sheets = cortex.provider_pricing(provider_id, limit=limit)
     if state.json:
-        render.print_json(found)
+        render.print_json(sheets)
         return
-    if not found.history:
+    if not sheets.history:
         render.say(state, f"provider `{provider_id}` has told no prices yet")
         return
-    rows = [(render.clock(item.time), *provider_view.prices(item.prices)) for item in found.history]
+    rows = [
+        (render.clock(sheet.time), *provider_view.prices(sheet.prices)) for sheet in sheets.history
+    ]
     columns = ("SINCE", "CORE", "GiB MEMORY", "GiB STORAGE", "GPU", "CURRENCY", "USD RATE")
     render.table(state, columns, rows, right=(1, 2, 3, 4, 6))
 
@@ -244,8 +246,8 @@ def jobs(ctx: typer.Context, provider_id: Id, limit: Many = 20) -> None:
         render.print_json(*page.items)
         return
     rows = [
-        (item.id, item.name, item.state.value, str(item.cost), render.age(item.created_at))
-        for item in page.items
+        (job.id, job.name, job.state.value, str(job.cost), render.age(job.created_at))
+        for job in page.items
     ]
     render.table(state, ("ID", "NAME", "STATE", "COST", "AGE"), rows, right=(3,))
 
@@ -260,35 +262,35 @@ def types(
     """List the types of providers that the workers have, or the fields of one."""
     state = state_of(ctx)
     with state.client() as cortex:
-        found = cortex.provider_types() if type_name is None else (_type(cortex, type_name),)
+        kinds = cortex.provider_types() if type_name is None else (_type(cortex, type_name),)
     if state.json:
-        render.print_json(*found)
+        render.print_json(*kinds)
     elif type_name is None:
-        rows = [(item.name, ", ".join(item.secret_fields)) for item in found]
+        rows = [(kind.name, ", ".join(kind.secret_fields)) for kind in kinds]
         render.table(state, ("TYPE", "SECRETS"), rows)
     else:
         columns = ("FIELD", "TYPE", "DEFAULT", "WHAT")
-        render.table(state, columns, provider_view.schema_rows(found[0]))
+        render.table(state, columns, provider_view.schema_rows(kinds[0]))
 
 
 def _type(cortex: Cortex, name: str) -> ProviderTypeView:
-    found = {item.name: item for item in cortex.provider_types()}
-    if name not in found:
-        known = ", ".join(f"`{item}`" for item in found) or "none yet: start a worker"
+    kinds = {kind.name: kind for kind in cortex.provider_types()}
+    if name not in kinds:
+        known = ", ".join(f"`{kind}`" for kind in kinds) or "none yet: start a worker"
         raise BadInput(f"there is no provider type `{name}`; the workers have {known}")
-    return found[name]
+    return kinds[name]
 
 
-def _tested(state: State, found: ProviderTestResult) -> None:
-    if not found.ok:
+def _tested(state: State, result: ProviderTestResult) -> None:
+    if not result.ok:
         raise CliError(
-            f"the test failed, and nothing was stored: {found.message}",
+            f"the test failed, and nothing was stored: {result.message}",
             details=("--no-test stores it untested",),
             code="provider_test_failed",
         )
-    parts = [f"the network answers in {found.latency_ms or 0} ms"]
-    if found.balance is not None:
-        parts.append(f"balance {found.balance}")
+    parts = [f"the network answers in {result.latency_ms or 0} ms"]
+    if result.balance is not None:
+        parts.append(f"balance {result.balance}")
     if not state.json:
         render.say(state, ", ".join(parts))
 

@@ -57,13 +57,13 @@ def reconcile(
 
 def _settled(report: ReconcileReport) -> bool:
     return all(
-        not scope.error and not scope.more and all(item.done for item in scope.findings)
+        not scope.error and not scope.more and all(finding.done for finding in scope.findings)
         for scope in report.scopes
     )
 
 
 def _show(state: State, report: ReconcileReport) -> None:
-    rows = [_row(item) for scope in report.scopes for item in scope.findings]
+    rows = [_row(finding) for scope in report.scopes for finding in scope.findings]
     if rows:
         render.table(state, ("KIND", "WHERE", "SINCE", "WHAT", "DONE"), rows)
     for scope in report.scopes:
@@ -74,10 +74,16 @@ def _show(state: State, report: ReconcileReport) -> None:
         render.say(state, "a dry run: nothing was written or closed", style="dim")
 
 
-def _row(item: SeenFindingView) -> tuple[str, ...]:
-    where = item.provider_id or "-"
-    done = f"done: {item.done}" if item.done else item.next
-    return (item.kind.value, where, f"{render.age(item.first_seen_at)}", item.message, done)
+def _row(finding: SeenFindingView) -> tuple[str, ...]:
+    where = finding.provider_id or "-"
+    done = f"done: {finding.done}" if finding.done else finding.next
+    return (
+        finding.kind.value,
+        where,
+        f"{render.age(finding.first_seen_at)}",
+        finding.message,
+        done,
+    )
 
 
 def _scope(scope: ScopeReport) -> str:
@@ -85,9 +91,9 @@ def _scope(scope: ScopeReport) -> str:
     if scope.error:
         return f"{name}: could not be compared: {scope.error}"
     count = len(scope.findings) + scope.more
-    found = "nothing wrong" if not count else f"{count} finding{'s' if count > 1 else ''}"
+    outcome = "nothing wrong" if not count else f"{count} finding{'s' if count > 1 else ''}"
     what = f"{scope.checked} lease{'' if scope.checked == 1 else 's'} there, "
-    return f"{name}: {what if scope.provider_id else f'{scope.checked} looked at, '}{found}"
+    return f"{name}: {what if scope.provider_id else f'{scope.checked} looked at, '}{outcome}"
 
 
 def _show_findings(state: State, items: Sequence[FindingView]) -> None:
@@ -99,13 +105,13 @@ def _show_findings(state: State, items: Sequence[FindingView]) -> None:
         return
     rows = [
         (
-            item.kind.value,
-            item.provider_id or "-",
-            render.clock(item.first_seen_at),
-            render.clock(item.closed_at) or "open",
-            item.message,
-            item.data.get("closed", ""),
+            finding.kind.value,
+            finding.provider_id or "-",
+            render.clock(finding.first_seen_at),
+            render.clock(finding.closed_at) or "open",
+            finding.message,
+            finding.data.get("closed", ""),
         )
-        for item in items
+        for finding in items
     ]
     render.table(state, ("KIND", "WHERE", "SINCE", "UNTIL", "WHAT", "SETTLED"), rows)

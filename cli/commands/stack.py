@@ -190,24 +190,24 @@ def _show_stack(state: State, stack: StackStatus) -> None:
     if stack.warning:
         print(f"warning  {stack.warning}")
     listed = [*([stack.supervisor] if stack.supervisor else []), *stack.processes]
-    rows = [_process_row(item) for item in listed]
+    rows = [_process_row(process) for process in listed]
     if rows:
         columns = ("PROCESS", "STATE", "PID", "UP", "MEMORY", "RESTARTS", "PORTS", "")
         render.table(state, columns, rows, right=(2, 3, 4, 5))
     render.fields(state, stack.links.items())
 
 
-def _process_row(item: ProcessStatus) -> tuple[str, ...]:
-    up = render.duration(item.uptime) if item.pid else ""
+def _process_row(process: ProcessStatus) -> tuple[str, ...]:
+    up = render.duration(process.uptime) if process.pid else ""
     return (
-        item.name,
-        item.phase,
-        str(item.pid or "-"),
+        process.name,
+        process.phase,
+        str(process.pid or "-"),
         up,
-        render.size(item.memory) if item.pid else "",
-        str(item.restarts),
-        " ".join(f"{name}:{port}" for name, port in item.ports.items()),
-        item.detail if item.phase != "ready" else "",
+        render.size(process.memory) if process.pid else "",
+        str(process.restarts),
+        " ".join(f"{name}:{port}" for name, port in process.ports.items()),
+        process.detail if process.phase != "ready" else "",
     )
 
 

@@ -218,12 +218,12 @@ def _show_validation(state: State, answer: Validation) -> None:
     print(f"`{answer.spec.name}` is valid")
     if answer.estimates:
         rows = [
-            (item.provider_id, _estimated(item.price_per_hour), _estimated(item.most))
-            for item in answer.estimates
+            (estimate.provider_id, _estimated(estimate.price_per_hour), _estimated(estimate.most))
+            for estimate in answer.estimates
         ]
         render.table(state, ("PROVIDER", "PER HOUR", "AT MOST"), rows, right=(1, 2))
-    for item in answer.objections:
-        print(f"not `{item.provider_id}`: {'; '.join(item.reasons)}")
+    for objection in answer.objections:
+        print(f"not `{objection.provider_id}`: {'; '.join(objection.reasons)}")
     if not answer.estimates:
         raise CliError("no provider can run it", code="no_provider", exit_code=ExitCode.BAD_INPUT)
 
@@ -280,17 +280,17 @@ def _placed(error: ApiError, documents: list[Document]) -> Exception:
     if error.code != "invalid_request" or not error.errors:
         return error
     return BadInput(
-        "the server refuses this", details=[_place(item, documents) for item in error.errors]
+        "the server refuses this", details=[_place(wrong, documents) for wrong in error.errors]
     )
 
 
-def _place(item: FieldError, documents: list[Document]) -> str:
-    name = item.field
+def _place(error: FieldError, documents: list[Document]) -> str:
+    name = error.field
     if len(documents) == 1:
-        return documents[0].place(item)
+        return documents[0].place(error)
     for number, document in enumerate(documents):
         prefix = f"jobs[{number}]"
         if name == prefix or name.startswith((f"{prefix}.", f"{prefix}[")):
             inner = name.removeprefix(prefix).removeprefix(".") or "spec"
-            return document.place(FieldError(field=inner, message=item.message))
-    return f"`{name}` {item.message}"
+            return document.place(FieldError(field=inner, message=error.message))
+    return f"`{name}` {error.message}"

@@ -23,12 +23,14 @@ def config(
 ) -> None:
     """Show every setting, its value and where that came from; secrets are masked."""
     state = state_of(ctx)
-    settings = [item for item in all_settings() if not changed or item.source != "default"]
+    settings = [setting for setting in all_settings() if not changed or setting.source != "default"]
     if state.json:
-        for item in settings:
-            print(render.to_json(item))
+        for setting in settings:
+            print(render.to_json(setting))
         return
-    rows = [(item.name, item.value, item.source, item.description) for item in settings]
+    rows = [
+        (setting.name, setting.value, setting.source, setting.description) for setting in settings
+    ]
     if not rows:
         render.say(state, "every setting has its default")
         return

@@ -30,8 +30,8 @@ def trace(
     """Show every step of a job's or group's protocol, and what is known of it."""
     state = state_of(ctx)
     with state.client() as cortex:
-        found = subject if subject.startswith("grp_") else find_id(cortex, subject)
-        show_trace(state, cortex.trace(found), full=full)
+        found_id = subject if subject.startswith("grp_") else find_id(cortex, subject)
+        show_trace(state, cortex.trace(found_id), full=full)
 
 
 @app.command("stuck")
@@ -57,16 +57,16 @@ def stuck(
     render.say(state, f"`{here}resolve {first} --help` says how an admin ends it", style="dim")
 
 
-def _row(item: StuckView) -> tuple[str, ...]:
+def _row(subject: StuckView) -> tuple[str, ...]:
     return (
-        item.id,
-        item.name,
-        item.state,
-        render.age(item.since),
-        item.provider_id or "-",
-        item.step,
-        item.error,
-        ", ".join(item.may),
+        subject.id,
+        subject.name,
+        subject.state,
+        render.age(subject.since),
+        subject.provider_id or "-",
+        subject.step,
+        subject.error,
+        ", ".join(subject.may),
     )
 
 

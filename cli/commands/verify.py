@@ -128,13 +128,13 @@ class _Whole:
     async def work(self) -> None:
         """The steps, until one says that nothing can be run."""
         try:
-            found = await self.session.look(self.options.provider_id)
+            inspection = await self.session.look(self.options.provider_id)
             self.simulated = _is_simulated(self.state, self.options.provider_id)
-            plan = self.plan = self._plan(found.trial)
-            if plan.image is None and found.trial.no_image:
-                raise CouldNotRun("offer", f"it needs an image: {found.trial.no_image}")
+            plan = self.plan = self._plan(inspection.trial)
+            if plan.image is None and inspection.trial.no_image:
+                raise CouldNotRun("offer", f"it needs an image: {inspection.trial.no_image}")
             estimate = await self.session.price(plan)
-            await self._consent(plan, estimate, paid=found.trial.paid)
+            await self._consent(plan, estimate, paid=inspection.trial.paid)
             await self.session.run(plan, estimate)
         except CouldNotRun as why:
             if self.session.view is None:
@@ -187,8 +187,8 @@ class _Whole:
         version = ""
         if self.error is None:
             version = (await self.cortex.info()).version
-        found = self.session.inspection
-        plan = self.plan or self._plan(found.trial if found else Trial())
+        inspection = self.session.inspection
+        plan = self.plan or self._plan(inspection.trial if inspection else Trial())
         scrub = Scrubber([self.cortex.connection.api_key], [self.state.folder(), Path.cwd()])
         return reports.build(
             self.session,
@@ -303,8 +303,8 @@ def _show_end(state: State, told: VerifyReport, path: Path) -> None:
     odd = sum(call.count for call in told.calls if call.odd)
     if odd:
         console.print(f"{odd} calls to the network did not end as usual: see the report")
-    for item in (*told.notes, *told.remaining):
-        console.print(f"note: {render.printable(item)}", soft_wrap=True)
+    for note in (*told.notes, *told.remaining):
+        console.print(f"note: {render.printable(note)}", soft_wrap=True)
     console.print(f"the report, without secrets, is in {path}", soft_wrap=True)
 
 
@@ -320,30 +320,30 @@ def _budget(text: str) -> Money:
     """In USD: prices of other currencies are converted at the network's own rate."""
     written = text.strip()
     try:
-        found = Money.model_validate(written if " " in written else f"{written} USD")
+        budget = Money.model_validate(written if " " in written else f"{written} USD")
     except ValueError:
         raise BadInput(f"--budget: `{text[:40]}` is no amount; write it as `0.50`") from None
-    if found.currency != "USD":
+    if budget.currency != "USD":
         raise BadInput(
             f"--budget: `{text[:40]}` is not in USD; prices in other currencies are converted"
         )
-    if found.amount <= 0:
+    if budget.amount <= 0:
         raise BadInput("--budget must be more than zero")
-    if found.amount > Decimal(1000):
+    if budget.amount > Decimal(1000):
         raise BadInput("--budget: a verification needs cents; at most 1000 USD are taken")
-    return found
+    return budget
 
 
 def _timeout(text: str | None) -> timedelta | None:
     if text is None:
         return None
     try:
-        found = parse_duration(text)
+        timeout = parse_duration(text)
     except (ValueError, CortexError):
         raise BadInput(f"--timeout: `{text[:40]}` is no duration; write it as `10m`") from None
-    if not _SHORTEST <= found <= _LONGEST:
+    if not _SHORTEST <= timeout <= _LONGEST:
         raise BadInput("--timeout must be between 10s and 6h")
-    return found
+    return timeout
 
 
 def _default_report(provider_id: str) -> Path:

@@ -46,7 +46,7 @@ class Observed:
 
     def first(self, kind: str) -> EventView | None:
         """The first event of this kind."""
-        return next((item for item in self.events if _kind(item) == kind), None)
+        return next((event for event in self.events if _kind(event) == kind), None)
 
     @property
     def committed(self) -> bool:
@@ -63,10 +63,10 @@ class Observed:
             reason=self.job.reason.value if self.job.reason else None,
             message=self.job.message,
             exit_code=self.job.exit_code,
-            lease_keys=tuple(item.key for item in self.job.leases),
+            lease_keys=tuple(each.key for each in self.job.leases),
             price_per_hour=lease.price_per_hour if lease else None,
             most=_most(lease, plan) if lease else None,
-            charged=tuple(item.amount for item in self.ledger if item.kind is EntryKind.CHARGE),
+            charged=tuple(entry.amount for entry in self.ledger if entry.kind is EntryKind.CHARGE),
             cost=self.job.cost,
             moments=tuple(self._moments()),
         )
@@ -154,13 +154,13 @@ def log_step(seen: Observed, plan: Plan, *, can: bool) -> Step:
             expected=expected,
             observed="this network gives no output of its jobs",
         )
-    ours: list[tuple[str, str]] = [(item.stream, item.text) for item in seen.lines]
-    found = log_differences(plan.mark, ours)
+    ours: list[tuple[str, str]] = [(line.stream, line.text) for line in seen.lines]
+    differences = log_differences(plan.mark, ours)
     if seen.job.log_dropped_bytes:
-        found.append(f"{seen.job.log_dropped_bytes} bytes were dropped")
+        differences.append(f"{seen.job.log_dropped_bytes} bytes were dropped")
     others = sum(not text.startswith(plan.mark) for stream, text in ours if stream != "cortex")
     extra = f"; {others} more lines are the network's own" if others else ""
-    return _judged("log", expected, found, f"all {len(wanted)} lines{extra}")
+    return _judged("log", expected, differences, f"all {len(wanted)} lines{extra}")
 
 
 def exit_step(seen: Observed) -> Step:
@@ -183,10 +183,10 @@ def output_step(seen: Observed, plan: Plan, why_not: str) -> Step:
     expected = f"`{FILE}`, {size} bytes, SHA-256 {digest[:16]}…"
     if not plan.outputs:
         return Step(name=name, result=Result.CANNOT, expected=expected, observed=why_not)
-    found = {item.path: item for item in seen.outputs}
-    file = found.get(FILE)
+    by_path = {output.path: output for output in seen.outputs}
+    file = by_path.get(FILE)
     if file is None:
-        told = ", ".join(f"`{path}`" for path in list(found)[:5]) or "no file at all"
+        told = ", ".join(f"`{path}`" for path in list(by_path)[:5]) or "no file at all"
         return _judged(name, expected, [f"it is not there; there is {told}"], "")
     same = (file.size, file.sha256) == (size, digest)
     words = f"{file.size} bytes, SHA-256 {file.sha256[:16]}…"
@@ -201,41 +201,41 @@ def stop_step(seen: Observed, plan: Plan) -> Step:
         why = job.message or (job.reason.value if job.reason else job.state.value)
         return _judged("stop", expected, [f"it ended before it could be cancelled: {why}"], "")
     seconds = (job.finished_at - seen.cancelled_at).total_seconds()
-    found: list[str] = []
+    differences: list[str] = []
     if job.state is not JobState.CANCELLED:
-        found.append(f"it ended as {job.state.value}: {job.message}")
+        differences.append(f"it ended as {job.state.value}: {job.message}")
     if seconds > limit.total_seconds():
-        found.append(f"it took {seconds:.0f} s")
-    step = _judged("stop", expected, found, "it ended, and its lease is released")
+        differences.append(f"it took {seconds:.0f} s")
+    step = _judged("stop", expected, differences, "it ended, and its lease is released")
     return step.model_copy(update={"seconds": round(seconds, 1)})
 
 
 def bill_step(name: str, seen: Observed, plan: Plan) -> Step:
     """Whether each lease is released and charged once, and not above what was offered."""
-    found: list[str] = []
-    charges = [item for item in seen.ledger if item.kind is EntryKind.CHARGE]
+    differences: list[str] = []
+    charges = [entry for entry in seen.ledger if entry.kind is EntryKind.CHARGE]
     for lease in seen.job.leases:
-        booked = [item for item in charges if item.lease_key == lease.key]
+        booked = [entry for entry in charges if entry.lease_key == lease.key]
         most = _most(lease, plan)
         if lease.released_at is None:
-            found.append(f"lease `{lease.key}` is not released")
+            differences.append(f"lease `{lease.key}` is not released")
         if lease.committed_at and len(booked) != 1:
-            found.append(f"{len(booked)} charges are booked for lease `{lease.key}`")
-        for item in booked:
-            if _is_more(item.amount, most):
-                found.append(f"{item.amount} are charged, over the {most} that were offered")
-    held = {item.lease_key for item in seen.ledger if item.kind is EntryKind.HOLD}
-    closed = {item.lease_key for item in seen.ledger if item.kind is EntryKind.RELEASE}
+            differences.append(f"{len(booked)} charges are booked for lease `{lease.key}`")
+        for entry in booked:
+            if _is_more(entry.amount, most):
+                differences.append(f"{entry.amount} are charged, over the {most} that were offered")
+    held = {entry.lease_key for entry in seen.ledger if entry.kind is EntryKind.HOLD}
+    closed = {entry.lease_key for entry in seen.ledger if entry.kind is EntryKind.RELEASE}
     if held - closed:
-        found.append("money is still held for it")
+        differences.append("money is still held for it")
     share = plan.share()
     if seen.job.cost.amount > share.amount:
-        found.append(f"it has cost {seen.job.cost}, over the {share} that it was given")
+        differences.append(f"it has cost {seen.job.cost}, over the {share} that it was given")
     price = seen.job.leases[-1].price_per_hour if seen.job.leases else None
     bound = _most(seen.job.leases[-1], plan) if seen.job.leases else share
     expected = f"final, one charge, at most {bound}"
-    billed = ", ".join(str(item.amount) for item in charges) or "nothing"
-    return _judged(name, expected, found, f"{billed} charged{_reckoned(seen, price)}")
+    billed = ", ".join(str(entry.amount) for entry in charges) or "nothing"
+    return _judged(name, expected, differences, f"{billed} charged{_reckoned(seen, price)}")
 
 
 def _reckoned(seen: Observed, price: Money | None) -> str:
@@ -251,15 +251,15 @@ def _reckoned(seen: Observed, price: Money | None) -> str:
 
 def trouble_step(all_seen: Iterable[Observed]) -> Step:
     """Whether anything had to be tried again, or fell through."""
-    found: list[str] = []
+    troubles: list[str] = []
     for seen in all_seen:
         for event in seen.events:
             if _kind(event) in _TROUBLE:
                 told = event.data.get("message") or event.data.get("reason") or ""
-                found.append(f"{_kind(event)} ({seen.run}): {told}".removesuffix(": "))
+                troubles.append(f"{_kind(event)} ({seen.run}): {told}".removesuffix(": "))
         if seen.job.attempt > 1:
-            found.append(f"the job `{seen.run}` took {seen.job.attempt} attempts")
-    return _judged("trouble", "one attempt each, nothing tried again", found, "none")
+            troubles.append(f"the job `{seen.run}` took {seen.job.attempt} attempts")
+    return _judged("trouble", "one attempt each, nothing tried again", troubles, "none")
 
 
 def left_step(
@@ -283,33 +283,33 @@ def left_step(
             observed=f"it cannot be told: {asked}",
             todo=todo,
         )
-    found = [
-        f"it still lists `{item.key}` ({item.run_state.value if item.run_state else 'unknown'})"
-        for item in held
-        if item.key in set(keys)
+    left = [
+        f"it still lists `{lease.key}` ({lease.run_state.value if lease.run_state else 'unknown'})"
+        for lease in held
+        if lease.key in set(keys)
     ]
-    found += findings
-    step = _judged("nothing left", expected, found, "nothing of it is there")
-    return step.model_copy(update={"todo": todo if found else ""})
+    left += findings
+    step = _judged("nothing left", expected, left, "nothing of it is there")
+    return step.model_copy(update={"todo": todo if left else ""})
 
 
 def remaining(seen: Iterable[Observed], held: Sequence[HeldLease]) -> list[str]:
     """What was still there when it was looked at last, in words."""
-    found: list[str] = []
+    left: list[str] = []
     keys: set[str] = set()
-    for item in seen:
-        keys |= {lease.key for lease in item.job.leases}
-        if not item.job.state.terminal:
-            found.append(
-                f"job {item.job.id} is {item.job.state.value}; Cortex goes on until it is released "
-                f"(`cortex job {item.job.id}`)"
+    for run in seen:
+        keys |= {lease.key for lease in run.job.leases}
+        if not run.job.state.terminal:
+            left.append(
+                f"job {run.job.id} is {run.job.state.value}; Cortex goes on until it is released "
+                f"(`cortex job {run.job.id}`)"
             )
-        found += [
+        left += [
             f"lease `{lease.key}` is {lease.state.value}"
-            for lease in item.job.leases
+            for lease in run.job.leases
             if lease.released_at is None
         ]
-    return found + [f"the network lists `{item.key}`" for item in held if item.key in keys]
+    return left + [f"the network lists `{listed.key}`" for listed in held if listed.key in keys]
 
 
 def _judged(name: str, expected: str, differences: Sequence[str], good: str) -> Step:

@@ -69,14 +69,14 @@ async def account(cortex: AsyncCortex, view: ProviderView) -> tuple[Step, Provid
     """
     expected = "the network answers, and takes the credentials"
     try:
-        found = await cortex.test_provider(view.id)
+        tested = await cortex.test_provider(view.id)
     except ApiError as error:
         raise CouldNotRun("account", error.detail, expected=expected) from None
-    if not found.ok:
-        raise CouldNotRun("account", found.message, _renew(view, found.message), expected)
-    latency = "" if found.latency_ms is None else f" in {found.latency_ms} ms"
-    balance = f", balance {found.balance}" if found.balance is not None else ""
-    version = f", version {found.network_version}" if found.network_version else ""
+    if not tested.ok:
+        raise CouldNotRun("account", tested.message, _renew(view, tested.message), expected)
+    latency = "" if tested.latency_ms is None else f" in {tested.latency_ms} ms"
+    balance = f", balance {tested.balance}" if tested.balance is not None else ""
+    version = f", version {tested.network_version}" if tested.network_version else ""
     observed = f"it answers{latency}{version}{balance}"
     if view.circuit.state is not CircuitState.CLOSED:
         raise CouldNotRun(
@@ -85,7 +85,7 @@ async def account(cortex: AsyncCortex, view: ProviderView) -> tuple[Step, Provid
             "wait for its next probe (`cortex providers`), and try again",
             expected,
         )
-    return Step(name="account", result=Result.OK, expected=expected, observed=observed), found
+    return Step(name="account", result=Result.OK, expected=expected, observed=observed), tested
 
 
 def _renew(view: ProviderView, message: str) -> str:
@@ -151,14 +151,14 @@ def _without_outputs(plan: Plan) -> Plan:
 
 
 def _reasons(quote: Quote, plan: Plan) -> str:
-    for item in quote.objections:
-        if item.provider_id == plan.provider_id:
-            return "; ".join(item.reasons)
+    for objection in quote.objections:
+        if objection.provider_id == plan.provider_id:
+            return "; ".join(objection.reasons)
     return "it says no reason"
 
 
 def _priced(offers: Sequence[RankedOffer], plan: Plan, *, outputs: bool, why: str) -> Estimate:
-    best = min(offers, key=lambda item: item.usd_per_hour)
+    best = min(offers, key=lambda offer: offer.usd_per_hour)
     usd = _for_all(best.usd_per_hour, plan.duration)
     if usd.amount > plan.budget.amount:
         limit = format_duration(plan.duration)
@@ -178,19 +178,19 @@ def _for_all(usd_per_hour: Decimal, duration: timedelta) -> Money:
     return Money(amount=amount, currency="USD")
 
 
-def offer_step(found: Estimate, plan: Plan) -> Step:
+def offer_step(estimate: Estimate, plan: Plan) -> Step:
     """What is offered."""
-    offer = found.offer.offer
+    offer = estimate.offer.offer
     hardware = f" ({offer.hardware})" if offer.hardware else ""
     return Step(
         name="offer",
         result=Result.OK,
         expected=f"two runs within {plan.budget}",
-        observed=f"{offer.price_per_hour} per hour{hardware}; both runs at most {found.usd}",
+        observed=f"{offer.price_per_hour} per hour{hardware}; both runs at most {estimate.usd}",
     )
 
 
-def enough_money(balance: Money | None, found: Estimate) -> None:
+def enough_money(balance: Money | None, estimate: Estimate) -> None:
     """Refuse an account that is empty, before it is asked to pay.
 
     Raises:
@@ -198,11 +198,11 @@ def enough_money(balance: Money | None, found: Estimate) -> None:
     """
     if balance is None:
         return
-    offer = found.offer.offer
-    need = found.usd
+    offer = estimate.offer.offer
+    need = estimate.usd
     if balance.currency != "USD" and balance.currency == offer.price_per_hour.currency:
         rate = offer.usd_rate or Decimal(1)
-        amount = (found.usd.amount / rate).quantize(Decimal("0.0001"), rounding=ROUND_UP)
+        amount = (estimate.usd.amount / rate).quantize(Decimal("0.0001"), rounding=ROUND_UP)
         need = Money(amount=amount, currency=balance.currency)
     free = not offer.price_per_hour.amount
     short = balance.currency == need.currency and balance.amount < need.amount

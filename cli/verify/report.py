@@ -38,10 +38,10 @@ def build(
     """Put together what there is, however far it got."""
     outcome = verdict(session.steps, interrupted=interrupted)
     view, inspection = session.view, session.inspection
-    spent = sum((item.job.cost.amount for item in session.seen), Decimal(0))
+    spent = sum((observed.job.cost.amount for observed in session.seen), Decimal(0))
     can = view.capabilities if view else None
     workers = {name: number for number, name in enumerate(session.calls, 1)}
-    calls = [item for name in workers for item in session.calls[name]]
+    calls = [call for name in workers for call in session.calls[name]]
     whole = VerifyReport(
         id=plan.id,
         provider_id=plan.provider_id,
@@ -60,7 +60,7 @@ def build(
         finished_at=datetime.now(UTC),
         spent=Money(amount=spent, currency="USD"),
         steps=tuple(session.steps),
-        runs=tuple(item.report(plan) for item in session.seen),
+        runs=tuple(observed.report(plan) for observed in session.seen),
         calls=tuple(calls),
         notes=tuple(session.notes),
         remaining=tuple(checks.remaining(session.seen, session.held)),
@@ -118,13 +118,13 @@ def _lines(report: VerifyReport) -> Iterator[str]:
     yield from _table(("", ""), _facts(report))
     yield from _section("Steps", _steps(report.steps))
     yield from _section("What differs, and what to do", _differences(report.steps))
-    yield from _section("Still there at the end", [f"- {_cell(item)}" for item in report.remaining])
+    yield from _section("Still there at the end", [f"- {_cell(line)}" for line in report.remaining])
     for run in report.runs:
         yield from _section(f"Run `{run.name}`", _run(run))
     odd = [call for call in report.calls if call.odd]
     yield from _section("Calls that did not end as usual", _calls(odd))
     yield from _section("All calls", _calls(report.calls))
-    yield from _section("Notes", [f"- {_cell(item)}" for item in report.notes])
+    yield from _section("Notes", [f"- {_cell(line)}" for line in report.notes])
     config = json.dumps(report.config, indent=2, ensure_ascii=False)
     yield from _section("Configuration, without secrets", ["```json", config, "```"])
 
@@ -158,21 +158,21 @@ def _steps(steps: Sequence[Step]) -> list[str]:
 
 
 def _differences(steps: Sequence[Step]) -> list[str]:
-    found: list[str] = []
+    lines: list[str] = []
     for step in steps:
         if step.result in _BAD:
             wanted = _cell(step.expected) or "that it can be done"
-            found.append(f"- **{step.name}**: expected {wanted}")
-            found.append(f"  - observed: {_cell(step.observed)}")
+            lines.append(f"- **{step.name}**: expected {wanted}")
+            lines.append(f"  - observed: {_cell(step.observed)}")
             if step.todo:
-                found.append(f"  - to do: {_cell(step.todo)}")
-    return found
+                lines.append(f"  - to do: {_cell(step.todo)}")
+    return lines
 
 
 def _run(run: RunReport) -> list[str]:
     code = "" if run.exit_code is None else f", exit code {run.exit_code}"
     price = f" at {run.price_per_hour} per hour, at most {run.most}" if run.price_per_hour else ""
-    charged = ", ".join(str(item) for item in run.charged) or "nothing"
+    charged = ", ".join(str(amount) for amount in run.charged) or "nothing"
     head = [
         f"Job `{run.job_id}`, leases {', '.join(f'`{key}`' for key in run.lease_keys) or 'none'}: "
         f"{run.state} ({run.reason or 'no reason'}{code}){price}; {charged} charged.",
@@ -190,12 +190,12 @@ def _data(data: dict[str, object]) -> str:
 
 def _merged(calls: Sequence[CallTally]) -> list[CallTally]:
     """The same calls of both runs as one."""
-    found: dict[tuple[str, str, str], CallTally] = {}
+    merged: dict[tuple[str, str, str], CallTally] = {}
     for call in calls:
         kind = (call.step, call.call, call.outcome)
-        one = found.get(kind)
-        found[kind] = call if one is None else _sum(one, call)
-    return list(found.values())
+        one = merged.get(kind)
+        merged[kind] = call if one is None else _sum(one, call)
+    return list(merged.values())
 
 
 def _sum(one: CallTally, other: CallTally) -> CallTally:
@@ -223,7 +223,7 @@ def _calls(calls: Sequence[CallTally]) -> list[str]:
             f"{call.longest_ms} ms",
             call.note,
         )
-        for call in sorted(_merged(calls), key=lambda item: item.first_at)
+        for call in sorted(_merged(calls), key=lambda tally: tally.first_at)
     ]
     columns = ("step", "call", "outcome", "times", "mean", "longest", "said")
     return _table(columns, rows) if rows else []
@@ -238,8 +238,8 @@ def _section(title: str, lines: Sequence[str]) -> Iterator[str]:
 
 
 def _table(columns: Sequence[str], rows: Iterable[tuple[str, ...]]) -> list[str]:
-    found = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
-    return found + [f"| {' | '.join(_cell(item) for item in row)} |" for row in rows]
+    lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
+    return lines + [f"| {' | '.join(_cell(cell) for cell in row)} |" for row in rows]
 
 
 def _cell(text: str) -> str:

@@ -50,7 +50,7 @@ class Scrubber:
         named = [text for name, text in environment.items() if _SECRET_NAME.search(name)]
         known = {text for text in (*secrets, *named) if text and len(text) >= _SHORTEST}
         self._secrets = sorted(known, key=len, reverse=True)
-        places = {str(item) for item in (*folders, Path.home())} - {"/", "."}
+        places = {str(folder) for folder in (*folders, Path.home())} - {"/", "."}
         self._folders = sorted(places, key=len, reverse=True)
         names = {socket.gethostname(), _user()} - _COMMON
         self._names = [name for name in names if len(name) > 3]
@@ -71,17 +71,17 @@ class Scrubber:
     def value(self, value: Any) -> Any:
         """The same for every text inside of JSON."""
         if isinstance(value, Mapping):
-            return {str(key): self.value(item) for key, item in value.items()}
+            return {str(key): self.value(part) for key, part in value.items()}
         if isinstance(value, list | tuple):
-            return [self.value(item) for item in value]
+            return [self.value(part) for part in value]
         return self.text(value) if isinstance(value, str) else value
 
     def config(self, value: Any, name: str = "") -> Any:
         """A configuration: besides, what stands under a telling name is masked."""
         if isinstance(value, Mapping):
-            return {self.text(str(key)): self.config(item, str(key)) for key, item in value.items()}
+            return {self.text(str(key)): self.config(part, str(key)) for key, part in value.items()}
         if isinstance(value, list | tuple):
-            return [self.config(item, name) for item in value]
+            return [self.config(part, name) for part in value]
         if isinstance(value, str) and value and _SECRET_NAME.search(name):
             return MASK
         return self.value(value)

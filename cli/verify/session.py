@@ -95,14 +95,14 @@ class Session:
         Raises:
             CouldNotRun: there is none.
         """
-        found = await gates.estimate(self._cortex, plan)
-        gates.enough_money(self.network.balance if self.network else None, found)
-        self.add(gates.offer_step(found, plan))
-        return found
+        estimate = await gates.estimate(self._cortex, plan)
+        gates.enough_money(self.network.balance if self.network else None, estimate)
+        self.add(gates.offer_step(estimate, plan))
+        return estimate
 
-    async def run(self, plan: Plan, found: Estimate) -> None:
+    async def run(self, plan: Plan, estimate: Estimate) -> None:
         """Both jobs, and what became of them."""
-        plan = replace(plan, outputs=found.outputs)
+        plan = replace(plan, outputs=estimate.outputs)
         can_log = bool(self.view and self.view.capabilities and self.view.capabilities.logs)
         command = await self._one("command", plan)
         placed = checks.placing_steps(command)
@@ -111,7 +111,7 @@ class Session:
             self.add(
                 checks.log_step(command, plan, can=can_log),
                 checks.exit_step(command),
-                checks.output_step(command, plan, found.why_no_outputs),
+                checks.output_step(command, plan, estimate.why_no_outputs),
             )
         if command.committed:
             self.add(checks.bill_step("bill", command, plan))
@@ -210,7 +210,7 @@ class Session:
 
     async def _take(self, run: Run, job_id: str) -> Observed:
         """Everything that the API tells of a job now."""
-        found = Observed(
+        observed = Observed(
             run=run,
             job=await self._cortex.job(job_id),
             events=[event async for event in self._cortex.events(job_id)],
@@ -219,8 +219,8 @@ class Session:
             ledger=[entry async for entry in self._cortex.iter_ledger(job_id)],
             cancelled_at=self._cancelled.get(run),
         )
-        self.seen = [item for item in self.seen if item.run != run] + [found]
-        return found
+        self.seen = [earlier for earlier in self.seen if earlier.run != run] + [observed]
+        return observed
 
     async def _left(self) -> Step:
         """Ask the network until it lists nothing of ours: lists may be behind for a while."""
@@ -243,10 +243,10 @@ class Session:
             return []
         report = await self._cortex.reconcile(self.view.id, dry_run=True)
         return [
-            item.message
+            finding.message
             for scope in report.scopes
-            for item in scope.findings
-            if item.subject in keys
+            for finding in scope.findings
+            if finding.subject in keys
         ]
 
     async def _inspect(self, keys: Sequence[str]) -> Inspection:
@@ -257,27 +257,29 @@ class Session:
     async def _take_calls(self) -> None:
         """The calls of the worker that answers; another one may have made the rest."""
         try:
-            found = await self._inspect(self._keys())
+            inspection = await self._inspect(self._keys())
         except ApiError as error:
             self.notes.append(f"the calls to the network cannot be told: {error.detail}")
             return
-        self.inspection = found
-        self.calls[found.worker] = found.calls
-        if found.recording_since > self.began:
+        self.inspection = inspection
+        self.calls[inspection.worker] = inspection.calls
+        if inspection.recording_since > self.began:
             self.notes.append(
                 "the record of calls is not whole: the worker, or its configuration of this "
                 "provider, is newer than this verification"
             )
-        steps = {item.step for item in found.calls}
+        steps = {call.step for call in inspection.calls}
         if self.seen and not steps & {"prepare", "commit", "submit"}:
             self.notes.append("the record of calls is not whole: another worker made some of them")
 
     def _keys(self) -> list[str]:
-        return [lease.key for item in self.seen for lease in item.job.leases]
+        return [lease.key for observed in self.seen for lease in observed.job.leases]
 
-    def _note_others(self, found: Inspection) -> None:
-        live = [item for item in found.leases if not (item.run_state and item.run_state.final)]
+    def _note_others(self, inspection: Inspection) -> None:
+        live = [
+            lease for lease in inspection.leases if not (lease.run_state and lease.run_state.final)
+        ]
         if live:
-            foreign = sum(item.lease_state is None for item in live)
+            foreign = sum(lease.lease_state is None for lease in live)
             other = f", {foreign} of them not leased by this Cortex" if foreign else ""
             self.notes.append(f"before it began, the network held {len(live)} leases{other}")

@@ -136,15 +136,17 @@ def log_differences(mark: str, seen: Sequence[Line]) -> list[str]:
     ours = [(stream, text) for stream, text in seen if text.startswith(mark)]
     if not ours:
         return [f"none of the {len(wanted)} lines is there"]
-    found: list[str] = []
+    differences: list[str] = []
     for stream in ("stdout", "stderr"):
         want = [text for of, text in wanted if of == stream]
         mine = [(of, text) for of, text in ours if _printed_on(of, text) == stream]
-        found += _compared(stream, want, [text for _, text in mine])
+        differences += _compared(stream, want, [text for _, text in mine])
         strays = sum(of != stream for of, _ in mine)
         if strays:
-            found.append(f"{strays} of the {len(want)} lines of {stream} came on the other stream")
-    return found
+            differences.append(
+                f"{strays} of the {len(want)} lines of {stream} came on the other stream"
+            )
+    return differences
 
 
 def _printed_on(seen_on: str, text: str) -> str:
@@ -158,18 +160,20 @@ def _compared(stream: str, want: Sequence[str], have: Sequence[str]) -> list[str
         return []
     missing = [text for text in want if text not in have]
     extra = [text for text in have if text not in want]
-    found = []
+    differences = []
     if missing:
-        found.append(f"{len(missing)} of {len(want)} lines of {stream} missing: {_first(missing)}")
+        differences.append(
+            f"{len(missing)} of {len(want)} lines of {stream} missing: {_first(missing)}"
+        )
     if extra:
-        found.append(f"{len(extra)} lines of {stream} not as printed: {_first(extra)}")
+        differences.append(f"{len(extra)} lines of {stream} not as printed: {_first(extra)}")
     known = [text for text in have if text in want]
     if len(known) != len(set(known)):
-        found.append(f"{len(known) - len(set(known))} lines of {stream} come twice")
+        differences.append(f"{len(known) - len(set(known))} lines of {stream} come twice")
     once = list(dict.fromkeys(known))
     if once != [text for text in want if text in once]:
-        found.append(f"the lines of {stream} are out of order")
-    return found
+        differences.append(f"the lines of {stream} are out of order")
+    return differences
 
 
 def _first(texts: Sequence[str]) -> str:
