@@ -104,7 +104,7 @@ def list_outputs(ctx: typer.Context, job_id: Id) -> None:
     elif not outputs:
         render.say(state, "the job has no result files")
     else:
-        rows = [_row(item) for item in outputs]
+        rows = [_row(output) for output in outputs]
         render.table(state, ("PATH", "SIZE", "SHA-256"), rows, right=(1,))
     for line in left:
         render.say(state, f"not kept: {line}")
