@@ -250,10 +250,10 @@ class Provider(ABC, Generic[ConfigT]):
         Raises:
             Unavailable: nothing can be said about it now.
         """
-        found = await self.statuses([ref])
-        if not found:
+        snapshots = await self.statuses([ref])
+        if not snapshots:
             raise Unavailable(f"nothing is known about lease `{ref.key}` now")
-        return found[0]
+        return snapshots[0]
 
     async def stop(self, ref: LeaseRef) -> None:
         """Ask the command to end, so that its results can be collected before `cancel`.

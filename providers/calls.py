@@ -74,13 +74,13 @@ class CallBook:
             after: Only kinds that were seen after this.
             keys: Only those about one of these leases, or about none in particular.
         """
-        found: list[CallTally] = []
+        tallies: list[CallTally] = []
         for (step, about, call, outcome), count in self._kinds.items():
             if after is not None and count.last_at < after:
                 continue
             if keys and about and not set(about) & set(keys):
                 continue
-            found.append(
+            tallies.append(
                 CallTally(
                     step=step,
                     keys=about,
@@ -95,7 +95,7 @@ class CallBook:
                     longest_ms=round(1000 * count.longest),
                 )
             )
-        return found
+        return tallies
 
 
 @dataclass(frozen=True)

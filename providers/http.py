@@ -167,8 +167,8 @@ def invalid(error: Refused) -> InvalidSpec:
 
 def code_of(body: Any) -> str:
     """The field `code` of a refusal's body; empty where there is none."""
-    found = body.get("code") if isinstance(body, dict) else None
-    return found if isinstance(found, str) else ""
+    code = body.get("code") if isinstance(body, dict) else None
+    return code if isinstance(code, str) else ""
 
 
 def message_of(response: httpx.Response) -> str:
@@ -181,11 +181,11 @@ def message_of(response: httpx.Response) -> str:
         text = f"a web page (`{title[:80]}`)" if title else "a web page"
     elif isinstance(body, dict):
         for name in ("message", "detail", "error", "title"):
-            found = body.get(name)
-            if isinstance(found, dict):
-                found = found.get("message") or found.get("code")
-            if isinstance(found, str) and found:
-                text = found
+            message = body.get(name)
+            if isinstance(message, dict):
+                message = message.get("message") or message.get("code")
+            if isinstance(message, str) and message:
+                text = message
                 break
     elif isinstance(body, str):
         text = body

@@ -26,9 +26,9 @@ def split(config: BaseModel, given: Mapping[str, Any]) -> tuple[dict[str, Any], 
     public: dict[str, Any] = copy.deepcopy(dict(given))
     secrets: dict[str, str] = {}
     for path in _places(config, public):
-        found = _take(public, path)
-        if found is not None:
-            secrets[_pointer(path)] = json.dumps(found)
+        secret = _take(public, path)
+        if secret is not None:
+            secrets[_pointer(path)] = json.dumps(secret)
     return public, secrets
 
 
@@ -96,8 +96,8 @@ def _places(value: Any, given: Any, at: Path = ()) -> Iterator[Path]:
             yield at
     elif isinstance(value, list | tuple):
         if isinstance(given, list | tuple) and len(given) == len(value):
-            for index, (item, raw) in enumerate(zip(value, given, strict=True)):
-                yield from _places(item, raw, (*at, index))
+            for index, (part, raw) in enumerate(zip(value, given, strict=True)):
+                yield from _places(part, raw, (*at, index))
         elif _has_secret(value):
             yield at
 
@@ -119,9 +119,9 @@ def _has_secret(value: Any) -> bool:
     if isinstance(value, BaseModel):
         return any(_has_secret(getattr(value, name)) for name in type(value).model_fields)
     if isinstance(value, Mapping):
-        return any(_has_secret(item) for item in value.values())
+        return any(_has_secret(part) for part in value.values())
     if isinstance(value, list | tuple | set | frozenset):
-        return any(_has_secret(item) for item in value)
+        return any(_has_secret(part) for part in value)
     return False
 
 
@@ -129,12 +129,12 @@ def _take(whole: Any, path: Path) -> Any:
     *above, last = path
     for part in above:
         whole = whole[part]
-    found = whole[last]
+    secret = whole[last]
     if isinstance(whole, dict):
         del whole[last]
     else:
         whole[last] = None  # the places of its neighbours must stay
-    return found
+    return secret
 
 
 def _put(whole: Any, path: Path, value: Any) -> None:
@@ -156,8 +156,8 @@ def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _texts(item)
+        for part in value.values():
+            yield from _texts(part)
     elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _texts(item)
+        for part in value:
+            yield from _texts(part)

@@ -40,7 +40,7 @@ class Market:
     async def known(self) -> dict[str, wire.ProviderInfo]:
         """All providers by address, read at most once a minute."""
         if time.monotonic() - self._read_at >= _SEEN_FOR:
-            self._known = {item.owner: item for item in await self._console.providers()}
+            self._known = {provider.owner: provider for provider in await self._console.providers()}
             self._read_at = time.monotonic()
         return self._known
 
@@ -77,7 +77,7 @@ class Market:
             info = known.get(bid.id.provider)
             if bid.state == "open" and self._takes(bid, info, regions):
                 good.append((self._score(bid, info), bid.id.provider, bid))
-        return [bid for _, _, bid in sorted(good, key=lambda item: item[:2])]
+        return [bid for _, _, bid in sorted(good, key=lambda scored: scored[:2])]
 
     def _takes(self, bid: wire.Bid, info: wire.ProviderInfo | None, regions: Sequence[str]) -> bool:
         if bid.price.denom != "uact" or bid.id.provider in self._config.avoid_providers:
@@ -102,7 +102,7 @@ def _shape(spec: JobSpec) -> _Shape:
     """What of a job decides who bids for it, beside the price."""
     need = spec.resources
     gpu = (need.gpu.vendor, need.gpu.model, need.gpu.count) if need.gpu is not None else None
-    sizes = need.cpu, need.memory, need.storage, sum(item.size for item in spec.volumes)
+    sizes = need.cpu, need.memory, need.storage, sum(volume.size for volume in spec.volumes)
     return gpu, *sizes, tuple(sorted(spec.placement.regions))
 
 
@@ -159,11 +159,11 @@ def _resource(compute: dict[str, Any]) -> dict[str, Any]:
         },
         "storage": [
             {
-                "name": item.get("name") or "default",
-                "quantity": {"val": size_of(item["size"])},
-                "attributes": storage_attributes(item),
+                "name": volume.get("name") or "default",
+                "quantity": {"val": size_of(volume["size"])},
+                "attributes": storage_attributes(volume),
             }
-            for item in compute["storage"]
+            for volume in compute["storage"]
         ],
         "endpoints": [],
     }

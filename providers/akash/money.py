@@ -84,7 +84,7 @@ def _unsettled(detail: wire.Detail, height: int) -> Decimal:
 
 
 def _rate(detail: wire.Detail) -> Decimal:
-    return sum((item.price.amount for item in detail.leases if item.live), Decimal(0))
+    return sum((lease.price.amount for lease in detail.leases if lease.live), Decimal(0))
 
 
 def _since(escrow: wire.EscrowState, height: int) -> int:

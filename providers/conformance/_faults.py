@@ -58,7 +58,7 @@ class FaultChecks(Harness):
                 continue
             assert answer is not None, name
             if name == "statuses":
-                assert all(item.state is RunState.RUNNING for item in answer), name
+                assert all(snapshot.state is RunState.RUNNING for snapshot in answer), name
         assert (await provider.status(ref)).state is RunState.RUNNING
 
     async def test_leasing_on_a_bad_day(self, provider: AnyProvider) -> None:
@@ -118,11 +118,11 @@ class FaultChecks(Harness):
         await provider.cancel(ref)
         usage = await provider.usage(ref)
         assert usage.final
-        bills = [item for item in await self._control("bill") if item["key"] == ref.key]
+        bills = [bill for bill in await self._control("bill") if bill["key"] == ref.key]
         assert bills
-        assert all(item["final"] for item in bills)
-        assert {item["currency"] for item in bills} == {usage.cost.currency}
-        assert sum(Decimal(item["amount"]) for item in bills) == usage.cost.amount
+        assert all(bill["final"] for bill in bills)
+        assert {bill["currency"] for bill in bills} == {usage.cost.currency}
+        assert sum(Decimal(bill["amount"]) for bill in bills) == usage.cost.amount
 
     async def faults(self, *rules: dict[str, Any]) -> None:
         """Set the fault plan; without rules, clear it."""
@@ -134,8 +134,8 @@ class FaultChecks(Harness):
         async with httpx.AsyncClient(base_url=self._sim(), timeout=30) as client:
             response = await client.post("/_sim/world", json={"action": action, "args": args})
             response.raise_for_status()
-            found: dict[str, Any] = response.json()
-            return found
+            world: dict[str, Any] = response.json()
+            return world
 
     async def persist(self, call: Callable[[], Awaitable[T]]) -> T:
         """Repeat a call that is safe to repeat until it succeeds, as a step of a workflow does."""
@@ -152,9 +152,9 @@ class FaultChecks(Harness):
         """As the steps `prepare` and `commit` do it; None if another provider would be tried."""
         for tries in range(_TRIES):
             try:
-                found = await provider.find(key) if tries else None
-                if found is not None and found.committed:
-                    return found.ref
+                lease = await provider.find(key) if tries else None
+                if lease is not None and lease.committed:
+                    return lease.ref
                 reservation = await provider.prepare(spec, key)
                 return (await provider.commit(reservation)).ref
             except _PASSING:
@@ -163,9 +163,9 @@ class FaultChecks(Harness):
                 break
             except ProviderError:  # refused: compensate, as `settle` does
                 break
-        found = await self.persist(lambda: provider.find(key))
-        if found is not None:
-            await self.persist(lambda: provider.cancel(found.ref))
+        lease = await self.persist(lambda: provider.find(key))
+        if lease is not None:
+            await self.persist(lambda: provider.cancel(lease.ref))
         return None
 
     async def _calls_of(self, act: Callable[[], Awaitable[Any]]) -> list[str]:
@@ -178,7 +178,7 @@ class FaultChecks(Harness):
 
     async def _alive(self, key: str) -> list[str]:
         leases = await self._control("leases")
-        return [item["id"] for item in leases if item["key"] == key and item["alive"]]
+        return [lease["id"] for lease in leases if lease["key"] == key and lease["alive"]]
 
     async def _nothing_left(self, key: str, after: str) -> None:
         async def gone() -> bool:

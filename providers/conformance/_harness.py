@@ -149,10 +149,10 @@ def texts(lines: Sequence[LogLine], stream: str | None = None) -> list[str]:
 
 def secrets_of(config: BaseModel) -> list[str]:
     """Every secret of a configuration, in clear."""
-    found: list[str] = []
+    secrets: list[str] = []
     for value in dict(config).values():
         if isinstance(value, SecretStr) and value.get_secret_value():
-            found.append(value.get_secret_value())
+            secrets.append(value.get_secret_value())
         elif isinstance(value, BaseModel):
-            found += secrets_of(value)
-    return found
+            secrets += secrets_of(value)
+    return secrets

@@ -46,10 +46,12 @@ class LifecycleChecks(Harness):
         live = await self.running(provider, "echo ready; exec sleep 600")
         data = over.data
         unknown = LeaseRef(key=self.key(), network_id="no-such-lease", data=data)
-        found = {item.key: item for item in await provider.statuses([over, unknown, live])}
-        assert found[over.key].exit_code == 3
-        assert found[live.key].state is RunState.RUNNING
-        assert found[unknown.key].state is RunState.LOST
+        by_key = {
+            snapshot.key: snapshot for snapshot in await provider.statuses([over, unknown, live])
+        }
+        assert by_key[over.key].exit_code == 3
+        assert by_key[live.key].state is RunState.RUNNING
+        assert by_key[unknown.key].state is RunState.LOST
         assert await provider.statuses([]) == []
 
     async def test_variables_and_secrets_reach_the_job(self, provider: AnyProvider) -> None:
@@ -61,17 +63,17 @@ class LifecycleChecks(Harness):
             secret_env={"TOKEN": f"s3cret {text}"},
         )
         assert texts(await self.lines(provider, ref)) == [text, f"s3cret {text}"]
-        found = await provider.find(ref.key)
-        assert found is not None
-        assert "s3cret" not in found.ref.model_dump_json()
+        lease = await provider.find(ref.key)
+        assert lease is not None
+        assert "s3cret" not in lease.ref.model_dump_json()
 
     async def test_names_that_no_shell_holds(self, provider: AnyProvider) -> None:
         names = {"discovery.type": "single node", "a-b.c": "$HOME 'x'"}
         secret = {"api.key": "s3cret"}
         ref = await self.run(provider, "", command=("env",), env=names, secret_env=secret)
-        found = texts(await self.lines(provider, ref))
+        printed = texts(await self.lines(provider, ref))
         for name, text in (names | secret).items():
-            assert f"{name}={text}" in found
+            assert f"{name}={text}" in printed
 
     async def test_owned_lists_ended_leases_until_forgotten(self, provider: AnyProvider) -> None:
         over = await self.run(provider, "true")
@@ -107,15 +109,15 @@ class LifecycleChecks(Harness):
         await first.aclose()
 
         second = await self.make_provider()
-        found = await second.find(ref.key)
-        assert found is not None
-        assert found.committed
-        assert (await self.ended(second, found.ref)).exit_code == 5
-        rest = texts(await self.lines(second, found.ref, since=cursor))
+        lease = await second.find(ref.key)
+        assert lease is not None
+        assert lease.committed
+        assert (await self.ended(second, lease.ref)).exit_code == 5
+        rest = texts(await self.lines(second, lease.ref, since=cursor))
         assert texts(before) + rest == ["ready", "done"]
-        await second.cancel(found.ref)
-        assert (await second.usage(found.ref)).final
-        await second.forget(found.ref)
+        await second.cancel(lease.ref)
+        assert (await second.usage(lease.ref)).final
+        await second.forget(lease.ref)
         assert await self.mine(second) == []
         await second.aclose()
 
@@ -132,13 +134,15 @@ class LifecycleChecks(Harness):
         assert len(leases) == 20
 
         async def all_over() -> bool:
-            found = {item.key: item for item in await provider.statuses(leases)}
-            assert set(found) == set(refs)
-            return all(item.state.final for item in found.values())
+            exit_codes = {snapshot.key: snapshot for snapshot in await provider.statuses(leases)}
+            assert set(exit_codes) == set(refs)
+            return all(snapshot.state.final for snapshot in exit_codes.values())
 
         await eventually(all_over, timeout=3 * self.patience, interval=4 * self.interval)
-        found = {item.key: item.exit_code for item in await provider.statuses(leases)}
-        assert found == refs
+        exit_codes = {
+            snapshot.key: snapshot.exit_code for snapshot in await provider.statuses(leases)
+        }
+        assert exit_codes == refs
 
     async def test_a_job_that_outlives_its_duration(self, provider: AnyProvider) -> None:
         """Cortex ends it: until then nothing false is said, and its bill becomes final."""

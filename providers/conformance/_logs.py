@@ -140,13 +140,13 @@ class LogChecks(Harness):
         assert await self.lines(provider, ref, since=seen["stdout"].cursor) == []
 
     async def _first_begun(self, provider: AnyProvider, ref: LeaseRef) -> dict[str, LogLine]:
-        found: dict[str, LogLine] = {}
+        begun: dict[str, LogLine] = {}
         async for line in provider.logs(ref, follow=True):
             if line.partial:
-                found[line.stream] = line
-            if len(found) == 2:
+                begun[line.stream] = line
+            if len(begun) == 2:
                 break
-        return found
+        return begun
 
     async def _follow(
         self, provider: AnyProvider, *, ref_since: tuple[LeaseRef, str | None]

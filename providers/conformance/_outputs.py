@@ -66,11 +66,11 @@ class OutputChecks(Harness):
         target = tmp_path / "target"
         written = await provider.outputs(ref, wicked.OUTPUTS, target)
         assert isinstance(written, Collected)
-        left = {item.path: item.reason for item in written.left_out}
-        found = await asyncio.to_thread(wicked.facts, target, written)
+        left = {left_out.path: left_out.reason for left_out in written.left_out}
+        facts = await asyncio.to_thread(wicked.facts, target, written)
         locked = wicked.MAYBE["locked"][0] in left
-        sys.stdout.write(wicked.shown(provider.id, found, written))
-        assert found == wicked.listing(locked=locked)
+        sys.stdout.write(wicked.shown(provider.id, facts, written))
+        assert facts == wicked.listing(locked=locked)
         maybe = {path: why for name, (path, why) in wicked.MAYBE.items() if name in made}
         if not locked:  # the network reads what the job may not
             maybe.pop(wicked.MAYBE["locked"][0], None)

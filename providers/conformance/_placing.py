@@ -71,14 +71,14 @@ class PlacingChecks(Harness):
         key = self.key()
         reservation = await provider.prepare(self.spec("echo ran"), key)
         await asyncio.sleep(0.3)
-        found = await provider.find(key)
+        lease = await provider.find(key)
         if self.reserves:
-            assert found is not None
-            assert found.ref.network_id == reservation.ref.network_id
+            assert lease is not None
+            assert lease.ref.network_id == reservation.ref.network_id
         else:
-            assert found is None
+            assert lease is None
         if provider.capabilities().two_phase:
-            assert found is None or not found.committed
+            assert lease is None or not lease.committed
             assert await self.lines(provider, reservation.ref) == []
             assert not (await provider.usage(reservation.ref)).cost.amount
 
@@ -136,9 +136,9 @@ class PlacingChecks(Harness):
         spec, key = self.spec("echo ran"), self.key()
         ref = (await provider.submit(spec, key)).ref
         assert (await provider.submit(spec, key)).ref == ref
-        found = await provider.find(key)
-        assert found is not None
-        assert found.committed
+        lease = await provider.find(key)
+        assert lease is not None
+        assert lease.committed
         await self._ran_once(provider, ref)
 
     async def _ran_once(self, provider: AnyProvider, ref: LeaseRef) -> None:

@@ -84,10 +84,10 @@ class RenderConformance(Harness):
         elsewhere = await (await self.another()).prepare(spec, key)
         assert first.ref == again.ref == elsewhere.ref
         assert await self.mine(provider) == [key]
-        found = await provider.find(key)
-        assert found is not None
+        lease = await provider.find(key)
+        assert lease is not None
         if provider.capabilities().two_phase:
-            assert not found.committed
+            assert not lease.committed
             assert not (await provider.usage(first.ref)).cost.amount
 
     async def test_a_reservation_can_be_abandoned(self, provider: AnyProvider) -> None:
@@ -110,12 +110,12 @@ class RenderConformance(Harness):
         done += await asyncio.gather(
             *(instance.commit(reservation) for instance in (provider, other))
         )
-        assert {item.ref.network_id for item in done} == {done[0].ref.network_id}
+        assert {commit.ref.network_id for commit in done} == {done[0].ref.network_id}
         last = await self.ended(provider, done[0].ref)
-        assert [item.attempts for item in last.frames] == [1, 1]
-        found = await provider.find(reservation.ref.key)
-        assert found is not None
-        assert found.committed
+        assert [frame.attempts for frame in last.frames] == [1, 1]
+        lease = await provider.find(reservation.ref.key)
+        assert lease is not None
+        assert lease.committed
 
     async def test_an_unknown_key_is_not_found(self, provider: AnyProvider) -> None:
         assert await provider.find(self.key()) is None
@@ -139,15 +139,15 @@ class RenderConformance(Harness):
         last = await self.rendered(provider, spec)
         assert (last.state, last.exit_code) == (RunState.EXITED, 0), last.message
         assert last.progress == 1
-        assert [item.frame for item in last.frames] == [2, 4, 6, 9]
-        assert {item.state for item in last.frames} == {FrameState.DONE}
-        assert [item.attempts for item in last.frames] == [1] * 4
+        assert [frame.frame for frame in last.frames] == [2, 4, 6, 9]
+        assert {frame.state for frame in last.frames} == {FrameState.DONE}
+        assert [frame.attempts for frame in last.frames] == [1] * 4
         ref = await self._ref(provider, last.key)
         written = await provider.outputs(ref, spec.kept(), tmp_path / "out")
-        outputs = {item.output for item in last.frames}
+        outputs = {frame.output for frame in last.frames}
         assert outputs <= {str(path) for path in written}
-        for item in last.frames:
-            assert size_of(tmp_path / "out" / str(item.output)) == _SIZE
+        for frame in last.frames:
+            assert size_of(tmp_path / "out" / str(frame.output)) == _SIZE
         previews = [path for path in written if path.parts[0] == "previews"]
         assert len(previews) == 4
         assert all(size_of(tmp_path / "out" / path)[0] <= 256 for path in previews)
@@ -171,7 +171,7 @@ class RenderConformance(Harness):
         spec = self.render_spec("1-4", fails={2: 2}, chunk=2, retries=2)
         last = await self.rendered(provider, spec)
         assert (last.state, last.exit_code) == (RunState.EXITED, 0), last.message
-        assert [item.attempts for item in last.frames] == [1, 3, 1, 1]
+        assert [frame.attempts for frame in last.frames] == [1, 3, 1, 1]
 
     async def test_a_frame_that_keeps_failing(self, provider: AnyProvider, tmp_path: Path) -> None:
         spec = self.render_spec("1-3", fails={2: 99}, retries=1)
@@ -179,7 +179,7 @@ class RenderConformance(Harness):
         assert last.state is RunState.EXITED
         assert last.exit_code not in (0, None)
         assert "frame 2" in last.message
-        states = [item.state for item in last.frames]
+        states = [frame.state for frame in last.frames]
         assert states == [FrameState.DONE, FrameState.FAILED, FrameState.DONE]
         assert last.frames[1].attempts == 2
         assert last.frames[1].message
@@ -208,11 +208,11 @@ class RenderConformance(Harness):
         last = await provider.status(ref)
         assert last.state.final
         assert last.exit_code != 0
-        assert not [item for item in last.frames if item.state is FrameState.RENDERING]
+        assert not [frame for frame in last.frames if frame.state is FrameState.RENDERING]
         assert (await provider.usage(ref)).final
         written = await provider.outputs(ref, spec.kept(), tmp_path / "out")
         frames = {str(path) for path in written if path.parts[0] == "frames"}
-        assert {item.output for item in last.frames if item.output} <= frames
+        assert {frame.output for frame in last.frames if frame.output} <= frames
         for path in frames:
             assert size_of(tmp_path / "out" / path) == _SIZE
 
@@ -224,7 +224,7 @@ class RenderConformance(Harness):
         assert usage.final
         assert await (await self.another()).usage(ref) == usage
         if self.bills_frames:
-            costs = [item.cost for item in last.frames if item.cost is not None]
+            costs = [frame.cost for frame in last.frames if frame.cost is not None]
             assert len(costs) == 2
             assert {cost.currency for cost in costs} == {usage.cost.currency}
             total = sum((cost.amount for cost in costs), Decimal(0))
@@ -244,9 +244,9 @@ class RenderConformance(Harness):
         return _done(await provider.status(ref)) > 0
 
     async def _ref(self, provider: AnyProvider, key: str) -> LeaseRef:
-        found = await provider.find(key)
-        assert found is not None
-        return found.ref
+        lease = await provider.find(key)
+        assert lease is not None
+        return lease.ref
 
 
 def size_of(path: Path) -> tuple[int, int]:
@@ -259,4 +259,4 @@ def size_of(path: Path) -> tuple[int, int]:
 
 def _done(snapshot: LeaseSnapshot) -> int:
     frames: tuple[FrameStatus, ...] = snapshot.frames
-    return sum(item.state is FrameState.DONE for item in frames)
+    return sum(frame.state is FrameState.DONE for frame in frames)

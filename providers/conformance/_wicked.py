@@ -134,34 +134,34 @@ def listing(*, locked: bool) -> dict[str, tuple[int, str]]:
     """Size and SHA-256 of every file that is kept; `locked`: the locked one is none of them."""
     texts = dict(_TEXTS) if locked else {**_TEXTS, LOCKED[0]: LOCKED[1]}
     texts |= {f"w/many/{number}": f"{number}\n" for number in range(MANY)}
-    found = {path: _facts(text.encode()) for path, text in texts.items()}
-    return {**found, "w/sparse": _facts(bytes(SPARSE))}
+    files = {path: _facts(text.encode()) for path, text in texts.items()}
+    return {**files, "w/sparse": _facts(bytes(SPARSE))}
 
 
 def facts(folder: Path, paths: Sequence[Path]) -> dict[str, tuple[int, str]]:
     """Size and SHA-256 of what was written. Blocking."""
-    found = {}
+    files = {}
     for path in paths:
         with (folder / path).open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-            found[str(path)] = (file.tell(), digest)
-    return found
+            files[str(path)] = (file.tell(), digest)
+    return files
 
 
-def shown(provider_id: str, found: Mapping[str, tuple[int, str]], written: Collected) -> str:
+def shown(provider_id: str, files: Mapping[str, tuple[int, str]], written: Collected) -> str:
     """The listing for people (`pytest -rP` prints it): one line of figures, then each path but
     those of `many`, which the digest covers.
     """
-    lines = [f"{digest}  {size:>11}  {path}" for path, (size, digest) in sorted(found.items())]
+    lines = [f"{digest}  {size:>11}  {path}" for path, (size, digest) in sorted(files.items())]
     whole = hashlib.sha256("\n".join(lines).encode()).hexdigest()
-    size = sum(size for size, _ in found.values())
+    size = sum(size for size, _ in files.values())
     head = (
-        f"{provider_id}: {len(found)} files, {size} bytes, {len(written.folders)} empty folders, "
+        f"{provider_id}: {len(files)} files, {size} bytes, {len(written.folders)} empty folders, "
         f"{len(written.left_out)} left out, SHA-256 of the list {whole}"
     )
     few = [line for line in lines if "  w/many/" not in line]
     few += [f"{'empty folder':>77}  {path}/" for path in written.folders]
-    few += [f"{'left out':>77}  {item.path} {item.reason}" for item in written.left_out]
+    few += [f"{'left out':>77}  {left_out.path} {left_out.reason}" for left_out in written.left_out]
     return "\n".join([head, *few, ""])
 
 

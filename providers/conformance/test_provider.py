@@ -28,19 +28,19 @@ def flags(text: str) -> dict[str, Any]:
     Raises:
         ValueError: there is no such flag, or it has no such value.
     """
-    found: dict[str, Any] = {}
+    chosen: dict[str, Any] = {}
     for word in text.split():
         name, _, value = word.partition("=")
         default = getattr(Harness, name, None)
         if isinstance(default, bool) and value in (*_YES, *_NO):
-            found[name] = value in _YES
+            chosen[name] = value in _YES
         elif isinstance(default, float | int) and not isinstance(default, bool):
-            found[name] = float(value)
+            chosen[name] = float(value)
         elif name in ("image", "sim_url") and value:
-            found[name] = value
+            chosen[name] = value
         else:
             raise ValueError(f"`{word}` in CORTEX_CONFORMANCE_FLAGS is no flag of the suite")
-    return found
+    return chosen
 
 
 @pytest.mark.skipif(not _PROVIDER, reason="CORTEX_CONFORMANCE_PROVIDER names no provider")

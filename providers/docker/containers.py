@@ -28,13 +28,13 @@ class Containers:
     async def inspect(self, name_or_id: str) -> Container | None:
         """The container, or None if the engine definitely has none of this name."""
         try:
-            found = await self.engine.get(f"/containers/{segment(name_or_id)}/json")
+            container = await self.engine.get(f"/containers/{segment(name_or_id)}/json")
         except EngineRefused as refused:
             if refused.missing:
                 return None
             raise
         try:
-            return Container.model_validate(found)
+            return Container.model_validate(container)
         except ValidationError:
             raise _not_understood() from None
 
@@ -47,9 +47,9 @@ class Containers:
         return await self._list({"all": "1", "size": "1", "filters": filters(label=label)})
 
     async def _list(self, params: dict[str, str]) -> list[Listed]:
-        found = await self.engine.get_list("/containers/json", params)
+        listed = await self.engine.get_list("/containers/json", params)
         try:
-            return [Listed.model_validate(item) for item in found]
+            return [Listed.model_validate(container) for container in listed]
         except (ValidationError, TypeError):
             raise _not_understood() from None
 

@@ -69,17 +69,17 @@ def _host_config(
         "Mounts": [
             {
                 "Type": "volume",
-                "Source": volume_name(key, item.name, persistent=item.persistent),
-                "Target": item.path,
+                "Source": volume_name(key, volume.name, persistent=volume.persistent),
+                "Target": volume.path,
             }
-            for item in spec.volumes
+            for volume in spec.volumes
         ],
         "Ulimits": [
             {"Name": name, "Soft": limit.soft, "Hard": limit.hard}
             for name, limit in config.ulimits.items()
         ],
     }
-    if spec.read_only_root and all(item.path != "/tmp" for item in spec.volumes):
+    if spec.read_only_root and all(volume.path != "/tmp" for volume in spec.volumes):
         host["Tmpfs"] = {"/tmp": f"rw,nosuid,nodev,exec,size={max(need.storage, 2**20)}"}
     if config.network == "bridge":
         host["PortBindings"] = {

@@ -191,9 +191,9 @@ def _raise_for(answer: httpx.Response, call: str) -> None:
 
 def _message(answer: httpx.Response) -> str:
     try:
-        found = answer.json()
+        body = answer.json()
     except ValueError:
-        found = None
-    if isinstance(found, dict):
-        found = found.get("message") or found.get("cause")
-    return str(found or answer.text or answer.reason_phrase)[:2000].strip()
+        body = None
+    if isinstance(body, dict):
+        body = body.get("message") or body.get("cause")
+    return str(body or answer.text or answer.reason_phrase)[:2000].strip()

@@ -62,8 +62,8 @@ async def ensure_image(
             headers=headers,
             read_timeout=_SILENCE,
         ) as answer:
-            async for item in json_items(answer.aiter_bytes()):
-                text = progress.feed(item)
+            async for update in json_items(answer.aiter_bytes()):
+                text = progress.feed(update)
                 if text:
                     await report(text)
     except EngineRefused as refused:
@@ -79,20 +79,20 @@ class PullProgress:
         self._layers: dict[str, tuple[int, int]] = {}
         self._told = 0
 
-    def feed(self, item: dict[str, Any]) -> str | None:
+    def feed(self, update: dict[str, Any]) -> str | None:
         """A sentence if there is something new to say.
 
         Raises:
             PullFailed, RateLimited, NoSuchImage: the message says that the pull has failed.
         """
-        if item.get("error"):
-            raise pull_error(self._image, str(item["error"]))
-        detail = item.get("progressDetail") or {}
-        layer, total = str(item.get("id", "")), int(detail.get("total") or 0)
-        if layer and total > 0 and "xtract" not in str(item.get("status", "")):
+        if update.get("error"):
+            raise pull_error(self._image, str(update["error"]))
+        detail = update.get("progressDetail") or {}
+        layer, total = str(update.get("id", "")), int(detail.get("total") or 0)
+        if layer and total > 0 and "xtract" not in str(update.get("status", "")):
             current = min(int(detail.get("current") or 0), total)
             self._layers[layer] = (max(current, self._layers.get(layer, (0, 0))[0]), total)
-        elif layer in self._layers and "complete" in str(item.get("status", "")).lower():
+        elif layer in self._layers and "complete" in str(update.get("status", "")).lower():
             self._layers[layer] = (self._layers[layer][1],) * 2
         return self._sentence()
 
@@ -114,10 +114,10 @@ async def json_items(chunks: AsyncIterator[bytes]) -> AsyncIterator[dict[str, An
     async for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:
-            for item in _objects(line):
-                yield item
-    for item in _objects(rest):
-        yield item
+            for parsed in _objects(line):
+                yield parsed
+    for parsed in _objects(rest):
+        yield parsed
 
 
 def pull_error(image: str, reason: str) -> PullFailed | RateLimited | NoSuchImage:
@@ -174,9 +174,9 @@ def _objects(line: bytes) -> Iterator[dict[str, Any]]:
     text = line.decode(errors="replace").strip()
     while text:
         try:
-            item, end = decoder.raw_decode(text)
+            parsed, end = decoder.raw_decode(text)
         except ValueError:
             return
-        if isinstance(item, dict):
-            yield item
+        if isinstance(parsed, dict):
+            yield parsed
         text = text[end:].lstrip()

@@ -55,12 +55,12 @@ class Marks:
         """Claim the start; a later `turn` takes over from a worker that died in between."""
         token = uuid.uuid4().hex
         labels = {TOKEN: token, SINCE: f"{time.time():.3f}"}
-        found = await self._put(f"cortex-{key}.start{turn}", key, labels)
+        kept = await self._put(f"cortex-{key}.start{turn}", key, labels)
         try:
-            age = max(0.0, time.time() - float(found.get(SINCE, "")))
+            age = max(0.0, time.time() - float(kept.get(SINCE, "")))
         except ValueError:
             age = 0.0
-        return Claim(won=found.get(TOKEN) == token, age=age)
+        return Claim(won=kept.get(TOKEN) == token, age=age)
 
     async def put_end(self, key: str, end: End) -> End:
         """Note how it ended; what was noted first stands and is returned."""
@@ -71,12 +71,12 @@ class Marks:
 
     async def end(self, key: str) -> End | None:
         try:
-            found = await self._engine.get(f"/volumes/{segment(f'cortex-{key}.end')}")
+            volume = await self._engine.get(f"/volumes/{segment(f'cortex-{key}.end')}")
         except EngineRefused as refused:
             if refused.missing:
                 return None
             raise
-        return _end(_volume(found).labels or {})
+        return _end(_volume(volume).labels or {})
 
     async def ends(self) -> dict[str, End]:
         """The ends of all leases that never ran, by key; in one call."""
@@ -88,12 +88,12 @@ class Marks:
 
     async def keys(self) -> set[str]:
         """The keys of all leases that have a volume left."""
-        found = await self.volumes(f"{ACCOUNT}={self._account}")
-        return {volume.labels[KEY] for volume in found if volume.labels and KEY in volume.labels}
+        volumes = await self.volumes(f"{ACCOUNT}={self._account}")
+        return {volume.labels[KEY] for volume in volumes if volume.labels and KEY in volume.labels}
 
     async def volumes(self, label: str) -> tuple[Volume, ...]:
-        found = await self._engine.get_list("/volumes", {"filters": filters(label=label)})
-        return _volumes(found)
+        volumes = await self._engine.get_list("/volumes", {"filters": filters(label=label)})
+        return _volumes(volumes)
 
     async def put_volume(self, name: str, labels: Mapping[str, str]) -> Volume:
         """A volume of this name: made, or the one that is there with the labels it has."""

@@ -51,7 +51,7 @@ def job_labels(spec: JobSpec, key: str, account: str, price: Money) -> dict[str,
         DURATION: format_duration(spec.duration),
         MEMORY: str(spec.resources.memory),
         STORAGE: str(spec.resources.storage),
-        PORTS: " ".join(f"{item.port}/{item.protocol}" for item in spec.ports if item.public),
+        PORTS: " ".join(f"{port.port}/{port.protocol}" for port in spec.ports if port.public),
     }
 
 

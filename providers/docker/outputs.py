@@ -248,9 +248,9 @@ class _Reading:
         with contextlib.suppress(EngineRefused, ValueError):
             answer = await self._engine.call("GET", f"{self._url}/changes")
             return [
-                str(item["Path"]).encode("utf-8", "surrogateescape")
-                for item in answer.json() or []
-                if item.get("Kind") != _DELETED and str(item["Path"]).startswith("/")
+                str(change["Path"]).encode("utf-8", "surrogateescape")
+                for change in answer.json() or []
+                if change.get("Kind") != _DELETED and str(change["Path"]).startswith("/")
             ]
         return []
 

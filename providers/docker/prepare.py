@@ -55,9 +55,9 @@ class Preparer:
         """
         if spec.image is None:
             raise InvalidSpec("containers need an `image`")
-        found = await self._existing(key)
-        if found is not None:
-            return found
+        existing = await self._existing(key)
+        if existing is not None:
+            return existing
         await self._storage.require_room()
         await ensure_image(
             self._containers.engine,
@@ -72,9 +72,9 @@ class Preparer:
             container_id = await self._create(spec, key, labels)
         except EngineRefused as refused:
             # Made by another worker at the same moment?
-            found = await self._existing(key) if is_name_taken(refused) else None
-            if found is not None:
-                return found
+            existing = await self._existing(key) if is_name_taken(refused) else None
+            if existing is not None:
+                return existing
             await self._undo(key)
             raise creation_error(refused, spec) from None
         if spec.workdir and self._containers.engine.is_podman:
@@ -98,9 +98,9 @@ class Preparer:
         return lease_ref(key, box.id, box.labels)
 
     async def _make_volumes(self, spec: JobSpec, key: str) -> None:
-        for item in spec.volumes:
-            name = volume_name(key, item.name, persistent=item.persistent)
-            await self._marks.put_volume(name, {} if item.persistent else {KEY: key})
+        for volume in spec.volumes:
+            name = volume_name(key, volume.name, persistent=volume.persistent)
+            await self._marks.put_volume(name, {} if volume.persistent else {KEY: key})
 
     async def _create(self, spec: JobSpec, key: str, labels: dict[str, str]) -> str:
         init, quota = self._init, self.quota

@@ -206,10 +206,10 @@ class DockerProvider(Provider[DockerConfig]):
         end = None
         if box is None or not box.state.ran:
             end = await self._marks.end(ref.key)
-        found = snapshots.usage(ref, box, end, self.config.prices.currency)
-        if found is None:
+        usage = snapshots.usage(ref, box, end, self.config.prices.currency)
+        if usage is None:
             raise gone(ref)
-        return found
+        return usage
 
     async def logs(
         self, ref: LeaseRef, *, since: str | None = None, follow: bool = False
@@ -231,15 +231,15 @@ class DockerProvider(Provider[DockerConfig]):
     async def owned(self) -> list[LeaseRef]:
         """By label; also those of which only a volume is left."""
         listed = await self._containers.listed(self._label)
-        found: dict[str, LeaseRef] = {}
+        refs: dict[str, LeaseRef] = {}
         for box in listed:
             labels = box.labels or {}
             if is_lease_key(labels.get(KEY, "")):
-                found[labels[KEY]] = lease_ref(labels[KEY], box.id, labels)
+                refs[labels[KEY]] = lease_ref(labels[KEY], box.id, labels)
         for key in await self._marks.keys():
-            if key not in found and is_lease_key(key):
-                found[key] = lease_ref(key, container_name(key), {})
-        return list(found.values())
+            if key not in refs and is_lease_key(key):
+                refs[key] = lease_ref(key, container_name(key), {})
+        return list(refs.values())
 
     async def network_status(self) -> NetworkStatus:
         asked = time.monotonic()

@@ -69,15 +69,15 @@ def endpoints(box: Container, config: DockerConfig) -> tuple[Endpoint, ...]:
     """Where the public ports of a running container can be reached."""
     if config.network == "none":
         return ()
-    found: list[Endpoint] = []
+    reachable: list[Endpoint] = []
     for name in box.labels.get(PORTS, "").split():
         port, _, protocol = name.partition("/")
         bindings = (box.network_settings.ports or {}).get(name) or []
         public = port if config.network == "host" else bindings[0].host_port if bindings else ""
         if public:
             url = f"{protocol}://{_host(config.publish_address)}:{public}"
-            found.append(Endpoint(port=int(port), url=url))
-    return tuple(found)
+            reachable.append(Endpoint(port=int(port), url=url))
+    return tuple(reachable)
 
 
 def usage(ref: LeaseRef, box: Container | None, end: End | None, currency: str) -> Usage | None:

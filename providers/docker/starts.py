@@ -91,5 +91,5 @@ def _cwd(text: str) -> bool:
 
 
 def _command_message(message: str) -> str:
-    _, found, tail = message.partition("exec: ")
-    return f"the command could not be started: {tail if found else message}"
+    _, separator, tail = message.partition("exec: ")
+    return f"the command could not be started: {tail if separator else message}"

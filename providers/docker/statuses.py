@@ -63,10 +63,10 @@ class Statuses:
             if end is None and snapshots.needs_end(box):
                 end = await self._marks.end(ref.key)
             line = await self._collector.first_line(box.id) if snapshots.needs_log(box) else ""
-        found = snapshots.snapshot(ref.key, box, end, self._config, line)
-        if found.state is RunState.RUNNING or box.state.status == "exited":
-            self._known[ref.network_id] = found
-        return found
+        snapshot = snapshots.snapshot(ref.key, box, end, self._config, line)
+        if snapshot.state is RunState.RUNNING or box.state.status == "exited":
+            self._known[ref.network_id] = snapshot
+        return snapshot
 
 
 def _still(known: LeaseSnapshot, listed: str) -> bool:

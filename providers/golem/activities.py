@@ -141,7 +141,7 @@ class Activities:
             if any(text in answer.message.lower() for text in _GONE):
                 raise UnitGone(answer.message)
             raise Unavailable(f"the provider does not answer: {answer.message}")
-        return {item.index: item for item in parse(list[CommandResult], answer.body, path)}
+        return {result.index: result for result in parse(list[CommandResult], answer.body, path)}
 
     async def finished(
         self, activity_id: str, batch: str, patience: float
@@ -149,9 +149,9 @@ class Activities:
         """The results of a whole batch in order; None where it has not ended in time."""
         ends = time.monotonic() + patience
         while (left := ends - time.monotonic()) > 0:
-            found = await self.results(activity_id, batch, min(left, 15.0))
-            if any(item.is_batch_finished for item in found.values()):
-                return [found[index] for index in sorted(found)]
+            results = await self.results(activity_id, batch, min(left, 15.0))
+            if any(result.is_batch_finished for result in results.values()):
+                return [results[index] for index in sorted(results)]
             await asyncio.sleep(0.05)
         return None
 
@@ -185,8 +185,8 @@ class Activities:
 def ran(result: CommandResult) -> Ran:
     """A result with its exit code, which the daemon tells in words only."""
     message = result.message or ""
-    found = _CODE.search(message)
-    code = int(found[1]) if found else (0 if result.result == "Ok" else None)
+    match = _CODE.search(message)
+    code = int(match[1]) if match else (0 if result.result == "Ok" else None)
     return Ran(
         ok=result.result == "Ok",
         exit_code=code,

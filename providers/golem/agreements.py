@@ -77,25 +77,37 @@ class Agreements:
 
         Proposals that were turned down left agreements under the same key; they stand for nothing.
         """
-        found = [item for item in await self._listed(appSessionId=key) if self._ours(item, key)]
-        ranked = [item for item in found if item.state in _RANK]
-        ranked.sort(key=lambda item: (_RANK[item.state], item.timestamp))
+        ours = [
+            agreement
+            for agreement in await self._listed(appSessionId=key)
+            if self._ours(agreement, key)
+        ]
+        ranked = [agreement for agreement in ours if agreement.state in _RANK]
+        ranked.sort(key=lambda agreement: (_RANK[agreement.state], agreement.timestamp))
         return ranked[0] if ranked else None
 
     async def others(self, key: str, chosen: str) -> list[Agreement]:
         """Further live agreements of this lease: a race between two machines made them."""
-        found = [item for item in await self._listed(appSessionId=key) if self._ours(item, key)]
+        ours = [
+            agreement
+            for agreement in await self._listed(appSessionId=key)
+            if self._ours(agreement, key)
+        ]
         live = ("Approved", "Pending")
-        return [item for item in found if item.state in live and item.agreement_id != chosen]
+        return [
+            agreement
+            for agreement in ours
+            if agreement.state in live and agreement.agreement_id != chosen
+        ]
 
     async def owned(self) -> list[LeaseRef]:
         """The leases of this account that may cost something."""
         refs: dict[str, LeaseRef] = {}
         for state in ("Approved", "Pending"):
-            for item in await self._listed(state=state):
-                key = item.app_session_id or ""
-                if item.state == state and is_lease_key(key) and self._ours(item, key):
-                    refs.setdefault(key, ref_of(item))
+            for agreement in await self._listed(state=state):
+                key = agreement.app_session_id or ""
+                if agreement.state == state and is_lease_key(key) and self._ours(agreement, key):
+                    refs.setdefault(key, ref_of(agreement))
         return list(refs.values())
 
     async def confirm(self, agreement_id: str, key: str) -> None:
@@ -162,13 +174,13 @@ class Agreements:
 
     async def _listed(self, **params: str) -> list[Agreement]:
         rows = await self._daemon.get(list[AgreementListed], f"{MARKET}/agreements", params=params)
-        found: list[Agreement] = []
+        agreements: list[Agreement] = []
         for row in rows:
             if row.role == "Requestor":
-                item = await self.get(row.id)
-                if item is not None:
-                    found.append(item)
-        return found
+                agreement = await self.get(row.id)
+                if agreement is not None:
+                    agreements.append(agreement)
+        return agreements
 
     def _ours(self, agreement: Agreement, key: str) -> bool:
         marks = agreement.demand.properties

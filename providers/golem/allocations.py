@@ -58,16 +58,20 @@ class Allocations:
 
     async def under(self, key: str) -> Allocation | None:
         """The allocation of this lease."""
-        for item in await self.all():
-            marked = item.timeout is not None and item.timeout.microsecond == _mark(key)
-            if marked and item.total_amount % _CENT == _small(key):
-                return item
+        for allocation in await self.all():
+            marked = allocation.timeout is not None and allocation.timeout.microsecond == _mark(key)
+            if marked and allocation.total_amount % _CENT == _small(key):
+                return allocation
         return None
 
     async def all(self) -> list[Allocation]:
         """What is set aside on our platform."""
-        found = await self._daemon.get(list[Allocation], f"{PAYMENT}/allocations")
-        return [item for item in found if item.payment_platform == self._config.payment_platform]
+        allocations = await self._daemon.get(list[Allocation], f"{PAYMENT}/allocations")
+        return [
+            allocation
+            for allocation in allocations
+            if allocation.payment_platform == self._config.payment_platform
+        ]
 
     async def get(self, allocation_id: str) -> Allocation | None:
         if not allocation_id:

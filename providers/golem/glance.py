@@ -131,10 +131,10 @@ class Viewer:
             *whole, rest = (rest + seen.log).split(b"\n")
             lines: list[LogLine] = []
             for raw in whole:
-                found = reader.feed(raw.decode(errors="replace"))
-                begun = _begun(reader, begun, raw, here, anew=bool(found))
+                fresh = reader.feed(raw.decode(errors="replace"))
+                begun = _begun(reader, begun, raw, here, anew=bool(fresh))
                 here += len(raw) + 1
-                lines += [_at(line, begun, here) for line in found]
+                lines += [_at(line, begun, here) for line in fresh]
             last = seen.whole or not seen.log
             if last:
                 open_lines = reader.rest() if seen.over else reader.partials()

@@ -26,7 +26,7 @@ async def look(daemon: Daemon, allocations: Allocations, config: GolemConfig) ->
         held = await allocations.all()
     except ProviderError as error:
         return NetworkStatus(reachable=False, message=str(error))
-    left = sum((item.remaining_amount for item in held), Decimal(0))
+    left = sum((allocation.remaining_amount for allocation in held), Decimal(0))
     return NetworkStatus(
         reachable=True,
         latency=latency,
@@ -43,12 +43,12 @@ async def look(daemon: Daemon, allocations: Allocations, config: GolemConfig) ->
 
 
 def _messages(net: NetStatus, troubles: Any) -> list[str]:
-    found: list[str] = []
+    messages: list[str] = []
     if net.sessions == 0:
-        found.append("the daemon has no connection to a relay or a peer")
+        messages.append("the daemon has no connection to a relay or a peer")
     for trouble in troubles if isinstance(troubles, list) else []:
         kind = trouble.get("kind") or trouble.get("type") if isinstance(trouble, dict) else trouble
         if isinstance(kind, dict):
             kind = next(iter(kind), "unknown")
-        found.append(f"the payment driver reports {kind or 'a problem'}")
-    return found
+        messages.append(f"the payment driver reports {kind or 'a problem'}")
+    return messages

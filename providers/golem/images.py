@@ -74,15 +74,15 @@ class Images:
             return wanted
         if image in self._known:
             return self._known[image]
-        found = await self._looked_up(wanted)
-        if found is None:
-            found = self._cached(image)
-        if found is None and self._can_convert():
-            found = await self._converted(image, report)
-        if found is None:
+        package = await self._looked_up(wanted)
+        if package is None:
+            package = self._cached(image)
+        if package is None and self._can_convert():
+            package = await self._converted(image, report)
+        if package is None:
             raise ImageUnavailable(self._no_way(image))
-        self._known[image] = found
-        return found
+        self._known[image] = package
+        return package
 
     def _no_way(self, image: str) -> str:
         return (
@@ -136,15 +136,15 @@ class Images:
         return package if kept.get("image") == image and _PACKAGE.fullmatch(package) else None
 
     def _noted(self) -> tuple[str, ...]:
-        found = []
+        images = []
         for note in self._folder().glob("*.json"):
             try:
                 image = str(json.loads(note.read_text(encoding="utf-8")).get("image", ""))
             except (OSError, ValueError, AttributeError):
                 continue
             if self._cached(image) is not None:
-                found.append(image)
-        return tuple(sorted(found))
+                images.append(image)
+        return tuple(sorted(images))
 
     async def _converted(self, image: str, report: Report) -> str:
         """Convert and upload once, however many jobs wait for it."""
@@ -155,14 +155,14 @@ class Images:
             await report(f"converting image {image} for Golem")
             target = f"{self._config.push_to}:{_tag(image)}"
             await self._gvmkit(image, target)
-            found = await self._looked_up(target)
-            if found is None:
+            package = await self._looked_up(target)
+            if package is None:
                 raise ImageUnavailable(
                     f"`{image}` was converted and pushed to `{target}`, but Golem's registry does "
                     "not show it; look there whether the repository is public"
                 )
-            await asyncio.to_thread(self._keep, image, found)
-            return found
+            await asyncio.to_thread(self._keep, image, package)
+            return package
 
     async def _gvmkit(self, image: str, target: str) -> None:
         user = self._config.push_to.partition("/")[0]

@@ -121,13 +121,13 @@ class Launcher:
 
     async def _has_results(self, activity_id: str, batch: str) -> bool:
         try:
-            found = await self.activities.results(activity_id, batch, 0.2)
+            results = await self.activities.results(activity_id, batch, 0.2)
         except (UnitGone, Unavailable):
             return False
-        failed = [item for item in found.values() if item.result == "Error"]
+        failed = [result for result in results.values() if result.result == "Error"]
         if failed:
             raise _Undeployed(ran(failed[0]).message or "")
-        return bool(found)
+        return bool(results)
 
     async def _give_up(self, agreement: Agreement, there: list[str], why: str) -> None:
         try:

@@ -130,7 +130,7 @@ class Negotiator:
 
     async def _own(self, key: str) -> list[OwnDemand]:
         listed = await self._daemon.get(list[OwnDemand], f"{MARKET}/demands")
-        return [item for item in listed if item.properties.get(names.KEY) == key]
+        return [demand for demand in listed if demand.properties.get(names.KEY) == key]
 
     async def _collect(self, demand_id: str, seconds: float) -> list[MarketEvent] | None:
         """What is new; None where the daemon no longer knows the demand."""
@@ -251,8 +251,8 @@ class Negotiator:
         raise OutcomeUnknown("the yagna daemon does not say whether the agreement was sent")
 
 
-def _by_price(item: tuple[str, tuple[Decimal, Proposal]]) -> tuple[Decimal, str]:
-    return item[1][0], item[0]
+def _by_price(priced: tuple[str, tuple[Decimal, Proposal]]) -> tuple[Decimal, str]:
+    return priced[1][0], priced[0]
 
 
 def _name(proposal: Proposal) -> str:

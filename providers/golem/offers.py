@@ -70,8 +70,8 @@ class Market:
         rate = await self.rate()
         seen = await self.seen()
         if seen:
-            hour = median([item.terms.cpu_hour for item in seen])
-            env = median([item.terms.env_hour for item in seen])
+            hour = median([offer.terms.cpu_hour for offer in seen])
+            env = median([offer.terms.env_hour for offer in seen])
         else:
             told = await self._statistics()
             if told is None:
@@ -88,10 +88,14 @@ class Market:
     async def offers(self, provider_id: str, spec: JobSpec) -> list[Offer]:
         """Offers that fit the job, cheapest first, one for each provider of the network."""
         rate = await self.rate()
-        fitting = [item for item in await self.seen() if _fits(item, spec, self._config)]
+        fitting = [
+            candidate for candidate in await self.seen() if _fits(candidate, spec, self._config)
+        ]
         hours = _hours(spec)
-        fitting.sort(key=lambda item: (item.terms.estimate(hours * 3600), item.node))
-        made = [self._offer(provider_id, item, hours, rate) for item in fitting[:_MOST_OFFERS]]
+        fitting.sort(key=lambda candidate: (candidate.terms.estimate(hours * 3600), candidate.node))
+        made = [
+            self._offer(provider_id, candidate, hours, rate) for candidate in fitting[:_MOST_OFFERS]
+        ]
         if made or await self.seen():
             return made
         fallback = await self._from_statistics(provider_id, spec, rate)
@@ -151,20 +155,20 @@ class Market:
         except OutcomeUnknown as error:
             raise Unavailable(str(error)) from None
         scan = parse(str, answer.body, "/scan")
-        found: dict[str, Seen] = {}
+        by_node: dict[str, Seen] = {}
         ends = time.monotonic() + seconds
         try:
             while (left := ends - time.monotonic()) > 0:
-                events = await self._events(scan, min(left, 0.5 if found else 2.0))
+                events = await self._events(scan, min(left, 0.5 if by_node else 2.0))
                 for event in events:
                     seen = _seen(event)
                     if seen is not None:
-                        found[seen.node] = seen
-                if found and not events:
+                        by_node[seen.node] = seen
+                if by_node and not events:
                     break  # it has told all that it knows
         finally:
             await asyncio.shield(self._end_scan(scan))
-        return list(found.values())
+        return list(by_node.values())
 
     async def _events(self, scan: str, wait: float) -> list[ScanEvent]:
         path = f"{MARKET}/scan/{scan}/events"

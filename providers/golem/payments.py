@@ -51,7 +51,7 @@ class Bills:
 
     @property
     def paid_invoice(self) -> Invoice | None:
-        return next((item for item in self.invoices if item.status in PAID), None)
+        return next((invoice for invoice in self.invoices if invoice.status in PAID), None)
 
 
 class Payments:
@@ -100,7 +100,7 @@ class Payments:
         The caller holds the lease's lock.
         """
         bills = await self.bills(agreement)
-        for note in sorted(bills.notes, key=lambda item: item.timestamp):
+        for note in sorted(bills.notes, key=lambda bill: bill.timestamp):
             if note.status != "RECEIVED":
                 continue
             wrong = await self._wrong_note(agreement, note)
@@ -145,7 +145,7 @@ class Payments:
                 )
             await asyncio.sleep(min(2.0, self._config.invoice_wait.total_seconds() / 20))
         paid = bills.paid_invoice
-        for invoice in sorted(bills.invoices, key=lambda item: item.timestamp):
+        for invoice in sorted(bills.invoices, key=lambda bill: bill.timestamp):
             if invoice.status != "RECEIVED":
                 continue
             if paid is None and await self._judge(agreement, invoice, bills):
@@ -262,24 +262,24 @@ class Payments:
 
     async def _pages(self, kind: type[BillT], name: str, after: datetime) -> list[BillT]:
         """Every document since a moment; the daemon gives at most a hundred at once."""
-        found: dict[str, BillT] = {}
+        bills: dict[str, BillT] = {}
         while True:
             params = {"afterTimestamp": after.isoformat(), "maxItems": _PAGE}
             body = (await self._daemon.read(f"{PAYMENT}/{name}", params=params)).body
-            page = [parse(kind, item, name) for item in body or []]
-            fresh = {_id(item): item for item in page if _id(item) not in found}
-            found.update(fresh)
+            page = [parse(kind, bill, name) for bill in body or []]
+            fresh = {_id(bill): bill for bill in page if _id(bill) not in bills}
+            bills.update(fresh)
             if len(page) < _PAGE or not fresh:
-                return list(found.values())
-            after = max(item.timestamp for item in page) - timedelta(milliseconds=1)
+                return list(bills.values())
+            after = max(bill.timestamp for bill in page) - timedelta(milliseconds=1)
 
 
-def _id(item: DebitNote | Invoice) -> str:
-    return item.invoice_id if isinstance(item, Invoice) else item.debit_note_id
+def _id(bill: DebitNote | Invoice) -> str:
+    return bill.invoice_id if isinstance(bill, Invoice) else bill.debit_note_id
 
 
-def _amount(item: DebitNote | Invoice) -> Decimal:
-    return item.amount if isinstance(item, Invoice) else item.total_amount_due
+def _amount(bill: DebitNote | Invoice) -> Decimal:
+    return bill.amount if isinstance(bill, Invoice) else bill.total_amount_due
 
 
 def _sum_by_activity(notes: list[DebitNote]) -> Decimal:

@@ -184,14 +184,14 @@ class GolemProvider(Provider[GolemConfig]):
 
     async def statuses(self, refs: Sequence[LeaseRef]) -> list[LeaseSnapshot]:
         """One by one, some at a time: the daemon has no call for many."""
-        found: list[LeaseSnapshot] = []
+        snapshots: list[LeaseSnapshot] = []
 
         async def one(ref: LeaseRef) -> None:
             with suppress(Unavailable):
-                found.append(await self._snapshots.of(ref))
+                snapshots.append(await self._snapshots.of(ref))
 
         await _some_at_a_time(refs, one)
-        return found
+        return snapshots
 
     async def stop(self, ref: LeaseRef) -> None:
         await self._collector.stop(ref)
@@ -288,11 +288,11 @@ class GolemProvider(Provider[GolemConfig]):
 async def _some_at_a_time(items: Sequence[T], call: Callable[[T], Awaitable[None]]) -> None:
     gate = asyncio.Semaphore(_AT_ONCE)
 
-    async def one(item: T) -> None:
+    async def one(subject: T) -> None:
         async with gate:
-            await call(item)
+            await call(subject)
 
-    answers = await asyncio.gather(*(one(item) for item in items), return_exceptions=True)
+    answers = await asyncio.gather(*(one(subject) for subject in items), return_exceptions=True)
     for answer in answers:
         if isinstance(answer, BaseException):
             raise answer

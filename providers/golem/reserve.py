@@ -62,7 +62,10 @@ class Reserver:
                 package=package,
                 own={names.KEY: key, names.ACCOUNT: self.account},
                 now=datetime.now(UTC),
-                decorations={item.key: item.value for item in wanted.properties},
+                decorations={
+                    wanted_property.key: wanted_property.value
+                    for wanted_property in wanted.properties
+                },
                 also=wanted.constraints,
             )
             private = {names.SEALED: sealed, names.ALLOCATION: held.allocation_id}

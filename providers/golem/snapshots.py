@@ -94,10 +94,10 @@ class Snapshots:
         if not batch:
             return None
         try:
-            found = await self.activities.results(activity_id, batch, 0.1)
+            results = await self.activities.results(activity_id, batch, 0.1)
         except UnitGone:
             return None
-        failed = [item for item in found.values() if item.result == "Error"]
+        failed = [result for result in results.values() if result.result == "Error"]
         return f": {ran(failed[0]).message}" if failed else None
 
     async def _ended(self, ref: LeaseRef, agreement: Agreement) -> LeaseSnapshot:

@@ -154,15 +154,15 @@ class LeaseFolder:
     def removed(self) -> list[LeftOut]:
         """Files that its shim has removed from the working folder, to make room on the disk."""
         try:
-            found = json.loads((self.path / REMOVED).read_bytes())
+            removed = json.loads((self.path / REMOVED).read_bytes())
         except (FileNotFoundError, ValueError):
             return []
         why = "had {}, and was removed with the job's end: the disk was full"
         named = [
             LeftOut(_printable(path), why.format(about_bytes(size)))
-            for path, size in found["files"]
+            for path, size in removed["files"]
         ]
-        more = found["more"]
+        more = removed["more"]
         return [*named, *([LeftOut(f"{more} more files", "were removed")] if more else [])]
 
     def fence(self) -> Status | None:

@@ -56,7 +56,7 @@ class LogReader:
 
     def partials(self) -> list[LogLine]:
         """The lines that have begun and not ended, once `read` has come to the end of the log."""
-        found: list[LogLine] = []
+        partials: list[LogLine] = []
         for stream, path in self._open_files():
             try:
                 begun = path.read_bytes()
@@ -67,7 +67,7 @@ class LogReader:
             if begun == self._begun.get(stream) or place != b"%020d" % self._place or not text:
                 continue
             self._begun[stream] = begun
-            found.append(
+            partials.append(
                 LogLine(
                     time=datetime.now(UTC),
                     stream="stderr" if stream == "e" else "stdout",
@@ -76,7 +76,7 @@ class LogReader:
                     partial=True,
                 )
             )
-        return found
+        return partials
 
     def _open_files(self) -> list[tuple[str, Path]]:
         return [(stream, self._folder.parent / f"begun.{stream}") for stream in "oe"]

@@ -65,10 +65,10 @@ def kill_marked(key: str) -> None:
     """Kill what a lost lease left behind, by the mark in the environment."""
     mark = f"{MARK}={key}".encode()
     for _ in range(50):
-        found = [pid for pid in _pids() if mark in _environment(pid).split(b"\0")]
-        if not found:
+        marked = [pid for pid in _pids() if mark in _environment(pid).split(b"\0")]
+        if not marked:
             return
-        for pid in found:
+        for pid in marked:
             kill(pid, signal.SIGKILL)
 
 

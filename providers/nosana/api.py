@@ -63,8 +63,8 @@ class NosanaApi:
         Raises:
             Refused: the job definition is not valid there; which field is wrong is not told.
         """
-        found = await self._http.send("POST", "/api/deployments/create", json=body)
-        return _checked(wire.Deployment, found, effect=True)
+        answer = await self._http.send("POST", "/api/deployments/create", json=body)
+        return _checked(wire.Deployment, answer, effect=True)
 
     async def act(self, deployment_id: str, what: str) -> None:
         """`start` or `stop` a deployment.
@@ -87,32 +87,34 @@ class NosanaApi:
 
     async def deployment(self, deployment_id: str) -> wire.Deployment | None:
         """One deployment; None if there is none with this id."""
-        found = await self._get_or_none(f"/api/deployments/{deployment_id}")
-        return None if found is None else _checked(wire.Deployment, found)
+        answer = await self._get_or_none(f"/api/deployments/{deployment_id}")
+        return None if answer is None else _checked(wire.Deployment, answer)
 
     async def deployments(self, **query: str) -> list[wire.Deployment]:
         """All deployments that the query fits, oldest first: every page, or an error."""
         params = {**query, "limit": str(_PAGE), "sort_order": "asc"}
-        found: dict[str, wire.Deployment] = {}
+        by_id: dict[str, wire.Deployment] = {}
         for _ in range(_MOST_PAGES):
             answer = await self._read("/api/deployments", params=params)
             page = _checked(wire.DeploymentPage, answer)
-            found |= {item.id: item for item in page.deployments}
+            by_id |= {deployment.id: deployment for deployment in page.deployments}
             if not page.pagination.cursor_next:
-                return sorted(found.values(), key=lambda item: (item.created_at, item.id))
+                return sorted(
+                    by_id.values(), key=lambda deployment: (deployment.created_at, deployment.id)
+                )
             params["cursor"] = page.pagination.cursor_next
         raise Unavailable(f"the list of deployments of {_WHO} does not end")
 
     async def jobs(self, deployment_id: str) -> list[wire.Job]:
         """The runs of a deployment, oldest first."""
         params = {"limit": str(_PAGE), "sort_order": "asc"}
-        found = await self._get_or_none(f"/api/deployments/{deployment_id}/jobs", params=params)
-        return [] if found is None else list(_checked(wire.JobPage, found).jobs)
+        answer = await self._get_or_none(f"/api/deployments/{deployment_id}/jobs", params=params)
+        return [] if answer is None else list(_checked(wire.JobPage, answer).jobs)
 
     async def job(self, deployment_id: str, job_id: str) -> wire.JobDetail | None:
         """One run with its result."""
-        found = await self._get_or_none(f"/api/deployments/{deployment_id}/jobs/{job_id}")
-        return None if found is None else _checked(wire.JobDetail, found)
+        answer = await self._get_or_none(f"/api/deployments/{deployment_id}/jobs/{job_id}")
+        return None if answer is None else _checked(wire.JobDetail, answer)
 
     async def markets(self) -> list[wire.Market]:
         """All markets, whatever their type."""
@@ -128,14 +130,14 @@ class NosanaApi:
     async def _get_or_none(self, path: str, **options: Any) -> Any:
         """None only if the service says that there is no such thing."""
         try:
-            found = await self._http.get(path, **options)
+            answer = await self._http.get(path, **options)
         except Gone:
             return None
         except Refused as error:
             raise Unavailable(str(error)) from None
-        if found is None:
+        if answer is None:
             raise Unavailable(f"an answer of {_WHO} is not understood (it is empty)")
-        return found
+        return answer
 
     async def _read(self, path: str, **options: Any) -> Any:
         try:

@@ -135,8 +135,8 @@ def image_of(definition: dict[str, Any]) -> str:
 
 
 def _meta(definition: dict[str, Any]) -> dict[str, Any]:
-    found = definition.get("meta")
-    return found if isinstance(found, dict) else {}
+    meta = definition.get("meta")
+    return meta if isinstance(meta, dict) else {}
 
 
 def _args(

@@ -55,9 +55,9 @@ class Leasing:
     ) -> Reservation:
         """What `commit` will do; nothing is at the network afterwards."""
         async with self._turns[key]:
-            found = _chosen(await self._named(key))
-            if found is not None:
-                return Reservation(ref=self._ref(key, found))
+            deployment = _chosen(await self._named(key))
+            if deployment is not None:
+                return Reservation(ref=self._ref(key, deployment))
             market = await self._market(spec, offer)
             await self._check_funds()
             name = self._name(key)
@@ -88,42 +88,48 @@ class Leasing:
             InvalidSpec: the network takes no such job definition.
         """
         async with self._turns[ref.key]:
-            found = _chosen(await self._named(ref.key))
-            if found is None:
-                found = await self._create(ref, drop)
-            if found.status == "DRAFT":  # of a version that made some
-                found = await self._start(found)
-            if await self._given_up(found):
+            deployment = _chosen(await self._named(ref.key))
+            if deployment is None:
+                deployment = await self._create(ref, drop)
+            if deployment.status == "DRAFT":  # of a version that made some
+                deployment = await self._start(deployment)
+            if await self._given_up(deployment):
                 raise LeaseLost(f"the deployment of lease `{ref.key}` was stopped before it ran")
-        await self._funded(found)
-        return self._ref(ref.key, found)
+        await self._funded(deployment)
+        return self._ref(ref.key, deployment)
 
     async def find(self, key: str) -> Found | None:
         """What carries the key, in the account's own list."""
-        found = _chosen(await self._named(key))
-        if found is None:
+        deployment = _chosen(await self._named(key))
+        if deployment is None:
             return None
-        return Found(ref=self._ref(key, found), committed=found.status != "DRAFT")
+        return Found(ref=self._ref(key, deployment), committed=deployment.status != "DRAFT")
 
     async def owned(self) -> list[LeaseRef]:
         """All leases of the account, but for what stays for ever and costs nothing."""
         prefix = f"{self._config.name_prefix}-"
         by_key: dict[str, list[wire.Deployment]] = defaultdict(list)
-        for item in await self._api.deployments(search=prefix):
-            key = item.name.removeprefix(prefix)
-            kept = item.status == "DRAFT" or (item.status == "ARCHIVED" and not item.active_jobs)
-            if item.name.startswith(prefix) and is_lease_key(key) and not kept:
-                by_key[key].append(item)
+        for deployment in await self._api.deployments(search=prefix):
+            key = deployment.name.removeprefix(prefix)
+            kept = deployment.status == "DRAFT" or (
+                deployment.status == "ARCHIVED" and not deployment.active_jobs
+            )
+            if deployment.name.startswith(prefix) and is_lease_key(key) and not kept:
+                by_key[key].append(deployment)
         chosen = {key: _chosen(items) for key, items in by_key.items()}
-        return [self._ref(key, item) for key, item in chosen.items() if item is not None]
+        return [
+            self._ref(key, deployment)
+            for key, deployment in chosen.items()
+            if deployment is not None
+        ]
 
     async def all_of(self, ref: LeaseRef) -> list[wire.Deployment]:
         """Every deployment of a lease, oldest first: more than one where a race has made more."""
-        found = await self._named(ref.key)
-        if self.created(ref) and all(item.id != ref.network_id for item in found):
+        deployments = await self._named(ref.key)
+        if self.created(ref) and all(deployment.id != ref.network_id for deployment in deployments):
             own = await self._api.deployment(ref.network_id)
-            found += [own] if own is not None else []
-        return found
+            deployments += [own] if own is not None else []
+        return deployments
 
     async def own_of(self, ref: LeaseRef) -> wire.Deployment | None:
         """The deployment that is the lease."""
@@ -141,14 +147,18 @@ class Leasing:
 
     async def forget(self, ref: LeaseRef) -> None:
         """Remove every deployment of this name; what still runs is left alone."""
-        for item in await self.all_of(ref):
-            if item.status == "STOPPED":
-                await self._remove(item)
+        for deployment in await self.all_of(ref):
+            if deployment.status == "STOPPED":
+                await self._remove(deployment)
         self._turns.pop(ref.key, None)
 
     async def _named(self, key: str) -> list[wire.Deployment]:
         name = self._name(key)
-        return [item for item in await self._api.deployments(name=name) if item.name == name]
+        return [
+            deployment
+            for deployment in await self._api.deployments(name=name)
+            if deployment.name == name
+        ]
 
     async def _create(self, ref: LeaseRef, drop: DropBox | None) -> wire.Deployment:
         if self.created(ref) or _BODY not in ref.data:
@@ -182,7 +192,7 @@ class Leasing:
         fitting = markets.offers(spec, known, self._config, "")
         if not fitting:
             raise NoCapacity("no market has what the job needs")
-        return next(item for item in known if item.address == fitting[0].data["market"])
+        return next(listed for listed in known if listed.address == fitting[0].data["market"])
 
     async def _check_funds(self) -> None:
         available = (await self._api.balance()).available
@@ -193,28 +203,28 @@ class Leasing:
 
     async def _start(self, draft: wire.Deployment) -> wire.Deployment:
         await self._push(draft, "start")
-        found = await self._api.deployment(draft.id)
-        if found is None or found.status == "DRAFT":
+        deployment = await self._api.deployment(draft.id)
+        if deployment is None or deployment.status == "DRAFT":
             raise NoCapacity("Nosana does not start the job now")
-        return found
+        return deployment
 
     async def _given_up(self, deployment: wire.Deployment) -> bool:
         if deployment.status not in ("STOPPING", "STOPPED", "ARCHIVED"):
             return False
         return not await self._api.jobs(deployment.id)
 
-    async def _funded(self, found: wire.Deployment) -> None:
+    async def _funded(self, deployment: wire.Deployment) -> None:
         """Look for a moment whether the job is posted: the account may not be able to pay for it.
 
         Too little credit is no end there: the job would be posted as soon as there is more.
         """
         until = asyncio.get_running_loop().time() + _POSTED_WITHIN
         for pause in _pauses():
-            posted = found.status not in ("STARTING", "RUNNING", "INSUFFICIENT_FUNDS")
-            if posted or await self._api.jobs(found.id):
+            posted = deployment.status not in ("STARTING", "RUNNING", "INSUFFICIENT_FUNDS")
+            if posted or await self._api.jobs(deployment.id):
                 return
-            if found.status == "INSUFFICIENT_FUNDS":
-                await self._end(found)
+            if deployment.status == "INSUFFICIENT_FUNDS":
+                await self._end(deployment)
                 raise InsufficientFunds(
                     "the Nosana account has too few credits for the job, up to its time limit; "
                     "top it up"
@@ -222,14 +232,14 @@ class Leasing:
             if asyncio.get_running_loop().time() > until:
                 return
             await asyncio.sleep(pause)
-            found = await self._api.deployment(found.id) or found
+            deployment = await self._api.deployment(deployment.id) or deployment
 
     async def _end(self, deployment: wire.Deployment) -> None:
         """Stop one deployment for good."""
 
         async def again() -> list[wire.Deployment]:
-            found = await self._api.deployment(deployment.id)
-            return [] if found is None else [found]
+            now = await self._api.deployment(deployment.id)
+            return [] if now is None else [now]
 
         await self._until_stopped(again, deployment.name)
 
@@ -241,25 +251,25 @@ class Leasing:
             async with asyncio.timeout(self._config.patience.total_seconds()):
                 for pause in _pauses():
                     seen = await look()
-                    if all([await self._stopped(item) for item in seen]):
+                    if all([await self._stopped(deployment) for deployment in seen]):
                         return
                     await asyncio.sleep(pause)
         except TimeoutError:
             why = ""
-            if any(item.status == "ARCHIVED" for item in seen):
+            if any(deployment.status == "ARCHIVED" for deployment in seen):
                 why = "; it has archived it, where nothing can be stopped: its run ends by itself"
             raise Unavailable(
                 f"Nosana has not confirmed yet that `{what}` is stopped{why}"
             ) from None
 
-    async def _stopped(self, found: wire.Deployment) -> bool:
+    async def _stopped(self, deployment: wire.Deployment) -> bool:
         """One push towards the end; true if there is nothing left to end."""
-        if found.status == "DRAFT":
+        if deployment.status == "DRAFT":
             return True  # it costs nothing, and stays for ever
-        if found.status in ("STOPPED", "ARCHIVED"):
-            return ended(found, await self._api.jobs(found.id))
-        if found.status in STILL_COSTS:
-            await self._push(found, "stop")
+        if deployment.status in ("STOPPED", "ARCHIVED"):
+            return ended(deployment, await self._api.jobs(deployment.id))
+        if deployment.status in STILL_COSTS:
+            await self._push(deployment, "stop")
         return False  # STARTING and STOPPING pass by themselves
 
     async def _push(self, deployment: wire.Deployment, what: str) -> bool:
@@ -299,5 +309,5 @@ def _pauses() -> Iterator[float]:
 
 def _chosen(named: Sequence[wire.Deployment]) -> wire.Deployment | None:
     """The lease among the deployments of one name: the oldest that is no draft, else the oldest."""
-    started = [item for item in named if item.status != "DRAFT"]
+    started = [deployment for deployment in named if deployment.status != "DRAFT"]
     return next(iter(started or named), None)

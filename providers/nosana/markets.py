@@ -25,8 +25,8 @@ _HUNDRED = Decimal(100)
 
 def usable(markets: Iterable[wire.Market], config: NosanaConfig) -> list[wire.Market]:
     """The markets that the configuration allows, cheapest first."""
-    found = [market for market in markets if _allowed(market, config)]
-    return sorted(found, key=lambda market: (hourly(market, config), market.address))
+    allowed = [market for market in markets if _allowed(market, config)]
+    return sorted(allowed, key=lambda market: (hourly(market, config), market.address))
 
 
 def hourly(market: wire.Market, config: NosanaConfig) -> Decimal:
@@ -39,11 +39,11 @@ def hourly(market: wire.Market, config: NosanaConfig) -> Decimal:
 
 def gpu_names(market: wire.Market) -> set[str]:
     """What a job may call the GPUs of a market: `rtx4090`; `a100` and `a10080gb`."""
-    found: set[str] = set()
+    names: set[str] = set()
     for text in market.gpu_types:
         plain = _NOISE.sub("", text.lower())
-        found |= {_packed(plain), _packed(_SIZE.sub("", plain))}
-    return {name for name in found if name}
+        names |= {_packed(plain), _packed(_SIZE.sub("", plain))}
+    return {name for name in names if name}
 
 
 def offers(

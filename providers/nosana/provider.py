@@ -78,7 +78,7 @@ class NosanaProvider(Provider[NosanaConfig]):
     async def initialize(self) -> None:
         await self._api.balance()
         known = markets.usable(await self._api.markets(), self.config)
-        self._gpus = tuple(sorted(set().union(*(markets.gpu_names(item) for item in known))))
+        self._gpus = tuple(sorted(set().union(*(markets.gpu_names(market) for market in known))))
 
     async def aclose(self) -> None:
         await self._api.aclose()
@@ -135,8 +135,8 @@ class NosanaProvider(Provider[NosanaConfig]):
         if sum(ref.network_id not in self._ended for ref in refs) >= _MANY:
             listed = await self._api.deployments(search=f"{self.config.name_prefix}-")
             # By name too: that is all that is known of what is only reserved. The oldest counts.
-            known = {item.name: item for item in reversed(listed)}
-            known |= {item.id: item for item in listed}
+            known = {deployment.name: deployment for deployment in reversed(listed)}
+            known |= {deployment.id: deployment for deployment in listed}
         looks = (self._snapshot(ref, known.get(ref.network_id)) for ref in refs)
         return list(await asyncio.gather(*looks))
 
@@ -235,41 +235,41 @@ class NosanaProvider(Provider[NosanaConfig]):
             return reader.result if reader is not None else None
         if job.jobResult is not None and job.jobResult.opStates:
             return None
-        found = await self.drop.fetch(key, RESULT)
-        return results.runner_result(found) if found is not None else None
+        result = await self.drop.fetch(key, RESULT)
+        return results.runner_result(result) if result is not None else None
 
     async def _rest_of(self, job: wire.JobDetail, key: str) -> list[str]:
         """The lines that the network's log had no room for."""
         reader = results.runner_of(job, key)
         if reader is None or not reader.cut or reader.long != "sent" or self.drop is None:
             return []
-        found = await self.drop.fetch(key, LONG, limit=_LONGEST)
-        return (found or b"").decode(errors="replace").split("\n")[:-1]
+        rest = await self.drop.fetch(key, LONG, limit=_LONGEST)
+        return (rest or b"").decode(errors="replace").split("\n")[:-1]
 
     async def _look(self, ref: LeaseRef, known: wire.Deployment | None = None) -> _Seen | None:
         """A lease's deployment as it is now; `known` is what a list has just said of it."""
         if ref.network_id in self._ended:
             return self._ended[ref.network_id]
         async with self._slots:
-            found = known or await self._leasing.own_of(ref)
-            if found is None:
+            deployment = known or await self._leasing.own_of(ref)
+            if deployment is None:
                 return None
-            if found.status == "DRAFT":
-                return _Seen(found)
-            jobs = tuple(await self._api.jobs(found.id))
-            newest = await self._detail(found.id, jobs[-1].job) if jobs else None
-        seen = _Seen(found, jobs, newest)
+            if deployment.status == "DRAFT":
+                return _Seen(deployment)
+            jobs = tuple(await self._api.jobs(deployment.id))
+            newest = await self._detail(deployment.id, jobs[-1].job) if jobs else None
+        seen = _Seen(deployment, jobs, newest)
         if seen.over and newest is not None and newest.final:
-            self._ended[found.id] = seen
+            self._ended[deployment.id] = seen
             while len(self._ended) > _KEPT:
                 self._ended.popitem(last=False)
         return seen
 
     async def _detail(self, deployment_id: str, job_id: str) -> wire.JobDetail:
-        found = await self._api.job(deployment_id, job_id)
-        if found is None:
+        detail = await self._api.job(deployment_id, job_id)
+        if detail is None:
             raise LeaseLost(f"Nosana has lost run `{job_id}` of deployment `{deployment_id}`")
-        return found
+        return detail
 
     async def _hourly(self, ref: LeaseRef) -> Decimal:
         """The price now, for a definition that has lost its own."""

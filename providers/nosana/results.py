@@ -58,9 +58,9 @@ def runner_of(job: wire.JobDetail, key: str) -> RunnerLog | None:
 def runner_result(data: bytes) -> RunnerResult | None:
     """What the runner put into the drop box at the command's end; None if it is not that."""
     try:
-        found = json.loads(data)
-        code, at = int(found["exit_code"]), int(found["finished_at"])
-        stopped = bool(found.get("stopped"))
+        told = json.loads(data)
+        code, at = int(told["exit_code"]), int(told["finished_at"])
+        stopped = bool(told.get("stopped"))
     except (ValueError, KeyError, TypeError):
         return None
     finished = datetime.fromtimestamp(at, UTC) if at > 0 else None
@@ -129,7 +129,7 @@ def _time(text: str | None) -> datetime | None:
     try:
         if text.isdigit():
             return datetime.fromtimestamp(int(text) / 1000, UTC)
-        found = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(text)
     except (ValueError, OverflowError):
         return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)

@@ -69,9 +69,9 @@ def of_run(
     `untaken`, whether the drop box still has what it was to hand over.
     """
     endpoints = tuple(
-        Endpoint(port=int(item.port), url=item.url)
-        for item in deployment.endpoints
-        if str(item.port).isdigit()
+        Endpoint(port=int(endpoint.port), url=endpoint.url)
+        for endpoint in deployment.endpoints
+        if str(endpoint.port).isdigit()
     )
     if job.state == "QUEUED":
         message = f"it waits for a node in the queue of market `{deployment.market}`"
@@ -155,8 +155,8 @@ def _unpulled(key: str, job: wire.JobDetail, text: str) -> LeaseSnapshot:
     image = image_of(job.jobDefinition)
     why = pull_trouble(text, image)
     message = cannot_be_pulled(image, "" if text == _PULL else text)
-    found = _lost(key, job, message, unfit=why == "missing")
-    return found.model_copy(update={"image": why})
+    snapshot = _lost(key, job, message, unfit=why == "missing")
+    return snapshot.model_copy(update={"image": why})
 
 
 def _no_handover(key: str, job: wire.JobDetail, untaken: bool) -> LeaseSnapshot:

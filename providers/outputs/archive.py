@@ -53,9 +53,9 @@ def unpack_archive(
     """
     try:
         with _opened(archive) as file:
-            found = read(file)
-            choice = choose(found.tree, found.root, declared)
-            return write(choice, destination, limit, found.open, found.order)
+            archived = read(file)
+            choice = choose(archived.tree, archived.root, declared)
+            return write(choice, destination, limit, archived.open, archived.order)
     except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise Unavailable(_DAMAGED) from error
 
@@ -88,24 +88,24 @@ def read(file: IO[bytes]) -> Archived:
     Raises:
         TarError, EOFError, Unavailable: it is no whole archive.
     """
-    found = Archived(file)
+    archived = Archived(file)
     if file.read(len(plain.MAGIC)) == plain.MAGIC:
-        end = plain.index(file, found.tree)
+        end = plain.index(file, archived.tree)
     else:
         file.seek(0)
-        found.tar = tarfile.open(fileobj=file, mode="r:", **_NAMES)  # noqa: SIM115
-        index(found.tar, found.tree)
-        end = found.tar.offset
+        archived.tar = tarfile.open(fileobj=file, mode="r:", **_NAMES)  # noqa: SIM115
+        index(archived.tar, archived.tree)
+        end = archived.tar.offset
     file.seek(end)
     rest = file.read(_MAX_TRAILER)
-    if found.tar is not None and not rest.startswith(bytes(tarfile.BLOCKSIZE)):
+    if archived.tar is not None and not rest.startswith(bytes(tarfile.BLOCKSIZE)):
         raise Unavailable(_DAMAGED)  # it breaks off
     start = rest.rfind(_BEGIN)
     if start >= 0:
         if not rest.endswith(_END):
             raise Unavailable(_DAMAGED)
-        _trailer(rest[start + len(_BEGIN) : -len(_END)], found)
-    return found
+        _trailer(rest[start + len(_BEGIN) : -len(_END)], archived)
+    return archived
 
 
 def index(
@@ -161,12 +161,12 @@ def _path(name: str) -> bytes | None:
     return b"".join(b"/" + part for part in parts)
 
 
-def _trailer(text: bytes, found: Archived) -> None:
+def _trailer(text: bytes, archived: Archived) -> None:
     for line in text.split(b"//\n"):
         word, _, path = line.partition(b" ")
         if word == b"root":
-            found.root = path.rstrip(b"/")
+            archived.root = path.rstrip(b"/")
         elif word in _NOTES:
             place = _path(path.decode("utf-8", "surrogateescape"))
             if place:
-                found.tree.put(place, Node(_NOTES[word]))
+                archived.tree.put(place, Node(_NOTES[word]))

@@ -107,14 +107,14 @@ class _Chooser:
         if self._full:
             return False
         if node.kind is Kind.LINK:
-            found = self.follow(real)
+            followed = self.follow(real)
             if (
-                found.node is None
-                or found.path in above
-                or (found.node.kind is Kind.FOLDER and real.startswith(found.path + b"/"))
+                followed.node is None
+                or followed.path in above
+                or (followed.node.kind is Kind.FOLDER and real.startswith(followed.path + b"/"))
             ):
-                return self._leave(path, found.why_not or _IN_CIRCLES)
-            real, node = found.path, found.node
+                return self._leave(path, followed.why_not or _IN_CIRCLES)
+            real, node = followed.path, followed.node
         if node.kind is Kind.FOLDER:
             if len(path) > MAX_PATH:
                 return self._leave(path, TOO_LONG)
@@ -203,22 +203,22 @@ class _Chooser:
 
     def _below(self, base: bytes, folder: bytes, parts: tuple[bytes, ...]) -> Iterator[bytes]:
         """Paths below `base` that match, looked for in `folder`."""
-        found = self.follow(base + folder)
+        followed = self.follow(base + folder)
         deep = folder.count(b"/") > MAX_DEPTH
-        if found.node is None or found.node.kind is not Kind.FOLDER or deep:
+        if followed.node is None or followed.node.kind is not Kind.FOLDER or deep:
             return
         first, rest = parts[0], parts[1:]
         if not MAGIC.search(first):  # a plain name needs no list
             if rest:
                 yield from self._below(base, folder + b"/" + first, rest)
-            elif self._tree.node(found.path + b"/" + first) is not None:
+            elif self._tree.node(followed.path + b"/" + first) is not None:
                 yield (folder + b"/" + first).lstrip(b"/")
             return
-        names = self._tree.children(found.path)
+        names = self._tree.children(followed.path)
         if first == ANY_FOLDERS:
             yield from self._below(base, folder, rest)
             for name in names:
-                node = self._tree.node(found.path + b"/" + name)
+                node = self._tree.node(followed.path + b"/" + name)
                 if node is not None and node.kind is Kind.FOLDER and not name.startswith(b"."):
                     yield from self._below(base, folder + b"/" + name, parts)
             return

@@ -51,7 +51,7 @@ def write(
     writer = _Writer(destination, limit, opened, limited, room)
     written: dict[Kind, list[bytes]] = {Kind.FILE: [], Kind.FOLDER: []}
     left = dict(choice.left_out)
-    for path, node in sorted(choice.kept.items(), key=lambda item: (order(item[1]), item[0])):
+    for path, node in sorted(choice.kept.items(), key=lambda kept: (order(kept[1]), kept[0])):
         why_not = writer.put(names[path], node) if _fits(names[path]) else TOO_LONG
         if why_not:
             left[path] = why_not

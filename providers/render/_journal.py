@@ -98,10 +98,10 @@ def _status(number: int, entry: Entry | None, hourly: Money, ended: bool) -> Fra
 
 def failure_of(frames: tuple[FrameStatus, ...]) -> str:
     """The sentence that names the frames that could not be rendered; empty if there are none."""
-    failed = [item for item in frames if item.state is FrameState.FAILED]
+    failed = [frame for frame in frames if frame.state is FrameState.FAILED]
     if not failed:
         return ""
-    numbers = ", ".join(str(item.frame) for item in failed[:20])
+    numbers = ", ".join(str(frame.frame) for frame in failed[:20])
     more = f" and {len(failed) - 20} more" if len(failed) > 20 else ""
     what = "frame" if len(failed) == 1 else "frames"
     return f"{what} {numbers}{more} could not be rendered: {failed[0].message}"

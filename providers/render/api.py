@@ -72,16 +72,16 @@ class DispersedApi:
         A list may be behind: what is not in it is asked for by name.
         """
         wanted = [uuid for uuid in dict.fromkeys(uuids) if is_uuid(uuid)]
-        found: dict[str, WireJob] = {}
+        by_uuid: dict[str, WireJob] = {}
         for start in range(0, len(wanted), _PAGE):
             part = wanted[start : start + _PAGE]
-            for item in await self._jobs({"filter[uuid]": ",".join(part)}):
-                found[item.uuid] = item
+            for job in await self._jobs({"filter[uuid]": ",".join(part)}):
+                by_uuid[job.uuid] = job
         for uuid in wanted:
-            missing = await self.job(uuid) if uuid not in found else None
+            missing = await self.job(uuid) if uuid not in by_uuid else None
             if missing is not None:
-                found[uuid] = missing
-        return found
+                by_uuid[uuid] = missing
+        return by_uuid
 
     async def cancel(self, uuid: str, reason: str) -> None:
         """Ask for the end of a job; one that is over or gone is no trouble."""
@@ -121,12 +121,12 @@ class DispersedApi:
     async def charges(self, job_uuid: str) -> list[WireCharge] | None:
         """What the ledger has of a job; None where it cannot be asked so."""
         try:
-            found = await self._list(
+            charges = await self._list(
                 WireCharge, "/v1/compute/ledger/transactions", {"filter[job_uuid]": job_uuid}
             )
         except Refused:
             return None
-        return [item for item in found if item.job_uuid == job_uuid]
+        return [charge for charge in charges if charge.job_uuid == job_uuid]
 
     async def ping(self) -> None:
         """A cheap call that needs valid keys."""
@@ -140,12 +140,12 @@ class DispersedApi:
 
     async def _list(self, model: type[ModelT], path: str, params: dict[str, str]) -> list[ModelT]:
         """All pages. A page that is not full is the last, whatever `total` says."""
-        found: list[ModelT] = []
+        models: list[ModelT] = []
         for page in range(1, _MOST_PAGES + 1):
             items = _many(model, await self._page(path, params, page))
-            found += items
+            models += items
             if len(items) < _PAGE:
-                return found
+                return models
         raise Unavailable(f"Dispersed lists more than {_PAGE * _MOST_PAGES} entries at {path}")
 
     async def _page(
@@ -187,7 +187,7 @@ def _many(model: type[ModelT], answer: Any) -> list[ModelT]:
     items = answer.get("data") if isinstance(answer, dict) else answer
     if not isinstance(items, list):
         raise Unavailable("the answer of Dispersed is no list")
-    return [_one(model, item) for item in items]
+    return [_one(model, entry) for entry in items]
 
 
 def _unexpected(error: Refused) -> ProviderError:

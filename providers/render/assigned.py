@@ -60,13 +60,13 @@ class Assigned:
 
     @property
     def _node(self) -> str:
-        found = (self.run.hardware if self.run is not None else "") or self.job.hardware
-        return f"a node ({found})" if found else "a node"
+        hardware = (self.run.hardware if self.run is not None else "") or self.job.hardware
+        return f"a node ({hardware})" if hardware else "a node"
 
 
-def first_objection(found: Sequence[Assigned]) -> str:
+def first_objection(assigned: Sequence[Assigned]) -> str:
     """Of several jobs, the first reason not to go on; empty if there is none."""
-    return next((item.objection for item in found if item.objection), "")
+    return next((each.objection for each in assigned if each.objection), "")
 
 
 class Assignment:
@@ -93,13 +93,13 @@ class Assignment:
         pause, uuids = _FIRST_PAUSE, [job.uuid for job in jobs]
         while True:
             try:
-                found = await self._look(uuids)
+                assigned = await self._look(uuids)
                 heard = loop.time()
-                why = self._objection(found, heard - began)
+                why = self._objection(assigned, heard - began)
                 if why is None:
-                    return found
+                    return assigned
                 if why:
-                    await self._end(found, why)
+                    await self._end(assigned, why)
                     raise NoCapacity(f"{why}; the job was cancelled there")
             except (Unavailable, RateLimited, OutcomeUnknown) as error:
                 if loop.time() - heard > _TROUBLE.total_seconds():
@@ -109,10 +109,10 @@ class Assignment:
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE)
 
-    def _objection(self, found: Sequence[Assigned], waited: float) -> str | None:
+    def _objection(self, assigned: Sequence[Assigned], waited: float) -> str | None:
         """Why it is given up; empty: nothing can be said yet; None: it may go on."""
-        if not found or any(item.job.status != _WAITING for item in found):
-            return first_objection(found) or _never_taken(found) or None
+        if not assigned or any(each.job.status != _WAITING for each in assigned):
+            return first_objection(assigned) or _never_taken(assigned) or None
         if waited > (self._within + _SLACK).total_seconds():
             return f"no node took the job within {format_duration(self._within)}"
         return ""
@@ -128,9 +128,9 @@ class Assignment:
             return None
         return await self._api.newest_run(job.uuid, logs=False)
 
-    async def _end(self, found: Sequence[Assigned], why: str) -> None:
+    async def _end(self, assigned: Sequence[Assigned], why: str) -> None:
         """Cancel what lives and see that it has ended."""
-        live = [item.job for item in found if not item.job.over]
+        live = [each.job for each in assigned if not each.job.over]
         for job in live:
             if job.status != "CANCELLING":
                 await self._api.cancel(job.uuid, why)
@@ -143,8 +143,8 @@ class Assignment:
             live = [job for job in now.values() if not job.over]
 
 
-def _never_taken(found: Sequence[Assigned]) -> str:
+def _never_taken(assigned: Sequence[Assigned]) -> str:
     """Whether the network gave a job up that no node had taken: another offer may still do."""
-    if any(item.job.status == "FAILED" and item.run is None for item in found):
+    if any(each.job.status == "FAILED" and each.run is None for each in assigned):
         return "no node took the job"
     return ""

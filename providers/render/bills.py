@@ -29,7 +29,7 @@ async def usage_of(api: DispersedApi, jobs: Sequence[WireJob], *, now: datetime)
         ran = any(run.started_at for run in runs)
         charges = await api.charges(job.uuid) if job.over else None
         if charges:
-            charged = sum((item.amount_usd for item in charges), Decimal(0))
+            charged = sum((charge.amount_usd for charge in charges), Decimal(0))
             total += charged
             sources.add(f"ledger{_dearer(charged, quoted, spent)}")
         else:

@@ -165,15 +165,15 @@ class Dispersed(Provider[RenderConfig]):
         except (Unavailable, RateLimited) as error:
             raise OutcomeUnknown(str(error)) from error
         waited = Assignment(self._api, max(self.config.assign_within, MIN_ASSIGN))
-        found = await waited.agreed(list(jobs.values()), report)
-        return Reservation(ref=ref_of(key, jobs), price_per_hour=_agreed_price(found))
+        assigned = await waited.agreed(list(jobs.values()), report)
+        return Reservation(ref=ref_of(key, jobs), price_per_hour=_agreed_price(assigned))
 
     async def commit(self, reservation: Reservation) -> Committed:
         ref = reservation.ref
         if ref.network_id != NOTHING:
-            found = await self._api.jobs(uuids_of(ref))
-            gone = [uuid for uuid in uuids_of(ref) if uuid not in found]
-            stopped = [job for job in found.values() if job.status in ("CANCELLED", "CANCELLING")]
+            by_uuid = await self._api.jobs(uuids_of(ref))
+            gone = [uuid for uuid in uuids_of(ref) if uuid not in by_uuid]
+            stopped = [job for job in by_uuid.values() if job.status in ("CANCELLED", "CANCELLING")]
             if gone or stopped:
                 raise LeaseLost(f"lease `{ref.key}` was cancelled")
         return Committed(ref=ref)
@@ -191,10 +191,10 @@ class Dispersed(Provider[RenderConfig]):
         return Found(ref=ref_of(key, jobs), committed=live, reserved=False)
 
     async def statuses(self, refs: Sequence[LeaseRef]) -> list[LeaseSnapshot]:
-        found = await self._api.jobs([uuid for ref in refs for uuid in uuids_of(ref)])
+        by_uuid = await self._api.jobs([uuid for ref in refs for uuid in uuids_of(ref)])
         seen: list[LeaseSnapshot] = []
         for ref in refs:
-            jobs = [found[uuid] for uuid in uuids_of(ref) if uuid in found]
+            jobs = [by_uuid[uuid] for uuid in uuids_of(ref) if uuid in by_uuid]
             if ref.network_id == NOTHING:
                 seen.append(_nothing(ref))
             elif len(jobs) < len(uuids_of(ref)):
@@ -308,19 +308,19 @@ class Dispersed(Provider[RenderConfig]):
         """The lease's jobs, those included that were submitted twice."""
         if ref.network_id == NOTHING or not is_lease_key(ref.key):
             return []
-        found = {job.uuid: job for job in await self._results.jobs_of(ref)}
+        by_uuid = {job.uuid: job for job in await self._results.jobs_of(ref)}
         for job in await self._listed(ref.key):
             mark = mark_of(job)
             if mark is not None and mark.key == ref.key:
-                found[job.uuid] = job
-        return list(found.values())
+                by_uuid[job.uuid] = job
+        return list(by_uuid.values())
 
     async def _confirm_end(self, uuids: list[str]) -> None:
         loop = asyncio.get_running_loop()
         until = loop.time() + _CANCEL_PATIENCE
         while uuids:
-            found = await self._api.jobs(uuids)
-            uuids = [uuid for uuid in uuids if uuid in found and not found[uuid].over]
+            by_uuid = await self._api.jobs(uuids)
+            uuids = [uuid for uuid in uuids if uuid in by_uuid and not by_uuid[uuid].over]
             if not uuids:
                 return
             if loop.time() > until:
@@ -341,9 +341,9 @@ class Dispersed(Provider[RenderConfig]):
         return _too_dear(ref, [seen for seen, _ in parts], told.frames) or told
 
 
-def _agreed_price(found: Sequence[Assigned]) -> Money | None:
+def _agreed_price(assigned: Sequence[Assigned]) -> Money | None:
     """What its node costs; a render job's chunks get theirs one by one, at the quoted price."""
-    rate = found[0].rate if len(found) == 1 else None
+    rate = assigned[0].rate if len(assigned) == 1 else None
     return None if rate is None else Money(amount=rate, currency="USD")
 
 
@@ -351,7 +351,7 @@ def _too_dear(
     ref: LeaseRef, seen: Sequence[Observed], frames: tuple[FrameStatus, ...] = ()
 ) -> LeaseSnapshot | None:
     """The lease is given up where a node that took a job later than `prepare` saw is too dear."""
-    why = first_objection([Assigned(item.job, item.run) for item in seen if not item.job.over])
+    why = first_objection([Assigned(each.job, each.run) for each in seen if not each.job.over])
     if not why:
         return None
     return LeaseSnapshot(key=ref.key, state=RunState.LOST, message=why, frames=frames)

@@ -270,8 +270,8 @@ class Gateway(Provider[RenderConfig]):
         if job is None:
             text = "the gateway knows no such job"
             return LeaseSnapshot(key=ref.key, state=RunState.LOST, message=text)
-        frames = tuple(item.status(over=job.over) for item in await self._frames(ref))
-        done = sum(item.state is FrameState.DONE for item in frames)
+        frames = tuple(frame.status(over=job.over) for frame in await self._frames(ref))
+        done = sum(frame.state is FrameState.DONE for frame in frames)
         state, code, message = job.run_state()
         share = (Decimal(done) / len(frames)).quantize(Decimal("0.00001")) if frames else None
         return LeaseSnapshot(
@@ -305,7 +305,7 @@ class Gateway(Provider[RenderConfig]):
         return await self._pages(GatewayJob, "/v1/render-jobs", params)
 
     async def _pages(self, model: type[Any], path: str, params: dict[str, str]) -> list[Any]:
-        found: list[Any] = []
+        models: list[Any] = []
         cursor: str | None = None
         while True:
             more = {"cursor": cursor} if cursor else {}
@@ -314,9 +314,9 @@ class Gateway(Provider[RenderConfig]):
                 items, cursor = answer["items"], answer.get("next_cursor")
             except (KeyError, TypeError, AttributeError):
                 raise Unavailable("the answer of the render gateway is no list") from None
-            found += [parsed(model, item) for item in items]
+            models += [parsed(model, entry) for entry in items]
             if not cursor:
-                return found
+                return models
 
     async def _read(self, path: str, params: dict[str, str] | None = None) -> Any:
         try:

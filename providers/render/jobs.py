@@ -96,12 +96,12 @@ def first_made(jobs: Sequence[WireJob], key: str) -> dict[int, WireJob]:
 
     Two workers that submit at the same moment so agree on which of the two is to live.
     """
-    found: dict[int, WireJob] = {}
+    by_chunk: dict[int, WireJob] = {}
     for job in sorted(jobs, key=_age):
         mark = mark_of(job)
         if mark is not None and mark.key == key:
-            found.setdefault(mark.chunk, job)
-    return found
+            by_chunk.setdefault(mark.chunk, job)
+    return by_chunk
 
 
 def duplicates(jobs: Sequence[WireJob], key: str) -> list[WireJob]:
@@ -140,15 +140,15 @@ class Bodies:
             mark = Mark(key, own=not spec.command)
             return [(mark, self._body(spec, mark, self._container(spec, mark), offer))]
         chunks = chunk_frames(spec.render)
-        found = []
+        bodies = []
         for number, frames in enumerate(chunks):
             mark = Mark(key, number, len(chunks), frames)
             if len(mark.title) > MAX_TITLE:
                 raise Unsuitable("the frames are too scattered for one chunk; lower `render.chunk`")
             inner = chunk_spec(spec, spec.render, frames, self._links(spec, mark))
             docker = _docker(self.config.blender_image or "", self._env(inner, mark))
-            found.append((mark, self._body(spec, mark, docker, offer)))
-        return found
+            bodies.append((mark, self._body(spec, mark, docker, offer)))
+        return bodies
 
     def _container(self, spec: JobSpec, mark: Mark) -> dict[str, Any]:
         image = spec.image or self.config.runner_image

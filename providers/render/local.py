@@ -157,15 +157,15 @@ class LocalRender(Provider[RenderConfig]):
         return done.model_copy(update={"snapshot": snapshot})
 
     async def find(self, key: str) -> Found | None:
-        found = await self._local.find(key)
-        if found is None or found.committed:
-            return found
+        lease = await self._local.find(key)
+        if lease is None or lease.committed:
+            return lease
         # One whose scene was not brought whole is made anew, not started.
-        return None if await self._plan(found.ref) is None else found
+        return None if await self._plan(lease.ref) is None else lease
 
     async def statuses(self, refs: Sequence[LeaseRef]) -> list[LeaseSnapshot]:
         known = {ref.key for ref in refs}
-        self._journals = {key: item for key, item in self._journals.items() if key in known}
+        self._journals = {key: journal for key, journal in self._journals.items() if key in known}
         snapshots = await self._local.statuses(refs)
         self._live = any(not snapshot.state.final for snapshot in snapshots)
         return [await self._with_frames(snapshot) for snapshot in snapshots]
@@ -288,7 +288,7 @@ class LocalRender(Provider[RenderConfig]):
         hourly = Money.model_validate(plan["painter_hour"])
         numbers = tuple(plan["frames"])
         frames = frame_statuses(numbers, entries, hourly, ended=snapshot.state.final)
-        done = sum(item.state is FrameState.DONE for item in frames)
+        done = sum(frame.state is FrameState.DONE for frame in frames)
         changes: dict[str, Any] = {"frames": frames}
         if frames:
             changes["progress"] = (Decimal(done) / len(frames)).quantize(Decimal("0.00001"))
@@ -353,7 +353,7 @@ def _copy_scripts(folder: Path, painter: Path | None) -> None:
 
 def _read_plan(path: Path) -> dict[str, Any] | None:
     try:
-        found: dict[str, Any] = json.loads(path.read_bytes())
+        plan: dict[str, Any] = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return None
-    return found
+    return plan

@@ -20,8 +20,8 @@ class Market:
 
     async def gpu_models(self) -> tuple[str, ...]:
         """The names of all GPUs that are offered, in lower case."""
-        found = {item.gpu.lower() for item in await self._all() if item.gpu}
-        return tuple(sorted(found))
+        models = {offer.gpu.lower() for offer in await self._all() if offer.gpu}
+        return tuple(sorted(models))
 
     async def count(self) -> int:
         """How many offers there are now."""
@@ -29,9 +29,9 @@ class Market:
 
     async def sheet(self) -> PriceSheet:
         """The cheapest offer for an hour, whatever part of it a job uses."""
-        found = await self._all()
-        rates = [item.pricing.hourly_rate_usd for item in found]
-        moments = [item.pricing.quoted_at for item in found if item.pricing.quoted_at]
+        offers = await self._all()
+        rates = [offer.pricing.hourly_rate_usd for offer in offers]
+        moments = [offer.pricing.quoted_at for offer in offers if offer.pricing.quoted_at]
         return PriceSheet(
             currency="USD",
             gpu_hour=min(rates, default=Decimal(0)),
@@ -43,25 +43,25 @@ class Market:
         params = self._filters(spec)
         name = spec.resources.gpu.model if spec.resources.gpu else None
         fitting = [
-            item
-            for item in await self._api.offers(params)
-            if item.available
-            and (name is None or item.gpu.lower() in ("", name.lower()))
-            and self._in_region(item, spec)
+            listed
+            for listed in await self._api.offers(params)
+            if listed.available
+            and (name is None or listed.gpu.lower() in ("", name.lower()))
+            and self._in_region(listed, spec)
         ]
-        made = [self._offer(item, parallel) for item in fitting]
+        made = [self._offer(listed, parallel) for listed in fitting]
         return sorted(made, key=lambda offer: (offer.usd_per_hour(), offer.data["offer_id"]))
 
-    def _offer(self, item: WireOffer, parallel: int) -> Offer:
-        rate = item.pricing.hourly_rate_usd
-        data = {"offer_id": item.offer_id, "rate": f"{rate:f}"}
-        if item.gpu:
-            data["gpu_name"] = item.gpu
+    def _offer(self, offer: WireOffer, parallel: int) -> Offer:
+        rate = offer.pricing.hourly_rate_usd
+        data = {"offer_id": offer.offer_id, "rate": f"{rate:f}"}
+        if offer.gpu:
+            data["gpu_name"] = offer.gpu
         return Offer(
             provider_id=self._provider_id,
             price_per_hour=Money(amount=rate * parallel, currency="USD"),
-            region=item.region_code,
-            hardware=item.hardware,
+            region=offer.region_code,
+            hardware=offer.hardware,
             data=data,
         )
 
@@ -76,9 +76,9 @@ class Market:
             params["filter[allowed_region_codes]"] = ",".join(sorted(regions))
         return params
 
-    def _in_region(self, item: WireOffer, spec: JobSpec) -> bool:
+    def _in_region(self, offer: WireOffer, spec: JobSpec) -> bool:
         wanted = spec.placement.regions or self._regions
-        return not wanted or item.region_code in wanted
+        return not wanted or offer.region_code in wanted
 
     async def _all(self) -> list[WireOffer]:
-        return [item for item in await self._api.offers({}) if item.available]
+        return [offer for offer in await self._api.offers({}) if offer.available]

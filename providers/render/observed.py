@@ -72,12 +72,12 @@ class Observed:
 
     def frames(self) -> dict[int, Entry]:
         """The newest entry of each frame, of those that the log carries."""
-        found: dict[int, Entry] = {}
+        frames: dict[int, Entry] = {}
         for line in self.log.lines():
             entry = _entry(line.text)
             if entry is not None:
-                found[entry.frame] = entry
-        return found
+                frames[entry.frame] = entry
+        return frames
 
 
 def observed(key: str, job: WireJob, run: WireRun | None, note: bytes | None = None) -> Observed:
@@ -148,8 +148,8 @@ def render_snapshot(
     statuses: list[FrameStatus] = []
     for (each, numbers), part in zip(seen, parts, strict=True):
         statuses += frame_statuses(numbers, each.frames(), hourly, ended=part.state.final)
-    told = tuple(sorted(statuses, key=lambda item: item.frame))
-    done = sum(item.state is FrameState.DONE for item in told)
+    told = tuple(sorted(statuses, key=lambda status: status.frame))
+    done = sum(status.state is FrameState.DONE for status in told)
     state, code, message = _together(parts, told)
     pulls = [part.image for part in parts if part.image] if state is RunState.LOST else []
     starts = [part.started_at for part in parts if part.started_at]

@@ -30,8 +30,8 @@ class Results:
 
     async def jobs_of(self, ref: LeaseRef) -> list[WireJob]:
         """The lease's jobs, those that the network knows."""
-        found = await self._api.jobs(uuids_of(ref))
-        return [found[uuid] for uuid in uuids_of(ref) if uuid in found]
+        by_uuid = await self._api.jobs(uuids_of(ref))
+        return [by_uuid[uuid] for uuid in uuids_of(ref) if uuid in by_uuid]
 
     async def observe(self, key: str, job: WireJob, *, logs: bool = True) -> Observed:
         """One job with its newest run, and what was put into the drop box."""
@@ -49,15 +49,15 @@ class Results:
         """Log lines after the cursor; with `follow`, until all jobs of the lease are over."""
         while True:
             seen = [await self.observe(ref.key, job) for job in await self.jobs_of(ref)]
-            over = not follow or all(item.job.over for item in seen)
-            for number, item in enumerate(seen):
-                for line in _after(item, number, len(seen), since):
+            over = not follow or all(run.job.over for run in seen)
+            for number, run in enumerate(seen):
+                for line in _after(run, number, len(seen), since):
                     since = line.cursor if len(seen) == 1 else _joined(since, number, line.cursor)
-                    told = shown(line, mark_of(item.job))
+                    told = shown(line, mark_of(run.job))
                     if told is not None:
                         yield told.model_copy(update={"cursor": since})
-                for line in item.log.partials():
-                    told = shown(line, mark_of(item.job))
+                for line in run.log.partials():
+                    told = shown(line, mark_of(run.job))
                     if told is not None:
                         yield told.model_copy(update={"cursor": since or ""})
             if over:
@@ -90,7 +90,7 @@ class Results:
 
     async def _rendered(self, ref: LeaseRef) -> list[str] | None:
         """The files of a render job that were sent; None for a container job."""
-        found: list[str] = []
+        paths: list[str] = []
         for job in await self.jobs_of(ref):
             mark = mark_of(job)
             if mark is None or not mark.frames:
@@ -99,8 +99,8 @@ class Results:
             for number in mark.frames:
                 output = entries[number].output if number in entries else None
                 if output is not None and _OUTPUT.fullmatch(output):
-                    found += [output, f"previews/{PurePosixPath(output).stem}.png"]
-        return found
+                    paths += [output, f"previews/{PurePosixPath(output).stem}.png"]
+        return paths
 
     async def objects(self, ref: LeaseRef) -> list[str]:
         """All that a lease may have left in the drop box."""
@@ -108,12 +108,12 @@ class Results:
         return [*notes, OUTPUTS, *map(object_of, await self._rendered(ref) or [])]
 
 
-def _after(item: Observed, number: int, count: int, since: str | None) -> list[LogLine]:
+def _after(run: Observed, number: int, count: int, since: str | None) -> list[LogLine]:
     """The lines of one job after the cursor; of several jobs, a cursor has a part for each."""
     if since is None or count == 1:
-        return item.log.lines(since)
+        return run.log.lines(since)
     parts = since.split("/")
-    return item.log.lines(parts[number] if number < len(parts) and parts[number] else None)
+    return run.log.lines(parts[number] if number < len(parts) and parts[number] else None)
 
 
 def _joined(since: str | None, number: int, cursor: str) -> str:

@@ -123,10 +123,12 @@ class Scenes:
 async def _only_public(host: str) -> None:
     """Refuse a host of this machine or of the networks around it."""
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        addresses = await asyncio.get_running_loop().getaddrinfo(
+            host, None, type=socket.SOCK_STREAM
+        )
     except OSError as error:
         raise Unavailable("the host of the scene's URL is not known") from error
-    for entry in found:
+    for entry in addresses:
         address = ipaddress.ip_address(entry[4][0])
         if not address.is_global:
             raise Unsuitable("the scene's URL leads into a private network")

@@ -47,7 +47,7 @@ def canonical_query(params: Mapping[str, str | list[str]]) -> str:
     pairs: list[tuple[str, str]] = []
     for name, value in params.items():
         values = value if isinstance(value, list) else [value]
-        pairs += [(name, item) for item in values]
+        pairs += [(name, part) for part in values]
     return urlencode(sorted(pairs))
 
 

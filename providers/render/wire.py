@@ -29,9 +29,9 @@ class _Priced(_Wire):
         """USD per hour; None where it is not told."""
         inner = self.pricing.get("hourly_rate_usd") if isinstance(self.pricing, dict) else None
         for value in (inner, self.hourly_rate_usd):
-            found = _amount(value)
-            if found is not None:
-                return found
+            rate = _amount(value)
+            if rate is not None:
+                return rate
         return None
 
     @property
@@ -108,8 +108,8 @@ class WireOffer(_Wire):
     @property
     def gpu(self) -> str:
         """The name of its GPU, where it is told."""
-        found = self.hardware_summary
-        name = found.get("gpu_name") if isinstance(found, dict) else None
+        summary = self.hardware_summary
+        name = summary.get("gpu_name") if isinstance(summary, dict) else None
         return str(name) if name else ""
 
     @property
@@ -129,11 +129,11 @@ class WireCharge(_Wire):
         return "" if value is None else value
 
 
-def _hardware(found: Any) -> str:
-    if not isinstance(found, dict):
-        return str(found or "")[:100]
-    count, name = found.get("gpu_count"), str(found.get("gpu_name") or "")
-    told = f"{count} x {name}" if count and name else name or ", ".join(map(str, found))
+def _hardware(summary: Any) -> str:
+    if not isinstance(summary, dict):
+        return str(summary or "")[:100]
+    count, name = summary.get("gpu_count"), str(summary.get("gpu_name") or "")
+    told = f"{count} x {name}" if count and name else name or ", ".join(map(str, summary))
     return told[:100]
 
 
@@ -142,10 +142,10 @@ def _amount(value: Any) -> Decimal | None:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     try:
-        found = Decimal(str(value))
+        amount = Decimal(str(value))
     except InvalidOperation:
         return None
-    return found if found.is_finite() and found >= 0 else None
+    return amount if amount.is_finite() and amount >= 0 else None
 
 
 def _moment(millis: int | None) -> datetime | None:

@@ -124,27 +124,27 @@ class RunnerLog:
         """The command's lines after the cursor."""
         limits = _marks(since)
         before: tuple[int, int, int] = (0, 0, 0)
-        found: list[LogLine] = []
+        lines: list[LogLine] = []
         for line in self._lines:
             mark = _marks(line.cursor)
             moved = next(i for i in range(3) if mark[i] != before[i])
             if mark[moved] > limits[moved]:
-                found.append(line)
+                lines.append(line)
             before = mark
-        return found
+        return lines
 
     def _piece(
         self, stream: str, number: int, text: str, ends: bool, time: datetime | None
     ) -> list[LogLine]:
-        found: list[LogLine] = []
+        lines: list[LogLine] = []
         line = self._open.get(stream)
         if line is not None and _size(line.text) + _size(text) > MAX_LINE:
-            found.append(self._close(stream, time))
+            lines.append(self._close(stream, time))
             line = None
         self._open[stream] = _Open(last_state((line.text if line else "") + text), number)
         if ends:
-            found.append(self._close(stream, time))
-        return found
+            lines.append(self._close(stream, time))
+        return lines
 
     def _close(self, stream: str, time: datetime | None) -> LogLine:
         line = self._open.pop(stream)
@@ -152,12 +152,12 @@ class RunnerLog:
         return self._given(_line(stream, line.text, time, self._cursor()))
 
     def _unframed(self, raw: str, time: datetime | None) -> list[LogLine]:
-        found: list[LogLine] = []
+        lines: list[LogLine] = []
         for text in cut(last_state(raw).replace("\0", "\ufffd")):
             self._whole["x"] += 1
             if self._whole["x"] > self._since[2]:
-                found.append(self._given(_line("x", text, time, self._cursor())))
-        return found
+                lines.append(self._given(_line("x", text, time, self._cursor())))
+        return lines
 
     def _given(self, line: LogLine) -> LogLine:
         if self._keep:

@@ -105,16 +105,16 @@ class Console:
 
     async def active(self) -> list[wire.Detail]:
         """All deployments that are active."""
-        found: list[wire.Detail] = []
+        listed: list[wire.Detail] = []
         while True:
-            params: dict[str, Any] = {"skip": len(found), "limit": _PAGE}
+            params: dict[str, Any] = {"skip": len(listed), "limit": _PAGE}
             if self.extended:
                 params["state"] = "active"
             raw = _data(await self.http.get("/v1/deployments", params=params))
             page = _read(wire.DeploymentList, raw)
-            found += page.deployments
+            listed += page.deployments
             if not page.pagination.has_more or not page.deployments:
-                return [item for item in found if item.active]
+                return [detail for detail in listed if detail.active]
 
     async def closed_by_name(self, part: str) -> list[wire.Detail]:
         """Closed deployments with this in their names; extended Consoles only."""
@@ -191,7 +191,7 @@ class Console:
             raw = await self.http.get("/v1/bids", params={"dseq": dseq})
         except Refused as refused:
             raise Unavailable(str(refused)) from None
-        return [item.bid for item in _read(list[wire.BidItem], _data(raw))]
+        return [entry.bid for entry in _read(list[wire.BidItem], _data(raw))]
 
     async def lease(self, manifest: str | None, bid: wire.BidId) -> wire.Detail:
         wanted = {"dseq": bid.dseq, "gseq": bid.gseq, "oseq": bid.oseq, "provider": bid.provider}
@@ -281,7 +281,7 @@ class Console:
         """What the network asks for these resources, USD a month."""
         raw = await self._ask("/v1/pricing", list(specs))
         try:
-            return [Decimal(str(item["akash"])) for item in raw]
+            return [Decimal(str(price["akash"])) for price in raw]
         except (TypeError, KeyError, ArithmeticError) as error:
             raise Unavailable(f"{WHO} gave no prices") from error
 

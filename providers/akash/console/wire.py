@@ -155,7 +155,7 @@ class Detail(Wire):
         """The lease that counts: a live one, else the newest."""
         if not self.leases:
             return None
-        return max(self.leases, key=lambda item: (item.live, int(item.created_at or 0)))
+        return max(self.leases, key=lambda lease: (lease.live, int(lease.created_at or 0)))
 
 
 class Pagination(Wire):
@@ -341,5 +341,7 @@ class Settings(Wire):
 
 def damaged(error: ValidationError) -> Unavailable:
     """An answer that is none: which fields are wrong, never what stands in them."""
-    where = ", ".join(".".join(map(str, item["loc"])) or "the whole" for item in error.errors()[:3])
+    where = ", ".join(
+        ".".join(map(str, problem["loc"])) or "the whole" for problem in error.errors()[:3]
+    )
     return Unavailable(f"the Akash Console answers in a way that is not known ({where})")

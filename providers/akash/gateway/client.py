@@ -106,8 +106,8 @@ class Gateway:
             query["tail"] = tail
         async with self._open(lease, "logs", "logs", query) as talk:
             async for raw in talk.frames():
-                item = talk.object(raw)
-                yield Message(str(item.get("name") or ""), str(item.get("message") or ""))
+                line = talk.object(raw)
+                yield Message(str(line.get("name") or ""), str(line.get("message") or ""))
 
     async def events(self, lease: wire.BidId) -> list[dict[str, Any]]:
         """What Kubernetes reports of the job's containers.
@@ -116,8 +116,8 @@ class Gateway:
         do not carry.
         """
         async with self._open(lease, "kubeevents", "events", {"follow": "false"}) as talk:
-            found = [talk.object(raw) async for raw in talk.frames()]
-        return [event for event in found if _concerns(event)]
+            events = [talk.object(raw) async for raw in talk.frames()]
+        return [event for event in events if _concerns(event)]
 
     async def execute(
         self, lease: wire.BidId, script: str, args: Sequence[str], take: Callable[[bytes], None]
@@ -191,9 +191,9 @@ class Gateway:
                 raise
         # Not a public authority's, or not the one that the chain had when it was last asked.
         fresh = provider in self._self_signed
-        found = await self._dial(url, token, await self._chain.context(provider, fresh=fresh))
+        socket = await self._dial(url, token, await self._chain.context(provider, fresh=fresh))
         self._self_signed.add(provider)
-        return found
+        return socket
 
     async def _dial(self, url: str, token: str, context: ssl.SSLContext | None) -> ClientConnection:
         passed("socket", "before akash gateway")
@@ -255,12 +255,12 @@ class _Talk:
     def object(self, raw: str | bytes) -> dict[str, Any]:
         """The JSON object that a message is."""
         try:
-            found = json.loads(raw)
+            content = json.loads(raw)
         except ValueError:
-            found = None
-        if not isinstance(found, dict):
+            content = None
+        if not isinstance(content, dict):
             raise Unavailable(f"the gateway of provider {self.label} sent what is no JSON object")
-        return found
+        return content
 
 
 @dataclass
@@ -317,11 +317,11 @@ def _said(body: bytes | bytearray | None) -> str:
     """The text of a refusal, whatever form it has."""
     text = bytes(body or b"").decode(errors="replace").strip()
     try:
-        found = json.loads(text)
+        parsed = json.loads(text)
     except ValueError:
-        found = None
-    if isinstance(found, dict) and isinstance(found.get("message"), str):
-        text = found["message"]
+        parsed = None
+    if isinstance(parsed, dict) and isinstance(parsed.get("message"), str):
+        text = parsed["message"]
     return " ".join(text.split())[:_MAX_WHY]
 
 

@@ -54,10 +54,10 @@ class ChainCertificates:
             raw = await self._http.get("/akash/cert/v1/certificates/list", params=params)
         except Refused as refused:
             raise Unavailable(str(refused)) from None
-        found = _pems(raw)
-        if not found:
+        certificates = _pems(raw)
+        if not certificates:
             raise Unavailable(f"the chain has no valid certificate of provider {provider}")
-        return found
+        return certificates
 
 
 @cache
@@ -77,12 +77,12 @@ def pinned(pems: list[str]) -> ssl.SSLContext:
 
 
 def _pems(raw: Any) -> list[str]:
-    found = []
-    for item in raw.get("certificates") or () if isinstance(raw, dict) else ():
+    pems = []
+    for entry in raw.get("certificates") or () if isinstance(raw, dict) else ():
         try:
-            text = base64.b64decode(item["certificate"]["cert"]).decode()
+            text = base64.b64decode(entry["certificate"]["cert"]).decode()
         except (KeyError, TypeError, binascii.Error, UnicodeDecodeError):
             continue
         if text.startswith("-----BEGIN CERTIFICATE-----"):
-            found.append(text)
-    return found
+            pems.append(text)
+    return pems

@@ -78,7 +78,7 @@ def _service(sdl: dict[str, Any], name: str, deployed: dict[str, Any]) -> dict[s
     given = sdl["services"][name]
     compute = sdl["profiles"]["compute"][deployed["profile"]]["resources"]
     login = given.get("credentials")
-    found = {
+    service = {
         "name": name,
         "image": given["image"],
         "command": given.get("command") or None,
@@ -91,17 +91,17 @@ def _service(sdl: dict[str, Any], name: str, deployed: dict[str, Any]) -> dict[s
     }
     if given.get("params"):
         storage = given["params"].get("storage") or {}
-        found["params"] = {
+        service["params"] = {
             "storage": [
                 {
-                    "name": item,
-                    "mount": storage[item].get("mount", ""),
-                    "readOnly": storage[item].get("readOnly", False),
+                    "name": volume,
+                    "mount": storage[volume].get("mount", ""),
+                    "readOnly": storage[volume].get("readOnly", False),
                 }
-                for item in sorted(storage)
+                for volume in sorted(storage)
             ]
         }
-    return found
+    return service
 
 
 def _resources(compute: dict[str, Any], expose: list[dict[str, Any]]) -> dict[str, Any]:
@@ -114,77 +114,79 @@ def _resources(compute: dict[str, Any], expose: list[dict[str, Any]]) -> dict[st
         "id": 1,
         "cpu": {"units": {"val": milli(compute["cpu"]["units"])}},
         "memory": {"size": {"val": size_of(compute["memory"]["size"])}},
-        "storage": [_storage(item) for item in compute["storage"]],
+        "storage": [_storage(volume) for volume in compute["storage"]],
         "gpu": units,
         "endpoints": _endpoints(expose),
     }
 
 
-def _storage(item: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "name": item.get("name") or "default",
-        "size": {"val": size_of(item["size"])},
+def _storage(volume: dict[str, Any]) -> dict[str, Any]:
+    storage: dict[str, Any] = {
+        "name": volume.get("name") or "default",
+        "size": {"val": size_of(volume["size"])},
     }
-    attributes = storage_attributes(item)
+    attributes = storage_attributes(volume)
     if attributes:
-        found["attributes"] = attributes
-    return found
+        storage["attributes"] = attributes
+    return storage
 
 
 def _expose(expose: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    found = [
+    exposed = [
         {
-            "port": item["port"],
-            "externalPort": item.get("as", 0),
-            "proto": item.get("proto", "tcp").upper(),
+            "port": port["port"],
+            "externalPort": port.get("as", 0),
+            "proto": port.get("proto", "tcp").upper(),
             "service": to.get("service", ""),
             "global": to.get("global", False),
-            "hosts": item.get("accept") or None,
+            "hosts": port.get("accept") or None,
             "httpOptions": _HTTP_OPTIONS,
             "ip": "",
             "endpointSequenceNumber": 0,
         }
-        for item in expose
-        for to in item.get("to", ())
+        for port in expose
+        for to in port.get("to", ())
     ]
     order = ("service", "port", "proto")
-    return sorted(found, key=lambda item: (*(item[name] for name in order), not item["global"]))
+    return sorted(
+        exposed, key=lambda entry: (*(entry[name] for name in order), not entry["global"])
+    )
 
 
 def _endpoints(expose: list[dict[str, Any]]) -> list[dict[str, int]]:
     kinds = [
-        0 if is_ingress(item) else _RANDOM_PORT
-        for item in expose
-        for to in item.get("to", ())
+        0 if is_ingress(port) else _RANDOM_PORT
+        for port in expose
+        for to in port.get("to", ())
         if to.get("global")
     ]
     # A kind of nought, a web address, is not written.
     return [{"sequence_number": 0, **({"kind": kind} if kind else {})} for kind in kinds]
 
 
-def is_ingress(item: dict[str, Any]) -> bool:
+def is_ingress(port: dict[str, Any]) -> bool:
     """Whether an exposed port gets a web address; the others get a port of the provider."""
-    return bool(item.get("proto", "tcp").upper() == "TCP" and item.get("as", item["port"]) == 80)
+    return bool(port.get("proto", "tcp").upper() == "TCP" and port.get("as", port["port"]) == 80)
 
 
 def gpu_attributes(gpu: dict[str, Any]) -> list[dict[str, str]]:
     """The GPU models of a compute profile as the chain writes them."""
     vendors = (gpu.get("attributes") or {}).get("vendor") or {}
-    found = []
+    attributes = []
     for vendor in sorted(vendors):
         if vendors[vendor] is None:
-            found.append({"key": f"vendor/{vendor}/model/*", "value": "true"})
+            attributes.append({"key": f"vendor/{vendor}/model/*", "value": "true"})
         for model in vendors[vendor] or ():
             key = f"vendor/{vendor}/model/{model['model']}"
             for part in ("ram", "interface"):
                 key += f"/{part}/{model[part]}" if model.get(part) else ""
-            found.append({"key": key, "value": "true"})
-    return found
+            attributes.append({"key": key, "value": "true"})
+    return attributes
 
 
-def storage_attributes(item: dict[str, Any]) -> list[dict[str, str]]:
+def storage_attributes(volume: dict[str, Any]) -> list[dict[str, str]]:
     """The attributes of a volume as the chain writes them."""
-    attributes = item.get("attributes") or {}
+    attributes = volume.get("attributes") or {}
     return [{"key": key, "value": _word(attributes[key])} for key in sorted(attributes)]
 
 

@@ -116,7 +116,7 @@ def resources(spec: JobSpec, config: AkashConfig) -> dict[str, Any]:
     if in_ram(spec, config):
         in_memory = {"persistent": False, "class": "ram"}
         storage.append({"name": _MARKS_NAME, "size": "8Mi", "attributes": in_memory})
-    found: dict[str, Any] = {
+    profile: dict[str, Any] = {
         "cpu": {"units": f"{math.ceil(need.cpu * 1000)}m"},
         "memory": {"size": _mib(need.memory)},
         "storage": storage,
@@ -124,15 +124,15 @@ def resources(spec: JobSpec, config: AkashConfig) -> dict[str, Any]:
     if need.gpu is not None:
         models = [{"model": need.gpu.model.lower()}] if need.gpu.model else None
         vendors = {"vendor": {need.gpu.vendor: models}}
-        found["gpu"] = {"units": need.gpu.count, "attributes": vendors}
-    return found
+        profile["gpu"] = {"units": need.gpu.count, "attributes": vendors}
+    return profile
 
 
 def ingress(ports: Sequence[Port]) -> Port | None:
     """The port that gets a web address: the first public TCP one whose name is not `tcp…`."""
-    for item in ports:
-        if item.public and item.protocol == "tcp" and not (item.name or "").startswith("tcp"):
-            return item
+    for port in ports:
+        if port.public and port.protocol == "tcp" and not (port.name or "").startswith("tcp"):
+            return port
     return None
 
 
@@ -147,28 +147,28 @@ def _service(
     spec: JobSpec, command: _Command, config: AkashConfig, web: Port | None
 ) -> dict[str, Any]:
     argv, env = command
-    found: dict[str, Any] = {"image": spec.image}
+    service: dict[str, Any] = {"image": spec.image}
     login = _login(spec.image or "", config.registries)
     if login is not None:
-        found["credentials"] = {
+        service["credentials"] = {
             "host": login.server,
             "username": login.username,
             "password": login.password.get_secret_value(),
         }
     if argv:
-        found["command"] = [literal(argv[0])]
+        service["command"] = [literal(argv[0])]
     if argv[1:]:
-        found["args"] = [literal(word) for word in argv[1:]]
+        service["args"] = [literal(word) for word in argv[1:]]
     if env:
-        found["env"] = [f"{name}={literal(text)}" for name, text in env.items()]
-    found["expose"] = _expose(spec.ports, web)
-    mounts = {_volume(item.name): item.path for item in spec.volumes}
+        service["env"] = [f"{name}={literal(text)}" for name, text in env.items()]
+    service["expose"] = _expose(spec.ports, web)
+    mounts = {_volume(volume.name): volume.path for volume in spec.volumes}
     if in_ram(spec, config):
         mounts[_MARKS_NAME] = MARKS
     if mounts:
         storage = {name: {"mount": path, "readOnly": False} for name, path in mounts.items()}
-        found["params"] = {"storage": storage}
-    return found
+        service["params"] = {"storage": storage}
+    return service
 
 
 def _command(spec: JobSpec, key: str, config: AkashConfig, urls: RunnerUrls | None) -> _Command:
@@ -192,36 +192,36 @@ def _command(spec: JobSpec, key: str, config: AkashConfig, urls: RunnerUrls | No
 
 def _expose(ports: Sequence[Port], web: Port | None) -> list[dict[str, Any]]:
     everywhere = [{"global": True}]
-    found: list[dict[str, Any]] = []
-    for item in ports:
-        if not item.public:
+    exposed: list[dict[str, Any]] = []
+    for port in ports:
+        if not port.public:
             continue
-        entry: dict[str, Any] = {"port": item.port}
-        if item is web:
+        entry: dict[str, Any] = {"port": port.port}
+        if port is web:
             entry["as"] = 80
-        elif item.protocol == "tcp" and item.port == 80:
+        elif port.protocol == "tcp" and port.port == 80:
             entry["as"] = 8080  # 80 would make it a second web address
-        found.append({**entry, "proto": item.protocol, "to": everywhere})
-    if not found:
-        found.append({"port": _IDLE_PORT, "as": 80, "proto": "tcp", "to": everywhere})
-    return [{**entry, "to": [dict(to) for to in entry["to"]]} for entry in found]
+        exposed.append({**entry, "proto": port.protocol, "to": everywhere})
+    if not exposed:
+        exposed.append({"port": _IDLE_PORT, "as": 80, "proto": "tcp", "to": everywhere})
+    return [{**entry, "to": [dict(to) for to in entry["to"]]} for entry in exposed]
 
 
 def _placement(spec: JobSpec, cap: Decimal) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    placement: dict[str, Any] = {}
     if len(spec.placement.regions) == 1:
         # Of several regions one is chosen among the bids: attributes must all hold at once.
-        found["attributes"] = {"location-region": spec.placement.regions[0]}
+        placement["attributes"] = {"location-region": spec.placement.regions[0]}
     amount = f"{cap.quantize(LEAST_CAP):f}"
-    found["pricing"] = {SERVICE: {"denom": "uact", "amount": amount}}
-    return found
+    placement["pricing"] = {SERVICE: {"denom": "uact", "amount": amount}}
+    return placement
 
 
 def _login(image: str, logins: Sequence[RegistryLogin]) -> RegistryLogin | None:
     host, slash, _ = image.partition("/")
     if not slash or not ("." in host or ":" in host or host == "localhost"):
         host = "docker.io"
-    return next((item for item in logins if item.server == host), None)
+    return next((login for login in logins if login.server == host), None)
 
 
 def in_ram(spec: JobSpec, config: AkashConfig) -> bool:

@@ -39,7 +39,7 @@ def check(sdl: dict[str, Any]) -> None:
     for placement in sdl["profiles"]["placement"].values():
         for price in placement["pricing"].values():
             _check_price(Decimal(price["amount"]))
-    if not any(_is_global(item) for item in sdl["services"].values()):
+    if not any(_is_global(each) for each in sdl["services"].values()):
         raise InvalidSpec("Akash needs at least one port that is reachable from outside")
 
 
@@ -56,13 +56,13 @@ def _check_service(service: dict[str, Any]) -> None:
     for entry in service.get("env") or ():
         if not _ENV.fullmatch(entry):
             raise InvalidSpec(f"Akash takes no variable like `{entry.partition('=')[0][:60]}`")
-    ports = [(item["port"], item.get("proto", "tcp")) for item in service["expose"]]
+    ports = [(port["port"], port.get("proto", "tcp")) for port in service["expose"]]
     if len(set(ports)) != len(ports):
         raise InvalidSpec("a port is exposed twice")
-    web = [item for item in service["expose"] if item.get("as") == 80 and item["proto"] == "tcp"]
+    web = [port for port in service["expose"] if port.get("as") == 80 and port["proto"] == "tcp"]
     if len(web) > 1:
         raise InvalidSpec("Akash gives one web address to a service")
-    mounts = [item["mount"] for item in service.get("params", {}).get("storage", {}).values()]
+    mounts = [volume["mount"] for volume in service.get("params", {}).get("storage", {}).values()]
     if len(set(mounts)) != len(mounts):
         raise InvalidSpec("two volumes are mounted at the same place")
     if any(mount == "/" for mount in mounts):
@@ -73,8 +73,8 @@ def _check_resources(resources: dict[str, Any]) -> None:
     cpu = int(resources["cpu"]["units"].removesuffix("m"))
     if not _MIN_CPU_MILLI <= cpu <= _MAX_CPU_MILLI:
         raise Unsuitable("Akash runs jobs with 0.01 to 384 cores")
-    for item in resources["storage"]:
-        if int(item["size"].removesuffix("Mi")) > MAX_STORAGE_MIB:
+    for volume in resources["storage"]:
+        if int(volume["size"].removesuffix("Mi")) > MAX_STORAGE_MIB:
             raise Unsuitable("Akash has volumes of at most 32 TiB")
     gpu = resources.get("gpu")
     if gpu is None:
@@ -97,4 +97,4 @@ def _check_price(amount: Decimal) -> None:
 
 
 def _is_global(service: dict[str, Any]) -> bool:
-    return any(to.get("global") for item in service["expose"] for to in item.get("to", ()))
+    return any(to.get("global") for port in service["expose"] for to in port.get("to", ()))

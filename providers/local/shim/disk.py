@@ -74,15 +74,15 @@ def taken(folders: list[str], pids: list[int]) -> Taken:
 
 def _removed(device: int, pids: list[int]) -> dict[int, int]:
     """Files without a name that processes have open: their blocks are not free yet."""
-    found: dict[int, int] = {}
+    removed: dict[int, int] = {}
     for pid in pids:
         with suppress(OSError), os.scandir(f"/proc/{pid}/fd") as entries:
             for entry in entries:
                 with suppress(OSError):
                     facts = os.stat(entry.path)
                     if not facts.st_nlink and facts.st_dev == device:
-                        found[facts.st_ino] = facts.st_blocks * 512
-    return found
+                        removed[facts.st_ino] = facts.st_blocks * 512
+    return removed
 
 
 class DiskWatch:
@@ -242,7 +242,7 @@ class DiskWatch:
 
     def _others(self) -> list[tuple[str, Taken, bool]]:
         """The other leases here: what each takes, and whether its job has ended."""
-        found: list[tuple[str, Taken, bool]] = []
+        others: list[tuple[str, Taken, bool]] = []
         above, own = os.path.split(self.lease)
         for name in os.listdir(above):
             if name == own:
@@ -250,8 +250,8 @@ class DiskWatch:
             folder = os.path.join(above, name)
             with suppress(OSError, ValueError), open(os.path.join(folder, SHARE)) as file:
                 size, files = file.read().split()
-                found.append((name, Taken(int(size), int(files)), _has_ended(folder)))
-        return found
+                others.append((name, Taken(int(size), int(files)), _has_ended(folder)))
+        return others
 
     def _over_limit(self) -> str:
         used, limit = _mebibytes(self.now.size), _mebibytes(self.limit)

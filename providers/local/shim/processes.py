@@ -17,7 +17,7 @@ def process_stat(pid: int | str) -> list[str]:
 
 def descendants(root: int) -> list[int]:
     """All processes below `root`, parents first."""
-    found: list[int] = []
+    pids: list[int] = []
     todo = [root]
     while todo:
         pid = todo.pop()
@@ -25,11 +25,11 @@ def descendants(root: int) -> list[int]:
             for task in os.listdir(f"/proc/{pid}/task"):
                 with open(f"/proc/{pid}/task/{task}/children", "rb") as file:
                     below = [int(word) for word in file.read().split()]
-                found += below
+                pids += below
                 todo += below
         except (FileNotFoundError, ProcessLookupError):
             continue
-    return found
+    return pids
 
 
 def children(pid: int) -> list[int]:

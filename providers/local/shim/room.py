@@ -25,7 +25,7 @@ class Removal:
     def run(self) -> None:
         for folder in self.scratch:
             self._remove(_files(folder), name=False)
-        large = [item for item in _files(self.work) if item[0] >= _LARGE]
+        large = [sized for sized in _files(self.work) if sized[0] >= _LARGE]
         self._remove(iter(sorted(large, reverse=True)), name=True)
         self._remove(_files(self.work), name=True)
 

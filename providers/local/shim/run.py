@@ -216,11 +216,11 @@ class Shim:
 
     def _job_processes(self) -> list[int]:
         """The job's own processes, without those that make the sandbox."""
-        found = descendants(os.getpid())
+        pids = descendants(os.getpid())
         if self.words("argv")[0] == self.plan["bwrap"]:
             makers = {self.main_pid, *children(self.main_pid)}
-            found = [pid for pid in found if pid not in makers]
-        return found
+            pids = [pid for pid in pids if pid not in makers]
+        return pids
 
     def _stop(self, message: str, code: int | None = None) -> None:
         """Ask the job to end; `code` set: at once, and this is the exit code."""

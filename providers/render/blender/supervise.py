@@ -119,20 +119,20 @@ class Supervisor:
         if said is None:
             self._ended(painter)
             return
-        for item in said:
-            self._take(painter, item)
+        for message in said:
+            self._take(painter, message)
 
-    def _take(self, painter: Painter, item: dict[str, object]) -> None:
-        what = item["what"]
+    def _take(self, painter: Painter, message: dict[str, object]) -> None:
+        what = message["what"]
         if what == FATAL:
-            painter.fatal = str(item["message"])
+            painter.fatal = str(message["message"])
         elif what == "begin":
-            self._begun(painter, int(str(item["frame"])))
+            self._begun(painter, int(str(message["frame"])))
         elif what == "error":
-            painter.error = str(item["message"])
+            painter.error = str(message["message"])
             self._missed(painter, painter.error)
         elif what == "end" and painter.current is not None:
-            self._finish(painter, str(item["output"]))
+            self._finish(painter, str(message["output"]))
 
     def _finish(self, painter: Painter, output: str) -> None:
         """A frame is done once its file is where it is kept."""
