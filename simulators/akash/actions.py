@@ -34,23 +34,27 @@ def _subject(world: "AkashWorld", args: dict[str, Any]) -> SimDeployment:
     if "id" in args:
         return world.book.deployments[str(args["id"])]
     body = str(args["key"]).removeprefix("job_")
-    found = [item for item in world.book.deployments.values() if f"-{body}-" in item.group]
-    if not found:
+    of_job = [
+        deployment
+        for deployment in world.book.deployments.values()
+        if f"-{body}-" in deployment.group
+    ]
+    if not of_job:
         raise UnknownAction(f"there is no deployment with the key `{args['key']}`")
-    return found[-1]
+    return of_job[-1]
 
 
-def _lease(item: SimDeployment) -> SimLease:
-    if item.lease is None or not item.lease.live:
-        raise UnknownAction(f"deployment {item.dseq} has no live lease")
-    return item.lease
+def _lease(deployment: SimDeployment) -> SimLease:
+    if deployment.lease is None or not deployment.lease.live:
+        raise UnknownAction(f"deployment {deployment.dseq} has no live lease")
+    return deployment.lease
 
 
 async def _lose_lease(world: "AkashWorld", args: dict[str, Any]) -> None:
     reason = str(args.get("reason", "lease_closed_reason_unspecified"))
-    item = _subject(world, args)
-    _lease(item)
-    world.provider_closes(item, reason)
+    deployment = _subject(world, args)
+    _lease(deployment)
+    world.provider_closes(deployment, reason)
 
 
 async def _close(world: "AkashWorld", args: dict[str, Any]) -> None:
@@ -70,10 +74,10 @@ async def _dies(world: "AkashWorld", args: dict[str, Any]) -> None:
     """Its machines are gone, and nobody is left to close its leases."""
     address = _provider(world, args)
     world.book.providers[address].online = False
-    for item in world.book.deployments.values():
-        lease = item.lease
+    for deployment in world.book.deployments.values():
+        lease = deployment.lease
         if lease is not None and lease.live and lease.provider == address:
-            await world.cluster.end(item, lease)
+            await world.cluster.end(deployment, lease)
 
 
 async def _reclaim(world: "AkashWorld", args: dict[str, Any]) -> None:
@@ -87,9 +91,9 @@ async def _drain(world: "AkashWorld", args: dict[str, Any]) -> None:
     if not args.keys() & {"id", "key"}:
         await _empty_wallet(world, args)
         return
-    item = _subject(world, args)
-    item.escrow.funds = Decimal(str(args.get("left", 0)))
-    item.escrow.withdrawn_at = 0
+    deployment = _subject(world, args)
+    deployment.escrow.funds = Decimal(str(args.get("left", 0)))
+    deployment.escrow.withdrawn_at = 0
 
 
 async def _withdraw(world: "AkashWorld", args: dict[str, Any]) -> None:
@@ -144,8 +148,8 @@ async def _account(world: "AkashWorld", args: dict[str, Any]) -> None:
 
 async def _silent_providers(world: "AkashWorld", args: dict[str, Any]) -> None:
     """Providers are listed, and able, and never bid."""
-    for item in world.book.providers.values():
-        item.bids = not args.get("on", True)
+    for provider in world.book.providers.values():
+        provider.bids = not args.get("on", True)
 
 
 async def _upgrade(world: "AkashWorld", args: dict[str, Any]) -> None:
@@ -155,12 +159,12 @@ async def _upgrade(world: "AkashWorld", args: dict[str, Any]) -> None:
 
 async def _kill_container(world: "AkashWorld", args: dict[str, Any]) -> None:
     """As the kernel does with a container that takes too much memory."""
-    item = _subject(world, args)
-    lease = _lease(item)
-    view = await world.runs.state(run_id(item, lease))
+    deployment = _subject(world, args)
+    lease = _lease(deployment)
+    view = await world.runs.state(run_id(deployment, lease))
     if view is None:
-        raise UnknownAction(f"deployment {item.dseq} runs nothing")
-    await world.runs.signal(run_id(item, lease), "KILL")
+        raise UnknownAction(f"deployment {deployment.dseq} runs nothing")
+    await world.runs.signal(run_id(deployment, lease), "KILL")
 
 
 async def _refuse_token(world: "AkashWorld", args: dict[str, Any]) -> None:

@@ -19,45 +19,45 @@ def coin(amount: Decimal) -> dict[str, str]:
 
 
 async def detail(
-    world: "AkashWorld", item: SimDeployment, *, part: Literal["whole", "list", "chain"]
+    world: "AkashWorld", deployment: SimDeployment, *, part: Literal["whole", "list", "chain"]
 ) -> dict[str, Any]:
     """One deployment: with what its provider says, in a list, or as the chain has it."""
-    found: dict[str, Any] = {
+    answer: dict[str, Any] = {
         "deployment": {
-            "id": {"owner": OWNER, "dseq": item.dseq},
-            "state": item.state,
-            "hash": item.hash,
-            "created_at": str(item.created),
+            "id": {"owner": OWNER, "dseq": deployment.dseq},
+            "state": deployment.state,
+            "hash": deployment.hash,
+            "created_at": str(deployment.created),
         },
-        "leases": [await lease(world, item, each, part=part) for each in item.leases],
-        "escrow_account": escrow_account(item),
+        "leases": [await lease(world, deployment, each, part=part) for each in deployment.leases],
+        "escrow_account": escrow_account(deployment),
     }
     if world.settings.extended and part != "chain":
-        found["name"] = item.name
+        answer["name"] = deployment.name
         if part == "whole":
-            stored = {"sdl": item.stored, "manifestVersion": item.hash}
-            found["consoleSettings"] = stored if item.stored else None
+            stored = {"sdl": deployment.stored, "manifestVersion": deployment.hash}
+            answer["consoleSettings"] = stored if deployment.stored else None
         else:
-            found["groups"] = [group(item)]
-            found["settings"] = _listed_settings(world, item)
-    return found
+            answer["groups"] = [group(deployment)]
+            answer["settings"] = _listed_settings(world, deployment)
+    return answer
 
 
-def _listed_settings(world: "AkashWorld", item: SimDeployment) -> dict[str, Any]:
-    ends = world.ends_at(item)
+def _listed_settings(world: "AkashWorld", deployment: SimDeployment) -> dict[str, Any]:
+    ends = world.ends_at(deployment)
     return {
-        "name": item.name,
-        "runtimeLimitHours": item.limit_hours,
+        "name": deployment.name,
+        "runtimeLimitHours": deployment.limit_hours,
         "runtimeEndsAt": ends.isoformat() if ends else None,
-        "closed": item.state == "closed",
+        "closed": deployment.state == "closed",
     }
 
 
 async def lease(
-    world: "AkashWorld", item: SimDeployment, each: SimLease, *, part: str
+    world: "AkashWorld", deployment: SimDeployment, each: SimLease, *, part: str
 ) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "id": {**_id(item, each.oseq, each.provider), "bseq": 0},
+    answer: dict[str, Any] = {
+        "id": {**_id(deployment, each.oseq, each.provider), "bseq": 0},
         "state": each.state,
         "price": coin(each.price),
         "created_at": str(each.created),
@@ -66,33 +66,33 @@ async def lease(
         "reason": each.reason or "lease_closed_invalid",
     }
     if each.reclaim_at is not None:
-        found["reclamation"] = {"deadline": str(each.reclaim_at)}
+        answer["reclamation"] = {"deadline": str(each.reclaim_at)}
     if part != "list":
         whole = part == "whole"
-        found["status"] = await lease_status(world, item, each) if whole else None
-    return found
+        answer["status"] = await lease_status(world, deployment, each) if whole else None
+    return answer
 
 
 async def lease_status(
-    world: "AkashWorld", item: SimDeployment, each: SimLease
+    world: "AkashWorld", deployment: SimDeployment, each: SimLease
 ) -> dict[str, Any] | None:
     """What the Console gets from the provider; nothing of it where that does not answer."""
     if not each.live or each.delivered_at is None or world.dark(each):
         return None
     try:
-        found = await status_of(world, Place(item, each))
+        status = await status_of(world, Place(deployment, each))
     except KubeTrouble:
         return None
     # A gateway says null where there is nothing; the Console's API file knows objects and lists.
-    for service in found["services"].values():
+    for service in status["services"].values():
         service["uris"] = service["uris"] or []
-    return found | {name: found[name] or {} for name in ("forwarded_ports", "ips")}
+    return status | {name: status[name] or {} for name in ("forwarded_ports", "ips")}
 
 
-def escrow_account(item: SimDeployment) -> dict[str, Any]:
-    account = item.escrow
+def escrow_account(deployment: SimDeployment) -> dict[str, Any]:
+    account = deployment.escrow
     return {
-        "id": {"scope": "deployment", "xid": f"{OWNER}/{item.dseq}"},
+        "id": {"scope": "deployment", "xid": f"{OWNER}/{deployment.dseq}"},
         "state": {
             "owner": OWNER,
             "state": account.state,
@@ -102,7 +102,7 @@ def escrow_account(item: SimDeployment) -> dict[str, Any]:
             "deposits": [
                 {
                     "owner": OWNER,
-                    "height": str(item.created),
+                    "height": str(deployment.created),
                     "source": "grant",
                     "balance": coin(account.funds),
                 }
@@ -111,8 +111,8 @@ def escrow_account(item: SimDeployment) -> dict[str, Any]:
     }
 
 
-def bid(world: "AkashWorld", item: SimDeployment, each: SimBid) -> dict[str, Any]:
-    resource = world.resource(item.sdl)
+def bid(world: "AkashWorld", deployment: SimDeployment, each: SimBid) -> dict[str, Any]:
+    resource = world.resource(deployment.sdl)
     offered = {
         "resources": {
             "cpu": {**resource["cpu"], "attributes": []},
@@ -132,7 +132,7 @@ def bid(world: "AkashWorld", item: SimDeployment, each: SimBid) -> dict[str, Any
     }
     return {
         "bid": {
-            "id": {**_id(item, item.oseq, each.provider), "bseq": 0},
+            "id": {**_id(deployment, deployment.oseq, each.provider), "bseq": 0},
             "state": each.state,
             "price": coin(each.price),
             "created_at": str(each.height),
@@ -140,7 +140,10 @@ def bid(world: "AkashWorld", item: SimDeployment, each: SimBid) -> dict[str, Any
             "reclamation_window": "0s",
         },
         "escrow_account": {
-            "id": {"scope": "bid", "xid": f"{OWNER}/{item.dseq}/1/{item.oseq}/{each.provider}"},
+            "id": {
+                "scope": "bid",
+                "xid": f"{OWNER}/{deployment.dseq}/1/{deployment.oseq}/{each.provider}",
+            },
             "state": {
                 "owner": each.provider,
                 "state": "open",
@@ -153,16 +156,16 @@ def bid(world: "AkashWorld", item: SimDeployment, each: SimBid) -> dict[str, Any
     }
 
 
-def group(item: SimDeployment) -> dict[str, Any]:
+def group(deployment: SimDeployment) -> dict[str, Any]:
     return {
-        "id": {"owner": OWNER, "dseq": item.dseq, "gseq": 1},
-        "state": item.group_state,
+        "id": {"owner": OWNER, "dseq": deployment.dseq, "gseq": 1},
+        "state": deployment.group_state,
         "group_spec": {
-            "name": item.group,
+            "name": deployment.group,
             "requirements": {"signed_by": {"all_of": [], "any_of": []}, "attributes": []},
             "resources": [],
         },
-        "created_at": str(item.created),
+        "created_at": str(deployment.created),
     }
 
 
@@ -174,10 +177,10 @@ def endpoints(resource: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def provider(item: SimProvider, gateway_url: str) -> dict[str, Any]:
+def provider(provider: SimProvider, gateway_url: str) -> dict[str, Any]:
     gpus = [
         {"vendor": "nvidia", "model": name, "ram": "80Gi", "interface": "PCIe"}
-        for name in item.gpus
+        for name in provider.gpus
     ]
     texts = (
         "email website lastCheckDate ipLat ipLon lastOnlineDate host organization statusPage "
@@ -187,24 +190,24 @@ def provider(item: SimProvider, gateway_url: str) -> dict[str, Any]:
     )
     return {
         **dict.fromkeys(texts.split()),
-        "owner": item.address,
-        "name": item.name,
+        "owner": provider.address,
+        "name": provider.name,
         "hostUri": gateway_url,
         "createdHeight": 1,
         "cosmosSdkVersion": "v0.53.4",
         "akashVersion": "v0.10.6",
-        "uptime1d": float(item.uptime) if item.online else 0.0,
-        "uptime7d": float(item.uptime),
-        "uptime30d": float(item.uptime),
+        "uptime1d": float(provider.uptime) if provider.online else 0.0,
+        "uptime7d": float(provider.uptime),
+        "uptime30d": float(provider.uptime),
         "isValidVersion": True,
-        "isOnline": item.online,
-        "isAudited": item.audited,
+        "isOnline": provider.online,
+        "isAudited": provider.audited,
         "gpuModels": gpus,
         "attributes": [
-            {"key": "location-region", "value": item.region, "auditedBy": []},
+            {"key": "location-region", "value": provider.region, "auditedBy": []},
         ],
-        "locationRegion": item.region,
-        "hardwareGpuModels": list(item.gpus),
+        "locationRegion": provider.region,
+        "hardwareGpuModels": list(provider.gpus),
         "hardwareDisk": [],
         "featPersistentStorage": True,
         "featPersistentStorageType": ["beta3"],
@@ -220,15 +223,15 @@ def provider(item: SimProvider, gateway_url: str) -> dict[str, Any]:
 def provider_detail(item: SimProvider, gateway_url: str) -> dict[str, Any]:
     parts = ("cpu", "gpu", "memory")
     amounts = {"active": 0, "available": 1000, "pending": 0}
-    found = provider(item, gateway_url)
-    found["deploymentCount"] = found["leaseCount"] = 0
-    found["stats"] = {
+    answer = provider(item, gateway_url)
+    answer["deploymentCount"] = answer["leaseCount"] = 0
+    answer["stats"] = {
         **{part: dict(amounts) for part in parts},
         "storage": {"ephemeral": dict(amounts), "persistent": dict(amounts)},
     }
-    found["uptime"] = [{"id": "1", "isOnline": item.online, "checkDate": _DAY}]
-    return found
+    answer["uptime"] = [{"id": "1", "isOnline": item.online, "checkDate": _DAY}]
+    return answer
 
 
-def _id(item: SimDeployment, oseq: int, address: str) -> dict[str, Any]:
-    return {"owner": OWNER, "dseq": item.dseq, "gseq": 1, "oseq": oseq, "provider": address}
+def _id(deployment: SimDeployment, oseq: int, address: str) -> dict[str, Any]:
+    return {"owner": OWNER, "dseq": deployment.dseq, "gseq": 1, "oseq": oseq, "provider": address}

@@ -135,7 +135,7 @@ class Cluster:
         base = self._folder / "volumes" / deployment.dseq
         # Memory that the containers of a pod share: it is there again after a restart.
         shared = {"/dev/shm": base / ".shm"}
-        return {**shared, **{item["mount"]: base / item["name"] for item in storage}}
+        return {**shared, **{volume["mount"]: base / volume["name"] for volume in storage}}
 
 
 def expanded(text: str, env: Mapping[str, str]) -> str:

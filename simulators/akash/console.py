@@ -92,10 +92,10 @@ def _creation(made: APIRouter, world: "AkashWorld") -> None:
         if delay:
             world.soon(_late(world, delay, creation))
             raise Refusal(504, "GatewayTimeout", "upstream request timeout")
-        item = world.make(creation)
-        tx = {"code": 0, "transactionHash": _hash(item.dseq), "rawLog": ""}
-        manifest = creation.unresolved or item.manifest
-        return {"data": {"dseq": item.dseq, "manifest": manifest, "signTx": tx}}
+        deployment = world.make(creation)
+        tx = {"code": 0, "transactionHash": _hash(deployment.dseq), "rawLog": ""}
+        manifest = creation.unresolved or deployment.manifest
+        return {"data": {"dseq": deployment.dseq, "manifest": manifest, "signTx": tx}}
 
 
 def _read_creation(world: "AkashWorld", wanted: dict[str, Any]) -> Creation:
@@ -140,134 +140,139 @@ def _deployments(made: APIRouter, world: "AkashWorld") -> None:
             raise newer.invalid("limit: Number must be 1 to 100")
         if not world.settings.extended:
             state, search = "active", ""
-        found = [
-            item
-            for item in world.book.deployments.values()
-            if item.state == state and search.lower() in f"{item.name} {item.dseq}".lower()
+        matching = [
+            deployment
+            for deployment in world.book.deployments.values()
+            if deployment.state == state
+            and search.lower() in f"{deployment.name} {deployment.dseq}".lower()
         ]
-        page = found[skip : skip + limit]
+        page = matching[skip : skip + limit]
         data = {
-            "deployments": [await answers.detail(world, item, part="list") for item in page],
+            "deployments": [
+                await answers.detail(world, deployment, part="list") for deployment in page
+            ],
             "pagination": {
-                "total": len(found),
+                "total": len(matching),
                 "skip": skip,
                 "limit": limit,
-                "hasMore": skip + limit < len(found),
+                "hasMore": skip + limit < len(matching),
             },
         }
         return {"data": data}
 
     @made.get("/deployments/{dseq}")
     async def detail(dseq: str) -> Any:
-        item = _item(world, dseq)
-        await world.settle(item)
-        return {"data": await answers.detail(world, item, part="whole")}
+        deployment = _known(world, dseq)
+        await world.settle(deployment)
+        return {"data": await answers.detail(world, deployment, part="whole")}
 
     @made.delete("/deployments/{dseq}")
     async def close(dseq: str, request: Request) -> Any:
-        item = _item(world, dseq)
+        deployment = _known(world, dseq)
         wanted = request.query_params.get("async") == "true" and world.settings.extended
-        if wanted and world.settings.closes_in_background and item.state == "active":
-            return JSONResponse({"data": {"activityId": newer.close(world, item)}}, 202)
+        if wanted and world.settings.closes_in_background and deployment.state == "active":
+            return JSONResponse({"data": {"activityId": newer.close(world, deployment)}}, 202)
         if world.trouble.underflow > 0:
             world.trouble.underflow -= 1
             raise Refusal(400, "BadRequestError", "Deployment escrow cannot be settled yet")
-        await world.settle(item)
-        await world.close(item)
+        await world.settle(deployment)
+        await world.close(deployment)
         return {"data": {"success": True}}
 
     @made.post("/deposit-deployment")
     async def deposit(body: dict[str, Any]) -> Any:
-        item = _item(world, str(body["data"]["dseq"]))
+        deployment = _known(world, str(body["data"]["dseq"]))
         amount = Decimal(str(body["data"]["deposit"]))
-        await world.settle(item)
-        if item.state != "active":
+        await world.settle(deployment)
+        if deployment.state != "active":
             raise Refusal(400, "BadRequestError", "Deployment closed")
         if amount > world.book.credits:
             raise Refusal(402, "PaymentRequiredError", _NO_CREDIT)
-        escrow.settle(item, world.height())
+        escrow.settle(deployment, world.height())
         world.book.credits -= amount
-        item.escrow.funds += amount * escrow.UACT
+        deployment.escrow.funds += amount * escrow.UACT
         world.save()
-        return {"data": await answers.detail(world, item, part="whole")}
+        return {"data": await answers.detail(world, deployment, part="whole")}
 
 
 def _market(made: APIRouter, world: "AkashWorld") -> None:
     @made.get("/bids")
     async def bids(dseq: str) -> Any:
-        item = _item(world, dseq)
-        await world.settle(item)
-        there = [each for each in item.bids if each.at <= time.time()]
-        return {"data": [answers.bid(world, item, each) for each in there]}
+        deployment = _known(world, dseq)
+        await world.settle(deployment)
+        there = [each for each in deployment.bids if each.at <= time.time()]
+        return {"data": [answers.bid(world, deployment, each) for each in there]}
 
     @made.post("/leases")
     async def lease(body: dict[str, Any]) -> Any:
         (wanted,) = body["leases"]
-        item = _item(world, wanted["dseq"])
-        await world.settle(item)
+        deployment = _known(world, wanted["dseq"])
+        await world.settle(deployment)
         manifest = body.get("manifest")
         if manifest is None and not world.settings.extended:
             raise Refusal(400, "validation_error", "manifest: Required")
-        _take(world, item, wanted["provider"])
+        _take(world, deployment, wanted["provider"])
         # The newer Console sends what it has kept, whatever the request carries.
         newer_one = world.settings.extended
-        _deliver(world, item, item.manifest if newer_one else str(manifest))
+        _deliver(world, deployment, deployment.manifest if newer_one else str(manifest))
         part: Literal["chain", "whole"] = "chain" if newer_one else "whole"
-        return {"data": await answers.detail(world, item, part=part)}
+        return {"data": await answers.detail(world, deployment, part=part)}
 
 
-def _take(world: "AkashWorld", item: SimDeployment, provider: str) -> None:
+def _take(world: "AkashWorld", deployment: SimDeployment, provider: str) -> None:
     """A lease for this bid, unless there is one."""
-    if item.state != "active":
+    if deployment.state != "active":
         raise Refusal(400, "BadRequestError", "Deployment closed")
-    if item.lease is not None and item.lease.live:
+    if deployment.lease is not None and deployment.lease.live:
         return
-    bid = next((each for each in item.bids if each.provider == provider), None)
+    bid = next((each for each in deployment.bids if each.provider == provider), None)
     if bid is None or bid.at > time.time() or bid.state != "open":
         raise Refusal(400, "BadRequestError", f"bid of {provider} is no longer open")
-    if not item.order_open:
+    if not deployment.order_open:
         raise Refusal(400, "BadRequestError", "order has already been matched or closed")
     if world.settings.extended and not world.book.providers[provider].online:
         raise Refusal(502, "BadGateway", "Provider unreachable", code="provider_unreachable")
     _account_can_pay(world)
-    world.take(item, bid)
+    world.take(deployment, bid)
 
 
-def _deliver(world: "AkashWorld", item: SimDeployment, manifest: str) -> None:
+def _deliver(world: "AkashWorld", deployment: SimDeployment, manifest: str) -> None:
     """To the provider. The newer Console says of each failure that the lease exists and costs."""
-    lease = item.lease
+    lease = deployment.lease
     if lease is None or lease.delivered_at is not None:
         return
     trouble = world.trouble
     if trouble.late_lease > 0:
         trouble.late_lease -= 1
-        raise _undelivered(world, item, 404, "no lease for deployment")
+        raise _undelivered(world, deployment, 404, "no lease for deployment")
     if trouble.refuse_token > 0:  # the one that the Console makes itself, which ran out meanwhile
         trouble.refuse_token -= 1
-        raise _undelivered(world, item, 401, "unauthorized access")
-    if hashlib.sha256(manifest.encode()).digest() != base64.b64decode(item.hash):
-        raise _undelivered(world, item, 422, "manifest version validation failed")
+        raise _undelivered(world, deployment, 401, "unauthorized access")
+    if hashlib.sha256(manifest.encode()).digest() != base64.b64decode(deployment.hash):
+        raise _undelivered(world, deployment, 422, "manifest version validation failed")
     why = sdl.refusal(json.loads(manifest))
     if why is not None:
-        raise _undelivered(world, item, 422, f"invalid manifest: {why}")
+        raise _undelivered(world, deployment, 422, f"invalid manifest: {why}")
     if trouble.refuse_manifest > 0 or not world.book.providers[lease.provider].online:
         trouble.refuse_manifest = max(0, trouble.refuse_manifest - 1)
-        raise _undelivered(world, item, 502 if world.settings.extended else 503, "no answer")
+        raise _undelivered(world, deployment, 502 if world.settings.extended else 503, "no answer")
     lease.delivered_at = time.time()
     world.save()
 
 
-def _undelivered(world: "AkashWorld", item: SimDeployment, status: int, reason: str) -> Refusal:
-    if not world.settings.extended or item.lease is None:
+def _undelivered(
+    world: "AkashWorld", deployment: SimDeployment, status: int, reason: str
+) -> Refusal:
+    if not world.settings.extended or deployment.lease is None:
         return Refusal(status, "ProviderError", reason)
     return Refusal(
         status,
         "ProviderError",
-        f"The lease for deployment {item.dseq} exists, but provider {item.lease.provider} did not "
-        "receive its manifest. Send this request again to retry, or close the deployment to stop "
-        "paying for it.",
+        f"The lease for deployment {deployment.dseq} exists, but provider "
+        f"{deployment.lease.provider} did not receive its manifest. Send this request again to "
+        "retry, or close the deployment to stop paying for it.",
         code="manifest_not_delivered",
-        data={"dseq": item.dseq, "provider": item.lease.provider, "reason": reason},
+        data={"dseq": deployment.dseq, "provider": deployment.lease.provider, "reason": reason},
     )
 
 
@@ -276,28 +281,28 @@ def _settings(world: "AkashWorld") -> APIRouter:
 
     @made.get("/deployment-settings/{dseq}")
     async def read(dseq: str) -> Any:
-        return {"data": _settings_of(world, _item(world, dseq))}
+        return {"data": _settings_of(world, _known(world, dseq))}
 
     @made.patch("/deployment-settings/{dseq}")
     async def change(dseq: str, body: dict[str, Any]) -> Any:
-        item = _item(world, dseq)
+        deployment = _known(world, dseq)
         hours = body["data"].get("runtimeLimitHours")
         if world.settings.extended and hours is not None:
-            if item.limit_hours is not None and not 0 < hours - item.limit_hours <= 48:
+            if deployment.limit_hours is not None and not 0 < hours - deployment.limit_hours <= 48:
                 raise Refusal(400, "validation_error", "runtimeLimitHours: only longer, by 48")
-            item.limit_hours = int(hours)
+            deployment.limit_hours = int(hours)
             world.save()
-        return {"data": _settings_of(world, item)}
+        return {"data": _settings_of(world, deployment)}
 
     return made
 
 
-def _settings_of(world: "AkashWorld", item: SimDeployment) -> dict[str, Any]:
-    made = datetime.fromtimestamp(item.made_at).astimezone().isoformat()
-    found: dict[str, Any] = {
+def _settings_of(world: "AkashWorld", deployment: SimDeployment) -> dict[str, Any]:
+    made = datetime.fromtimestamp(deployment.made_at).astimezone().isoformat()
+    answer: dict[str, Any] = {
         "id": USER,
         "userId": USER,
-        "dseq": item.dseq,
+        "dseq": deployment.dseq,
         "autoTopUpEnabled": world.settings.extended,
         "estimatedTopUpAmount": 0,
         "topUpFrequencyMs": 0,
@@ -305,18 +310,18 @@ def _settings_of(world: "AkashWorld", item: SimDeployment) -> dict[str, Any]:
         "updatedAt": made,
     }
     if world.settings.extended:
-        ends = world.ends_at(item)
-        found["sdl"] = item.stored or None
-        found["runtimeLimitHours"] = item.limit_hours
-        found["runtimeEndsAt"] = ends.isoformat() if ends else None
-    return found
+        ends = world.ends_at(deployment)
+        answer["sdl"] = deployment.stored or None
+        answer["runtimeLimitHours"] = deployment.limit_hours
+        answer["runtimeEndsAt"] = ends.isoformat() if ends else None
+    return answer
 
 
-def _item(world: "AkashWorld", dseq: str) -> SimDeployment:
-    item = world.book.deployments.get(dseq)
-    if item is None:
+def _known(world: "AkashWorld", dseq: str) -> SimDeployment:
+    deployment = world.book.deployments.get(dseq)
+    if deployment is None:
         raise Refusal(404, "NotFoundError", "Deployment not found")
-    return item
+    return deployment
 
 
 async def _late(world: "AkashWorld", delay: float, creation: Creation) -> None:

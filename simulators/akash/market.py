@@ -40,18 +40,18 @@ def monthly(cpu_milli: int, memory: int, storage: int) -> Decimal:
 def need_of(resource: Mapping[str, Any], attributes: Mapping[str, str]) -> Need:
     """From the chain's form of resources."""
     models = []
-    for item in resource["gpu"].get("attributes") or ():
-        match = _GPU.fullmatch(item["key"])
+    for attribute in resource["gpu"].get("attributes") or ():
+        match = _GPU.fullmatch(attribute["key"])
         if match is not None:
             models.append(match["model"])
     return Need(
         cpu_milli=int(Decimal(resource["cpu"]["units"]["val"])),
         memory=int(_size(resource["memory"])),
-        storage=sum(int(_size(item)) for item in resource["storage"]),
+        storage=sum(int(_size(volume)) for volume in resource["storage"]),
         gpus=int(resource["gpu"]["units"]["val"]),
         models=tuple(models),
         region=attributes.get("location-region"),
-        ram_storage=any(_class(item) == "ram" for item in resource["storage"]),
+        ram_storage=any(_class(volume) == "ram" for volume in resource["storage"]),
     )
 
 
@@ -81,10 +81,10 @@ def price(provider: SimProvider, need: Need, settings: AkashSettings) -> Decimal
     return asked.quantize(_PRICE, rounding=ROUND_CEILING)
 
 
-def _class(item: Mapping[str, Any]) -> str:
-    found = {entry["key"]: entry["value"] for entry in item.get("attributes") or ()}
-    return str(found.get("class", ""))
+def _class(volume: Mapping[str, Any]) -> str:
+    attributes = {entry["key"]: entry["value"] for entry in volume.get("attributes") or ()}
+    return str(attributes.get("class", ""))
 
 
-def _size(item: Mapping[str, Any]) -> Decimal:
-    return Decimal((item.get("quantity") or item["size"])["val"])
+def _size(volume: Mapping[str, Any]) -> Decimal:
+    return Decimal((volume.get("quantity") or volume["size"])["val"])

@@ -69,71 +69,71 @@ def routes(made: APIRouter, world: "AkashWorld") -> None:
     @made.get("/activities/{number}")
     async def activity(number: str) -> Any:
         _only_newer(world)
-        found = world.book.activities.get(number)
-        if found is None:
+        known = world.book.activities.get(number)
+        if known is None:
             raise Refusal(404, "NotFoundError", "Activity not found")
-        return {"data": _activity(found)}
+        return {"data": _activity(known)}
 
     @made.patch("/deployments/{dseq}")
     async def patch(dseq: str, body: dict[str, Any]) -> Any:
         """A name alone: no update on the chain, and no provider is asked."""
         _only_newer(world)
-        item = world.book.deployments.get(dseq)
-        if item is None:
+        deployment = world.book.deployments.get(dseq)
+        if deployment is None:
             raise Refusal(404, "NotFoundError", "Deployment not found")
         wanted = body["data"]
         if wanted.keys() != {"name"} or not 1 <= len(wanted["name"].strip()) <= _LONGEST_NAME:
             raise invalid("At least one field must be patched, or sealed secrets supplied")
-        item.name = wanted["name"].strip()
+        deployment.name = wanted["name"].strip()
         world.save()
-        found = await answers.detail(world, item, part="chain")
-        return {"data": {**found, "name": item.name}}
+        answer = await answers.detail(world, deployment, part="chain")
+        return {"data": {**answer, "name": deployment.name}}
 
 
-def close(world: "AkashWorld", item: SimDeployment) -> str:
+def close(world: "AkashWorld", deployment: SimDeployment) -> str:
     """Close it in the background; the number of the activity."""
-    made = SimActivity(id=str(uuid.uuid4()), dseq=item.dseq, made_at=time.time())
+    made = SimActivity(id=str(uuid.uuid4()), dseq=deployment.dseq, made_at=time.time())
     world.book.activities[made.id] = made
     world.save()
-    world.soon(_close(world, item, made))
+    world.soon(_close(world, deployment, made))
     return made.id
 
 
-async def _close(world: "AkashWorld", item: SimDeployment, made: SimActivity) -> None:
+async def _close(world: "AkashWorld", deployment: SimDeployment, made: SimActivity) -> None:
     await asyncio.sleep(world.settings.close_delay)
     if world.trouble.underflow > 0:
         world.trouble.underflow -= 1
         made.status, made.problem = "failed", "Deployment escrow cannot be settled yet"
     else:
-        await world.settle(item)
-        await world.close(item)
+        await world.settle(deployment)
+        await world.close(deployment)
         made.status = "succeeded"
     world.save()
 
 
-def fund(world: "AkashWorld", item: SimDeployment) -> None:
+def fund(world: "AkashWorld", deployment: SimDeployment) -> None:
     """Add what a lease lacks for the time ahead, as far as the credit goes."""
     settings, free = world.settings, world.book.credits
     if not settings.extended or settings.trial:
         return
     per_hour = 3600 / Decimal(str(settings.block_seconds))
     spendable = free - settings.headroom if free > settings.headroom else free
-    lacks = escrow.lacks(item, per_hour, settings.runway_hours)
+    lacks = escrow.lacks(deployment, per_hour, settings.runway_hours)
     amount = max(Decimal(0), min(lacks, spendable))
     world.book.credits -= amount
-    item.escrow.funds += amount * escrow.UACT
-    item.escrow.funded_at = time.time()
+    deployment.escrow.funds += amount * escrow.UACT
+    deployment.escrow.funded_at = time.time()
 
 
-def fund_again(world: "AkashWorld", item: SimDeployment) -> None:
+def fund_again(world: "AkashWorld", deployment: SimDeployment) -> None:
     """The hourly look at what lasts less than a day."""
     settings = world.settings
-    if not settings.extended or time.time() < item.escrow.funded_at + settings.fund_every:
+    if not settings.extended or time.time() < deployment.escrow.funded_at + settings.fund_every:
         return
-    left = escrow.runway(item, 3600 / Decimal(str(settings.block_seconds)))
+    left = escrow.runway(deployment, 3600 / Decimal(str(settings.block_seconds)))
     if left is not None and left < settings.look_ahead_hours:
-        fund(world, item)
-    item.escrow.funded_at = time.time()
+        fund(world, deployment)
+    deployment.escrow.funded_at = time.time()
 
 
 def _only_newer(world: "AkashWorld") -> None:

@@ -30,27 +30,27 @@ def _records(made: APIRouter, world: "AkashWorld") -> None:
 
     @made.get("/deployment/{owner}/{dseq}")
     async def detail(owner: str, dseq: str) -> Any:
-        item = world.book.deployments.get(dseq)
-        if owner != OWNER or item is None or not _indexed(world, item):
+        deployment = world.book.deployments.get(dseq)
+        if owner != OWNER or deployment is None or not _indexed(world, deployment):
             raise Refusal(404, "NotFoundError", "Deployment not found")
         return {
             "owner": OWNER,
-            "dseq": item.dseq,
-            "balance": float(item.escrow.funds),
+            "dseq": deployment.dseq,
+            "balance": float(deployment.escrow.funds),
             "denom": "uact",
-            "status": item.state,
+            "status": deployment.state,
             "totalMonthlyCostUDenom": 0,
             "leases": [],
             "events": [],
             "other": {
                 "deployment": {
-                    "id": {"owner": OWNER, "dseq": item.dseq},
-                    "state": item.state,
-                    "hash": item.hash,
-                    "created_at": str(item.created),
+                    "id": {"owner": OWNER, "dseq": deployment.dseq},
+                    "state": deployment.state,
+                    "hash": deployment.hash,
+                    "created_at": str(deployment.created),
                 },
-                "groups": [answers.group(item)],
-                "escrow_account": answers.escrow_account(item),
+                "groups": [answers.group(deployment)],
+                "escrow_account": answers.escrow_account(deployment),
             },
         }
 
@@ -58,16 +58,16 @@ def _records(made: APIRouter, world: "AkashWorld") -> None:
     async def of_address(
         address: str, skip: int, limit: int, status: str = "", reverseSorting: str = ""
     ) -> Any:
-        found = [
-            item
-            for item in world.book.deployments.values()
-            if address == OWNER and status in ("", item.state) and _indexed(world, item)
+        matching = [
+            deployment
+            for deployment in world.book.deployments.values()
+            if address == OWNER and status in ("", deployment.state) and _indexed(world, deployment)
         ]
         if reverseSorting == "true":
-            found.reverse()
+            matching.reverse()
         return {
-            "count": len(found),
-            "results": [_row(item) for item in found[skip : skip + limit]],
+            "count": len(matching),
+            "results": [_row(deployment) for deployment in matching[skip : skip + limit]],
         }
 
 
@@ -92,7 +92,7 @@ def _chain(made: APIRouter, world: "AkashWorld") -> None:
     @made.get("/balances")
     async def balances(address: str = "") -> Any:
         free = int(world.book.credits * 1_000_000)
-        locked = sum(int(item.escrow.funds) for item in world.book.deployments.values())
+        locked = sum(int(deployment.escrow.funds) for deployment in world.book.deployments.values())
         if address != OWNER:
             free = locked = 0
         return {"data": {"balance": free, "deployments": locked, "total": free + locked}}
@@ -113,43 +113,47 @@ def _providers(made: APIRouter, world: "AkashWorld") -> None:
     @made.get("/providers")
     async def providers() -> Any:
         known = world.book.providers.values()
-        return [answers.provider(item, world.gateways.url(item.address)) for item in known]
+        return [
+            answers.provider(provider, world.gateways.url(provider.address)) for provider in known
+        ]
 
     @made.get("/providers/{address}")
     async def provider(address: str) -> Any:
-        item = world.book.providers.get(address)
-        if item is None:
+        provider = world.book.providers.get(address)
+        if provider is None:
             raise Refusal(404, "NotFoundError", "Provider not found")
-        return answers.provider_detail(item, world.gateways.url(item.address))
+        return answers.provider_detail(provider, world.gateways.url(provider.address))
 
     @made.get("/provider-regions")
     async def regions() -> Any:
-        found: dict[str, list[str]] = {}
-        for item in world.book.providers.values():
-            found.setdefault(item.region, []).append(item.address)
+        by_region: dict[str, list[str]] = {}
+        for provider in world.book.providers.values():
+            by_region.setdefault(provider.region, []).append(provider.address)
         return [
             {"providers": owners, "key": key, "description": key}
-            for key, owners in sorted(found.items())
+            for key, owners in sorted(by_region.items())
         ]
 
     @made.post("/bid-screening")
     async def screening(body: dict[str, Any]) -> Any:
         (unit,) = body["resources"]
         wanted = (body.get("requirements") or {}).get("attributes") or ()
-        need = market.need_of(unit["resource"], {item["key"]: item["value"] for item in wanted})
+        need = market.need_of(
+            unit["resource"], {provider["key"]: provider["value"] for provider in wanted}
+        )
         able = [p for p in world.book.providers.values() if p.audited and market.fits(p, need)]
         return {
             "providers": [
                 {
-                    "owner": item.address,
-                    "hostUri": f"https://{item.name}:8443",
-                    "isAudited": item.audited,
+                    "owner": provider.address,
+                    "hostUri": f"https://{provider.name}:8443",
+                    "isAudited": provider.audited,
                     "createdAt": world.book.genesis.isoformat(),
-                    "location": item.region,
+                    "location": provider.region,
                     "organization": None,
                     "incidents": [],
                 }
-                for item in able
+                for provider in able
             ]
         }
 
@@ -158,7 +162,7 @@ def _prices(made: APIRouter, world: "AkashWorld") -> None:
     @made.post("/pricing")
     async def pricing(body: dict[str, Any] | list[dict[str, Any]]) -> Any:
         if isinstance(body, list):
-            return [_priced(item) for item in body]
+            return [_priced(size) for size in body]
         return _priced(body)
 
     @made.get("/gpu-prices")
@@ -184,7 +188,7 @@ def _prices(made: APIRouter, world: "AkashWorld") -> None:
                     },
                 }
             )
-        whole = sum(item["availability"]["total"] for item in models)
+        whole = sum(gpu["availability"]["total"] for gpu in models)
         return {"availability": {"total": whole, "available": whole}, "models": models}
 
 
@@ -196,12 +200,12 @@ def _priced(spec: dict[str, Any]) -> dict[str, Any]:
     return {"spec": spec, "akash": value, "aws": value * 4, "gcp": value * 4, "azure": value * 5}
 
 
-def _row(item: SimDeployment) -> dict[str, Any]:
+def _row(deployment: SimDeployment) -> dict[str, Any]:
     return {
         "owner": OWNER,
-        "dseq": item.dseq,
-        "status": item.state,
-        "createdHeight": item.created,
+        "dseq": deployment.dseq,
+        "status": deployment.state,
+        "createdHeight": deployment.created,
         "cpuUnits": 0,
         "gpuUnits": 0,
         "memoryQuantity": 0,
@@ -210,5 +214,5 @@ def _row(item: SimDeployment) -> dict[str, Any]:
     }
 
 
-def _indexed(world: "AkashWorld", item: SimDeployment) -> bool:
-    return time.time() >= item.made_at + world.settings.index_lag
+def _indexed(world: "AkashWorld", deployment: SimDeployment) -> bool:
+    return time.time() >= deployment.made_at + world.settings.index_lag

@@ -74,6 +74,6 @@ def refusal(manifest: list[dict[str, Any]]) -> str | None:
         for variable in service["env"] or ():
             if "=" not in variable:
                 return "invalid environment variable"
-    if not any(item["global"] for service in services for item in service["expose"] or ()):
+    if not any(port["global"] for service in services for port in service["expose"] or ()):
         return "zero global services"
     return None

@@ -113,13 +113,13 @@ def _opened(world: "AkashWorld", text: str, seal: str) -> dict[str, str]:
         plain = jwe.decrypt_compact(seal, _key(), registry=registry).plaintext
     except JoseError as error:
         raise Refusal(400, "BadRequestError", "Sealed secrets failed authentication") from error
-    found = json.loads(plain or b"null")
-    if not isinstance(found, dict) or not all(isinstance(item, str) for item in found.values()):
+    values = json.loads(plain or b"null")
+    if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
         raise Refusal(
             400, "BadRequestError", "Sealed secrets must be a flat object of string values"
         )
-    _within_limits(found)
-    return found
+    _within_limits(values)
+    return values
 
 
 def sdl_hash(text: str) -> str:
@@ -127,11 +127,11 @@ def sdl_hash(text: str) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip("=")
 
 
-def _within_limits(found: dict[str, str]) -> None:
-    if len(found) > _MOST:
+def _within_limits(values: dict[str, str]) -> None:
+    if len(values) > _MOST:
         why = f"At most {_MOST} secrets may be supplied for one deployment"
         raise Refusal(400, "BadRequestError", why)
-    for name, value in found.items():
+    for name, value in values.items():
         if len(json.dumps(value, ensure_ascii=False).encode()) - 2 > _LARGEST:
             why = f'Secret "{name}" exceeds the maximum value size of {_LARGEST} bytes'
             raise Refusal(400, "BadRequestError", f"{why} once JSON-encoded")

@@ -87,9 +87,13 @@ def allows(claims: Mapping[str, Any], provider: str, scope: Scope | None) -> boo
     if leases.get("access") == "scoped":
         return scope is None or scope in leases.get("scope", ())
     return any(
-        item["provider"] == provider
-        and (item.get("access") == "full" or scope is None or scope in item.get("scope", ()))
-        for item in leases.get("permissions", ())
+        permission["provider"] == provider
+        and (
+            permission.get("access") == "full"
+            or scope is None
+            or scope in permission.get("scope", ())
+        )
+        for permission in leases.get("permissions", ())
     )
 
 

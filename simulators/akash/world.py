@@ -81,21 +81,23 @@ class AkashWorld(World):
 
     async def leases(self) -> list[LeaseLine]:
         return [
-            LeaseLine(id=item.dseq, key=key_of(item), alive=item.state == "active")
-            for item in self.book.deployments.values()
+            LeaseLine(
+                id=deployment.dseq, key=key_of(deployment), alive=deployment.state == "active"
+            )
+            for deployment in self.book.deployments.values()
         ]
 
     async def bill(self) -> list[SimBill]:
         height = self.height()
         return [
             SimBill(
-                id=item.dseq,
-                key=key_of(item),
-                amount=escrow.cost(item, height) / escrow.UACT,
+                id=deployment.dseq,
+                key=key_of(deployment),
+                amount=escrow.cost(deployment, height) / escrow.UACT,
                 currency="USD",
-                final=item.escrow.state != "open",
+                final=deployment.escrow.state != "open",
             )
-            for item in self.book.deployments.values()
+            for deployment in self.book.deployments.values()
         ]
 
     async def act(self, action: str, args: dict[str, Any]) -> dict[str, Any]:
@@ -113,9 +115,9 @@ class AkashWorld(World):
 
     async def settle(self, *items: SimDeployment) -> None:
         """Bring these up to this moment; one by one, since containers are looked at."""
-        for item in items:
+        for deployment in items:
             async with self._lock:
-                if item.state == "active" and await self._advance(item):
+                if deployment.state == "active" and await self._advance(deployment):
                     self.save()
 
     # What the Console does
@@ -144,46 +146,46 @@ class AkashWorld(World):
         self.save()
         return made
 
-    async def close(self, item: SimDeployment) -> None:
+    async def close(self, deployment: SimDeployment) -> None:
         """End everything of it and give back what is left."""
         async with self._lock:
-            if item.state == "active":
-                self.end_leases(item, "closed", "lease_closed_owner")
-                self._shut(item)
+            if deployment.state == "active":
+                self.end_leases(deployment, "closed", "lease_closed_owner")
+                self._shut(deployment)
                 self.save()
 
-    def take(self, item: SimDeployment, bid: SimBid) -> SimLease:
+    def take(self, deployment: SimDeployment, bid: SimBid) -> SimLease:
         """The lease that a bid becomes."""
-        escrow.settle(item, self.height())
-        for other in item.bids:
+        escrow.settle(deployment, self.height())
+        for other in deployment.bids:
             other.state = "lost" if other.state == "open" else other.state
         bid.state = "active"
         made = SimLease(
             provider=bid.provider,
-            oseq=item.oseq,
+            oseq=deployment.oseq,
             price=bid.price,
             created=self.height(),
             made_at=time.time(),
         )
-        item.escrow.withdrawn_at = time.time()
-        item.leases.append(made)
-        newer.fund(self, item)
+        deployment.escrow.withdrawn_at = time.time()
+        deployment.leases.append(made)
+        newer.fund(self, deployment)
         self.save()
         return made
 
-    def end_leases(self, item: SimDeployment, state: str, reason: str) -> None:
+    def end_leases(self, deployment: SimDeployment, state: str, reason: str) -> None:
         """Leases end; what ran in them is removed a little later."""
         height = self.height()
-        escrow.settle(item, height)
-        for lease in item.leases:
+        escrow.settle(deployment, height)
+        for lease in deployment.leases:
             if lease.live:
                 lease.state, lease.reason, lease.closed_on = state, reason, height
-                self.soon(self.cluster.end(item, lease))
+                self.soon(self.cluster.end(deployment, lease))
 
-    def provider_closes(self, item: SimDeployment, reason: str) -> None:
+    def provider_closes(self, deployment: SimDeployment, reason: str) -> None:
         """As the chain does it: the group is paused, the deployment stays active and funded."""
-        self.end_leases(item, "closed", reason)
-        item.group_state = "paused"
+        self.end_leases(deployment, "closed", reason)
+        deployment.group_state = "paused"
 
     def soon(self, work: Any) -> None:
         """Do something beside the answer."""
@@ -212,7 +214,7 @@ class AkashWorld(World):
             book = Book.model_validate_json(self._file.read_text())
             self._last_dseq = max(map(int, book.deployments), default=0)
             return book
-        providers = {item.address: item for item in self.settings.providers}
+        providers = {provider.address: provider for provider in self.settings.providers}
         return Book(genesis=datetime.now(UTC), credits=self.settings.credits, providers=providers)
 
     async def _tick(self) -> None:
@@ -220,18 +222,18 @@ class AkashWorld(World):
             await self.settle(*self.book.deployments.values())
             await asyncio.sleep(self.settings.tick)
 
-    async def _advance(self, item: SimDeployment) -> bool:
+    async def _advance(self, deployment: SimDeployment) -> bool:
         changed = False
-        lease = item.lease
+        lease = deployment.lease
         if lease is None or not lease.live:
-            return self._age_bids(item)
-        if await self.cluster.step(item, lease):
+            return self._age_bids(deployment)
+        if await self.cluster.step(deployment, lease):
             changed = True
         why = self._given_up(lease)
         if why is not None:
-            self.provider_closes(item, why)
+            self.provider_closes(deployment, why)
             return True
-        return self._money(item, lease) or changed
+        return self._money(deployment, lease) or changed
 
     def _given_up(self, lease: SimLease) -> str | None:
         """Why the provider closes the lease now, if it does."""
@@ -244,32 +246,36 @@ class AkashWorld(World):
             return "lease_closed_reason_unstable"
         return None
 
-    def _money(self, item: SimDeployment, lease: SimLease) -> bool:
+    def _money(self, deployment: SimDeployment, lease: SimLease) -> bool:
         """The provider takes out what it has earned; the Console ends what has run its time."""
-        hours = item.limit_hours
+        hours = deployment.limit_hours
         if hours is not None and time.time() > lease.made_at + hours * 3600:
-            self.end_leases(item, "closed", "lease_closed_owner")
-            self._shut(item)
+            self.end_leases(deployment, "closed", "lease_closed_owner")
+            self._shut(deployment)
             return True
-        newer.fund_again(self, item)
-        if time.time() < item.escrow.withdrawn_at + self.settings.withdraw_every:
+        newer.fund_again(self, deployment)
+        if time.time() < deployment.escrow.withdrawn_at + self.settings.withdraw_every:
             return False
-        item.escrow.withdrawn_at = time.time()
-        if not escrow.settle(item, self.height()):
-            self.end_leases(item, "insufficient_funds", "lease_closed_reason_insufficient_funds")
-            self._shut(item)
+        deployment.escrow.withdrawn_at = time.time()
+        if not escrow.settle(deployment, self.height()):
+            self.end_leases(
+                deployment, "insufficient_funds", "lease_closed_reason_insufficient_funds"
+            )
+            self._shut(deployment)
         return True
 
-    def _shut(self, item: SimDeployment) -> None:
-        escrow.settle(item, self.height())
-        item.state = "closed"
-        item.group_state = "closed" if item.escrow.state != "overdrawn" else "insufficient_funds"
-        item.closed_at = time.time()
-        for bid in item.bids:
+    def _shut(self, deployment: SimDeployment) -> None:
+        escrow.settle(deployment, self.height())
+        deployment.state = "closed"
+        deployment.group_state = (
+            "closed" if deployment.escrow.state != "overdrawn" else "insufficient_funds"
+        )
+        deployment.closed_at = time.time()
+        for bid in deployment.bids:
             bid.state = "closed" if bid.state in ("open", "active") else bid.state
-        self.book.credits += escrow.refund(item)
+        self.book.credits += escrow.refund(deployment)
 
-    def _plan_bids(self, item: SimDeployment, parsed: Parsed) -> None:
+    def _plan_bids(self, deployment: SimDeployment, parsed: Parsed) -> None:
         if self.trouble.no_bids:
             return
         resource = self.resource(parsed.sdl)
@@ -280,15 +286,15 @@ class AkashWorld(World):
         for index, provider in enumerate(able):
             asked = market.price(provider, need, self.settings)
             if asked <= parsed.cap:
-                at = item.made_at + delay + index * self.settings.bid_spread
-                item.bids.append(
-                    SimBid(provider=provider.address, price=asked, at=at, height=item.created)
+                at = deployment.made_at + delay + index * self.settings.bid_spread
+                deployment.bids.append(
+                    SimBid(provider=provider.address, price=asked, at=at, height=deployment.created)
                 )
 
-    def _age_bids(self, item: SimDeployment) -> bool:
+    def _age_bids(self, deployment: SimDeployment) -> bool:
         """Providers withdraw what nobody takes."""
         changed = False
-        for bid in item.bids:
+        for bid in deployment.bids:
             if bid.state == "open" and time.time() > bid.at + self.settings.bids_kept:
                 bid.state, changed = "closed", True
         return changed
@@ -299,15 +305,15 @@ class AkashWorld(World):
         from_manifest: dict[str, Any] = console.first_service(sdl)["resources"]
         return from_manifest
 
-    def ends_at(self, item: SimDeployment) -> datetime | None:
+    def ends_at(self, deployment: SimDeployment) -> datetime | None:
         """When the Console closes it by itself."""
-        lease = item.lease
-        if lease is None or item.limit_hours is None:
+        lease = deployment.lease
+        if lease is None or deployment.limit_hours is None:
             return None
-        return datetime.fromtimestamp(lease.made_at, UTC) + timedelta(hours=item.limit_hours)
+        return datetime.fromtimestamp(lease.made_at, UTC) + timedelta(hours=deployment.limit_hours)
 
 
-def key_of(item: SimDeployment) -> str:
+def key_of(deployment: SimDeployment) -> str:
     """The lease key in the name of a group, for checks from outside; else the name itself."""
-    match = _KEY.search(item.group)
-    return f"job_{match['body']}" if match else item.group
+    match = _KEY.search(deployment.group)
+    return f"job_{match['body']}" if match else deployment.group

@@ -55,28 +55,28 @@ def _life(router: APIRouter, core: Core) -> None:
 
     @router.delete("/activity/{activity_id}")
     async def destroy(activity_id: str) -> Response:
-        item = _found(core, activity_id)
-        if not item.agreement.node.online:
+        activity = _found(core, activity_id)
+        if not activity.agreement.node.online:
             raise Refused(500, "GSB error: the provider does not answer")
-        await core.finish(item)
+        await core.finish(activity)
         return reply(None)
 
 
 def _facts(router: APIRouter, core: Core) -> None:
     @router.get("/activity/{activity_id}/state")
     async def state(activity_id: str) -> Response:
-        item = _found(core, activity_id)
-        told: dict[str, object] = {"state": [item.state, item.pending]}
-        if item.reason:
-            told["reason"] = item.reason
+        activity = _found(core, activity_id)
+        told: dict[str, object] = {"state": [activity.state, activity.pending]}
+        if activity.reason:
+            told["reason"] = activity.reason
         return reply(told)
 
     @router.get("/activity/{activity_id}/usage")
     async def usage(activity_id: str) -> Response:
-        item = _found(core, activity_id)
+        activity = _found(core, activity_id)
         told: dict[str, object] = {"timestamp": int(core.now().timestamp())}
-        if item.state != "New":
-            told["currentUsage"] = item.vector(core.now())
+        if activity.state != "New":
+            told["currentUsage"] = activity.vector(core.now())
         return reply(told)
 
     @router.get("/activity/{activity_id}/agreement")
@@ -93,21 +93,21 @@ def _work(router: APIRouter, core: Core) -> None:
     @router.post("/activity/{activity_id}/exec")
     async def execute(request: Request, activity_id: str) -> Response:
         body = await json_body(request, plain=True)
-        item = _found(core, activity_id)
+        activity = _found(core, activity_id)
         try:
             script = json.loads(body["text"])
         except (TypeError, KeyError, ValueError) as error:
             raise Refused(400, f"Bad request: {error}") from None
         if not isinstance(script, list) or not all(known(command) for command in script):
             raise Refused(400, "Bad request: unknown variant in the exe-script")
-        _answering(item)
-        return reply(core.units.take(item, script))
+        _answering(activity)
+        return reply(core.units.take(activity, script))
 
     @router.get("/activity/{activity_id}/exec/{batch_id}")
     async def results(request: Request, activity_id: str, batch_id: str) -> Response:
-        item = _found(core, activity_id)
-        _answering(item)
-        batch = item.batches.get(batch_id)
+        activity = _found(core, activity_id)
+        _answering(activity)
+        batch = activity.batches.get(batch_id)
         if batch is None:
             raise Refused(404, f"Not found: batch {batch_id}")
         wanted = request.query_params.get("commandIndex")
@@ -116,25 +116,25 @@ def _work(router: APIRouter, core: Core) -> None:
             if wanted is not None and len(batch.results) > int(wanted):
                 break
             await asyncio.sleep(_EVERY)
-            _answering(item)
+            _answering(activity)
         return reply(batch.results)
 
 
 def _found(core: Core, activity_id: str) -> Activity:
-    item = core.activities.get(activity_id)
-    if item is None:
+    activity = core.activities.get(activity_id)
+    if activity is None:
         raise Refused(500, f"DAO error: Not found: agreement id for activity: {activity_id}")
-    return item
+    return activity
 
 
-def _answering(item: Activity) -> None:
+def _answering(activity: Activity) -> None:
     """The exe-unit is asked through the service bus; one that is gone is nobody there."""
-    if not item.alive:
-        address = f"/public/exeunit/{item.id}"
+    if not activity.alive:
+        address = f"/public/exeunit/{activity.id}"
         raise Refused(
             500, f"GSB error: Bad request: No service registered under given address '{address}'"
         )
-    if not item.agreement.node.online:
+    if not activity.agreement.node.online:
         raise Refused(500, "GSB error: the provider does not answer")
 
 

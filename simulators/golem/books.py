@@ -41,9 +41,9 @@ class Books:
     def close(self) -> None:
         self._rows.close()
 
-    def put(self, kind: str, name: str, item: object) -> None:
+    def put(self, kind: str, name: str, record: object) -> None:
         """Write an object down, in its place in the order in which they came."""
-        self._rows.execute(_PUT, (kind, name, json.dumps(_plain(item), default=_tagged)))
+        self._rows.execute(_PUT, (kind, name, json.dumps(_plain(record), default=_tagged)))
 
     def drop(self, kind: str, name: str) -> None:
         self._rows.execute("DELETE FROM kept WHERE kind = ? AND id = ?", (kind, name))
@@ -72,14 +72,14 @@ class Books:
             yield name, json.loads(data, object_hook=hook)
 
 
-def _plain(item: object) -> object:
-    if isinstance(item, Activity | Agreement | Allocation | Batch | Bill):
+def _plain(record: object) -> object:
+    if isinstance(record, Activity | Agreement | Allocation | Batch | Bill):
         return {
-            field.name: getattr(item, field.name)
-            for field in fields(item)
+            field.name: getattr(record, field.name)
+            for field in fields(record)
             if field.name not in _APART
         }
-    return item
+    return record
 
 
 def _tagged(value: object) -> dict[str, str]:
@@ -98,11 +98,11 @@ _KNOWN: dict[str, Resolver] = {"$decimal": Decimal, "$time": datetime.fromisofor
 
 
 def _untagged(known: Mapping[str, Resolver]) -> Callable[[dict[str, Any]], Any]:
-    def hook(found: dict[str, Any]) -> Any:
-        if len(found) == 1:
-            ((name, value),) = found.items()
+    def hook(tagged: dict[str, Any]) -> Any:
+        if len(tagged) == 1:
+            ((name, value),) = tagged.items()
             if name in known:
                 return known[name](value)
-        return found
+        return tagged
 
     return hook

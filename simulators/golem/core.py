@@ -90,11 +90,11 @@ class Core:
 
     def keep(self, *items: Agreement | Activity | Allocation | Bill) -> None:
         """Write down what has changed."""
-        for item in items:
-            kind = type(item).__name__.lower()
-            if isinstance(item, Bill):
-                kind = "note" if item.id in self.notes else "invoice"
-            self.books.put(kind, item.id, item)
+        for record in items:
+            kind = type(record).__name__.lower()
+            if isinstance(record, Bill):
+                kind = "note" if record.id in self.notes else "invoice"
+            self.books.put(kind, record.id, record)
 
     def keep_world(self) -> None:
         """Write down what tests and providers change: who is there, their habits, the wallet."""
@@ -211,17 +211,17 @@ class Core:
         """Stock providers take one agreement at a time."""
         return any(a.node is node and a.state == "Approved" for a in self.agreements.values())
 
-    def _event(self, item: Proposal) -> dict[str, Any]:
+    def _event(self, incoming: Proposal) -> dict[str, Any]:
         proposal = {
-            "properties": item.properties,
-            "constraints": item.constraints,
-            "proposalId": item.id,
-            "issuerId": item.node.id,
-            "state": item.state,
-            "timestamp": stamp(item.timestamp),
+            "properties": incoming.properties,
+            "constraints": incoming.constraints,
+            "proposalId": incoming.id,
+            "issuerId": incoming.node.id,
+            "state": incoming.state,
+            "timestamp": stamp(incoming.timestamp),
         }
-        if item.previous is not None:
-            proposal["prevProposalId"] = item.previous
+        if incoming.previous is not None:
+            proposal["prevProposalId"] = incoming.previous
         return {
             "eventType": "ProposalEvent",
             "eventDate": stamp(self.now()),

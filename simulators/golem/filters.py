@@ -21,8 +21,8 @@ def matches(text: str, properties: Mapping[str, Any]) -> bool:
     if text in ("", "()"):
         return True
     try:
-        found, rest = _expression(text, properties)
-        return found and not rest.strip()
+        holds, rest = _expression(text, properties)
+        return holds and not rest.strip()
     except _Broken:
         return False
 
@@ -65,7 +65,7 @@ def _holds(value: Any, operator: str, wanted: str) -> bool:
         if wanted == "*":
             return True
         if isinstance(value, list):
-            return any(_same(item, wanted) for item in value)
+            return any(_same(each, wanted) for each in value)
         return _same(value, wanted)
     try:
         have, need = Decimal(str(value)), Decimal(wanted)

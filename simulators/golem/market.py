@@ -47,13 +47,13 @@ def _demands(router: APIRouter, core: Core) -> None:
         return reply(
             [
                 {
-                    "properties": item.properties,
-                    "constraints": item.constraints,
-                    "demandId": item.id,
+                    "properties": demand.properties,
+                    "constraints": demand.constraints,
+                    "demandId": demand.id,
                     "requestorId": REQUESTOR,
-                    "timestamp": stamp(item.timestamp),
+                    "timestamp": stamp(demand.timestamp),
                 }
-                for item in core.demands.values()
+                for demand in core.demands.values()
             ]
         )
 
@@ -121,16 +121,16 @@ def _agreements(router: APIRouter, core: Core) -> None:
         return reply(
             [
                 {
-                    "id": item.id,
-                    "timestamp": stamp(item.timestamp),
-                    "approvedDate": stamp(item.approved) if item.approved else None,
+                    "id": agreement.id,
+                    "timestamp": stamp(agreement.timestamp),
+                    "approvedDate": stamp(agreement.approved) if agreement.approved else None,
                     "role": "Requestor",
                 }
-                for item in core.agreements.values()
-                if query.get("state") in (None, "", item.state)
-                and query.get("appSessionId") in (None, "", item.session)
-                and (after is None or item.timestamp > after)
-                and (before is None or item.timestamp < before)
+                for agreement in core.agreements.values()
+                if query.get("state") in (None, "", agreement.state)
+                and query.get("appSessionId") in (None, "", agreement.session)
+                and (after is None or agreement.timestamp > after)
+                and (before is None or agreement.timestamp < before)
             ]
         )
 
@@ -142,24 +142,24 @@ def _agreements(router: APIRouter, core: Core) -> None:
 def _sending(router: APIRouter, core: Core) -> None:
     @router.post("/agreements/{agreement_id}/confirm")
     async def confirm(request: Request, agreement_id: str) -> Response:
-        item = _agreement(core, agreement_id)
-        if item.state != "Proposal":
-            raise Refused(410, f"Can't transition agreement {_move(item, 'Pending')}")
-        item.session = request.query_params.get("appSessionId")
-        core.sent(item)
+        agreement = _agreement(core, agreement_id)
+        if agreement.state != "Proposal":
+            raise Refused(410, f"Can't transition agreement {_move(agreement, 'Pending')}")
+        agreement.session = request.query_params.get("appSessionId")
+        core.sent(agreement)
         return empty()
 
     @router.post("/agreements/{agreement_id}/wait")
     async def wait(request: Request, agreement_id: str) -> Response:
-        item = _agreement(core, agreement_id)
-        if item.state == "Proposal":
+        agreement = _agreement(core, agreement_id)
+        if agreement.state == "Proposal":
             raise Refused(400, f"Agreement [{agreement_id}] must be confirmed first")
-        await _until(lambda: item.state != "Pending", seconds(request))
-        if item.state == "Pending":
+        await _until(lambda: agreement.state != "Pending", seconds(request))
+        if agreement.state == "Pending":
             raise Refused(408, "Timeout while waiting for Agreement approval")
-        if item.state == "Approved":
+        if agreement.state == "Approved":
             return empty()
-        return reply(item.state, 410)
+        return reply(agreement.state, 410)
 
     @router.get("/agreementEvents")
     async def events(request: Request) -> Response:
@@ -170,9 +170,9 @@ def _sending(router: APIRouter, core: Core) -> None:
         def found() -> list[dict[str, Any]]:
             told = [
                 event
-                for item in core.agreements.values()
-                for event in item.events
-                if session in (None, item.session)
+                for agreement in core.agreements.values()
+                for event in agreement.events
+                if session in (None, agreement.session)
             ]
             told.sort(key=lambda event: str(event["eventDate"]))
             return [e for e in told if after is None or (moment(e["eventDate"]) or after) > after]
@@ -185,35 +185,35 @@ def _endings(router: APIRouter, core: Core) -> None:
     @router.post("/agreements/{agreement_id}/cancel")
     async def cancel(request: Request, agreement_id: str) -> Response:
         await json_body(request)
-        item = _agreement(core, agreement_id)
-        if item.state == "Proposal":
+        agreement = _agreement(core, agreement_id)
+        if agreement.state == "Proposal":
             raise Refused(500, "Internal error: the agreement was not sent")
-        if item.state != "Pending":
-            raise Refused(410, f"Can't transition agreement {_move(item, 'Cancelled')}")
-        item.state = "Cancelled"
-        core.keep(item)
+        if agreement.state != "Pending":
+            raise Refused(410, f"Can't transition agreement {_move(agreement, 'Cancelled')}")
+        agreement.state = "Cancelled"
+        core.keep(agreement)
         return empty(200)
 
     @router.post("/agreements/{agreement_id}/terminate")
     async def terminate(request: Request, agreement_id: str) -> Response:
         reason = await json_body(request)
-        item = _agreement(core, agreement_id)
-        if item.state == "Proposal":
-            raise Refused(409, f"Can't transition agreement {_move(item, 'Terminated')}")
-        if item.state != "Approved":
-            raise Refused(410, f"Can't transition agreement {_move(item, 'Terminated')}")
-        if not item.node.online:
+        agreement = _agreement(core, agreement_id)
+        if agreement.state == "Proposal":
+            raise Refused(409, f"Can't transition agreement {_move(agreement, 'Terminated')}")
+        if agreement.state != "Approved":
+            raise Refused(410, f"Can't transition agreement {_move(agreement, 'Terminated')}")
+        if not agreement.node.online:
             # The provider must hear of it before it is written down.
             raise Refused(504, "Failed to terminate: the provider does not answer")
-        core.terminate(item, "Requestor", reason)
+        core.terminate(agreement, "Requestor", reason)
         return empty(200)
 
     @router.get("/agreements/{agreement_id}/terminate/reason")
     async def why(agreement_id: str) -> Response:
-        item = _agreement(core, agreement_id)
-        if item.ended is None:
+        agreement = _agreement(core, agreement_id)
+        if agreement.ended is None:
             raise Refused(400, f"Agreement [{agreement_id}] is not terminated")
-        return reply(item.ended)
+        return reply(agreement.ended)
 
     @router.post("/agreements/{agreement_id}/terminate/reason")
     async def not_there(agreement_id: str) -> Response:
@@ -257,26 +257,30 @@ def _scans(router: APIRouter, core: Core) -> None:
         return empty()
 
 
-def _shown(item: Agreement) -> dict[str, Any]:
+def _shown(agreement: Agreement) -> dict[str, Any]:
     shown: dict[str, Any] = {
-        "agreementId": item.id,
-        "demand": {**item.demand, "requestorId": REQUESTOR, "timestamp": stamp(item.timestamp)},
-        "offer": {
-            **item.offer,
-            "offerId": item.node.offer_id,
-            "providerId": item.node.id,
-            "timestamp": stamp(item.timestamp),
+        "agreementId": agreement.id,
+        "demand": {
+            **agreement.demand,
+            "requestorId": REQUESTOR,
+            "timestamp": stamp(agreement.timestamp),
         },
-        "validTo": stamp(item.valid_to),
-        "state": item.state,
-        "timestamp": stamp(item.timestamp),
+        "offer": {
+            **agreement.offer,
+            "offerId": agreement.node.offer_id,
+            "providerId": agreement.node.id,
+            "timestamp": stamp(agreement.timestamp),
+        },
+        "validTo": stamp(agreement.valid_to),
+        "state": agreement.state,
+        "timestamp": stamp(agreement.timestamp),
     }
-    if item.session is not None:
-        shown["appSessionId"] = item.session
-    if item.state in ("Pending", "Approved", "Terminated"):
+    if agreement.session is not None:
+        shown["appSessionId"] = agreement.session
+    if agreement.state in ("Pending", "Approved", "Terminated"):
         shown["proposedSignature"] = "NoSignature"
-    if item.approved is not None:
-        shown["approvedDate"] = stamp(item.approved)
+    if agreement.approved is not None:
+        shown["approvedDate"] = stamp(agreement.approved)
         shown["approvedSignature"] = shown["committedSignature"] = "NoSignature"
     return shown
 
@@ -291,31 +295,31 @@ def _demand_of(body: Any) -> dict[str, Any]:
 
 
 def _demand(core: Core, demand_id: str) -> Demand:
-    found = core.demands.get(demand_id)
-    if found is None:
+    demand = core.demands.get(demand_id)
+    if demand is None:
         raise Refused(404, f"Subscription [{demand_id}] not found.")
-    return found
+    return demand
 
 
 def _proposal(core: Core, proposal_id: str) -> Proposal:
-    found = core.proposals.get(proposal_id)
-    if found is None:
+    proposal = core.proposals.get(proposal_id)
+    if proposal is None:
         raise Refused(404, f"Proposal [{proposal_id}] not found.")
-    return found
+    return proposal
 
 
 def _agreement(core: Core, agreement_id: str) -> Agreement:
-    found = core.agreements.get(hexadecimal(agreement_id))
-    if found is None:
+    agreement = core.agreements.get(hexadecimal(agreement_id))
+    if agreement is None:
         raise Refused(404, f"Agreement [{agreement_id}] not found.")
-    if found.state in ("Proposal", "Pending") and core.now() > found.valid_to:
-        found.state = "Expired"  # noticed only when it is looked at
-        core.keep(found)
-    return found
+    if agreement.state in ("Proposal", "Pending") and core.now() > agreement.valid_to:
+        agreement.state = "Expired"  # noticed only when it is looked at
+        core.keep(agreement)
+    return agreement
 
 
-def _move(item: Agreement, to: str) -> str:
-    return f"[{item.id}] state from {item.state} to {to}"
+def _move(agreement: Agreement, to: str) -> str:
+    return f"[{agreement.id}] state from {agreement.state} to {to}"
 
 
 async def _until(true: Callable[[], bool], wait: float, go_on: bool = True) -> None:

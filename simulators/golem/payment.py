@@ -72,7 +72,7 @@ def _allocations(router: APIRouter, core: Core) -> None:
     @router.get("/allocations")
     async def listed() -> Response:
         _expire(core)
-        return reply([_shown(item) for item in core.allocations.values()])
+        return reply([_shown(allocation) for allocation in core.allocations.values()])
 
     @router.get("/allocations/{name}")
     async def read(name: str) -> Response:
@@ -117,8 +117,8 @@ def _bills(
     @router.get(f"/{name}")
     async def listed(request: Request) -> Response:
         after = moment(request.query_params.get("afterTimestamp"))
-        found = [item for item in book.values() if after is None or item.timestamp > after]
-        return reply([shown(item) for item in found[: limit(request, "maxItems", 100)]])
+        later = [bill for bill in book.values() if after is None or bill.timestamp > after]
+        return reply([shown(bill) for bill in later[: limit(request, "maxItems", 100)]])
 
     @router.get(f"/{name}/{{bill_id}}")
     async def read(bill_id: str) -> Response:
@@ -141,12 +141,12 @@ def _bills(
         return reply(
             [
                 {
-                    f"{single}Id": item.id,
-                    "eventDate": stamp(item.timestamp),
+                    f"{single}Id": bill.id,
+                    "eventDate": stamp(bill.timestamp),
                     "eventType": kind,
                 }
-                for item in book.values()
-                if session in (None, item.agreement.session)
+                for bill in book.values()
+                if session in (None, bill.agreement.session)
             ]
         )
 
@@ -228,62 +228,62 @@ def _asked(body: Any) -> dict[str, Any]:
 
 def _expire(core: Core) -> None:
     """Allocations give themselves back at their time-out."""
-    for item in list(core.allocations.values()):
-        if item.timeout is not None and item.timeout < core.now():
-            del core.allocations[item.id]
-            core.books.drop("allocation", item.id)
+    for allocation in list(core.allocations.values()):
+        if allocation.timeout is not None and allocation.timeout < core.now():
+            del core.allocations[allocation.id]
+            core.books.drop("allocation", allocation.id)
 
 
-def _shown(item: Allocation) -> dict[str, Any]:
+def _shown(allocation: Allocation) -> dict[str, Any]:
     told = {
-        "allocationId": item.id,
+        "allocationId": allocation.id,
         "address": REQUESTOR,
-        "paymentPlatform": item.platform,
-        "totalAmount": f"{item.total:f}",
-        "spentAmount": f"{item.spent:f}",
-        "remainingAmount": f"{item.total - item.spent:f}",
-        "timestamp": stamp(item.timestamp),
-        "createdTs": stamp(item.timestamp),
-        "updatedTs": stamp(item.timestamp),
+        "paymentPlatform": allocation.platform,
+        "totalAmount": f"{allocation.total:f}",
+        "spentAmount": f"{allocation.spent:f}",
+        "remainingAmount": f"{allocation.total - allocation.spent:f}",
+        "timestamp": stamp(allocation.timestamp),
+        "createdTs": stamp(allocation.timestamp),
+        "updatedTs": stamp(allocation.timestamp),
         "makeDeposit": False,
     }
-    if item.timeout is not None:
-        told["timeout"] = stamp(item.timeout)
+    if allocation.timeout is not None:
+        told["timeout"] = stamp(allocation.timeout)
     return told
 
 
-def _common(item: Bill) -> dict[str, Any]:
+def _common(bill: Bill) -> dict[str, Any]:
     return {
-        "issuerId": item.agreement.node.id,
+        "issuerId": bill.agreement.node.id,
         "recipientId": REQUESTOR,
-        "payeeAddr": item.agreement.node.id,
+        "payeeAddr": bill.agreement.node.id,
         "payerAddr": REQUESTOR,
         "paymentPlatform": PLATFORM,
-        "timestamp": stamp(item.timestamp),
-        "agreementId": item.agreement.id,
-        "status": item.status,
+        "timestamp": stamp(bill.timestamp),
+        "agreementId": bill.agreement.id,
+        "status": bill.status,
     }
 
 
-def _note(item: Bill) -> dict[str, Any]:
+def _note(bill: Bill) -> dict[str, Any]:
     told = {
-        "debitNoteId": item.id,
-        **_common(item),
-        "activityId": item.activities[0],
-        "totalAmountDue": f"{item.amount:f}",
-        "usageCounterVector": item.usage,
+        "debitNoteId": bill.id,
+        **_common(bill),
+        "activityId": bill.activities[0],
+        "totalAmountDue": f"{bill.amount:f}",
+        "usageCounterVector": bill.usage,
     }
-    return told | ({"previousDebitNoteId": item.previous} if item.previous else {})
+    return told | ({"previousDebitNoteId": bill.previous} if bill.previous else {})
 
 
-def _invoice(item: Bill) -> dict[str, Any]:
+def _invoice(bill: Bill) -> dict[str, Any]:
     told = {
-        "invoiceId": item.id,
-        **_common(item),
-        "activityIds": item.activities,
-        "amount": f"{item.amount:f}",
+        "invoiceId": bill.id,
+        **_common(bill),
+        "activityIds": bill.activities,
+        "amount": f"{bill.amount:f}",
     }
-    return told | ({"paymentDueDate": stamp(item.due)} if item.due else {})
+    return told | ({"paymentDueDate": stamp(bill.due)} if bill.due else {})
 
 
 def _amount(body: Any, name: str) -> Decimal:

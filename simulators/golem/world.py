@@ -50,27 +50,27 @@ class GolemWorld(World):
 
     async def end_all(self) -> None:
         """Stop and remove all machines."""
-        for item in self.core.activities.values():
-            await self.core.units.end(item.id)
+        for machine in self.core.activities.values():
+            await self.core.units.end(machine.id)
 
     async def leases(self) -> list[SimLease]:
         return [
-            SimLease(id=item.id, key=item.session, alive=item.state in LIVE)
-            for item in self.core.agreements.values()
-            if item.session is not None
+            SimLease(id=agreement.id, key=agreement.session, alive=agreement.state in LIVE)
+            for agreement in self.core.agreements.values()
+            if agreement.session is not None
         ]
 
     async def bill(self) -> list[SimBill]:
         return [
             SimBill(
-                id=item.id,
-                key=item.session,
-                amount=self._owed(item),
+                id=agreement.id,
+                key=agreement.session,
+                amount=self._owed(agreement),
                 currency="GLM",
-                final=self._final(item),
+                final=self._final(agreement),
             )
-            for item in self.core.agreements.values()
-            if item.session is not None
+            for agreement in self.core.agreements.values()
+            if agreement.session is not None
         ]
 
     async def act(self, action: str, args: dict[str, Any]) -> dict[str, Any]:
@@ -82,32 +82,32 @@ class GolemWorld(World):
         self.core.keep_world()
         return answer
 
-    def _owed(self, item: Agreement) -> Decimal:
+    def _owed(self, agreement: Agreement) -> Decimal:
         """What the requestor has promised for it; while it runs, what has run up."""
-        if item.state == "Approved":
-            return sum((a.cost(self.clock.now()) for a in self.core.of(item)), Decimal(0))
-        return self.core.promised(item)
+        if agreement.state == "Approved":
+            return sum((a.cost(self.clock.now()) for a in self.core.of(agreement)), Decimal(0))
+        return self.core.promised(agreement)
 
-    def _final(self, item: Agreement) -> bool:
-        if item.state in LIVE:
+    def _final(self, agreement: Agreement) -> bool:
+        if agreement.state in LIVE:
             return False
-        invoices = [b for b in self.core.invoices.values() if b.agreement is item]
-        return not self.core.of(item) or any(b.status != "RECEIVED" for b in invoices)
+        invoices = [b for b in self.core.invoices.values() if b.agreement is agreement]
+        return not self.core.of(agreement) or any(b.status != "RECEIVED" for b in invoices)
 
     async def _do_lose_lease(self, key: str) -> dict[str, Any]:
         """The provider shuts down in good order and breaks the agreement off."""
-        item = self.core.live(key)
-        await self.core.provider_ends(item, "Shutdown", "Provider is shutting down")
-        return {"agreement": item.id}
+        agreement = self.core.live(key)
+        await self.core.provider_ends(agreement, "Shutdown", "Provider is shutting down")
+        return {"agreement": agreement.id}
 
     async def _do_kill_unit(self, key: str) -> dict[str, Any]:
         """The exe-unit crashes; the agreement stays."""
-        item = self.core.live(key)
-        for one in self.core.of(item):
+        agreement = self.core.live(key)
+        for one in self.core.of(agreement):
             one.alive = False
             self.core.keep(one)
             await self.core.units.end(one.id)
-        return {"agreement": item.id}
+        return {"agreement": agreement.id}
 
     async def _do_provider_dies(self, key: str) -> dict[str, Any]:
         """The provider vanishes with all that runs there; nobody answers any more."""
@@ -115,27 +115,27 @@ class GolemWorld(World):
         return await self._do_provider_offline(key)
 
     async def _do_provider_offline(self, key: str) -> dict[str, Any]:
-        item = self.core.live(key)
-        item.node.online = False
-        return {"node": item.node.id}
+        agreement = self.core.live(key)
+        agreement.node.online = False
+        return {"node": agreement.node.id}
 
     async def _do_provider_online(self, node: str) -> dict[str, Any]:
-        for item in self.core.nodes:
-            if item.id == node:
-                item.online = True
+        for candidate in self.core.nodes:
+            if candidate.id == node:
+                candidate.online = True
                 return {"node": node}
         raise UnknownAction(f"there is no provider `{node}`")
 
     async def _do_market(self, online: bool) -> dict[str, Any]:
         """All providers leave the market, or come back."""
-        for item in self.core.nodes:
-            item.online = online
+        for candidate in self.core.nodes:
+            candidate.online = online
         return {"online": online}
 
     async def _do_bill_now(self, key: str, extra: str = "0") -> dict[str, Any]:
         """The provider sends a debit note at once."""
-        item = self.core.live(key)
-        notes = [self.core.note(one, extra=Decimal(extra)) for one in self.core.of(item)]
+        agreement = self.core.live(key)
+        notes = [self.core.note(one, extra=Decimal(extra)) for one in self.core.of(agreement)]
         return {"notes": [note.id for note in notes]}
 
     async def _do_deadline(self, note: str) -> dict[str, Any]:
@@ -162,8 +162,8 @@ class GolemWorld(World):
 
     async def _do_all_reject(self, reason: str = "") -> dict[str, Any]:
         """Every provider turns every counter-proposal down; empty: none does."""
-        for item in self.core.nodes:
-            item.rejects = reason
+        for candidate in self.core.nodes:
+            candidate.rejects = reason
         return {"reason": reason}
 
 

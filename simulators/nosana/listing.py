@@ -56,46 +56,49 @@ def page(deployments: Sequence[Deployment], query: Mapping[str, str]) -> Page:
         BadCursor: the query's cursor cannot be read.
     """
     newest_first = query.get("sort_order", "desc") == "desc"
-    fitting = [item for item in deployments if _fits(item, query)]
-    found = sorted(fitting, key=_mark, reverse=newest_first)
+    fitting = [deployment for deployment in deployments if _fits(deployment, query)]
+    ordered = sorted(fitting, key=_mark, reverse=newest_first)
     limit = int(query.get("limit", "10"))
     start = 0
     if query.get("cursor"):
         mark, backwards = _read(query["cursor"])
-        passed = [(_mark(item) > mark) if newest_first else (_mark(item) < mark) for item in found]
+        passed = [
+            (_mark(deployment) > mark) if newest_first else (_mark(deployment) < mark)
+            for deployment in ordered
+        ]
         start = sum(passed)  # how many come before it
         if not backwards:
-            start += sum(_mark(item) == mark for item in found)
+            start += sum(_mark(deployment) == mark for deployment in ordered)
         else:
             # As recorded: going back, the service leaves out the neighbour of the cursor.
             start, limit = max(0, start - limit - 1), min(limit, start)
-    shown = found[start : start + limit]
-    more = start + limit < len(found)
+    shown = ordered[start : start + limit]
+    more = start + limit < len(ordered)
     return Page(
         shown,
         _cursor(shown[-1], "next") if shown and more else None,
         _cursor(shown[0], "prev") if shown and start else None,
-        len(found),
+        len(ordered),
     )
 
 
-def _fits(item: Deployment, query: Mapping[str, str]) -> bool:
+def _fits(deployment: Deployment, query: Mapping[str, str]) -> bool:
     wanted = query.get("search", "").lower()
     states = query["status"].split(",") if query.get("status") else []
     return (
-        query.get("name", item.name) == item.name
-        and query.get("id", item.id) == item.id
-        and (wanted in item.name.lower() or wanted in item.id.lower())
-        and (not states or item.status in states)
+        query.get("name", deployment.name) == deployment.name
+        and query.get("id", deployment.id) == deployment.id
+        and (wanted in deployment.name.lower() or wanted in deployment.id.lower())
+        and (not states or deployment.status in states)
     )
 
 
-def _mark(item: Deployment) -> Mark:
-    return moment(item.created_at), item.id
+def _mark(deployment: Deployment) -> Mark:
+    return moment(deployment.created_at), deployment.id
 
 
-def _cursor(item: Deployment, direction: str) -> str:
-    value, own = _mark(item)
+def _cursor(deployment: Deployment, direction: str) -> str:
+    value, own = _mark(deployment)
     text = json.dumps(
         {"sort_field_value": value, "_id": own, "direction": direction}, separators=(",", ":")
     )
@@ -104,7 +107,9 @@ def _cursor(item: Deployment, direction: str) -> str:
 
 def _read(cursor: str) -> tuple[Mark, bool]:
     try:
-        found = json.loads(base64.b64decode(cursor, validate=True))
-        return (str(found["sort_field_value"]), str(found["_id"])), found["direction"] == "prev"
+        content = json.loads(base64.b64decode(cursor, validate=True))
+        return (str(content["sort_field_value"]), str(content["_id"])), content[
+            "direction"
+        ] == "prev"
     except (binascii.Error, ValueError, KeyError, TypeError) as error:
         raise BadCursor from error

@@ -12,100 +12,100 @@ INCORRECT = "Deployment is in the incorrect state."
 ARCHIVED = "Cannot modify an archived deployment."
 
 
-def deployment(network: Network, item: Deployment) -> dict[str, Any]:
+def deployment(network: Network, deployment: Deployment) -> dict[str, Any]:
     """`active_jobs` are those that run: one that waits in a queue does not count."""
-    runs = network.books.of(item.id)
+    runs = network.books.of(deployment.id)
     return {
-        "id": item.id,
-        "name": item.name,
+        "id": deployment.id,
+        "name": deployment.name,
         "vault": VAULT,
-        "market": item.market,
+        "market": deployment.market,
         "owner": OWNER,
-        "status": item.status,
-        "replicas": item.replicas,
-        "timeout": item.timeout,
+        "status": deployment.status,
+        "replicas": deployment.replicas,
+        "timeout": deployment.timeout,
         "endpoints": [
             {"opId": op["id"], "port": port, "url": f"https://{host}.node.k8s.prd.nos.ci"}
-            for op in operations(item.definition)
-            for host in [address(item.id, op["id"])]
+            for op in operations(deployment.definition)
+            for host in [address(deployment.id, op["id"])]
             for port in _ports(op["args"])
         ],
-        "confidential": item.confidential,
+        "confidential": deployment.confidential,
         "active_revision": 1,
         "active_jobs": sum(run.state == "RUNNING" for run in runs),
-        "created_at": moment(item.created_at),
-        "updated_at": moment(item.updated_at),
-        "strategy": item.strategy,
+        "created_at": moment(deployment.created_at),
+        "updated_at": moment(deployment.updated_at),
+        "strategy": deployment.strategy,
     }
 
 
-def run(item: Run) -> dict[str, Any]:
-    listed = moment(item.listed_at)
+def run(run: Run) -> dict[str, Any]:
+    listed = moment(run.listed_at)
     return {
-        "tx": address("tx", item.id) * 2,
-        "deployment": item.deployment,
-        "job": item.id,
-        "market": item.market,
-        "node": item.node if item.time_start else None,
+        "tx": address("tx", run.id) * 2,
+        "deployment": run.deployment,
+        "job": run.id,
+        "market": run.market,
+        "node": run.node if run.time_start else None,
         "revision": 1,
-        "state": item.state,
-        "time_start": item.time_start,
+        "state": run.state,
+        "time_start": run.time_start,
         "created_at": listed,
         "updated_at": listed,
     }
 
 
-def run_detail(network: Network, item: Run) -> dict[str, Any]:
+def run_detail(network: Network, run: Run) -> dict[str, Any]:
     """States come as the chain's numbers here; `jobStatus` never says anything."""
-    owner = network.books.deployments[item.deployment]
+    owner = network.books.deployments[run.deployment]
     definition = owner.definition
     return {
         "confidential": owner.confidential,
         "revision": 1,
-        "market": item.market,
-        "node": item.node,
-        "state": ("QUEUED", "RUNNING", "COMPLETED", "STOPPED").index(item.state),
+        "market": run.market,
+        "node": run.node,
+        "state": ("QUEUED", "RUNNING", "COMPLETED", "STOPPED").index(run.state),
         "jobStatus": None,
         "jobDefinition": {
             **definition,
             "deployment_id": owner.id,
             "meta": {**definition.get("meta", {}), "trigger": "deployment-manager"},
         },
-        "jobResult": network.result(item),
-        "timeStart": item.time_start,
-        "timeEnd": item.time_end,
-        "listedAt": int(item.listed_at.timestamp()),
+        "jobResult": network.result(run),
+        "timeStart": run.time_start,
+        "timeEnd": run.time_end,
+        "listedAt": int(run.listed_at.timestamp()),
     }
 
 
-def market(item: Market, *, offline: bool) -> dict[str, Any]:
-    count = 0 if offline else item.nodes
+def market(market: Market, *, offline: bool) -> dict[str, Any]:
+    count = 0 if offline else market.nodes
     return {
-        "address": item.address,
-        "slug": item.slug,
-        "name": item.name,
-        "sft": address("sft", item.slug),
-        "type": item.type,
-        "usd_reward_per_hour": float(item.usd_reward_per_hour),
+        "address": market.address,
+        "slug": market.slug,
+        "name": market.name,
+        "sft": address("sft", market.slug),
+        "type": market.type,
+        "usd_reward_per_hour": float(market.usd_reward_per_hour),
         "nos_reward_per_second": 0.00008,
         "nos_job_price_per_second": 0.000088,
-        "network_fee_percentage": item.network_fee_percentage,
+        "network_fee_percentage": market.network_fee_percentage,
         "premium_community_relation": None,
-        "gpu_types": item.gpu_types,
+        "gpu_types": market.gpu_types,
         "required_images": [],
         "required_remote_resources": [],
-        "nodes": [address("node", item.address, number) for number in range(count)],
+        "nodes": [address("node", market.address, number) for number in range(count)],
         "client": True,
-        "lowest_vram": item.lowest_vram,
+        "lowest_vram": market.lowest_vram,
         "max_usd_uptime_reward_per_day": 0,
     }
 
 
-def costs_money(item: Deployment, runs: list[Run]) -> bool:
-    return item.status in COSTLY or any(not run.final for run in runs)
+def costs_money(deployment: Deployment, runs: list[Run]) -> bool:
+    return deployment.status in COSTLY or any(not run.final for run in runs)
 
 
 def _ports(args: dict[str, Any]) -> list[Any]:
-    found = args.get("expose") or []
-    ports = found if isinstance(found, list) else [found]
-    return [item["port"] if isinstance(item, dict) else item for item in ports]
+    exposed = args.get("expose") or []
+    ports = exposed if isinstance(exposed, list) else [exposed]
+    return [port["port"] if isinstance(port, dict) else port for port in ports]

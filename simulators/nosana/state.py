@@ -106,8 +106,8 @@ class Deployment(BaseModel):
     @property
     def key(self) -> str:
         """The lease key inside its name, for the control routes."""
-        found = _KEY.search(self.name)
-        return found[0] if found else self.name
+        match = _KEY.search(self.name)
+        return match[0] if match else self.name
 
 
 class Books(BaseModel):
@@ -122,8 +122,8 @@ class Books(BaseModel):
 
     def of(self, deployment_id: str) -> list[Run]:
         """The runs of a deployment, oldest first."""
-        found = [run for run in self.runs.values() if run.deployment == deployment_id]
-        return sorted(found, key=lambda run: run.listed_at)
+        runs = [run for run in self.runs.values() if run.deployment == deployment_id]
+        return sorted(runs, key=lambda run: run.listed_at)
 
     def live(self) -> Iterable[Deployment]:
         """Deployments that an account can still see."""
@@ -174,8 +174,8 @@ class Store:
         path.write_text(json.dumps(result))
 
     def result(self, run_id: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((self._results / f"{run_id}.json").read_text())
-        return found
+        result: dict[str, Any] = json.loads((self._results / f"{run_id}.json").read_text())
+        return result
 
 
 def moment(time: datetime) -> str:

@@ -66,21 +66,25 @@ class NosanaWorld(World):
     async def leases(self) -> list[SimLease]:
         books = self.network.books
         return [
-            SimLease(id=item.id, key=item.key, alive=replies.costs_money(item, books.of(item.id)))
-            for item in books.deployments.values()
+            SimLease(
+                id=deployment.id,
+                key=deployment.key,
+                alive=replies.costs_money(deployment, books.of(deployment.id)),
+            )
+            for deployment in books.deployments.values()
         ]
 
     async def bill(self) -> list[SimBill]:
         books, now = self.network.books, self.network.now
         return [
             SimBill(
-                id=item.id,
-                key=item.key,
-                amount=sum((run.cost(now) for run in books.of(item.id)), Decimal(0)),
+                id=deployment.id,
+                key=deployment.key,
+                amount=sum((run.cost(now) for run in books.of(deployment.id)), Decimal(0)),
                 currency="USD",
-                final=not replies.costs_money(item, books.of(item.id)),
+                final=not replies.costs_money(deployment, books.of(deployment.id)),
             )
-            for item in books.deployments.values()
+            for deployment in books.deployments.values()
         ]
 
     async def act(self, action: str, args: dict[str, Any]) -> dict[str, Any]:
@@ -111,7 +115,7 @@ class NosanaWorld(World):
     async def _markets(self) -> Response:
         offline = self.network.books.offline
         return _json(
-            [replies.market(item, offline=offline) for item in self.network.markets.values()]
+            [replies.market(market, offline=offline) for market in self.network.markets.values()]
         )
 
     async def _balance(self, request: Request) -> Response:
@@ -168,7 +172,7 @@ class NosanaWorld(World):
                 page = listing.page(list(self.network.books.live()), query)
             except listing.BadCursor:
                 return _broken()
-            shown = [replies.deployment(self.network, item) for item in page.items]
+            shown = [replies.deployment(self.network, deployment) for deployment in page.items]
         pagination = {
             "cursor_next": page.after,
             "cursor_prev": page.before,
@@ -179,20 +183,20 @@ class NosanaWorld(World):
     async def _get(self, request: Request, deployment: str) -> Response:
         async with self.network.lock:
             await self.network.advance()
-            found = self._visible(request, deployment)
-            if isinstance(found, Response):
-                return found
-            return _json(replies.deployment(self.network, found))
+            visible = self._visible(request, deployment)
+            if isinstance(visible, Response):
+                return visible
+            return _json(replies.deployment(self.network, visible))
 
     async def _delete(self, request: Request, deployment: str) -> Response:
         async with self.network.lock:
             await self.network.advance()
-            found = self._visible(request, deployment)
-            if isinstance(found, Response):
-                return found
-            if found.status != "STOPPED":
+            visible = self._visible(request, deployment)
+            if isinstance(visible, Response):
+                return visible
+            if visible.status != "STOPPED":
                 return _error(500, replies.INCORRECT)
-            await self.network.remove(found)
+            await self.network.remove(visible)
             self.network.save()
         return Response(status_code=204)
 
@@ -204,37 +208,37 @@ class NosanaWorld(World):
             return _no_route(request)
         async with self.network.lock:
             await self.network.advance()
-            found = self._visible(request, deployment)
-            if isinstance(found, Response):
-                return found
-            if found.status == "ARCHIVED" and action != "start":
+            visible = self._visible(request, deployment)
+            if isinstance(visible, Response):
+                return visible
+            if visible.status == "ARCHIVED" and action != "start":
                 return _error(500, replies.ARCHIVED)
-            if found.status not in _FROM[action]:
+            if visible.status not in _FROM[action]:
                 return _error(500, replies.INCORRECT)
             if action == "start":
-                self.network.begin(found)
+                self.network.begin(visible)
             elif action == "stop":
-                self.network.stop(found)
+                self.network.stop(visible)
             else:
-                found.status, found.updated_at = "ARCHIVED", self.clock.now()
+                visible.status, visible.updated_at = "ARCHIVED", self.clock.now()
             self.network.save()
-            return _json({"status": found.status, "updated_at": moment(found.updated_at)})
+            return _json({"status": visible.status, "updated_at": moment(visible.updated_at)})
 
     async def _runs(self, request: Request, deployment: str) -> Response:
         query = dict(request.query_params)
         why = listing.complaint(query)
         async with self.network.lock:
             await self.network.advance()
-            found = self._visible(request, deployment)
-            if isinstance(found, Response):
-                return found
+            visible = self._visible(request, deployment)
+            if isinstance(visible, Response):
+                return visible
             if why:
                 return _invalid(why)
             states = query["state"].split(",") if query.get("state") else []
             runs = [
-                replies.run(item)
-                for item in self.network.books.of(found.id)
-                if not states or item.state in states
+                replies.run(run)
+                for run in self.network.books.of(visible.id)
+                if not states or run.state in states
             ]
         if query.get("sort_order", "desc") == "desc":
             runs.reverse()
@@ -245,11 +249,11 @@ class NosanaWorld(World):
     async def _run(self, request: Request, deployment: str, job: str) -> Response:
         async with self.network.lock:
             await self.network.advance()
-            found = self._visible(request, deployment)
-            if isinstance(found, Response):
-                return found
+            visible = self._visible(request, deployment)
+            if isinstance(visible, Response):
+                return visible
             run = self.network.books.runs.get(job)
-            if run is None or run.deployment != found.id:
+            if run is None or run.deployment != visible.id:
                 return _error(404, "Job not found")
             return _json(replies.run_detail(self.network, run))
 
@@ -259,15 +263,15 @@ class NosanaWorld(World):
     def _visible(self, request: Request, deployment: str) -> Deployment | Response:
         if not _known(request):
             return _unauthorized()
-        found = self.network.books.deployments.get(deployment)
-        if found is None or found.deleted:
+        visible = self.network.books.deployments.get(deployment)
+        if visible is None or visible.deleted:
             return _error(404, "Deployment not found.")
-        return found
+        return visible
 
     def _of_key(self, key: str) -> Deployment:
-        for item in self.network.books.live():
-            if item.key == key:
-                return item
+        for deployment in self.network.books.live():
+            if deployment.key == key:
+                return deployment
         raise UnknownAction(f"nothing here has the key `{key}`")
 
     def _running(self, key: str) -> Run:

@@ -119,22 +119,22 @@ class _Calls:
 
     async def jobs(self, request: Request, _body: Any) -> Any:
         query = request.query_params
-        found = list(self._world.book.jobs.values())
+        matching = list(self._world.book.jobs.values())
         if uuids := query.get("filter[uuid]"):
-            found = [job for job in found if job.uuid in uuids.split(",")]
+            matching = [job for job in matching if job.uuid in uuids.split(",")]
         if states := query.get("filter[status]"):
-            found = [job for job in found if job.status in states.split(",")]
+            matching = [job for job in matching if job.status in states.split(",")]
         if task := query.get("filter[task]"):
-            found = [job for job in found if job.body["task"] == task]
+            matching = [job for job in matching if job.body["task"] == task]
         if span := query.get("filter[created_at]"):
             first, _, last = span.partition(",")
             begin, end = _moment(first), _moment(last)
-            found = [job for job in found if begin <= job.created_at <= end]
+            matching = [job for job in matching if begin <= job.created_at <= end]
         sort = query.get("sort", "-created_at")
         if sort not in ("created_at", "-created_at"):
             raise Refusal(400, "invalid_sort", "sort by created_at or -created_at")
-        found.sort(key=lambda job: job.created_at, reverse=sort.startswith("-"))
-        return _page(request, [self._shown(job) for job in found])
+        matching.sort(key=lambda job: job.created_at, reverse=sort.startswith("-"))
+        return _page(request, [self._shown(job) for job in matching])
 
     async def job(self, request: Request, _body: Any) -> Any:
         return self._shown(self._job(request.path_params["job_uuid"]))
@@ -150,12 +150,12 @@ class _Calls:
 
     async def runs(self, request: Request, _body: Any) -> Any:
         wanted = request.query_params.get("filter[job_uuid]")
-        found = [
+        matching = [
             self._shown_run(job)
             for job in self._world.book.jobs.values()
             if job.assigned and wanted in (None, job.uuid)
         ]
-        return _page(request, found)
+        return _page(request, matching)
 
     async def run(self, request: Request, _body: Any) -> Any:
         wanted = request.path_params["run_uuid"]
@@ -177,13 +177,13 @@ class _Calls:
         return {
             "data": [
                 {
-                    "offer_id": item.offer_id,
+                    "offer_id": offer.offer_id,
                     "availability": "available",
-                    "region_code": item.region_code,
-                    "hardware_summary": {"gpu_name": item.gpu_name, "gpu_count": 1},
-                    "pricing": {"hourly_rate_usd": f"{item.hourly:f}", "quoted_at": now},
+                    "region_code": offer.region_code,
+                    "hardware_summary": {"gpu_name": offer.gpu_name, "gpu_count": 1},
+                    "pricing": {"hourly_rate_usd": f"{offer.hourly:f}", "quoted_at": now},
                 }
-                for item in self._world.fitting(need)
+                for offer in self._world.fitting(need)
             ]
         }
 
@@ -220,11 +220,11 @@ def _guarded(world: "RenderWorld", handler: Handler) -> Callable[[Request], Awai
         raw = await request.body()
         try:
             world.gatekeeper.check(request, raw)
-            found = await handler(request, json.loads(raw) if raw else None)
+            content = await handler(request, json.loads(raw) if raw else None)
         except Refusal as refusal:
             error = {"error": {"code": refusal.code, "message": refusal.message}}
             return JSONResponse(error, refusal.status, headers)
-        return JSONResponse(found, 200, headers)
+        return JSONResponse(content, 200, headers)
 
     return answer
 

@@ -68,32 +68,32 @@ class _Calls:
         submission = _submission(await request.json())
         if not self._farm.funds:
             raise Refusal(402, "the account has no credit left")
-        found = self._farm.accept(submission, idempotency)
-        if found is None:
+        accepted = self._farm.accept(submission, idempotency)
+        if accepted is None:
             raise Refusal(409, "this Idempotency-Key was used with another body")
-        job, new = found
+        job, new = accepted
         return JSONResponse(await self._view(job), 201 if new else 200)
 
     async def jobs(self, request: Request) -> Response:
         query = request.query_params
-        found = [
+        listed = [
             job
             for job in self._farm.jobs.values()
             if query.get("client_ref") in (None, job.order.client_ref)
             and query.get("state") in (None, job.state)
         ]
         start = _place(query.get("cursor"))
-        views = [await self._view(job) for job in found[start : start + _PAGE]]
-        return JSONResponse({"items": views, "next_cursor": _next(start, len(found))})
+        views = [await self._view(job) for job in listed[start : start + _PAGE]]
+        return JSONResponse({"items": views, "next_cursor": _next(start, len(listed))})
 
     async def job(self, request: Request) -> Response:
         return JSONResponse(await self._view(self._meant(request)))
 
     async def frames(self, request: Request) -> Response:
-        found = await self._farm.frames(self._meant(request))
+        numbered = await self._farm.frames(self._meant(request))
         start = _place(request.query_params.get("cursor"))
-        page = found[start : start + _PAGE]
-        return JSONResponse({"items": page, "next_cursor": _next(start, len(found))})
+        page = numbered[start : start + _PAGE]
+        return JSONResponse({"items": page, "next_cursor": _next(start, len(numbered))})
 
     async def decide(self, request: Request) -> Response:
         job, body = self._meant(request), await request.json()
@@ -170,7 +170,7 @@ class _Calls:
     async def _view(self, job: FarmJob) -> dict[str, Any]:
         frames = await self._farm.frames(job)
         names = ("queued", "rendering", "awaiting_approval", "approved", "rejected", "failed")
-        counts = {name: sum(item["state"] == name for item in frames) for name in names}
+        counts = {name: sum(frame["state"] == name for frame in frames) for name in names}
         return {
             "id": job.id,
             "client_ref": job.order.client_ref,

@@ -105,7 +105,7 @@ class Farm:
         self.folder.mkdir(parents=True, exist_ok=True)
         if self._file.exists():
             stored = json.loads(self._file.read_bytes())
-            self.jobs = {item["id"]: FarmJob.model_validate(item) for item in stored}
+            self.jobs = {job["id"]: FarmJob.model_validate(job) for job in stored}
         await self.local.initialize()
 
     def save(self) -> None:
@@ -152,13 +152,13 @@ class Farm:
     async def frames(self, job: FarmJob) -> list[dict[str, Any]]:
         """The frames as the contract shows them."""
         seen = await self.snapshot(job)
-        known = {item.frame: item for item in seen.frames} if seen else {}
+        known = {frame.frame: frame for frame in seen.frames} if seen else {}
         return [self._frame(job, n, known.get(n)) for n in parse_frames(job.order.frames)]
 
     async def cost(self, job: FarmJob) -> Decimal:
         """The sum of the frames that are approved."""
         frames = await self.frames(job)
-        amounts = [Decimal(item["cost"]["amount"]) for item in frames if item["cost"]]
+        amounts = [Decimal(frame["cost"]["amount"]) for frame in frames if frame["cost"]]
         return sum(amounts, Decimal(0))
 
     async def cancel(self, job: FarmJob) -> None:
@@ -214,7 +214,7 @@ class Farm:
 
     def _undecided(self, job: FarmJob, seen: LeaseSnapshot) -> bool:
         wanted = job.order.approval == "manual"
-        return wanted and any(item.frame not in job.decided for item in seen.frames)
+        return wanted and any(frame.frame not in job.decided for frame in seen.frames)
 
     def _frame(self, job: FarmJob, number: int, seen: FrameStatus | None) -> dict[str, Any]:
         state = self._frame_state(job, number, seen)

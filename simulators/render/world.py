@@ -109,7 +109,7 @@ class RenderWorld(World):
         elif action == "add_funds":
             self.book.funds = self.farm.funds = True
         elif action == "sell_out":
-            self.sold_out |= {item.offer_id for item in self.settings.offers}
+            self.sold_out |= {offer.offer_id for offer in self.settings.offers}
         elif action == "restock":
             self.sold_out.clear()
         elif action == "assign_dearer":
@@ -136,15 +136,15 @@ class RenderWorld(World):
         """What a job could run on, cheapest first."""
         wanted = body.get("gpu_name")
         regions = body.get("allowed_region_codes") or []
-        found = [
-            item
-            for item in self.settings.offers
-            if item.offer_id not in self.sold_out
-            and (not wanted or item.gpu_name == wanted)
-            and (not regions or item.region_code in regions)
-            and item.vram_gb >= float(body.get("min_vram_gb") or 0)
+        offers = [
+            offer
+            for offer in self.settings.offers
+            if offer.offer_id not in self.sold_out
+            and (not wanted or offer.gpu_name == wanted)
+            and (not regions or offer.region_code in regions)
+            and offer.vram_gb >= float(body.get("min_vram_gb") or 0)
         ]
-        return sorted(found, key=lambda item: item.hourly)
+        return sorted(offers, key=lambda offer: offer.hourly)
 
     def owed(self, job: SimJob) -> Decimal:
         """What a job costs: the time that its container ran."""

@@ -37,13 +37,13 @@ class Gateways:
         return self._after
 
     async def start(self) -> None:
-        for item in self._world.book.providers.values():
-            handler = Gateway(self._world, item.address).answer
-            server = RawServer(handler, self._context(item.address))
-            server.alive = lambda item=item: item.online  # type: ignore[misc]
-            item.gateway_port = await server.start(item.gateway_port)
-            self._servers[item.address] = server
-            self._ports[item.address] = item.gateway_port
+        for provider in self._world.book.providers.values():
+            handler = Gateway(self._world, provider.address).answer
+            server = RawServer(handler, self._context(provider.address))
+            server.alive = lambda provider=provider: provider.online  # type: ignore[misc]
+            provider.gateway_port = await server.start(provider.gateway_port)
+            self._servers[provider.address] = server
+            self._ports[provider.address] = provider.gateway_port
 
     async def aclose(self) -> None:
         for server in self._servers.values():
@@ -88,7 +88,7 @@ def router(world: "AkashWorld") -> APIRouter:
         if pem is None:
             return {"certificates": [], "pagination": {"next_key": None, "total": "0"}}
         cert = {"state": "valid", "cert": base64.b64encode(pem.encode()).decode(), "pubkey": ""}
-        found = [{"certificate": cert, "serial": "1"}]
-        return {"certificates": found, "pagination": {"next_key": None, "total": "1"}}
+        valid = [{"certificate": cert, "serial": "1"}]
+        return {"certificates": valid, "pagination": {"next_key": None, "total": "1"}}
 
     return made

@@ -34,16 +34,16 @@ def put(world: "AkashWorld", address: str, owner: str, dseq: str, body: bytes) -
     if not isinstance(manifest, list):
         kind = "object" if isinstance(manifest, dict) else type(manifest).__name__
         return text(422, f"json: cannot unmarshal {kind} into Go value of type v2beta3.Manifest")
-    item = world.book.deployments.get(dseq)
-    if item is None or world.owner_of(item) != owner:
+    deployment = world.book.deployments.get(dseq)
+    if deployment is None or world.owner_of(deployment) != owner:
         return text(500, _NO_DEPLOYMENT)
-    lease = item.lease
+    lease = deployment.lease
     if lease is None or not lease.live or lease.provider != address:
         return text(404, "no lease for deployment")
     why = sdl.refusal(manifest) if manifest else "manifest is empty"
     if why is not None:
         return text(422, f"invalid manifest: {why}")
-    if version(manifest) != base64.b64decode(item.hash):
+    if version(manifest) != base64.b64decode(deployment.hash):
         return text(422, "manifest version validation failed")
     if lease.delivered_at is None:
         lease.delivered_at = time.time()

@@ -60,21 +60,21 @@ def check(place: Place) -> None:
 
 def pods_of(world: "AkashWorld", place: Place) -> list[Pod]:
     """The pods that there are."""
-    item, lease = place.item, place.lease
+    deployment, lease = place.item, place.lease
     if lease.kube in ("no-pods", "no-deployments", "no-replica-yet"):
         return []
-    log = world.cluster.log(item, lease) if lease.started else None
+    log = world.cluster.log(deployment, lease) if lease.started else None
     if lease.kube == "creating":
         log = None
-    name = service_of(item)["name"]
-    found = [Pod(name, pod_name(item, lease), log, lease.kube == "pod-failed")]
-    return found + world.cluster.other_pods(item)
+    name = service_of(deployment)["name"]
+    pods = [Pod(name, pod_name(deployment, lease), log, lease.kube == "pod-failed")]
+    return pods + world.cluster.other_pods(deployment)
 
 
-def pod_name(item: SimDeployment, lease: SimLease) -> str:
+def pod_name(deployment: SimDeployment, lease: SimLease) -> str:
     """As Kubernetes names it: service, template, pod; the same over restarts of the container."""
-    number = f"{int(item.dseq) % 16**10:010x}"
-    return f"{service_of(item)['name']}-{number}-{lease.oseq:05d}"
+    number = f"{int(deployment.dseq) % 16**10:010x}"
+    return f"{service_of(deployment)['name']}-{number}-{lease.oseq:05d}"
 
 
 async def status_of(world: "AkashWorld", place: Place) -> dict[str, Any]:
@@ -84,22 +84,22 @@ async def status_of(world: "AkashWorld", place: Place) -> dict[str, Any]:
         KubeTrouble: there is none.
     """
     check(place)
-    item, lease = place.item, place.lease
+    deployment, lease = place.item, place.lease
     if lease.kube == "no-deployments":
         raise KubeTrouble(404, "kube: no deployments for lease", 4000)
-    service = service_of(item)
+    service = service_of(deployment)
     exposed = [entry for entry in service["expose"] or () if entry["global"]]
     web = [entry for entry in exposed if entry["externalPort"] == 80 and entry["proto"] == "TCP"]
     ports = [_forwarded(service["name"], entry) for entry in exposed if entry not in web]
     total = 0 if lease.kube == "no-replica-yet" else 1
-    up = lease.kube != "not-ready" and await world.cluster.ready(item, lease)
+    up = lease.kube != "not-ready" and await world.cluster.ready(deployment, lease)
     ready = total if up else 0
     keeps = bool((service.get("params") or {}).get("storage"))
     # A service with volumes is a StatefulSet: of those, replicas that are there count as available.
     available = total if keeps and lease.started else ready
     uris = [f"127.0.0.1:{entry['port']}" for entry in web]
     name = service["name"]
-    found = {
+    answer = {
         "name": name,
         "available": available,
         "total": total,
@@ -111,7 +111,7 @@ async def status_of(world: "AkashWorld", place: Place) -> dict[str, Any]:
         "available_replicas": available,
     }
     return {
-        "services": {name: found},
+        "services": {name: answer},
         "forwarded_ports": {name: ports} if ports else None,
         "ips": None,
     }
@@ -127,11 +127,11 @@ def _forwarded(name: str, entry: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def kube_events(item: SimDeployment, lease: SimLease) -> list[dict[str, Any]]:
+def kube_events(deployment: SimDeployment, lease: SimLease) -> list[dict[str, Any]]:
     """What kubelet and scheduler write down of the pod; they set no labels."""
-    service = service_of(item)
+    service = service_of(deployment)
     image = service["image"]
-    pod = pod_name(item, lease)
+    pod = pod_name(deployment, lease)
     said = [("Normal", "Scheduled", f"Successfully assigned NS/{pod} to node-1")]
     said.append(("Normal", "Pulling", f'Pulling image "{image}"'))
     if not pullable(image):

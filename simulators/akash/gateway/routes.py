@@ -97,12 +97,12 @@ class Gateway:
         if place is None:
             return text(404, "kube: lease not found")
         try:
-            found = (await status_of(self._world, place))["services"].get(name)
+            service = (await status_of(self._world, place))["services"].get(name)
         except KubeTrouble as trouble:
             return text(trouble.status, trouble.text)
-        if found is None:
+        if service is None:
             return text(404, "kube: no service for that lease")
-        return json_reply(200, found)
+        return json_reply(200, service)
 
     async def _manifest(self, request: Request, claims: Any, dseq: str) -> Reply:
         if claims is None or not tokens.allows(claims, self._address, "send-manifest"):
@@ -114,10 +114,14 @@ class Gateway:
 
     def _place(self, claims: Any, dseq: str, oseq: str) -> Place | None:
         """The lease, whose owner is whoever the token is of."""
-        item: SimDeployment | None = self._world.book.deployments.get(dseq)
-        for lease in item.leases if item else ():
-            if item and self._is(lease, oseq) and claims["iss"] == self._world.owner_of(item):
-                return Place(item, lease)
+        deployment: SimDeployment | None = self._world.book.deployments.get(dseq)
+        for lease in deployment.leases if deployment else ():
+            if (
+                deployment
+                and self._is(lease, oseq)
+                and claims["iss"] == self._world.owner_of(deployment)
+            ):
+                return Place(deployment, lease)
         return None
 
     def _is(self, lease: SimLease, oseq: str) -> bool:

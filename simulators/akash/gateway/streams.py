@@ -254,10 +254,10 @@ def _read(log: Path, place: int) -> bytes:
 
 
 def _flag(word: str) -> tuple[bool, Reply | None]:
-    found = _BOOLS.get(word.lower() if word.upper() == word or word.istitle() else word)
-    if found is None:
+    flag = _BOOLS.get(word.lower() if word.upper() == word or word.istitle() else word)
+    if flag is None:
         return False, text(400, f"strconv.ParseBool: parsing {json.dumps(word)}: invalid syntax")
-    return found, None
+    return flag, None
 
 
 def _not_a_socket() -> Reply:
