@@ -19,8 +19,13 @@ from cortex.domain.offers import Offer
 from cortex.domain.spec import JobSpec
 from tests.support.budgets import add_budget, state_of
 
-NOW = datetime.now(UTC)
-MONTH = period_of(BudgetPeriod.MONTH, NOW)
+MONTH = period_of(BudgetPeriod.MONTH, datetime.now(UTC))
+
+
+async def moment(tx: Transaction) -> datetime:
+    """What time it is for the database, throughout this transaction."""
+    now: datetime = (await tx.connection.execute(text("SELECT now()"))).scalar_one()
+    return now.astimezone(UTC)
 
 
 async def job(
@@ -68,7 +73,7 @@ async def book(
     key: str,
     kind: str,
     amount: str,
-    at: datetime = NOW,
+    at: datetime | None = None,
     *,
     currency: str = "USD",
     rate: str = "1",
@@ -83,12 +88,12 @@ async def book(
             amount=Decimal(amount),
             currency=currency,
             usd_rate=Decimal(rate),
-            created_at=at,
+            created_at=at or await moment(tx),
         )
     )
 
 
-async def charged(tx: Transaction, amount: str, at: datetime = NOW, **of: Any) -> None:
+async def charged(tx: Transaction, amount: str, at: datetime | None = None, **of: Any) -> None:
     money = {name: of.pop(name) for name in ("currency", "rate") if name in of}
     await book(tx, await lease(tx, await job(tx, **of)), "charge", amount, at, **money)
 
@@ -99,15 +104,16 @@ class TestPeriodBorders:
         self, database: Database, kind: BudgetPeriod
     ) -> None:
         budget = await add_budget(database, "100 USD", period=kind)
-        period = period_of(kind, NOW)
         tick = timedelta(microseconds=1)
         async with database.transaction() as tx:
+            now = await moment(tx)
+            period = period_of(kind, now)
             await charged(tx, "1", period.start)
             await charged(tx, "2", period.start - tick)
             await charged(tx, "4", period.end - tick)
             await charged(tx, "8", period.end)
         async with database.reading() as tx:
-            found = (await tx.budgets.states([budget], NOW))[0]
+            found = (await tx.budgets.states([budget], now))[0]
             before = (await tx.budgets.states([budget], period.start - tick))[0]
             after = (await tx.budgets.states([budget], period.end))[0]
         assert found.spending.charged == 5
@@ -201,11 +207,12 @@ class TestReports:
 class TestForecast:
     async def test_what_it_is_built_on(self, database: Database) -> None:
         budget = await add_budget(database, "100 USD")
-        today = NOW.replace(hour=0, minute=0, second=0, microsecond=0)
         async with database.transaction() as tx:
+            now = await moment(tx)
+            today = now.replace(hour=0, minute=0, second=0, microsecond=0)
             await charged(tx, "6", today - timedelta(days=2))
             await charged(tx, "3", today - timedelta(microseconds=1))
-            await charged(tx, "1", NOW)
+            await charged(tx, "1", now)
             running = await job(tx, state="running")
             await lease(
                 tx,
@@ -221,8 +228,8 @@ class TestForecast:
                 text("UPDATE jobs SET deadline_at = now() + interval '1 hour' WHERE id = :id"),
                 {"id": running},
             )
-            wide = period_of(BudgetPeriod.WEEK, NOW)
-            period = wide.model_copy(update={"end": NOW + timedelta(days=2)})
+            wide = period_of(BudgetPeriod.WEEK, now)
+            period = wide.model_copy(update={"end": now + timedelta(days=2)})
             facts = (await tx.spending.facts([question(budget, period)]))[budget.id]
         assert facts.so_far == pytest.approx(Decimal("0.5"), abs=Decimal("0.01"))
         assert facts.ahead == pytest.approx(Decimal(1), abs=Decimal("0.01"))
@@ -236,16 +243,17 @@ class TestForecast:
     async def test_what_runs_counts_until_the_periods_end(self, database: Database) -> None:
         budget = await add_budget(database, "100 USD")
         async with database.transaction() as tx:
+            now = await moment(tx)
             running = await job(tx, state="running")
-            await lease(tx, running, state="active", cost=None, committed_at=NOW, started_at=NOW)
+            await lease(tx, running, state="active", cost=None, committed_at=now, started_at=now)
             await tx.connection.execute(
                 text("UPDATE jobs SET deadline_at = now() + interval '10 hours' WHERE id = :id"),
                 {"id": running},
             )
-            period = MONTH.model_copy(update={"end": NOW + timedelta(hours=3)})
+            period = MONTH.model_copy(update={"end": now + timedelta(hours=3)})
             facts = (await tx.spending.facts([question(budget, period)]))[budget.id]
         assert facts.ahead == pytest.approx(Decimal(3), abs=Decimal("0.05"))
 
     def test_nothing_known_is_nothing_expected(self) -> None:
-        found = outlook(Facts(now=NOW), MONTH)
+        found = outlook(Facts(now=datetime.now(UTC)), MONTH)
         assert found.total == found.per_day == found.days == 0

@@ -12,13 +12,17 @@ import pytest
 import pytest_asyncio
 
 from cortex.domain.ids import lease_key, new_id
+from cortex.domain.leases import LeaseRef
 from cortex.domain.spec import JobSpec
 from providers.akash import AkashConfig, AkashProvider
+from providers.conformance import eventually
+from providers.errors import Unavailable
 from simulators.akash import API_KEY, AkashSettings, AkashWorld
 from simulators.kit.app import make_app
 from simulators.kit.clock import Clock
 from simulators.kit.runs import Runs
 from simulators.kit.serve import serving
+from tests.support import patience
 from tests.support.openapi import Recorder
 
 BLOCK = 0.05
@@ -49,7 +53,7 @@ def config(url: str, **changes: Any) -> AkashConfig:
         "bid_poll": "0.05s",
         "poll": "0.1s",
         "search_window": "1s",
-        "close_wait": "3s",
+        "close_wait": timedelta(seconds=patience(3)),
         "upkeep_every": "0s",
     }
     return AkashConfig.model_validate({**usual, **changes})
@@ -68,6 +72,19 @@ def spec(script: str = "true", **changes: Any) -> JobSpec:
 
 def key() -> str:
     return lease_key(new_id("job"), 1)
+
+
+async def cancelled(akash: AkashProvider, ref: LeaseRef) -> None:
+    """Cancel as Cortex does: again, until the network has closed it."""
+
+    async def closed() -> bool:
+        try:
+            await akash.cancel(ref)
+        except Unavailable:
+            return False
+        return True
+
+    await eventually(closed, what=f"the end of {ref.network_id}")
 
 
 @dataclass

@@ -5,7 +5,7 @@ import pytest
 from cortex.domain.states import RunState
 from providers.conformance import eventually
 from providers.errors import NoCapacity, Unavailable
-from tests.providers.akash.conftest import MakeNet, Net, key, spec
+from tests.providers.akash.conftest import MakeNet, Net, cancelled, key, spec
 
 PAGE = "a web page (`Just a moment...`)"
 
@@ -32,7 +32,7 @@ class TestWebPage:
         assert PAGE in told
         await net.control.delete("/_sim/faults")
         assert (await akash.status(ref)).state is not RunState.LOST
-        await akash.cancel(ref)
+        await cancelled(akash, ref)
 
     async def test_instead_of_a_creation_it_is_looked_for(self, net: Net, lease: str) -> None:
         akash = await net.provider(search_window="0.3s")

@@ -23,7 +23,7 @@ from providers.errors import (
     Unsuitable,
 )
 from simulators.akash import API_KEY, AkashSettings
-from tests.providers.akash.conftest import MakeNet, Net, spec
+from tests.providers.akash.conftest import MakeNet, Net, cancelled, spec
 
 CREATE = "POST /v1/deployments"
 LEASE = "POST /v1/leases"
@@ -333,8 +333,8 @@ class TestErrors:
         with pytest.raises(Unavailable, match="cannot be settled yet"):
             await akash.cancel(ref)
         await net.act("underflow", times=0)
-        await akash.cancel(ref)
-        await akash.cancel(ref)
+        await cancelled(akash, ref)
+        await cancelled(akash, ref)
 
     async def test_a_lease_whose_outcome_stays_unknown(self, net: Net, lease: str) -> None:
         akash = await net.provider()
