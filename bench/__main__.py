@@ -20,6 +20,9 @@ def main() -> None:
     parser.add_argument("--disk", default="400m", metavar="SIZE", help="of the small disk")
     parser.add_argument("--disk-type", choices=["tmpfs", "ext4"], default="tmpfs")
     parser.add_argument("--writers", type=int, default=1, help="jobs that fill it at once")
+    parser.add_argument(
+        "--rows", type=int, default=0, help="`api`: reads only, in a table with so many jobs"
+    )
     arguments = parser.parse_args()
     which = arguments.which or ["jobs", "idle", "api"]
     quick = arguments.quick
@@ -29,7 +32,10 @@ def main() -> None:
     if "idle" in which:
         count = 100 if quick else 2000
         print(asyncio.run(idle.measure(jobs=count, seconds=10 if quick else 60)))
-    if "api" in which:
+    if "api" in which and arguments.rows:
+        seconds = 2.0 if quick else 5.0
+        print(asyncio.run(api.measure_rows(rows=arguments.rows, seconds=seconds)))
+    elif "api" in which:
         print(asyncio.run(api.measure(jobs=10_000, seconds=2 if quick else 8)))
     if "disk" in which:
         after = 15.0 if quick else 60.0
