@@ -25,17 +25,26 @@ class ReadPool:
         self._settings = settings
         self._application = application
         self._places = asyncio.Semaphore(_SIZE)
-        self._idle: list[Connection] = []
+        self._idle: dict[bool, list[Connection]] = {False: [], True: []}
 
-    async def fetch(self, statement: bytes, params: Params) -> list[tuple[Any, ...]]:
+    async def fetch(
+        self, statement: bytes, params: Params, *, plan_anew: bool = False
+    ) -> list[tuple[Any, ...]]:
         """The rows of a SELECT.
+
+        Args:
+            statement: With `%s` for each parameter.
+            params: Their values.
+            plan_anew: Plan it for these very values, each time. Otherwise PostgreSQL soon keeps one
+                plan for all, which is cheaper, and can be a thousand times slower for a value
+                that few rows have.
 
         Raises:
             DatabaseUnavailable: PostgreSQL cannot be reached, or broke off.
         """
         await self._enter()
         try:
-            return await self._fetch(statement, params)
+            return await self._fetch(statement, params, plan_anew)
         except (psycopg.OperationalError, psycopg.InterfaceError, OSError) as error:
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise DatabaseUnavailable(f"PostgreSQL does not answer: {first[:300]}") from error
@@ -44,9 +53,9 @@ class ReadPool:
 
     async def aclose(self) -> None:
         """Close what is open."""
-        idle, self._idle = self._idle, []
-        for connection in idle:
-            await connection.close()
+        for idle in self._idle.values():
+            while idle:
+                await idle.pop().close()
 
     async def _enter(self) -> None:
         if not self._places.locked():
@@ -58,15 +67,24 @@ class ReadPool:
         except TimeoutError:
             raise DatabaseUnavailable("PostgreSQL is busy: no connection became free") from None
 
-    async def _fetch(self, statement: bytes, params: Params) -> list[tuple[Any, ...]]:
-        while self._idle:
-            connection = self._idle.pop()
+    async def _fetch(
+        self, statement: bytes, params: Params, plan_anew: bool
+    ) -> list[tuple[Any, ...]]:
+        idle = self._idle[plan_anew]
+        while idle:
+            connection = idle.pop()
             try:
-                return await self._ask(connection, statement, params)
+                rows = await self._ask(connection, statement, params)
             except (psycopg.OperationalError, psycopg.InterfaceError):
                 if not connection.broken:
                     raise
-        return await self._ask(await self._connect(), statement, params)
+            else:
+                idle.append(connection)
+                return rows
+        connection = await self._connect(plan_anew)
+        rows = await self._ask(connection, statement, params)
+        idle.append(connection)
+        return rows
 
     async def _ask(
         self, connection: Connection, statement: bytes, params: Params
@@ -78,15 +96,14 @@ class ReadPool:
             # Also when the reader went away: nobody knows what is still on its way.
             await connection.close()
             raise
-        self._idle.append(connection)
         return rows
 
-    async def _connect(self) -> Connection:
+    async def _connect(self, plan_anew: bool) -> Connection:
         return await psycopg.AsyncConnection.connect(
             self._settings.url.get_secret_value(),
             autocommit=True,
             prepare_threshold=2,
             connect_timeout=max(2, int(self._settings.timeout.total_seconds())),
             application_name=self._application,
-            options=_OPTIONS,
+            options=f"{_OPTIONS} -c plan_cache_mode=force_custom_plan" if plan_anew else _OPTIONS,
         )

@@ -110,7 +110,7 @@ class GroupReads:
             f"ORDER BY g.created_at DESC, g.id DESC LIMIT %s) g {_MEMBERS}) v "
             f"ORDER BY v.created_at DESC, v.id DESC"
         )
-        rows = await self._pool.fetch(statement.encode(), (*params, limit + 1))
+        rows = await self._pool.fetch(statement.encode(), (*params, limit + 1), plan_anew=True)
         more = len(rows) > limit
         return JsonPage(
             items=",".join(row[2] for row in rows[:limit]),
@@ -138,7 +138,7 @@ class GroupReads:
             f"SELECT v.id, row_to_json(v)::text FROM (SELECT {_MEMBER} FROM jobs j "
             f"WHERE {' AND '.join(conditions)} ORDER BY j.id LIMIT %s) v ORDER BY v.id"
         )
-        rows = await self._pool.fetch(statement.encode(), (*found, limit + 1))
+        rows = await self._pool.fetch(statement.encode(), (*found, limit + 1), plan_anew=True)
         last = rows[limit - 1][0] if len(rows) > limit else None
         return [row[1] for row in rows[:limit]], last
 

@@ -124,11 +124,14 @@ class JobReads:
     async def page(self, where: JobFilter, *, before: Place | None, limit: int) -> JsonPage:
         """Jobs of a list, newest first, after the place `before`."""
         conditions, params = _conditions(where)
+        searches = bool(conditions)
         if before is not None:
             conditions.append("(j.created_at, j.id) < (%s, %s)")
             params.extend(before)
         narrowed = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        rows = await self._pool.fetch(_page_statement(narrowed, limit), params)
+        # How many jobs have a value decides between its index and the newest jobs, filtered.
+        statement = _page_statement(narrowed, limit)
+        rows = await self._pool.fetch(statement, params, plan_anew=searches)
         items, time, job_id, more = rows[0]
         return JsonPage(items=items, last=(time, job_id) if more else None)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
+from sqlalchemy import text
 
 from cortex.db.engine import Database
 from cortex.db.jobs.repository import JobFilter, NewJob
@@ -21,10 +22,15 @@ from cortex.settings import TemporalSettings
 
 
 @pytest.fixture
-async def reads(database: Database) -> AsyncIterator[JobReads]:
+async def pool(database: Database) -> AsyncIterator[ReadPool]:
     pool = ReadPool(database.settings, application="test")
-    yield JobReads(pool)
+    yield pool
     await pool.aclose()
+
+
+@pytest.fixture
+def reads(pool: ReadPool) -> JobReads:
+    return JobReads(pool)
 
 
 async def accepted(database: Database, *names: str) -> list[tuple[NewJob, dict[str, Any], Any]]:
@@ -122,3 +128,39 @@ async def test_a_restart_is_counted_and_told(
 
 def _names(items: str) -> list[str]:
     return [each["name"] for each in json.loads(f"[{items}]")]
+
+
+async def test_a_rare_state_is_found_by_its_index_after_a_common_one(
+    database: Database, pool: ReadPool, reads: JobReads
+) -> None:
+    """PostgreSQL keeps a plan that was good for what most have, unless it is told not to."""
+    async with database.transaction() as tx:
+        await tx.connection.execute(
+            text(
+                "INSERT INTO jobs (id, name, owner, spec, state, created_at)"
+                " SELECT 'job_' || lpad(i::text, 26, '0'), 'old', 'ann', '{}', 'completed',"
+                " now() - i * interval '1 s' FROM generate_series(1, 20000) AS i"
+            )
+        )
+    async with database.transaction() as tx:
+        await tx.connection.execute(text("ANALYZE jobs"))
+    for _ in range(12):  # so often that a common plan would be kept, and be preferred
+        await reads.page(JobFilter(states=[JobState.COMPLETED]), before=None, limit=5)
+    before = await _read_rows(database, pool)
+
+    page = await reads.page(JobFilter(states=[JobState.RUNNING]), before=None, limit=5)
+
+    assert page.items == ""
+    assert await _read_rows(database, pool) - before < 1000
+
+
+async def _read_rows(database: Database, pool: ReadPool) -> int:
+    """How many rows of `jobs` were looked at so far, by the server's own count."""
+    for plan_anew in (False, True):
+        await pool.fetch(b"SELECT pg_stat_force_next_flush()", (), plan_anew=plan_anew)
+    async with database.reading() as tx:
+        query = text(
+            "SELECT sum(idx_tup_fetch + seq_tup_read) FROM pg_stat_user_tables"
+            " WHERE relname = 'jobs'"
+        )
+        return int((await tx.connection.execute(query)).scalar_one())
