@@ -19,7 +19,7 @@ BENCH_ARGS ?=
 FAULTS_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev render demo test test-slow test-busy faults lint format types contracts check bench lock clean
+.PHONY: help venv dev render demo test test-slow test-busy faults lint format types contracts check provider hooks bench lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,6 +80,12 @@ contracts: $(DEV) ## Who may import whom
 	$(BIN)/lint-imports
 
 check: lint types contracts ## lint, types and contracts
+
+provider: $(DEV) ## Scaffold a network in this repository: make provider NAME=mynet
+	@$(BIN)/python scripts/new_provider.py "$(NAME)"
+
+hooks: $(DEV) ## Run the checks of what is committed before each commit (pre-commit, in this clone)
+	$(BIN)/pre-commit install
 
 bench: $(RUNTIME) ## Measure (BENCH_ARGS="--help" lists the options)
 	$(BIN)/python -m bench $(BENCH_ARGS)
