@@ -8,8 +8,8 @@ import hashlib
 import hmac
 import ipaddress
 import re
+import secrets
 import time
-import uuid
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
@@ -271,7 +271,7 @@ def _require_local(scope: Scope, headers: Headers) -> None:
 
 def _correlation_id(scope: Scope) -> str:
     given = Headers(scope=scope).get("x-request-id", "")
-    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
 
 
 def _has_body(scope: Scope) -> bool:

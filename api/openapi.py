@@ -1,7 +1,7 @@
 """What FastAPI cannot see by itself: bodies that we read, problems, streams, the API key."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -10,37 +10,17 @@ from pydantic.json_schema import models_json_schema
 
 from api.middleware import API_PREFIX
 from api.problems import MEDIA_TYPE
-from cortex.domain.groups.expand import GroupSpec
 from cortex.domain.groups.json_schema import group_spec_schema
 from cortex.domain.names import NO_NUL
 from cortex.domain.schema import job_spec_schema
-from cortex.domain.spec import JobSpec
-from cortex.schemas.jobs import BatchRequest, CancelRequest, ExtendRequest
-from cortex.schemas.money import BudgetCreate, BudgetUpdate
-from cortex.schemas.providers import ProviderCreate, ProviderTest, ProviderUpdate
-from cortex.schemas.reconcile import ReconcileRequest
+from cortex.schemas.jobs import BatchRequest
 from cortex.schemas.server import Problem
-from cortex.schemas.trace import ResolveRequest
 
 _DATA: Final = frozenset({"default", "examples", "example", "enum", "const", "description"})
 """What in a schema is no schema."""
 
 Responses = dict[int | str, dict[str, Any]]
 
-_BODIES: Final[tuple[type[BaseModel], ...]] = (
-    JobSpec,
-    BatchRequest,
-    CancelRequest,
-    ExtendRequest,
-    GroupSpec,
-    ProviderCreate,
-    ProviderUpdate,
-    ProviderTest,
-    ResolveRequest,
-    BudgetCreate,
-    BudgetUpdate,
-    ReconcileRequest,
-)
 _SAID: Final = {
     400: "The body is neither JSON nor YAML, or a key stands twice in it.",
     401: "No valid API key.",
@@ -105,7 +85,7 @@ def document(app: FastAPI) -> None:
             return dict(app.openapi_schema)
         schema: dict[str, Any] = plain()
         parts = schema.setdefault("components", {})
-        parts.setdefault("schemas", {}).update(_definitions())
+        parts.setdefault("schemas", {}).update(_definitions(_bodies(app)))
         parts["securitySchemes"] = {
             "bearer": {"type": "http", "scheme": "bearer"},
             "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
@@ -161,9 +141,15 @@ def _kinds(schema: dict[str, Any]) -> list[str]:
     return kind if isinstance(kind, list) else [kind] if isinstance(kind, str) else []
 
 
-def _definitions() -> dict[str, Any]:
+def _bodies(app: FastAPI) -> list[type[BaseModel]]:
+    """What the routes take, each once."""
+    bodies = (getattr(route, "body", None) for route in app.routes)
+    return list(dict.fromkeys(body.model for body in bodies if body is not None))
+
+
+def _definitions(bodies: Sequence[type[BaseModel]]) -> dict[str, Any]:
     _, inputs = models_json_schema(
-        [(model, "validation") for model in _BODIES],
+        [(model, "validation") for model in bodies],
         ref_template=f"#/components/schemas/{_input('{model}')}",
     )
     written = {**inputs["$defs"], **_written()}

@@ -180,6 +180,7 @@ class Route(APIRoute):
                 body.model, yaml=body.yaml, required=not body.optional
             )
         super().__init__(path, endpoint, **options)
+        self.body = body
         self._plan = self._made()
 
     @property

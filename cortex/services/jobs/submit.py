@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from cortex.db.engine import Database, Reading, Statement, Transaction
 from cortex.db.jobs.repository import NewJob
@@ -31,6 +31,7 @@ from cortex.temporal.outbox.dispatcher import HEAD_START, Delivery, Dispatcher
 
 Kind = Literal["job", "batch"]
 
+_NOTHING: Final = Money.zero()
 # From here on checking takes long enough to be done beside the event loop.
 _MANY = 20
 
@@ -272,7 +273,7 @@ def _fresh_job(job: NewJob, created_at: datetime) -> Job:
         spec=job.spec,
         state=JobState.PENDING,
         labels=job.spec.labels,
-        cost=Money.zero(),
+        cost=_NOTHING,
         created_at=created_at,
         updated_at=created_at,
     )
