@@ -22,14 +22,14 @@ _SUMMARY: Final = """
     g.created_at, g.updated_at, g.finished_at, g.cancel_requested_at"""
 
 # Charges are booked to jobs in USD.
-_MEMBERS: Final = """
+_MEMBERS: Final = f"""
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(s.n), 0)::int AS total, coalesce(sum(s.held), 0)::int AS waiting,
         coalesce(sum(s.cost), 0) AS cost,
-        coalesce(json_object_agg(s.state, s.n), '{}') AS counts
+        coalesce(json_object_agg(s.state, s.n), '{{}}') AS counts
     FROM (
         SELECT j.state, count(*) AS n, sum(j.cost) AS cost,
-            count(*) FILTER (WHERE j.held AND j.state = 'pending') AS held
+            count(*) FILTER (WHERE j.held AND j.state = '{JobState.PENDING}') AS held
         FROM jobs j WHERE j.group_id = g.id GROUP BY j.state
     ) s
 ) m"""
@@ -45,8 +45,9 @@ SELECT row_to_json(v)::text FROM (
     FROM job_groups g {_MEMBERS} WHERE g.id = %s
 ) v""".encode()
 
-_MEMBER: Final = """
-    j.id, j.member, j.name, j.gang, j.state, j.held AND j.state = 'pending' AS waiting, j.reason,
+_MEMBER: Final = f"""
+    j.id, j.member, j.name, j.gang, j.state,
+    j.held AND j.state = '{JobState.PENDING}' AS waiting, j.reason,
     j.message, j.exit_code, j.attempt, j.provider_id,
     (SELECT coalesce(json_agg(o.member ORDER BY o.id), '[]')
         FROM job_needs n JOIN jobs o ON o.id = n.needs_job_id WHERE n.job_id = j.id) AS needs,

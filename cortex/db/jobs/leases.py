@@ -33,13 +33,13 @@ class UsageNow:
     estimated: bool
 
 
-_USAGE: Final = text("""
+_USAGE: Final = text(f"""
 UPDATE leases SET usage_amount = u.amount, usage_currency = u.currency, usage_usd = u.usd,
     usage_estimated = u.estimated, usage_at = now()
 FROM unnest(CAST(:keys AS text[]), CAST(:amounts AS numeric[]), CAST(:currencies AS text[]),
     CAST(:usd AS numeric[]), CAST(:estimated AS boolean[]))
     AS u(key, amount, currency, usd, estimated)
-WHERE leases.key = u.key AND leases.state = 'active'
+WHERE leases.key = u.key AND leases.state = '{LeaseState.ACTIVE}'
 """)
 
 

@@ -15,7 +15,18 @@ from sqlalchemy import TextClause
 
 from cortex.db.base import Access, Repository, Writes
 from cortex.db.jobs.leases import lease_of
-from cortex.db.jobs.lifecycle_sql import BOOK, CLOSE, DEPLOY, INTEND, LIVE, READ, RELEASE, RESERVE
+from cortex.db.jobs.lifecycle_sql import (
+    BOOK,
+    CLOSE,
+    DEPLOY,
+    INTEND,
+    LIVE,
+    LIVE_ENDED,
+    LIVE_RUNNING,
+    READ,
+    RELEASE,
+    RESERVE,
+)
 from cortex.db.outbox.events import event_rows
 from cortex.domain.errors import NotFound
 from cortex.domain.events import NewEvent
@@ -164,7 +175,7 @@ class StepRepository(Repository[Access]):
                 "endpoints": orjson.dumps(run.endpoints).decode(),
                 "finished_at": run.finished_at,
             }
-        statement = LIVE[(run is not None, run is not None and run.ended)]
+        statement = LIVE if run is None else LIVE_ENDED if run.ended else LIVE_RUNNING
         row = (await self.connection.execute(statement, values)).first()
         return None if row is None else row.deadline_at
 

@@ -6,12 +6,13 @@ sees the rows as they were before it waited for the lock: only an UPDATE's answe
 PostgreSQL is free in the order of the writes of one statement, so all its events are one INSERT.
 """
 
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import text
 
 from cortex.db.jobs.leases import DECIDED
 from cortex.db.money.budgets import stop_covers
+from cortex.db.states import listed
 from cortex.domain.states import JobState, LeaseState, job_sources, lease_sources
 
 
@@ -30,14 +31,7 @@ def _events(*parts: tuple[str, str]) -> str:
 )"""
 
 
-def _sources(states: frozenset[Any]) -> str:
-    return ", ".join(sorted(f"'{state.value}'" for state in states))
-
-
 _LOCK: Final = "locked AS MATERIALIZED (SELECT pg_advisory_xact_lock(hashtextextended(:job, 0)))"
-_JOB_MOVED: Final = "UPDATE jobs SET updated_at = now(), state = {state}, {set} FROM locked " + (
-    "WHERE id = :job AND state IN ({sources})"
-)
 
 
 def _context(leases: str) -> str:
@@ -47,11 +41,14 @@ FROM {leases} l JOIN jobs j ON j.id = l.job_id WHERE l.key = :key
 """
 
 
+# Guards nothing: a lease, and of its job what every step needs.
 READ: Final = text(_context("leases"))
 
 
 def _job_moves(state: JobState, values: str) -> str:
-    return _JOB_MOVED.format(state=f"'{state}'", set=values, sources=_sources(job_sources(state)))
+    """A part that moves the job, guarded by the states from which it may come there."""
+    return f"""UPDATE jobs SET updated_at = now(), state = '{state}', {values} FROM locked
+    WHERE id = :job AND state IN ({listed(job_sources(state))})"""
 
 
 _PLACED: Final = "attempt = :attempt, provider_id = :provider, message = :message"
@@ -65,6 +62,8 @@ _ALLOWED: Final = f"""(NOT {stop_covers("jobs.owner", "jobs.labels")} OR EXISTS 
 _TAKES_JOBS: Final = """open AS MATERIALIZED (
     SELECT id FROM providers WHERE id = :provider AND enabled AND configured FOR KEY SHARE
 )"""
+# Guards that an attempt is placed once, by a job that may be placed and was not extended meanwhile,
+# within its reserve, at a provider that takes jobs.
 INTEND: Final = text(f"""
 WITH {_LOCK}, {_TAKES_JOBS}, moved AS (
     {_job_moves(JobState.PLACING, _PLACED)}
@@ -85,6 +84,7 @@ WITH {_LOCK}, {_TAKES_JOBS}, moved AS (
 SELECT count(*) FROM moved
 """)
 
+# Guards that the job is deploying only for a lease that is still intended.
 DEPLOY: Final = text(f"""
 WITH {_LOCK}, moved AS (
     {_job_moves(JobState.DEPLOYING, "message = :message")}
@@ -94,22 +94,24 @@ WITH {_LOCK}, moved AS (
 {_context("leases")}
 """)
 
+# Guards that what is being released is not reserved any more, and that it is reserved once.
 RESERVE: Final = text(f"""
 WITH {_LOCK}, moved AS (
     UPDATE leases SET state = '{LeaseState.RESERVED}', ref = CAST(:ref AS jsonb),
         offer = CAST(:offer AS jsonb), reserved_at = now()
-    FROM locked WHERE key = :key AND state IN ({_sources(lease_sources(LeaseState.RESERVED))})
+    FROM locked WHERE key = :key AND state IN ({listed(lease_sources(LeaseState.RESERVED))})
     RETURNING key
 ), {_events(("events", "moved"))}
 SELECT count(*) FROM moved
 """)
 
+# Guards that a lease begins to be released once; a cancelled job stays so until that is confirmed.
 RELEASE: Final = text(f"""
 WITH {_LOCK}, released AS (
     UPDATE leases SET state = '{LeaseState.RELEASING}',
         failure = COALESCE(failure, CAST(:failure AS text)),
         releasing_at = now()
-    FROM locked WHERE key = :key AND state IN ({_sources(lease_sources(LeaseState.RELEASING))})
+    FROM locked WHERE key = :key AND state IN ({listed(lease_sources(LeaseState.RELEASING))})
     RETURNING leases.*
 ), moved AS (
     {_job_moves(JobState.SETTLING, "message = :message")} AND :settling
@@ -122,6 +124,7 @@ WITH {_LOCK}, released AS (
 {_context("lease")}
 """)
 
+# Guards that a lease is billed once, and by no other decision than the caller knows of.
 BOOK: Final = text(f"""
 WITH {_LOCK}, sums AS (
     SELECT COALESCE(SUM(amount), 0) AS held FROM ledger WHERE lease_key = :key AND kind = 'hold'
@@ -152,10 +155,11 @@ WITH {_LOCK}, sums AS (
 SELECT count(*) FROM lease
 """)
 
+# Guards that a job ends once, and only when it is settling.
 CLOSE: Final = text(f"""
 WITH {_LOCK}, released AS (
     UPDATE leases SET state = '{LeaseState.RELEASED}', released_at = now()
-    FROM locked WHERE key = :key AND state IN ({_sources(lease_sources(LeaseState.RELEASED))})
+    FROM locked WHERE key = :key AND state IN ({listed(lease_sources(LeaseState.RELEASED))})
     RETURNING key
 ), finished AS (
     UPDATE jobs SET updated_at = now(), state = :state, message = :message, reason = :reason,
@@ -166,24 +170,24 @@ SELECT count(*) FROM finished
 """)
 
 
-def _go_live(*, running: bool, ended: bool) -> TextClause:
-    """`running`: the network answered with a run state; `ended`: and it is over already."""
-    target = LeaseState.ENDED if ended else LeaseState.ACTIVE
-    job_state = f"""CASE WHEN :started AND state IN ({_sources(job_sources(JobState.RUNNING))})
-            THEN '{JobState.RUNNING}' ELSE state END"""
-    known = """, run_state = :run_state, exit_code = :exit_code, message = :message,
+def _lease_lives(state: LeaseState, values: str = "") -> str:
+    """A part that makes the lease live, guarded by its being reserved and nothing further."""
+    return f"""UPDATE leases SET state = '{state}', committed_at = :now,
+        ref = CAST(:ref AS jsonb){values}
+    FROM locked WHERE key = :key AND state = '{LeaseState.RESERVED}'
+    RETURNING key"""
+
+
+_RUN: Final = """, run_state = :run_state, exit_code = :exit_code, message = :message,
         endpoints = CAST(:endpoints AS jsonb), version = version + 1,
         signalled_version = version + 1, started_at = :started_at, finished_at = :finished_at"""
-    return text(f"""
-WITH {_LOCK}, live AS (
-    UPDATE leases SET state = '{target}', committed_at = :now, ref = CAST(:ref AS jsonb)
-        {known if running else ""}
-    FROM locked WHERE key = :key AND state = '{LeaseState.RESERVED}'
-    RETURNING key
-), before AS (
+# A job that is being stopped keeps its state: only its deadline is noted.
+_DEADLINE: Final = f"""before AS (
     SELECT state FROM jobs WHERE id = :job
 ), moved AS (
-    UPDATE jobs SET updated_at = now(), state = {job_state},
+    UPDATE jobs SET updated_at = now(),
+        state = CASE WHEN :started AND state IN ({listed(job_sources(JobState.RUNNING))})
+            THEN '{JobState.RUNNING}' ELSE state END,
         message = CASE WHEN :started THEN :job_message ELSE jobs.message END,
         deadline_at = :now + CAST(:duration AS interval) + extension, warned_at = NULL,
         started_at = COALESCE(:started_at, started_at)
@@ -193,11 +197,25 @@ WITH {_LOCK}, live AS (
     SELECT 1 FROM moved, before
     WHERE moved.state = '{JobState.RUNNING}' AND before.state <> moved.state
 ), {_events(("live_events", "live"), ("running_events", "ran"), ("events", "live"))}
-SELECT deadline_at FROM moved
+SELECT deadline_at FROM moved"""
+
+# Guards that what is being released does not go live any more. The network said nothing of a run.
+LIVE: Final = text(f"""
+WITH {_LOCK}, live AS (
+    {_lease_lives(LeaseState.ACTIVE)}
+), {_DEADLINE}
 """)
 
+# The same, where the network answered with how it runs.
+LIVE_RUNNING: Final = text(f"""
+WITH {_LOCK}, live AS (
+    {_lease_lives(LeaseState.ACTIVE, _RUN)}
+), {_DEADLINE}
+""")
 
-LIVE: Final = {
-    (running, ended): _go_live(running=running, ended=ended)
-    for running, ended in ((False, False), (True, False), (True, True))
-}
+# The same, where it is over already: it was active and ended at once, and nobody need watch it.
+LIVE_ENDED: Final = text(f"""
+WITH {_LOCK}, live AS (
+    {_lease_lives(LeaseState.ENDED, _RUN)}
+), {_DEADLINE}
+""")

@@ -6,12 +6,11 @@ from typing import Any, Final
 from sqlalchemy import text
 
 from cortex.db.base import Access, Repository, Row
+from cortex.db.states import JOB_ENDED
 from cortex.domain.leases import SettleStep
 from cortex.domain.spec import Placement
-from cortex.domain.states import TERMINAL_JOB_STATES, JobState, LeaseState
+from cortex.domain.states import JobState, LeaseState
 from cortex.domain.trace.stuck import JobFacts
-
-_ENDED: Final = ", ".join(sorted(f"'{state.value}'" for state in TERMINAL_JOB_STATES))
 
 # Running jobs are many; only those are read that may be late or out of sight.
 _JOBS: Final = text(f"""
@@ -31,7 +30,7 @@ LEFT JOIN LATERAL (
     SELECT count(*) AS open, max(error) AS error FROM commands
     WHERE job_id = j.id AND done_at IS NULL
 ) c ON true
-WHERE j.state NOT IN ({_ENDED}) AND NOT j.held
+WHERE j.state NOT IN ({JOB_ENDED}) AND NOT j.held
     AND (j.state <> '{JobState.RUNNING}' OR j.deadline_at < now() OR l.unknown_since IS NOT NULL)
 ORDER BY j.created_at LIMIT :most
 """)

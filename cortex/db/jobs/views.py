@@ -17,14 +17,23 @@ from cortex.db.jobs.repository import JobFilter
 from cortex.db.money.spending import USED
 from cortex.db.outbox.events import parse_position
 from cortex.db.readpool import ReadPool
+from cortex.db.states import listed
 from cortex.db.tables.jobs import EventRow, JobRow
 from cortex.domain.errors import NotFound
+from cortex.domain.states import JobState, LeaseState
 from cortex.schemas.jobs import JobSummary, JobView, LeaseView
 
 Place = tuple[datetime, str]
 
+_LIVE_JOBS: Final = (
+    JobState.DEPLOYING,
+    JobState.RUNNING,
+    JobState.CANCELLING,
+    JobState.SETTLING,
+)
+_HELD: Final = listed((LeaseState.ACTIVE, LeaseState.RELEASING))
 # What runs costs; what has ended does not, and is not looked for in the leases.
-_AT_A_NETWORK: Final = "j.state IN ('running', 'deploying', 'cancelling', 'settling')"
+_AT_A_NETWORK: Final = f"j.state IN ({listed(_LIVE_JOBS)})"
 
 # `cortex.schemas.jobs` is the one list of what is shown of a job, and of its leases. A field that
 # does not stand here is the column of its name.
@@ -41,7 +50,7 @@ _OF_JOB: Final = {
     ) END""",
     "unknown_since": f"""CASE WHEN {_AT_A_NETWORK} THEN (
         SELECT u.unknown_since FROM leases u
-        WHERE u.job_id = j.id AND u.state IN ('active', 'releasing')
+        WHERE u.job_id = j.id AND u.state IN ({_HELD})
         ORDER BY u.attempt DESC LIMIT 1
     ) END""",
     "extension": "extract(epoch FROM j.extension)::bigint",
@@ -50,10 +59,11 @@ _OF_JOB: Final = {
             'time', s.created_at) ORDER BY s.id), '[]')
         FROM job_status s WHERE s.job_id = j.id)""",
 }
+_OPEN: Final = f"l.state <> '{LeaseState.RELEASED}'"
 _OF_LEASE: Final = {
     "price_per_hour": "l.offer->'price_per_hour'",
-    "unknown_since": "CASE WHEN l.state <> 'released' THEN l.unknown_since END",
-    "unknown_reason": "CASE WHEN l.state <> 'released' THEN l.unknown_reason ELSE '' END",
+    "unknown_since": f"CASE WHEN {_OPEN} THEN l.unknown_since END",
+    "unknown_reason": f"CASE WHEN {_OPEN} THEN l.unknown_reason ELSE '' END",
     "usage": """CASE WHEN l.usage_amount IS NOT NULL THEN json_build_object(
         'amount', trim_scale(l.usage_amount)::text, 'currency', l.usage_currency)
     END""",
@@ -74,25 +84,19 @@ def _selected(view: type[BaseModel], alias: str, made: Mapping[str, str]) -> str
 _LEASES: Final = f"""(SELECT coalesce(json_agg(row_to_json(a) ORDER BY a.attempt), '[]')
     FROM (SELECT {_selected(LeaseView, "l", _OF_LEASE)} FROM leases l WHERE l.job_id = j.id) a)"""
 _SUMMARY: Final = _selected(JobSummary, "j", _OF_JOB)
-_JOB: Final = f"""
+
+
+def _job(job_id: str) -> str:
+    """One whole job; `job_id` is the parameter, as the driver that reads it writes one."""
+    return f"""
 SELECT row_to_json(v)::text FROM (
-    SELECT {_selected(JobView, "j", {**_OF_JOB, "leases": _LEASES})} FROM jobs j WHERE j.id = {{id}}
+    SELECT {_selected(JobView, "j", {**_OF_JOB, "leases": _LEASES})} FROM jobs j
+    WHERE j.id = {job_id}
 ) v"""
-_JOB_ALONE: Final = _JOB.format(id="%s").encode()
-_JOB_INSIDE: Final = text(_JOB.format(id=":id").replace("::", "\\:\\:"))
-# One row for the whole page: a row for each job would cost more than all its texts. The limit is
-# part of the statement, since with one that it does not know PostgreSQL plans anew each time.
-_PAGE: Final = """
-SELECT coalesce(string_agg(p.job, ',' ORDER BY p.n) FILTER (WHERE p.n <= {limit}), ''),
-    min(p.created_at) FILTER (WHERE p.n = {limit}), min(p.id) FILTER (WHERE p.n = {limit}),
-    count(*) > {limit}
-FROM (
-    SELECT row_number() OVER () AS n, row_to_json(v)::text AS job, v.created_at, v.id
-    FROM (
-        SELECT {columns} FROM jobs j {narrowed}
-        ORDER BY j.created_at DESC, j.id DESC LIMIT {limit} + 1
-    ) v
-) p"""
+
+
+_JOB_ALONE: Final = _job("%s").encode()
+_JOB_INSIDE: Final = text(_job(":id"))
 
 
 @dataclass(frozen=True)
@@ -136,9 +140,21 @@ class JobReads:
         return JsonPage(items=items, last=(time, job_id) if more else None)
 
 
+# One row for the whole page: a row for each job would cost more than all its texts. The limit is
+# part of the statement, since with one that it does not know PostgreSQL plans anew each time.
 @lru_cache(maxsize=256)
 def _page_statement(narrowed: str, limit: int) -> bytes:
-    return _PAGE.format(columns=_SUMMARY, narrowed=narrowed, limit=int(limit)).encode()
+    return f"""
+SELECT coalesce(string_agg(p.job, ',' ORDER BY p.n) FILTER (WHERE p.n <= {limit:d}), ''),
+    min(p.created_at) FILTER (WHERE p.n = {limit:d}), min(p.id) FILTER (WHERE p.n = {limit:d}),
+    count(*) > {limit:d}
+FROM (
+    SELECT row_number() OVER () AS n, row_to_json(v)::text AS job, v.created_at, v.id
+    FROM (
+        SELECT {_SUMMARY} FROM jobs j {narrowed}
+        ORDER BY j.created_at DESC, j.id DESC LIMIT {limit:d} + 1
+    ) v
+) p""".encode()
 
 
 def _conditions(where: JobFilter) -> tuple[list[str], list[Any]]:

@@ -9,11 +9,12 @@ from typing import Final
 from sqlalchemy import text
 
 from cortex.db.base import Access, Repository
+from cortex.db.states import JOB_ENDED
 
 # Of a job that had several leases each is counted for itself: one may be lost, the next complete.
-_CAUSE: Final = """CASE
+_CAUSE: Final = f"""CASE
     WHEN s.failure = 'lost' THEN 'lost'
-    WHEN j.state NOT IN ('completed', 'failed', 'cancelled') AND s.attempt = j.attempt THEN 'open'
+    WHEN j.state NOT IN ({JOB_ENDED}) AND s.attempt = j.attempt THEN 'open'
     WHEN s.attempt < j.attempt THEN 'failed'
     ELSE j.state END"""
 

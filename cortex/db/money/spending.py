@@ -9,8 +9,10 @@ import orjson
 from sqlalchemy import text
 
 from cortex.db.base import Access, Repository
+from cortex.db.states import JOB_ENDED, listed
 from cortex.domain.money.budgets import Burden, Period, Spending
 from cortex.domain.money.forecast import Facts
+from cortex.domain.states import JobState, LeaseState
 
 
 def covers(budget: str, owner: str, labels: str) -> str:
@@ -42,7 +44,7 @@ _ASKED: Final = """jsonb_to_recordset(CAST(:asked AS jsonb))
     AS b(id text, scope text, scope_value text, since timestamptz, until timestamptz)"""
 
 # An open hold belongs to a lease that is not released, and of those there is an index.
-_OPEN: Final = "s.state <> 'released' AND s.cost IS NULL"
+_OPEN: Final = f"s.state <> '{LeaseState.RELEASED}' AND s.cost IS NULL"
 
 # USD per second, by the price and the rate that were agreed on (`Lease.reckoned` for many at once).
 _RATE: Final = """((s.offer->'price_per_hour'->>'amount')::numeric
@@ -52,6 +54,7 @@ USED: Final = f"""COALESCE(s.usage_usd, {_RATE} * GREATEST(EXTRACT(EPOCH FROM
     COALESCE(s.finished_at, now()) - COALESCE(s.started_at, s.committed_at)), 0), 0)"""
 """What an open lease `s` has cost: as its network told, else price times time."""
 
+_ENDING: Final = listed((JobState.CANCELLING, JobState.SETTLING))
 _BILLS: Final = """l.kind = 'charge' AND l.created_at >= b.since AND l.created_at < b.until"""
 
 # There may be many: those of all jobs come from the index alone, those of some by a join.
@@ -62,7 +65,9 @@ _CHARGED: Final = f"""CASE WHEN b.scope = 'system' THEN
             JOIN jobs j ON j.id = l.job_id AND {covers("b", "j.owner", "j.labels")} WHERE {_BILLS})
     END"""
 
-_SUMS: Final = f"""
+# What counts against each budget now: bills of its period, open holds (or what is used, if more),
+# and reserves.
+_SUMS: Final = text(f"""
 SELECT b.id,
     {_CHARGED} AS charged,
     (SELECT COALESCE(SUM(GREATEST(s.usage_usd, (
@@ -72,10 +77,10 @@ SELECT b.id,
     (SELECT COALESCE(SUM(r.usd), 0) FROM job_reserves r
         WHERE r.released_at IS NULL AND {_about("r.job_id")}) AS reserved
 FROM {_ASKED}
-"""
+""")
 
-# Today is left out of the average: it has not ended.
-_FACTS: Final = f"""
+# What has been spent, runs on and was usual. Today is left out of the average: it has not ended.
+_FACTS: Final = text(f"""
 SELECT b.id, now() AS now,
     {_CHARGED} AS charged,
     running.so_far, running.ahead, usual.charged AS ended_days_charged, usual.first_day
@@ -84,7 +89,7 @@ LATERAL (
     SELECT COALESCE(SUM({USED}), 0) AS so_far,
         COALESCE(SUM({_RATE} * GREATEST(EXTRACT(EPOCH FROM
             LEAST(j.deadline_at, b.until) - now()), 0))
-            FILTER (WHERE s.state = 'active'), 0) AS ahead
+            FILTER (WHERE s.state = '{LeaseState.ACTIVE}'), 0) AS ahead
     FROM leases s JOIN jobs j ON j.id = s.job_id
     WHERE {_OPEN} AND s.committed_at IS NOT NULL AND {_about("s.job_id")}
 ) AS running,
@@ -96,45 +101,40 @@ LATERAL (
         AND l.created_at >= LEAST(b.since, date_trunc('day', now()) - INTERVAL '7 days')
         AND {_about("l.job_id")}
 ) AS usual
-"""
+""")
 
-# The newest first: that is the order in which they are stopped.
-_BURDENS: Final = f"""
-SELECT j.id AS job_id, j.state IN ('cancelling', 'settling') AS ending,
+# Jobs that have not ended. The newest first: that is the order in which they are stopped.
+_BURDENS: Final = text(f"""
+SELECT j.id AS job_id, j.state IN ({_ENDING}) AS ending,
     COALESCE(leased.frees, 0) + COALESCE(r.usd, 0) AS frees, COALESCE(leased.costs, false) AS costs
-FROM {_ASKED} JOIN jobs j ON j.state NOT IN ('completed', 'failed', 'cancelled')
+FROM {_ASKED} JOIN jobs j ON j.state NOT IN ({JOB_ENDED})
     AND {covers("b", "j.owner", "j.labels")}
 LEFT JOIN job_reserves r ON r.job_id = j.id AND r.released_at IS NULL
 LEFT JOIN LATERAL (
     SELECT SUM(GREATEST((SELECT SUM(l.amount * l.usd_rate) FROM ledger l
             WHERE l.job_id = s.job_id AND l.lease_key = s.key AND l.kind = 'hold')
             - CASE WHEN s.committed_at IS NULL THEN 0 ELSE {USED} END, 0)) AS frees,
-        bool_or(s.state = 'active' AND {_RATE} > 0) AS costs
+        bool_or(s.state = '{LeaseState.ACTIVE}' AND {_RATE} > 0) AS costs
     FROM leases s WHERE s.job_id = j.id AND {_OPEN}
 ) AS leased ON true
 ORDER BY j.created_at DESC, j.id DESC
-"""
-
-_QUERIES: Final = {
-    name: text(query.replace("::", "\\:\\:"))
-    for name, query in (("sums", _SUMS), ("facts", _FACTS), ("burdens", _BURDENS))
-}
+""")
 
 
 class SpendingRepository(Repository[Access]):
     async def sums(self, asked: Sequence[Question]) -> dict[str, Spending]:
         """What counts against each, by the id of the question."""
-        rows = await self.connection.execute(_QUERIES["sums"], {"asked": _packed(asked)})
+        rows = await self.connection.execute(_SUMS, {"asked": _packed(asked)})
         return {row["id"]: Spending.model_validate({**row}) for row in rows.mappings()}
 
     async def facts(self, asked: Sequence[Question]) -> dict[str, Facts]:
         """What the forecast of each is built on, by the id of the question."""
-        rows = await self.connection.execute(_QUERIES["facts"], {"asked": _packed(asked)})
+        rows = await self.connection.execute(_FACTS, {"asked": _packed(asked)})
         return {row["id"]: Facts.model_validate({**row}) for row in rows.mappings()}
 
     async def burdens(self, asked: Question) -> list[Burden]:
         """The jobs that have not ended, the newest first."""
-        rows = await self.connection.execute(_QUERIES["burdens"], {"asked": _packed([asked])})
+        rows = await self.connection.execute(_BURDENS, {"asked": _packed([asked])})
         return [Burden.model_validate({**row}) for row in rows.mappings()]
 
     async def now(self) -> datetime:

@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from cortex.db.base import Access, Repository
 from cortex.domain.providers.track import TrackRecord
+from cortex.domain.states import LeaseState
 
 # A state holds from its row to the next one. The last row before the window says how it began.
 # What is older than the first row is not measured, and counts neither way.
@@ -37,13 +38,14 @@ FROM spans GROUP BY provider_id HAVING SUM(seconds) > 0
 # the network's (a cancel, an image that does not exist), says nothing about the network. Neither
 # does one that came up for nothing because of the job itself (`unfit`, `no_image`). One whose image
 # was not to be pulled there (`no_pull`) is lost.
-_LEASES: Final = text("""
+_LEASES: Final = text(f"""
 SELECT provider_id,
-    COUNT(*) FILTER (WHERE state = 'released'
+    COUNT(*) FILTER (WHERE state = '{LeaseState.RELEASED}'
         AND failure IS DISTINCT FROM 'unfit' AND failure IS DISTINCT FROM 'no_image'
         AND (committed_at IS NOT NULL OR failure IS NOT NULL)) AS leases,
-    COUNT(*) FILTER (WHERE state = 'released' AND failure IN ('lost', 'no_pull')) AS lost,
-    COUNT(*) FILTER (WHERE state = 'released' AND failure = 'refused') AS refused,
+    COUNT(*) FILTER (WHERE state = '{LeaseState.RELEASED}'
+        AND failure IN ('lost', 'no_pull')) AS lost,
+    COUNT(*) FILTER (WHERE state = '{LeaseState.RELEASED}' AND failure = 'refused') AS refused,
     COUNT(*) FILTER (WHERE started_at >= created_at) AS starts,
     PERCENTILE_CONT(0.5) WITHIN GROUP (ORDER BY EXTRACT(EPOCH FROM started_at - created_at))
         FILTER (WHERE started_at >= created_at) AS start

@@ -9,6 +9,7 @@ from sqlalchemy import or_, select, text
 
 from cortex.db.base import Access, Repository
 from cortex.db.jobs.leases import lease_of
+from cortex.db.states import GROUP_ENDED, listed
 from cortex.db.tables.jobs import CommandRow, LeaseRow
 from cortex.domain.leases import Lease
 from cortex.domain.money import Money
@@ -16,9 +17,7 @@ from cortex.domain.reconcile import CareCase, OpenHold
 from cortex.domain.states import TERMINAL_JOB_STATES, JobState, LeaseState
 
 _MOST_BILLS: Final = 50
-_ALIVE: Final = ", ".join(
-    f"'{state.value}'" for state in JobState if state not in TERMINAL_JOB_STATES
-)
+_ALIVE: Final = listed(set(JobState) - TERMINAL_JOB_STATES)
 # Whoever has a start or a cancel on the way is being looked after.
 _TOLD_SOON: Final = """EXISTS (
     SELECT 1 FROM commands c WHERE c.job_id = j.id AND c.done_at IS NULL
@@ -27,34 +26,35 @@ _TOLD_SOON: Final = """EXISTS (
 _CARE: Final = text(f"""
 WITH ids AS (
     SELECT id FROM jobs WHERE state IN ({_ALIVE}) AND NOT held
-    UNION SELECT job_id FROM leases WHERE state <> 'released'
+    UNION SELECT job_id FROM leases WHERE state <> '{LeaseState.RELEASED}'
 )
 SELECT j.id, j.state,
-    (SELECT count(*) FROM leases l WHERE l.job_id = j.id AND l.state <> 'released') AS open_leases,
+    (SELECT count(*) FROM leases l WHERE l.job_id = j.id AND l.state <> '{LeaseState.RELEASED}')
+        AS open_leases,
     EXISTS (SELECT 1 FROM leases l WHERE l.job_id = j.id) AS leased
 FROM ids JOIN jobs j ON j.id = ids.id
 WHERE NOT {_TOLD_SOON} AND (CAST(:job AS text) IS NULL OR j.id = :job)
 ORDER BY j.id
 """)
-_GROUPS: Final = text("""
+_GROUPS: Final = text(f"""
 SELECT g.id, g.state FROM job_groups g
-WHERE g.state NOT IN ('completed', 'failed', 'cancelled') AND NOT EXISTS (
+WHERE g.state NOT IN ({GROUP_ENDED}) AND NOT EXISTS (
     SELECT 1 FROM commands c WHERE c.group_id = g.id AND c.done_at IS NULL
         AND c.kind = 'start_group'
 )
 ORDER BY g.id
 """)
-_HOLDS: Final = text("""
+_HOLDS: Final = text(f"""
 SELECT h.lease_key, h.job_id, h.provider_id, h.currency, sum(h.amount) AS held
-FROM ledger h JOIN leases l ON l.key = h.lease_key AND l.state = 'released'
+FROM ledger h JOIN leases l ON l.key = h.lease_key AND l.state = '{LeaseState.RELEASED}'
 WHERE h.kind = 'hold' AND NOT EXISTS (
     SELECT 1 FROM ledger r WHERE r.lease_key = h.lease_key AND r.kind = 'release'
 )
 GROUP BY h.lease_key, h.job_id, h.provider_id, h.currency ORDER BY h.lease_key
 """)
-_UNSERVED: Final = text("""
+_UNSERVED: Final = text(f"""
 SELECT l.provider_id, l.key FROM leases l LEFT JOIN providers p ON p.id = l.provider_id
-WHERE l.state <> 'released' AND NOT coalesce(p.configured, false)
+WHERE l.state <> '{LeaseState.RELEASED}' AND NOT coalesce(p.configured, false)
 ORDER BY l.provider_id, l.created_at
 """)
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 from cortex.domain.groups.rules import GroupRules
 from cortex.domain.groups.states import GroupState
@@ -11,6 +11,8 @@ from cortex.domain.jobs import Reason
 from cortex.domain.states import CANCELLABLE_JOB_STATES, JobState
 
 Decided = Literal["committed", "aborted"]
+COMMITTED: Final = "committed"
+ABORTED: Final = "aborted"
 
 
 @dataclass(frozen=True)
