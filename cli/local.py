@@ -7,7 +7,6 @@ import sys
 from cli import render
 from cli.state import State
 from cortex.client import NotConfigured
-from cortex.client.connection import resolve
 from cortex.embedded.config import StackConfig
 from cortex.embedded.control import StackInfo, detach, find_running
 from cortex.embedded.service import StackEvent
@@ -46,10 +45,6 @@ def running(state: State) -> StackInfo | None:
     if state.url or os.environ.get("CORTEX_URL"):
         return None
     return find_running(state.folder())
-
-
-def server_url(state: State) -> str:
-    return resolve(state.url, state.api_key, state.data_dir).url
 
 
 class reporter:

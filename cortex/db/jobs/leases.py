@@ -234,13 +234,6 @@ class LeaseRepository(Repository[Access]):
         """Write `released`; None if the lease is not being released."""
         return await self.move(key, LeaseState.RELEASED, released_at=NOW)
 
-    async def open_keys(self, keys: Sequence[str]) -> set[str]:
-        """Which of these leases are not released."""
-        query = select(LeaseRow.key).where(
-            LeaseRow.key.in_(keys), LeaseRow.state != LeaseState.RELEASED.value
-        )
-        return set((await self.connection.execute(query)).scalars())
-
 
 def lease_of(row: Row) -> Lease:
     cost = row["cost"]

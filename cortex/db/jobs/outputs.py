@@ -10,7 +10,6 @@ from sqlalchemy.dialects.postgresql import insert
 
 from cortex.db.base import Access, Repository, Transacts
 from cortex.db.tables.jobs import JobOutputRow
-from cortex.domain.errors import NotFound
 
 OutputKind = Literal["file", "folder"]
 _LEFT_OUT = "left_out"
@@ -137,14 +136,3 @@ class OutputRepository(Repository[Access]):
             .order_by(JobOutputRow.path)
         )
         return [NotKept(*row) for row in await self.connection.execute(query)]
-
-    async def get(self, job_id: str, path: str) -> StoredOutput:
-        """One file of a job.
-
-        Raises:
-            NotFound: the job has no such file.
-        """
-        for output in await self.of_job(job_id):
-            if output.path == path:
-                return output
-        raise NotFound(f"job `{job_id}` has no output `{path[:200]}`")

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal
 
-from sqlalchemy import Select, select, text, tuple_, update
+from sqlalchemy import select, text, update
 
 from cortex.db.base import Access, Repository, Row, Transacts
 from cortex.db.tables.jobs import NOW, JobRow, JobStatusRow
@@ -68,11 +68,6 @@ class JobRepository(Repository[Access]):
         rows = (await self.connection.execute(query)).mappings()
         found = {row["id"]: job_of(row) for row in rows}
         return [found[job_id] for job_id in job_ids if job_id in found]
-
-    async def secrets(self, job_id: str) -> bytes | None:
-        """The encrypted secret variables."""
-        query = select(JobRow.secrets).where(JobRow.id == job_id)
-        return (await self.connection.execute(query)).scalar_one_or_none()
 
     async def move(
         self: "JobRepository[Transacts]",
@@ -168,61 +163,14 @@ class JobRepository(Repository[Access]):
             for row in await self.connection.execute(query)
         ]
 
-    async def page(
-        self, where: JobFilter, *, before: tuple[datetime, str] | None, limit: int
-    ) -> list[Job]:
-        """Jobs of a list, newest first, without their specs' bulk.
 
-        `before` is the (created_at, id) of the last job of the page before.
-        """
-        columns = [column for column in JobRow.__table__.columns if column.name not in _BULKY]
-        query = narrowed(select(*columns), where)
-        if before is not None:
-            query = query.where(tuple_(JobRow.created_at, JobRow.id) < before)
-        query = query.order_by(JobRow.created_at.desc(), JobRow.id.desc()).limit(limit)
-        rows = (await self.connection.execute(query)).mappings()
-        return [job_of(row, spec=_NO_SPEC) for row in rows]
-
-    async def unfinished(self, job_ids: Sequence[str]) -> int:
-        """How many of these jobs have not ended."""
-        query = select(JobRow.id).where(
-            JobRow.id.in_(job_ids), JobRow.state.not_in(["completed", "failed", "cancelled"])
-        )
-        return len((await self.connection.execute(query)).all())
-
-
-_BULKY = frozenset({"spec", "secrets"})
-_NO_SPEC = JobSpec(command=("-",))
-
-
-def narrowed(query: Select[Any], where: JobFilter) -> Select[Any]:
-    """The query with the conditions of the filter."""
-    if where.states:
-        query = query.where(JobRow.state.in_([state.value for state in where.states]))
-    if where.provider_id is not None:
-        query = query.where(JobRow.provider_id == where.provider_id)
-    if where.owner is not None:
-        query = query.where(JobRow.owner == where.owner)
-    if where.name is not None:
-        query = query.where(JobRow.name == where.name)
-    if where.group_id is not None:
-        query = query.where(JobRow.group_id == where.group_id)
-    if where.labels:
-        query = query.where(JobRow.labels.contains(dict(where.labels)))
-    if where.created_after is not None:
-        query = query.where(JobRow.created_at >= where.created_after)
-    if where.created_before is not None:
-        query = query.where(JobRow.created_at < where.created_before)
-    return query
-
-
-def job_of(row: Row, *, spec: JobSpec | None = None) -> Job:
-    """The domain object of a row; `spec` stands in where the row was read without it.
+def job_of(row: Row) -> Job:
+    """The domain object of a row.
 
     A field is the column of its name, unless it is said here what it is made of.
     """
     made: dict[str, Any] = {
-        "spec": spec or JobSpec.model_validate(row["spec"]),
+        "spec": JobSpec.model_validate(row["spec"]),
         "state": JobState(row["state"]),
         "reason": Reason(row["reason"]) if row["reason"] else None,
         "cost": Money(amount=row["cost"], currency=row["currency"]),

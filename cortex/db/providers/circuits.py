@@ -56,11 +56,6 @@ class CircuitRepository(Repository[Access]):
             delete(ProviderCircuitRow).where(ProviderCircuitRow.provider_id == provider_id)
         )
 
-    async def now(self) -> datetime:
-        """The clock that circuits go by."""
-        found: datetime = (await self.connection.execute(select(func.now()))).scalar_one()
-        return found
-
     async def _step(
         self: "CircuitRepository[Transacts]", provider_id: str, step: Step
     ) -> tuple[Circuit, Circuit]:

@@ -86,6 +86,3 @@ class Snapshot:
     gangs: Mapping[int, Gang] = field(default_factory=dict)
     cancel_requested: bool = False
     cancel_reason: str = ""
-
-    def of_gang(self, number: int) -> tuple[Member, ...]:
-        return tuple(member for member in self.members if member.gang == number)
