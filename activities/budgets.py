@@ -8,7 +8,7 @@ from activities.events import announce, outcome_data, state_event
 from activities.jobs.placement import move
 from cortex.db.engine import Database, Transaction
 from cortex.db.money.budgets import question
-from cortex.db.tables.jobs import NOW
+from cortex.db.tables.base import NOW
 from cortex.domain.events import EventType, NewEvent
 from cortex.domain.jobs import Job, Outcome, Reason
 from cortex.domain.money.budgets import BudgetState, to_stop

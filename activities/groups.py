@@ -11,7 +11,7 @@ from activities.events import state_event
 from activities.runtime.errors import relentless
 from cortex.db.engine import Database, Transaction
 from cortex.db.outbox.commands import CommandKind
-from cortex.db.tables.jobs import NOW
+from cortex.db.tables.base import NOW
 from cortex.domain.events import EventType, NewEvent
 from cortex.domain.groups.plan import Ending, Plan, plan
 from cortex.domain.groups.rules import GroupRules

@@ -8,7 +8,7 @@ from sqlalchemy import BindParameter, Interval, bindparam, delete, func, or_, se
 from sqlalchemy.dialects.postgresql import insert
 
 from cortex.db.base import Access, Repository, Row, Transacts, Writes
-from cortex.db.tables.jobs import NOW
+from cortex.db.tables.base import NOW
 from cortex.db.tables.plugins import PluginRow, SkippedEventRow, SubscriberRow
 from cortex.domain.events import Event
 

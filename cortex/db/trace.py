@@ -11,8 +11,12 @@ from cortex.db.jobs.leases import lease_of
 from cortex.db.jobs.repository import JobRepository
 from cortex.db.money.ledger import entry_of
 from cortex.db.outbox.events import event_of
+from cortex.db.tables.events import EventRow
 from cortex.db.tables.groups import JobGangRow, JobGroupRow
-from cortex.db.tables.jobs import CommandRow, EventRow, JobRow, JobStatusRow, LeaseRow, LedgerRow
+from cortex.db.tables.jobs import JobRow, JobStatusRow
+from cortex.db.tables.leases import LeaseRow
+from cortex.db.tables.money import LedgerRow
+from cortex.db.tables.outbox import CommandRow
 from cortex.domain.errors import NotFound
 from cortex.domain.events import Event, EventType
 from cortex.domain.trace.model import CommandFact, GangFact, GroupStory, JobStory, StatusFact

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import insert, select, text
 
 from cortex.db.tables.groups import JobGroupRow
-from cortex.db.tables.jobs import CommandRow
+from cortex.db.tables.outbox import CommandRow
 from cortex.domain.ids import new_id
 from cortex.domain.jobs import Reason
 from cortex.domain.money.ledger import EntryKind

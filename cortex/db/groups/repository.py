@@ -30,8 +30,8 @@ from cortex.db.groups.sql import (
     START_GANG,
     STOP,
 )
+from cortex.db.tables.base import NOW
 from cortex.db.tables.groups import JobGangRow, JobGroupRow
-from cortex.db.tables.jobs import NOW
 from cortex.domain.groups.plan import Decision, Start
 from cortex.domain.groups.rules import GroupRules
 from cortex.domain.groups.snapshot import COMMITTED, Decided, Gang, Member, Snapshot

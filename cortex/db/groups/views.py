@@ -10,8 +10,9 @@ from cortex.db.base import Access, Repository
 from cortex.db.jobs.views import JsonPage, Place
 from cortex.db.outbox.events import parse_position
 from cortex.db.readpool import ReadPool
+from cortex.db.tables.events import EventRow
 from cortex.db.tables.groups import JobGroupRow
-from cortex.db.tables.jobs import EventRow, JobRow
+from cortex.db.tables.jobs import JobRow
 from cortex.domain.errors import NotFound
 from cortex.domain.states import JobState
 

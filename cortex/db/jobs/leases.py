@@ -9,7 +9,8 @@ from typing import Any, Final
 from sqlalchemy import func, insert, select, text, update
 
 from cortex.db.base import Access, Repository, Row, Transacts, Writes
-from cortex.db.tables.jobs import NOW, LeaseRow
+from cortex.db.tables.base import NOW
+from cortex.db.tables.leases import LeaseRow
 from cortex.domain.errors import NotFound
 from cortex.domain.leases import PULL_FAILURES, Endpoint, Lease, LeaseRef, PullTrouble, SettleStep
 from cortex.domain.money import Money

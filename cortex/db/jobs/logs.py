@@ -15,7 +15,8 @@ from typing import Any, Final, Literal, cast
 from sqlalchemy import delete, func, insert, select, text, update
 
 from cortex.db.base import Access, Repository, Transacts, Writes
-from cortex.db.tables.jobs import JobLogRow, JobRow, LeaseRow
+from cortex.db.tables.jobs import JobLogRow, JobRow
+from cortex.db.tables.leases import LeaseRow
 from cortex.domain.errors import InvalidRequest
 
 CHANNEL = "cortex_logs"

@@ -9,7 +9,8 @@ from typing import Any, Literal
 from sqlalchemy import select, text, update
 
 from cortex.db.base import Access, Repository, Row, Transacts
-from cortex.db.tables.jobs import NOW, JobRow, JobStatusRow
+from cortex.db.tables.base import NOW
+from cortex.db.tables.jobs import JobRow, JobStatusRow
 from cortex.domain.errors import NotFound
 from cortex.domain.jobs import Job, Outcome, Reason
 from cortex.domain.money import Money

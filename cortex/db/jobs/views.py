@@ -18,7 +18,8 @@ from cortex.db.money.spending import USED
 from cortex.db.outbox.events import parse_position
 from cortex.db.readpool import ReadPool
 from cortex.db.states import listed
-from cortex.db.tables.jobs import EventRow, JobRow
+from cortex.db.tables.events import EventRow
+from cortex.db.tables.jobs import JobRow
 from cortex.domain.errors import NotFound
 from cortex.domain.states import JobState, LeaseState
 from cortex.schemas.jobs import JobSummary, JobView, LeaseView

@@ -2,23 +2,7 @@
 
 from alembic import context
 
-from cortex.db.tables import accounts as account_tables
-from cortex.db.tables import groups as group_tables
-from cortex.db.tables import money as money_tables
-from cortex.db.tables import plugins as plugin_tables
-from cortex.db.tables import providers as provider_tables
-from cortex.db.tables import reconcile as reconcile_tables
-from cortex.db.tables.jobs import Base
-
-TABLES = (
-    account_tables,
-    group_tables,
-    money_tables,
-    plugin_tables,
-    provider_tables,
-    reconcile_tables,
-)
-"""Modules that add tables to `Base`."""
+from cortex.db.tables import Base
 
 
 def _ours(_object: object, name: str | None, kind: str, reflected: bool, _to: object) -> bool:

@@ -15,7 +15,7 @@ from sqlalchemy import Select, delete, insert, select, text, update
 
 from cortex.db.base import Access, Reads, Repository, Row, Transacts, Writes
 from cortex.db.money.spending import Question, SpendingRepository, covers
-from cortex.db.tables.jobs import NOW
+from cortex.db.tables.base import NOW
 from cortex.db.tables.money import BudgetAlertRow, BudgetRow
 from cortex.domain.errors import NotFound
 from cortex.domain.money import Money

@@ -8,7 +8,7 @@ from sqlalchemy import func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 
 from cortex.db.base import Access, Repository, Row, Transacts
-from cortex.db.tables.jobs import LedgerRow
+from cortex.db.tables.money import LedgerRow
 from cortex.domain.ids import new_id
 from cortex.domain.leases import Lease
 from cortex.domain.money import Money

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import insert
 
 from cortex.db.base import Access, Repository, Transacts
-from cortex.db.tables.accounts import AuditRow
+from cortex.db.tables.audit import AuditRow
 
 
 class AuditRepository(Repository[Access]):

@@ -9,7 +9,8 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import aliased
 
 from cortex.db.base import Access, Repository, Transacts, Writes
-from cortex.db.tables.jobs import NOW, CommandRow
+from cortex.db.tables.base import NOW
+from cortex.db.tables.outbox import CommandRow
 
 CHANNEL = "cortex_commands"
 CommandKind = Literal["start", "cancel", "extend", "start_group", "nudge"]

@@ -12,7 +12,8 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, insert, select, text, tuple_, union_all
 
 from cortex.db.base import Access, Repository, Row, Transacts
-from cortex.db.tables.jobs import EventRow, JobRow
+from cortex.db.tables.events import EventRow
+from cortex.db.tables.jobs import JobRow
 from cortex.domain.errors import InvalidRequest
 from cortex.domain.events import Event, EventType, NewEvent
 from cortex.domain.ids import new_id

@@ -7,7 +7,7 @@ from sqlalchemy import delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from cortex.db.base import Access, Repository, Transacts, Writes
-from cortex.db.tables.jobs import IdempotencyRow
+from cortex.db.tables.outbox import IdempotencyRow
 from cortex.domain.errors import IdempotencyConflict
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from cortex.db.base import Access, Repository, Transacts, Writes
-from cortex.db.tables.jobs import NOW
+from cortex.db.tables.base import NOW
 from cortex.db.tables.providers import ProviderDraftRow, ProviderRow, ProviderTypeRow
 
 _MANAGED = (

@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from cortex.db.base import Access, Repository, Row, Transacts, Writes
-from cortex.db.tables.jobs import NOW
+from cortex.db.tables.base import NOW
 from cortex.db.tables.providers import ProviderPriceRow, ProviderRow, ProviderStatusRow
 from cortex.domain.errors import NotFound
 from cortex.domain.money import Money

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.sql.expression import cast
 
 from cortex.db.base import Access, Repository, Row, Transacts, Writes
-from cortex.db.tables.jobs import NOW
+from cortex.db.tables.base import NOW
 from cortex.db.tables.reconcile import ReconcileFindingRow
 from cortex.domain.ids import new_id
 from cortex.domain.reconcile import Finding, FindingKind, Issue

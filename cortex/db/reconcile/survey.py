@@ -10,7 +10,8 @@ from sqlalchemy import or_, select, text
 from cortex.db.base import Access, Repository
 from cortex.db.jobs.leases import lease_of
 from cortex.db.states import GROUP_ENDED, listed
-from cortex.db.tables.jobs import CommandRow, LeaseRow
+from cortex.db.tables.leases import LeaseRow
+from cortex.db.tables.outbox import CommandRow
 from cortex.domain.leases import Lease
 from cortex.domain.money import Money
 from cortex.domain.reconcile import CareCase, OpenHold

@@ -10,7 +10,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from cortex.db.tables.jobs import NOW, Base
+from cortex.db.tables.base import NOW, Base
 
 
 class JobGroupRow(Base):

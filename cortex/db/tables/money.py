@@ -1,4 +1,7 @@
-"""The tables of budgets: what may be spent, what was told, what is set aside for accepted jobs."""
+"""The tables of money: the ledger, budgets, what is set aside for accepted jobs.
+
+The ledger refuses UPDATE and DELETE by trigger.
+"""
 
 from datetime import datetime
 from decimal import Decimal
@@ -11,7 +14,47 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from cortex.db.tables.jobs import NOW, Base
+from cortex.db.tables.base import NOW, Base
+
+
+class LedgerRow(Base):
+    __tablename__ = "ledger"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
+    lease_key: Mapped[str] = mapped_column(ForeignKey("leases.key"))
+    provider_id: Mapped[str]
+    kind: Mapped[str]
+    amount: Mapped[Decimal]
+    currency: Mapped[str]
+    usd_rate: Mapped[Decimal] = mapped_column(server_default="1")
+    note: Mapped[str] = mapped_column(server_default="")
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+    __table_args__ = (
+        CheckConstraint("kind IN ('hold', 'charge', 'release')", name="ledger_kind"),
+        CheckConstraint("amount >= 0", name="ledger_amount"),
+        Index(
+            "ledger_one_charge",
+            "lease_key",
+            unique=True,
+            postgresql_where=text("kind = 'charge'"),
+        ),
+        Index(
+            "ledger_one_release",
+            "lease_key",
+            unique=True,
+            postgresql_where=text("kind = 'release'"),
+        ),
+        Index("ledger_job", "job_id", "created_at"),
+        Index("ledger_created", "created_at"),
+        Index(
+            "ledger_charges",
+            "created_at",
+            postgresql_include=["job_id", "amount", "usd_rate"],
+            postgresql_where=text("kind = 'charge'"),
+        ),
+    )
 
 
 class BudgetRow(Base):

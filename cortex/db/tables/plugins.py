@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import BigInteger, Identity, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
-from cortex.db.tables.jobs import NOW, Base
+from cortex.db.tables.base import NOW, Base
 
 
 class PluginRow(Base):

@@ -5,7 +5,7 @@ from typing import Any
 
 from cortex.db.engine import Database, Transaction
 from cortex.db.outbox.commands import Command, CommandKind
-from cortex.db.tables.jobs import NOW
+from cortex.db.tables.base import NOW
 from cortex.domain.errors import Conflict
 from cortex.domain.events import EventType, NewEvent
 from cortex.domain.jobs import Job

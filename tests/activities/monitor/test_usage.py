@@ -12,7 +12,8 @@ from sqlalchemy import text, update
 from activities.monitor.usage import Meter
 from cortex.db.engine import Database
 from cortex.db.jobs.repository import NewJob
-from cortex.db.tables.jobs import JobRow, LeaseRow
+from cortex.db.tables.jobs import JobRow
+from cortex.db.tables.leases import LeaseRow
 from cortex.domain.ids import new_id
 from cortex.domain.leases import Lease, LeaseRef
 from cortex.domain.money import Money

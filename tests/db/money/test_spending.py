@@ -10,7 +10,8 @@ from sqlalchemy import insert, text
 from cortex.db.engine import Database, Transaction
 from cortex.db.jobs.repository import NewJob
 from cortex.db.money.budgets import question
-from cortex.db.tables.jobs import LeaseRow, LedgerRow
+from cortex.db.tables.leases import LeaseRow
+from cortex.db.tables.money import LedgerRow
 from cortex.domain.ids import new_id
 from cortex.domain.money import Money
 from cortex.domain.money.budgets import BudgetPeriod, BudgetScope, period_of

@@ -7,7 +7,7 @@ from sqlalchemy import insert
 
 from cortex.db.engine import Database, Transaction
 from cortex.db.jobs.repository import NewJob
-from cortex.db.tables.jobs import LeaseRow
+from cortex.db.tables.leases import LeaseRow
 from cortex.db.tables.providers import ProviderRow, ProviderStatusRow
 from cortex.domain.ids import new_id
 from cortex.domain.money import Money
