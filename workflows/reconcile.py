@@ -9,12 +9,13 @@ from temporalio.exceptions import ActivityError, FailureError, TimeoutError, Tim
 
 with workflow.unsafe.imports_passed_through():
     from activities.reconcile.run import ReconcileActivities
-    from cortex.temporal.contracts import RECONCILE_WORKFLOW, provider_queue
-    from cortex.temporal.reconcile_contracts import (
+    from cortex.temporal.contracts import (
+        RECONCILE_WORKFLOW,
         ReconcileInput,
         ReconcileResult,
         ScopeInput,
         ScopeResult,
+        provider_queue,
     )
 
 _LONGEST = timedelta(minutes=15)

@@ -15,8 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.jobs.settlement import SettlementActivities
     from activities.reconcile.rescue import RescueActivities, RescuePlan
     from cortex.domain.jobs import Outcome
-    from cortex.temporal.contracts import RESCUE_WORKFLOW, provider_queue
-    from cortex.temporal.reconcile_contracts import RescueInput, RescueResult
+    from cortex.temporal.contracts import RESCUE_WORKFLOW, RescueInput, RescueResult, provider_queue
 
 _RELENTLESS = RetryPolicy(
     initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=5)

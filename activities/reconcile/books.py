@@ -22,15 +22,15 @@ from cortex.domain.reconcile import (
 )
 from cortex.domain.states import JobState, LeaseState
 from cortex.settings import JobSettings
-from cortex.temporal.census import fates
 from cortex.temporal.contracts import (
     GROUP_WORKFLOW,
     JOB_WORKFLOW,
     RESCUE_WORKFLOW,
     TASK_QUEUE,
+    RescueInput,
     rescue_id,
 )
-from cortex.temporal.reconcile_contracts import RescueInput
+from cortex.temporal.describe import fates
 
 Mend = Callable[[Finding], Awaitable[str | None]]
 """Does something about a finding. Says how it is settled; None: not yet."""

@@ -9,7 +9,7 @@ from temporalio import activity
 from cortex.db.engine import Database, Transaction
 from cortex.domain.events import EventType
 from cortex.domain.reconcile import Finding, FindingKind, Issue
-from cortex.temporal.reconcile_contracts import Mode
+from cortex.temporal.contracts import Mode
 
 _METRIC = "cortex_reconcile_findings"
 _NO_LONGER = "it is so no longer"

@@ -9,8 +9,8 @@ from cortex.db.engine import Database
 from cortex.domain.jobs import Outcome
 from cortex.domain.reconcile.rescue import rescue_outcome
 from cortex.domain.states import LeaseState
-from cortex.temporal.census import fate
-from cortex.temporal.reconcile_contracts import RescueInput
+from cortex.temporal.contracts import RescueInput
+from cortex.temporal.describe import fate
 
 
 class RescuePlan(BaseModel):

@@ -25,7 +25,7 @@ from cortex.domain.errors import DatabaseUnavailable, TemporalUnavailable
 from cortex.domain.reconcile import BOOK_KINDS, PROVIDER_KINDS, Compared, Finding, FindingKind
 from cortex.services.trace.stuck import tell_stuck
 from cortex.settings import Settings
-from cortex.temporal.reconcile_contracts import Mode, ScopeInput, ScopeResult, SeenFinding
+from cortex.temporal.contracts import Mode, ScopeInput, ScopeResult, SeenFinding
 from providers.errors import ProviderError
 
 _log = structlog.get_logger(__name__)

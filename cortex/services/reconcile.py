@@ -23,8 +23,13 @@ from cortex.schemas.reconcile import (
 )
 from cortex.services.pagination import decode_cursor, encode_cursor
 from cortex.services.providers.queries import ProviderRegistry
-from cortex.temporal.contracts import RECONCILE_WORKFLOW, TASK_QUEUE
-from cortex.temporal.reconcile_contracts import ReconcileInput, ReconcileResult, ScopeResult
+from cortex.temporal.contracts import (
+    RECONCILE_WORKFLOW,
+    TASK_QUEUE,
+    ReconcileInput,
+    ReconcileResult,
+    ScopeResult,
+)
 
 _WAIT: Final = 11.0
 """Seconds that a caller waits; what takes longer is asked for by its id."""

@@ -16,6 +16,7 @@ from cortex.domain.jobs import Outcome, Reason
 from cortex.domain.leases import PullTrouble
 from cortex.domain.money import Money
 from cortex.domain.offers import Offer, PriceSheet
+from cortex.domain.reconcile import Finding
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import JobState, RunState
 
@@ -31,6 +32,9 @@ GROUP_WORKFLOW: Final = "JobGroup"
 RECONCILE_WORKFLOW: Final = "Reconcile"
 RESCUE_WORKFLOW: Final = "Rescue"
 BUDGETS_WORKFLOW: Final = "Budgets"
+
+RECONCILE_BOOKS: Final = "reconcile:books"
+"""Id of the schedule that compares jobs, groups and holds with Temporal."""
 
 SIGNAL_LEASE_CHANGED: Final = "lease_changed"
 SIGNAL_CANCEL: Final = "cancel"
@@ -69,6 +73,10 @@ def reconcile_id(provider_id: str) -> str:
 def rescue_id(job_id: str) -> str:
     """Of the workflow that finishes a job whose own workflow is gone."""
     return f"rescue:{job_id}"
+
+
+Mode = Literal["act", "tell", "list"]
+"""`act`: close what is due. `tell`: only write down and tell. `list`: write nothing at all."""
 
 
 class _Message(BaseModel):
@@ -242,3 +250,65 @@ class QuoteResult(_Message):
     """What is to be said of the ranking as a whole, such as a strategy that failed."""
     rejected: tuple[ProviderAnswer, ...] = ()
     usd_rates: dict[str, Decimal] = Field(default_factory=dict)
+
+
+class ReconcileInput(_Message):
+    providers: tuple[str, ...] = ()
+    """Whose networks are asked."""
+    books: bool = False
+    """Whether jobs, groups and holds are looked at."""
+    mode: Mode = "act"
+    again: bool = False
+    """Whether to wait for what is not due yet, and look once more then."""
+    wait: timedelta = timedelta(seconds=30)
+    """How long a provider's queue may leave the question lying; then nobody serves it."""
+
+
+class ScopeInput(_Message):
+    """One part of a run: a provider, or without one the books."""
+
+    provider_id: str | None = None
+    mode: Mode = "act"
+
+
+class SeenFinding(_Message):
+    """A finding of this run, and what became of it."""
+
+    finding: Finding
+    done: str = ""
+    """What was done about it in this run; empty: nothing yet."""
+    next: str = ""
+    """What Cortex does about it."""
+    due_at: datetime | None = None
+    """When something is done about it, if that is to come."""
+
+
+class ScopeResult(_Message):
+    """What one part of a run came to."""
+
+    provider_id: str | None = None
+    error: str = ""
+    """Why it came to nothing: no finding is opened or closed then."""
+    checked: int = 0
+    """How many leases, jobs, groups and holds were looked at."""
+    findings: tuple[SeenFinding, ...] = ()
+    more: int = 0
+    """Findings that are not named here."""
+
+
+class ReconcileResult(_Message):
+    mode: Mode = "act"
+    scopes: tuple[ScopeResult, ...] = ()
+    finished_at: datetime | None = None
+
+
+class RescueInput(_Message):
+    job_id: str
+    heartbeat_timeout: timedelta = timedelta(seconds=15)
+
+
+class RescueResult(_Message):
+    """`state` is the job's at the end; without one nothing was done, and `message` says why."""
+
+    state: JobState | None = None
+    message: str = Field(default="")

@@ -26,13 +26,14 @@ from cortex.temporal.contracts import (
     BUDGETS_WORKFLOW,
     HEALTH_WORKFLOW,
     MAINTENANCE_WORKFLOW,
+    RECONCILE_BOOKS,
     RECONCILE_WORKFLOW,
     TASK_QUEUE,
     HealthInput,
+    ReconcileInput,
     health_id,
     reconcile_id,
 )
-from cortex.temporal.reconcile_contracts import RECONCILE_BOOKS, ReconcileInput
 
 _MAINTENANCE_EVERY = timedelta(hours=1)
 _PAUSES = (0.2, 0.5, 1.0, 2.0)

@@ -43,8 +43,7 @@ from cortex.domain.trace.resolution import Resolution, ResolveAction
 from cortex.security.keyring import KeyRing
 from cortex.services.trace.resolve import write_down
 from cortex.settings import Settings
-from cortex.temporal.contracts import JobInput, LeaseChange
-from cortex.temporal.reconcile_contracts import ScopeInput
+from cortex.temporal.contracts import JobInput, LeaseChange, ScopeInput
 from providers.registry import AnyProvider
 from tests.faults.boundaries import Crash, Fault, FaultyDatabase, FaultyProvider
 from tests.faults.one_network import OneFleet

@@ -8,8 +8,9 @@ from cortex.domain.ids import new_id
 from cortex.domain.reconcile import Finding, FindingKind
 from cortex.domain.states import JobState
 from cortex.settings import ReconcileSettings
-from cortex.temporal.contracts import RECONCILE_WORKFLOW, TASK_QUEUE
-from cortex.temporal.reconcile_contracts import (
+from cortex.temporal.contracts import (
+    RECONCILE_WORKFLOW,
+    TASK_QUEUE,
     Mode,
     ReconcileInput,
     ReconcileResult,

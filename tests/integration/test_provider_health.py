@@ -18,12 +18,12 @@ from cortex.domain.states import JobState
 from cortex.temporal.client import prepare_namespace
 from cortex.temporal.contracts import (
     HEALTH_WORKFLOW,
+    RECONCILE_BOOKS,
     TASK_QUEUE,
     HealthInput,
     health_id,
     monitor_id,
 )
-from cortex.temporal.reconcile_contracts import RECONCILE_BOOKS
 from cortex.temporal.schedules import (
     ensure_books,
     ensure_provider,

@@ -19,8 +19,7 @@ from cortex.domain.ids import new_id
 from cortex.domain.jobs import Outcome, Reason
 from cortex.domain.reconcile import Finding, FindingKind
 from cortex.domain.states import JobState
-from cortex.temporal.contracts import provider_queue, rescue_id
-from cortex.temporal.reconcile_contracts import (
+from cortex.temporal.contracts import (
     ReconcileInput,
     ReconcileResult,
     RescueInput,
@@ -28,6 +27,8 @@ from cortex.temporal.reconcile_contracts import (
     ScopeInput,
     ScopeResult,
     SeenFinding,
+    provider_queue,
+    rescue_id,
 )
 from worker import RUNNER
 from workflows.reconcile import ReconcileWorkflow

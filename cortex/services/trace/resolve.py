@@ -27,10 +27,9 @@ from cortex.domain.units import format_duration
 from cortex.schemas.trace import ResolutionView, ResolveRequest
 from cortex.services.jobs.control import JobControl
 from cortex.settings import Settings
-from cortex.temporal.contracts import RESCUE_WORKFLOW, TASK_QUEUE, rescue_id
+from cortex.temporal.contracts import RESCUE_WORKFLOW, TASK_QUEUE, RescueInput, rescue_id
 from cortex.temporal.describe import WorkflowRun, away, look, run_now
 from cortex.temporal.outbox.dispatcher import Delivery
-from cortex.temporal.reconcile_contracts import RescueInput
 
 _CALL: Final = timedelta(seconds=3)
 _ORPHAN: Final = (

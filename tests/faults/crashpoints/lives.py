@@ -14,8 +14,12 @@ from cortex.client.errors import ApiError
 from cortex.domain.money import Money
 from cortex.domain.money.budgets import BudgetAction, BudgetPeriod
 from cortex.embedded.simulators import provider_id
-from cortex.temporal.contracts import BUDGETS_WORKFLOW, RECONCILE_WORKFLOW, TASK_QUEUE
-from cortex.temporal.reconcile_contracts import ReconcileInput
+from cortex.temporal.contracts import (
+    BUDGETS_WORKFLOW,
+    RECONCILE_WORKFLOW,
+    TASK_QUEUE,
+    ReconcileInput,
+)
 from tests.faults.crashpoints.stage import Stage, answered
 from tests.support import eventually
 
