@@ -8,7 +8,6 @@ from activities.events import announce, outcome_data, state_event
 from activities.jobs.placement import move
 from cortex.db.engine import Database, Transaction
 from cortex.db.money.budgets import question
-from cortex.db.tables.base import NOW
 from cortex.domain.events import EventType, NewEvent
 from cortex.domain.jobs import Job, Outcome, Reason
 from cortex.domain.money.budgets import BudgetState, to_stop
@@ -74,9 +73,7 @@ class BudgetActivities:
 async def stop_job(tx: Transaction, job_id: str, message: str) -> bool:
     """Have a job end as failed, `over_budget`; False if it ends already."""
     await tx.jobs.lock(job_id)
-    moved = await tx.jobs.move(
-        job_id, JobState.CANCELLING, message=message, cancel_requested_at=NOW
-    )
+    moved = await tx.jobs.request_cancel(job_id, message=message)
     if moved is None:
         return False
     request = {"reason": message, "cause": Reason.OVER_BUDGET.value}

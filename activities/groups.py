@@ -11,7 +11,6 @@ from activities.events import state_event
 from activities.runtime.errors import relentless
 from cortex.db.engine import Database, Transaction
 from cortex.db.outbox.commands import CommandKind
-from cortex.db.tables.base import NOW
 from cortex.domain.events import EventType, NewEvent
 from cortex.domain.groups.plan import Ending, Plan, plan
 from cortex.domain.groups.rules import GroupRules
@@ -136,11 +135,10 @@ async def _stop(tx: Transaction, group_id: str, endings: Iterable[Ending]) -> No
 async def _move(tx: Transaction, group_id: str, made: Plan) -> None:
     if made.end is not None:
         state, message, reason = made.end.state, made.end.message, made.end.reason
-        values = {"reason": reason.value if reason else None, "finished_at": NOW}
-        moved = await tx.groups.move(group_id, state, message=message, **values)
+        moved = await tx.groups.finish(group_id, state, reason=reason, message=message)
     elif made.enter is not None:
         state, message, reason = made.enter, made.message, None
-        moved = await tx.groups.move(group_id, state, message=message)
+        moved = await tx.groups.move(group_id, state, message)
     else:
         return
     if moved:

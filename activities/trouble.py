@@ -37,7 +37,7 @@ async def trouble(tx: Transaction, job_id: str, what: str, then: str, provider_i
     job = await tx.jobs.get(job_id)
     if job.state.terminal or job.message.startswith(what):
         return
-    await tx.jobs.put(job_id, message=f"{what}; {then}")
+    await tx.jobs.set_message(job_id, f"{what}; {then}")
     data = {"message": what, "next": then, "provider": provider_id}
     await tx.events.add(EventType.JOB_TROUBLE, job_id, job_id=job_id, data=data)
 

@@ -39,7 +39,7 @@ class DeadlineActivities:
             job = await tx.jobs.get(order.job_id)
             if await _concerns(tx, job, order) and job.warned_at is None:
                 now = datetime.now(UTC)
-                await tx.jobs.put(job.id, warned_at=now)
+                await tx.jobs.set_warned(job.id, now)
                 data = _warning(job, order.deadline_at - now, why_not)
                 await tx.events.add(EventType.JOB_DEADLINE_NEAR, job.id, job_id=job.id, data=data)
         return WarnResult(deadline_at=job.deadline_at)

@@ -269,7 +269,7 @@ class LeaseActivities:
                 await tx.jobs.lock(lease.job_id)
                 if (await tx.jobs.get(lease.job_id)).state is not JobState.DEPLOYING:
                     return  # a step that nobody waits for any more
-                await tx.jobs.put(lease.job_id, message=message[:500])
+                await tx.jobs.set_message(lease.job_id, message[:500])
                 data = {"message": message[:500]}
                 await tx.events.add(
                     EventType.JOB_PROGRESS, lease.job_id, job_id=lease.job_id, data=data

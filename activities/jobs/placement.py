@@ -146,7 +146,7 @@ class PlacementActivities:
             lease = await tx.leases.find(key)
             if lease is not None:  # an earlier try of this attempt wrote it
                 return _placed(lease)
-            if await tx.jobs.move(order.job_id, JobState.PLACING, attempt=order.attempt):
+            if await tx.jobs.begin_attempt(order.job_id, order.attempt):
                 await announce(tx, order.job_id, JobState.PLACING)
             job = await tx.jobs.get(order.job_id)
             if job.state != JobState.PLACING:
@@ -159,12 +159,8 @@ class PlacementActivities:
             offer, why = await _allowed(tx, job, left)
             if offer is None:
                 return PlaceResult(reason=Reason.OVER_BUDGET, message=why)
-            await tx.jobs.put(
-                order.job_id,
-                attempt=order.attempt,
-                provider_id=offer.provider_id,
-                message=f"placed on `{offer.provider_id}`",
-            )
+            placed = f"placed on `{offer.provider_id}`"
+            await tx.jobs.place_at(order.job_id, order.attempt, offer.provider_id, placed)
             lease = await tx.leases.add(key, order.job_id, order.attempt, offer=offer)
             hold = offer.estimate(job.spec.duration + job.extension)
             await tx.ledger.add(lease, EntryKind.HOLD, hold)
@@ -212,8 +208,7 @@ async def _drop_untouched(tx: Transaction, job_id: str) -> None:
             continue
         await tx.leases.move(lease.key, LeaseState.RELEASING)
         await tx.ledger.add(lease, EntryKind.RELEASE, await tx.ledger.held(lease))
-        zero = {"cost": Decimal(0), "currency": lease.offer.price_per_hour.currency}
-        await tx.leases.put(lease.key, **zero)
+        await tx.leases.set_cost(lease.key, Money.zero(lease.offer.price_per_hour.currency))
         await tx.leases.released_at_now(lease.key)
         data = {"provider": lease.provider_id}
         await tx.events.add_many([NewEvent.of_lease(EventType.LEASE_RELEASED, lease, data)])

@@ -304,7 +304,7 @@ class SettlementActivities:
             await found.record(tx, lease.job_id, lease.attempt, merge=merge)
             if found.message:
                 told = "; ".join(filter(None, (now.message, found.message)))
-                await tx.leases.put(lease.key, message=told)
+                await tx.leases.set_message(lease.key, told)
             await tx.events.add(
                 EventType.JOB_OUTPUTS_STORED, lease.job_id, job_id=lease.job_id, data=found.data()
             )
@@ -316,7 +316,7 @@ class SettlementActivities:
             await tx.jobs.lock(lease.job_id)
             if not (await tx.leases.get(lease.key)).settling:
                 return  # a step that nobody waits for any more
-            await tx.leases.put(lease.key, message=message)
+            await tx.leases.set_message(lease.key, message)
             await tx.events.add(
                 EventType.LEASE_FAILED,
                 lease.key,

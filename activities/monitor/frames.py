@@ -26,7 +26,7 @@ async def record_frames(tx: Transaction, lease: Lease, frames: Sequence[FrameSta
     counts = await tx.frames.counts(lease.job_id)
     done, failed = counts.get(FrameState.DONE, 0), counts.get(FrameState.FAILED, 0)
     progress = (Decimal(done) / total).quantize(Decimal("0.00001")) if total else Decimal(0)
-    await tx.jobs.put(lease.job_id, progress=min(progress, Decimal(1)))
+    await tx.jobs.set_progress(lease.job_id, min(progress, Decimal(1)))
     data = {
         "done": done,
         "failed": failed,

@@ -115,7 +115,7 @@ class LogCopier:
             told = stored and progress is not None
             if told and not (await tx.jobs.get(job_id)).state.terminal and progress is not None:
                 share, message = progress
-                await tx.jobs.put(job_id, progress=share)
+                await tx.jobs.set_progress(job_id, share)
                 data = {"progress": str(share), "message": message}
                 await tx.events.add(EventType.JOB_PROGRESS, job_id, job_id=job_id, data=data)
         return stored

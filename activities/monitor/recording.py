@@ -5,12 +5,11 @@ from datetime import UTC, datetime
 from activities.events import state_event
 from activities.monitor.frames import record_frames
 from cortex.db.engine import Transaction
+from cortex.db.jobs.leases import MAX_MESSAGE
 from cortex.domain.events import EventType, NewEvent
-from cortex.domain.leases import PULL_FAILURES, Lease, LeaseSnapshot
+from cortex.domain.leases import Lease, LeaseSnapshot
 from cortex.domain.states import JobState, LeaseState, RunState
 from cortex.temporal.contracts import LeaseChange
-
-_MESSAGE = 1000
 
 
 async def record(
@@ -36,23 +35,7 @@ async def record(
     running = snapshot.started_at is not None or snapshot.state == RunState.RUNNING
     if running and lease.run_state in (None, RunState.STARTING):
         events += await _running(tx, lease, snapshot)
-    values = {
-        "run_state": snapshot.state.value,
-        "exit_code": snapshot.exit_code,
-        "message": snapshot.message[:_MESSAGE],
-        "endpoints": [item.model_dump() for item in snapshot.endpoints],
-        "version": lease.version + 1,
-        "started_at": snapshot.started_at or lease.started_at,
-        "finished_at": snapshot.finished_at,
-    }
-    if snapshot.state.final:
-        target = LeaseState.ENDED if snapshot.state == RunState.EXITED else LeaseState.LOST
-        values["finished_at"] = snapshot.finished_at or datetime.now(UTC)
-        unfit = "unfit" if snapshot.unfit else None
-        values["failure"] = PULL_FAILURES.get(snapshot.image, unfit)
-        recorded = await tx.leases.move(lease.key, target, **values)
-    else:
-        recorded = await tx.leases.put(lease.key, **values)
+    recorded = await tx.leases.record_run(lease, snapshot)
     await tx.events.add_many([*events, run_event(lease, snapshot)])
     return recorded or lease
 
@@ -71,7 +54,7 @@ def run_event(lease: Lease, snapshot: LeaseSnapshot) -> NewEvent:
     data = {
         "run_state": snapshot.state.value,
         "exit_code": snapshot.exit_code,
-        "message": snapshot.message[:_MESSAGE],
+        "message": snapshot.message[:MAX_MESSAGE],
         "provider": lease.provider_id,
     }
     return NewEvent.of_lease(EventType.LEASE_RUN_CHANGED, lease, data)
@@ -92,9 +75,8 @@ def change_of(lease: Lease) -> LeaseChange | None:
 
 
 async def _running(tx: Transaction, lease: Lease, snapshot: LeaseSnapshot) -> list[NewEvent]:
-    moved = await tx.jobs.move(
+    moved = await tx.jobs.begin_running(
         lease.job_id,
-        JobState.RUNNING,
         message=f"running on `{lease.provider_id}`",
         started_at=snapshot.started_at or datetime.now(UTC),
     )
@@ -104,14 +86,13 @@ async def _running(tx: Transaction, lease: Lease, snapshot: LeaseSnapshot) -> li
 
 
 async def _details(tx: Transaction, lease: Lease, snapshot: LeaseSnapshot) -> None:
-    endpoints = [item.model_dump() for item in snapshot.endpoints]
-    message = snapshot.message[:_MESSAGE]
+    message = snapshot.message[:MAX_MESSAGE]
     if snapshot.state == RunState.STARTING and message and message != lease.message:
         # What a job waits for before it runs, such as an image that cannot be pulled there.
-        await tx.jobs.put(lease.job_id, message=message)
+        await tx.jobs.set_message(lease.job_id, message)
         told = {"message": message, "provider": lease.provider_id}
         await tx.events.add_many([NewEvent.of_job(EventType.JOB_PROGRESS, lease.job_id, told)])
     if snapshot.endpoints != lease.endpoints or message != lease.message:
-        await tx.leases.put(lease.key, endpoints=endpoints, message=message)
+        await tx.leases.set_details(lease.key, endpoints=snapshot.endpoints, message=message)
     if snapshot.progress is not None and not snapshot.frames:
-        await tx.jobs.put(lease.job_id, progress=snapshot.progress)
+        await tx.jobs.set_progress(lease.job_id, snapshot.progress)

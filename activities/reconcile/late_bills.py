@@ -98,7 +98,7 @@ class LateBills:
                 return None
             if not await tx.ledger.charge_late(now, cost, rate, note=_NOTE):
                 return None
-            await tx.leases.put(lease.key, cost=cost.amount, currency=cost.currency)
+            await tx.leases.set_cost(lease.key, cost)
             await tx.jobs.add_cost(lease.job_id, (cost * rate).rounded().amount)
             data = {"amount": str(cost), "provider": lease.provider_id, "lease": lease.key}
             event = NewEvent.of_job(EventType.CHARGE_BOOKED, lease.job_id, {**data, "note": _NOTE})

@@ -19,6 +19,7 @@ from cortex.domain.leases import LeaseRef
 from cortex.domain.money import Money
 from cortex.domain.offers import Offer
 from cortex.domain.states import JOB_TRANSITIONS, JobState, LeaseState
+from tests.support.rows import set_lease
 
 
 class Scene:
@@ -59,11 +60,12 @@ class Scene:
         offer = Offer(provider_id="p", price_per_hour=Money.model_validate("1 USD"))
         key = f"{job_id}-1"
         async with self.database.transaction() as tx:
-            await tx.jobs.move(job_id, JobState.PLACING, attempt=1)
+            await tx.jobs.begin_attempt(job_id, 1)
             await tx.leases.add(key, job_id, 1, offer=offer)
             await tx.jobs.move(job_id, JobState.DEPLOYING)
             ref = LeaseRef(key=key, network_id=key).model_dump(mode="json")
-            await tx.leases.move(key, LeaseState.RESERVED, ref=ref)
+            await tx.leases.move(key, LeaseState.RESERVED)
+            await set_lease(tx, key, ref=ref)
 
     async def rows(self, statement: str) -> list[Any]:
         async with self.database.reading() as tx:

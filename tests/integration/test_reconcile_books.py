@@ -18,6 +18,7 @@ from tests.integration import reconciling
 from tests.integration.conftest import Stage, StageMaker
 from tests.integration.reconciling import findings, of_books, running, told, tuned
 from tests.support import eventually
+from tests.support.rows import set_lease
 from worker import Service
 
 pytestmark = pytest.mark.integration
@@ -113,8 +114,8 @@ class TestGoneWorkflow:
             await stage.client.get_workflow_handle(job_id).terminate(reason="too early")
             async with stage.database.transaction() as tx:
                 (lease,) = await tx.leases.of_job(job_id)
-                ended = {"run_state": "exited", "exit_code": 0}
-                assert await tx.leases.move(lease.key, LeaseState.ENDED, **ended)
+                assert await tx.leases.move(lease.key, LeaseState.ENDED)
+                await set_lease(tx, lease.key, run_state="exited", exit_code=0)
             await of_books(stage)
             job = await stage.ended(job_id)
         assert (job.state, job.exit_code) == (JobState.COMPLETED, 0)
@@ -183,7 +184,7 @@ class TestGoneWorkflow:
             await stage.client.get_workflow_handle(job_id).cancel()
             before = await stage.ended(job_id)
             async with stage.database.transaction() as tx:
-                await tx.leases.put(f"{job_id}-1", state="releasing", released_at=None)
+                await set_lease(tx, f"{job_id}-1", state="releasing", released_at=None)
             (seen,) = await of_books(stage)
             assert "is cancelled and holds a lease" in seen.finding.message
 

@@ -34,6 +34,7 @@ from tests.integration.reconciling import (
     tuned,
 )
 from tests.support import eventually
+from tests.support.rows import set_job, set_lease
 from worker import Service
 
 pytestmark = pytest.mark.integration
@@ -293,8 +294,8 @@ class TestLateBills:
             await tx.connection.execute(text("ALTER TABLE ledger DISABLE TRIGGER USER"))
             await tx.connection.execute(text("DELETE FROM ledger WHERE kind = 'charge'"))
             await tx.connection.execute(text("ALTER TABLE ledger ENABLE TRIGGER USER"))
-            await tx.leases.put(f"{job_id}-1", cost=Decimal(0))
-            await tx.jobs.put(job_id, cost=Decimal(0))
+            await set_lease(tx, f"{job_id}-1", cost=Decimal(0))
+            await set_job(tx, job_id, cost=Decimal(0))
         self.bills(monkeypatch, Usage(cost=Money.model_validate("0.25 USD"), final=True))
         (seen,) = await of_provider(stage, "null")
         assert seen.done == "0.25 USD are booked"

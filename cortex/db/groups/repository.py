@@ -196,16 +196,37 @@ class GroupRepository(Repository[Access]):
         return sorted((await self.connection.execute(statement, given)).scalars())
 
     async def move(
-        self: "GroupRepository[Transacts]", group_id: str, state: GroupState, **values: Any
+        self: "GroupRepository[Transacts]", group_id: str, state: GroupState, message: str
     ) -> bool:
-        """Move a group if that is legal from where it is; further `values` are columns."""
+        """Move a group if that is legal from where it is."""
+        return await self._move(group_id, state, message)
+
+    async def finish(
+        self: "GroupRepository[Transacts]",
+        group_id: str,
+        state: GroupState,
+        *,
+        reason: Reason | None,
+        message: str,
+    ) -> bool:
+        """Write the terminal state of a group; False if it has one."""
+        told = reason.value if reason else None
+        return await self._move(group_id, state, message, reason=told, finished_at=NOW)
+
+    async def _move(
+        self: "GroupRepository[Transacts]",
+        group_id: str,
+        state: GroupState,
+        message: str,
+        **values: Any,
+    ) -> bool:
         statement = (
             update(JobGroupRow)
             .where(
                 JobGroupRow.id == group_id,
                 JobGroupRow.state.in_([source.value for source in group_sources(state)]),
             )
-            .values(state=state.value, updated_at=NOW, **values)
+            .values(state=state.value, message=message, updated_at=NOW, **values)
         )
         return bool((await self.connection.execute(statement)).rowcount)
 

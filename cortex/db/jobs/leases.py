@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
@@ -12,7 +12,15 @@ from cortex.db.base import Access, Repository, Row, Transacts, Writes
 from cortex.db.tables.base import NOW
 from cortex.db.tables.leases import LeaseRow
 from cortex.domain.errors import NotFound
-from cortex.domain.leases import PULL_FAILURES, Endpoint, Lease, LeaseRef, PullTrouble, SettleStep
+from cortex.domain.leases import (
+    PULL_FAILURES,
+    Endpoint,
+    Lease,
+    LeaseRef,
+    LeaseSnapshot,
+    PullTrouble,
+    SettleStep,
+)
 from cortex.domain.money import Money
 from cortex.domain.offers import Offer
 from cortex.domain.states import LeaseState, RunState, lease_sources
@@ -20,6 +28,7 @@ from cortex.domain.trace.resolution import Resolution, ResolveAction
 
 # Told, with the provider's id, when its monitor should look at once.
 CHANNEL = "cortex_leases"
+MAX_MESSAGE: Final = 1000
 # What the monitor watches: live, or changed without the workflow having been told.
 _WATCHED = (LeaseState.ACTIVE.value, LeaseState.ENDED.value, LeaseState.LOST.value)
 
@@ -103,10 +112,55 @@ class LeaseRepository(Repository[Access]):
         )
         return [lease_of(row) for row in (await self.connection.execute(query)).mappings()]
 
-    async def move(
+    async def move(self: "LeaseRepository[Transacts]", key: str, state: LeaseState) -> Lease | None:
+        """Move a lease to `state` if that is legal; None (and nothing changed) if it is not."""
+        return await self._move(key, state)
+
+    async def record_run(
+        self: "LeaseRepository[Transacts]", lease: Lease, snapshot: LeaseSnapshot
+    ) -> Lease | None:
+        """Write down a new run state, and that a lease has ended or is lost.
+
+        None (and nothing changed) if it is released meanwhile.
+        """
+        state = snapshot.state
+        values: dict[str, Any] = {
+            "run_state": state.value,
+            "exit_code": snapshot.exit_code,
+            "message": snapshot.message[:MAX_MESSAGE],
+            "endpoints": _packed(snapshot.endpoints),
+            "version": lease.version + 1,
+            "started_at": snapshot.started_at or lease.started_at,
+            "finished_at": snapshot.finished_at,
+        }
+        if not state.final:
+            return await self._put(lease.key, **values)
+        values["finished_at"] = snapshot.finished_at or datetime.now(UTC)
+        values["failure"] = PULL_FAILURES.get(snapshot.image, "unfit" if snapshot.unfit else None)
+        target = LeaseState.ENDED if state is RunState.EXITED else LeaseState.LOST
+        return await self._move(lease.key, target, **values)
+
+    async def set_details(
+        self: "LeaseRepository[Transacts]",
+        key: str,
+        *,
+        endpoints: Sequence[Endpoint],
+        message: str,
+    ) -> None:
+        """What its network says of it, while its run state stays."""
+        await self._put(key, endpoints=_packed(endpoints), message=message[:MAX_MESSAGE])
+
+    async def set_message(self: "LeaseRepository[Transacts]", key: str, message: str) -> None:
+        """What is to be said of the lease now."""
+        await self._put(key, message=message)
+
+    async def set_cost(self: "LeaseRepository[Transacts]", key: str, cost: Money) -> None:
+        """The bill, which the caller has booked."""
+        await self._put(key, cost=cost.amount, currency=cost.currency)
+
+    async def _move(
         self: "LeaseRepository[Transacts]", key: str, state: LeaseState, **values: Any
     ) -> Lease | None:
-        """Move a lease to `state` if that is legal; None (and nothing changed) if it is not."""
         sources = [source.value for source in lease_sources(state)]
         statement = (
             update(LeaseRow)
@@ -117,8 +171,7 @@ class LeaseRepository(Repository[Access]):
         row = (await self.connection.execute(statement)).mappings().first()
         return lease_of(row) if row else None
 
-    async def put(self: "LeaseRepository[Transacts]", key: str, **values: Any) -> Lease:
-        """Set columns other than the state; returns the lease as it is then."""
+    async def _put(self: "LeaseRepository[Transacts]", key: str, **values: Any) -> Lease:
         statement = (
             update(LeaseRow)
             .where(LeaseRow.key == key)
@@ -233,7 +286,11 @@ class LeaseRepository(Repository[Access]):
 
     async def released_at_now(self: "LeaseRepository[Transacts]", key: str) -> Lease | None:
         """Write `released`; None if the lease is not being released."""
-        return await self.move(key, LeaseState.RELEASED, released_at=NOW)
+        return await self._move(key, LeaseState.RELEASED, released_at=NOW)
+
+
+def _packed(endpoints: Sequence[Endpoint]) -> list[dict[str, Any]]:
+    return [item.model_dump() for item in endpoints]
 
 
 def lease_of(row: Row) -> Lease:

@@ -71,28 +71,32 @@ class JobRepository(Repository[Access]):
         return [found[job_id] for job_id in job_ids if job_id in found]
 
     async def move(
-        self: "JobRepository[Transacts]",
-        job_id: str,
-        state: JobState,
-        *,
-        message: str = "",
-        **values: Any,
+        self: "JobRepository[Transacts]", job_id: str, state: JobState, *, message: str = ""
     ) -> Job | None:
         """Move a job to `state` if that is legal from where it is.
 
-        A trigger writes the entry of its history.
-        Further `values` are columns set in the same statement. Returns the job as it is then, or
-        None if the move is not legal (another writer was first): nothing is changed then.
+        A trigger writes the entry of its history. Returns the job as it is then, or None if the
+        move is not legal (another writer was first): nothing is changed then.
         """
-        sources = [source.value for source in job_sources(state)]
-        statement = (
-            update(JobRow)
-            .where(JobRow.id == job_id, JobRow.state.in_(sources))
-            .values(state=state.value, message=message, updated_at=NOW, **values)
-            .returning(*JobRow.__table__.columns)
-        )
-        row = (await self.connection.execute(statement)).mappings().first()
-        return None if row is None else job_of(row)
+        return await self._move(job_id, state, message)
+
+    async def request_cancel(
+        self: "JobRepository[Transacts]", job_id: str, *, message: str
+    ) -> Job | None:
+        """Move a job to `cancelling`, from now; None if it ends already."""
+        return await self._move(job_id, JobState.CANCELLING, message, cancel_requested_at=NOW)
+
+    async def begin_attempt(
+        self: "JobRepository[Transacts]", job_id: str, attempt: int
+    ) -> Job | None:
+        """Move a job to `placing` for this attempt; None if it may not be placed."""
+        return await self._move(job_id, JobState.PLACING, "", attempt=attempt)
+
+    async def begin_running(
+        self: "JobRepository[Transacts]", job_id: str, *, message: str, started_at: datetime
+    ) -> Job | None:
+        """Move a job to `running`; None if it is being stopped, or runs already."""
+        return await self._move(job_id, JobState.RUNNING, message, started_at=started_at)
 
     async def restart(
         self: "JobRepository[Transacts]",
@@ -110,10 +114,10 @@ class JobRepository(Repository[Access]):
             message: Why, and what comes next.
         """
         ran = cause in ("lost", "failed")
-        return await self.move(
+        return await self._move(
             job_id,
             JobState.PLACING,
-            message=message,
+            message,
             deadline_at=None,
             warned_at=None,
             progress=None,
@@ -124,20 +128,41 @@ class JobRepository(Repository[Access]):
 
     async def finish(self: "JobRepository[Transacts]", job_id: str, outcome: Outcome) -> Job | None:
         """Write the terminal state; None if the job is not `settling`."""
-        return await self.move(
+        return await self._move(
             job_id,
             outcome.state,
-            message=outcome.message,
+            outcome.message,
             reason=outcome.reason.value,
             exit_code=outcome.exit_code,
             finished_at=NOW,
         )
 
-    async def put(self: "JobRepository[Transacts]", job_id: str, **values: Any) -> None:
-        """Set columns other than the state."""
-        await self.connection.execute(
-            update(JobRow).where(JobRow.id == job_id).values(updated_at=NOW, **values)
+    async def place_at(
+        self: "JobRepository[Transacts]", job_id: str, attempt: int, provider_id: str, message: str
+    ) -> None:
+        """Whose offer an attempt has taken."""
+        await self._put(job_id, attempt=attempt, provider_id=provider_id, message=message)
+
+    async def extend(self: "JobRepository[Transacts]", job_id: str, by: timedelta) -> None:
+        """Give a job more time; the new deadline is worth a warning of its own."""
+        await self._put(
+            job_id,
+            extension=JobRow.extension + by,
+            deadline_at=JobRow.deadline_at + by,
+            warned_at=None,
         )
+
+    async def set_warned(self: "JobRepository[Transacts]", job_id: str, at: datetime) -> None:
+        """Somebody was told that the deadline is near."""
+        await self._put(job_id, warned_at=at)
+
+    async def set_message(self: "JobRepository[Transacts]", job_id: str, message: str) -> None:
+        """What is to be said of the job now."""
+        await self._put(job_id, message=message)
+
+    async def set_progress(self: "JobRepository[Transacts]", job_id: str, share: Decimal) -> None:
+        """How much is done, from 0 to 1."""
+        await self._put(job_id, progress=share)
 
     async def add_cost(self: "JobRepository[Transacts]", job_id: str, usd: Decimal) -> None:
         """Add a booked charge to the job's bill, which is kept in USD."""
@@ -145,6 +170,24 @@ class JobRepository(Repository[Access]):
             update(JobRow)
             .where(JobRow.id == job_id)
             .values(cost=JobRow.cost + usd, currency="USD", updated_at=NOW)
+        )
+
+    async def _move(
+        self: "JobRepository[Transacts]", job_id: str, state: JobState, message: str, **values: Any
+    ) -> Job | None:
+        sources = [source.value for source in job_sources(state)]
+        statement = (
+            update(JobRow)
+            .where(JobRow.id == job_id, JobRow.state.in_(sources))
+            .values(state=state.value, message=message, updated_at=NOW, **values)
+            .returning(*JobRow.__table__.columns)
+        )
+        row = (await self.connection.execute(statement)).mappings().first()
+        return None if row is None else job_of(row)
+
+    async def _put(self: "JobRepository[Transacts]", job_id: str, **values: Any) -> None:
+        await self.connection.execute(
+            update(JobRow).where(JobRow.id == job_id).values(updated_at=NOW, **values)
         )
 
     async def history(self, job_id: str) -> list[tuple[JobState, int, str, datetime]]:

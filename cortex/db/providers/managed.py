@@ -7,7 +7,7 @@ It is encrypted as a whole until the worker has told its secrets from the rest.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypedDict
 
 from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -56,6 +56,16 @@ class ProviderType:
     name: str
     json_schema: dict[str, Any]
     secret_fields: tuple[str, ...]
+
+
+class ProviderChanges(TypedDict, total=False):
+    """What is changed of a provider; what is not given stays. `checked_at`: it is to be checked."""
+
+    rate_limit: float | None
+    config: dict[str, Any] | None
+    credentials: bytes | None
+    secret_fields: list[str]
+    checked_at: None
 
 
 class ManagedProviderRepository(Repository[Access]):
@@ -115,10 +125,25 @@ class ManagedProviderRepository(Repository[Access]):
         )
         return (await self.connection.execute(statement)).scalar_one_or_none() is not None
 
-    async def change(
+    async def set_enabled(
+        self: "ManagedProviderRepository[Transacts]", provider_id: str, version: int, enabled: bool
+    ) -> bool:
+        """Let it take new jobs, or not; False if it is not at this version any more."""
+        return await self._change(provider_id, version, enabled=enabled)
+
+    async def reconfigure(
+        self: "ManagedProviderRepository[Transacts]",
+        provider_id: str,
+        version: int,
+        changes: ProviderChanges,
+    ) -> bool:
+        """Change how it is reached; False if it is not at this version any more."""
+        return await self._change(provider_id, version, **changes)
+
+    async def _change(
         self: "ManagedProviderRepository[Transacts]", provider_id: str, version: int, **values: Any
     ) -> bool:
-        """Set columns, if it is still at this version; workers take it up at once."""
+        # Workers take up a new version at once.
         statement = (
             update(ProviderRow)
             .where(

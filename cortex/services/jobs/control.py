@@ -5,7 +5,6 @@ from typing import Any
 
 from cortex.db.engine import Database, Transaction
 from cortex.db.outbox.commands import Command, CommandKind
-from cortex.db.tables.base import NOW
 from cortex.domain.errors import Conflict
 from cortex.domain.events import EventType, NewEvent
 from cortex.domain.jobs import Job
@@ -121,9 +120,7 @@ class JobControl:
 
     async def _cancel(self, tx: Transaction, job: Job, reason: str) -> Delivery | None:
         message = "cancel requested"
-        moved = await tx.jobs.move(
-            job.id, JobState.CANCELLING, message=message, cancel_requested_at=NOW
-        )
+        moved = await tx.jobs.request_cancel(job.id, message=message)
         if moved is None:  # cannot be under the lock; the guard decides all the same
             raise Conflict(f"job `{job.id}` changed meanwhile; try again")
         state = {"state": JobState.CANCELLING.value, "message": message}

@@ -7,7 +7,6 @@ from decimal import Decimal
 
 from cortex.db.engine import Transaction
 from cortex.db.providers.repository import StoredProvider
-from cortex.db.tables.jobs import JobRow
 from cortex.domain.errors import Conflict, FieldError, InvalidRequest, JobAlreadyEnded, OverBudget
 from cortex.domain.events import EventType
 from cortex.domain.jobs import Job
@@ -63,12 +62,7 @@ async def extend_job(
         await allow_extension(tx, job, by, None)
     else:
         extra = await _hold(tx, job, lease, by)
-    await tx.jobs.put(
-        job.id,
-        extension=JobRow.extension + by,
-        deadline_at=JobRow.deadline_at + by,
-        warned_at=None,  # the new deadline is worth a warning of its own
-    )
+    await tx.jobs.extend(job.id, by)
     extended = await tx.jobs.get(job.id)
     data = {
         "by": format_duration(by),

@@ -13,7 +13,7 @@ from typing import Any, Final
 from temporalio.client import Client, WorkflowFailureError
 
 from cortex.db.engine import Database, Transaction
-from cortex.db.providers.managed import Draft
+from cortex.db.providers.managed import Draft, ProviderChanges
 from cortex.db.providers.repository import StoredProvider
 from cortex.domain.errors import (
     Conflict,
@@ -81,7 +81,7 @@ class ProviderAdmin:
         """
         async with self._database.transaction() as tx:
             before = await _own(tx, provider_id)
-        values: dict[str, Any] = {}
+        values: ProviderChanges = {}
         if "rate_limit" in order.model_fields_set:
             values["rate_limit"] = order.rate_limit
         if order.config is None:
@@ -109,7 +109,7 @@ class ProviderAdmin:
             await tx.managed.lock(provider_id)
             before = await _own(tx, provider_id)
             if before.enabled != on:
-                await tx.managed.change(provider_id, before.version, enabled=on)
+                await tx.managed.set_enabled(provider_id, before.version, on)
                 leases = await tx.leases.open_at(provider_id)
                 kind = EventType.PROVIDER_ENABLED if on else EventType.PROVIDER_DISABLED
                 data = {"open_leases": leases}
@@ -181,13 +181,13 @@ class ProviderAdmin:
             await _audit(tx, actor, "create", order.id, fields=sorted(order.config), **data)
 
     async def _change(
-        self, before: StoredProvider, values: Mapping[str, Any], actor: Principal, fields: list[str]
+        self, before: StoredProvider, values: ProviderChanges, actor: Principal, fields: list[str]
     ) -> None:
         if not values:
             return
         async with self._database.transaction() as tx:
             await tx.managed.lock(before.id)
-            if not await tx.managed.change(before.id, before.version, **values):
+            if not await tx.managed.reconfigure(before.id, before.version, values):
                 raise Conflict(f"provider `{before.id}` was changed meanwhile; look, and try again")
             data = {"fields": fields}
             await tx.events.add(EventType.PROVIDER_UPDATED, before.id, data=data)

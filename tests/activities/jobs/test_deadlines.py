@@ -23,6 +23,7 @@ from cortex.domain.providers.health import HealthRules
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import JobState, LeaseState
 from cortex.settings import JobSettings, Settings
+from tests.support.rows import set_job
 
 HOUR = timedelta(hours=1)
 PRICE = Offer(provider_id="net", price_per_hour=Money(amount=Decimal("0.6"), currency="USD"))
@@ -51,7 +52,8 @@ class Case:
             assert lease is not None
             await tx.ledger.add(lease, EntryKind.HOLD, PRICE.estimate(spec.duration))
             deadline = datetime.now(UTC) + timedelta(minutes=10)
-            await tx.jobs.move(self.job_id, JobState.RUNNING, deadline_at=deadline)
+            await tx.jobs.move(self.job_id, JobState.RUNNING)
+            await set_job(tx, self.job_id, deadline_at=deadline)
         return WarnInput(job_id=self.job_id, lease_key=self.key, deadline_at=deadline)
 
     async def warn(self, order: WarnInput) -> WarnResult:
@@ -92,7 +94,7 @@ class TestWarning:
         order = await case.run()
         later = order.deadline_at + HOUR
         async with case.database.transaction() as tx:
-            await tx.jobs.put(case.job_id, deadline_at=later)
+            await set_job(tx, case.job_id, deadline_at=later)
         assert (await case.warn(order)).deadline_at == later
         assert not await case.events(EventType.JOB_DEADLINE_NEAR)
 

@@ -46,6 +46,7 @@ from tests.faults.one_network import Network, OneFleet
 from tests.faults.promise import rows
 from tests.support import eventually
 from tests.support.budgets import add_budget
+from tests.support.rows import set_job, set_lease
 
 BOSS = Principal(name="boss", role=Role.ADMIN)
 RUNS = NullConfig(run_seconds=-1)
@@ -235,7 +236,9 @@ class TestHealth:
 
         async def changed() -> None:
             async with database.transaction() as tx:
-                assert await tx.managed.change("p", 1, config={"x": 1}, checked_at=None)
+                assert await tx.managed.reconfigure(
+                    "p", 1, {"config": {"x": 1}, "checked_at": None}
+                )
 
         provider.meanwhile = changed
         checkup = Checkup(database, Breakers(database, CircuitRules()), HealthRules())
@@ -263,7 +266,7 @@ class TestLateBills:
         driver.lease_key = placed.lease_key
         await driver.settle_by_hand(Money.zero("USD"))
         async with database.transaction() as tx:
-            await tx.leases.put(placed.lease_key, state=LeaseState.RELEASED.value, cost=0)
+            await set_lease(tx, placed.lease_key, state=LeaseState.RELEASED.value, cost=0)
             lease = await tx.leases.get(placed.lease_key)
         bills = LateBills(database, network, timedelta(hours=1))
         usage = Usage(cost=Money.model_validate("0.5 USD"), final=True)
@@ -296,8 +299,8 @@ class TestAfterTheEnd:
                 await tx.jobs.lock(driver.job_id)
                 for state in (JobState.CANCELLING, JobState.SETTLING):
                     await tx.jobs.move(driver.job_id, state)
-                await tx.jobs.put(driver.job_id, state="cancelled", message="over")
-                await tx.leases.put(f"{driver.job_id}-1", state=LeaseState.RELEASED.value, cost=0)
+                await set_job(tx, driver.job_id, state="cancelled", message="over")
+                await set_lease(tx, f"{driver.job_id}-1", state=LeaseState.RELEASED.value, cost=0)
 
         network.meanwhile = ends
         await driver.accept()
@@ -324,7 +327,7 @@ class TestAfterTheEnd:
         with contextlib.suppress(RuntimeError):
             async with steps.step("cancel"):
                 async with database.transaction() as tx:
-                    await tx.leases.put(lease.key, state=LeaseState.RELEASED.value, cost=0)
+                    await set_lease(tx, lease.key, state=LeaseState.RELEASED.value, cost=0)
                 raise RuntimeError("no answer")
         async with database.transaction() as tx:
             assert (await tx.leases.get(lease.key)).settle_steps == ()

@@ -17,6 +17,7 @@ from cortex.domain.offers import Offer
 from cortex.domain.states import JobState, LeaseState
 from cortex.schemas.jobs import JobPage, JobView
 from tests.api.support import JOBS, check_problem, spec, submit
+from tests.support.rows import set_job
 
 PRICE = Offer(provider_id="local", price_per_hour=Money(amount=Decimal("0.6"), currency="USD"))
 
@@ -36,7 +37,7 @@ async def give_lease(database: Database, job_id: str) -> Lease:
         lease = await tx.leases.move(key, LeaseState.ACTIVE)
         assert lease is not None
         await tx.ledger.add(lease, EntryKind.HOLD, PRICE.estimate(timedelta(hours=1)))
-        await tx.jobs.put(job_id, attempt=1, provider_id="local", deadline_at=text("now()"))
+        await set_job(tx, job_id, attempt=1, provider_id="local", deadline_at=text("now()"))
     return lease
 
 

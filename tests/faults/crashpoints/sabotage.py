@@ -17,6 +17,7 @@ from cortex.domain.money.ledger import EntryKind
 from providers.akash.deployment.deployments import Deployments
 from providers.akash.deployment.reserve import Reserver
 from providers.base import Reservation
+from tests.support.rows import set_job
 
 
 def _honest() -> None:
@@ -52,7 +53,7 @@ def _intent_last() -> None:
 
 async def _write_intent(tx: Transaction, job_id: str, key: str, attempt: int, **of: Any) -> None:
     lease = await tx.leases.add(key, job_id, attempt, offer=of["offer"])
-    await tx.jobs.put(job_id, attempt=attempt, provider_id=lease.provider_id)
+    await set_job(tx, job_id, attempt=attempt, provider_id=lease.provider_id)
     await tx.ledger.add(lease, EntryKind.HOLD, of["hold"])
     await tx.events.add_many(of["events"][-1:])
 
