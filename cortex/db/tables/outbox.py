@@ -1,4 +1,4 @@
-"""The tables of what Temporal must still be told, and of requests that came before."""
+"""The tables of the outbox: commands to Temporal, and the keys of requests that were answered."""
 
 from datetime import datetime
 from typing import Any
@@ -17,7 +17,7 @@ from cortex.db.tables.base import NOW, Base
 
 
 class CommandRow(Base):
-    """What Temporal must still be told: the outbox of workflow starts and signals."""
+    """A workflow start or signal; without `done_at` it is not delivered yet."""
 
     __tablename__ = "commands"
 
