@@ -188,6 +188,10 @@ class TestDatabaseAway:
                 check_problem(answer, 503, "database_unavailable")
         for path in paths:
             assert (await client.get(path)).status_code == 200
+        # What writes has connections of its own: the first one finds out for all.
+        first = await client.post(JOBS, json=spec())
+        if first.status_code != 202:
+            check_problem(first, 503, "database_unavailable")
         await submit(client)
 
     async def test_away_from_the_start(self, settings: Settings) -> None:
