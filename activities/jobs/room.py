@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from cortex.disk import Disk
 from cortex.domain.units import about_bytes
+from cortex.tasks import end_task
 from providers.collected import LeftOut
 
 T = TypeVar("T")
@@ -46,9 +47,8 @@ async def while_there_is_room(
         return task.result()
     finally:
         if not task.done():
-            task.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await task
+            with suppress(Exception):
+                await end_task(task)
 
 
 def drop_parts(outputs_dir: Path, lease_key: str) -> None:

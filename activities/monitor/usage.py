@@ -18,6 +18,7 @@ from cortex.db.jobs.leases import UsageNow
 from cortex.domain.errors import DatabaseUnavailable
 from cortex.domain.leases import Lease
 from cortex.domain.money import usd_rate_of
+from cortex.tasks import end_task
 from providers.registry import AnyProvider
 
 _log = structlog.get_logger(__name__)
@@ -48,9 +49,7 @@ class Meter:
     async def aclose(self) -> None:
         """End the round that is under way."""
         if self._round is not None:
-            self._round.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._round
+            await end_task(self._round)
 
     def _due(self, live: Sequence[Lease]) -> list[Lease]:
         """Those that were not asked for long, the longest first. Short and free ones never are."""

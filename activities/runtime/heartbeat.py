@@ -18,6 +18,7 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 
 from activities.runtime.errors import translated
 from cortex.domain.failures import FailureType
+from cortex.tasks import end_task
 
 T = TypeVar("T")
 _AT: ContextVar[list[str]] = ContextVar("doing")
@@ -54,9 +55,7 @@ async def beating() -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await end_task(task)
 
 
 @contextlib.contextmanager

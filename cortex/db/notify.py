@@ -8,6 +8,7 @@ import psycopg
 import structlog
 
 from cortex.settings import DatabaseSettings
+from cortex.tasks import end_task
 
 _log = structlog.get_logger(__name__)
 
@@ -29,9 +30,7 @@ class Notifier:
 
     async def aclose(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await end_task(self._task)
 
     @contextlib.contextmanager
     def subscribe(self, channel: str, payload: str | None = None) -> Iterator[asyncio.Event]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from cortex.embedded.config import StackConfig
 from cortex.embedded.service import OnEvent, Part
 from cortex.embedded.supervisor import Supervisor
+from cortex.tasks import end_task
 
 
 async def run_foreground(
@@ -32,9 +33,7 @@ async def run_foreground(
         try:
             await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if not starting.done():
-                starting.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await starting
+                await end_task(starting)
                 return
             starting.result()
             await supervisor.run_until(stop)

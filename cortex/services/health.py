@@ -15,6 +15,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from cortex.schemas.server import Check, Health
 from cortex.settings import Settings
+from cortex.tasks import end_task
 from cortex.temporal.contracts import TASK_QUEUE
 
 _EVERY: Final = 1.5
@@ -44,9 +45,7 @@ class HealthProbe:
     async def aclose(self) -> None:
         """Stop, and close the connection."""
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await end_task(self._task)
         await self._hang_up()
 
     async def health(self) -> Health:

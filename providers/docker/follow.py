@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from types import TracebackType
 
+from cortex.tasks import end_task
 from providers.docker.engine import Engine, segment
 from providers.errors import ProviderError
 
@@ -39,9 +40,7 @@ class Bell:
         trace: TracebackType | None,
     ) -> None:
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await end_task(self._task)
 
     def looking(self) -> None:
         """A look begins now."""

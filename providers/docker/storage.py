@@ -14,6 +14,7 @@ from pathlib import Path
 
 from cortex.disk import Disk
 from cortex.domain.units import about_bytes
+from cortex.tasks import end_task
 from providers.docker.containers import Containers
 from providers.docker.marks import End, Marks
 from providers.docker.names import KEY, STORAGE
@@ -52,9 +53,7 @@ class StorageWatch:
 
     async def close(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await end_task(self._task)
             self._task = None
 
     async def require_room(self) -> None:

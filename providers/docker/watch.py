@@ -5,6 +5,7 @@ import time
 from contextlib import suppress
 from datetime import timedelta
 
+from cortex.tasks import end_task
 from providers.docker.engine import Engine, filters
 from providers.errors import ProviderError
 
@@ -43,9 +44,7 @@ class Watch:
 
     async def close(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await end_task(self._task)
             self._task = None
 
     def _news(self) -> bool:

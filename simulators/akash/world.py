@@ -1,7 +1,6 @@
 """The simulated network as a whole: time goes by, bids arrive, escrows drain, containers run."""
 
 import asyncio
-import contextlib
 import re
 import time
 from datetime import UTC, datetime, timedelta
@@ -10,6 +9,7 @@ from typing import Any, ClassVar
 
 from fastapi import APIRouter
 
+from cortex.tasks import end_task
 from simulators.akash import actions, console, escrow, gateway, market, newer, public
 from simulators.akash.cluster import Cluster
 from simulators.akash.model import Book, Creation, SimBid, SimDeployment, SimLease
@@ -73,9 +73,7 @@ class AkashWorld(World):
 
     async def aclose(self) -> None:
         if self._clockwork is not None:
-            self._clockwork.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._clockwork
+            await end_task(self._clockwork)
         await self.gateways.aclose()
         await asyncio.gather(*self.later, return_exceptions=True)
 

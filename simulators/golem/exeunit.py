@@ -1,7 +1,6 @@
 """Exe-units: take batches and truly run them, one command after the other."""
 
 import asyncio
-import contextlib
 import json
 import os
 import shutil
@@ -12,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from cortex.tasks import end_task
 from simulators.golem import guest
 from simulators.golem.books import Books
 from simulators.golem.state import Activity, Batch, short_id, stamp
@@ -58,9 +58,7 @@ class ExeUnits:
         """Stop the machine with all that runs in it. Repeatable."""
         worker = self._workers.pop(activity_id, None)
         if worker is not None:
-            worker.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await worker
+            await end_task(worker)
         await self._runs.stop(activity_id)
         await self._runs.remove(activity_id)
         await asyncio.to_thread(shutil.rmtree, self._spool(activity_id), True)

@@ -17,6 +17,7 @@ from cortex.db.notify import Notifier, wait_event
 from cortex.db.outbox.events import CHANNEL, parse_position
 from cortex.domain.errors import CortexError
 from cortex.domain.events import Event
+from cortex.tasks import end_task
 
 _PAGE: Final = 500
 _BACKLOG: Final = 1000
@@ -91,9 +92,7 @@ class EventHub:
         """Stop reading."""
         self.stop()
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await end_task(self._task)
 
     @contextlib.contextmanager
     def subscribe(self, covers: Callable[[Event], bool]) -> Iterator[Subscription]:

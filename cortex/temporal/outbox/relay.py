@@ -1,7 +1,6 @@
 """The relay: delivers commands that nobody delivered yet, as soon as Temporal answers."""
 
 import asyncio
-import contextlib
 from datetime import timedelta
 
 import structlog
@@ -12,6 +11,7 @@ from cortex.db.notify import Notifier, wait_event
 from cortex.db.outbox.commands import CHANNEL, Command
 from cortex.domain.errors import CortexError, DatabaseUnavailable
 from cortex.settings import JobSettings
+from cortex.tasks import end_task
 from cortex.temporal.outbox.deliver import Subject, deliver
 
 _log = structlog.get_logger(__name__)
@@ -41,9 +41,7 @@ class Relay:
 
     async def aclose(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await end_task(self._task)
 
     async def _run(self) -> None:
         with self._notifier.subscribe(CHANNEL) as woken:

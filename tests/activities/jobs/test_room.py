@@ -27,6 +27,29 @@ class TestCollecting:
             await while_there_is_room(tmp_path, None, endless())
         assert ended.is_set()
 
+    async def test_a_cancellation_while_it_is_broken_off_is_not_lost(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(Disk, "of", lambda *_: Disk(400, 15, 64))
+        ending, ended = asyncio.Event(), asyncio.Event()
+
+        async def slow_to_end() -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ending.set()
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    ended.set()
+
+        collecting = asyncio.create_task(while_there_is_room(tmp_path, None, slow_to_end()))
+        await ending.wait()
+        collecting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await collecting
+        assert ended.is_set()
+
     async def test_returns_what_it_has_found(self, tmp_path: Path) -> None:
         async def quick() -> list[Path]:
             return [Path("a")]

@@ -1,0 +1,77 @@
+"""A task that is ended has ended, and a cancellation of whoever ends it is not lost."""
+
+import asyncio
+
+import pytest
+
+from cortex.tasks import end_task
+from tests.support import patience
+
+
+class Slow:
+    """A task that takes its time to end, once it is cancelled."""
+
+    def __init__(self) -> None:
+        self.ending = asyncio.Event()
+        self.may_end = asyncio.Event()
+        self.ended = False
+
+    async def work(self) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.ending.set()
+            try:
+                await self.may_end.wait()
+            finally:
+                self.ended = True
+
+    async def started(self) -> "asyncio.Task[None]":
+        task = asyncio.create_task(self.work())
+        await asyncio.sleep(0)
+        return task
+
+
+async def test_it_waits_for_the_end() -> None:
+    slow = Slow()
+    task = await slow.started()
+    ender = asyncio.create_task(end_task(task))
+    await slow.ending.wait()
+    assert not ender.done()
+    slow.may_end.set()
+    await asyncio.wait_for(ender, patience(5))
+    assert slow.ended
+    assert task.cancelled()
+
+
+async def test_a_cancellation_of_the_caller_is_passed_on() -> None:
+    slow = Slow()
+    ender = asyncio.create_task(end_task(await slow.started()))
+    await slow.ending.wait()
+    ender.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(ender, patience(5))
+    assert slow.ended
+
+
+async def test_what_it_fails_with_is_raised() -> None:
+    async def broken() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise OSError("damaged")
+
+    task = asyncio.create_task(broken())
+    await asyncio.sleep(0)
+    with pytest.raises(OSError, match="damaged"):
+        await end_task(task)
+
+
+async def test_one_that_has_ended_is_left_alone() -> None:
+    async def quick() -> int:
+        return 1
+
+    task = asyncio.create_task(quick())
+    await task
+    await end_task(task)
+    assert task.result() == 1
