@@ -20,7 +20,7 @@ import structlog
 from temporalio.client import Client, Interceptor
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.service import RPCError
-from temporalio.worker import PollerBehaviorAutoscaling, Worker
+from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunner, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.budgets import BudgetActivities
@@ -68,6 +68,9 @@ from workflows.registry import WORKFLOWS
 _log = structlog.get_logger("worker")
 # Tasks of a worker that was killed wait this long before another gets them.
 _STICKY_TIMEOUT = timedelta(seconds=5)
+# The tests and replays run in the sandbox, which refuses what is not deterministic. A worker does
+# not: the sandbox executes a workflow's module anew for each run, a sixth of a worker's time, and
+# from the file as it is then, so that an update under a running worker would break its workflows.
 RUNNER = SandboxedWorkflowRunner(
     restrictions=SandboxRestrictions.default.with_passthrough_modules(
         "cortex",
@@ -243,7 +246,7 @@ def core_worker(
         TASK_QUEUE,
         activities=activities,
         workflows=WORKFLOWS,
-        workflow_runner=RUNNER,
+        workflow_runner=UnsandboxedWorkflowRunner(),
         max_concurrent_workflow_tasks=limits.max_workflow_tasks,
         max_cached_workflows=limits.cached_workflows,
         workflow_task_poller_behavior=PollerBehaviorAutoscaling(initial=2, maximum=10),

@@ -1,22 +1,35 @@
-"""`python -m bench [jobs|idle|api|disk]`: the first three by default, each printed when it is done.
+"""`python -m bench [NAME...]`: jobs, idle and api by default, each printed when it is done.
 
-`disk` fills a small disk that it mounts (as root), and ends with 1 if that brings a stack down.
+jobs      a job against the bare workflow; a second time on the Temporal server at
+          `CORTEX_BENCH_TEMPORAL`, if that is set
+idle      running jobs while nothing happens
+api       the API under load
+profile   where a worker spends its time; needs py-spy, and on most machines root
+scale     20,000 running jobs (`--count`), and ten minutes in which nothing happens
+disk      fills a small disk that it mounts (as root); ends with 1 if that brings a stack down
 """
 
 import argparse
 import asyncio
+import os
 import sys
 
 # The sandbox loads workflow modules again and again: from bytecode, as in production.
 sys.dont_write_bytecode = False
 
-from bench import api, disk, idle, jobs  # noqa: E402
+from bench import api, disk, idle, jobs, profile, scale  # noqa: E402
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("which", nargs="*", choices=["jobs", "idle", "api", "disk", []], default=[])
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    choices = ["jobs", "idle", "api", "disk", "profile", "scale", []]
+    parser.add_argument("which", nargs="*", choices=choices, default=[])
     parser.add_argument("--quick", action="store_true", help="small numbers, to see that it runs")
+    parser.add_argument("--count", type=int, help="jobs per round, or in all")
     parser.add_argument("--disk", default="400m", metavar="SIZE", help="of the small disk")
     parser.add_argument("--disk-type", choices=["tmpfs", "ext4"], default="tmpfs")
     parser.add_argument("--writers", type=int, default=1, help="jobs that fill it at once")
@@ -27,8 +40,22 @@ def main() -> None:
     which = arguments.which or ["jobs", "idle", "api"]
     quick = arguments.quick
     if "jobs" in which:
-        count = 50 if quick else 300
-        print(asyncio.run(jobs.measure(rounds=1 if quick else 3, per_round=count, in_flight=50)))
+        rounds, count = (1, 50) if quick else (5, arguments.count or 300)
+        elsewhere = os.environ.get("CORTEX_BENCH_TEMPORAL")
+        for address in (None, elsewhere) if elsewhere else (None,):
+            measuring = jobs.measure(rounds=rounds, per_round=count, in_flight=50, temporal=address)
+            print(asyncio.run(measuring))
+    if "scale" in which:
+        count = 200 if quick else arguments.count or 20_000
+        print(
+            asyncio.run(scale.measure(jobs=count, seconds=10 if quick else max(60, count * 0.03)))
+        )
+    if "profile" in which:
+        print(
+            asyncio.run(
+                profile.measure(jobs=100 if quick else arguments.count or 600, in_flight=50)
+            )
+        )
     if "idle" in which:
         count = 100 if quick else 2000
         print(asyncio.run(idle.measure(jobs=count, seconds=10 if quick else 60)))

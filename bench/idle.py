@@ -7,7 +7,7 @@ from datetime import timedelta
 import psutil
 from sqlalchemy import text
 
-from bench.stage import Stage, open_stage
+from bench.stage import Stage, memory_of, open_stage
 from cortex.db.jobs.repository import NewJob
 from cortex.domain.ids import new_id
 from cortex.domain.spec import JobSpec
@@ -22,16 +22,16 @@ async def measure(*, jobs: int, seconds: float) -> str:
     """Events per job-hour and memory per job, as a table."""
     async with open_stage({"run_seconds": -1}) as stage, stage.worker():
         memory_before = _memory(stage)
-        ids = await _fill(stage, jobs)
+        ids = await fill(stage, jobs)
         memory_after = _memory(stage)
-        before = await _history(stage, ids)
+        before = await histories(stage, ids)
         beats = (
             await stage.client.get_workflow_handle(monitor_id("null")).describe()
         ).history_length
         started = time.monotonic()
         await asyncio.sleep(seconds)
         took = time.monotonic() - started
-        after = await _history(stage, ids)
+        after = await histories(stage, ids)
         watched = (
             await stage.client.get_workflow_handle(monitor_id("null")).describe()
         ).history_length
@@ -47,14 +47,15 @@ async def measure(*, jobs: int, seconds: float) -> str:
     return "\n".join(lines)
 
 
-async def _fill(stage: Stage, count: int) -> list[str]:
+async def fill(stage: Stage, count: int) -> list[str]:
+    """Accept so many jobs, and wait until all of them run; their ids."""
     ids = [new_id("job") for _ in range(count)]
     spec = _SPEC.model_dump(mode="json")
     for start in range(0, count, _BATCH):
         jobs = [NewJob(job_id, "bench", _SPEC) for job_id in ids[start : start + _BATCH]]
         async with stage.database.transaction() as tx:
             await tx.acceptance.store(jobs, [spec] * len(jobs), delay=_NOW)
-    async with asyncio.timeout(1200):
+    async with asyncio.timeout(1200 + count):
         while await _running(stage) < count:  # noqa: ASYNC110
             await asyncio.sleep(1)
     await asyncio.sleep(5)
@@ -67,7 +68,8 @@ async def _running(stage: Stage) -> int:
         return int((await tx.connection.execute(query)).scalar_one())
 
 
-async def _history(stage: Stage, ids: list[str]) -> int:
+async def histories(stage: Stage, ids: list[str]) -> int:
+    """How many events their histories have in all."""
     slots = asyncio.Semaphore(20)
 
     async def length(job_id: str) -> int:
@@ -78,14 +80,4 @@ async def _history(stage: Stage, ids: list[str]) -> int:
 
 
 def _memory(stage: Stage) -> dict[str, int]:
-    return {
-        "worker": psutil.Process().memory_info().rss,
-        "temporal": psutil.Process(stage.pids["temporal"]).memory_info().rss,
-        "postgres": _tree(stage.pids["postgres"]),
-    }
-
-
-def _tree(pid: int) -> int:
-    process = psutil.Process(pid)
-    members = [process, *process.children(recursive=True)]
-    return sum(member.memory_full_info().pss for member in members)
+    return {"worker": psutil.Process().memory_info().rss, **memory_of(stage)}

@@ -1,18 +1,19 @@
 """How much a job costs over the bare Temporal workflow that it is made of.
 
-Bare: a workflow of as many activities as a job has, which do nothing. Job: `JobWorkflow` on a
-provider that does nothing, with its database transactions, events, ledger and delivery. Both run
-on the same servers with one worker in this process, in turns, so that the machine's mood hits
-both alike.
+Bare: a workflow of four remote activities, which do nothing. Job: `JobWorkflow` on a provider that
+does nothing, with its statements, events, ledger and delivery. Both run on the same servers with
+one worker in this process, in turns, so that the machine's mood hits both alike.
 """
 
 import asyncio
 import statistics
 import time
 import uuid
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
+from temporalio.api.enums.v1 import EventType
 from temporalio.worker import PollerBehaviorAutoscaling, Worker
 
 from bench.bare import BareWorkflow, nothing
@@ -23,14 +24,18 @@ from cortex.domain.ids import new_id
 from cortex.domain.spec import JobSpec
 from cortex.temporal.outbox.deliver import deliver
 
+ACTIVITIES = 4
+"""Of the bare workflow: what a job had when the aim was set. The aim stays what it was."""
 _QUEUE = "bare"
 _SPEC = JobSpec(command=("true",))
 _LATER = timedelta(hours=1)
 
 
-async def measure(*, rounds: int, per_round: int, in_flight: int) -> str:
-    """Both rates and their ratio, as a table."""
-    async with open_stage({}) as stage, stage.worker():
+async def measure(
+    *, rounds: int, per_round: int, in_flight: int, temporal: str | None = None
+) -> str:
+    """Both rates and their ratio, as a table; on the Temporal server at `temporal`, if given."""
+    async with open_stage({}, temporal=temporal) as stage, stage.worker():
         worker = Worker(
             stage.client,
             task_queue=_QUEUE,
@@ -40,16 +45,15 @@ async def measure(*, rounds: int, per_round: int, in_flight: int) -> str:
             workflow_task_poller_behavior=PollerBehaviorAutoscaling(initial=2, maximum=10),
         )
         async with worker:
-            job_id = await _job(stage)
-            activities = await _activities(stage, job_id)
+            kinds = await _kinds(stage, await run_job(stage))
 
             async def bare() -> None:
                 await stage.client.execute_workflow(
-                    BareWorkflow.run, activities, id=f"bare-{uuid.uuid4()}", task_queue=_QUEUE
+                    BareWorkflow.run, ACTIVITIES, id=f"bare-{uuid.uuid4()}", task_queue=_QUEUE
                 )
 
             async def job() -> None:
-                await _job(stage)
+                await run_job(stage)
 
             await _rate(bare, 20, in_flight)
             await _rate(job, 20, in_flight)
@@ -57,10 +61,11 @@ async def measure(*, rounds: int, per_round: int, in_flight: int) -> str:
                 (await _rate(bare, per_round, in_flight), await _rate(job, per_round, in_flight))
                 for _ in range(rounds)
             ]
-    return _table(pairs, activities, per_round, in_flight)
+    where = "the embedded server" if temporal is None else f"the server at {temporal}"
+    return _table(pairs, kinds, where, f"{per_round} each per round, {in_flight} in flight")
 
 
-async def _job(stage: Stage) -> str:
+async def run_job(stage: Stage) -> str:
     """Accept a job, start it as the API does, wait for its end."""
     job_id = new_id("job")
     async with stage.database.statement() as tx:  # one statement, as the API does it
@@ -73,14 +78,10 @@ async def _job(stage: Stage) -> str:
     return job_id
 
 
-async def _activities(stage: Stage, job_id: str) -> int:
+async def _kinds(stage: Stage, job_id: str) -> Counter[str]:
+    """How many events of each kind a job's history has."""
     history = await stage.client.get_workflow_handle(job_id).fetch_history()
-    # A local activity leaves a marker.
-    return sum(
-        event.HasField("activity_task_scheduled_event_attributes")
-        or event.HasField("marker_recorded_event_attributes")
-        for event in history.events
-    )
+    return Counter(EventType.Name(event.event_type) for event in history.events)
 
 
 async def _rate(run: Callable[[], Awaitable[None]], count: int, in_flight: int) -> float:
@@ -95,16 +96,19 @@ async def _rate(run: Callable[[], Awaitable[None]], count: int, in_flight: int) 
     return count / (time.monotonic() - started)
 
 
-def _table(
-    pairs: list[tuple[float, float]], activities: int, per_round: int, in_flight: int
-) -> str:
+def _table(pairs: list[tuple[float, float]], kinds: Counter[str], where: str, how_many: str) -> str:
     lines = [
-        f"1. A job against a bare workflow of {activities} activities "
-        f"({per_round} each per round, {in_flight} in flight, one worker)",
+        f"1. A job against a bare workflow of {ACTIVITIES} activities on {where} "
+        f"({how_many}, one worker)",
+        f"   a job: {kinds.total()} events, "
+        f"{kinds['EVENT_TYPE_WORKFLOW_TASK_COMPLETED']} workflow tasks, "
+        f"{kinds['EVENT_TYPE_ACTIVITY_TASK_SCHEDULED']} remote and "
+        f"{kinds['EVENT_TYPE_MARKER_RECORDED']} local activities, "
+        f"{kinds['EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES']} updates of search attributes",
         "   round   bare/s    job/s    ratio",
     ]
     for number, (bare, job) in enumerate(pairs, start=1):
         lines.append(f"   {number:5d} {bare:8.1f} {job:8.1f} {job / bare:8.2f}")
     ratio = statistics.median(job / bare for bare, job in pairs)
-    lines.append(f"   median ratio {ratio:.2f} (aim: 0.70 or more)")
+    lines.append(f"   median ratio {ratio:.2f} (aim: 1.00 or more)")
     return "\n".join(lines)

@@ -3,12 +3,14 @@
 import asyncio
 import os
 import tempfile
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 from pydantic import SecretStr
 from temporalio.client import Client
 
@@ -54,8 +56,12 @@ class Stage:
 
 
 @asynccontextmanager
-async def open_stage(null: dict[str, Any]) -> AsyncIterator[Stage]:
-    """Servers on free ports in a temporary folder, and one provider that runs nothing."""
+async def open_stage(null: dict[str, Any], *, temporal: str | None = None) -> AsyncIterator[Stage]:
+    """Servers on free ports in a temporary folder, and one provider that runs nothing.
+
+    With `temporal`, the Temporal server at that address is used, in a namespace of its own that
+    is left there.
+    """
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ctx-bench-")))
         os.chmod(folder, 0o755)
@@ -63,11 +69,16 @@ async def open_stage(null: dict[str, Any]) -> AsyncIterator[Stage]:
         config.save()
         postgres = await _run(stack, config, postgres_service(config))
         await create_database(config)
-        temporal = await _run(stack, config, temporal_service(config))
+        pids = {"postgres": postgres.pid or 0}
+        options = {"address": temporal, "namespace": f"bench-{uuid.uuid4().hex[:8]}"}
+        if temporal is None:
+            server = await _run(stack, config, temporal_service(config))
+            pids["temporal"] = server.pid or 0
+            options = {"address": config.temporal_address}
         settings = Settings(
             data_dir=folder,
             database=DatabaseSettings(url=SecretStr(config.database_url)),
-            temporal=TemporalSettings(address=config.temporal_address),
+            temporal=TemporalSettings.model_validate(options),
             monitor=MonitorSettings(),
             providers={"null": ProviderSettings.model_validate({"type": "null", **null})},
         )
@@ -76,8 +87,17 @@ async def open_stage(null: dict[str, Any]) -> AsyncIterator[Stage]:
         await migrate(database)
         client = await connect(settings.temporal, lazy=False)
         await prepare_namespace(client, settings.temporal.retention)
-        pids = {"postgres": postgres.pid or 0, "temporal": temporal.pid or 0}
         yield Stage(config, settings, database, client, pids)
+
+
+def memory_of(stage: Stage) -> dict[str, int]:
+    """Bytes of each server; of PostgreSQL's processes without what they share."""
+    found = {}
+    for name, pid in stage.pids.items():
+        process = psutil.Process(pid)
+        members = [process, *process.children(recursive=True)]
+        found[name] = sum(member.memory_full_info().pss for member in members)
+    return found
 
 
 async def _run(stack: AsyncExitStack, config: StackConfig, service: EmbeddedService) -> Child:

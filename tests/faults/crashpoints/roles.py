@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from temporalio.worker import UnsandboxedWorkflowRunner
 
 import api.__main__
 import cortex.temporal.schedules
@@ -40,7 +39,6 @@ def run_worker(args: dict[str, Any]) -> None:
     """
     put = pytest.MonkeyPatch().setattr
     put(worker, "_STICKY_TIMEOUT", _STICKY)
-    put(worker, "RUNNER", UnsandboxedWorkflowRunner())
     put(cortex.temporal.schedules, "ensure_schedule", _nothing)
     put(cortex.temporal.schedules, "scheduled", _none)
     SABOTAGES[args.get("sabotage", "none")]()
