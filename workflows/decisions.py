@@ -93,13 +93,13 @@ class Tally:
     losses: int = 0
 
 
-def decide(end: LeaseEnd, order: JobInput, tally: Tally) -> Outcome | Retry:
+def decide(end: LeaseEnd, job: JobInput, tally: Tally) -> Outcome | Retry:
     """The job's outcome, or another try. Counts the try in `tally`."""
     if end.end is End.EXITED:
-        return _after_exit(end, order, tally)
+        return _after_exit(end, job, tally)
     if end.end is End.LOST:
-        return _after_loss(end, order, tally) if not end.ruled_out else _after_pull(end, order)
-    if end.end is End.REFUSED and order.failover and not end.last:
+        return _after_loss(end, job, tally) if not end.ruled_out else _after_pull(end, job)
+    if end.end is End.REFUSED and job.failover and not end.last:
         then = "Cortex takes the next offer"
         if end.ruled_out:
             then = f"Cortex does not ask it again for this job and {then.removeprefix('Cortex ')}"
@@ -127,18 +127,18 @@ def stopped_state(cause: Reason) -> JobState:
     return JobState.CANCELLED if cause in _WANTED else JobState.FAILED
 
 
-def _after_exit(end: LeaseEnd, order: JobInput, tally: Tally) -> Outcome | Retry:
+def _after_exit(end: LeaseEnd, job: JobInput, tally: Tally) -> Outcome | Retry:
     if end.exit_code == 0:
         return Outcome(state=JobState.COMPLETED, reason=Reason.EXITED, exit_code=0)
     what = f"the command exited with {end.exit_code}"
     if end.message:
         what += f" ({end.message})"
-    if tally.failures < order.retries_on_failure:
+    if tally.failures < job.retries_on_failure:
         tally.failures += 1
-        wait = back_off(tally.failures, order.backoff, order.max_backoff)
+        wait = back_off(tally.failures, job.backoff, job.max_backoff)
         then = (
             f"Cortex starts it again in {format_duration(wait)}, "
-            f"retry {tally.failures} of {order.retries_on_failure}"
+            f"retry {tally.failures} of {job.retries_on_failure}"
         )
         return Retry(what, then, wait, exclude=False, cause="failed")
     return Outcome(
@@ -146,27 +146,27 @@ def _after_exit(end: LeaseEnd, order: JobInput, tally: Tally) -> Outcome | Retry
     )
 
 
-def _after_loss(end: LeaseEnd, order: JobInput, tally: Tally) -> Outcome | Retry:
-    if tally.losses < order.retries_on_lost:
+def _after_loss(end: LeaseEnd, job: JobInput, tally: Tally) -> Outcome | Retry:
+    if tally.losses < job.retries_on_lost:
         tally.losses += 1
-        wait = back_off(tally.losses, order.backoff, order.max_backoff)
+        wait = back_off(tally.losses, job.backoff, job.max_backoff)
         then = (
             f"Cortex starts the job anew elsewhere in {format_duration(wait)}, "
-            f"start {tally.losses} of {order.retries_on_lost} after a loss"
+            f"start {tally.losses} of {job.retries_on_lost} after a loss"
         )
         return Retry(end.message, then, wait, exclude=True, cause="lost")
-    why = f"the job may be started anew only {order.retries_on_lost} times (`retries.on_lost`)"
-    if not order.retries_on_lost:
+    why = f"the job may be started anew only {job.retries_on_lost} times (`retries.on_lost`)"
+    if not job.retries_on_lost:
         why = "the job is not to be started anew after a loss (`retries.on_lost` is 0)"
     message = f"{end.message}; {why}"
     return Outcome(state=JobState.FAILED, reason=Reason.LEASE_LOST, message=message)
 
 
-def _after_pull(end: LeaseEnd, order: JobInput) -> Outcome | Retry:
+def _after_pull(end: LeaseEnd, job: JobInput) -> Outcome | Retry:
     """The command never began, so another network is asked as after a refusal: at once, and
     without counting it as a loss.
     """
-    if order.failover and order.retries_on_lost:
+    if job.failover and job.retries_on_lost:
         then = "Cortex does not ask it again for this job and takes the next offer"
         return Retry(
             end.message,
@@ -178,7 +178,7 @@ def _after_pull(end: LeaseEnd, order: JobInput) -> Outcome | Retry:
             image=True,
         )
     why = "the job takes no other offer (`placement.failover` is off)"
-    if not order.retries_on_lost:
+    if not job.retries_on_lost:
         why = "the job is not to be started anew after a loss (`retries.on_lost` is 0)"
     return Outcome(state=JobState.FAILED, reason=end.reason, message=f"{end.message}; {why}")
 

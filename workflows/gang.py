@@ -23,11 +23,11 @@ _ANSWER = timedelta(seconds=10)
 class GangMember(Stoppable):
     """The waiting between prepare and commit. It ends whatever becomes of the group's workflow."""
 
-    def __init__(self, order: JobInput) -> None:
+    def __init__(self, job: JobInput) -> None:
         super().__init__()
-        self._order = order
+        self._job = job
         self._called = False
-        self._agreed = not order.gang
+        self._agreed = not job.gang
         """Its gang is committed, or it has none: a decision is never taken back."""
         self._was_live = False
 
@@ -54,24 +54,24 @@ class GangMember(Stoppable):
     def _ask_verdict(self, placement: PlaceResult) -> ActivityHandle[VerdictResult]:
         return workflow.start_activity_method(
             GroupActivities.verdict,
-            VerdictInput(job_id=self._order.job_id, lease_key=placement.lease_key or ""),
+            VerdictInput(job_id=self._job.job_id, lease_key=placement.lease_key or ""),
             start_to_close_timeout=timedelta(minutes=1),
-            heartbeat_timeout=self._order.heartbeat_timeout,
+            heartbeat_timeout=self._job.heartbeat_timeout,
             retry_policy=QUICK,
             summary="ask what the group has decided",
         )
 
     async def _call_group(self, *, surely: bool = False) -> None:
         """Let the group look. `surely`: even if its workflow has to be started again."""
-        if self._order.group_id is None:
+        if self._job.group_id is None:
             return
-        group = workflow.get_external_workflow_handle(self._order.group_id)
+        group = workflow.get_external_workflow_handle(self._job.group_id)
         try:
             await self._through(lambda: group.signal(contracts.SIGNAL_LOOK))
         except FailureError as error:
             workflow.logger.info("the workflow of the group does not hear: %s", error)
             if surely:
-                await self._wake_group(self._order.group_id)
+                await self._wake_group(self._job.group_id)
 
     async def _wake_group(self, group_id: str) -> None:
         try:
@@ -80,7 +80,7 @@ class GangMember(Stoppable):
                     GroupActivities.wake_group,
                     WakeInput(group_id=group_id),
                     start_to_close_timeout=timedelta(minutes=1),
-                    heartbeat_timeout=self._order.heartbeat_timeout,
+                    heartbeat_timeout=self._job.heartbeat_timeout,
                     schedule_to_close_timeout=timedelta(hours=1),
                     retry_policy=QUICK,
                     summary="start the group's workflow again",
@@ -91,5 +91,5 @@ class GangMember(Stoppable):
 
     def _of_commit(self, end: LeaseEnd) -> LeaseEnd:
         """What a failed commit means: for one of all or none, no other offer is taken."""
-        together = self._order.gang and self._order.commit_failure == "end"
+        together = self._job.gang and self._job.commit_failure == "end"
         return replace(end, last=True) if together and not self._was_live else end

@@ -20,15 +20,15 @@ with workflow.unsafe.imports_passed_through():
 @workflow.defn(name=contracts.GROUP_WORKFLOW)
 class JobGroupWorkflow(Stoppable):
     @workflow.init
-    def __init__(self, order: GroupInput) -> None:
+    def __init__(self, group: GroupInput) -> None:
         super().__init__()
-        self._order = order
+        self._group = group
         self._state = ""
         self._called = False
         self._told = False
 
     @workflow.run
-    async def run(self, order: GroupInput) -> GroupResult:
+    async def run(self, group: GroupInput) -> GroupResult:
         """Runs until the group is terminal in the database."""
         while True:
             self._called = False
@@ -37,7 +37,7 @@ class JobGroupWorkflow(Stoppable):
             if result.done:
                 return GroupResult(state=result.state, message=result.message)
             if workflow.info().is_continue_as_new_suggested():
-                workflow.continue_as_new(order)
+                workflow.continue_as_new(group)
             if result.pause:
                 await self._until(self._asked_to_stop, result.pause)
             await self._until(lambda: self._called or self._asked_to_stop(), result.wait)
@@ -55,7 +55,7 @@ class JobGroupWorkflow(Stoppable):
     async def _advance(self) -> AdvanceResult:
         # A cancellation in the Web UI is a request like any other: it ends the members too.
         asked = AdvanceInput(
-            group_id=self._order.group_id, cancel=self._stop or "" if self._stopped() else ""
+            group_id=self._group.group_id, cancel=self._stop or "" if self._stopped() else ""
         )
         self._told = self._stopped()
         return await self._through(
@@ -63,7 +63,7 @@ class JobGroupWorkflow(Stoppable):
                 GroupActivities.advance,
                 asked,
                 start_to_close_timeout=timedelta(minutes=2),
-                heartbeat_timeout=self._order.heartbeat_timeout,
+                heartbeat_timeout=self._group.heartbeat_timeout,
                 retry_policy=QUICK,
                 summary="do what is to be done",
             )

@@ -22,17 +22,17 @@ _WAIT = timedelta(seconds=30)
 @workflow.defn(name=HEALTH_WORKFLOW)
 class ProviderHealthWorkflow:
     @workflow.run
-    async def run(self, order: HealthInput) -> HealthResult:
+    async def run(self, checked: HealthInput) -> HealthResult:
         """Ask on the provider's own queue. Without a worker there, nothing is known."""
         try:
             return await workflow.execute_activity_method(
                 HealthActivities.check_health,
-                order,
-                task_queue=provider_queue(order.provider_id),
+                checked,
+                task_queue=provider_queue(checked.provider_id),
                 schedule_to_start_timeout=_WAIT,
-                start_to_close_timeout=order.timeout + timedelta(seconds=15),
+                start_to_close_timeout=checked.timeout + timedelta(seconds=15),
                 retry_policy=RetryPolicy(maximum_attempts=1),
-                summary=f"how is {order.provider_id}?",
+                summary=f"how is {checked.provider_id}?",
             )
         except ActivityError:
             return HealthResult(status="unknown")

@@ -26,7 +26,7 @@ _HEARTBEAT = timedelta(seconds=15)
 @workflow.defn(name=INSPECT_WORKFLOW)
 class InspectWorkflow:
     @workflow.run
-    async def run(self, order: InspectInput) -> Inspection:
+    async def run(self, inquiry: InspectInput) -> Inspection:
         """One activity, on a worker that has the provider open.
 
         Raises:
@@ -35,17 +35,17 @@ class InspectWorkflow:
         try:
             return await workflow.execute_activity_method(
                 InspectActivities.inspect_provider,
-                order,
-                task_queue=provider_queue(order.provider_id),
+                inquiry,
+                task_queue=provider_queue(inquiry.provider_id),
                 schedule_to_start_timeout=_NOBODY,
                 start_to_close_timeout=_LONGEST,
                 heartbeat_timeout=_HEARTBEAT,
                 retry_policy=RetryPolicy(maximum_attempts=1),
-                summary=f"what does {order.provider_id} hold?",
+                summary=f"what does {inquiry.provider_id} hold?",
             )
         except ActivityError as error:
             raise ApplicationError(
-                _why(error, order.provider_id), type=FailureType.NOT_INSPECTED.value
+                _why(error, inquiry.provider_id), type=FailureType.NOT_INSPECTED.value
             ) from error
 
 

@@ -45,11 +45,11 @@ _SIGNAL_COMES = timedelta(minutes=10)
 @workflow.defn(name=contracts.JOB_WORKFLOW)
 class JobWorkflow(GangMember):
     @workflow.init
-    def __init__(self, order: JobInput) -> None:
-        super().__init__(order)
+    def __init__(self, job: JobInput) -> None:
+        super().__init__(job)
         self._state = JobState.PENDING
-        self._attempt = order.attempt
-        self._tally = Tally(failures=order.failures, losses=order.losses)
+        self._attempt = job.attempt
+        self._tally = Tally(failures=job.failures, losses=job.losses)
         self._placement: PlaceResult | None = None
         self._change: LeaseChange | None = None
         self._deadline: datetime | None = None
@@ -61,7 +61,7 @@ class JobWorkflow(GangMember):
         self._outcome: Outcome | None = None
 
     @workflow.run
-    async def run(self, order: JobInput) -> Outcome:
+    async def run(self, job: JobInput) -> Outcome:
         """Runs until the job is terminal in the database; returns how it ended."""
         self._outcome = await self._work()
         self._enter(self._outcome.state)
@@ -116,7 +116,7 @@ class JobWorkflow(GangMember):
         )
 
     async def _work(self) -> Outcome:
-        search = Search(self._order, workflow.now())
+        search = Search(self._job, workflow.now())
         while True:
             placed = await self._place(search)
             if isinstance(placed, Outcome):
@@ -131,7 +131,7 @@ class JobWorkflow(GangMember):
     async def _end(self, placement: PlaceResult, end: LeaseEnd) -> Outcome | Retry:
         """Judge the end of a lease and settle it; a job that was extended meanwhile goes on."""
         while True:
-            verdict = decide(end, self._order, self._tally)
+            verdict = decide(end, self._job, self._tally)
             if isinstance(verdict, Retry) and self._stopped():
                 verdict = self._cancelled()
             if await self._settle(placement, verdict, end):
@@ -146,7 +146,7 @@ class JobWorkflow(GangMember):
             self._attempt += 1
             self._placement, self._change, self._deadline = None, None, None
             try:
-                placement = await self._ask(search.order(self._attempt, workflow.now()))
+                placement = await self._ask(search.placing(self._attempt, workflow.now()))
             except FailureError as error:
                 return unplaced(error)
             if placement.lease_key is not None:
@@ -162,19 +162,19 @@ class JobWorkflow(GangMember):
             self._renew(search)
         return self._cancelled()
 
-    async def _ask(self, order: PlaceInput) -> PlaceResult:
+    async def _ask(self, placing: PlaceInput) -> PlaceResult:
         try:
-            return await self._through(lambda: steps.place_at_once(order))
+            return await self._through(lambda: steps.place_at_once(placing))
         except FailureError as error:  # a local activity's failure is no ActivityError
             workflow.logger.info("the offers take longer: %s", error)
-        return await self._through(lambda: steps.place(self._order, order))
+        return await self._through(lambda: steps.place(self._job, placing))
 
     def _renew(self, search: Search) -> None:
         # Looking for capacity for days must not fill the history; nothing is leased here.
         if not workflow.info().is_continue_as_new_suggested() or self._stopped():
             return
         workflow.continue_as_new(
-            self._order.model_copy(
+            self._job.model_copy(
                 update={
                     "attempt": self._attempt,
                     "failures": self._tally.failures,
@@ -190,9 +190,9 @@ class JobWorkflow(GangMember):
         committing = False
         live: AcquireResult | CommitResult
         try:
-            if placement.one_step and not self._order.gang:
+            if placement.one_step and not self._job.gang:
                 self._enter(JobState.DEPLOYING, shown=False)
-                live = await self._interruptible(steps.acquire(self._order, placement))
+                live = await self._interruptible(steps.acquire(self._job, placement))
                 if live.deadline_at is None:
                     await self._until(self._stopped, _SIGNAL_COMES)
                     return self._stop_end()
@@ -202,7 +202,7 @@ class JobWorkflow(GangMember):
                 if self._stopped() or not await self._may_commit(placement):
                     return self._stop_end()
                 committing = True
-                live = await self._through(lambda: steps.commit(self._order, placement))
+                live = await self._through(lambda: steps.commit(self._job, placement))
             return await self._live(placement, live)
         except (ActivityError, asyncio.CancelledError) as error:
             if self._stopped() or not isinstance(error, ActivityError):
@@ -224,7 +224,7 @@ class JobWorkflow(GangMember):
         return await self._watch(placement)
 
     async def _prepare(self, placement: PlaceResult) -> None:
-        await self._interruptible(steps.prepare(self._order, placement))
+        await self._interruptible(steps.prepare(self._job, placement))
 
     async def _interruptible(self, handle: ActivityHandle[T]) -> T:
         """May take long (pulling an image), so a stop interrupts it; settle finds what is left."""
@@ -249,7 +249,7 @@ class JobWorkflow(GangMember):
             if self._warning_is_due():
                 await self._warn(placement, deadline)
                 continue
-            wait = min(left, self._order.safety_check, self._before_warning() or left)
+            wait = min(left, self._job.safety_check, self._before_warning() or left)
             news = await self._until(lambda: self._over() or self._moved, wait)
             self._moved = False
             if not news and workflow.now() < deadline and not self._warning_is_due():
@@ -260,7 +260,7 @@ class JobWorkflow(GangMember):
 
     def _before_warning(self) -> timedelta | None:
         """The time until a warning is due; None if none is to come."""
-        deadline, before = self._deadline, self._order.warn_before
+        deadline, before = self._deadline, self._job.warn_before
         if not before or deadline is None or deadline == self._warned:
             return None
         return max(deadline - before - workflow.now(), timedelta(0))
@@ -273,7 +273,7 @@ class JobWorkflow(GangMember):
     async def _warn(self, placement: PlaceResult, deadline: datetime) -> None:
         """Tell that the deadline is near, or have the job extended. Nothing waits for it."""
         self._warned = deadline
-        handle = steps.warn(self._order, placement, deadline)
+        handle = steps.warn(self._job, placement, deadline)
         await self._until(lambda: handle.done() or self._over())
         if not handle.done():
             handle.cancel()
@@ -288,7 +288,7 @@ class JobWorkflow(GangMember):
 
         A provider that does not answer is asked again at the next check; nothing waits for it.
         """
-        handle = steps.check(self._order, placement)
+        handle = steps.check(self._job, placement)
         left = (self._deadline or workflow.now()) - workflow.now()
         await self._until(lambda: handle.done() or self._over(), left)
         if not handle.done():
@@ -319,8 +319,8 @@ class JobWorkflow(GangMember):
             self._enter(JobState.SETTLING)
         self._undoing = f"lease {placement.lease_key} at {placement.provider_id}"
         workflow.set_current_details(f"releasing {self._undoing}")
-        order = SettleInput(
-            job_id=self._order.job_id,
+        closing = SettleInput(
+            job_id=self._job.job_id,
             lease_key=placement.lease_key or "",
             outcome=final,
             retry=verdict.message if isinstance(verdict, Retry) else "",
@@ -329,7 +329,7 @@ class JobWorkflow(GangMember):
             cause=verdict.cause if isinstance(verdict, Retry) else "",
             deadline=self._deadline if end.end is End.DEADLINE else None,
         )
-        done = await self._through(lambda: steps.settle(self._order, placement, order))
+        done = await self._through(lambda: steps.settle(self._job, placement, closing))
         self._undoing = None
         if done is None or done.deadline_at is None:
             return True
@@ -338,7 +338,7 @@ class JobWorkflow(GangMember):
 
     async def _finish(self, outcome: Outcome) -> None:
         self._enter(JobState.SETTLING)
-        await self._through(lambda: steps.finish(self._order, outcome))
+        await self._through(lambda: steps.finish(self._job, outcome))
 
     def _enter(self, state: JobState, *, shown: bool = True) -> None:
         """Show the state in the Web UI: details, and with `shown` attributes to search by."""

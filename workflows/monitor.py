@@ -17,17 +17,17 @@ with workflow.unsafe.imports_passed_through():
 @workflow.defn(name=MONITOR_WORKFLOW)
 class ProviderMonitorWorkflow:
     @workflow.run
-    async def run(self, order: MonitorInput) -> None:
+    async def run(self, watched: MonitorInput) -> None:
         """One shift of watching, then a fresh run: histories stay small for ever."""
         await workflow.execute_activity_method(
             MonitorActivities.watch,
-            WatchInput(provider_id=order.provider_id),
-            task_queue=provider_queue(order.provider_id),
+            WatchInput(provider_id=watched.provider_id),
+            task_queue=provider_queue(watched.provider_id),
             start_to_close_timeout=timedelta(hours=2),
-            heartbeat_timeout=order.heartbeat_timeout,
+            heartbeat_timeout=watched.heartbeat_timeout,
             retry_policy=RetryPolicy(
                 initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=10)
             ),
-            summary=f"watch all leases of {order.provider_id}",
+            summary=f"watch all leases of {watched.provider_id}",
         )
-        workflow.continue_as_new(order)
+        workflow.continue_as_new(watched)

@@ -19,11 +19,11 @@ _LONGEST = timedelta(seconds=40)
 @workflow.defn(name=PROVIDER_CHECK_WORKFLOW)
 class ProviderCheckWorkflow:
     @workflow.run
-    async def run(self, order: ProviderCheckInput) -> ProviderCheckResult:
+    async def run(self, draft: ProviderCheckInput) -> ProviderCheckResult:
         """One activity, on any worker: each knows the types that are installed there."""
         return await workflow.execute_activity_method(
             DraftActivities.check_draft,
-            order,
+            draft,
             start_to_close_timeout=_LONGEST,
             retry_policy=RetryPolicy(maximum_attempts=2),
             summary="check a provider's configuration",

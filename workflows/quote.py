@@ -13,12 +13,12 @@ with workflow.unsafe.imports_passed_through():
 @workflow.defn(name=QUOTE_WORKFLOW)
 class QuoteWorkflow:
     @workflow.run
-    async def run(self, order: QuoteInput) -> QuoteResult:
+    async def run(self, wanted: QuoteInput) -> QuoteResult:
         """One activity that asks all providers at once."""
         return await workflow.execute_activity_method(
             PlacementActivities.quote,
-            order,
-            start_to_close_timeout=order.timeout + timedelta(seconds=5),
+            wanted,
+            start_to_close_timeout=wanted.timeout + timedelta(seconds=5),
             retry_policy=RetryPolicy(maximum_attempts=2),
             summary="ask all providers",
         )

@@ -28,30 +28,32 @@ _TRIES = RetryPolicy(initial_interval=timedelta(seconds=2), maximum_attempts=3)
 @workflow.defn(name=RECONCILE_WORKFLOW)
 class ReconcileWorkflow:
     @workflow.run
-    async def run(self, order: ReconcileInput) -> ReconcileResult:
+    async def run(self, comparison: ReconcileInput) -> ReconcileResult:
         """Every part on its own: one that fails keeps no other from its work."""
-        scopes = await self._look(order)
+        scopes = await self._look(comparison)
         due = [item.due_at for scope in scopes for item in scope.findings if item.due_at]
         wait = max(due) - workflow.now() if due else timedelta(0)
-        if order.again and timedelta(0) < wait <= _LONGEST_WAIT:
+        if comparison.again and timedelta(0) < wait <= _LONGEST_WAIT:
             # What was seen too early is settled in this run, not a whole period later.
             await workflow.sleep(wait + _MARGIN)
-            scopes = await self._look(order)
-        return ReconcileResult(mode=order.mode, scopes=tuple(scopes), finished_at=workflow.now())
+            scopes = await self._look(comparison)
+        return ReconcileResult(
+            mode=comparison.mode, scopes=tuple(scopes), finished_at=workflow.now()
+        )
 
-    async def _look(self, order: ReconcileInput) -> list[ScopeResult]:
-        parts = [self._provider(order, provider_id) for provider_id in order.providers]
-        if order.books:
-            parts.append(self._books(order))
+    async def _look(self, comparison: ReconcileInput) -> list[ScopeResult]:
+        parts = [self._provider(comparison, provider_id) for provider_id in comparison.providers]
+        if comparison.books:
+            parts.append(self._books(comparison))
         return list(await asyncio.gather(*parts))
 
-    async def _provider(self, order: ReconcileInput, provider_id: str) -> ScopeResult:
+    async def _provider(self, comparison: ReconcileInput, provider_id: str) -> ScopeResult:
         try:
             return await workflow.execute_activity_method(
                 ReconcileActivities.reconcile_provider,
-                ScopeInput(provider_id=provider_id, mode=order.mode),
+                ScopeInput(provider_id=provider_id, mode=comparison.mode),
                 task_queue=provider_queue(provider_id),
-                schedule_to_start_timeout=order.wait,
+                schedule_to_start_timeout=comparison.wait,
                 start_to_close_timeout=_LONGEST,
                 heartbeat_timeout=_HEARTBEAT,
                 retry_policy=_TRIES,
@@ -60,11 +62,11 @@ class ReconcileWorkflow:
         except ActivityError as error:
             return ScopeResult(provider_id=provider_id, error=_why(error, provider_id))
 
-    async def _books(self, order: ReconcileInput) -> ScopeResult:
+    async def _books(self, comparison: ReconcileInput) -> ScopeResult:
         try:
             return await workflow.execute_activity_method(
                 ReconcileActivities.reconcile_books,
-                ScopeInput(mode=order.mode),
+                ScopeInput(mode=comparison.mode),
                 start_to_close_timeout=_LONGEST,
                 heartbeat_timeout=_HEARTBEAT,
                 retry_policy=_TRIES,

@@ -26,54 +26,56 @@ _QUICK = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=tim
 @workflow.defn(name=RESCUE_WORKFLOW)
 class RescueWorkflow:
     @workflow.run
-    async def run(self, order: RescueInput) -> RescueResult:
+    async def run(self, abandoned: RescueInput) -> RescueResult:
         """Release every open lease, whatever it takes, then close the job."""
-        plan = await self._plan(order)
+        plan = await self._plan(abandoned)
         if plan.why_not:
             return RescueResult(message=plan.why_not)
         for lease in plan.leases[:-1]:
-            await self._settle(order, lease, None)
+            await self._settle(abandoned, lease, None)
         if plan.leases:
-            await self._settle(order, plan.leases[-1], plan.outcome)
+            await self._settle(abandoned, plan.leases[-1], plan.outcome)
         elif plan.outcome is not None:
-            await self._finish(order, plan.outcome)
+            await self._finish(abandoned, plan.outcome)
         if plan.outcome is None:
             return RescueResult(message="the job had ended; its leases are released")
         return RescueResult(state=plan.outcome.state, message=plan.outcome.message)
 
-    async def _plan(self, order: RescueInput) -> RescuePlan:
+    async def _plan(self, abandoned: RescueInput) -> RescuePlan:
         return await workflow.execute_activity_method(
             RescueActivities.plan_rescue,
-            order,
+            abandoned,
             start_to_close_timeout=timedelta(minutes=1),
-            heartbeat_timeout=order.heartbeat_timeout,
+            heartbeat_timeout=abandoned.heartbeat_timeout,
             retry_policy=_QUICK,
             summary="is its workflow gone?",
         )
 
-    async def _settle(self, order: RescueInput, lease: LeaseInput, outcome: Outcome | None) -> None:
+    async def _settle(
+        self, abandoned: RescueInput, lease: LeaseInput, outcome: Outcome | None
+    ) -> None:
         workflow.set_current_details(f"releasing {lease.lease_key} at {lease.provider_id}")
         await workflow.execute_activity_method(
             SettlementActivities.settle,
             SettleInput(
-                job_id=order.job_id,
+                job_id=abandoned.job_id,
                 lease_key=lease.lease_key,
                 outcome=outcome,
                 lease_only=outcome is None,
             ),
             task_queue=provider_queue(lease.provider_id),
             start_to_close_timeout=timedelta(hours=2),
-            heartbeat_timeout=order.heartbeat_timeout,
+            heartbeat_timeout=abandoned.heartbeat_timeout,
             retry_policy=_RELENTLESS,
             summary=f"release and book at {lease.provider_id}",
         )
 
-    async def _finish(self, order: RescueInput, outcome: Outcome) -> None:
+    async def _finish(self, abandoned: RescueInput, outcome: Outcome) -> None:
         await workflow.execute_activity_method(
             PlacementActivities.finish,
-            FinishInput(job_id=order.job_id, outcome=outcome),
+            FinishInput(job_id=abandoned.job_id, outcome=outcome),
             start_to_close_timeout=timedelta(minutes=1),
-            heartbeat_timeout=order.heartbeat_timeout,
+            heartbeat_timeout=abandoned.heartbeat_timeout,
             retry_policy=_QUICK,
             summary="close the job",
         )

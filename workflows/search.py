@@ -42,9 +42,9 @@ _FOR_GOOD = (
 class Search:
     """Looking for capacity: who fell through, and until when it goes on."""
 
-    def __init__(self, order: JobInput, now: datetime) -> None:
-        self._job_id = order.job_id
-        self._patience = order.placement_timeout
+    def __init__(self, job: JobInput, now: datetime) -> None:
+        self._job_id = job.job_id
+        self._patience = job.placement_timeout
         self.until = now + self._patience
         self._rounds = 0  # in vain; also those where an offer was made and then refused
         self._excluded: list[str] = []
@@ -52,7 +52,7 @@ class Search:
         self._ruled_out: list[str] = []
         self._last_refusal: Retry | None = None
 
-    def order(self, attempt: int, now: datetime) -> PlaceInput:
+    def placing(self, attempt: int, now: datetime) -> PlaceInput:
         """What the step is asked to do in this round."""
         return PlaceInput(
             job_id=self._job_id,

@@ -39,21 +39,21 @@ _RELENTLESS = RetryPolicy(
 )
 
 
-def place_at_once(order: PlaceInput) -> ActivityHandle[PlaceResult]:
+def place_at_once(placing: PlaceInput) -> ActivityHandle[PlaceResult]:
     """Offers mostly come at once: then a local activity spares the server a round trip."""
     return workflow.start_local_activity_method(
         PlacementActivities.place,
-        order,
+        placing,
         start_to_close_timeout=_AT_ONCE,
         retry_policy=RetryPolicy(maximum_attempts=1),
         summary="collect offers",
     )
 
 
-def place(job: JobInput, order: PlaceInput) -> ActivityHandle[PlaceResult]:
+def place(job: JobInput, placing: PlaceInput) -> ActivityHandle[PlaceResult]:
     return workflow.start_activity_method(
         PlacementActivities.place,
-        order,
+        placing,
         start_to_close_timeout=timedelta(minutes=1),
         heartbeat_timeout=job.heartbeat_timeout,
         retry_policy=QUICK,
@@ -131,12 +131,12 @@ def warn(job: JobInput, placement: PlaceResult, deadline: datetime) -> ActivityH
 
 
 def settle(
-    job: JobInput, placement: PlaceResult, order: SettleInput
+    job: JobInput, placement: PlaceResult, closing: SettleInput
 ) -> ActivityHandle[SettleResult | None]:
     """Tried without end: a lease may cost money until this is done."""
     return workflow.start_activity_method(
         SettlementActivities.settle,
-        order,
+        closing,
         task_queue=_queue(placement),
         start_to_close_timeout=timedelta(hours=2),
         heartbeat_timeout=job.heartbeat_timeout,

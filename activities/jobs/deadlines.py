@@ -21,36 +21,36 @@ class DeadlineActivities:
         self._settings = settings
 
     @activity.defn
-    async def warn(self, order: WarnInput) -> WarnResult:
+    async def warn(self, warning: WarnInput) -> WarnResult:
         """Extend the job or tell that it ends soon: once for each deadline.
 
         A try that follows another finds the deadline moved, or the warning written.
         """
         why_not = ""
         try:
-            extended = await self._extend(order)
+            extended = await self._extend(warning)
             if extended is not None:
                 return WarnResult(deadline_at=extended.deadline_at)
         except (Conflict, InvalidRequest, OverBudget) as refusal:
             # Its transaction is undone: what was refused has left nothing behind.
             why_not = refusal.detail
         async with self._database.transaction() as tx:
-            await tx.jobs.lock(order.job_id)
-            job = await tx.jobs.get(order.job_id)
-            if await _concerns(tx, job, order) and job.warned_at is None:
+            await tx.jobs.lock(warning.job_id)
+            job = await tx.jobs.get(warning.job_id)
+            if await _concerns(tx, job, warning) and job.warned_at is None:
                 now = datetime.now(UTC)
                 await tx.jobs.set_warned(job.id, now)
-                data = _warning(job, order.deadline_at - now, why_not)
+                data = _warning(job, warning.deadline_at - now, why_not)
                 await tx.events.add(EventType.JOB_DEADLINE_NEAR, job.id, job_id=job.id, data=data)
         return WarnResult(deadline_at=job.deadline_at)
 
-    async def _extend(self, order: WarnInput) -> Job | None:
+    async def _extend(self, warning: WarnInput) -> Job | None:
         """The job with more time, if it asks for that by itself; None if it is to be warned of."""
         async with self._database.transaction() as tx:
-            await tx.jobs.lock(order.job_id)
-            job = await tx.jobs.get(order.job_id)
+            await tx.jobs.lock(warning.job_id)
+            job = await tx.jobs.get(warning.job_id)
             auto = job.spec.auto_extend
-            if auto is None or job.warned_at is not None or not await _concerns(tx, job, order):
+            if auto is None or job.warned_at is not None or not await _concerns(tx, job, warning):
                 return None
             by = auto.step(job.spec.duration + job.extension)
             if not by:
@@ -59,11 +59,11 @@ class DeadlineActivities:
             return await extend_job(tx, job.id, by, limits, auto=True)
 
 
-async def _concerns(tx: Transaction, job: Job, order: WarnInput) -> bool:
+async def _concerns(tx: Transaction, job: Job, warning: WarnInput) -> bool:
     """Whether the job still runs towards this very deadline."""
-    if job.state not in CANCELLABLE_JOB_STATES or job.deadline_at != order.deadline_at:
+    if job.state not in CANCELLABLE_JOB_STATES or job.deadline_at != warning.deadline_at:
         return False
-    return (await tx.leases.get(order.lease_key)).state == LeaseState.ACTIVE
+    return (await tx.leases.get(warning.lease_key)).state == LeaseState.ACTIVE
 
 
 def _warning(job: Job, left: timedelta, why_not: str) -> dict[str, object]:

@@ -48,46 +48,46 @@ class LeaseActivities:
         self._inputs = inputs
 
     @activity.defn
-    async def acquire(self, order: LeaseInput) -> AcquireResult:
+    async def acquire(self, target: LeaseInput) -> AcquireResult:
         """Both phases, for a job that waits for nobody between them.
 
         A try goes on after what an earlier one has written down. Until the reservation is, a stop
         of the workflow interrupts it; from then on the stop waits for the outcome.
         """
-        held = await self._begin(order)
+        held = await self._begin(target)
         if held.lease.committed_at is None:
             await self._prepare(held)
         faultpoints.passed("activity", "between prepare and commit")
-        held = await self._read(order)
+        held = await self._read(target)
         lease = held.lease
         if lease.state == LeaseState.RESERVED and held.job_state == JobState.CANCELLING:
             return AcquireResult()  # the signal is on its way to the workflow
         if lease.reserved_at is not None:  # how long that took is not the commit's to bear
             patient_since(lease.reserved_at)
-        live = await to_its_end(self._commit(order, held), within=COMMIT_TIMEOUT)
+        live = await to_its_end(self._commit(target, held), within=COMMIT_TIMEOUT)
         return AcquireResult(deadline_at=live.deadline_at, change=live.change)
 
     @activity.defn
-    async def prepare(self, order: LeaseInput) -> None:
+    async def prepare(self, target: LeaseInput) -> None:
         """Phase one: reserve under the lease key, and write down the reference."""
-        await self._prepare(await self._begin(order))
+        await self._prepare(await self._begin(target))
 
     @activity.defn
-    async def commit(self, order: LeaseInput) -> CommitResult:
+    async def commit(self, target: LeaseInput) -> CommitResult:
         """Phase two: the lease goes live and costs money from now on."""
-        return await self._commit(order, await self._read(order))
+        return await self._commit(target, await self._read(target))
 
-    async def _begin(self, order: LeaseInput) -> Held:
-        message = f"deploying on `{order.provider_id}`"
-        state = state_event(order.job_id, JobState.DEPLOYING, message=message)
+    async def _begin(self, target: LeaseInput) -> Held:
+        message = f"deploying on `{target.provider_id}`"
+        state = state_event(target.job_id, JobState.DEPLOYING, message=message)
         async with self._database.statement() as tx:
             return await tx.steps.begin_deploying(
-                order.job_id, order.lease_key, message=message, events=[state]
+                target.job_id, target.lease_key, message=message, events=[state]
             )
 
-    async def _read(self, order: LeaseInput) -> Held:
+    async def _read(self, target: LeaseInput) -> Held:
         async with self._database.reading() as tx:
-            return await tx.steps.read(order.lease_key)
+            return await tx.steps.read(target.lease_key)
 
     async def _prepare(self, held: Held) -> None:
         lease = held.lease
@@ -125,10 +125,10 @@ class LeaseActivities:
                 await provider.forget(reservation.ref)
             raise _not_allowed(lease)
 
-    async def _commit(self, order: LeaseInput, held: Held) -> CommitResult:
+    async def _commit(self, target: LeaseInput, held: Held) -> CommitResult:
         lease = held.lease
         if lease.committed_at is not None:  # an earlier try got this far
-            return await self._as_written(order)
+            return await self._as_written(target)
         _require(lease, LeaseState.RESERVED)
         if lease.ref is None:
             raise RuntimeError(f"lease {lease.key} is reserved without a reference")
@@ -137,45 +137,45 @@ class LeaseActivities:
             done = await self._go_live(provider, Reservation(ref=lease.ref))
         deadline = await self._write_live(held, done)
         if deadline is None:
-            return await self._overtaken(order, provider, done)
+            return await self._overtaken(target, provider, done)
         change = _change(lease, done.snapshot) if done.snapshot is not None else None
         return CommitResult(deadline_at=deadline, change=change)
 
-    async def _as_written(self, order: LeaseInput) -> CommitResult:
+    async def _as_written(self, target: LeaseInput) -> CommitResult:
         async with self._database.transaction() as tx:
-            lease = await tx.leases.get(order.lease_key)
-            job = await tx.jobs.get(order.job_id)
+            lease = await tx.leases.get(target.lease_key)
+            job = await tx.jobs.get(target.job_id)
         if lease.committed_at is None:
             raise _not_allowed(lease)
         deadline = job.deadline_at or lease.committed_at
         return CommitResult(deadline_at=deadline, change=change_of(lease))
 
     async def _overtaken(
-        self, order: LeaseInput, provider: AnyProvider, done: Committed
+        self, target: LeaseInput, provider: AnyProvider, done: Committed
     ) -> CommitResult:
         """Another try of this step, or the settlement, was faster than this one."""
         async with self._database.reading() as tx:
-            lease = await tx.leases.get(order.lease_key)
+            lease = await tx.leases.get(target.lease_key)
         if lease.state in (LeaseState.RELEASING, LeaseState.RELEASED):
             # What we just started must not live.
             await provider.cancel(done.ref)
             if lease.state == LeaseState.RELEASED:
                 await provider.forget(done.ref)
             raise _not_allowed(lease)
-        return await self._as_written(order)
+        return await self._as_written(target)
 
     @relentless
-    async def check(self, order: LeaseInput) -> CheckResult:
+    async def check(self, target: LeaseInput) -> CheckResult:
         """The far-apart safety check: ask the provider itself, in case its monitor sleeps."""
         async with self._database.transaction() as tx:
-            lease = await tx.leases.get(order.lease_key)
+            lease = await tx.leases.get(target.lease_key)
         if lease.state == LeaseState.ACTIVE and lease.ref is not None:
             snapshot = await self._fleet.get(lease.provider_id).status(lease.ref)
             async with self._database.transaction() as tx:
-                await tx.jobs.lock(order.job_id)
-                lease = await record(tx, await tx.leases.get(order.lease_key), snapshot)
+                await tx.jobs.lock(target.job_id)
+                lease = await record(tx, await tx.leases.get(target.lease_key), snapshot)
         async with self._database.transaction() as tx:
-            job = await tx.jobs.get(order.job_id)
+            job = await tx.jobs.get(target.job_id)
         change = change_of(lease) if lease.run_state and lease.run_state.final else None
         return CheckResult(change=change, deadline_at=job.deadline_at)
 

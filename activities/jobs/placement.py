@@ -46,15 +46,15 @@ class PlacementActivities:
         self._inputs = InputStore(settings.outputs_dir, settings.disk.keep_free)
 
     @activity.defn
-    async def quote(self, order: QuoteInput) -> QuoteResult:
+    async def quote(self, wanted: QuoteInput) -> QuoteResult:
         """Ask all allowed providers; answers in the time they are given."""
-        return await self._market.quote(order.spec, order.timeout)
+        return await self._market.quote(wanted.spec, wanted.timeout)
 
     @activity.defn
-    async def place(self, order: PlaceInput) -> PlaceResult:
+    async def place(self, placing: PlaceInput) -> PlaceResult:
         """Choose a provider and write the lease row and its hold, both before any effect."""
         async with self._database.reading() as tx:
-            job = await tx.jobs.get(order.job_id)
+            job = await tx.jobs.get(placing.job_id)
         missing = await self._inputs.problem(job.spec.inputs) if job.spec.inputs else None
         if missing is not None:
             return PlaceResult(reason=Reason.INVALID_SPEC, message=missing)
@@ -62,93 +62,95 @@ class PlacementActivities:
             self._market.quote(
                 job.spec,
                 self._settings.jobs.quote_timeout,
-                without=order.excluded,
-                without_offers=order.excluded_offers,
+                without=placing.excluded,
+                without_offers=placing.excluded_offers,
             )
         )
         done, _ = await asyncio.wait({asking}, timeout=_SILENT)
         if not done:  # it takes a while: say what is being waited for
-            await self._show_placing(order)
+            await self._show_placing(placing)
         ranked = await asking
         affordable = [offer for offer in ranked.offers if _affordable(offer, job, ranked.usd_rates)]
         if affordable:
-            at_once = await self._intend_at_once(order, job, affordable[0])
-            return at_once or await self._intend(order, affordable)
-        await self._show_placing(order)
-        return await self._existing(order) or await self._tell_nowhere(
-            order, _nowhere(ranked, job, order)
+            at_once = await self._intend_at_once(placing, job, affordable[0])
+            return at_once or await self._intend(placing, affordable)
+        await self._show_placing(placing)
+        return await self._existing(placing) or await self._tell_nowhere(
+            placing, _nowhere(ranked, job, placing)
         )
 
     @relentless
-    async def finish(self, order: FinishInput) -> None:
+    async def finish(self, ending: FinishInput) -> None:
         """Close a job that holds no lease."""
         async with self._database.transaction() as tx:
-            await tx.jobs.lock(order.job_id)
-            job = await tx.jobs.get(order.job_id)
+            await tx.jobs.lock(ending.job_id)
+            job = await tx.jobs.get(ending.job_id)
             if job.state.terminal:
                 return
-            await _drop_untouched(tx, order.job_id)
+            await _drop_untouched(tx, ending.job_id)
             if job.state == JobState.PENDING:  # it never came to placing
-                await move(tx, order.job_id, JobState.PLACING)
-            await move(tx, order.job_id, JobState.SETTLING)
-            if await tx.jobs.finish(order.job_id, order.outcome):
-                await announce(tx, order.job_id, order.outcome.state, **outcome_data(order.outcome))
+                await move(tx, ending.job_id, JobState.PLACING)
+            await move(tx, ending.job_id, JobState.SETTLING)
+            if await tx.jobs.finish(ending.job_id, ending.outcome):
+                await announce(
+                    tx, ending.job_id, ending.outcome.state, **outcome_data(ending.outcome)
+                )
 
-    async def _show_placing(self, order: PlaceInput) -> None:
+    async def _show_placing(self, placing: PlaceInput) -> None:
         async with self._database.transaction() as tx:
-            await tx.jobs.lock(order.job_id)
-            await move(tx, order.job_id, JobState.PLACING)
+            await tx.jobs.lock(placing.job_id)
+            await move(tx, placing.job_id, JobState.PLACING)
 
-    async def _existing(self, order: PlaceInput) -> PlaceResult | None:
+    async def _existing(self, placing: PlaceInput) -> PlaceResult | None:
         """What an earlier try of this attempt wrote."""
         async with self._database.reading() as tx:
-            lease = await tx.leases.find(lease_key(order.job_id, order.attempt))
+            lease = await tx.leases.find(lease_key(placing.job_id, placing.attempt))
         return _placed(lease) if lease else None
 
-    async def _tell_nowhere(self, order: PlaceInput, placement: PlaceResult) -> PlaceResult:
+    async def _tell_nowhere(self, placing: PlaceInput, placement: PlaceResult) -> PlaceResult:
         """Say that nobody offers, if the job waits for that to change."""
-        again = placement.try_again or order.asks_again
-        if again and order.until is not None and datetime.now(UTC) < order.until:
+        again = placement.try_again or placing.asks_again
+        if again and placing.until is not None and datetime.now(UTC) < placing.until:
             then = (
-                f"Cortex asks again in {format_duration(order.wait)}, "
-                f"and gives up at {order.until:%H:%M:%S} UTC"
+                f"Cortex asks again in {format_duration(placing.wait)}, "
+                f"and gives up at {placing.until:%H:%M:%S} UTC"
             )
-            await tell(self._database, order.job_id, placement.message, then, "")
+            await tell(self._database, placing.job_id, placement.message, then, "")
         return placement
 
     async def _intend_at_once(
-        self, order: PlaceInput, job: Job, offer: Offer
+        self, placing: PlaceInput, job: Job, offer: Offer
     ) -> PlaceResult | None:
         """The usual case in one statement; None if anything is not as usual."""
-        key = lease_key(order.job_id, order.attempt)
+        key = lease_key(placing.job_id, placing.attempt)
         hold = offer.estimate(job.spec.duration + job.extension)
         async with self._database.statement() as tx:
             placed = await tx.steps.intend(
-                order.job_id,
+                placing.job_id,
                 key,
-                order.attempt,
+                placing.attempt,
                 offer=offer,
                 hold=hold,
                 extension=job.extension,
                 message=f"placed on `{offer.provider_id}`",
                 events=[
-                    state_event(order.job_id, JobState.PLACING),
-                    _intended(order, offer, hold),
+                    state_event(placing.job_id, JobState.PLACING),
+                    _intended(placing, offer, hold),
                 ],
             )
         return _at(key, offer) if placed else None
 
-    async def _intend(self, order: PlaceInput, offers: Sequence[Offer]) -> PlaceResult:
+    async def _intend(self, placing: PlaceInput, offers: Sequence[Offer]) -> PlaceResult:
         """The first of the offers that the budgets allow."""
-        key = lease_key(order.job_id, order.attempt)
+        key = lease_key(placing.job_id, placing.attempt)
         async with self._database.transaction() as tx:
-            await tx.jobs.lock(order.job_id)
+            await tx.jobs.lock(placing.job_id)
             lease = await tx.leases.find(key)
             if lease is not None:  # an earlier try of this attempt wrote it
                 return _placed(lease)
-            if await tx.jobs.begin_attempt(order.job_id, order.attempt):
-                await announce(tx, order.job_id, JobState.PLACING)
-            job = await tx.jobs.get(order.job_id)
+            if await tx.jobs.begin_attempt(placing.job_id, placing.attempt):
+                await announce(tx, placing.job_id, JobState.PLACING)
+            job = await tx.jobs.get(placing.job_id)
             if job.state != JobState.PLACING:
                 why = f"the job is {job.state.value}"
                 return PlaceResult(reason=Reason.CANCELLED, message=why)
@@ -160,12 +162,12 @@ class PlacementActivities:
             if offer is None:
                 return PlaceResult(reason=Reason.OVER_BUDGET, message=why)
             placed = f"placed on `{offer.provider_id}`"
-            await tx.jobs.place_at(order.job_id, order.attempt, offer.provider_id, placed)
-            lease = await tx.leases.add(key, order.job_id, order.attempt, offer=offer)
+            await tx.jobs.place_at(placing.job_id, placing.attempt, offer.provider_id, placed)
+            lease = await tx.leases.add(key, placing.job_id, placing.attempt, offer=offer)
             hold = offer.estimate(job.spec.duration + job.extension)
             await tx.ledger.add(lease, EntryKind.HOLD, hold)
-            await tx.reserves.used(order.job_id)
-            await tx.events.add_many([_intended(order, offer, hold)])
+            await tx.reserves.used(placing.job_id)
+            await tx.events.add_many([_intended(placing, offer, hold)])
         return _placed(lease)
 
 
@@ -187,15 +189,15 @@ async def _allowed(tx: Transaction, job: Job, offers: Sequence[Offer]) -> tuple[
     return None, refused
 
 
-def _intended(order: PlaceInput, offer: Offer, hold: Money) -> NewEvent:
+def _intended(placing: PlaceInput, offer: Offer, hold: Money) -> NewEvent:
     data = {
         "provider": offer.provider_id,
-        "attempt": order.attempt,
+        "attempt": placing.attempt,
         "price_per_hour": str(offer.price_per_hour),
         "hold": str(hold),
     }
-    key = lease_key(order.job_id, order.attempt)
-    return NewEvent(type=EventType.LEASE_INTENDED, subject=key, job_id=order.job_id, data=data)
+    key = lease_key(placing.job_id, placing.attempt)
+    return NewEvent(type=EventType.LEASE_INTENDED, subject=key, job_id=placing.job_id, data=data)
 
 
 async def _drop_untouched(tx: Transaction, job_id: str) -> None:
@@ -235,7 +237,7 @@ def _affordable(offer: Offer, job: Job, rates: dict[str, Decimal]) -> bool:
     return rate is not None and spent <= budget.amount * rate
 
 
-def _nowhere(ranked: QuoteResult, job: Job, order: PlaceInput) -> PlaceResult:
+def _nowhere(ranked: QuoteResult, job: Job, placing: PlaceInput) -> PlaceResult:
     if ranked.offers:
         cheapest = min(ranked.offers, key=lambda offer: offer.usd_per_hour())
         most = cheapest.estimate(job.spec.duration + job.extension)
@@ -245,7 +247,7 @@ def _nowhere(ranked: QuoteResult, job: Job, order: PlaceInput) -> PlaceResult:
             f"(`{cheapest.provider_id}`) may cost {most} for the whole duration",
         )
     whys = [f"`{item.provider_id}`: {', '.join(item.reasons)}" for item in ranked.rejected]
-    whys += [f"`{provider_id}` was tried already" for provider_id in order.excluded]
+    whys += [f"`{provider_id}` was tried already" for provider_id in placing.excluded]
     return PlaceResult(
         reason=Reason.NO_CAPACITY,
         message=f"no provider offers to run this job ({'; '.join(whys) or 'there is none to ask'})",

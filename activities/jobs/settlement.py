@@ -59,47 +59,47 @@ class SettlementActivities:
         self._copier = copier
 
     @relentless
-    async def settle(self, order: SettleInput) -> SettleResult:
+    async def settle(self, closing: SettleInput) -> SettleResult:
         """Release the lease, book its charge, close the job or send it back to placing.
 
         A job that was extended after its workflow saw the deadline pass goes on: nothing is done.
         """
-        if order.deadline is None:
+        if closing.deadline is None:
             async with self._database.statement() as tx:
-                held = await self._begin(tx, order)
+                held = await self._begin(tx, closing)
         else:
             async with self._database.transaction() as tx:
-                await tx.jobs.lock(order.job_id)
-                later = await _later_deadline(tx, order, order.deadline)
+                await tx.jobs.lock(closing.job_id)
+                later = await _later_deadline(tx, closing, closing.deadline)
                 if later is not None:
                     return SettleResult(deadline_at=later)
-                held = await self._begin(tx, order)
+                held = await self._begin(tx, closing)
         decided = None
         if held.lease.state != LeaseState.RELEASED:
             decided = await self._release(held.lease, held.spec)
-        if order.outcome is not None:
-            outcome = order.outcome
+        if closing.outcome is not None:
+            outcome = closing.outcome
             if decided is not None:
                 message = "; ".join(filter(None, (outcome.message, f"settled {decided.told()}")))
                 outcome = outcome.model_copy(update={"message": message})
             if held.job_state is JobState.CANCELLING:
-                await self._confirmed(order.job_id)
-            await self._close(order, outcome, held.lease)
-        elif order.lease_only:
+                await self._confirmed(closing.job_id)
+            await self._close(closing, outcome, held.lease)
+        elif closing.lease_only:
             await self._close_lease(held.lease)
         else:
-            await self._place_again(order, held.lease)
+            await self._place_again(closing, held.lease)
         return SettleResult()
 
-    async def _begin(self, tx: Statement, order: SettleInput) -> Held:
+    async def _begin(self, tx: Statement, closing: SettleInput) -> Held:
         message = "releasing the lease and booking its charge"
         return await tx.steps.begin_release(
-            order.job_id,
-            order.lease_key,
-            settling=order.outcome is not None,
-            failure=order.failure or None,
+            closing.job_id,
+            closing.lease_key,
+            settling=closing.outcome is not None,
+            failure=closing.failure or None,
             message=message,
-            events=[state_event(order.job_id, JobState.SETTLING, message=message)],
+            events=[state_event(closing.job_id, JobState.SETTLING, message=message)],
         )
 
     async def _confirmed(self, job_id: str) -> None:
@@ -111,18 +111,18 @@ class SettlementActivities:
                 told = state_event(job_id, JobState.SETTLING, message=message)
                 await tx.events.add_many([told])
 
-    async def _close(self, order: SettleInput, outcome: Outcome, lease: Lease) -> None:
+    async def _close(self, closing: SettleInput, outcome: Outcome, lease: Lease) -> None:
         data = outcome_data(outcome)
         async with self._database.statement() as tx:
             closed = await tx.steps.close(
-                order.job_id,
-                order.lease_key,
+                closing.job_id,
+                closing.lease_key,
                 outcome,
                 released_events=[_released(lease)],
-                events=[state_event(order.job_id, outcome.state, **data)],
+                events=[state_event(closing.job_id, outcome.state, **data)],
             )
-            if not closed and not (await tx.jobs.get(order.job_id)).state.terminal:
-                raise RuntimeError(f"job {order.job_id} could not be closed")
+            if not closed and not (await tx.jobs.get(closing.job_id)).state.terminal:
+                raise RuntimeError(f"job {closing.job_id} could not be closed")
 
     async def _close_lease(self, lease: Lease) -> None:
         async with self._database.transaction() as tx:
@@ -130,22 +130,22 @@ class SettlementActivities:
             if await tx.leases.released_at_now(lease.key) is not None:
                 await tx.events.add_many([_released(lease)])
 
-    async def _place_again(self, order: SettleInput, lease: Lease) -> None:
+    async def _place_again(self, closing: SettleInput, lease: Lease) -> None:
         async with self._database.transaction() as tx:
-            await tx.jobs.lock(order.job_id)
+            await tx.jobs.lock(closing.job_id)
             if await tx.leases.released_at_now(lease.key) is None:
                 return  # another try did all this, and the job may be at its next lease by now
             told = [_released(lease)]
-            message = "; ".join(filter(None, (order.retry, order.next)))
-            if await tx.jobs.restart(order.job_id, cause=order.cause, message=message):
+            message = "; ".join(filter(None, (closing.retry, closing.next)))
+            if await tx.jobs.restart(closing.job_id, cause=closing.cause, message=message):
                 data = {
-                    "cause": order.cause or None,
-                    "message": order.retry,
-                    "next": order.next,
-                    "lease": order.lease_key,
+                    "cause": closing.cause or None,
+                    "message": closing.retry,
+                    "next": closing.next,
+                    "lease": closing.lease_key,
                 }
-                told.append(state_event(order.job_id, JobState.PLACING, message=message))
-                told.append(NewEvent.of_job(EventType.JOB_RETRYING, order.job_id, data))
+                told.append(state_event(closing.job_id, JobState.PLACING, message=message))
+                told.append(NewEvent.of_job(EventType.JOB_RETRYING, closing.job_id, data))
             await tx.events.add_many(told)
 
     async def _release(self, lease: Lease, spec: JobSpec) -> Resolution | None:
@@ -366,9 +366,9 @@ async def _look_for(provider: AnyProvider, key: str) -> LeaseRef | None:
     return found.ref if found else None
 
 
-async def _later_deadline(tx: Reading, order: SettleInput, passed: datetime) -> datetime | None:
+async def _later_deadline(tx: Reading, closing: SettleInput, passed: datetime) -> datetime | None:
     """The job's deadline, if it is a later one and the job still runs towards it."""
-    job, lease = await tx.jobs.get(order.job_id), await tx.leases.get(order.lease_key)
+    job, lease = await tx.jobs.get(closing.job_id), await tx.leases.get(closing.lease_key)
     if job.state not in CANCELLABLE_JOB_STATES or lease.state is not LeaseState.ACTIVE:
         return None
     later = job.deadline_at is not None and job.deadline_at > passed
