@@ -46,7 +46,7 @@ class Reconciling:
         self._client = client
         self._registry = registry
 
-    async def run(self, order: ReconcileRequest, by: Principal) -> ReconcileReport:
+    async def run(self, wanted: ReconcileRequest, by: Principal) -> ReconcileReport:
         """Compare now, and wait a while for the result.
 
         Raises:
@@ -54,16 +54,16 @@ class Reconciling:
             TemporalUnavailable: Temporal is away.
             ServiceUnavailable: the run failed.
         """
-        providers = await self._providers(order.provider)
-        if not order.dry_run:
+        providers = await self._providers(wanted.provider)
+        if not wanted.dry_run:
             async with self._database.transaction() as tx:
-                subject = order.provider or "all"
+                subject = wanted.provider or "all"
                 await tx.audit.add(by.name, "reconcile.run", subject, source=by.source)
         run_id = f"reconcile-{new_id('fnd').removeprefix('fnd_')}"
         what = ReconcileInput(
             providers=providers,
-            books=order.provider is None,
-            mode="list" if order.dry_run else "act",
+            books=wanted.provider is None,
+            mode="list" if wanted.dry_run else "act",
             wait=_NOBODY,
         )
         handle = await self._start(run_id, what)
@@ -71,7 +71,7 @@ class Reconciling:
             async with asyncio.timeout(_WAIT):
                 return await self._result(run_id, handle)
         except TimeoutError:
-            return ReconcileReport(id=run_id, status="running", dry_run=order.dry_run)
+            return ReconcileReport(id=run_id, status="running", dry_run=wanted.dry_run)
 
     async def report(self, run_id: str) -> ReconcileReport:
         """A run that was started before.

@@ -32,13 +32,13 @@ class Budgets:
         self._database = database
         self._registry = registry
 
-    async def create(self, order: BudgetCreate, by: Principal) -> BudgetView:
+    async def create(self, wanted: BudgetCreate, by: Principal) -> BudgetView:
         """Add a budget; it counts from the begin of its present period.
 
         Raises:
             InvalidRequest: no rate of its currency is known.
         """
-        rate = await self._rate(order.amount.currency)
+        rate = await self._rate(wanted.amount.currency)
         async with self._database.transaction() as tx:
             now = await tx.spending.now()
             budget = Budget(
@@ -46,22 +46,22 @@ class Budgets:
                 usd_rate=rate,
                 created_at=now,
                 updated_at=now,
-                **{name: getattr(order, name) for name in BudgetCreate.model_fields},
+                **{name: getattr(wanted, name) for name in BudgetCreate.model_fields},
             )
             await tx.budgets.add(budget)
             await _tell(tx, budget, "create", by, _values(budget))
         return await self.get(budget.id)
 
-    async def update(self, budget_id: str, order: BudgetUpdate, by: Principal) -> BudgetView:
+    async def update(self, budget_id: str, change: BudgetUpdate, by: Principal) -> BudgetView:
         """Change a budget. Lowered below what is used, one that stops jobs does so soon.
 
         Raises:
             NotFound: there is no such budget.
             InvalidRequest: no rate of its currency is known.
         """
-        changes = order.changes()
-        if order.amount is not None:
-            changes["usd_rate"] = await self._rate(order.amount.currency)
+        changes = change.changes()
+        if change.amount is not None:
+            changes["usd_rate"] = await self._rate(change.amount.currency)
         async with self._database.transaction() as tx:
             before = await tx.budgets.lock(budget_id)
             budget = before.model_copy(update=changes)

@@ -55,7 +55,7 @@ class ProviderAdmin:
         self._registry = registry
         self._keyring = KeyRing.from_setting(settings.encryption_keys)
 
-    async def create(self, order: ProviderCreate, actor: Principal) -> ProviderView:
+    async def create(self, wanted: ProviderCreate, actor: Principal) -> ProviderView:
         """Add a provider; workers take it up at once.
 
         Raises:
@@ -64,13 +64,13 @@ class ProviderAdmin:
             ServiceUnavailable: no worker could check it.
         """
         async with self._database.transaction() as tx:
-            _refuse_taken(await _find(tx, order.id), order.type)
-        async with self._checked(order.id, order.type, order.config) as draft:
-            await self._store(draft, order, actor)
-        return await self._view(order.id)
+            _refuse_taken(await _find(tx, wanted.id), wanted.type)
+        async with self._checked(wanted.id, wanted.type, wanted.config) as draft:
+            await self._store(draft, wanted, actor)
+        return await self._view(wanted.id)
 
     async def update(
-        self, provider_id: str, order: ProviderUpdate, actor: Principal
+        self, provider_id: str, change: ProviderUpdate, actor: Principal
     ) -> ProviderView:
         """Change configuration or rate limit; what runs there goes on.
 
@@ -82,19 +82,19 @@ class ProviderAdmin:
         async with self._database.transaction() as tx:
             before = await _own(tx, provider_id)
         values: ProviderChanges = {}
-        if "rate_limit" in order.model_fields_set:
-            values["rate_limit"] = order.rate_limit
-        if order.config is None:
+        if "rate_limit" in change.model_fields_set:
+            values["rate_limit"] = change.rate_limit
+        if change.config is None:
             await self._change(before, values, actor, sorted(values))
             return await self._view(provider_id)
-        async with self._checked(provider_id, before.type, order.config) as draft:
+        async with self._checked(provider_id, before.type, change.config) as draft:
             values |= {
                 "config": draft.config,
                 "credentials": draft.credentials,
                 "secret_fields": list(draft.secret_fields),
                 "checked_at": None,  # what the next check finds counts at once
             }
-            fields = [*sorted(order.config), *(["rate_limit"] if "rate_limit" in values else [])]
+            fields = [*sorted(change.config), *(["rate_limit"] if "rate_limit" in values else [])]
             await self._change(before, values, actor, fields)
         return await self._view(provider_id)
 
@@ -140,7 +140,7 @@ class ProviderAdmin:
             await _audit(tx, actor, "delete", provider_id, **data)
         self._registry.forget()
 
-    async def test(self, provider_id: str, order: ProviderTest) -> ProviderTestResult:
+    async def test(self, provider_id: str, trial: ProviderTest) -> ProviderTestResult:
         """Open it, ask how it is and what it charges; nothing is stored.
 
         Raises:
@@ -149,10 +149,10 @@ class ProviderAdmin:
         """
         async with self._database.transaction() as tx:
             stored = await _find(tx, provider_id)
-        if stored is None and order.type is None:
+        if stored is None and trial.type is None:
             raise NotFound(f"there is no provider `{provider_id[:60]}`; give its `type` to try one")
-        kind = order.type or (stored.type if stored else "")
-        draft_id = await self._draft(provider_id, kind, order.config)
+        kind = trial.type or (stored.type if stored else "")
+        draft_id = await self._draft(provider_id, kind, trial.config)
         try:
             found = await self._ask(draft_id, probe=True)
         finally:
@@ -167,18 +167,18 @@ class ProviderAdmin:
             prices=found.prices,
         )
 
-    async def _store(self, draft: Draft, order: ProviderCreate, actor: Principal) -> None:
+    async def _store(self, draft: Draft, wanted: ProviderCreate, actor: Principal) -> None:
         async with self._database.transaction() as tx:
-            await tx.managed.lock(order.id)
+            await tx.managed.lock(wanted.id)
             made = await tx.managed.create(
-                draft, enabled=order.enabled, rate_limit=order.rate_limit
+                draft, enabled=wanted.enabled, rate_limit=wanted.rate_limit
             )
             if not made:
-                _refuse_taken(await tx.providers.get(order.id), order.type)
-                raise Conflict(f"provider `{order.id}` was changed meanwhile; try again")
-            data = {"type": order.type, "enabled": order.enabled}
-            await tx.events.add(EventType.PROVIDER_CREATED, order.id, data=data)
-            await _audit(tx, actor, "create", order.id, fields=sorted(order.config), **data)
+                _refuse_taken(await tx.providers.get(wanted.id), wanted.type)
+                raise Conflict(f"provider `{wanted.id}` was changed meanwhile; try again")
+            data = {"type": wanted.type, "enabled": wanted.enabled}
+            await tx.events.add(EventType.PROVIDER_CREATED, wanted.id, data=data)
+            await _audit(tx, actor, "create", wanted.id, fields=sorted(wanted.config), **data)
 
     async def _change(
         self, before: StoredProvider, values: ProviderChanges, actor: Principal, fields: list[str]

@@ -39,12 +39,12 @@ class Inspections:
             TemporalUnavailable: Temporal is away.
         """
         await self._registry.view(provider_id)
-        order = InspectInput(provider_id=provider_id, leases=leases, after=after, keys=keys)
+        inquiry = InspectInput(provider_id=provider_id, leases=leases, after=after, keys=keys)
         try:
             return await ask_workers(
                 self._client,
                 INSPECT_WORKFLOW,
-                order,
+                inquiry,
                 workflow_id=f"inspect-{new_id('fnd').removeprefix('fnd_')}",
                 result_type=Inspection,
                 patience=_WAIT,

@@ -75,7 +75,7 @@ class Resolutions:
         self._control = control
         self._settings = settings
 
-    async def resolve(self, job_id: str, order: ResolveRequest, by: Principal) -> ResolutionView:
+    async def resolve(self, job_id: str, request: ResolveRequest, by: Principal) -> ResolutionView:
         """Carry out one decision.
 
         Raises:
@@ -89,13 +89,13 @@ class Resolutions:
         by.require(Action.JOBS_RESOLVE)
         async with self._database.transaction() as tx:
             before = await _read(tx, job_id)
-            rate = await _rate(tx, before, order)
+            rate = await _rate(tx, before, request)
         seen = await self._seen(before)
         resolution = Resolution(
-            action=order.action,
-            amount=order.amount,
+            action=request.action,
+            amount=request.amount,
             usd_rate=rate,
-            reason=order.reason,
+            reason=request.reason,
             actor=by.name,
             at=datetime.now(UTC),
         )
@@ -104,9 +104,9 @@ class Resolutions:
             now = await _read(tx, job_id, seen)
             if (now.lease and now.lease.key) != (before.lease and before.lease.key):
                 raise Conflict(f"job `{job_id}` went on meanwhile; look at it again")
-            self._check(now, order)
+            self._check(now, request)
             # With the decision: one that came after would find the bill booked.
-            delivery = await self._cancel(tx, now, order, by)
+            delivery = await self._cancel(tx, now, request, by)
             await write_down(tx, now.job, now.lease, resolution, by)
             after = await _read(tx, job_id, seen)
         self._control.deliver(delivery)
@@ -122,9 +122,9 @@ class Resolutions:
                 break
         return _Seen(workflow_id, sight)
 
-    def _check(self, case: _Case, order: ResolveRequest) -> None:
+    def _check(self, case: _Case, request: ResolveRequest) -> None:
         job, lease = case.job, case.lease
-        if order.action is ResolveAction.RETRY:
+        if request.action is ResolveAction.RETRY:
             if not (case.seen.sight.pending or case.commands or case.gone):
                 raise Conflict(f"nothing of job `{job.id}` waits to be tried again")
             return
@@ -133,12 +133,12 @@ class Resolutions:
                 f"job `{job.id}` holds no lease: there is nothing to release or to settle. "
                 f"`cortex cancel {job.id}` ends it"
             )
-        if order.action is ResolveAction.SETTLE and lease.cost is not None:
+        if request.action is ResolveAction.SETTLE and lease.cost is not None:
             raise Conflict(
                 f"the charge of `{lease.key}` is booked already ({lease.cost}) and is never booked "
                 "twice; `force_release` closes the lease"
             )
-        if not order.force and not case.gone:
+        if not request.force and not case.gone:
             self._require_stuck(case, lease)
 
     def _require_stuck(self, case: _Case, lease: Lease) -> None:
@@ -161,13 +161,13 @@ class Resolutions:
             )
 
     async def _cancel(
-        self, tx: Transaction, case: _Case, order: ResolveRequest, by: Principal
+        self, tx: Transaction, case: _Case, request: ResolveRequest, by: Principal
     ) -> Delivery | None:
-        ends = order.force and order.action is not ResolveAction.RETRY
+        ends = request.force and request.action is not ResolveAction.RETRY
         # Of a job whose workflow is gone nobody hears a cancel: the rescue ends it.
         if not ends or case.gone or case.job.state not in CANCELLABLE_JOB_STATES:
             return None
-        reason = f"resolved by hand: {order.reason}"
+        reason = f"resolved by hand: {request.reason}"
         return await self._control.cancel_within(tx, case.job.id, reason, by)
 
     async def _set_going(self, case: _Case) -> str:
@@ -219,16 +219,16 @@ async def _read(tx: Transaction, job_id: str, seen: _Seen = _NOT_SEEN) -> _Case:
     return _Case(job, open_[-1] if open_ else None, await tx.commands.pending(job_id), seen)
 
 
-async def _rate(tx: Transaction, case: _Case, order: ResolveRequest) -> Decimal | None:
+async def _rate(tx: Transaction, case: _Case, request: ResolveRequest) -> Decimal | None:
     """USD for one unit of the given amount; checks it as well."""
-    if order.action is not ResolveAction.SETTLE:
-        if order.amount is not None:
-            raise _unfit(f"belongs to `settle` only, not to `{order.action}`")
+    if request.action is not ResolveAction.SETTLE:
+        if request.amount is not None:
+            raise _unfit(f"belongs to `settle` only, not to `{request.action}`")
         return None
-    if order.amount is None:
+    if request.amount is None:
         raise _unfit("is required: what is to be booked, such as `1.20 USD`; `0 USD` for nothing")
-    if order.amount.amount < 0:
-        raise _unfit(f"must not be negative ({order.amount})")
+    if request.amount.amount < 0:
+        raise _unfit(f"must not be negative ({request.amount})")
     if case.lease is None:
         return None
     rates = {"USD": Decimal(1)}
@@ -236,7 +236,7 @@ async def _rate(tx: Transaction, case: _Case, order: ResolveRequest) -> Decimal 
         if provider.id == case.lease.provider_id and provider.prices is not None:
             rates[provider.prices.currency] = provider.prices.usd_rate
     rates[case.lease.offer.price_per_hour.currency] = case.lease.offer.usd_rate
-    currency = order.amount.currency
+    currency = request.amount.currency
     if currency not in rates:
         known = ", ".join(f"`{name}`" for name in sorted(rates))
         raise _unfit(
