@@ -66,7 +66,7 @@ async def client(
 @workflow.defn(name=QUOTE_WORKFLOW)
 class TwoOffers:
     @workflow.run
-    async def run(self, order: QuoteInput) -> QuoteResult:
+    async def run(self, wanted: QuoteInput) -> QuoteResult:
         price = Money(amount=Decimal("0.5"), currency="USD")
         return QuoteResult(
             offers=(

@@ -109,10 +109,10 @@ class Driver:
             await self._settle(placed, verdict)
         await self._wake_zombies()
 
-    async def step(self, name: str, order: Any, owner: type) -> Any:
+    async def step(self, name: str, argument: Any, owner: type) -> Any:
         """One step, called again until it succeeds."""
         for attempt in range(1, _TRIES):
-            task = asyncio.create_task(self._try(name, order, owner, attempt))
+            task = asyncio.create_task(self._try(name, argument, owner, attempt))
             stalled = asyncio.create_task(self.fault.stalled.wait())
             await asyncio.wait({task, stalled}, return_when=asyncio.FIRST_COMPLETED)
             stalled.cancel()
@@ -176,7 +176,7 @@ class Driver:
         self.decided[open_[-1].key] = amount
         self.stopped = True
 
-    async def _try(self, name: str, order: Any, owner: type, attempt: int) -> Any:
+    async def _try(self, name: str, argument: Any, owner: type, attempt: int) -> Any:
         method = getattr(self._fresh(owner), name)
         environment = ActivityEnvironment()
         environment.info = dataclasses.replace(
@@ -189,7 +189,7 @@ class Driver:
 
         async def guarded() -> Any:
             with translated():
-                return await method(order)
+                return await method(argument)
 
         return await environment.run(guarded)
 

@@ -68,13 +68,13 @@ class Stepped(Driver):
             if not task.cancelled():
                 task.exception()
 
-    async def step(self, name: str, order: Any, owner: type) -> Any:
+    async def step(self, name: str, argument: Any, owner: type) -> Any:
         """Tries of a step, each in its turn, until one succeeds."""
         for attempt in range(1, 1000):
             self.fault = await self._turn(name)
             if name in ("prepare", "acquire") and self.stopped:  # the workflow gives it up
                 raise ApplicationError("interrupted", non_retryable=True)
-            task = asyncio.create_task(self._try(name, order, owner, attempt))
+            task = asyncio.create_task(self._try(name, argument, owner, attempt))
             stalls = asyncio.create_task(self.fault.stalled.wait())
             await asyncio.wait({task, stalls}, return_when=asyncio.FIRST_COMPLETED)
             stalls.cancel()

@@ -128,34 +128,34 @@ class World:
         ]
 
     @activity.defn
-    async def place(self, order: PlaceInput) -> PlaceResult:
+    async def place(self, placing: PlaceInput) -> PlaceResult:
         self.calls.append("place")
-        self.excluded.append(order.excluded)
+        self.excluded.append(placing.excluded)
         answer = _next(self.places)
         if isinstance(answer, Exception):
             raise answer
-        key = lease_key(order.job_id, order.attempt)
+        key = lease_key(placing.job_id, placing.attempt)
         return answer or PlaceResult(
             lease_key=key, provider_id=self.provider, one_step=self.one_step
         )
 
     @activity.defn
-    async def acquire(self, order: LeaseInput) -> AcquireResult:
+    async def acquire(self, target: LeaseInput) -> AcquireResult:
         self.calls.append("acquire")
-        await self._prepare(order)
+        await self._prepare(target)
         if _next(self.held):
             return AcquireResult()
-        live = await self._commit(order)
+        live = await self._commit(target)
         return AcquireResult(deadline_at=live.deadline_at, change=live.change)
 
     @activity.defn
-    async def prepare(self, order: LeaseInput) -> None:
+    async def prepare(self, target: LeaseInput) -> None:
         self.calls.append("prepare")
-        await self._prepare(order)
+        await self._prepare(target)
 
-    async def _prepare(self, order: LeaseInput) -> None:
+    async def _prepare(self, target: LeaseInput) -> None:
         self.preparing.set()
-        self.live.add(order.lease_key)
+        self.live.add(target.lease_key)
         answer = _next(self.prepares)
         if isinstance(answer, Exception):
             raise answer
@@ -164,53 +164,53 @@ class World:
             await asyncio.sleep(0.05)
 
     @activity.defn
-    async def commit(self, order: LeaseInput) -> CommitResult:
+    async def commit(self, target: LeaseInput) -> CommitResult:
         self.calls.append("commit")
-        return await self._commit(order)
+        return await self._commit(target)
 
-    async def _commit(self, order: LeaseInput) -> CommitResult:
+    async def _commit(self, target: LeaseInput) -> CommitResult:
         answer = _next(self.commits)
         if isinstance(answer, Exception):
             raise answer
-        self.live.add(order.lease_key)
+        self.live.add(target.lease_key)
         self.watching.set()
-        change = exited(order.lease_key, answer) if isinstance(answer, str) else answer
+        change = exited(target.lease_key, answer) if isinstance(answer, str) else answer
         now = await self.env.get_current_time()
         return CommitResult(deadline_at=now + self.duration, change=change)
 
     @activity.defn
-    async def check(self, order: LeaseInput) -> CheckResult:
+    async def check(self, target: LeaseInput) -> CheckResult:
         self.calls.append("check")
         answer = _next(self.checks)
         if isinstance(answer, Exception):
             raise answer
-        return CheckResult(change=exited(order.lease_key, answer) if answer else None)
+        return CheckResult(change=exited(target.lease_key, answer) if answer else None)
 
     @activity.defn
-    async def warn(self, order: WarnInput) -> WarnResult:
+    async def warn(self, warning: WarnInput) -> WarnResult:
         self.calls.append("warn")
-        self.warned.append(order)
+        self.warned.append(warning)
         answer = _next(self.warns)
         if isinstance(answer, Exception):
             raise answer
-        return WarnResult(deadline_at=order.deadline_at + answer)
+        return WarnResult(deadline_at=warning.deadline_at + answer)
 
     @activity.defn
-    async def settle(self, order: SettleInput) -> SettleResult:
+    async def settle(self, closing: SettleInput) -> SettleResult:
         self.calls.append("settle")
         answer = _next(self.settles)
         if isinstance(answer, Exception):
             raise answer
-        if answer is not None and order.deadline is not None:
-            return SettleResult(deadline_at=order.deadline + answer)
-        self.live.discard(order.lease_key)
-        self.settled.append(order)
+        if answer is not None and closing.deadline is not None:
+            return SettleResult(deadline_at=closing.deadline + answer)
+        self.live.discard(closing.lease_key)
+        self.settled.append(closing)
         return SettleResult()
 
     @activity.defn
-    async def finish(self, order: FinishInput) -> None:
+    async def finish(self, ending: FinishInput) -> None:
         self.calls.append("finish")
-        self.finished.append(order.outcome)
+        self.finished.append(ending.outcome)
 
     async def start(self, **fields: Any) -> WorkflowHandle[Any, Outcome]:
         """Start the job's workflow."""

@@ -40,7 +40,7 @@ class GroupWorld(World):
         return [*super().activities(), self.verdict, self.advance, self.wake_group]
 
     @activity.defn
-    async def verdict(self, order: VerdictInput) -> VerdictResult:
+    async def verdict(self, lease: VerdictInput) -> VerdictResult:
         self.calls.append("verdict")
         answer: VerdictResult = self._next(self.verdicts)
         if answer.answer == "wait":
@@ -48,15 +48,15 @@ class GroupWorld(World):
         return answer
 
     @activity.defn
-    async def advance(self, order: AdvanceInput) -> AdvanceResult:
-        self.asked.append(order)
+    async def advance(self, asked: AdvanceInput) -> AdvanceResult:
+        self.asked.append(asked)
         self.advanced.set()
         answer: AdvanceResult = self._next(self.advances)
         return answer
 
     @activity.defn
-    async def wake_group(self, order: WakeInput) -> None:
-        self.woken.append(order.group_id)
+    async def wake_group(self, woken: WakeInput) -> None:
+        self.woken.append(woken.group_id)
 
     async def start_member(self, **fields: Any) -> WorkflowHandle[Any, Outcome]:
         """Start the job as a member of a gang; the workflow of the group need not be there."""

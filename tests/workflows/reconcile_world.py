@@ -74,27 +74,27 @@ class ReconcileWorld:
         return self.plan
 
     @activity.defn
-    async def settle(self, order: SettleInput) -> None:
+    async def settle(self, closing: SettleInput) -> None:
         self.calls.append("settle")
         if self.failing_settles:
             self.failing_settles -= 1
             raise RuntimeError("network down")
-        self.settled.append(order)
+        self.settled.append(closing)
 
     @activity.defn
-    async def finish(self, order: FinishInput) -> None:
-        self.calls.append(f"finish {order.outcome.state.value}")
+    async def finish(self, ending: FinishInput) -> None:
+        self.calls.append(f"finish {ending.outcome.state.value}")
 
     @activity.defn
-    async def reconcile_provider(self, order: ScopeInput) -> ScopeResult:
-        self.scopes.append(order)
+    async def reconcile_provider(self, chosen: ScopeInput) -> ScopeResult:
+        self.scopes.append(chosen)
         if self.broken:
             raise ApplicationError("a bug", type="Bug", non_retryable=True)
-        return ScopeResult(provider_id=order.provider_id, checked=2)
+        return ScopeResult(provider_id=chosen.provider_id, checked=2)
 
     @activity.defn
-    async def reconcile_books(self, order: ScopeInput) -> ScopeResult:
-        self.scopes.append(order)
+    async def reconcile_books(self, chosen: ScopeInput) -> ScopeResult:
+        self.scopes.append(chosen)
         if self.grace is None or len(self.scopes) > 1:
             return ScopeResult(checked=5)
         now = await self.env.get_current_time()

@@ -43,12 +43,12 @@ class WaitsFirst(JobWorkflow):
     """Somebody adds a pause before the reservation."""
 
     @workflow.init
-    def __init__(self, order: JobInput) -> None:
-        super().__init__(order)
+    def __init__(self, job: JobInput) -> None:
+        super().__init__(job)
 
     @workflow.run
-    async def run(self, order: JobInput) -> Outcome:
-        return await super().run(order)
+    async def run(self, job: JobInput) -> Outcome:
+        return await super().run(job)
 
     async def _prepare(self, placement: PlaceResult) -> None:
         await workflow.sleep(1)
@@ -60,12 +60,12 @@ class WaitsFirstIfPatched(JobWorkflow):
     """The same, as it is to be done."""
 
     @workflow.init
-    def __init__(self, order: JobInput) -> None:
-        super().__init__(order)
+    def __init__(self, job: JobInput) -> None:
+        super().__init__(job)
 
     @workflow.run
-    async def run(self, order: JobInput) -> Outcome:
-        return await super().run(order)
+    async def run(self, job: JobInput) -> Outcome:
+        return await super().run(job)
 
     async def _prepare(self, placement: PlaceResult) -> None:
         if workflow.patched("wait-first"):
@@ -78,12 +78,12 @@ class ClosesNothing(JobWorkflow):
     """Somebody drops the last step of a job without a lease."""
 
     @workflow.init
-    def __init__(self, order: JobInput) -> None:
-        super().__init__(order)
+    def __init__(self, job: JobInput) -> None:
+        super().__init__(job)
 
     @workflow.run
-    async def run(self, order: JobInput) -> Outcome:
-        return await super().run(order)
+    async def run(self, job: JobInput) -> Outcome:
+        return await super().run(job)
 
     async def _finish(self, outcome: Outcome) -> None:
         self._undoing = outcome.message
@@ -94,9 +94,9 @@ class AsksTwice(ProviderHealthWorkflow):
     """Somebody asks a second time, after the first answer."""
 
     @workflow.run
-    async def run(self, order: HealthInput) -> HealthResult:
-        await super().run(order)
-        return await super().run(order)
+    async def run(self, checked: HealthInput) -> HealthResult:
+        await super().run(checked)
+        return await super().run(checked)
 
 
 class TestAnEdit:

@@ -56,9 +56,9 @@ class Case:
             await set_job(tx, self.job_id, deadline_at=deadline)
         return WarnInput(job_id=self.job_id, lease_key=self.key, deadline_at=deadline)
 
-    async def warn(self, order: WarnInput) -> WarnResult:
+    async def warn(self, warning: WarnInput) -> WarnResult:
         """In a worker that knows nothing."""
-        return await DeadlineActivities(self.database, self.settings).warn(order)
+        return await DeadlineActivities(self.database, self.settings).warn(warning)
 
     async def job(self) -> Job:
         async with self.database.transaction() as tx:

@@ -179,7 +179,7 @@ class TestPatience:
             await tx.connection.exec_driver_sql(query.replace(":job", f"'{driver.job_id}'"))
         assert (await self._error(driver, order)).non_retryable
 
-    async def _error(self, driver: Driver, order: LeaseInput) -> ApplicationError:
+    async def _error(self, driver: Driver, target: LeaseInput) -> ApplicationError:
         """Of a try of a step that was scheduled long ago."""
         environment = ActivityEnvironment()
         long_ago = datetime.now(UTC) - PATIENCE - timedelta(minutes=1)
@@ -187,7 +187,7 @@ class TestPatience:
 
         async def step() -> None:
             with translated():
-                await steps_of(driver).acquire(order)
+                await steps_of(driver).acquire(target)
 
         with pytest.raises(ApplicationError) as caught:
             await environment.run(step)

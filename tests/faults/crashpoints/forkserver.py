@@ -65,32 +65,32 @@ def main() -> None:
                 _obey(json.loads(line))
 
 
-def _obey(order: dict[str, Any]) -> None:
+def _obey(command: dict[str, Any]) -> None:
     parent = os.getpid()
     pid = os.fork()
     if pid == 0:
         try:
-            _become(ROLES[order["role"]], order, parent)
+            _become(ROLES[command["role"]], command, parent)
         finally:
             os._exit(70)
-    _say({"order": order["order"], "pid": pid})
+    _say({"order": command["order"], "pid": pid})
 
 
-def _become(role: Callable[[dict[str, Any]], None], order: dict[str, Any], parent: int) -> None:
+def _become(role: Callable[[dict[str, Any]], None], command: dict[str, Any], parent: int) -> None:
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(71)  # it died before it could be told to take us along
-    log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    log = os.open(command["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.closerange(3, 64)
-    os.environ.update(order["env"])
+    os.environ.update(command["env"])
     try:
-        role(order.get("args", {}))
+        role(command.get("args", {}))
     except SystemExit as leave:
         os._exit(leave.code if isinstance(leave.code, int) else 1)
     except BaseException:

@@ -135,11 +135,11 @@ async def lost(stage: Stage) -> None:
     await act(stage, "nosana", "lose_lease", key=key)
 
 
-async def started(stage: Stage, workflow: str, order: Any = None) -> None:
+async def started(stage: Stage, workflow: str, argument: Any = None) -> None:
     """Start what otherwise a schedule starts, and wait for it, whoever has to finish it."""
     handle = await stage.client.start_workflow(
         workflow,
-        args=[] if order is None else [order],
+        args=[] if argument is None else [argument],
         id=f"by-hand:{uuid.uuid4().hex[:8]}",
         task_queue=TASK_QUEUE,
     )

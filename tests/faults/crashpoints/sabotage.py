@@ -35,17 +35,17 @@ def _intent_last() -> None:
         return True
 
     @activity.defn(name="acquire")
-    async def call_first(self, order: LeaseInput) -> AcquireResult:  # type: ignore[no-untyped-def]
-        if order.lease_key in kept:
-            more, values = kept.pop(order.lease_key)
+    async def call_first(self, target: LeaseInput) -> AcquireResult:  # type: ignore[no-untyped-def]
+        if target.lease_key in kept:
+            more, values = kept.pop(target.lease_key)
             async with self._database.reading() as tx:
-                spec = (await tx.jobs.get(order.job_id)).spec
-            provider = self._fleet.get(order.provider_id)
-            await provider.prepare(spec, order.lease_key, offer=values["offer"])
+                spec = (await tx.jobs.get(target.job_id)).spec
+            provider = self._fleet.get(target.provider_id)
+            await provider.prepare(spec, target.lease_key, offer=values["offer"])
             async with self._database.transaction() as tx:
                 if not await intend(tx.steps, *more, **values):  # it is shown as placing already
                     await _write_intent(tx, *more, **values)
-        return await acquire(self, order)
+        return await acquire(self, target)
 
     put(StepRepository, "intend", remember)
     put(LeaseActivities, "acquire", call_first)

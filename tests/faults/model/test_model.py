@@ -135,8 +135,8 @@ class TestOurCode:
     def test_a_rule_that_starts_a_finished_command_again(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def careless(end: LeaseEnd, order: JobInput, tally: Tally) -> Outcome | Retry:
-            return decide(replace(end, exit_code=1) if end.exit_code == 0 else end, order, tally)
+        def careless(end: LeaseEnd, job: JobInput, tally: Tally) -> Outcome | Retry:
+            return decide(replace(end, exit_code=1) if end.exit_code == 0 else end, job, tally)
 
         monkeypatch.setattr(job, "decide", careless)
         found = self._found(ALONE._replace(retries_on_failure=1))
