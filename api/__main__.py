@@ -75,7 +75,9 @@ def main() -> None:
         configure_logging(settings.telemetry)
         server = Server(create_app(settings), settings)
     except ValidationError as error:
-        problems = ", ".join(f"`{item.field}` {item.message}" for item in field_errors(error))
+        problems = ", ".join(
+            f"`{problem.field}` {problem.message}" for problem in field_errors(error)
+        )
         sys.exit(f"the settings are not valid: {problems}")
     except CortexError as error:
         sys.exit(f"the API cannot start: {error.detail}")

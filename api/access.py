@@ -29,8 +29,8 @@ def needs(action: Action) -> Any:
 
 def principal_of(request: Request) -> Principal:
     """Who asks."""
-    found: Principal = request.scope["state"][PRINCIPAL]
-    return found
+    principal: Principal = request.scope["state"][PRINCIPAL]
+    return principal
 
 
 async def _caller(request: Request) -> Principal:

@@ -96,13 +96,13 @@ def parse_body(body: bytes, model: type[M], what: str, *, is_yaml: bool) -> Pars
     if not isinstance(built.value, dict):
         raise MalformedBody(f"the body must be an object with the fields of {what}")
     try:
-        found = model.model_validate(built.value)
+        parsed = model.model_validate(built.value)
     except ValidationError as error:
         raise InvalidRequest.from_validation(error, what) from None
     if built.nul is not None:
         raise _invalid(what, built.nul, "contains a NUL character")
-    notes = tuple(f"`{item.field}`: {item.message}" for item in size_notes(built.value, model))
-    return Parsed(found, notes)
+    notes = tuple(f"`{note.field}`: {note.message}" for note in size_notes(built.value, model))
+    return Parsed(parsed, notes)
 
 
 def _built(body: bytes, model: type[BaseModel], what: str, *, is_yaml: bool) -> Built:
@@ -122,16 +122,16 @@ def _built(body: bytes, model: type[BaseModel], what: str, *, is_yaml: bool) -> 
 
 def _document(body: bytes, what: str, *, is_yaml: bool) -> Document:
     try:
-        found = read(body) if is_yaml else [read_json(body)]
+        documents = read(body) if is_yaml else [read_json(body)]
     except Malformed as error:
         text = body.decode(errors="replace")
         kind = "YAML" if is_yaml else "JSON"
         raise MalformedBody(
             f"the body is no valid {kind}: {told(text, error)}{_place(error.line, error.column)}"
         ) from None
-    if len(found) != 1:
-        raise MalformedBody(f"the body has {len(found)} documents; send one with {what}")
-    return found[0]
+    if len(documents) != 1:
+        raise MalformedBody(f"the body has {len(documents)} documents; send one with {what}")
+    return documents[0]
 
 
 def _place(line: int, column: int) -> str:

@@ -110,12 +110,12 @@ class AuthMiddleware:
             )
         given = _digest(key)
         # All are compared, so that the time it takes says nothing.
-        found = [
+        matching = [
             (name, role) for known, name, role in self._keys if hmac.compare_digest(given, known)
         ]
-        if not found:
+        if not matching:
             raise NotAuthenticated("this API key is not valid")
-        return found[0]
+        return matching[0]
 
 
 class BodyMiddleware:

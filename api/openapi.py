@@ -124,16 +124,18 @@ def _given(schema: dict[str, Any]) -> dict[str, Any]:
 def without_nul(schema: Any) -> Any:
     """The same schema, with no text that has a NUL character: the database could not hold it."""
     if isinstance(schema, list):
-        return [without_nul(item) for item in schema]
+        return [without_nul(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    found = {name: value if name in _DATA else without_nul(value) for name, value in schema.items()}
-    free = not found.keys() & {"pattern", "enum", "const", "format"}
-    if free and "string" in _kinds(found):
-        found["pattern"] = NO_NUL
-    if "object" in _kinds(found) and found.get("additionalProperties", False) is not False:
-        found.setdefault("propertyNames", {"pattern": NO_NUL})
-    return found
+    limited = {
+        name: value if name in _DATA else without_nul(value) for name, value in schema.items()
+    }
+    free = not limited.keys() & {"pattern", "enum", "const", "format"}
+    if free and "string" in _kinds(limited):
+        limited["pattern"] = NO_NUL
+    if "object" in _kinds(limited) and limited.get("additionalProperties", False) is not False:
+        limited.setdefault("propertyNames", {"pattern": NO_NUL})
+    return limited
 
 
 def _kinds(schema: dict[str, Any]) -> list[str]:
@@ -153,12 +155,14 @@ def _definitions(bodies: Sequence[type[BaseModel]]) -> dict[str, Any]:
         ref_template=f"#/components/schemas/{_input('{model}')}",
     )
     written = {**inputs["$defs"], **_written()}
-    found: dict[str, Any] = {_input(name): without_nul(value) for name, value in written.items()}
+    definitions: dict[str, Any] = {
+        _input(name): without_nul(value) for name, value in written.items()
+    }
     _, answers = models_json_schema(
         [(Problem, "serialization")], ref_template="#/components/schemas/{model}"
     )
-    found.update(answers["$defs"])
-    return found
+    definitions.update(answers["$defs"])
+    return definitions
 
 
 def _written() -> dict[str, Any]:
@@ -168,15 +172,15 @@ def _written() -> dict[str, Any]:
     """
     job, group = job_spec_schema(), group_spec_schema()
     batch = BatchRequest.model_json_schema(mode="validation")
-    found: dict[str, Any] = {}
+    schemas: dict[str, Any] = {}
     for name, prefix, schema in (("JobSpec", "", job), ("GroupSpec", "Template_", group)):
         parts = schema.pop("$defs")
         schema.pop("$schema")
         text = json.dumps({**{f"{prefix}{part}": parts[part] for part in parts}, name: schema})
-        found |= json.loads(text.replace('"#/$defs/', f'"#/components/schemas/{_input(prefix)}'))
+        schemas |= json.loads(text.replace('"#/$defs/', f'"#/components/schemas/{_input(prefix)}'))
     batch.pop("$defs")
     batch["properties"]["jobs"]["items"] = {"$ref": f"#/components/schemas/{_input('JobSpec')}"}
-    return {**found, "BatchRequest": batch}
+    return {**schemas, "BatchRequest": batch}
 
 
 def _input(name: str) -> str:

@@ -52,9 +52,9 @@ def _whole(value: object) -> object:
 
 def _moment(value: object) -> object:
     if isinstance(value, str):
-        found = _ago(value) or _time(value) or _day(value)
-        if found is not None:
-            return found
+        moment = _ago(value) or _time(value) or _day(value)
+        if moment is not None:
+            return moment
     return _same(
         value,
         datetime,
@@ -87,8 +87,8 @@ def _time(text: str) -> datetime | None:
     leap = text[17:19] == "60"
     plain = (f"{text[:17]}59{text[19:]}" if leap else text).upper()
     try:
-        found = datetime.fromisoformat(plain) + timedelta(seconds=leap)
-        return found.astimezone(UTC)
+        time = datetime.fromisoformat(plain) + timedelta(seconds=leap)
+        return time.astimezone(UTC)
     except ValueError:
         return None
     except OverflowError:  # beyond the calendar only by its offset

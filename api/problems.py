@@ -103,28 +103,28 @@ async def on_http_error(request: Request, error: Exception) -> Response:
 
 def _methods(request: Request) -> set[str]:
     """All that is taken at this path, by whichever routes; the path with the fewest gaps counts."""
-    found: dict[int, set[str]] = {}
+    by_depth: dict[int, set[str]] = {}
     for path, form, methods in request.app.state.paths:
         if form.match(request.scope["path"]):
-            found.setdefault(path.count("{"), set()).update(methods)
-    return found[min(found)] if found else set()
+            by_depth.setdefault(path.count("{"), set()).update(methods)
+    return by_depth[min(by_depth)] if by_depth else set()
 
 
 async def on_invalid_request(request: Request, error: Exception) -> Response:
     """Parameters that do not validate."""
     assert isinstance(error, RequestValidationError)
-    errors = [_field(item) for item in error.errors()]
-    words = ", ".join(f"`{item.field}` {item.message}" for item in errors[:3])
+    errors = [_field(problem) for problem in error.errors()]
+    words = ", ".join(f"`{problem.field}` {problem.message}" for problem in errors[:3])
     return problem_response(
         InvalidRequest(f"the request is not valid: {words}", errors=errors), request.scope
     )
 
 
-def _field(item: Mapping[str, Any]) -> FieldError:
-    loc = tuple(item["loc"])
+def _field(problem: Mapping[str, Any]) -> FieldError:
+    loc = tuple(problem["loc"])
     if len(loc) > 1 and loc[0] in _SOURCES:
         loc = loc[1:]
-    return field_error(loc, item["msg"], item["type"])
+    return field_error(loc, problem["msg"], problem["type"])
 
 
 def _headers(error: CortexError) -> dict[str, str]:

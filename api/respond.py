@@ -26,10 +26,10 @@ def labels_of(given: list[str]) -> dict[str, str]:
         InvalidRequest: one has another form, or a key stands there with two values.
     """
     labels: dict[str, str] = {}
-    for item in given:
-        key, equals, value = item.partition("=")
+    for label in given:
+        key, equals, value = label.partition("=")
         if not key or not equals or labels.get(key, value) != value:
-            message = f"`{item[:60]}` must be `key=value`, each key once"
+            message = f"`{label[:60]}` must be `key=value`, each key once"
             raise InvalidRequest(
                 f"`label`: {message}", errors=[FieldError(field="label", message=message)]
             )

@@ -119,7 +119,7 @@ class ApiSettings(_Section):
         plain = self.key.get_secret_value() if self.key else ""
         return [
             *([(LOCAL_ADMIN, plain)] if plain else []),
-            *((name, item.key.get_secret_value()) for name, item in self.keys.items()),
+            *((name, key.key.get_secret_value()) for name, key in self.keys.items()),
         ]
 
 

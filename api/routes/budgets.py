@@ -25,7 +25,7 @@ router = api_router("billing")
 )
 async def list_budgets(services: Using) -> Response:
     """Every budget with what counts against it now, the oldest first."""
-    return answer([item.model_dump(mode="json") for item in await services.budgets.all()])
+    return answer([budget.model_dump(mode="json") for budget in await services.budgets.all()])
 
 
 @router.post(

@@ -88,8 +88,8 @@ async def validate_group(
     services: Using,
 ) -> Response:
     """What the jobs of a group spec become, and what they may cost; nothing is stored."""
-    found = await services.groups.validate(parsed.model)
-    return answer(found.model_copy(update={"notes": parsed.notes}))
+    validation = await services.groups.validate(parsed.model)
+    return answer(validation.model_copy(update={"notes": parsed.notes}))
 
 
 @router.get(

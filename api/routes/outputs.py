@@ -37,8 +37,8 @@ async def list_outputs(
 ) -> Response:
     """The files and empty folders that a job has left, or one archive with all of them."""
     if archive is None:
-        found = await services.queries.outputs(job_id)
-        return answer([item.model_dump(mode="json") for item in found])
+        outputs = await services.queries.outputs(job_id)
+        return answer([output.model_dump(mode="json") for output in outputs])
     files = await services.queries.archive(job_id)
     name = quote(f"{job_id}.tar")
     return StreamingResponse(
@@ -56,8 +56,8 @@ async def list_outputs(
 )
 async def list_left_out(job_id: JobId, services: Using) -> Response:
     """What the job declared as outputs and is not kept, with its reason."""
-    found = await services.queries.left_out(job_id)
-    return answer([item.model_dump(mode="json") for item in found])
+    left_out = await services.queries.left_out(job_id)
+    return answer([each.model_dump(mode="json") for each in left_out])
 
 
 @router.head(

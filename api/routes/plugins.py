@@ -21,7 +21,7 @@ router = api_router("plugins")
 )
 async def list_plugins(services: Using) -> Response:
     """All plugins: what they add, how far their subscribers are, what they did not take."""
-    return answer([item.model_dump(mode="json") for item in await services.plugins.views()])
+    return answer([plugin.model_dump(mode="json") for plugin in await services.plugins.views()])
 
 
 @router.get(

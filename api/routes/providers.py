@@ -52,7 +52,7 @@ Keys = Annotated[
 )
 async def list_provider_types(services: Using) -> Response:
     """The types that are installed on the workers, with the JSON Schema of their `config`."""
-    return answer([item.model_dump(mode="json") for item in await services.registry.types()])
+    return answer([kind.model_dump(mode="json") for kind in await services.registry.types()])
 
 
 @router.get(
@@ -63,7 +63,9 @@ async def list_provider_types(services: Using) -> Response:
 )
 async def list_providers(services: Using) -> Response:
     """All providers: what they can run, what it costs, and how they are."""
-    return answer([item.model_dump(mode="json") for item in await services.registry.views()])
+    return answer(
+        [provider.model_dump(mode="json") for provider in await services.registry.views()]
+    )
 
 
 @router.post(
@@ -179,10 +181,10 @@ async def inspect_provider(
     provider_id: str, services: Using, leases: Leases = True, after: After = None, key: Keys = ()
 ) -> Response:
     """Ask the network now what it holds under keys of Cortex; and which calls were made to it."""
-    found = await services.inspections.inspect(
+    inspection = await services.inspections.inspect(
         provider_id, leases=leases, after=after, keys=tuple(key)
     )
-    return answer(found)
+    return answer(inspection)
 
 
 @router.get(

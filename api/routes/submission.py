@@ -73,8 +73,8 @@ async def validate(
     services: Using,
 ) -> Response:
     """Check a spec as submitting it would, without storing anything."""
-    found = await services.submissions.validate(parsed.model)
-    return answer(found.model_copy(update={"notes": parsed.notes}))
+    validation = await services.submissions.validate(parsed.model)
+    return answer(validation.model_copy(update={"notes": parsed.notes}))
 
 
 @router.post(

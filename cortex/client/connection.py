@@ -62,10 +62,10 @@ def _local(key: str | None, data_dir: Path | None) -> Connection:
     from cortex.embedded.config import user_settings
     from cortex.embedded.control import find_running
 
-    found = find_running(data_dir or user_settings().data_dir)
-    if found is None:
+    running = find_running(data_dir or user_settings().data_dir)
+    if running is None:
         raise NotConfigured
-    return Connection(found.api_url, key or found.api_key, "local stack")
+    return Connection(running.api_url, key or running.api_key, "local stack")
 
 
 def _key_of_local(url: str, data_dir: Path | None) -> str | None:

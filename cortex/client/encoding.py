@@ -48,11 +48,11 @@ def plain(value: Any, path: str = "") -> Any:
         return _number(value, path)
     if isinstance(value, Mapping):
         return {
-            _key(key, path): plain(item, f"{path}.{key}" if path else str(key))
-            for key, item in value.items()
+            _key(key, path): plain(part, f"{path}.{key}" if path else str(key))
+            for key, part in value.items()
         }
     if isinstance(value, list | tuple):
-        return [plain(item, f"{path}[{number}]") for number, item in enumerate(value)]
+        return [plain(part, f"{path}[{number}]") for number, part in enumerate(value)]
     if isinstance(value, bytes | bytearray | set | frozenset):
         kind = type(value).__name__
         raise InvalidValue(f"{_where(path)} is a {kind}, which JSON has no form for")

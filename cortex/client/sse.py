@@ -27,8 +27,8 @@ class SseDecoder:
         """The events that are whole now."""
         # Only these end a line: `splitlines` would also cut at characters inside the data.
         *lines, self._rest = (self._rest + chunk).split(b"\n")
-        found = [self._line(line.removesuffix(b"\r").decode("utf-8", "replace")) for line in lines]
-        return [event for event in found if event is not None]
+        events = [self._line(line.removesuffix(b"\r").decode("utf-8", "replace")) for line in lines]
+        return [event for event in events if event is not None]
 
     def _line(self, line: str) -> SseEvent | None:
         if not line:

@@ -92,8 +92,8 @@ class AsyncTransport:
                     else:
                         state.opened(response)
                         async for chunk in response.aiter_bytes():
-                            for item in state.received(chunk):
-                                yield item
+                            for received in state.received(chunk):
+                                yield received
                             if state.enough() or state.ended:
                                 break
                         pause = state.closed()

@@ -14,12 +14,12 @@ def compose_json(text: str) -> Node:
         Malformed: it is no JSON (RFC 8259).
     """
     try:
-        found: Node = _DECODER.decode(text)
+        node: Node = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise Malformed(error.msg, error.lineno, error.colno) from None
     except RecursionError:
         raise Malformed("it is nested too deeply") from None
-    return found
+    return node
 
 
 def _no_constant(name: str) -> Any:

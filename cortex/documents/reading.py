@@ -141,53 +141,53 @@ class _Builder:
 
     def _list(self, items: list[Node], shape: Shape, depth: int) -> list[object]:
         inner = shape.each()
-        found = []
-        for number, item in enumerate(items):
+        values = []
+        for number, element in enumerate(items):
             try:
-                found.append(self.build(item, inner, depth + 1))
+                values.append(self.build(element, inner, depth + 1))
             except DocumentError as error:
                 error.inside(number)
                 raise
-        return found
+        return values
 
     def _mapping(self, node: Map, shape: Shape, depth: int) -> dict[str, object]:
-        found: dict[str, object] = {}
-        for key, item in self._pairs(node, depth).items():
+        values: dict[str, object] = {}
+        for key, entry in self._pairs(node, depth).items():
             try:
-                found[_checked(key)] = self.build(item, shape.at(key), depth + 1)
+                values[_checked(key)] = self.build(entry, shape.at(key), depth + 1)
             except DocumentError as error:
                 error.inside(key)
                 raise
-        return found
+        return values
 
     def _pairs(self, node: Map, depth: int) -> dict[str, Node]:
         """The pairs, merged ones first: what is written in a mapping goes before what it merges."""
         self._check_size(depth)
         own: dict[str, Node] = {}
         merged: Node | None = None
-        for key, item in node.pairs:
+        for key, value in node.pairs:
             name = key if isinstance(key, str) else "<<"
             if name in own if isinstance(key, str) else merged is not None:
                 error = DocumentError("stands there twice")
                 error.inside(name)
                 raise error
             if isinstance(key, str):
-                own[name] = item
+                own[name] = value
             else:
-                merged = item
+                merged = value
         return own if merged is None else {**self._merged(merged, depth), **own}
 
     def _merged(self, node: Node, depth: int) -> dict[str, Node]:
         """What `<<` brings; of several mappings the first one that has a key gives it."""
-        found: dict[str, Node] = {}
-        for item in node if isinstance(node, list) else [node]:
-            if not isinstance(item, Map):
+        merged: dict[str, Node] = {}
+        for source in node if isinstance(node, list) else [node]:
+            if not isinstance(source, Map):
                 error = DocumentError("must be an alias of a mapping, or a list of them")
                 error.inside("<<")
                 raise error
-            found = {**self._pairs(item, depth + 1), **found}
-            self._count += len(found)
-        return found
+            merged = {**self._pairs(source, depth + 1), **merged}
+            self._count += len(merged)
+        return merged
 
 
 def _checked(text: str) -> str:

@@ -71,8 +71,8 @@ def _fraction(text: str, *, exact: bool) -> object:
 
 
 def _refuse_old_octal(text: str) -> None:
-    found = _OLD_OCTAL.fullmatch(text)
-    if found is None or not text.strip("+-0"):
+    match = _OLD_OCTAL.fullmatch(text)
+    if match is None or not text.strip("+-0"):
         return
     octal, decimal = int(text, 8), int(text)
     if octal != decimal:

@@ -22,12 +22,12 @@ def _notes(value: object, shape: Shape, path: str) -> Iterator[tuple[str, str]]:
         if said is not None:
             yield path, said
     elif isinstance(value, Mapping):
-        for key, item in value.items():
+        for key, part in value.items():
             inner = shape.at(str(key))
             if inner.size or inner.fields or inner.item is not None:
-                yield from _notes(item, inner, f"{path}.{key}" if path else str(key))
+                yield from _notes(part, inner, f"{path}.{key}" if path else str(key))
     elif isinstance(value, list | tuple):
         inner = shape.each()
         if inner.fields:
-            for number, item in enumerate(value):
-                yield from _notes(item, inner, f"{path}[{number}]")
+            for number, part in enumerate(value):
+                yield from _notes(part, inner, f"{path}[{number}]")

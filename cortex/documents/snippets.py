@@ -51,22 +51,22 @@ def _secret_lines(text: str) -> dict[int, int]:
     """Lines (from 1) that may hold a secret, and how much of each may be shown."""
     if "secret" not in text.lower():
         return {}
-    found: dict[int, int] = {}
+    starts: dict[int, int] = {}
     block: _Block | None = None
     lines = text.split("\n")
     for number, line in enumerate(lines, start=1):
         begin = _SECRET.search(line)
         if begin is not None and not line.lstrip().startswith("#"):
             block = block or _Block(begin.start(), *_flow(line, begin.end()))
-            found[number] = begin.end()
+            starts[number] = begin.end()
         elif block is not None and block.ends(line):
             block = None
         elif block is not None:
             entry = _ENTRY.match(line)
-            found[number] = entry.end("key") if entry else 0
-        if number in found and _ALIAS.search(line, found[number]):
+            starts[number] = entry.end("key") if entry else 0
+        if number in starts and _ALIAS.search(line, starts[number]):
             return dict.fromkeys(range(1, len(lines) + 1), 0)
-    return found
+    return starts
 
 
 @dataclass(frozen=True)

@@ -177,7 +177,7 @@ class _Composer:
 
     def _meant(self, event: AliasEvent) -> Node:
         name = event.anchor or ""
-        if any(item.anchor == name for item in self._open):
+        if any(node.anchor == name for node in self._open):
             raise _at(event, f"`*{name}` stands inside what it means")
         if name not in self._anchors:
             raise _at(event, f"there is no `&{name}` before this `*{name}`")

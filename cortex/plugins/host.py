@@ -36,7 +36,7 @@ class PluginHost:
         self._notifier = notifier
         self._settings = settings
         self._owner = worker_name()
-        self._problems = {item.name: item.problem for item in plugins}
+        self._problems = {loaded.name: loaded.problem for loaded in plugins}
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -44,30 +44,30 @@ class PluginHost:
         if not self._plugins:
             return
         self._spawn(self._keep_reporting(), "plugins-report")
-        for item in self._plugins:
-            if item.plugin is not None:
-                self._spawn(self._run(item), f"plugin-{item.name}")
+        for loaded in self._plugins:
+            if loaded.plugin is not None:
+                self._spawn(self._run(loaded), f"plugin-{loaded.name}")
 
     async def aclose(self) -> None:
         """Stop handing out events, then close the plugins."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for item in self._plugins:
-            if item.plugin is not None:
+        for loaded in self._plugins:
+            if loaded.plugin is not None:
                 try:
                     async with asyncio.timeout(self._settings.timeout.total_seconds()):
-                        await item.plugin.aclose()
+                        await loaded.plugin.aclose()
                 except Exception as error:
-                    _log.warning("plugin.close_failed", plugin=item.name, error=sentence(error))
+                    _log.warning("plugin.close_failed", plugin=loaded.name, error=sentence(error))
 
     def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
         self._tasks.append(asyncio.create_task(work, name=name))
 
-    async def _run(self, item: Loaded) -> None:
-        await self._started(item)
-        subscribers = subscribers_of(item)
-        await self._subscribed(item, subscribers)
+    async def _run(self, loaded: Loaded) -> None:
+        await self._started(loaded)
+        subscribers = subscribers_of(loaded)
+        await self._subscribed(loaded, subscribers)
         handouts = (
             Handout(each, self._database, self._notifier, self._settings, self._owner)
             for each in subscribers
@@ -76,27 +76,27 @@ class PluginHost:
             for handout in handouts:
                 group.create_task(handout.run())
 
-    async def _started(self, item: Loaded) -> None:
+    async def _started(self, loaded: Loaded) -> None:
         """Start the plugin; while it cannot, say why and try again."""
-        assert item.plugin is not None
+        assert loaded.plugin is not None
         wait = self._settings.first_wait.total_seconds()
         while True:
             try:
                 async with asyncio.timeout(self._settings.timeout.total_seconds()):
-                    await item.plugin.start()
+                    await loaded.plugin.start()
             except Exception as error:
                 why = f"it cannot start: {sentence(error)}"
-                _log.warning("plugin.start_failed", plugin=item.name, error=why)
-                self._problems[item.name] = why
+                _log.warning("plugin.start_failed", plugin=loaded.name, error=why)
+                self._problems[loaded.name] = why
                 await self._report_or_wait()
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, _LONGEST_WAIT)
                 continue
-            self._problems[item.name] = ""
+            self._problems[loaded.name] = ""
             await self._report_or_wait()
             return
 
-    async def _subscribed(self, item: Loaded, subscribers: Sequence[Subscriber]) -> None:
+    async def _subscribed(self, loaded: Loaded, subscribers: Sequence[Subscriber]) -> None:
         """Each has a cursor: a new one begins with what happens from now on, or with all."""
         while True:
             try:
@@ -104,7 +104,7 @@ class PluginHost:
                     latest = await tx.events.latest()
                     for each in subscribers:
                         position = "0-0" if each.from_start else latest
-                        await tx.plugins.subscribe(each.id, item.name, position)
+                        await tx.plugins.subscribe(each.id, loaded.name, position)
             except DatabaseUnavailable:
                 await asyncio.sleep(1)
                 continue
@@ -118,16 +118,16 @@ class PluginHost:
     async def _report_or_wait(self) -> None:
         with contextlib.suppress(DatabaseUnavailable):
             async with self._database.transaction() as tx:
-                for item in self._plugins:
-                    await tx.plugins.report(self._stored(item))
+                for loaded in self._plugins:
+                    await tx.plugins.report(self._stored(loaded))
 
-    def _stored(self, item: Loaded) -> StoredPlugin:
+    def _stored(self, loaded: Loaded) -> StoredPlugin:
         return StoredPlugin(
-            name=item.name,
-            package=item.package,
-            version=item.version,
-            strategies=tuple(strategy.name for strategy in item.strategies),
-            channels=tuple(channel.name for channel in item.channels),
-            problem=self._problems[item.name],
+            name=loaded.name,
+            package=loaded.package,
+            version=loaded.version,
+            strategies=tuple(strategy.name for strategy in loaded.strategies),
+            channels=tuple(channel.name for channel in loaded.channels),
+            problem=self._problems[loaded.name],
             updated_at=datetime.now(UTC),
         )

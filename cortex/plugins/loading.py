@@ -50,17 +50,17 @@ class Loaded:
 
 def load_plugins(settings: Mapping[str, PluginSettings]) -> list[Loaded]:
     """Every installed plugin that is not switched off, by name."""
-    found: dict[str, EntryPoint] = {}
+    points: dict[str, EntryPoint] = {}
     for point in entry_points(group=GROUP):
-        found.setdefault(point.name, point)
+        points.setdefault(point.name, point)
     nothing = PluginSettings()
     loaded = []
-    for name in sorted(found.keys() | settings.keys()):
+    for name in sorted(points.keys() | settings.keys()):
         chosen = settings.get(name, nothing)
         if not chosen.enabled:
             continue
-        if name in found:
-            loaded.append(_load(found[name], chosen))
+        if name in points:
+            loaded.append(_load(points[name], chosen))
         else:
             loaded.append(Loaded(name, problem="no installed package has a plugin of this name"))
     return loaded
@@ -68,20 +68,20 @@ def load_plugins(settings: Mapping[str, PluginSettings]) -> list[Loaded]:
 
 def strategies_of(plugins: Sequence[Loaded]) -> dict[str, PlacementStrategy]:
     """The strategies of all plugins by name; the built-in ones and the first of a name win."""
-    found: dict[str, PlacementStrategy] = {}
-    for item in plugins:
-        for strategy in item.strategies:
-            if strategy.name in found or strategy.name in set(Strategy):
-                _log.warning("plugin.strategy_taken", plugin=item.name, strategy=strategy.name)
+    strategies: dict[str, PlacementStrategy] = {}
+    for plugin in plugins:
+        for strategy in plugin.strategies:
+            if strategy.name in strategies or strategy.name in set(Strategy):
+                _log.warning("plugin.strategy_taken", plugin=plugin.name, strategy=strategy.name)
             else:
-                found[strategy.name] = strategy
-    return found
+                strategies[strategy.name] = strategy
+    return strategies
 
 
 def sentence(error: Exception) -> str:
     """What a plugin raised, for people: one line."""
     if isinstance(error, ValidationError):
-        wrong = [f"`{item.field}` {item.message}" for item in field_errors(error)]
+        wrong = [f"`{problem.field}` {problem.message}" for problem in field_errors(error)]
         return f"its configuration is not valid: {', '.join(wrong[:3])}"
     text = " ".join(str(error).split())
     text = f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -99,10 +99,10 @@ class Handout:
         if claim.retry_in:
             return claim.retry_in.total_seconds()
         async with self._database.transaction() as tx:
-            found = await tx.events.page(claim.position, limit=_BATCH)
-        if not found:
+            events = await tx.events.page(claim.position, limit=_BATCH)
+        if not events:
             return _IDLE
-        return await self._hand_out(claim, found)
+        return await self._hand_out(claim, events)
 
     async def _round_or_wait(self) -> float:
         try:
@@ -117,11 +117,11 @@ class Handout:
         async with self._database.transaction() as tx:
             return await tx.plugins.claim(self._subscriber.id, self._owner, self._ttl)
 
-    async def _hand_out(self, claim: Claimed, found: Sequence[Event]) -> float:
+    async def _hand_out(self, claim: Claimed, events: Sequence[Event]) -> float:
         loop = asyncio.get_running_loop()
         turn = _Turn(Progress(claim.position), loop.time())
         attempts = claim.attempts
-        for event in found:
+        for event in events:
             if self._subscriber.wants(event):
                 refusal = await self._try(event)
                 if refusal is not None:

@@ -63,15 +63,17 @@ class Notifying:
             await self.channel.send(note)
 
 
-def subscribers_of(item: Loaded) -> list[Subscriber]:
+def subscribers_of(loaded: Loaded) -> list[Subscriber]:
     """All that one plugin wants to be handed."""
-    if item.plugin is None:
+    if loaded.plugin is None:
         return []
-    found: list[Subscriber] = []
-    if item.plugin.subscribes:
-        found.append(Listener(item.name, item.plugin))
-    found += [Notifying(f"{item.name}/{channel.name}", channel) for channel in item.channels]
-    return found
+    subscribers: list[Subscriber] = []
+    if loaded.plugin.subscribes:
+        subscribers.append(Listener(loaded.name, loaded.plugin))
+    subscribers += [
+        Notifying(f"{loaded.name}/{channel.name}", channel) for channel in loaded.channels
+    ]
+    return subscribers
 
 
 async def take_within(subscriber: Subscriber, event: Event, seconds: float) -> None:

@@ -78,8 +78,8 @@ class KeyRing:
             plain = cipher.decrypt(rest[:_NONCE], rest[_NONCE:], _bound(name, place))
         except InvalidTag:
             raise CortexError(f"the secrets of `{place}` cannot be decrypted") from None
-        found: dict[str, str] = json.loads(plain)
-        return found
+        secrets: dict[str, str] = json.loads(plain)
+        return secrets
 
 
 def _bound(name: bytes, place: str) -> bytes:

@@ -80,18 +80,20 @@ async def look(client: Client, workflow_id: str) -> WorkflowRun:
         namespace=client.namespace, execution=WorkflowExecution(workflow_id=workflow_id)
     )
     try:
-        found = await client.workflow_service.describe_workflow_execution(request, timeout=_CALL)
+        description = await client.workflow_service.describe_workflow_execution(
+            request, timeout=_CALL
+        )
     except RPCError as error:
         if error.status == RPCStatusCode.NOT_FOUND:
             return WorkflowRun("missing")
         raise away(error) from error
     except RuntimeError as error:  # a lazy client's first connect
         raise away(error) from error
-    info = found.workflow_execution_info
+    info = description.workflow_execution_info
     return WorkflowRun(
         life="running" if info.status in _LIVING else "closed",
         run_id=info.execution.run_id,
-        pending=tuple(_step(item, client) for item in found.pending_activities),
+        pending=tuple(_step(activity, client) for activity in description.pending_activities),
     )
 
 
@@ -155,12 +157,12 @@ def _step(info: PendingActivityInfo, client: Client) -> PendingStep:
 
 def _details(info: PendingActivityInfo, client: Client) -> str:
     try:
-        found = client.data_converter.payload_converter.from_payloads(
+        details = client.data_converter.payload_converter.from_payloads(
             info.heartbeat_details.payloads
         )
     except Exception:  # of another version or encrypted: it is only shown
         return ""
-    return " ".join(item for item in found if isinstance(item, str))[:60]
+    return " ".join(detail for detail in details if isinstance(detail, str))[:60]
 
 
 async def fates(client: Client, workflow: str, ids: Collection[str]) -> dict[str, Fate]:
@@ -182,10 +184,12 @@ async def fates(client: Client, workflow: str, ids: Collection[str]) -> dict[str
 
     try:
         running = await _running(client, workflow)
-        asked = await asyncio.gather(*(ask(item) for item in ids if item not in running))
+        asked = await asyncio.gather(
+            *(ask(subject_id) for subject_id in ids if subject_id not in running)
+        )
     except (RPCError, RuntimeError) as error:  # the latter: a lazy client's first connect
         raise away(error) from error
-    return {item: RUNNING for item in ids if item in running} | dict(asked)
+    return {subject_id: RUNNING for subject_id in ids if subject_id in running} | dict(asked)
 
 
 async def fate(client: Client, workflow_id: str) -> Fate:
@@ -196,25 +200,25 @@ async def fate(client: Client, workflow_id: str) -> Fate:
     """
     handle = client.get_workflow_handle(workflow_id)
     try:
-        found = await handle.describe(rpc_timeout=_CALL)
+        description = await handle.describe(rpc_timeout=_CALL)
     except ValueError:
         return RUNNING  # a status that this client does not know, such as paused: it is no end
     except RPCError as error:
         if error.status == RPCStatusCode.NOT_FOUND:
             return _MISSING
         raise
-    how = _ENDED.get(found.status) if found.status is not None else None
+    how = _ENDED.get(description.status) if description.status is not None else None
     if how is None:
         return RUNNING
-    run = client.get_workflow_handle(workflow_id, run_id=found.run_id)
+    run = client.get_workflow_handle(workflow_id, run_id=description.run_id)
     said = _said(await _last_event(run))
-    end = found.close_time
+    end = description.close_time
     return Fate(status="closed", how=f"{how}{said}{_at(end)}", closed_at=end)
 
 
 async def _running(client: Client, workflow: str) -> set[str]:
     query = f"WorkflowType = '{workflow}' AND ExecutionStatus = 'Running'"
-    return {item.id async for item in client.list_workflows(query, rpc_timeout=_CALL)}
+    return {execution.id async for execution in client.list_workflows(query, rpc_timeout=_CALL)}
 
 
 async def _last_event(run: WorkflowHandle[Any, Any]) -> HistoryEvent | None:

@@ -246,8 +246,8 @@ def _json(payloads: Iterable[Payload]) -> dict[str, Any]:
         if payload.metadata.get("encoding") != b"json/plain":
             return {}
         try:
-            found = orjson.loads(payload.data)
+            content = orjson.loads(payload.data)
         except orjson.JSONDecodeError:
             return {}
-        return found if isinstance(found, dict) else {}
+        return content if isinstance(content, dict) else {}
     return {}

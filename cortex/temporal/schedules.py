@@ -86,9 +86,9 @@ def provider_schedules(provider_id: str) -> tuple[str, ...]:
 async def scheduled(client: Client) -> set[str]:
     """The ids of all schedules of providers, as far as Temporal's list is up to date."""
     return {
-        item.id
-        async for item in await client.list_schedules()
-        if item.id.startswith(_PREFIXES) and item.id != RECONCILE_BOOKS
+        schedule.id
+        async for schedule in await client.list_schedules()
+        if schedule.id.startswith(_PREFIXES) and schedule.id != RECONCILE_BOOKS
     }
 
 

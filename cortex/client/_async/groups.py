@@ -88,8 +88,8 @@ class AsyncGroupCalls:
         cursor: str | None = None
         while True:
             page = await self.groups(which, limit=page_size, cursor=cursor)
-            for item in page.items:
-                yield item
+            for group in page.items:
+                yield group
             cursor = page.next_cursor
             if cursor is None:
                 return

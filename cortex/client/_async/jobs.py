@@ -120,8 +120,8 @@ class AsyncJobCalls:
         cursor: str | None = None
         while True:
             page = await self.jobs(which, limit=page_size, cursor=cursor)
-            for item in page.items:
-                yield item
+            for job in page.items:
+                yield job
             cursor = page.next_cursor
             if cursor is None:
                 return

@@ -23,11 +23,11 @@ class AsyncReconcileCalls:
             provider_id: Only this one's network; None: all of them, and the books.
             dry_run: Only list; nothing is written or closed.
         """
-        found = await self._transport.call(routes.run(provider_id, dry_run=dry_run))
-        while found.status == "running":
+        report = await self._transport.call(routes.run(provider_id, dry_run=dry_run))
+        while report.status == "running":
             await asyncio.sleep(ASK_EVERY)
-            found = await self._transport.call(routes.report(found.id))
-        return found
+            report = await self._transport.call(routes.report(report.id))
+        return report
 
     async def findings(
         self,

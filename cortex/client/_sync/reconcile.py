@@ -24,11 +24,11 @@ class ReconcileCalls:
             provider_id: Only this one's network; None: all of them, and the books.
             dry_run: Only list; nothing is written or closed.
         """
-        found = self._transport.call(routes.run(provider_id, dry_run=dry_run))
-        while found.status == "running":
+        report = self._transport.call(routes.run(provider_id, dry_run=dry_run))
+        while report.status == "running":
             time.sleep(ASK_EVERY)
-            found = self._transport.call(routes.report(found.id))
-        return found
+            report = self._transport.call(routes.report(report.id))
+        return report
 
     def findings(
         self,

@@ -124,16 +124,16 @@ async def _call_group(client: Client, group: GroupHead, settings: JobSettings) -
 
 
 def _attributes(subject: Subject, group_id: str | None) -> TypedSearchAttributes:
-    found: list[SearchAttributePair[Any]] = [
+    attributes: list[SearchAttributePair[Any]] = [
         SearchAttributePair(contracts.STATUS, subject.state.value),
         SearchAttributePair(contracts.USER, subject.owner),
     ]
     if group_id is not None:
-        found.append(SearchAttributePair(contracts.GROUP, group_id))
+        attributes.append(SearchAttributePair(contracts.GROUP, group_id))
     if subject.labels:
         labels = [f"{key}={value}" for key, value in sorted(subject.labels.items())]
-        found.append(SearchAttributePair(contracts.LABELS, labels))
-    return TypedSearchAttributes(found)
+        attributes.append(SearchAttributePair(contracts.LABELS, labels))
+    return TypedSearchAttributes(attributes)
 
 
 async def _signal(client: Client, command: Command, job: Job) -> None:

@@ -63,16 +63,18 @@ class Relay:
         """One round; returns how many commands were taken."""
         async with self._database.transaction() as tx:
             commands = await tx.commands.claim(_BATCH, _CLAIM)
-            jobs = await tx.jobs.get_many([item.job_id for item in commands if item.job_id])
-            groups = [item.group_id for item in commands if item.group_id]
+            jobs = await tx.jobs.get_many(
+                [command.job_id for command in commands if command.job_id]
+            )
+            groups = [command.group_id for command in commands if command.group_id]
             heads = await tx.groups.heads(groups) if groups else []
-        found: list[Subject] = [*jobs, *heads]
-        by_id = {item.id: item for item in found}
+        subjects: list[Subject] = [*jobs, *heads]
+        by_id = {subject.id: subject for subject in subjects}
         slots = asyncio.Semaphore(_AT_ONCE)
         done = await asyncio.gather(
             *(
-                self._deliver(item, by_id[item.job_id or item.group_id or ""], slots)
-                for item in commands
+                self._deliver(command, by_id[command.job_id or command.group_id or ""], slots)
+                for command in commands
             )
         )
         delivered = [command_id for command_id in done if command_id is not None]
