@@ -42,12 +42,12 @@ class GroupActivities:
                 await tx.groups.lock(asked.group_id)
                 if asked.cancel:
                     await request_cancel(tx, asked.group_id, asked.cancel)
-                found = await tx.groups.snapshot(asked.group_id)
-                if found is None:
+                snapshot = await tx.groups.snapshot(asked.group_id)
+                if snapshot is None:
                     return AdvanceResult(
                         state=GroupState.FAILED, message="there is no such group", done=True
                     )
-                group, now = found
+                group, now = snapshot
                 made = plan(group, now)
                 again = await _carry_out(tx, group, made)
             message = made.end.message if made.end else message
@@ -99,10 +99,10 @@ async def _carry_out(tx: Transaction, group: Snapshot, made: Plan) -> bool:
         await _command(tx, decision.members, "nudge", {})
     endings = [*made.close, *made.cancel][:_AT_ONCE]
     if endings:
-        await tx.groups.lock_members([item.member for item in endings])
-        held = {item.member for item in made.close}
-        await _close(tx, group.id, [item for item in endings if item.member in held])
-        await _stop(tx, group.id, [item for item in endings if item.member not in held])
+        await tx.groups.lock_members([ending.member for ending in endings])
+        held = {ending.member for ending in made.close}
+        await _close(tx, group.id, [ending for ending in endings if ending.member in held])
+        await _stop(tx, group.id, [ending for ending in endings if ending.member not in held])
     for start in made.starts:
         let_go = await tx.groups.start(group.id, start)
         await _command(tx, let_go, "start", start_payload(group.id, group.rules))
@@ -173,10 +173,10 @@ def decided(group_id: str, gang: int, decision: str, reason: str) -> NewEvent:
 
 
 def _by_undo(endings: Iterable[Ending]) -> dict[Undo, list[str]]:
-    found: dict[Undo, list[str]] = {}
-    for item in endings:
-        found.setdefault(item.undo, []).append(item.member)
-    return found
+    by_undo: dict[Undo, list[str]] = {}
+    for ending in endings:
+        by_undo.setdefault(ending.undo, []).append(ending.member)
+    return by_undo
 
 
 def _ended(job_id: str, state: JobState, undo: Undo, group_id: str) -> NewEvent:

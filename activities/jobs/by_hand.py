@@ -59,8 +59,8 @@ def bill_by_hand(
         return _noted(said.usage, kind, resolution), None
     if lease.usage is not None:
         when = f" at {lease.usage_at:%Y-%m-%d %H:%M} UTC" if lease.usage_at else ""
-        found = Usage(cost=lease.usage, final=False)
-        return _noted(found, f"what the network told last{when}", resolution), None
+        usage = Usage(cost=lease.usage, final=False)
+        return _noted(usage, f"what the network told last{when}", resolution), None
     return _noted(reckoned, "reckoned by Cortex", resolution), None
 
 
@@ -70,5 +70,5 @@ def _noted(usage: Usage, source: str, resolution: Resolution) -> Usage:
 
 
 async def _found(provider: AnyProvider, key: str) -> LeaseRef | None:
-    found = await provider.find(key)
-    return found.ref if found else None
+    lease = await provider.find(key)
+    return lease.ref if lease else None

@@ -47,25 +47,25 @@ class InputStore:
             await asyncio.to_thread(archive.unlink, missing_ok=True)
 
     def _problem(self, inputs: Sequence[Input]) -> str | None:
-        for item in inputs:
-            if self._place(item) is None:
-                what = f"`{item.path}` of job" if item.path else "the outputs of job"
+        for source in inputs:
+            if self._place(source) is None:
+                what = f"`{source.path}` of job" if source.path else "the outputs of job"
                 return (
-                    f"the input {what} `{item.source}` is not there: that job kept no such file "
-                    f"(`cortex outputs list {item.source}` lists what it kept)"
+                    f"the input {what} `{source.source}` is not there: that job kept no such file "
+                    f"(`cortex outputs list {source.source}` lists what it kept)"
                 )
         return None
 
-    def _place(self, item: Input) -> Path | None:
+    def _place(self, source: Input) -> Path | None:
         """Where an input lies, if it does; never outside of its job's folder."""
-        root = (self._outputs / item.source).resolve()
-        place = (root / (item.path or ".")).resolve()
+        root = (self._outputs / source.source).resolve()
+        place = (root / (source.path or ".")).resolve()
         if root.parent != self._outputs.resolve() or not place.is_relative_to(root):
             return None
         return place if place.exists() else None
 
     def _require_room(self, inputs: Sequence[Input]) -> None:
-        places = [place for item in inputs if (place := self._place(item)) is not None]
+        places = [place for source in inputs if (place := self._place(source)) is not None]
         size = sum(path.stat().st_size for place in places for path, _ in _files(place))
         room = Disk.of(self._outputs, self._keep_free).room
         if size > room:
@@ -79,12 +79,12 @@ class InputStore:
         archive.parent.mkdir(parents=True, exist_ok=True)
         with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tar:
             packing = _Packing(tar)
-            for item in inputs:
-                place = self._place(item)
+            for source in inputs:
+                place = self._place(source)
                 if place is None:
-                    raise InvalidSpec(self._problem([item]) or "an input is not there")
+                    raise InvalidSpec(self._problem([source]) or "an input is not there")
                 for path, name in _files(place):
-                    packing.add(path, (PurePosixPath(item.to) / name).as_posix(), item.source)
+                    packing.add(path, (PurePosixPath(source.to) / name).as_posix(), source.source)
 
 
 def _files(place: Path) -> Iterator[tuple[Path, PurePosixPath]]:

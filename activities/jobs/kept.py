@@ -50,6 +50,8 @@ async def examined(parts: Path, written: Sequence[Path]) -> Kept:
     others = Others(
         raw={path.as_posix(): raw for path, raw in written.raw.items()},
         folders=[path.as_posix() for path in written.folders],
-        left_out=[NotKept(item.path, item.reason, item.raw) for item in written.left_out],
+        left_out=[
+            NotKept(left_out.path, left_out.reason, left_out.raw) for left_out in written.left_out
+        ],
     )
     return Kept(files, others, not_kept(written.left_out))

@@ -222,17 +222,17 @@ class LeaseActivities:
     async def _reserve(self, provider: AnyProvider, lease: Lease, spec: JobSpec) -> Reservation:
         # After a crash or an unknown outcome the network is asked before anything is made.
         if _tried_before():
-            found = await provider.find(lease.key)
-            if found is not None and found.reserved:
-                return Reservation(ref=found.ref)
+            at_network = await provider.find(lease.key)
+            if at_network is not None and at_network.reserved:
+                return Reservation(ref=at_network.ref)
         report = self._reporter(lease)
         try:
             return await provider.prepare(spec, lease.key, offer=lease.offer, report=report)
         except OutcomeUnknown:
-            found = await provider.find(lease.key)
-            if found is None or not found.reserved:
+            at_network = await provider.find(lease.key)
+            if at_network is None or not at_network.reserved:
                 raise  # the next try of this step goes on with what is there
-            return Reservation(ref=found.ref)
+            return Reservation(ref=at_network.ref)
 
     async def _hand_over(
         self, provider: AnyProvider, reservation: Reservation, spec: JobSpec
@@ -252,10 +252,10 @@ class LeaseActivities:
         try:
             return await provider.commit(reservation)
         except OutcomeUnknown:
-            found = await provider.find(reservation.ref.key)
-            if found is None or not found.committed:
+            at_network = await provider.find(reservation.ref.key)
+            if at_network is None or not at_network.committed:
                 raise
-            return Committed(ref=found.ref)
+            return Committed(ref=at_network.ref)
 
     def _reporter(self, lease: Lease) -> Report:
         last = 0.0
@@ -294,7 +294,7 @@ def _run_of(snapshot: LeaseSnapshot) -> Run:
         ended=snapshot.state == RunState.EXITED,
         exit_code=snapshot.exit_code,
         message=snapshot.message[:1000],
-        endpoints=[item.model_dump() for item in snapshot.endpoints],
+        endpoints=[endpoint.model_dump() for endpoint in snapshot.endpoints],
         started_at=started,
         finished_at=finished,
     )

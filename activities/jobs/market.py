@@ -82,8 +82,8 @@ class Market:
             for provider_id in self._fleet.ids
             if provider_id not in without and (not allowed or provider_id in allowed)
         ]
-        answers = await asyncio.gather(*(self._ask(item, spec, timeout) for item in asked))
-        return await self._ranked([_left(item, without_offers) for item in answers], spec)
+        answers = await asyncio.gather(*(self._ask(provider, spec, timeout) for provider in asked))
+        return await self._ranked([_left(answer, without_offers) for answer in answers], spec)
 
     async def _ask(self, provider_id: str, spec: JobSpec, timeout: timedelta) -> ProviderAnswer:
         try:
@@ -114,8 +114,8 @@ class Market:
         good, rejected = _sorted(answers, spec, rates)
         ranked, note = await self._rank(good, spec)
         return QuoteResult(
-            offers=tuple(item.offer for item in ranked),
-            standings=tuple(self._standing(item) for item in ranked),
+            offers=tuple(each.offer for each in ranked),
+            standings=tuple(self._standing(each) for each in ranked),
             note=note,
             rejected=tuple(rejected),
             usd_rates=rates,
@@ -136,12 +136,12 @@ class Market:
             ranking = Ranking(plain, records, self._settings.typical_run)
             return ranking.rank(offers, spec), f"{error}; ranked by cost"
 
-    def _standing(self, item: Ranked) -> OfferStanding:
-        offer, record = item.offer, item.record
+    def _standing(self, ranked: Ranked) -> OfferStanding:
+        offer, record = ranked.offer, ranked.record
         note = _rate_note(offer, self._settings.max_rate_age)
         return OfferStanding(
-            score=round(item.score, 6),
-            why=item.why,
+            score=round(ranked.score, 6),
+            why=ranked.why,
             availability=round(record.availability(offer.availability), 6),
             availability_source=record.availability_source(),
             wait=record.wait(offer.expected_wait),

@@ -246,13 +246,16 @@ def _nowhere(ranked: QuoteResult, job: Job, placing: PlaceInput) -> PlaceResult:
             message=f"the budget is {job.spec.budget}, {job.cost} is spent, and the cheapest offer "
             f"(`{cheapest.provider_id}`) may cost {most} for the whole duration",
         )
-    whys = [f"`{item.provider_id}`: {', '.join(item.reasons)}" for item in ranked.rejected]
+    whys = [
+        f"`{rejection.provider_id}`: {', '.join(rejection.reasons)}"
+        for rejection in ranked.rejected
+    ]
     whys += [f"`{provider_id}` was tried already" for provider_id in placing.excluded]
     return PlaceResult(
         reason=Reason.NO_CAPACITY,
         message=f"no provider offers to run this job ({'; '.join(whys) or 'there is none to ask'})",
         # With nobody left who may change his mind, only forgetting who was passed over could help.
-        try_again=any(not item.for_good for item in ranked.rejected),
+        try_again=any(not rejection.for_good for rejection in ranked.rejected),
     )
 
 

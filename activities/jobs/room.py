@@ -61,6 +61,6 @@ def not_kept(left_out: Sequence[LeftOut]) -> str:
     """A sentence that names what is not kept; empty if there is nothing."""
     if not left_out:
         return ""
-    named = [f"`{item.path}` {item.reason}" for item in left_out[:_MOST_NAMED]]
+    named = [f"`{each.path}` {each.reason}" for each in left_out[:_MOST_NAMED]]
     more = len(left_out) - len(named)
     return f"not kept: {'; '.join(named)}{f'; and {more} more' if more else ''}"[:900]

@@ -35,7 +35,7 @@ class SettleSteps:
         self._database = database
         self._lease = lease
         self._looked: float | None = None
-        self._steps = {item.step: item for item in lease.settle_steps}
+        self._steps = {step.step: step for step in lease.settle_steps}
 
     @property
     def all(self) -> tuple[SettleStep, ...]:
@@ -73,18 +73,18 @@ class SettleSteps:
         )
         with suppress(DatabaseUnavailable):  # it is for show: the error itself goes on its way
             async with self._database.statement() as tx:
-                steps = [item.model_dump(mode="json") for item in self.all]
+                steps = [each.model_dump(mode="json") for each in self.all]
                 await tx.leases.note_steps(self._lease.key, steps)
 
     async def _obey(self) -> None:
         # At the begin of a try the lease is as new as can be.
         if self._looked is None:
-            found = resolution_of(self._lease)
+            resolution = resolution_of(self._lease)
         elif time.monotonic() - self._looked < _LOOK_EVERY:
             return
         else:
             async with self._database.reading() as tx:
-                found = resolution_of(await tx.leases.get(self._lease.key))
+                resolution = resolution_of(await tx.leases.get(self._lease.key))
         self._looked = time.monotonic()
-        if found is not None and found.ends:
-            raise DecidedByHand(found)
+        if resolution is not None and resolution.ends:
+            raise DecidedByHand(resolution)

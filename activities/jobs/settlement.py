@@ -290,7 +290,7 @@ class SettlementActivities:
         finally:
             await asyncio.to_thread(shutil.rmtree, parts, ignore_errors=True)
 
-    async def _put_in_place(self, lease: Lease, parts: Path, found: Kept, *, merge: bool) -> None:
+    async def _put_in_place(self, lease: Lease, parts: Path, results: Kept, *, merge: bool) -> None:
         """Keep the files; with `merge`, beside those of attempts before this one."""
         async with self._database.transaction() as tx:
             await tx.jobs.lock(lease.job_id)
@@ -301,12 +301,12 @@ class SettlementActivities:
             if merge:
                 await add_missing(parts, kept)
             await put_in_place(parts, kept)
-            await found.record(tx, lease.job_id, lease.attempt, merge=merge)
-            if found.message:
-                told = "; ".join(filter(None, (now.message, found.message)))
+            await results.record(tx, lease.job_id, lease.attempt, merge=merge)
+            if results.message:
+                told = "; ".join(filter(None, (now.message, results.message)))
                 await tx.leases.set_message(lease.key, told)
             await tx.events.add(
-                EventType.JOB_OUTPUTS_STORED, lease.job_id, job_id=lease.job_id, data=found.data()
+                EventType.JOB_OUTPUTS_STORED, lease.job_id, job_id=lease.job_id, data=results.data()
             )
 
     async def _tell_incomplete(self, lease: Lease, error: Exception) -> None:
@@ -362,8 +362,8 @@ class SettlementActivities:
 
 
 async def _look_for(provider: AnyProvider, key: str) -> LeaseRef | None:
-    found = await provider.find(key)
-    return found.ref if found else None
+    lease = await provider.find(key)
+    return lease.ref if lease else None
 
 
 async def _later_deadline(tx: Reading, closing: SettleInput, passed: datetime) -> datetime | None:

@@ -18,7 +18,7 @@ async def record_frames(tx: Transaction, lease: Lease, frames: Sequence[FrameSta
     The caller holds the job's lock.
     """
     changed = await tx.frames.record(lease.job_id, lease.key, frames)
-    ended = [item for item in changed if item.state.final]
+    ended = [frame for frame in changed if frame.state.final]
     if not ended:
         return
     job = await tx.jobs.get(lease.job_id)
@@ -33,7 +33,7 @@ async def record_frames(tx: Transaction, lease: Lease, frames: Sequence[FrameSta
         "total": total,
         "progress": str(progress),
         "message": _sentence(ended, done, total),
-        "frames": [_fact(item) for item in ended[:_EVENT_FRAMES]],
+        "frames": [_fact(frame) for frame in ended[:_EVENT_FRAMES]],
         "more": max(0, len(ended) - _EVENT_FRAMES),
         "provider": lease.provider_id,
     }
@@ -63,7 +63,7 @@ async def settle_frames(database: Database, lease: Lease) -> None:
 def _sentence(ended: Sequence[FrameStatus], done: int, total: int) -> str:
     parts: list[str] = []
     for state, verb in ((FrameState.DONE, "done"), (FrameState.FAILED, "failed")):
-        numbers = [item.frame for item in ended if item.state is state]
+        numbers = [frame.frame for frame in ended if frame.state is state]
         if numbers:
             parts.append(
                 f"{'frame' if len(numbers) == 1 else 'frames'} {format_frames(numbers)} {verb}"
@@ -71,5 +71,5 @@ def _sentence(ended: Sequence[FrameStatus], done: int, total: int) -> str:
     return f"{', '.join(parts)}; {done} of {total}"
 
 
-def _fact(item: FrameStatus) -> dict[str, object]:
-    return item.model_dump(mode="json", exclude={"finished_at"}, exclude_none=True)
+def _fact(frame: FrameStatus) -> dict[str, object]:
+    return frame.model_dump(mode="json", exclude={"finished_at"}, exclude_none=True)

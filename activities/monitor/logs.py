@@ -84,7 +84,7 @@ class LogCopier:
             aclosing(_batches(lines)) as batches,
         ):
             async for batch in batches:
-                whole = [item for item in batch if not item.partial]
+                whole = [line for line in batch if not line.partial]
                 _begin(begun, batch)
                 if not whole and known == list(begun.values()):
                     continue
@@ -106,7 +106,7 @@ class LogCopier:
             stored = await tx.logs.append(
                 job_id,
                 lease.attempt,
-                [_new(item) for item in batch],
+                [_new(line) for line in batch],
                 limit=self._limit,
                 lease_key=lease.key,
                 cursor=(cursor, batch[-1].cursor if batch else cursor),
@@ -139,11 +139,11 @@ def _new(line: LogLine) -> NewLine:
 
 def _begin(begun: dict[str, NewLine], batch: list[LogLine]) -> None:
     """Bring the lines that have begun, by stream, up to the end of the batch."""
-    for item in batch:
-        before = begun.pop(item.stream, None)
-        if item.partial:
-            same = before is not None and before.text == item.text
-            begun[item.stream] = before if same and before is not None else _new(item)
+    for line in batch:
+        before = begun.pop(line.stream, None)
+        if line.partial:
+            same = before is not None and before.text == line.text
+            begun[line.stream] = before if same and before is not None else _new(line)
 
 
 async def _stream(
@@ -197,15 +197,15 @@ async def _fill(
     while size < _BATCH_BYTES and (left := until - time.monotonic()) > 0:
         try:
             # Waiting is dear: a loud job's lines are mostly there already.
-            item = (
+            received = (
                 queue.get_nowait() if queue.qsize() else await asyncio.wait_for(queue.get(), left)
             )
         except TimeoutError:
             break
-        if item is None:
+        if received is None:
             return batch, True
-        if isinstance(item, BaseException):
-            return batch, item
-        batch.append(item)
-        size += len(item.text)
+        if isinstance(received, BaseException):
+            return batch, received
+        batch.append(received)
+        size += len(received.text)
     return batch, False

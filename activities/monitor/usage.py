@@ -60,7 +60,7 @@ class Meter:
             for at, lease in known
             if at is not None and at <= before and lease.offer.price_per_hour.amount > 0
         ]
-        return [lease for _, lease in sorted(due, key=lambda item: item[0])]
+        return [lease for _, lease in sorted(due, key=lambda pair: pair[0])]
 
     async def _ask_all(self, provider: AnyProvider, due: Sequence[Lease]) -> None:
         slots, failures = asyncio.Semaphore(_AT_ONCE), 0
@@ -71,18 +71,18 @@ class Meter:
                 if number >= _MOST or failures >= _GIVE_UP:
                     return reckoned(lease)
                 try:
-                    found = await _told(provider, lease)
+                    usage = await _told(provider, lease)
                 except Exception as error:  # whatever it is, it must not end the watching
                     failures += 1
                     _log.info("usage.not_told", lease=lease.key, error=str(error)[:300])
                     return reckoned(lease)
                 failures = 0
-                return found
+                return usage
 
-        found = await asyncio.gather(*(one(number, lease) for number, lease in enumerate(due)))
+        usages = await asyncio.gather(*(one(number, lease) for number, lease in enumerate(due)))
         with contextlib.suppress(DatabaseUnavailable):
             async with self._database.statement() as tx:
-                await tx.leases.put_usage(found)
+                await tx.leases.put_usage(usages)
 
 
 async def _told(provider: AnyProvider, lease: Lease) -> UsageNow:

@@ -52,7 +52,7 @@ class DraftActivities:
             config = kind.model_validate(whole)
         except ValidationError as error:
             secret = secret_fields(kind)
-            return _refused([_safe(item, whole, secret) for item in field_errors(error)])
+            return _refused([_safe(problem, whole, secret) for problem in field_errors(error)])
         public, secrets = split(config, whole)
         if not checked.probe:
             return await self._keep(draft, public, secrets)
@@ -158,7 +158,7 @@ def _at(value: Any, place: list[str]) -> Any:
     for index, part in enumerate(place):
         if part == "*" and isinstance(value, list | Mapping):
             items = value if isinstance(value, list) else list(value.values())
-            return [_at(item, place[index + 1 :]) for item in items]
+            return [_at(each, place[index + 1 :]) for each in items]
         if not isinstance(value, Mapping):
             return value
         value = value.get(part)

@@ -21,6 +21,6 @@ class HealthActivities:
         try:
             provider = self._fleet.get(checked.provider_id)
         except ProviderError as error:
-            found = Observation("bad", str(error), origin=origin)
-            return HealthResult(status=await self._checkup.note(checked.provider_id, found))
+            observation = Observation("bad", str(error), origin=origin)
+            return HealthResult(status=await self._checkup.note(checked.provider_id, observation))
         return HealthResult(status=await self._checkup.check(provider, origin=origin))

@@ -44,12 +44,12 @@ class FindingsBook:
             known = await tx.findings.open(scope.kinds, provider_id=scope.provider_id)
         if mode == "list":
             return _as_if(issues, known)
-        found = [await self._see(issue) for issue in issues]
-        seen = {(item.kind, item.subject) for item in found}
-        for item in known:
-            if (item.kind, item.subject) not in seen and item.subject not in unsure:
-                await self.close(item, _NO_LONGER)
-        return found
+        findings = [await self._see(issue) for issue in issues]
+        seen = {(finding.kind, finding.subject) for finding in findings}
+        for finding in known:
+            if (finding.kind, finding.subject) not in seen and finding.subject not in unsure:
+                await self.close(finding, _NO_LONGER)
+        return findings
 
     async def close(self, finding: Finding, how: str) -> None:
         """It is settled: say how. Harmless to repeat."""
@@ -73,7 +73,7 @@ class FindingsBook:
 def _as_if(issues: Sequence[Issue], known: Sequence[Finding]) -> list[Finding]:
     """What writing down would have made of them."""
     now = datetime.now(UTC)
-    since = {(item.kind, item.subject): item for item in known}
+    since = {(finding.kind, finding.subject): finding for finding in known}
     return [
         since.get((issue.kind, issue.subject))
         or Finding(**issue.model_dump(), id="", first_seen_at=now, last_seen_at=now)

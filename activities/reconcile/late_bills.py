@@ -43,20 +43,20 @@ class LateBills:
                 now - _BY_HAND,
                 [finding.subject for finding in open_],
             )
-        found = Compared()
+        compared = Compared()
         slots = asyncio.Semaphore(_AT_ONCE)
 
         async def ask(lease: Lease) -> None:
             async with slots:
-                await self._ask(lease, found)
+                await self._ask(lease, compared)
 
         await asyncio.gather(*(ask(lease) for lease in leases))
         # What a network has forgotten since it told another bill stays told, for a while.
-        told = {item.subject for item in open_ if now - item.first_seen_at < _TOLD}
-        found.unsure |= told - self._bills.keys()
-        return found
+        told = {known.subject for known in open_ if now - known.first_seen_at < _TOLD}
+        compared.unsure |= told - self._bills.keys()
+        return compared
 
-    async def _ask(self, lease: Lease, found: Compared) -> None:
+    async def _ask(self, lease: Lease, compared: Compared) -> None:
         if lease.ref is None:
             return
         try:
@@ -65,13 +65,13 @@ class LateBills:
         except LeaseLost:
             return  # the usual answer: it was told to forget the lease
         except (ProviderError, TimeoutError) as error:
-            found.unsure.add(lease.key)
+            compared.unsure.add(lease.key)
             _log.info("reconcile.no_bill", lease=lease.key, error=str(error))
             return
         self._bills[lease.key] = (lease, bill)
         issue = late_charge(lease, bill)
         if issue is not None:
-            found.issues.append(issue)
+            compared.issues.append(issue)
 
     async def close(self, finding: Finding) -> str | None:
         """Book it if nothing was; a bill that differs is for a person to judge: it is only told."""

@@ -35,8 +35,8 @@ class RescueActivities:
     async def plan_rescue(self, abandoned: RescueInput) -> RescuePlan:
         """Make sure that nobody looks after the job, and say what is to be done."""
         # Asked first: whoever is started after this is seen in the database.
-        found = await fate(self._client, abandoned.job_id)
-        if found.status == "running":
+        ended = await fate(self._client, abandoned.job_id)
+        if ended.status == "running":
             return RescuePlan(why_not="its workflow is running: it looks after the job itself")
         async with self._database.transaction() as tx:
             if not await tx.survey.care(abandoned.job_id):
@@ -52,5 +52,5 @@ class RescueActivities:
                 LeaseInput(job_id=job.id, lease_key=lease.key, provider_id=lease.provider_id)
                 for lease in leases
             ),
-            outcome=None if job.state.terminal else rescue_outcome(job, leases, found.how),
+            outcome=None if job.state.terminal else rescue_outcome(job, leases, ended.how),
         )

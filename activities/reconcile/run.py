@@ -59,13 +59,13 @@ class ReconcileActivities:
                 self._database, provider, max(2 * self._rules.every, _SHORTEST_WINDOW)
             )
             orphans = Orphans(self._database, provider, bills)
-            found = await orphans.look()
+            compared = await orphans.look()
             late = await bills.look()
         except (ProviderError, TimeoutError) as error:
             why = str(error) or "it did not answer in time"
             _log.warning("reconcile.network_away", provider=provider_id, error=why)
             return ScopeResult(provider_id=provider_id, error=why)
-        both = Compared([*found.issues, *late.issues], found.unsure | late.unsure)
+        both = Compared([*compared.issues, *late.issues], compared.unsure | late.unsure)
         scope = Scope(PROVIDER_KINDS, provider_id)
         mends: dict[FindingKind, Mend] = {
             FindingKind.ORPHAN: orphans.close,
@@ -73,7 +73,7 @@ class ReconcileActivities:
         }
         seen = await self._settle(scope, both, mends, mode)
         if mode == "act":
-            await self._drop(orphans, found.kept)
+            await self._drop(orphans, compared.kept)
         return _result(provider_id, orphans.owned, seen)
 
     @activity.defn
@@ -83,20 +83,20 @@ class ReconcileActivities:
             await tell_stuck(self._database, self._stuck)
         books = Books(self._database, self._client, self._jobs)
         try:
-            found = await books.look()
+            compared = await books.look()
         except TemporalUnavailable as error:
             return ScopeResult(error=error.detail)
         mode = self._mode(chosen.mode)
-        seen = await self._settle(Scope(BOOK_KINDS), found, books.mends, mode)
+        seen = await self._settle(Scope(BOOK_KINDS), compared, books.mends, mode)
         return _result(None, books.checked, seen)
 
     def _mode(self, asked: Mode) -> Mode:
         return "tell" if asked == "act" and self._rules.dry_run else asked
 
     async def _settle(
-        self, scope: Scope, found: Compared, mends: Mapping[FindingKind, Mend], mode: Mode
+        self, scope: Scope, compared: Compared, mends: Mapping[FindingKind, Mend], mode: Mode
     ) -> list[SeenFinding]:
-        findings = await self._book.take(scope, found.issues, found.unsure, mode)
+        findings = await self._book.take(scope, compared.issues, compared.unsure, mode)
         until = time.monotonic() + _TIME_TO_ACT
         slots = asyncio.Semaphore(_AT_ONCE)
 

@@ -61,7 +61,7 @@ class Builder:
         Raises:
             InvalidRequest: one of them is not valid; says which field.
         """
-        found: dict[str, Blueprint] = {}
+        blueprints: dict[str, Blueprint] = {}
         for provider_id, entry in self._settings.providers.items():
             config = entry.config()
             config.pop("enabled", None)
@@ -72,7 +72,7 @@ class Builder:
                     raise
                 continue  # switched off, and may be half-written
             public, secrets = split(provider.config, config)
-            found[provider_id] = Blueprint(
+            blueprints[provider_id] = Blueprint(
                 provider_id,
                 entry.type,
                 entry.enabled,
@@ -81,17 +81,17 @@ class Builder:
                 entry.rate_limit,
                 config=config,
             )
-        return found
+        return blueprints
 
-    def of_database(self, item: ManagedProvider) -> Blueprint:
+    def of_database(self, stored: ManagedProvider) -> Blueprint:
         """One that the API manages."""
         return Blueprint(
-            item.id,
-            item.type,
-            item.enabled,
-            item.config,
-            rate_limit=item.rate_limit,
-            credentials=item.credentials,
+            stored.id,
+            stored.type,
+            stored.enabled,
+            stored.config,
+            rate_limit=stored.rate_limit,
+            credentials=stored.credentials,
         )
 
     def build(self, blueprint: Blueprint) -> tuple[AnyProvider, dict[str, str]]:
@@ -130,7 +130,7 @@ class Builder:
 
     def types(self) -> list[ProviderType]:
         """The types that are installed here; one that cannot be loaded is left out."""
-        found: list[ProviderType] = []
+        types: list[ProviderType] = []
         for name in provider_types():
             try:
                 config = provider_class(name).Config
@@ -142,8 +142,8 @@ class Builder:
                 _log.exception("provider.type", type=name)
                 continue
             schema.get("properties", {}).pop("enabled", None)
-            found.append(ProviderType(name, schema, secret_fields(config)))
-        return found
+            types.append(ProviderType(name, schema, secret_fields(config)))
+        return types
 
 
 def place_of(provider_id: str) -> str:
@@ -154,9 +154,9 @@ def place_of(provider_id: str) -> str:
 def plain(value: Any) -> Any:
     """As JSON: settings from files and the environment have paths and the like."""
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [plain(part) for part in value]
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 

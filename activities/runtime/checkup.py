@@ -41,18 +41,20 @@ class Checkup:
             first: It was opened just now: what it says counts at once.
         """
         await self._breakers.probe(provider.id)
-        found = replace(await self._ask(provider), origin=origin)
-        return await self.note(provider.id, found, first=first)
+        observation = replace(await self._ask(provider), origin=origin)
+        return await self.note(provider.id, observation, first=first)
 
     async def note(
-        self, provider_id: str, found: Observation, *, first: bool = False
+        self, provider_id: str, observation: Observation, *, first: bool = False
     ) -> ProviderStatus:
         """Write down what was found, with the events of what changed by it."""
         async with self._database.transaction() as tx:
-            observed = await tx.providers.observe(provider_id, found, self._rules, first=first)
+            observed = await tx.providers.observe(
+                provider_id, observation, self._rules, first=first
+            )
             if observed is None:
                 return "offline"
-            await _tell(tx, provider_id, found, observed)
+            await _tell(tx, provider_id, observation, observed)
         return observed.after
 
     async def _ask(self, provider: AnyProvider) -> Observation:
@@ -103,9 +105,11 @@ async def _prices(provider: AnyProvider) -> tuple[PriceSheet | None, str]:
         return None, f"it tells no prices: {error}"
 
 
-async def _tell(tx: Transaction, provider_id: str, found: Observation, seen: Observed) -> None:
+async def _tell(
+    tx: Transaction, provider_id: str, observation: Observation, seen: Observed
+) -> None:
     if seen.before != seen.after:
-        data = {"status": seen.after, "was": seen.before, "message": found.message[:1000]}
+        data = {"status": seen.after, "was": seen.before, "message": observation.message[:1000]}
         await tx.events.add(EventType.PROVIDER_STATUS_CHANGED, provider_id, data=data)
     if seen.new_prices is not None and seen.old_prices is not None:
         sheets = {

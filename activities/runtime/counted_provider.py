@@ -82,8 +82,10 @@ class CountedProvider(Provider[Any]):
     ) -> list[CallTally]:
         """Its calls, summed up by kind, without its secrets (`CallBook.tallies`)."""
         return [
-            item.model_copy(update={"note": self.scrub(item.note), "call": self.scrub(item.call)})
-            for item in self.book.tallies(after=after, keys=keys)
+            tally.model_copy(
+                update={"note": self.scrub(tally.note), "call": self.scrub(tally.call)}
+            )
+            for tally in self.book.tallies(after=after, keys=keys)
         ]
 
     def scrub(self, text: str) -> str:
@@ -247,10 +249,10 @@ class CountedProvider(Provider[Any]):
         pumping = asyncio.create_task(pump())
         ending = asyncio.create_task(end())
         try:
-            while (item := await queue.get()) is not None:
-                if isinstance(item, Exception):
-                    raise item
-                yield item
+            while (queued := await queue.get()) is not None:
+                if isinstance(queued, Exception):
+                    raise queued
+                yield queued
         finally:
             pumping.cancel()
             ending.cancel()

@@ -159,7 +159,7 @@ class Fleet:
             open_leases = await tx.leases.open_counts()
         self._known = {
             **self._own,
-            **{item.id: self._builder.of_database(item) for item in managed},
+            **{stored.id: self._builder.of_database(stored) for stored in managed},
         }
         for provider_id, member in list(self._members.items()):
             blueprint = self._known.get(provider_id)
@@ -238,9 +238,11 @@ class Fleet:
         await _persist(lambda: self._checkup.check(provider, origin=origin, first=True))
         member.tried.set()
 
-    async def _written(self, member: _Member, found: Observation, *, first: bool = False) -> None:
-        found = replace(found, origin=member.blueprint.origin)
-        note = partial(self._checkup.note, member.blueprint.id, found, first=first)
+    async def _written(
+        self, member: _Member, observation: Observation, *, first: bool = False
+    ) -> None:
+        observation = replace(observation, origin=member.blueprint.origin)
+        note = partial(self._checkup.note, member.blueprint.id, observation, first=first)
         await _persist(note)
         member.tried.set()
 
