@@ -17,8 +17,8 @@ _WRITTEN: Final = "written"
 @lru_cache(maxsize=512)
 def written_by(statement: str) -> str:
     """What a statement writes: `update jobs, insert events`; empty if it only reads."""
-    found = _WRITES.findall(" ".join(statement.split()))
-    words = [f"{verb.split()[0].lower()} {table}".strip() for verb, table in found]
+    writes = _WRITES.findall(" ".join(statement.split()))
+    words = [f"{verb.split()[0].lower()} {table}".strip() for verb, table in writes]
     return ", ".join(dict.fromkeys(words))[:_LONGEST]
 
 

@@ -97,20 +97,20 @@ class TraceRepository(Repository[Access]):
 
     async def _statuses(self, ids: Sequence[str]) -> Mapping[str, list[StatusFact]]:
         query = select(JobStatusRow).where(JobStatusRow.job_id.in_(ids)).order_by(JobStatusRow.id)
-        found: dict[str, list[StatusFact]] = defaultdict(list)
+        by_job: dict[str, list[StatusFact]] = defaultdict(list)
         for row in (await self.connection.execute(query)).all():
             fact = StatusFact(row.state, row.attempt, row.message, row.created_at)
-            found[row.job_id].append(fact)
-        return found
+            by_job[row.job_id].append(fact)
+        return by_job
 
     async def _leases(self, ids: Sequence[str]) -> Mapping[str, list[Any]]:
         query = (
             select(LeaseRow.__table__).where(LeaseRow.job_id.in_(ids)).order_by(LeaseRow.attempt)
         )
-        found: dict[str, list[Any]] = defaultdict(list)
+        by_job: dict[str, list[Any]] = defaultdict(list)
         for row in (await self.connection.execute(query)).mappings():
-            found[row["job_id"]].append(lease_of(row))
-        return found
+            by_job[row["job_id"]].append(lease_of(row))
+        return by_job
 
     async def _entries(self, ids: Sequence[str]) -> Mapping[str, list[Any]]:
         query = (
@@ -118,17 +118,17 @@ class TraceRepository(Repository[Access]):
             .where(LedgerRow.job_id.in_(ids))
             .order_by(LedgerRow.created_at, LedgerRow.id)
         )
-        found: dict[str, list[Any]] = defaultdict(list)
+        by_job: dict[str, list[Any]] = defaultdict(list)
         for row in (await self.connection.execute(query)).mappings():
-            found[row["job_id"]].append(entry_of(row))
-        return found
+            by_job[row["job_id"]].append(entry_of(row))
+        return by_job
 
     async def _commands(self, where: ColumnElement[bool]) -> dict[str | None, list[CommandFact]]:
         """Those of jobs by job id, those of a group under None."""
         query = select(CommandRow).where(where).order_by(CommandRow.id)
-        found: dict[str | None, list[CommandFact]] = defaultdict(list)
+        by_job: dict[str | None, list[CommandFact]] = defaultdict(list)
         for row in (await self.connection.execute(query)).all():
-            found[row.job_id].append(
+            by_job[row.job_id].append(
                 CommandFact(
                     kind=row.kind,
                     created_at=row.created_at,
@@ -138,7 +138,7 @@ class TraceRepository(Repository[Access]):
                     error=row.error or "",
                 )
             )
-        return dict(found)
+        return dict(by_job)
 
     async def _events(self, ids: Sequence[str]) -> Mapping[str, list[Event]]:
         query = (
@@ -147,10 +147,10 @@ class TraceRepository(Repository[Access]):
             .order_by(EventRow.tx, EventRow.seq)
             .limit(_MOST_EVENTS)
         )
-        found: dict[str, list[Event]] = defaultdict(list)
+        by_job: dict[str, list[Event]] = defaultdict(list)
         for row in (await self.connection.execute(query)).mappings():
-            found[row["job_id"]].append(event_of(row))
-        return found
+            by_job[row["job_id"]].append(event_of(row))
+        return by_job
 
     async def _gangs(self, groups: Iterable[str]) -> list[GangFact]:
         query = (

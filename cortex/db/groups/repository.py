@@ -100,11 +100,11 @@ class GroupRepository(Repository[Access]):
         head = (await self.connection.execute(query)).first()
         if head is None:
             return None
-        found = await self.connection.execute(MEMBERS, {"group": group_id})
-        members = tuple(_member(row) for row in found)
+        rows = await self.connection.execute(MEMBERS, {"group": group_id})
+        members = tuple(_member(row) for row in rows)
         gangs = await self._gangs(group_id)
-        for item in members:
-            gangs.setdefault(item.gang, Gang(item.gang))
+        for member in members:
+            gangs.setdefault(member.gang, Gang(member.gang))
         made = Snapshot(
             id=group_id,
             state=GroupState(head.state),

@@ -126,21 +126,21 @@ class GroupReads:
         if limit == 0:
             return [], None
         conditions: list[str] = ["j.group_id = %s"]
-        found: list[Any] = [group_id]
+        values: list[Any] = [group_id]
         if where.states:
             conditions.append("j.state = ANY(%s)")
-            found.append([state.value for state in where.states])
+            values.append([state.value for state in where.states])
         if where.member is not None:
             conditions.append("(j.member = %s OR starts_with(j.member, %s))")
-            found += [where.member, f"{where.member}["]
+            values += [where.member, f"{where.member}["]
         if where.after is not None:
             conditions.append("j.id > %s")
-            found.append(where.after)
+            values.append(where.after)
         statement = (
             f"SELECT v.id, row_to_json(v)::text FROM (SELECT {_MEMBER} FROM jobs j "
             f"WHERE {' AND '.join(conditions)} ORDER BY j.id LIMIT %s) v ORDER BY v.id"
         )
-        rows = await self._pool.fetch(statement.encode(), (*found, limit + 1), plan_anew=True)
+        rows = await self._pool.fetch(statement.encode(), (*values, limit + 1), plan_anew=True)
         last = rows[limit - 1][0] if len(rows) > limit else None
         return [row[1] for row in rows[:limit]], last
 
@@ -180,16 +180,16 @@ class GroupReadRepository(Repository[Access]):
 
 
 def _conditions(where: GroupFilter) -> tuple[list[str], list[Any]]:
-    found: list[tuple[str, list[Any]]] = []
+    conditions: list[tuple[str, list[Any]]] = []
     if where.states:
-        found.append(("g.state = ANY(%s)", [list(where.states)]))
+        conditions.append(("g.state = ANY(%s)", [list(where.states)]))
     if where.owner is not None:
-        found.append(("g.owner = %s", [where.owner]))
+        conditions.append(("g.owner = %s", [where.owner]))
     if where.name is not None:
-        found.append(("g.name = %s", [where.name]))
+        conditions.append(("g.name = %s", [where.name]))
     for key, value in where.labels.items():
-        found.append(("g.labels @> jsonb_build_object(%s::text, %s::text)", [key, value]))
-    return [text for text, _ in found], [value for _, values in found for value in values]
+        conditions.append(("g.labels @> jsonb_build_object(%s::text, %s::text)", [key, value]))
+    return [text for text, _ in conditions], [value for _, values in conditions for value in values]
 
 
 def _no_group(group_id: str) -> NotFound:

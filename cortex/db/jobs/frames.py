@@ -33,12 +33,12 @@ class FrameRepository(Repository[Access]):
 
         The caller holds the job's lock.
         """
-        known = await self._rows(job_id, [item.frame for item in frames])
+        known = await self._rows(job_id, [frame.frame for frame in frames])
         rows: list[dict[str, Any]] = []
         changed: list[FrameStatus] = []
-        for item in frames:
-            before = known.get(item.frame)
-            row = _row(job_id, lease_key, item, before)
+        for frame in frames:
+            before = known.get(frame.frame)
+            row = _row(job_id, lease_key, frame, before)
             if row is None:
                 continue
             rows.append(row)
@@ -112,23 +112,23 @@ class FrameRepository(Repository[Access]):
 
 
 def _row(
-    job_id: str, lease_key: str, item: FrameStatus, before: Row | None
+    job_id: str, lease_key: str, frame: FrameStatus, before: Row | None
 ) -> dict[str, Any] | None:
     """The row to write; None if it says nothing new."""
     row: dict[str, Any] = {
         "job_id": job_id,
-        "frame": item.frame,
+        "frame": frame.frame,
         "lease_key": lease_key,
-        "state": item.state.value,
-        "attempts": item.attempts,
+        "state": frame.state.value,
+        "attempts": frame.attempts,
         "earlier_attempts": 0,
-        "cost": item.cost.amount if item.cost else None,
+        "cost": frame.cost.amount if frame.cost else None,
         "earlier_cost": None,
-        "currency": item.cost.currency if item.cost else None,
-        "seconds": item.seconds,
-        "message": item.message[:_MESSAGE],
-        "output": item.output,
-        "finished_at": item.finished_at,
+        "currency": frame.cost.currency if frame.cost else None,
+        "seconds": frame.seconds,
+        "message": frame.message[:_MESSAGE],
+        "output": frame.output,
+        "finished_at": frame.finished_at,
     }
     if before is None:
         return row
@@ -136,7 +136,7 @@ def _row(
         if before["state"] == FrameState.DONE.value:
             return None
         return row | _carried(row, before)
-    if before["state"] == FrameState.DONE.value and item.state is not FrameState.DONE:
+    if before["state"] == FrameState.DONE.value and frame.state is not FrameState.DONE:
         return None  # an older answer
     row["earlier_attempts"] = before["earlier_attempts"]
     row["earlier_cost"] = before["earlier_cost"]

@@ -254,14 +254,14 @@ class LeaseRepository(Repository[Access]):
             .values(collected_at=NOW)
         )
 
-    async def put_usage(self: "LeaseRepository[Writes]", found: Sequence[UsageNow]) -> None:
+    async def put_usage(self: "LeaseRepository[Writes]", usages: Sequence[UsageNow]) -> None:
         """Write down what leases have cost so far; only active ones still change."""
         values = {
-            "keys": [item.key for item in found],
-            "amounts": [item.cost.amount for item in found],
-            "currencies": [item.cost.currency for item in found],
-            "usd": [item.usd for item in found],
-            "estimated": [item.estimated for item in found],
+            "keys": [usage.key for usage in usages],
+            "amounts": [usage.cost.amount for usage in usages],
+            "currencies": [usage.cost.currency for usage in usages],
+            "usd": [usage.usd for usage in usages],
+            "estimated": [usage.estimated for usage in usages],
         }
         await self.connection.execute(_USAGE, values)
 
@@ -307,7 +307,7 @@ def lease_of(row: Row) -> Lease:
         exit_code=row["exit_code"],
         message=row["message"],
         image=_PULLS.get(row["failure"], ""),
-        endpoints=tuple(Endpoint.model_validate(item) for item in row["endpoints"]),
+        endpoints=tuple(Endpoint.model_validate(endpoint) for endpoint in row["endpoints"]),
         version=row["version"],
         signalled_version=row["signalled_version"],
         log_cursor=row["log_cursor"],
@@ -325,7 +325,7 @@ def lease_of(row: Row) -> Lease:
         usage=_usage(row),
         usage_at=row["usage_at"],
         resolution=row["resolution"],
-        settle_steps=tuple(SettleStep.model_validate(item) for item in row["settle_steps"] or ()),
+        settle_steps=tuple(SettleStep.model_validate(step) for step in row["settle_steps"] or ()),
     )
 
 

@@ -248,7 +248,7 @@ class StepRepository(Repository[Access]):
             "charge": charge,
             "note": note,
             "decided": decided.model_dump_json() if decided is not None else None,
-            "steps": orjson.dumps([item.model_dump(mode="json") for item in steps]).decode(),
+            "steps": orjson.dumps([step.model_dump(mode="json") for step in steps]).decode(),
             "charge_id": new_id("led"),
             "release_id": new_id("led"),
             "events": _packed(events),

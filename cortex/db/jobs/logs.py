@@ -176,24 +176,24 @@ class LogRepository(Repository[Access]):
             InvalidRequest: `since` is no cursor.
         """
         seq, index = parse_cursor(since) if since else (0, 0)
-        found: list[StoredLine] = []
+        lines: list[StoredLine] = []
         edge = previous = seq
         count = _FIRST_CHUNKS
-        while len(found) < limit:
+        while len(lines) < limit:
             chunks = await self._chunks(job_id, edge, count, newest_first=False)
             for chunk in chunks:
-                if len(found) >= limit:
+                if len(lines) >= limit:
                     break
                 if chunk.seq > previous + 1:
-                    found.append(_gap(chunk))
+                    lines.append(_gap(chunk))
                 first = index if chunk.seq == seq else 0
-                found.extend(_lines(chunk, first, first + limit - len(found)))
+                lines.extend(_lines(chunk, first, first + limit - len(lines)))
                 previous = chunk.seq
             if len(chunks) < count:
                 break
             edge = previous + 1
-            count = _next_count(chunks, limit - len(found))
-        return found[:limit]
+            count = _next_count(chunks, limit - len(lines))
+        return lines[:limit]
 
     async def open_lines(self, job_id: str, cursor: str = "0:0") -> list[StoredLine]:
         """The lines that have begun and not ended; `cursor` is the place before them."""
@@ -212,21 +212,21 @@ class LogRepository(Repository[Access]):
 
     async def tail(self, job_id: str, count: int) -> list[StoredLine]:
         """The last `count` lines."""
-        found: list[StoredLine] = []
+        lines: list[StoredLine] = []
         below: int | None = None
         batch = _FIRST_CHUNKS
-        while len(found) < count:
+        while len(lines) < count:
             chunks = await self._chunks(job_id, below, batch, newest_first=True)
             for chunk in chunks:
-                missing = count - len(found)
+                missing = count - len(lines)
                 if missing <= 0:
                     break
-                found = _lines(chunk, max(0, len(chunk.lines) - missing)) + found
+                lines = _lines(chunk, max(0, len(chunk.lines) - missing)) + lines
             if len(chunks) < batch:
                 break
             below = chunks[-1].seq
-            batch = _next_count(chunks, count - len(found))
-        return found
+            batch = _next_count(chunks, count - len(lines))
+        return lines
 
     async def expire(self: "LogRepository[Writes]", older_than: timedelta) -> int:
         """Delete the output of jobs that ended longer ago; returns how many chunks."""

@@ -94,7 +94,8 @@ class OutputRepository(Repository[Access]):
         rows = [row(path, "file", size=size, sha256=digest) for path, size, digest in files]
         rows += [row(path, "folder") for path in others.folders]
         rows += [
-            row(item.path, _LEFT_OUT, reason=item.reason, raw=item.raw) for item in others.left_out
+            row(left_out.path, _LEFT_OUT, reason=left_out.reason, raw=left_out.raw)
+            for left_out in others.left_out
         ]
         if rows:
             statement = insert(JobOutputRow).on_conflict_do_nothing()

@@ -67,8 +67,8 @@ class JobRepository(Repository[Access]):
         """The jobs with these ids, in the order of the ids; unknown ones are left out."""
         query = select(JobRow.__table__).where(JobRow.id.in_(job_ids))
         rows = (await self.connection.execute(query)).mappings()
-        found = {row["id"]: job_of(row) for row in rows}
-        return [found[job_id] for job_id in job_ids if job_id in found]
+        by_id = {row["id"]: job_of(row) for row in rows}
+        return [by_id[job_id] for job_id in job_ids if job_id in by_id]
 
     async def move(
         self: "JobRepository[Transacts]", job_id: str, state: JobState, *, message: str = ""

@@ -60,8 +60,8 @@ class StuckRepository(Repository[Access]):
 
     async def told(self, job_id: str, since: str) -> bool:
         """Whether an event has told that the job is stuck since then."""
-        found = await self.connection.execute(_TOLD, {"job": job_id, "since": since})
-        return found.first() is not None
+        told = await self.connection.execute(_TOLD, {"job": job_id, "since": since})
+        return told.first() is not None
 
 
 def _facts(row: Row) -> JobFacts:
@@ -80,7 +80,7 @@ def _facts(row: Row) -> JobFacts:
         lease_state=LeaseState(row["lease_state"]) if row["lease_state"] else None,
         unknown_since=row["unknown_since"],
         unknown_reason=row["unknown_reason"] or "",
-        settle_steps=tuple(SettleStep.model_validate(item) for item in row["settle_steps"] or ()),
+        settle_steps=tuple(SettleStep.model_validate(step) for step in row["settle_steps"] or ()),
         commands=row["commands"],
         command_error=row["command_error"] or "",
     )

@@ -171,13 +171,13 @@ def _conditions(where: JobFilter) -> tuple[list[str], list[Any]]:
         ("j.created_at >= %s", where.created_after),
         ("j.created_at < %s", where.created_before),
     ]
-    found = [(text, value) for text, value in wanted if value is not None]
+    conditions = [(text, value) for text, value in wanted if value is not None]
     for key, value in where.labels.items():
-        found.append(("j.labels @> jsonb_build_object(%s::text, %s::text)", (key, value)))
+        conditions.append(("j.labels @> jsonb_build_object(%s::text, %s::text)", (key, value)))
     params: list[Any] = []
-    for _, value in found:
+    for _, value in conditions:
         params.extend(value if isinstance(value, tuple) else (value,))
-    return [text for text, _ in found], params
+    return [text for text, _ in conditions], params
 
 
 class ReadRepository(Repository[Access]):

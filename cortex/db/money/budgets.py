@@ -123,10 +123,12 @@ class BudgetRepository(Repository[Access]):
         """
         given = [{"owner": owner, "labels": dict(labels)} for owner, labels in jobs]
         rows = await self.connection.execute(_LOCK, {"jobs": orjson.dumps(given).decode()})
-        found = rows.mappings().all()
-        if not found:
+        covering = rows.mappings().all()
+        if not covering:
             return []
-        return await self.states([_budget(row) for row in found], max(row["now"] for row in found))
+        return await self.states(
+            [_budget(row) for row in covering], max(row["now"] for row in covering)
+        )
 
     async def states(self, budgets: Sequence[Budget], now: datetime) -> list[BudgetState]:
         """What counts against each in its present period."""

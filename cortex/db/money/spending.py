@@ -139,19 +139,19 @@ class SpendingRepository(Repository[Access]):
 
     async def now(self) -> datetime:
         """The time of the database, by which its entries are dated."""
-        found: datetime = (await self.connection.execute(text("SELECT now()"))).scalar_one()
-        return found
+        now: datetime = (await self.connection.execute(text("SELECT now()"))).scalar_one()
+        return now
 
 
 def _packed(asked: Sequence[Question]) -> str:
     rows = [
         {
-            "id": item.id,
-            "scope": item.scope,
-            "scope_value": item.scope_value,
-            "since": item.period.start,
-            "until": item.period.end,
+            "id": question.id,
+            "scope": question.scope,
+            "scope_value": question.scope_value,
+            "since": question.period.start,
+            "until": question.period.end,
         }
-        for item in asked
+        for question in asked
     ]
     return orjson.dumps(rows).decode()

@@ -216,15 +216,15 @@ class ManagedProviderRepository(Repository[Access]):
         self: "ManagedProviderRepository[Transacts]", types: Sequence[ProviderType]
     ) -> None:
         """A worker tells which types it has."""
-        for item in types:
+        for kind in types:
             values = {
-                "json_schema": item.json_schema,
-                "secret_fields": list(item.secret_fields),
+                "json_schema": kind.json_schema,
+                "secret_fields": list(kind.secret_fields),
                 "updated_at": NOW,
             }
             await self.connection.execute(
                 upsert(ProviderTypeRow)
-                .values(name=item.name, **values)
+                .values(name=kind.name, **values)
                 .on_conflict_do_update(index_elements=["name"], set_=values)
             )
 

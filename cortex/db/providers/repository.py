@@ -151,16 +151,16 @@ class ProviderRepository(Repository[Access]):
             .values(configured=True)
             .returning(ProviderRow.id)
         )
-        found = list((await self.connection.execute(back)).scalars())
+        back_again = list((await self.connection.execute(back)).scalars())
         await self.connection.execute(
             update(ProviderRow).where(ProviderRow.id.in_(provider_ids)).values(updated_at=NOW)
         )
-        return found
+        return back_again
 
     async def observe(
         self: "ProviderRepository[Transacts]",
         provider_id: str,
-        found: Observation,
+        observation: Observation,
         rules: HealthRules,
         *,
         first: bool = False,
@@ -175,14 +175,18 @@ class ProviderRepository(Repository[Access]):
         row = (await self.connection.execute(locked)).mappings().first()
         if row is None:
             return None
-        if found.origin not in (None, Origin(row["config"], row["credentials"])):
+        if observation.origin not in (None, Origin(row["config"], row["credentials"])):
             return None
         known = row["checked_at"] is not None
         before = HealthState.model_validate(row["standing"]) if row["standing"] else HealthState()
-        after = before.after(found.verdict, rules, first=first or not known)
+        after = before.after(observation.verdict, rules, first=first or not known)
         old = PriceSheet.model_validate(row["prices"]) if row["prices"] else None
-        new = found.prices if found.prices is not None and _differ(old, found.prices) else None
-        await self._write(provider_id, found, after)
+        new = (
+            observation.prices
+            if observation.prices is not None and _differ(old, observation.prices)
+            else None
+        )
+        await self._write(provider_id, observation, after)
         if new is not None:
             prices = new.model_dump(mode="json")
             await self.connection.execute(
@@ -193,14 +197,18 @@ class ProviderRepository(Repository[Access]):
     async def _write(
         self: "ProviderRepository[Transacts]",
         provider_id: str,
-        found: Observation,
+        observation: Observation,
         standing: HealthState,
     ) -> None:
-        latency = None if found.latency is None else found.latency // timedelta(milliseconds=1)
-        network: dict[str, Any] = {"latency_ms": latency, "version": found.network_version}
-        if found.balance is not None:
-            network["balance"] = found.balance.model_dump(mode="json")
-        message = found.message[:_MAX_MESSAGE]
+        latency = (
+            None
+            if observation.latency is None
+            else observation.latency // timedelta(milliseconds=1)
+        )
+        network: dict[str, Any] = {"latency_ms": latency, "version": observation.network_version}
+        if observation.balance is not None:
+            network["balance"] = observation.balance.model_dump(mode="json")
+        message = observation.message[:_MAX_MESSAGE]
         values: dict[str, Any] = {
             "status": standing.status,
             "message": message,
@@ -208,12 +216,12 @@ class ProviderRepository(Repository[Access]):
             "checked_at": NOW,
             "updated_at": NOW,
         }
-        if found.verdict != "bad":
+        if observation.verdict != "bad":
             values["network"] = network
-        if found.capabilities is not None:
-            values["capabilities"] = found.capabilities.model_dump(mode="json")
-        if found.prices is not None:
-            values["prices"] = found.prices.model_dump(mode="json")
+        if observation.capabilities is not None:
+            values["capabilities"] = observation.capabilities.model_dump(mode="json")
+        if observation.prices is not None:
+            values["prices"] = observation.prices.model_dump(mode="json")
         await self.connection.execute(
             update(ProviderRow).where(ProviderRow.id == provider_id).values(**values)
         )
@@ -222,7 +230,7 @@ class ProviderRepository(Repository[Access]):
                 provider_id=provider_id,
                 status=standing.status,
                 latency_ms=latency,
-                data={"message": message, "verdict": found.verdict, **network},
+                data={"message": message, "verdict": observation.verdict, **network},
             )
         )
 

@@ -59,7 +59,7 @@ class TrackRepository(Repository[Access]):
         health = await self.connection.execute(_HEALTH, {"since": since})
         online = {row.provider_id: row.online for row in health}
         counted = await self.connection.execute(_LEASES, {"since": since})
-        found = {
+        records = {
             row.provider_id: TrackRecord(
                 window=window,
                 online=_share(online.get(row.provider_id)),
@@ -72,9 +72,9 @@ class TrackRepository(Repository[Access]):
             for row in counted
         }
         for provider_id, share in online.items():
-            if provider_id not in found:
-                found[provider_id] = TrackRecord(window=window, online=_share(share))
-        return found
+            if provider_id not in records:
+                records[provider_id] = TrackRecord(window=window, online=_share(share))
+        return records
 
 
 def _share(value: Decimal | None) -> Decimal | None:

@@ -132,7 +132,7 @@ class SurveyRepository(Repository[Access]):
 
     async def unserved(self) -> dict[str, list[str]]:
         """Open leases of providers that no worker has in its settings, by provider."""
-        found: dict[str, list[str]] = {}
+        by_provider: dict[str, list[str]] = {}
         for row in await self.connection.execute(_UNSERVED):
-            found.setdefault(row.provider_id, []).append(row.key)
-        return found
+            by_provider.setdefault(row.provider_id, []).append(row.key)
+        return by_provider
