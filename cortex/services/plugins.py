@@ -42,9 +42,9 @@ class PluginDirectory:
                 for plugin in plugins
             }
             skipped = {
-                name: await tx.plugins.skipped([each.id for each in found], _SHOWN)
-                for name, found in by_plugin.items()
-                if any(each.skipped for each in found)
+                name: await tx.plugins.skipped([each.id for each in of_plugin], _SHOWN)
+                for name, of_plugin in by_plugin.items()
+                if any(each.skipped for each in of_plugin)
             }
         now = datetime.now(UTC)
         return [
@@ -93,27 +93,27 @@ def _view(
     )
 
 
-def _subscriber(found: StoredSubscriber) -> SubscriberView:
+def _subscriber(stored: StoredSubscriber) -> SubscriberView:
     return SubscriberView(
-        id=found.id,
-        position=found.position,
-        worker=found.owner,
-        delivered=found.delivered,
-        delivered_at=found.delivered_at,
-        skipped=found.skipped,
-        attempts=found.attempts,
-        error=found.error,
-        retry_at=found.retry_at,
+        id=stored.id,
+        position=stored.position,
+        worker=stored.owner,
+        delivered=stored.delivered,
+        delivered_at=stored.delivered_at,
+        skipped=stored.skipped,
+        attempts=stored.attempts,
+        error=stored.error,
+        retry_at=stored.retry_at,
     )
 
 
-def _skipped(found: StoredSkip) -> SkippedEventView:
+def _skipped(stored: StoredSkip) -> SkippedEventView:
     return SkippedEventView(
-        subscriber=found.subscriber,
-        event_id=found.event_id,
-        type=f"cortex.{found.event_type}",
-        subject=found.subject,
-        attempts=found.attempts,
-        error=found.error,
-        time=found.time,
+        subscriber=stored.subscriber,
+        event_id=stored.event_id,
+        type=f"cortex.{stored.event_type}",
+        subject=stored.subject,
+        attempts=stored.attempts,
+        error=stored.error,
+        time=stored.time,
     )

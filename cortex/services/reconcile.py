@@ -83,8 +83,8 @@ class Reconciling:
             raise NotFound(f"there is no run `{run_id[:60]}` of reconcile")
         handle = self._client.get_workflow_handle(run_id, result_type=ReconcileResult)
         try:
-            found = await handle.describe(rpc_timeout=_CALL)
-            if found.close_time is None:
+            description = await handle.describe(rpc_timeout=_CALL)
+            if description.close_time is None:
                 return ReconcileReport(id=run_id, status="running")
             return await self._result(run_id, handle)
         except RPCError as error:
@@ -105,27 +105,27 @@ class Reconciling:
     ) -> FindingPage:
         """Findings, newest first."""
         async with self._database.transaction() as tx:
-            found = await tx.findings.page(
+            findings = await tx.findings.page(
                 open_only=open_only,
                 kind=kind,
                 provider_id=provider_id,
                 before=decode_cursor(cursor),
                 limit=limit + 1,
             )
-        page = found[:limit]
-        last = page[-1] if len(found) > limit else None
+        page = findings[:limit]
+        last = page[-1] if len(findings) > limit else None
         return FindingPage(
-            items=tuple(FindingView(**_fields(item)) for item in page),
+            items=tuple(FindingView(**_fields(finding)) for finding in page),
             next_cursor=encode_cursor((last.first_seen_at, last.id)) if last else None,
         )
 
     async def _providers(self, only: str | None) -> tuple[str, ...]:
         views = await self._registry.views()
-        if only is not None and only not in {item.id for item in views}:
+        if only is not None and only not in {view.id for view in views}:
             raise NotFound(f"there is no provider `{only[:60]}`")
-        served = [item.id for item in views if item.configured]
+        served = [view.id for view in views if view.configured]
         # What is switched off and empty has no queue, and nothing to be asked for.
-        busy = {item.id for item in views if item.enabled or item.active_leases}
+        busy = {view.id for view in views if view.enabled or view.active_leases}
         return (only,) if only else tuple(name for name in served if name in busy)
 
     async def _start(
@@ -161,7 +161,7 @@ class Reconciling:
             status="done",
             dry_run=result.mode == "list",
             finished_at=result.finished_at,
-            scopes=tuple(_scope(item) for item in result.scopes),
+            scopes=tuple(_scope(scope) for scope in result.scopes),
         )
 
 
@@ -171,8 +171,8 @@ def _scope(scope: ScopeResult) -> ScopeReport:
         error=scope.error,
         checked=scope.checked,
         findings=tuple(
-            SeenFindingView(**_fields(item.finding), done=item.done, next=item.next)
-            for item in scope.findings
+            SeenFindingView(**_fields(settled.finding), done=settled.done, next=settled.next)
+            for settled in scope.findings
         ),
         more=scope.more,
     )

@@ -102,8 +102,8 @@ def output_view(output: StoredOutput) -> OutputView:
     )
 
 
-def left_out_view(item: NotKept) -> LeftOutView:
-    return LeftOutView(path=item.path, reason=item.reason, raw_path=_encoded(item.raw))
+def left_out_view(left_out: NotKept) -> LeftOutView:
+    return LeftOutView(path=left_out.path, reason=left_out.reason, raw_path=_encoded(left_out.raw))
 
 
 def _encoded(raw: bytes | None) -> str | None:

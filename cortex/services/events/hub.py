@@ -54,9 +54,9 @@ class Subscription:
         """The waiting events after a position."""
         self.wake.clear()
         place = parse_position(after)
-        found = [event for event in self._events if parse_position(event.position) > place]
+        later = [event for event in self._events if parse_position(event.position) > place]
         self._events.clear()
-        return found
+        return later
 
     def restart(self) -> None:
         """Forget what waits: the stream reads the database again."""
@@ -125,13 +125,13 @@ class EventHub:
             while True:
                 await self._needed.wait()
                 try:
-                    found = await self._read()
+                    events = await self._read()
                 except CortexError as error:
                     _log.info("events.unreadable", why=error.detail)
                     await asyncio.sleep(_AWAY)
                     continue
-                quiet = 0 if found or notified.is_set() else quiet + 1
-                if len(found) < _PAGE and self._ready.is_set():
+                quiet = 0 if events or notified.is_set() else quiet + 1
+                if len(events) < _PAGE and self._ready.is_set():
                     await wait_event(notified, _RECHECK if quiet < _RECHECKS else _IDLE)
 
     async def _read(self) -> Sequence[Event]:
@@ -143,12 +143,12 @@ class EventHub:
                     self._ready.set()
                 return ()
             place = self._position
-            found = await tx.events.page(place, limit=_PAGE)
+            events = await tx.events.page(place, limit=_PAGE)
         # Nobody left, or left and others came: the place is not ours to move then.
-        if self._position == place and found:
-            self._position = found[-1].position
-            self._hand_out(found)
-        return found
+        if self._position == place and events:
+            self._position = events[-1].position
+            self._hand_out(events)
+        return events
 
     def _hand_out(self, events: Sequence[Event]) -> None:
         for event in events:

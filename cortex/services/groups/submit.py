@@ -111,11 +111,11 @@ class GroupSubmissions:
                 seen = await tx.idempotency.seen(owner, key, mark, former)
                 if seen is not None:
                     return AcceptedGroup(seen[0], replayed=True)
-            found = await asyncio.to_thread(_assess_all, spec, members, market)
+            assessments = await asyncio.to_thread(_assess_all, spec, members, market)
             group, specs = await asyncio.to_thread(self._prepare, spec, members, owner)
             if key is not None:
                 await tx.idempotency.remember(owner, key, fingerprint=mark, job_ids=[group.id])
-            reserves = await _reserves(tx, group, found, market)
+            reserves = await _reserves(tx, group, assessments, market)
             # No lock: nobody knows these ids before the commit.
             await tx.group_acceptance.store(group, specs, reserves)
         return AcceptedGroup(group.id, replayed=False)
@@ -146,17 +146,21 @@ class GroupSubmissions:
         made = sorted(new_id("job") for _ in members)
         ids = {member.name: job_id for member, job_id in zip(members, made, strict=True)}
         jobs = [
-            NewMember(self._new_job(ids[item.name], item.job(group_id, ids), owner), item)
-            for item in members
+            NewMember(
+                self._new_job(ids[expanded.name], expanded.job(group_id, ids), owner), expanded
+            )
+            for expanded in members
         ]
         group = NewGroup(
             id=group_id,
             owner=owner,
             spec=spec,
             members=jobs,
-            needs=[(ids[item.name], ids[name]) for item in members for name in item.needs],
+            needs=[
+                (ids[expanded.name], ids[name]) for expanded in members for name in expanded.needs
+            ],
         )
-        return group, [item.job.spec.model_dump(mode="json") for item in jobs]
+        return group, [new_member.job.spec.model_dump(mode="json") for new_member in jobs]
 
     def _new_job(self, job_id: str, spec: JobSpec, owner: str) -> NewJob:
         secrets = self._keys.encrypt(spec.secrets(), job_id) if spec.secret_env else None
@@ -175,20 +179,20 @@ def _with_fractions(value: Any, shape: Shape) -> Any:
 
 
 async def _reserves(
-    tx: Transaction, group: NewGroup, found: Sequence[Assessment], market: _Market
+    tx: Transaction, group: NewGroup, assessments: Sequence[Assessment], market: _Market
 ) -> list[Decimal] | None:
     """What to set aside for the members, if a budget that stops jobs covers one of them.
 
     Raises:
         BudgetUsedUp: there is not enough left.
     """
-    jobs = [item.job for item in group.members]
+    jobs = [member.job for member in group.members]
     states = await tx.budgets.lock_covering([(job.owner, job.spec.labels) for job in jobs])
     if not states:
         return None
     bounds = [
         upper_bound(job.spec, assessment.estimates, market.providers)
-        for job, assessment in zip(jobs, found, strict=True)
+        for job, assessment in zip(jobs, assessments, strict=True)
     ]
     require_room(states, jobs, bounds)
     return bounds
@@ -198,15 +202,15 @@ def _assess_all(
     spec: GroupSpec, members: Sequence[ExpandedJob], market: _Market
 ) -> list[Assessment]:
     places = {job.array: number for number, job in enumerate(spec.jobs)}
-    found = []
+    assessments = []
     for member in members:
         try:
-            found.append(market.assess(member.spec))
+            assessments.append(market.assess(member.spec))
         except ServiceUnavailable:
             raise
         except CortexError as error:
             raise _of_member(error, member, places[member.array]) from None
-    return found
+    return assessments
 
 
 def _of_member(error: CortexError, member: ExpandedJob, number: int) -> CortexError:
@@ -214,20 +218,20 @@ def _of_member(error: CortexError, member: ExpandedJob, number: int) -> CortexEr
     place = f"jobs[{number}]"
     per_provider = isinstance(error, NoProviderCanRun | OverBudget)
     errors = [
-        FieldError(field=place, message=f"`{member.name}` at {item.field}: {item.message}")
+        FieldError(field=place, message=f"`{member.name}` at {problem.field}: {problem.message}")
         if per_provider
-        else FieldError(field=f"{place}.{item.field}", message=item.message)
-        for item in error.errors
+        else FieldError(field=f"{place}.{problem.field}", message=problem.message)
+        for problem in error.errors
     ]
     return type(error)(f"member `{member.name}`: {error.detail}", errors=errors)
 
 
 def _validation(
-    spec: GroupSpec, members: Sequence[ExpandedJob], found: Sequence[Assessment]
+    spec: GroupSpec, members: Sequence[ExpandedJob], assessments: Sequence[Assessment]
 ) -> GroupValidation:
     most: dict[str, Decimal] = {}
     shown = []
-    for member, assessment in zip(members, found, strict=True):
+    for member, assessment in zip(members, assessments, strict=True):
         cheapest = assessment.estimates[0] if assessment.estimates else None
         if cheapest is not None:
             total = most.get(cheapest.most.currency, Decimal(0))

@@ -60,15 +60,15 @@ def assess(
     check_duration(spec, max_duration)
     check_strategy(spec, strategies)
     check_providers(spec, providers)
-    found = _sort(spec, providers)
-    if not found.able:
-        raise _nobody(found)
-    estimates = _affordable(spec, found)
+    sides = _sort(spec, providers)
+    if not sides.able:
+        raise _nobody(sides)
+    estimates = _affordable(spec, sides)
     return Assessment(
-        estimates=tuple(sorted(estimates, key=lambda item: _usd(item, providers))),
+        estimates=tuple(sorted(estimates, key=lambda estimate: _usd(estimate, providers))),
         objections=tuple(
             ProviderObjection(provider_id=provider_id, reasons=tuple(reasons))
-            for provider_id, reasons in found.objections.items()
+            for provider_id, reasons in sides.objections.items()
         ),
     )
 
@@ -128,23 +128,23 @@ def at_index(error: CortexError, index: int) -> CortexError:
     place = f"jobs[{index}]"
     per_provider = isinstance(error, NoProviderCanRun | OverBudget)
     errors = [
-        FieldError(field=place, message=f"{item.field}: {item.message}")
+        FieldError(field=place, message=f"{problem.field}: {problem.message}")
         if per_provider
-        else FieldError(field=f"{place}.{item.field}", message=item.message)
-        for item in error.errors
+        else FieldError(field=f"{place}.{problem.field}", message=problem.message)
+        for problem in error.errors
     ]
     return type(error)(f"{place}: {error.detail}", errors=errors)
 
 
 def _sort(spec: JobSpec, providers: Sequence[StoredProvider]) -> _Sorted:
-    found = _Sorted()
+    sides = _Sorted()
     for provider in providers:
         reasons = _objections(spec, provider)
         if reasons:
-            found.objections[provider.id] = reasons
+            sides.objections[provider.id] = reasons
         else:
-            found.able.append(provider)
-    return found
+            sides.able.append(provider)
+    return sides
 
 
 def why_not_asked(spec: JobSpec, provider: StoredProvider) -> list[str]:
@@ -165,9 +165,9 @@ def _switch_on(provider: StoredProvider) -> str:
 
 
 def _objections(spec: JobSpec, provider: StoredProvider) -> list[str]:
-    found = why_not_asked(spec, provider)
-    if found:
-        return found
+    reasons = why_not_asked(spec, provider)
+    if reasons:
+        return reasons
     if provider.capabilities is None:
         return [f"it has not told what it can run yet{_because(provider.message)}"]
     return provider.capabilities.objections(spec)
@@ -177,16 +177,16 @@ def _because(message: str) -> str:
     return f" ({message})" if message else ""
 
 
-def _nobody(found: _Sorted) -> NoProviderCanRun:
+def _nobody(sides: _Sorted) -> NoProviderCanRun:
     errors = [
         FieldError(field=provider_id, message="; ".join(reasons))
-        for provider_id, reasons in found.objections.items()
+        for provider_id, reasons in sides.objections.items()
     ]
-    words = ". ".join(f"`{item.field}`: {item.message}" for item in errors[:10])
+    words = ". ".join(f"`{problem.field}`: {problem.message}" for problem in errors[:10])
     return NoProviderCanRun(f"no provider can run this job. {words}", errors=errors)
 
 
-def _affordable(spec: JobSpec, found: _Sorted) -> list[CostEstimate]:
+def _affordable(spec: JobSpec, sides: _Sorted) -> list[CostEstimate]:
     """Estimates of the able providers within price and budget; those over it become objections.
 
     A provider that has told no prices yet stays in the game: its offer will tell.
@@ -195,8 +195,8 @@ def _affordable(spec: JobSpec, found: _Sorted) -> list[CostEstimate]:
     refused: list[FieldError] = []
     cheapest: tuple[Decimal, CostEstimate] | None = None
     unpriced = False
-    rates = usd_rates(found.able)
-    for provider in found.able:
+    rates = usd_rates(sides.able)
+    for provider in sides.able:
         sheet = provider.prices
         if sheet is None:
             unpriced = True
@@ -210,7 +210,7 @@ def _affordable(spec: JobSpec, found: _Sorted) -> list[CostEstimate]:
         if not reasons:
             estimates.append(estimate)
             continue
-        found.objections[provider.id] = reasons
+        sides.objections[provider.id] = reasons
         refused.append(FieldError(field=provider.id, message="; ".join(reasons)))
         price = estimate.price_per_hour.amount * sheet.usd_rate
         if cheapest is None or price < cheapest[0]:
@@ -259,7 +259,11 @@ def _more(
 
 def usd_rates(providers: Sequence[StoredProvider]) -> dict[str, Decimal]:
     """USD for one unit of each currency that is known."""
-    rates = {item.prices.currency: item.prices.usd_rate for item in providers if item.prices}
+    rates = {
+        provider.prices.currency: provider.prices.usd_rate
+        for provider in providers
+        if provider.prices
+    }
     return {**rates, "USD": Decimal(1)}
 
 
@@ -273,7 +277,7 @@ def _limits(spec: JobSpec) -> str:
 
 
 def _usd(estimate: CostEstimate, providers: Sequence[StoredProvider]) -> Decimal:
-    rates = {item.id: item.prices.usd_rate for item in providers if item.prices}
+    rates = {provider.id: provider.prices.usd_rate for provider in providers if provider.prices}
     return estimate.price_per_hour.amount * rates[estimate.provider_id]
 
 

@@ -30,7 +30,11 @@ class LengthLimits:
     @classmethod
     def of(cls, server: timedelta, providers: Sequence[StoredProvider]) -> "LengthLimits":
         """Those of the server and of the providers, as far as they have told them."""
-        told = {item.id: item.capabilities.max_duration for item in providers if item.capabilities}
+        told = {
+            provider.id: provider.capabilities.max_duration
+            for provider in providers
+            if provider.capabilities
+        }
         return cls(server, told)
 
 
@@ -119,18 +123,18 @@ def _check_budget(job: Job, lease: Lease, extra: Money, entries: Sequence[Ledger
     budget = job.spec.budget
     if budget is None:
         return
-    closed = {item.lease_key for item in entries if item.kind == EntryKind.RELEASE}
+    closed = {entry.lease_key for entry in entries if entry.kind == EntryKind.RELEASE}
     counted = [
-        item
-        for item in entries
-        if item.kind == EntryKind.CHARGE
-        or (item.kind == EntryKind.HOLD and item.lease_key not in closed)
+        entry
+        for entry in entries
+        if entry.kind == EntryKind.CHARGE
+        or (entry.kind == EntryKind.HOLD and entry.lease_key not in closed)
     ]
-    if {budget.currency} >= {extra.currency, *(item.amount.currency for item in counted)}:
-        total = sum((item.amount.amount for item in counted), extra.amount)
+    if {budget.currency} >= {extra.currency, *(entry.amount.currency for entry in counted)}:
+        total = sum((entry.amount.amount for entry in counted), extra.amount)
         limit = budget.amount
     else:
-        rates = {item.amount.currency: Decimal(item.usd_rate) for item in counted}
+        rates = {entry.amount.currency: Decimal(entry.usd_rate) for entry in counted}
         rates |= {extra.currency: lease.offer.usd_rate, "USD": Decimal(1)}
         if budget.currency not in rates:
             raise OverBudget(

@@ -18,12 +18,12 @@ def frame_page(
     limit: int,
 ) -> FramePage:
     """A page of the frames `numbers`; of those that are not among `known`, none was begun."""
-    told = {item.frame: item for item in known}
+    told = {frame.frame: frame for frame in known}
     frames = [
         told.get(number) or FrameStatus(frame=number, state=FrameState.QUEUED) for number in numbers
     ]
-    chosen = [item for item in frames if item.frame > after and state in (None, item.state)]
-    counts = Counter(item.state for item in frames)
+    chosen = [frame for frame in frames if frame.frame > after and state in (None, frame.state)]
+    counts = Counter(frame.state for frame in frames)
     return FramePage(
         items=tuple(chosen[:limit]),
         next_cursor=str(chosen[limit - 1].frame) if len(chosen) > limit else None,
@@ -35,8 +35,8 @@ def frame_page(
 
 def _sums(frames: Sequence[FrameStatus]) -> tuple[Money, ...]:
     sums: dict[str, Decimal] = {}
-    for item in frames:
-        if item.cost is not None:
-            before = sums.get(item.cost.currency, Decimal(0))
-            sums[item.cost.currency] = before + item.cost.amount
+    for frame in frames:
+        if frame.cost is not None:
+            before = sums.get(frame.cost.currency, Decimal(0))
+            sums[frame.cost.currency] = before + frame.cost.amount
     return tuple(Money(amount=amount, currency=name) for name, amount in sorted(sums.items()))

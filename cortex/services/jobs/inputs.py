@@ -18,8 +18,8 @@ async def require_inputs(tx: Reading, specs: Sequence[JobSpec], *, batch: bool =
         InvalidRequest: one cannot; says why.
     """
     for index, spec in enumerate(specs):
-        for number, item in enumerate(spec.inputs):
-            problem = await _problem(tx, item)
+        for number, wanted in enumerate(spec.inputs):
+            problem = await _problem(tx, wanted)
             if problem is not None:
                 before = f"jobs[{index}]." if batch else ""
                 where = f"{before}inputs[{number}].{problem[0]}"
@@ -43,20 +43,20 @@ async def _twice(tx: Reading, inputs: Sequence[Input]) -> tuple[int, str] | None
     if len(inputs) < 2:
         return None
     kept = {source: await tx.outputs.of_job(source) for source in {i.source for i in inputs}}
-    for number, item in enumerate(inputs):
-        for output in kept[item.source]:
-            name = placed(item, output.path)
+    for number, wanted in enumerate(inputs):
+        for output in kept[wanted.source]:
+            name = placed(wanted, output.path)
             if name is None or output.kind != "file":
                 continue
-            source, digest = there.setdefault(name, (item.source, output.sha256))
+            source, digest = there.setdefault(name, (wanted.source, output.sha256))
             if digest != output.sha256:
-                return number, both_put(name, source, item.source)
+                return number, both_put(name, source, wanted.source)
     return None
 
 
-async def _problem(tx: Reading, item: Input) -> tuple[str, str] | None:
+async def _problem(tx: Reading, wanted: Input) -> tuple[str, str] | None:
     """The field that is wrong and what is wrong with it."""
-    source = item.source
+    source = wanted.source
     if not is_job_id(source):
         return "from", f"`{source[:60]}` must be the id of a job; names are for members of a group"
     try:
@@ -68,9 +68,9 @@ async def _problem(tx: Reading, item: Input) -> tuple[str, str] | None:
     kept = [output.path for output in await tx.outputs.of_job(source)]
     if not kept:
         return "from", f"job `{source}` kept no outputs"
-    if item.path is not None and not any(
-        PurePosixPath(path).is_relative_to(item.path) for path in kept
+    if wanted.path is not None and not any(
+        PurePosixPath(path).is_relative_to(wanted.path) for path in kept
     ):
         shown = ", ".join(f"`{path}`" for path in kept[:5])
-        return "path", f"job `{source}` kept no `{item.path}`; it kept {shown}"
+        return "path", f"job `{source}` kept no `{wanted.path}`; it kept {shown}"
     return None

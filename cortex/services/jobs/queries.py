@@ -129,7 +129,7 @@ class Queries:
         """
         async with self._database.reading() as tx:
             await tx.reads.state(job_id)
-            return [left_out_view(item) for item in await tx.outputs.left_out(job_id)]
+            return [left_out_view(each) for each in await tx.outputs.left_out(job_id)]
 
     async def output(self, job_id: str, path: str) -> tuple[StoredOutput, Path]:
         """One result file and where it lies.

@@ -122,12 +122,12 @@ def _against(spec: JobSpec, providers: Sequence[StoredProvider]) -> dict[str, li
     if not spec.secret_env:
         return {}
     masked = spec.with_secrets(dict.fromkeys(spec.secret_env, ""))
-    found: dict[str, list[str]] = {}
-    for item in providers:
-        can = item.capabilities
+    objections: dict[str, list[str]] = {}
+    for provider in providers:
+        can = provider.capabilities
         if can is not None and not can.objections(masked) and (whys := can.objections(spec)):
-            found[item.id] = whys
-    return found
+            objections[provider.id] = whys
+    return objections
 
 
 def _ranked(rank: int, offer: Offer, standing: OfferStanding | None, spec: JobSpec) -> RankedOffer:

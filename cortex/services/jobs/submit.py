@@ -82,8 +82,10 @@ class Submissions:
     async def validate(self, spec: JobSpec) -> Validation:
         """What `submit` would say, without storing anything."""
         await self._check_inputs(spec)
-        found = self._assess(spec, await self._market())
-        return Validation(spec=spec, estimates=found.estimates, objections=found.objections)
+        assessment = self._assess(spec, await self._market())
+        return Validation(
+            spec=spec, estimates=assessment.estimates, objections=assessment.objections
+        )
 
     async def submit(self, spec: JobSpec, owner: str, key: str | None = None) -> Accepted:
         """Accept one job; its answer is a `JobView`.

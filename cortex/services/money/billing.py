@@ -94,21 +94,21 @@ class Billing:
         """
         keys = _keys(group_by)
         async with self._database.reading() as tx:
-            found = await tx.reports.costs(keys, since=since, until=until)
+            costs = await tx.reports.costs(keys, since=since, until=until)
         totals: defaultdict[str, Decimal] = defaultdict(Decimal)
-        for item in found:
-            totals[item.currency] += item.charged
+        for cost in costs:
+            totals[cost.currency] += cost.charged
         rows = tuple(
             CostRow(
-                group=" / ".join(item.keys),
-                keys=item.keys,
-                jobs=item.jobs,
-                charged=Money(amount=item.charged, currency=item.currency),
-                held=Money(amount=item.held, currency=item.currency),
-                charged_usd=item.charged_usd,
-                held_usd=item.held_usd,
+                group=" / ".join(cost.keys),
+                keys=cost.keys,
+                jobs=cost.jobs,
+                charged=Money(amount=cost.charged, currency=cost.currency),
+                held=Money(amount=cost.held, currency=cost.currency),
+                charged_usd=cost.charged_usd,
+                held_usd=cost.held_usd,
             )
-            for item in found
+            for cost in costs
         )
         return CostReport(
             group_by=",".join(keys),
@@ -118,7 +118,7 @@ class Billing:
             total=tuple(
                 Money(amount=amount, currency=name) for name, amount in sorted(totals.items())
             ),
-            total_usd=sum((item.charged_usd for item in found), Decimal(0)),
+            total_usd=sum((cost.charged_usd for cost in costs), Decimal(0)),
         )
 
 

@@ -125,7 +125,7 @@ async def _views(tx: Reading, budgets: Sequence[Budget]) -> list[BudgetView]:
     if not budgets:
         return []
     states = await tx.budgets.states(budgets, await tx.spending.now())
-    facts = await tx.spending.facts([question(item.budget, item.period) for item in states])
+    facts = await tx.spending.facts([question(each.budget, each.period) for each in states])
     return [_view(state, facts[state.budget.id]) for state in states]
 
 
@@ -146,7 +146,7 @@ def _view(state: BudgetState, facts: Facts) -> BudgetView:
 
 def _forecast(facts: Facts, period: BudgetPeriod, currency: str, rate: Decimal) -> ForecastView:
     span = period_of(period, facts.now)
-    found = outlook(facts, span)
+    expected = outlook(facts, span)
 
     def money(usd: Decimal) -> Money:
         return Money(amount=usd / rate, currency=currency).rounded()
@@ -155,13 +155,13 @@ def _forecast(facts: Facts, period: BudgetPeriod, currency: str, rate: Decimal) 
         period=period,
         start=span.start,
         end=span.end,
-        total=money(found.total),
-        charged=money(found.charged),
-        so_far=money(found.so_far),
-        ahead=money(found.ahead),
-        per_day=money(found.per_day),
-        days=found.days,
-        usual=money(found.usual),
+        total=money(expected.total),
+        charged=money(expected.charged),
+        so_far=money(expected.so_far),
+        ahead=money(expected.ahead),
+        per_day=money(expected.per_day),
+        days=expected.days,
+        usual=money(expected.usual),
         method=METHOD,
     )
 

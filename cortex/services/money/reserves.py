@@ -29,9 +29,10 @@ def upper_bound(
     """
     if spec.budget is not None:
         return spec.budget.in_usd(usd_rates(providers)[spec.budget.currency])
-    rates = {item.id: item.prices.usd_rate for item in providers if item.prices}
+    rates = {provider.id: provider.prices.usd_rate for provider in providers if provider.prices}
     return max(
-        (item.most.in_usd(rates[item.provider_id]) for item in estimates), default=Decimal(0)
+        (estimate.most.in_usd(rates[estimate.provider_id]) for estimate in estimates),
+        default=Decimal(0),
     )
 
 

@@ -36,7 +36,7 @@ def csv_text(rows: Iterable[Sequence[Cell]]) -> str:
     whatever a user wrote.
     """
     out = io.StringIO()
-    csv.writer(out).writerows([[_cell(item) for item in row] for row in rows])
+    csv.writer(out).writerows([[_cell(value) for value in row] for row in rows])
     return out.getvalue()
 
 
@@ -44,19 +44,19 @@ def ledger_rows(entries: Iterable[LedgerEntry]) -> list[Sequence[Cell]]:
     """Below `LEDGER_HEADING`."""
     return [
         (
-            item.created_at,
-            item.kind.value,
-            item.amount.amount,
-            item.amount.currency,
-            Decimal(item.usd_rate),
-            item.amount.amount * Decimal(item.usd_rate),
-            item.job_id,
-            item.provider_id,
-            item.lease_key,
-            item.note,
-            item.id,
+            entry.created_at,
+            entry.kind.value,
+            entry.amount.amount,
+            entry.amount.currency,
+            Decimal(entry.usd_rate),
+            entry.amount.amount * Decimal(entry.usd_rate),
+            entry.job_id,
+            entry.provider_id,
+            entry.lease_key,
+            entry.note,
+            entry.id,
         )
-        for item in entries
+        for entry in entries
     ]
 
 

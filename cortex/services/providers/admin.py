@@ -154,17 +154,17 @@ class ProviderAdmin:
         kind = trial.type or (stored.type if stored else "")
         draft_id = await self._draft(provider_id, kind, trial.config)
         try:
-            found = await self._ask(draft_id, probe=True)
+            answer = await self._ask(draft_id, probe=True)
         finally:
             await self._drop(draft_id)
-        latency = found.latency
+        latency = answer.latency
         return ProviderTestResult(
-            ok=found.ok,
-            message=found.message,
+            ok=answer.ok,
+            message=answer.message,
             latency_ms=None if latency is None else latency // timedelta(milliseconds=1),
-            network_version=found.network_version,
-            balance=found.balance,
-            prices=found.prices,
+            network_version=answer.network_version,
+            balance=answer.balance,
+            prices=answer.prices,
         )
 
     async def _store(self, draft: Draft, wanted: ProviderCreate, actor: Principal) -> None:
@@ -233,11 +233,13 @@ class ProviderAdmin:
         Raises:
             InvalidRequest: it is not valid; one error per field.
         """
-        found = await self._run(draft_id, probe=probe)
-        if found.errors:
-            words = ", ".join(f"`{item.field}` {item.message}" for item in found.errors[:3])
-            raise InvalidRequest(f"the provider is not valid: {words}", errors=found.errors)
-        return found
+        answer = await self._run(draft_id, probe=probe)
+        if answer.errors:
+            words = ", ".join(
+                f"`{problem.field}` {problem.message}" for problem in answer.errors[:3]
+            )
+            raise InvalidRequest(f"the provider is not valid: {words}", errors=answer.errors)
+        return answer
 
     async def _run(self, draft_id: str, *, probe: bool) -> ProviderCheckResult:
         try:

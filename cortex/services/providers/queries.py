@@ -59,7 +59,10 @@ class ProviderRegistry:
             counts = await tx.leases.open_counts()
             circuits = await tx.circuits.all()
         now = datetime.now(UTC)
-        return [_view(item, counts, circuits.get(item.id, Circuit()), now) for item in stored]
+        return [
+            _view(provider, counts, circuits.get(provider.id, Circuit()), now)
+            for provider in stored
+        ]
 
     async def view(self, provider_id: str) -> ProviderView:
         """One provider as it is now.
@@ -75,12 +78,12 @@ class ProviderRegistry:
     async def types(self) -> list[ProviderTypeView]:
         """The types that the workers have installed."""
         async with self._database.transaction() as tx:
-            found = await tx.managed.types()
+            types = await tx.managed.types()
         return [
             ProviderTypeView(
-                name=item.name, config_schema=item.json_schema, secret_fields=item.secret_fields
+                name=kind.name, config_schema=kind.json_schema, secret_fields=kind.secret_fields
             )
-            for item in found
+            for kind in types
         ]
 
     async def history(
@@ -94,20 +97,20 @@ class ProviderRegistry:
         """
         async with self._database.transaction() as tx:
             await tx.providers.get(provider_id)
-            found = await tx.providers.history(
+            checks = await tx.providers.history(
                 provider_id, before=decode_number(cursor), limit=limit
             )
         items = tuple(
             ProviderStatusView(
-                time=item.time,
-                status=item.status,
-                latency_ms=item.latency_ms,
-                message=item.message,
-                balance=item.balance,
+                time=check.time,
+                status=check.status,
+                latency_ms=check.latency_ms,
+                message=check.message,
+                balance=check.balance,
             )
-            for item in found
+            for check in checks
         )
-        more = str(found[-1].id) if len(found) == limit else None
+        more = str(checks[-1].id) if len(checks) == limit else None
         return ProviderStatusPage(items=items, next_cursor=more)
 
     async def pricing(self, provider_id: str, *, limit: int) -> ProviderPricing:
@@ -118,8 +121,8 @@ class ProviderRegistry:
         """
         async with self._database.transaction() as tx:
             provider = await tx.providers.get(provider_id)
-            found = await tx.providers.price_history(provider_id, limit=limit)
-        history = tuple(PriceChange(time=item.time, prices=item.prices) for item in found)
+            changes = await tx.providers.price_history(provider_id, limit=limit)
+        history = tuple(PriceChange(time=change.time, prices=change.prices) for change in changes)
         return ProviderPricing(current=provider.prices, history=history)
 
     def _is_fresh(self) -> bool:

@@ -16,8 +16,8 @@ async def find_stuck(database: Database, limits: StuckRules) -> list[Stuck]:
     async with database.reading() as tx:
         jobs = await tx.stuck.candidates(_MOST)
         gangs = await tx.stuck.gangs(_MOST)
-    found = [stuck(job, limits, now) for job in jobs]
-    found += [
+    subjects = [stuck(job, limits, now) for job in jobs]
+    subjects += [
         stuck_gang(
             row.id,
             name=row.name,
@@ -30,29 +30,31 @@ async def find_stuck(database: Database, limits: StuckRules) -> list[Stuck]:
         )
         for row in gangs
     ]
-    return sorted((item for item in found if item is not None), key=lambda item: item.since)
+    return sorted(
+        (subject for subject in subjects if subject is not None), key=lambda subject: subject.since
+    )
 
 
 async def tell_stuck(database: Database, limits: StuckRules) -> int:
     """Write one event per stuck job, once for as long as it is stuck; returns how many."""
     told = 0
-    for item in await find_stuck(database, limits):
-        if not item.id.startswith("job_"):
+    for subject in await find_stuck(database, limits):
+        if not subject.id.startswith("job_"):
             continue
-        since = item.since.isoformat()
+        since = subject.since.isoformat()
         async with database.transaction() as tx:
-            await tx.jobs.lock(item.id)
-            if (await tx.jobs.get(item.id)).state.value != item.state:
+            await tx.jobs.lock(subject.id)
+            if (await tx.jobs.get(subject.id)).state.value != subject.state:
                 continue
-            if await tx.stuck.told(item.id, since):
+            if await tx.stuck.told(subject.id, since):
                 continue
             data = {
-                "message": f"{item.told()}{f' ({item.error})' if item.error else ''}",
+                "message": f"{subject.told()}{f' ({subject.error})' if subject.error else ''}",
                 "next": "Cortex goes on trying; `cortex stuck` says what you may do",
-                "provider": item.provider_id or "",
+                "provider": subject.provider_id or "",
                 "stuck_since": since,
             }
-            await tx.events.add(EventType.JOB_TROUBLE, item.id, job_id=item.id, data=data)
+            await tx.events.add(EventType.JOB_TROUBLE, subject.id, job_id=subject.id, data=data)
             told += 1
     return told
 
@@ -66,6 +68,8 @@ class StuckJobs:
 
     async def page(self, limit: int) -> StuckPage:
         """The longest first; `total` counts all."""
-        found = await find_stuck(self._database, self._limits)
-        views = (StuckView.model_validate(item, from_attributes=True) for item in found[:limit])
-        return StuckPage(items=tuple(views), total=len(found))
+        subjects = await find_stuck(self._database, self._limits)
+        views = (
+            StuckView.model_validate(subject, from_attributes=True) for subject in subjects[:limit]
+        )
+        return StuckPage(items=tuple(views), total=len(subjects))
