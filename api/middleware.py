@@ -82,7 +82,7 @@ class AuthMiddleware:
 
     def __init__(self, app: ASGIApp, settings: ApiSettings) -> None:
         self._app = app
-        roles = {name: item.role for name, item in settings.keys.items()}
+        roles = {name: entry.role for name, entry in settings.keys.items()}
         self._keys = [
             (_digest(key), name, roles.get(name, Role.ADMIN)) for name, key in settings.all_keys()
         ]

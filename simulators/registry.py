@@ -24,5 +24,5 @@ def world_class(name: str) -> type[World]:
         KeyError: there is no simulator of this name.
     """
     module, _, attribute = _WORLDS[name].partition(":")
-    found: type[World] = getattr(import_module(module), attribute)
-    return found
+    world: type[World] = getattr(import_module(module), attribute)
+    return world

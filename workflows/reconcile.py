@@ -31,7 +31,7 @@ class ReconcileWorkflow:
     async def run(self, comparison: ReconcileInput) -> ReconcileResult:
         """Every part on its own: one that fails keeps no other from its work."""
         scopes = await self._look(comparison)
-        due = [item.due_at for scope in scopes for item in scope.findings if item.due_at]
+        due = [finding.due_at for scope in scopes for finding in scope.findings if finding.due_at]
         wait = max(due) - workflow.now() if due else timedelta(0)
         if comparison.again and timedelta(0) < wait <= _LONGEST_WAIT:
             # What was seen too early is settled in this run, not a whole period later.

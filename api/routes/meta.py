@@ -52,8 +52,8 @@ async def live() -> Response:
 @health.get("/ready", response_model=Health, responses={503: {"model": Health}})
 async def ready(services: Using) -> Response:
     """Whether database, Temporal and workers are there; 503 names what is not."""
-    found = await services.probe.health()
-    return answer(found, status=200 if found.status == "ok" else 503)
+    state = await services.probe.health()
+    return answer(state, status=200 if state.status == "ok" else 503)
 
 
 def cortex_version() -> str:

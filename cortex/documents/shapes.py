@@ -77,21 +77,21 @@ def _of(annotation: Any, metadata: tuple[Any, ...] = ()) -> Shape:
     if get_origin(annotation) is Annotated:
         inner, *more = get_args(annotation)
         return _of(inner, (*metadata, *more))
-    if any(isinstance(item, AsWritten) for item in metadata):
+    if any(isinstance(mark, AsWritten) for mark in metadata):
         return Shape("written")
-    if any(isinstance(item, SizeText) for item in metadata):
+    if any(isinstance(mark, SizeText) for mark in metadata):
         return Shape(size=True)
     origin = get_origin(annotation)
     if origin in _UNIONS:
-        choices = [item for item in get_args(annotation) if item is not type(None)]
-        return _of_union([_of(item, metadata) for item in choices])
+        choices = [choice for choice in get_args(annotation) if choice is not type(None)]
+        return _of_union([_of(choice, metadata) for choice in choices])
     if origin in _LISTS:
         item = _of(get_args(annotation)[0])
         return Shape(item.scalar, item=item)
     if origin in (dict, Mapping):
         return Shape(item=_of(get_args(annotation)[1]), keyed=True)
     if origin is Literal:
-        texts = all(isinstance(item, str) for item in get_args(annotation))
+        texts = all(isinstance(text, str) for text in get_args(annotation))
         return Shape("text" if texts else "plain")
     return _of_class(annotation)
 
@@ -135,17 +135,21 @@ def _of_schema(schema: Mapping[str, Any], known: Mapping[str, Any], depth: int) 
         return _of_schema(known.get(ref.rpartition("/")[2], {}), known, depth + 1)
     choices = schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf")
     if choices:
-        shapes = [_of_schema(item, known, depth + 1) for item in choices if item != _NULL]
+        shapes = [_of_schema(choice, known, depth + 1) for choice in choices if choice != _NULL]
         return _of_union(shapes) if shapes else ANYTHING
     kind = schema.get("type")
     if kind == "object" and "properties" in schema:
         fields = schema["properties"].items()
-        return Shape(fields={name: _of_schema(item, known, depth + 1) for name, item in fields})
+        return Shape(
+            fields={
+                name: _of_schema(field_schema, known, depth + 1) for name, field_schema in fields
+            }
+        )
     if kind == "object" and isinstance(schema.get("additionalProperties"), Mapping):
         return Shape(item=_of_schema(schema["additionalProperties"], known, depth + 1), keyed=True)
     if kind == "array":
-        item = _of_schema(schema.get("items", {}), known, depth + 1)
-        return Shape(item.scalar, item=item)
+        inner = _of_schema(schema.get("items", {}), known, depth + 1)
+        return Shape(inner.scalar, item=inner)
     return Shape("text") if kind == "string" else ANYTHING
 
 

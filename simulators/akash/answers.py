@@ -220,16 +220,16 @@ def provider(provider: SimProvider, gateway_url: str) -> dict[str, Any]:
     }
 
 
-def provider_detail(item: SimProvider, gateway_url: str) -> dict[str, Any]:
+def provider_detail(listed: SimProvider, gateway_url: str) -> dict[str, Any]:
     parts = ("cpu", "gpu", "memory")
     amounts = {"active": 0, "available": 1000, "pending": 0}
-    answer = provider(item, gateway_url)
+    answer = provider(listed, gateway_url)
     answer["deploymentCount"] = answer["leaseCount"] = 0
     answer["stats"] = {
         **{part: dict(amounts) for part in parts},
         "storage": {"ephemeral": dict(amounts), "persistent": dict(amounts)},
     }
-    answer["uptime"] = [{"id": "1", "isOnline": item.online, "checkDate": _DAY}]
+    answer["uptime"] = [{"id": "1", "isOnline": listed.online, "checkDate": _DAY}]
     return answer
 
 

@@ -88,13 +88,13 @@ def objection(node: Node, wanted: Mapping[str, Any], now: datetime, busy: bool) 
 
 
 def accept_timeout(demand: Mapping[str, Any]) -> timedelta | None:
-    found = _number(demand.get(_ACCEPT))
-    return timedelta(seconds=found) if found is not None else None
+    number = _number(demand.get(_ACCEPT))
+    return timedelta(seconds=number) if number is not None else None
 
 
 def note_interval(demand: Mapping[str, Any]) -> timedelta | None:
-    found = _number(demand.get(_INTERVAL))
-    return timedelta(seconds=found) if found is not None else None
+    number = _number(demand.get(_INTERVAL))
+    return timedelta(seconds=number) if number is not None else None
 
 
 def _life(wanted: Mapping[str, Any], now: datetime) -> timedelta | None:

@@ -268,7 +268,7 @@ def _without_items(value: Any) -> Any:
     if isinstance(value, list):
         return []
     if isinstance(value, dict):
-        return {name: _without_items(item) for name, item in value.items()}
+        return {name: _without_items(part) for name, part in value.items()}
     return value
 
 

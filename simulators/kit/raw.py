@@ -39,10 +39,10 @@ class Request:
     @property
     def query(self) -> dict[str, str]:
         """Each parameter's first value; the empty ones too."""
-        found: dict[str, str] = {}
+        query: dict[str, str] = {}
         for name, value in parse_qsl(urlsplit(self.target).query, keep_blank_values=True):
-            found.setdefault(name, value)
-        return found
+            query.setdefault(name, value)
+        return query
 
     @property
     def wants_socket(self) -> bool:
@@ -124,8 +124,8 @@ class RawServer:
             self._server = await asyncio.start_server(self._connected, host, port)
         except OSError:
             self._server = await asyncio.start_server(self._connected, host, 0)
-        found: int = self._server.sockets[0].getsockname()[1]
-        return found
+        bound: int = self._server.sockets[0].getsockname()[1]
+        return bound
 
     async def aclose(self) -> None:
         """Stop, and break off what goes on."""

@@ -167,8 +167,8 @@ class Runs:
 
     async def main_process(self, run_id: str) -> int | None:
         """The first process inside its container, by the machine's number; None: it is gone."""
-        found = await asyncio.to_thread(self._main_process, run_id)
-        return found.pid if found is not None else None
+        process = await asyncio.to_thread(self._main_process, run_id)
+        return process.pid if process is not None else None
 
     async def signal(self, run_id: str, name: Literal["TERM", "KILL", "STOP", "CONT"]) -> None:
         """Signal the run's main process, as `kill -TERM 1` inside its container would."""

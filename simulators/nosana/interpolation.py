@@ -28,16 +28,16 @@ def interpolated(value: Any) -> Any:
             raise Unresolved(f'Unresolved literal: "{value}"')
         return " ".join(map(_text, _tokens(value)))
     if isinstance(value, list):
-        return [token for item in value for token in _items(item)]
+        return [token for part in value for token in _items(part)]
     if isinstance(value, dict):
-        return {name: interpolated(item) for name, item in value.items()}
+        return {name: interpolated(part) for name, part in value.items()}
     return value
 
 
-def _items(item: Any) -> Iterator[Any]:
-    if isinstance(item, str) and _LITERAL.search(item):
-        raise Unresolved(f'Unresolved literal: "{item}"')
-    yield from _tokens(item)
+def _items(part: Any) -> Iterator[Any]:
+    if isinstance(part, str) and _LITERAL.search(part):
+        raise Unresolved(f'Unresolved literal: "{part}"')
+    yield from _tokens(part)
 
 
 def _tokens(value: Any) -> Iterator[Any]:
@@ -48,8 +48,8 @@ def _tokens(value: Any) -> Iterator[Any]:
             yield value
             return
     if isinstance(value, list):
-        for item in value:
-            yield from _tokens(item)
+        for part in value:
+            yield from _tokens(part)
     elif value is not None:
         yield value
 

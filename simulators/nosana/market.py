@@ -213,10 +213,10 @@ class Network:
             self._hand_over(run, await nodes.result(self._runs, run, definition))
         run.state = "STOPPED" if fate == "stopped" else "COMPLETED"
 
-    def _hand_over(self, run: Run, found: dict[str, Any]) -> None:
+    def _hand_over(self, run: Run, result: dict[str, Any]) -> None:
         """A result that is too long is lost."""
-        if nodes.postable(found):
-            self._store.put_result(run.id, found)
+        if nodes.postable(result):
+            self._store.put_result(run.id, result)
             run.has_result = True
 
     def _set(self, deployment: Deployment, status: Any) -> None:

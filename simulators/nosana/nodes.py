@@ -99,9 +99,9 @@ def _before_start(run: Run, definition: dict[str, Any]) -> dict[str, Any]:
     return {**_flow(run, [op]), "status": "success"}
 
 
-def postable(found: dict[str, Any]) -> bool:
+def postable(result: dict[str, Any]) -> bool:
     """Whether the service takes it; the node gives up if not, and there is no result."""
-    text = json.dumps(found, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(result, ensure_ascii=False, separators=(",", ":"))
     return len(text.encode(errors="replace")) <= MAX_BODY
 
 

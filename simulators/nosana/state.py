@@ -127,14 +127,14 @@ class Books(BaseModel):
 
     def live(self) -> Iterable[Deployment]:
         """Deployments that an account can still see."""
-        return (item for item in self.deployments.values() if not item.deleted)
+        return (deployment for deployment in self.deployments.values() if not deployment.deleted)
 
     def settled(self, now: int) -> Decimal:
         return sum((run.cost(now) for run in self.runs.values() if run.final), Decimal(0))
 
     def reserved(self) -> Decimal:
         """What active runs may cost until their time limit."""
-        minutes = {item.id: item.timeout for item in self.deployments.values()}
+        minutes = {deployment.id: deployment.timeout for deployment in self.deployments.values()}
         return sum(
             (
                 run.hourly * Decimal(minutes[run.deployment]) / 60

@@ -21,7 +21,7 @@ def read(place: Place | None) -> Reply:
     """The manifest of a lease."""
     if place is None:
         return text(404, "lease not found")
-    return json_reply(200, json.loads(place.item.manifest))
+    return json_reply(200, json.loads(place.deployment.manifest))
 
 
 def put(world: "AkashWorld", address: str, owner: str, dseq: str, body: bytes) -> Reply:

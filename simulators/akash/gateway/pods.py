@@ -18,7 +18,7 @@ _UNABLE = "the server is currently unable to handle the request"
 class Place:
     """A lease and its deployment."""
 
-    item: SimDeployment
+    deployment: SimDeployment
     lease: SimLease
 
 
@@ -60,7 +60,7 @@ def check(place: Place) -> None:
 
 def pods_of(world: "AkashWorld", place: Place) -> list[Pod]:
     """The pods that there are."""
-    deployment, lease = place.item, place.lease
+    deployment, lease = place.deployment, place.lease
     if lease.kube in ("no-pods", "no-deployments", "no-replica-yet"):
         return []
     log = world.cluster.log(deployment, lease) if lease.started else None
@@ -84,7 +84,7 @@ async def status_of(world: "AkashWorld", place: Place) -> dict[str, Any]:
         KubeTrouble: there is none.
     """
     check(place)
-    deployment, lease = place.item, place.lease
+    deployment, lease = place.deployment, place.lease
     if lease.kube == "no-deployments":
         raise KubeTrouble(404, "kube: no deployments for lease", 4000)
     service = service_of(deployment)

@@ -77,7 +77,7 @@ async def _obstacle(
     kube = place.lease.kube
     told_ready = kube in ("no-pods", "pod-failed", "pod-gone", "runtime-error")
     if not told_ready and (
-        kube == "not-ready" or not await world.cluster.ready(place.item, place.lease)
+        kube == "not-ready" or not await world.cluster.ready(place.deployment, place.lease)
     ):
         return "no active replicase for service"
     if not pods:
@@ -128,14 +128,14 @@ class _Command:
 
     async def _start(self, takes_input: bool) -> asyncio.subprocess.Process:
         world, place = self._world, self._place
-        run = run_id(place.item, place.lease)
+        run = run_id(place.deployment, place.lease)
         first = await world.runs.main_process(run)
         words = [_FIRST.sub(rf"\g<1>{first or 2**22}", word) for word in self._words]
         usual = {"PATH": os.defpath + ":/usr/local/bin:/usr/sbin", "HOME": "/"}
         return await asyncio.create_subprocess_exec(
             *words,
             cwd=world.runs.folder(run),
-            env={**usual, **world.cluster.environment(place.item, place.lease)},
+            env={**usual, **world.cluster.environment(place.deployment, place.lease)},
             stdin=asyncio.subprocess.PIPE if takes_input else asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT if self._tty else asyncio.subprocess.PIPE,

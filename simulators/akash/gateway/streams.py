@@ -70,7 +70,11 @@ def events(world: "AkashWorld", place: Place | None, request: Request) -> Answer
                 return
             sent = 0
             while True:
-                known = [] if request.query.get("service") else kube_events(place.item, place.lease)
+                known = (
+                    []
+                    if request.query.get("service")
+                    else kube_events(place.deployment, place.lease)
+                )
                 for event in known[sent:]:
                     await message(session, go_json(event) + b"\n")
                 sent = len(known)
@@ -179,7 +183,7 @@ async def _send_logs(
 
     async def goes_on() -> bool:
         live = place.lease.live and place.lease.pod == turn
-        return live and await world.cluster.ready(place.item, place.lease)
+        return live and await world.cluster.ready(place.deployment, place.lease)
 
     left = world.gateways.breaks_after() if tail < 0 else None
     if follow:
