@@ -108,9 +108,9 @@ async def database_url(postgres: StackConfig) -> AsyncIterator[str]:
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
     """The fresh database, open."""
-    found = Database(DatabaseSettings(url=SecretStr(database_url)))
-    yield found
-    await found.aclose()
+    opened = Database(DatabaseSettings(url=SecretStr(database_url)))
+    yield opened
+    await opened.aclose()
 
 
 @pytest.fixture(scope="session")

@@ -22,8 +22,10 @@ ANNE = Principal(name="anne", role=Role.BILLING)
 
 
 async def look(database: Database) -> BudgetsResult:
-    found: BudgetsResult = await ActivityEnvironment().run(BudgetActivities(database).check_budgets)
-    return found
+    result: BudgetsResult = await ActivityEnvironment().run(
+        BudgetActivities(database).check_budgets
+    )
+    return result
 
 
 async def quote(database: Database, rate: str) -> None:

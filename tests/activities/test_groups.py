@@ -37,10 +37,14 @@ class Scene:
         made = sorted(new_id("job") for _ in members)
         self.ids = {item.name: job_id for item, job_id in zip(members, made, strict=True)}
         new = [
-            NewMember(NewJob(self.ids[item.name], "tester", item.job(self.id, self.ids)), item)
-            for item in members
+            NewMember(
+                NewJob(self.ids[member.name], "tester", member.job(self.id, self.ids)), member
+            )
+            for member in members
         ]
-        needs = [(self.ids[item.name], self.ids[name]) for item in members for name in item.needs]
+        needs = [
+            (self.ids[member.name], self.ids[name]) for member in members for name in member.needs
+        ]
         async with self.database.transaction() as tx:
             await tx.group_acceptance.store(
                 NewGroup(self.id, "tester", spec, new, needs),

@@ -79,11 +79,11 @@ def check_problem(answer: httpx.Response, status: int, code: str) -> Problem:
     """The problem that was answered; it must be this one, and well-formed."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
-    found = Problem.model_validate_json(answer.content)
-    assert found.code == code
-    assert found.status == status
-    assert found.correlation_id == answer.headers["x-request-id"]
-    return found
+    problem = Problem.model_validate_json(answer.content)
+    assert problem.code == code
+    assert problem.status == status
+    assert problem.correlation_id == answer.headers["x-request-id"]
+    return problem
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:

@@ -50,7 +50,7 @@ def api_routes() -> list[APIRoute]:
 
 
 def needed(route: APIRoute) -> list[Needs]:
-    calls = [item.call for item in route.dependant.dependencies]
+    calls = [dependency.call for dependency in route.dependant.dependencies]
     return [call for call in calls if isinstance(call, Needs)]
 
 
@@ -76,9 +76,9 @@ class TestRoutes:
                     elif method == "HEAD":
                         assert answer.status_code == 403
                     else:
-                        found = check_problem(answer, 403, "forbidden")
-                        assert f"`{need.action}`" in found.detail
-                        assert f"`{next(iter(MAY[need.action]))}`" in found.detail
+                        problem = check_problem(answer, 403, "forbidden")
+                        assert f"`{need.action}`" in problem.detail
+                        assert f"`{next(iter(MAY[need.action]))}`" in problem.detail
 
 
 class TestOwners:
@@ -95,8 +95,8 @@ class TestOwners:
         job_id = await submit(client)
         path = f"{JOBS}/{job_id}/{verb}"
         answer = await client.post(path, json=body, headers=being("developer"))
-        found = check_problem(answer, 403, "forbidden")
-        assert "own jobs only; this one is of `dora`" in found.detail
+        problem = check_problem(answer, 403, "forbidden")
+        assert "own jobs only; this one is of `dora`" in problem.detail
         assert (await client.get(f"{JOBS}/{job_id}")).json()["state"] == "pending"
         assert await audited(database) == []
         assert (await client.post(path, json=body)).status_code == 202

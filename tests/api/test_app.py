@@ -95,8 +95,8 @@ class TestErrors:
             assert (await client.get("/health/live")).status_code == 200
             await tx.connection.execute(text("ROLLBACK"))
             answers = await asyncio.gather(*stuck)
-        found = check_problem(refused, 503, "too_many_requests")
-        assert "server busy" in found.detail
+        problem = check_problem(refused, 503, "too_many_requests")
+        assert "server busy" in problem.detail
         assert refused.headers["retry-after"]
         assert [answer.status_code for answer in answers] == [200, 200]
 
@@ -204,8 +204,8 @@ class TestDatabaseAway:
                 await client.post(JOBS, json=spec()),
                 await client.get("/api/v1/events", headers={"accept": "text/event-stream"}),
             ):
-                found = check_problem(answer, 503, "database_unavailable")
-                assert "PostgreSQL does not answer" in found.detail
+                problem = check_problem(answer, 503, "database_unavailable")
+                assert "PostgreSQL does not answer" in problem.detail
                 assert answer.headers["retry-after"]
             ready = Health.model_validate_json((await client.get("/health/ready")).content)
             assert not {check.name: check.ok for check in ready.checks}["database"]

@@ -43,9 +43,11 @@ async def test_a_key_that_stands_twice(
     client: httpx.AsyncClient, path: str, body: bytes, headers: dict[str, str], key: str
 ) -> None:
     answer = await client.post(path, content=body, headers=headers)
-    found = check_problem(answer, 400, "malformed_body")
-    assert f"`{key}` stands there twice in line 1" in found.detail or "in line 2" in found.detail
-    assert [item.field for item in found.errors] == [key]
+    problem = check_problem(answer, 400, "malformed_body")
+    assert (
+        f"`{key}` stands there twice in line 1" in problem.detail or "in line 2" in problem.detail
+    )
+    assert [error.field for error in problem.errors] == [key]
 
 
 @pytest.mark.parametrize(
@@ -61,11 +63,11 @@ async def test_what_cannot_be_taken(
     client: httpx.AsyncClient, body: bytes, field: str, words: str
 ) -> None:
     for path in (JOBS, f"{JOBS}/validate", "/api/v1/quotes"):
-        found = check_problem(
+        problem = check_problem(
             await client.post(path, content=body, headers=YAML), 422, "invalid_request"
         )
-        assert [item.field for item in found.errors] == [field]
-        assert words in found.errors[0].message
+        assert [error.field for error in problem.errors] == [field]
+        assert words in problem.errors[0].message
 
 
 async def test_anchors_merges_and_sizes(client: httpx.AsyncClient) -> None:
@@ -75,9 +77,11 @@ async def test_anchors_merges_and_sizes(client: httpx.AsyncClient) -> None:
     )
     answer = await client.post(f"{JOBS}/validate", content=body, headers=YAML)
     assert answer.status_code == 200, answer.text
-    found = Validation.model_validate_json(answer.content)
-    assert found.spec.env == {"A": "1", "B": "3"}
-    assert found.notes == ("`resources.memory`: `1gb` is read as 1,000,000,000 bytes (953.6Mi)",)
+    validation = Validation.model_validate_json(answer.content)
+    assert validation.spec.env == {"A": "1", "B": "3"}
+    assert validation.notes == (
+        "`resources.memory`: `1gb` is read as 1,000,000,000 bytes (953.6Mi)",
+    )
     answer = await client.post(JOBS, json=spec(**{"x-note": {"any": ["thing"]}}))
     assert answer.status_code == 202, answer.text
     assert "x-note" not in answer.text

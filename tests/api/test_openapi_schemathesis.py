@@ -240,6 +240,6 @@ async def test_the_document_says_what_the_api_does(
         out = await run(url, tmp_path, *options)
     report = tmp_path / "events.ndjson"
     assert report.exists(), out[-3000:]
-    unknown = [str(item) for item in findings(report) if not item.known]
+    unknown = [str(finding) for finding in findings(report) if not finding.known]
     assert not unknown, f"{len(unknown)} findings\n" + "\n".join(unknown) + out[-1500:]
     assert tried(report) >= least, out[-3000:]

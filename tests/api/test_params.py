@@ -16,9 +16,9 @@ class TestParameters:
     async def test_no_number_is_a_time(self, client: httpx.AsyncClient, time: str) -> None:
         for path, name in (("/api/v1/costs", "until"), (JOBS, "created_after")):
             answer = await client.get(path, params={name: time})
-            found = check_problem(answer, 422, "invalid_request")
-            assert [error.field for error in found.errors] == [name]
-            assert "RFC 3339" in found.detail
+            problem = check_problem(answer, 422, "invalid_request")
+            assert [error.field for error in problem.errors] == [name]
+            assert "RFC 3339" in problem.detail
 
     @pytest.mark.parametrize(
         "time",
@@ -61,8 +61,10 @@ class TestParameters:
     async def test_other_forms(
         self, client: httpx.AsyncClient, path: str, name: str, value: str
     ) -> None:
-        found = check_problem(await client.get(path, params={name: value}), 422, "invalid_request")
-        assert [error.field for error in found.errors] == [name]
+        problem = check_problem(
+            await client.get(path, params={name: value}), 422, "invalid_request"
+        )
+        assert [error.field for error in problem.errors] == [name]
 
     async def test_a_path_with_nul(self, client: httpx.AsyncClient) -> None:
         for path in ("providers/a%00b", "budgets/a%00b", f"jobs/{NOBODY}/outputs/a%00b"):
@@ -81,8 +83,8 @@ class TestBodies:
             ("providers", {"id": "p", "type": "null"}, "enabled"),
         ):
             answer = await client.post(f"/api/v1/{path}", json={**order, field: value})
-            found = check_problem(answer, 422, "invalid_request")
-            assert [error.field for error in found.errors] == [field]
+            problem = check_problem(answer, 422, "invalid_request")
+            assert [error.field for error in problem.errors] == [field]
 
     @pytest.mark.parametrize("value", ["1", True, 0])
     async def test_only_a_number_is_a_number(
@@ -90,8 +92,8 @@ class TestBodies:
     ) -> None:
         order = {"id": "p", "type": "null", "rate_limit": value}
         answer = await client.post("/api/v1/providers", json=order)
-        found = check_problem(answer, 422, "invalid_request")
-        assert [error.field for error in found.errors] == ["rate_limit"]
+        problem = check_problem(answer, 422, "invalid_request")
+        assert [error.field for error in problem.errors] == ["rate_limit"]
 
     @pytest.mark.parametrize("amount", [{"amount": True, "currency": "USD"}, "٣ USD", "1e5 USD"])
     async def test_money(self, client: httpx.AsyncClient, amount: object) -> None:

@@ -147,7 +147,9 @@ class TestQuotes:
             answer = await client.post("/api/v1/quotes", json=spec(duration="2h"))
         assert answer.status_code == 200, answer.text
         quote = Quote.model_validate_json(answer.content)
-        assert [(item.rank, item.offer.provider_id, str(item.most)) for item in quote.offers] == [
+        assert [
+            (offer.rank, offer.offer.provider_id, str(offer.most)) for offer in quote.offers
+        ] == [
             (1, "local", "1 USD"),
             (2, "docker", "2 USD"),
         ]
@@ -167,10 +169,10 @@ class TestQuotes:
             body = spec(secret_env={"TOKEN": "longer than that"})
             answer = await client.post("/api/v1/quotes", json=body)
         quote = Quote.model_validate_json(answer.content)
-        assert [(item.rank, item.offer.provider_id) for item in quote.offers] == [(1, "local")]
-        assert {item.provider_id: item.reasons for item in quote.objections}["docker"] == (
-            "`secret_env.TOKEN` is larger than the 5 that can be sealed; make it shorter",
-        )
+        assert [(offer.rank, offer.offer.provider_id) for offer in quote.offers] == [(1, "local")]
+        assert {objection.provider_id: objection.reasons for objection in quote.objections}[
+            "docker"
+        ] == ("`secret_env.TOKEN` is larger than the 5 that can be sealed; make it shorter",)
 
     async def test_without_a_worker_it_says_so(
         self, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
@@ -178,14 +180,14 @@ class TestQuotes:
         monkeypatch.setattr(quotes, "_WAIT", 1.5)
         with soon(5):
             answer = await client.post("/api/v1/quotes", json=spec())
-        found = check_problem(answer, 503, "service_unavailable")
-        assert "no worker answered" in found.detail
+        problem = check_problem(answer, 503, "service_unavailable")
+        assert "no worker answered" in problem.detail
 
     async def test_an_unknown_provider(self, client: httpx.AsyncClient) -> None:
         bad = spec(placement={"providers": ["nope"]})
         answer = await client.post("/api/v1/quotes", json=bad)
-        found = check_problem(answer, 422, "invalid_request")
-        assert found.errors[0].field == "placement.providers"
+        problem = check_problem(answer, 422, "invalid_request")
+        assert problem.errors[0].field == "placement.providers"
 
 
 class TestReadiness:

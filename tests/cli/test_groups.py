@@ -180,8 +180,8 @@ def told(monkeypatch: pytest.MonkeyPatch, events: list[EventView], **options: An
     out = io.StringIO()
     monkeypatch.setattr(sys, "stderr", out)
     with Progress(STATE, group(), **{"every_change": False, **options}) as progress:
-        for item in events:
-            progress.take(item)
+        for event in events:
+            progress.take(event)
     return [line.partition("  ")[2] for line in out.getvalue().splitlines()]
 
 

@@ -30,12 +30,12 @@ def config(folder: Path, text: str) -> dict[str, Any]:
 
 
 def test_text_is_as_it_was_written(tmp_path: Path) -> None:
-    found = config(
+    fields = config(
         tmp_path,
         "api_key: 0123\nregion: NO\nretries: 3\nnames: [1.10, yes]\n"
         "logins: [{password: 12:30}]\nimages: {a: 3.10}\n",
     )
-    assert found == {
+    assert fields == {
         "api_key": "0123",
         "region": "NO",
         "retries": 3,

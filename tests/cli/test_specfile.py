@@ -72,8 +72,8 @@ class TestPlaces:
         assert error.details[0] == "f.yaml:3:3: `comand` is not a known field"
 
     def test_documents_and_lists_together(self) -> None:
-        found = parse("command: [a]\n---\njobs:\n- command: [b]\n- command: [c]\n", "f")
-        assert [document.spec().command for document in found] == [("a",), ("b",), ("c",)]
+        documents = parse("command: [a]\n---\njobs:\n- command: [b]\n- command: [c]\n", "f")
+        assert [document.spec().command for document in documents] == [("a",), ("b",), ("c",)]
 
     def test_missing_file_and_folder(self, tmp_path: Path) -> None:
         with pytest.raises(BadInput, match="there is no file"):

@@ -72,19 +72,19 @@ class TestText:
         assert spec.resources.gpu.model == "4090"
 
     def test_matrix(self, tmp_path: Path) -> None:
-        found = members(
+        expanded = members(
             tmp_path,
             "labels: {py: 3.10}\njobs:\n- name: t\n  command: ['{py}', '{ok}']\n"
             "  matrix: {py: [3.1, 3.10], ok: [no, yes]}\n  env: {A: 0644}\n",
         )
-        assert [item.spec.command for item in found] == [
+        assert [member.spec.command for member in expanded] == [
             ("3.1", "no"),
             ("3.1", "yes"),
             ("3.10", "no"),
             ("3.10", "yes"),
         ]
-        assert {item.spec.labels["py"] for item in found} == {"3.10"}
-        assert {item.spec.env["A"] for item in found} == {"0644"}
+        assert {member.spec.labels["py"] for member in expanded} == {"3.10"}
+        assert {member.spec.env["A"] for member in expanded} == {"0644"}
 
     def test_json_too(self) -> None:
         text = '{"command": ["a", 1.10, true], "env": {"A": 3.10, "B": 1e3, "C": true, "D": -0}}'
@@ -232,16 +232,18 @@ class TestMerge:
         assert spec.env == {"A": "010", "B": "2", "C": "3", "D": "4"}
 
     def test_in_a_group(self, tmp_path: Path) -> None:
-        found = members(
+        expanded = members(
             tmp_path,
             "x-env: &env {A: 1}\njobs:\n- &base {name: a, command: [x], env: {<<: *env, B: no}}\n"
             "- {<<: *base, name: b, args: [1.0]}\n",
         )
-        assert [(item.name, item.spec.env["A"], item.spec.env["B"]) for item in found] == [
+        assert [
+            (member.name, member.spec.env["A"], member.spec.env["B"]) for member in expanded
+        ] == [
             ("a", "1", "no"),
             ("b", "1", "no"),
         ]
-        assert found[1].spec.args == ("1.0",)
+        assert expanded[1].spec.args == ("1.0",)
 
     def test_in_quotes_it_is_a_key(self) -> None:
         assert "`<<` is not a known field" in refused("command: [a]\n'<<': {name: b}\n")

@@ -94,7 +94,7 @@ class TestCalls:
         with client(stub) as cortex:
             job = cortex.submit({"command": ["true"], "duration": timedelta(minutes=5)})
         assert job.id == JOB_ID
-        keys = {item.headers["idempotency-key"] for item in stub.seen}
+        keys = {request.headers["idempotency-key"] for request in stub.seen}
         assert len(stub.seen) == 3
         assert len(keys) == 1
         assert json.loads(stub.seen[0].body) == {"command": ["true"], "duration": "5m"}
@@ -172,13 +172,13 @@ class TestStreams:
             got = list(cortex.events(JOB_ID, follow=True))
         assert [item.cortexposition for item in got] == ["1-1", "1-2", "1-3", "1-4"]
         assert got[2].data == {"text": "a\u2028b"}
-        resumed = [item.headers.get("last-event-id") for item in stub.seen]
+        resumed = [request.headers.get("last-event-id") for request in stub.seen]
         assert resumed == [None, "1-2", "1-2", "1-2", "1-3"]
 
     async def test_async_does_the_same(self, stub: Stub) -> None:
         stub.replies = [stream(event("1-1")), None, stream(event("1-2") + END)]
         async with AsyncCortex(stub.url, "k", stream_retry=QUICK) as cortex:
-            got = [item.cortexposition async for item in cortex.events(JOB_ID, follow=True)]
+            got = [event.cortexposition async for event in cortex.events(JOB_ID, follow=True)]
         assert got == ["1-1", "1-2"]
 
     def test_a_log_stream_resumes_by_cursor_and_not_by_tail(self, stub: Stub) -> None:
@@ -194,7 +194,7 @@ class TestStreams:
 
         stub.replies = [stream(line("1:1")), stream(line("1:2") + END)]
         with client(stub) as cortex:
-            got = [item.text for item in cortex.logs(JOB_ID, follow=True, tail=5)]
+            got = [line.text for line in cortex.logs(JOB_ID, follow=True, tail=5)]
         assert got == ["1:1", "1:2"]
         assert "tail=5" in stub.seen[0].target
         assert "tail" not in stub.seen[1].target
@@ -229,7 +229,7 @@ class TestStreams:
         for size in (1, 2, 7, len(whole)):
             decoder = SseDecoder()
             parts = [whole[at : at + size] for at in range(0, len(whole), size)]
-            found = [item for part in parts for item in decoder.feed(part)]
+            found = [event for part in parts for event in decoder.feed(part)]
             assert [item.event for item in found] == ["cortex.job.progress", "end"]
             assert found[0].id == "1-1"
 

@@ -59,7 +59,7 @@ KINDS = [
 
 
 def test_the_values_stay() -> None:
-    assert sorted(item.value for item in FailureType) == ON_THE_WIRE
+    assert sorted(failure.value for failure in FailureType) == ON_THE_WIRE
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)

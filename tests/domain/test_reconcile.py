@@ -80,11 +80,11 @@ class TestOrphans:
 
     @pytest.mark.parametrize("run", [None, *RunState])
     def test_what_was_never_leased_is_an_orphan_however_it_is(self, run: RunState | None) -> None:
-        found = orphans("p", [KEY], {}, {KEY: run} if run else {})
-        assert [(issue.kind, issue.subject) for issue in found.issues] == [
+        compared = orphans("p", [KEY], {}, {KEY: run} if run else {})
+        assert [(issue.kind, issue.subject) for issue in compared.issues] == [
             (FindingKind.ORPHAN, KEY)
         ]
-        assert found.issues[0].data == {"lease": "unknown"}
+        assert compared.issues[0].data == {"lease": "unknown"}
 
     @pytest.mark.parametrize(
         ("run", "expected"),
@@ -100,10 +100,12 @@ class TestOrphans:
         self, run: RunState | None, expected: str
     ) -> None:
         states = {KEY: LeaseState.RELEASED}
-        found = orphans("p", [KEY], states, {KEY: run} if run else {})
-        assert [issue.subject for issue in found.issues] == ([KEY] if expected == "orphan" else [])
-        assert found.kept == ([KEY] if expected == "kept" else [])
-        assert found.unsure == ({KEY} if expected == "unsure" else set())
+        compared = orphans("p", [KEY], states, {KEY: run} if run else {})
+        assert [issue.subject for issue in compared.issues] == (
+            [KEY] if expected == "orphan" else []
+        )
+        assert compared.kept == ([KEY] if expected == "kept" else [])
+        assert compared.unsure == ({KEY} if expected == "unsure" else set())
 
 
 class TestForsaken:
@@ -177,17 +179,17 @@ class TestFindings:
 
     def test_due_after_the_grace(self) -> None:
         issue = unserved("p", [KEY])
-        found = Finding(**issue.model_dump(), id="fnd_1", first_seen_at=NOW, last_seen_at=NOW)
-        assert found.due_at(timedelta(minutes=2)) == NOW + timedelta(minutes=2)
-        assert f"`{KEY}`" in found.message
+        finding = Finding(**issue.model_dump(), id="fnd_1", first_seen_at=NOW, last_seen_at=NOW)
+        assert finding.due_at(timedelta(minutes=2)) == NOW + timedelta(minutes=2)
+        assert f"`{KEY}`" in finding.message
 
     def test_what_is_known_to_be_older_is_due_earlier(self) -> None:
         closed_at = NOW - timedelta(minutes=3)
         fate = GONE.model_copy(update={"closed_at": closed_at})
         (issue,) = forsaken([CareCase(job_id=JOB, state=JobState.RUNNING)], {JOB: fate})
-        found = Finding(**issue.model_dump(), id="fnd_1", first_seen_at=NOW, last_seen_at=NOW)
-        assert found.due_at(timedelta(minutes=2)) == NOW - timedelta(minutes=1)
-        late = found.model_copy(update={"first_seen_at": closed_at - timedelta(minutes=9)})
+        finding = Finding(**issue.model_dump(), id="fnd_1", first_seen_at=NOW, last_seen_at=NOW)
+        assert finding.due_at(timedelta(minutes=2)) == NOW - timedelta(minutes=1)
+        late = finding.model_copy(update={"first_seen_at": closed_at - timedelta(minutes=9)})
         assert late.due_at(timedelta(0)) == closed_at - timedelta(minutes=9)
 
 
@@ -196,30 +198,30 @@ class TestRescue:
 
     def test_failed_and_says_why(self) -> None:
         open_ = lease(state=LeaseState.ACTIVE, run_state=RunState.RUNNING)
-        found = rescue_outcome(job(JobState.RUNNING), [open_], self.HOW)
-        assert (found.state, found.reason) == (JobState.FAILED, Reason.WORKFLOW_GONE)
-        assert found.message == (
+        outcome = rescue_outcome(job(JobState.RUNNING), [open_], self.HOW)
+        assert (outcome.state, outcome.reason) == (JobState.FAILED, Reason.WORKFLOW_GONE)
+        assert outcome.message == (
             "its workflow was terminated in Temporal; Cortex released its lease and booked its bill"
         )
 
     def test_exit_code_is_kept(self) -> None:
         ended = lease(state=LeaseState.ENDED, run_state=RunState.EXITED, exit_code=3)
-        found = rescue_outcome(job(JobState.RUNNING), [ended], self.HOW)
-        assert (found.state, found.exit_code) == (JobState.FAILED, 3)
+        outcome = rescue_outcome(job(JobState.RUNNING), [ended], self.HOW)
+        assert (outcome.state, outcome.exit_code) == (JobState.FAILED, 3)
 
     @pytest.mark.parametrize("state", [JobState.RUNNING, JobState.SETTLING, JobState.CANCELLING])
     def test_success_stays_success(self, state: JobState) -> None:
         ended = lease(state=LeaseState.RELEASING, run_state=RunState.EXITED, exit_code=0)
-        found = rescue_outcome(job(state), [ended], self.HOW)
-        assert (found.state, found.reason) == (JobState.COMPLETED, Reason.EXITED)
+        outcome = rescue_outcome(job(state), [ended], self.HOW)
+        assert (outcome.state, outcome.reason) == (JobState.COMPLETED, Reason.EXITED)
 
     @pytest.mark.parametrize(
         "stopped", [job(JobState.CANCELLING), job(JobState.SETTLING, cancel_requested_at=NOW)]
     )
     def test_cancelled_on_request(self, stopped: Job) -> None:
-        found = rescue_outcome(stopped, [], self.HOW)
-        assert (found.state, found.reason) == (JobState.CANCELLED, Reason.CANCELLED)
-        assert found.message.startswith("cancelled on request; its workflow was terminated")
+        outcome = rescue_outcome(stopped, [], self.HOW)
+        assert (outcome.state, outcome.reason) == (JobState.CANCELLED, Reason.CANCELLED)
+        assert outcome.message.startswith("cancelled on request; its workflow was terminated")
 
     def test_an_earlier_lease_says_nothing(self) -> None:
         first = lease(state=LeaseState.RELEASING, run_state=RunState.EXITED, exit_code=0)

@@ -147,7 +147,7 @@ async def test_its_network_runs_jobs(stack: Stack, queue: str, tmp_path: Path) -
     assert job.provider_id == "shed"
     assert (job.exit_code, job.state.value) == (3, "failed")
     files = await stack.client.outputs(job_id)
-    assert [item.path for item in files] == ["out/answer"]
+    assert [file.path for file in files] == ["out/answer"]
     assert await stack.client.output(job_id, "out/answer") == b"42\n"
     await _the_bill_is_the_queues_own(queue, job.leases[0].key, job.cost.amount)
 

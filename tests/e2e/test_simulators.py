@@ -33,7 +33,9 @@ async def stack() -> AsyncIterator[Stack]:
 
             async def online() -> bool:
                 providers = await running.client.providers()
-                return {item.id for item in providers if item.status == "online"} >= set(PROVIDERS)
+                return {
+                    provider.id for provider in providers if provider.status == "online"
+                } >= set(PROVIDERS)
 
             await eventually(online, within=30, what=f"{PROVIDERS} online")
             yield running
@@ -50,7 +52,7 @@ async def bill(stack: Stack, provider: str, key: str) -> Money:
     url = stack.config.simulator_urls()[provider.removesuffix("-sim")]
     async with httpx.AsyncClient() as http:
         entries = (await http.get(f"{url}/_sim/bill")).json()
-    (entry,) = [item for item in entries if item["key"] == key]
+    (entry,) = [entry for entry in entries if entry["key"] == key]
     assert entry["final"], entry
     return Money(amount=Decimal(str(entry["amount"])), currency=entry["currency"])
 
@@ -70,8 +72,8 @@ class TestQuote:
     async def test_offers_of_all_networks_are_ranked_with_reasons(self, cortex: Command) -> None:
         answer = (await cortex("quote", "--json", TRAIN)).json()[0]
         offers = answer["offers"]
-        assert {item["offer"]["provider_id"] for item in offers} >= set(PROVIDERS)
-        prices = [Decimal(item["usd_per_hour"]) for item in offers]
+        assert {offer["offer"]["provider_id"] for offer in offers} >= set(PROVIDERS)
+        prices = [Decimal(offer["usd_per_hour"]) for offer in offers]
         assert prices == sorted(prices)
         for item in offers:
             offer = item["offer"]
@@ -190,7 +192,7 @@ class TestVerify:
         url = stack.config.simulator_urls()["akash"]
         async with httpx.AsyncClient() as http:
             leases = (await http.get(f"{url}/_sim/leases")).json()
-        assert not [item for item in leases if item["alive"]]
+        assert not [lease for lease in leases if lease["alive"]]
 
 
 class TestRestart:

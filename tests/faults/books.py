@@ -95,14 +95,14 @@ async def _entries(network: str, url: str) -> list[Entry]:
     return [
         Entry(
             network=network,
-            id=str(item["id"]),
-            key=item["key"],
-            alive=bool(item["alive"]),
-            amount=Decimal(str(bills.get(item["id"], {}).get("amount", 0))),
-            currency=bills.get(item["id"], {}).get("currency", ""),
-            final=bool(bills.get(item["id"], {}).get("final", True)),
+            id=str(lease["id"]),
+            key=lease["key"],
+            alive=bool(lease["alive"]),
+            amount=Decimal(str(bills.get(lease["id"], {}).get("amount", 0))),
+            currency=bills.get(lease["id"], {}).get("currency", ""),
+            final=bool(bills.get(lease["id"], {}).get("final", True)),
         )
-        for item in leases
+        for lease in leases
     ]
 
 

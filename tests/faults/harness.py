@@ -160,7 +160,7 @@ class Driver:
             await tx.jobs.lock(self.job_id)
             job = await tx.jobs.get(self.job_id)
             leases = await tx.leases.of_job(self.job_id)
-            open_ = [item for item in leases if item.state is not LeaseState.RELEASED]
+            open_ = [lease for lease in leases if lease.state is not LeaseState.RELEASED]
             if job.state.terminal or not open_ or open_[-1].cost is not None:
                 return  # it is refused
             await tx.jobs.move(self.job_id, JobState.CANCELLING, message="resolved by hand")

@@ -23,8 +23,8 @@ class OneFleet(Fleet):
 
     def get(self, provider_id: str) -> AnyProvider:
         assert provider_id == self._provider.id
-        found: AnyProvider = self._provider
-        return found
+        provider: AnyProvider = self._provider
+        return provider
 
     async def for_placement(self, provider_id: str) -> AnyProvider:
         return self.get(provider_id)

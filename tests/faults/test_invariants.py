@@ -149,12 +149,12 @@ class TestRules:
 
     @pytest.mark.parametrize(("kind", "change"), BROKEN)
     def test_each_is_noticed(self, kind: Kind, change: Callable[[Books], Books]) -> None:
-        found = violations(change(good()), accepted={JOB}, runs={JOB: 1})
-        assert kind in {item.kind for item in found}, found
+        broken = violations(change(good()), accepted={JOB}, runs={JOB: 1})
+        assert kind in {violation.kind for violation in broken}, broken
 
     def test_job_that_is_gone_and_command_that_ran_twice(self) -> None:
-        found = violations(good(), accepted={JOB, "job_0"}, runs={JOB: 2})
-        assert counts(found) == {"leaks": 0, "losses": 1, "double_charges": 1}
+        broken = violations(good(), accepted={JOB, "job_0"}, runs={JOB: 2})
+        assert counts(broken) == {"leaks": 0, "losses": 1, "double_charges": 1}
 
     def test_what_was_there_before_is_another_run(self) -> None:
         books = networks(BILLED, Entry("net", "2", "job_0-1", True))(good())

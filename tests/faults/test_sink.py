@@ -61,7 +61,9 @@ class TestPlugin:
     ) -> None:
         async with importable(install(tmp_path)), sink("1", refuse=0, lose=0) as hook:
             settings = PluginSettings.model_validate({"url": hook.url})
-            (loaded,) = [item for item in load_plugins({"sink": settings}) if item.name == "sink"]
+            (loaded,) = [
+                plugin for plugin in load_plugins({"sink": settings}) if plugin.name == "sink"
+            ]
             plugin = loaded.plugin
             assert plugin is not None, loaded.problem
             assert plugin.subscribes

@@ -143,8 +143,8 @@ class JobMachine(RuleBasedStateMachine):
         after = self._run(self.job.job())
         told = [job.deadline_at, after.deadline_at] if after.deadline_at else [job.deadline_at]
         for at in {item.isoformat() for item in told}:
-            found = self._run(rows(self.database, query.replace(":at", f"'{at}'"), job.id))
-            kinds = [row["type"] for row in found]
+            run = self._run(rows(self.database, query.replace(":at", f"'{at}'"), job.id))
+            kinds = [row["type"] for row in run]
             assert kinds.count("job.deadline.near") <= 1, kinds
 
     @precondition(lambda self: self.job.at == "watch")
@@ -184,14 +184,14 @@ class JobMachine(RuleBasedStateMachine):
             "(SELECT count(*) FROM ledger e WHERE e.lease_key = l.key AND e.kind = 'charge') "
             "AS charges FROM leases l WHERE l.job_id = :job"
         )
-        found = self._run(rows(self.database, query, self.job.job_id))
-        for row in found:
+        run = self._run(rows(self.database, query, self.job.job_id))
+        for row in run:
             by_hand = self.job.decided.get(row["key"])
             billed = row["live"] or (by_hand is not None and bool(by_hand.amount))
             assert row["charges"] <= billed, row
             if row["state"] == "released":
                 assert row["charges"] == billed, row
-        assert sum(row["state"] != "released" for row in found) <= 1, found
+        assert sum(row["state"] != "released" for row in run) <= 1, run
 
     @invariant()
     def an_end_is_the_end(self) -> None:

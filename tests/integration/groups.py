@@ -110,7 +110,7 @@ class Group:
                 assert all(after in JOB_TRANSITIONS[before] for before, after in steps), history
                 entries = await tx.ledger.page(job_id=job.id)
                 for lease in await tx.leases.of_job(job.id):
-                    kinds = [item.kind for item in entries if item.lease_key == lease.key]
+                    kinds = [entry.kind for entry in entries if entry.lease_key == lease.key]
                     assert lease.state == LeaseState.RELEASED
                     assert kinds.count(EntryKind.CHARGE) == (1 if lease.committed_at else 0)
                     assert kinds.count(EntryKind.RELEASE) == 1
@@ -135,10 +135,10 @@ async def submit(stage: Stage, jobs: Iterable[dict[str, Any]], **fields: Any) ->
     made = sorted(new_id("job") for _ in members)
     ids = {item.name: job_id for item, job_id in zip(members, made, strict=True)}
     new = [
-        NewMember(NewJob(ids[item.name], "tester", item.job(group_id, ids)), item)
-        for item in members
+        NewMember(NewJob(ids[member.name], "tester", member.job(group_id, ids)), member)
+        for member in members
     ]
-    needs = [(ids[item.name], ids[name]) for item in members for name in item.needs]
+    needs = [(ids[member.name], ids[name]) for member in members for name in member.needs]
     async with stage.database.transaction() as tx:
         await tx.group_acceptance.store(
             NewGroup(group_id, "tester", spec, new, needs),

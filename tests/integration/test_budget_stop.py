@@ -38,7 +38,7 @@ async def running(stage: Stage, count: int, **labels: str) -> list[str]:
     ]
 
     async def all_run() -> bool:
-        return all([(await stage.job(item)).state == JobState.RUNNING for item in jobs])
+        return all([(await stage.job(job)).state == JobState.RUNNING for job in jobs])
 
     await eventually(all_run, what="the start of all jobs")
     return jobs
@@ -46,10 +46,10 @@ async def running(stage: Stage, count: int, **labels: str) -> list[str]:
 
 async def look(stage: Stage) -> BudgetsResult:
     """As the schedule does every minute."""
-    found: BudgetsResult = await stage.client.execute_workflow(
+    result: BudgetsResult = await stage.client.execute_workflow(
         "Budgets", id="budgets-now", task_queue="cortex", result_type=BudgetsResult
     )
-    return found
+    return result
 
 
 async def change(database: Database, budget: Budget, amount: str) -> Budget:
@@ -69,7 +69,7 @@ async def told(database: Database, budget: Budget) -> list[tuple[str, Any]]:
 
 
 async def states(stage: Stage, jobs: list[str]) -> list[str]:
-    return [(await stage.job(item)).state.value for item in jobs]
+    return [(await stage.job(job)).state.value for job in jobs]
 
 
 async def test_stops_the_newest_first_and_no_more_than_needed(make_stage: StageMaker) -> None:

@@ -72,7 +72,7 @@ async def test_a_pipeline_hands_files_on(stage: Stage) -> None:
         run = await submitted(client, example("pipeline"))
         ended = await run.ended()
         assert ended.state == "completed", ended.message
-        members = {item.member: item for item in ended.members.items}
+        members = {member.member: member for member in ended.members.items}
         assert await run.lines(members["report"]) == [
             "power 1: 500500",
             "power 2: 333833500",
@@ -100,7 +100,7 @@ async def test_an_array_runs_a_few_at_once(stage: Stage) -> None:
         assert ended.state == "completed", ended.message
         assert ended.counts == {"completed": 12}
         assert (await run.lines(ended.members.items[11]))[0] == "part 11 of 12: 121"
-        assert ended.cost.amount == sum(item.cost.amount for item in ended.members.items)
+        assert ended.cost.amount == sum(member.cost.amount for member in ended.members.items)
         assert await _most_at_once(stage) <= 4
 
 

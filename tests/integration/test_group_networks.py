@@ -66,7 +66,7 @@ class Scene:
         async with self.stage.database.reading() as tx:
             for name, job_id in group.members.items():
                 entries = await tx.ledger.page(job_id=job_id)
-                found[name] = sum(item.kind == EntryKind.CHARGE for item in entries)
+                found[name] = sum(entry.kind == EntryKind.CHARGE for entry in entries)
         return found
 
 
@@ -109,9 +109,9 @@ class TestThreeNetworks:
         await self._others_run(group)
         await scene.third_is_gone(group)
         assert await group.ended(within=90) == "failed"
-        found = await group.jobs()
-        assert (found["a"].state, found["a"].reason) == (JobState.FAILED, Reason.LEASE_LOST)
-        assert {found["g"].reason, found["n"].reason} == {Reason.GROUP_ABORTED}
+        jobs = await group.jobs()
+        assert (jobs["a"].state, jobs["a"].reason) == (JobState.FAILED, Reason.LEASE_LOST)
+        assert {jobs["g"].reason, jobs["n"].reason} == {Reason.GROUP_ABORTED}
         assert "`a` could not be committed after the others were" in await group.message()
         assert await scene.charged(group) == {"a": 0, "g": 1, "n": 1}
         await scene.nothing_lives()

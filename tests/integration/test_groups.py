@@ -30,7 +30,7 @@ def at(provider: str) -> dict[str, Any]:
 async def facts(group: Group, kind: EventType) -> list[dict[str, Any]]:
     async with group.stage.database.reading() as tx:
         events = await tx.events.page(None, limit=5000)
-    return [item.data for item in events if item.type is kind and item.subject == group.id]
+    return [event.data for event in events if event.type is kind and event.subject == group.id]
 
 
 class TestCommit:

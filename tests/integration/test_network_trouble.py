@@ -59,7 +59,9 @@ class Scene:
 
         async def online() -> bool:
             async with self.stage.database.transaction() as tx:
-                found = [item for item in await tx.providers.all() if item.id == provider_id]
+                found = [
+                    provider for provider in await tx.providers.all() if provider.id == provider_id
+                ]
             return bool(found) and found[0].status == "online"
 
         await eventually(online, what=f"{provider_id} online")

@@ -80,8 +80,8 @@ class TestAdding:
     ) -> None:
         config = {"api_key": "sho-t", "region": "Europe", "colour": "red"}
         answer = await api.post(URL, json={"id": "f1", "type": "fickle", "config": config})
-        found = check_problem(answer, 422, "invalid_request")
-        assert {error.field for error in found.errors} == {
+        problem = check_problem(answer, 422, "invalid_request")
+        assert {error.field for error in problem.errors} == {
             "config.api_key",
             "config.region",
             "config.colour",
@@ -89,13 +89,13 @@ class TestAdding:
         assert "sho-t" not in answer.text
         assert (await api.get(f"{URL}/f1")).status_code == 404
         answer = await api.post(URL, json={"id": "f1", "type": "fickle"})
-        found = check_problem(answer, 422, "invalid_request")
-        assert [error.field for error in found.errors] == ["config.api_key"]
-        assert "is required" in found.detail
+        problem = check_problem(answer, 422, "invalid_request")
+        assert [error.field for error in problem.errors] == ["config.api_key"]
+        assert "is required" in problem.detail
         answer = await api.post(URL, json={"id": "f1", "type": "nowhere"})
-        found = check_problem(answer, 422, "invalid_request")
-        assert [error.field for error in found.errors] == ["type"]
-        assert "installed are" in found.detail
+        problem = check_problem(answer, 422, "invalid_request")
+        assert [error.field for error in problem.errors] == ["type"]
+        assert "installed are" in problem.detail
 
     async def test_an_id_that_is_taken(self, api: httpx.AsyncClient) -> None:
         await add(api)
@@ -223,9 +223,9 @@ class TestLeases:
             return (await stage.job(job_id)).state is JobState.RUNNING
 
         await eventually(runs, what="the job's start")
-        found = check_problem(await api.delete(f"{URL}/f1"), 409, "conflict")
-        assert f"{job_id}-1" in found.detail
-        assert "disable" in found.detail
+        problem = check_problem(await api.delete(f"{URL}/f1"), 409, "conflict")
+        assert f"{job_id}-1" in problem.detail
+        assert "disable" in problem.detail
         # Switched off it takes nothing new, and what runs is still watched and released.
         assert (await api.post(f"{URL}/f1/disable")).json()["enabled"] is False
         refused = await api.post(

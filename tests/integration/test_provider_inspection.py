@@ -42,9 +42,9 @@ async def test_what_it_holds_and_which_calls_were_made(
     began = datetime.now(UTC)
     await add(api, run_seconds=-1, api_key=KEY)
     await becomes(api, "online")
-    found = await inspected(api)
-    assert (found.leases, found.trial.image, found.trial.paid) == ((), None, False)
-    assert found.adapter.name == "tests.support.fickle:FickleProvider"
+    inspection = await inspected(api)
+    assert (inspection.leases, inspection.trial.image, inspection.trial.paid) == ((), None, False)
+    assert inspection.adapter.name == "tests.support.fickle:FickleProvider"
     assert TRIAL_IMAGE.startswith("busybox")
 
     job_id = await shared_stage.submit(command=["x"], placement={"providers": ["f1"]})
@@ -53,19 +53,19 @@ async def test_what_it_holds_and_which_calls_were_made(
         return (await shared_stage.job(job_id)).state is JobState.RUNNING
 
     await eventually(runs, what="the job's start")
-    found = await inspected(api)
-    (held,) = found.leases
+    inspection = await inspected(api)
+    (held,) = inspection.leases
     assert (held.key, held.run_state) == (f"{job_id}-1", RunState.RUNNING)
     assert held.lease_state is LeaseState.ACTIVE
-    steps = {item.step for item in found.calls}
+    steps = {tally.step for tally in inspection.calls}
     assert {"initialize", "prepare", "commit"} <= steps
-    assert found.recording_since > began
+    assert inspection.recording_since > began
 
     await api.post(f"/api/v1/jobs/{job_id}/cancel")
     await shared_stage.ended(job_id)
-    found = await inspected(api, key=f"{job_id}-1", leases="false")
-    assert {item.keys for item in found.calls} <= {(f"{job_id}-1",), ()}
-    assert {"cancel", "forget", "usage"} <= {item.step for item in found.calls}
+    inspection = await inspected(api, key=f"{job_id}-1", leases="false")
+    assert {tally.keys for tally in inspection.calls} <= {(f"{job_id}-1",), ()}
+    assert {"cancel", "forget", "usage"} <= {tally.step for tally in inspection.calls}
     assert (await inspected(api)).leases == ()
     fickle.switches["main"].down = f"maintenance, says {KEY}"
     quotes = {"command": ["x"], "placement": {"providers": ["f1"]}}
@@ -85,5 +85,7 @@ async def test_one_that_is_not_there_or_not_open(api: httpx.AsyncClient) -> None
     await add(api)
     await becomes(api, "online")
     await api.post(f"{URL}/f1/disable")
-    found = check_problem(await api.get(f"{URL}/f1/inspection"), 503, "service_unavailable")
-    assert "no worker has provider `f1` open now" in found.detail or "switched off" in found.detail
+    problem = check_problem(await api.get(f"{URL}/f1/inspection"), 503, "service_unavailable")
+    assert (
+        "no worker has provider `f1` open now" in problem.detail or "switched off" in problem.detail
+    )

@@ -101,8 +101,8 @@ async def test_lists_closes_and_remembers(scene: Scene) -> None:
         (closed,) = (await cortex.findings(closed=True, kind="orphan")).items
         assert closed.data["closed"].startswith("released at `null`")
         clean = await cortex.reconcile()
-    assert {item.provider_id for item in clean.scopes} == {"null", None}
-    assert not any(item.findings or item.error for item in clean.scopes)
+    assert {scope.provider_id for scope in clean.scopes} == {"null", None}
+    assert not any(scope.findings or scope.error for scope in clean.scopes)
 
     listed = await scene.command("reconcile", "--findings", "--all")
     assert listed.returncode == 0

@@ -50,8 +50,8 @@ SPEC = JobSpec.model_validate(
 
 def inner(worker: Service, provider_id: str) -> AnyProvider:
     """The provider itself, behind the one that counts its calls."""
-    found: AnyProvider = worker.fleet.get(provider_id).inner  # type: ignore[attr-defined]
-    return found
+    provider: AnyProvider = worker.fleet.get(provider_id).inner  # type: ignore[attr-defined]
+    return provider
 
 
 @pytest.fixture
@@ -129,9 +129,9 @@ class TestSimulatedNetworks:
                 assert scope.error, net.name
                 assert not scope.findings
                 (still,) = [
-                    item
-                    for item in await findings(stage, FindingKind.ORPHAN, open_only=True)
-                    if item.provider_id == net.provider_id
+                    finding
+                    for finding in await findings(stage, FindingKind.ORPHAN, open_only=True)
+                    if finding.provider_id == net.provider_id
                 ]
                 assert still.id == seen.finding.id
                 await net.faults()

@@ -66,18 +66,18 @@ async def test_every_frame_is_recorded_and_kept(stage: Stage, tmp_path: Path) ->
     assert job.state is JobState.COMPLETED, job.message
     assert job.progress == 1
     frames = await frames_of(stage, job)
-    assert [(item.frame, item.attempts) for item in frames] == [
+    assert [(frame.frame, frame.attempts) for frame in frames] == [
         (1, 1),
         (2, 1),
         (3, 2),
         (4, 1),
         (5, 1),
     ]
-    assert {item.state for item in frames} == {FrameState.DONE}
-    costs = [item.cost.amount for item in frames if item.cost]
+    assert {frame.state for frame in frames} == {FrameState.DONE}
+    costs = [frame.cost.amount for frame in frames if frame.cost]
     assert len(costs) == 5
     assert 0 < sum(costs) <= job.cost.amount
-    assert set(await kept(stage, job)) == {item.output for item in frames}
+    assert set(await kept(stage, job)) == {frame.output for frame in frames}
     told = [item for data in await events(stage, job) for item in data["frames"]]
     assert sorted(item["frame"] for item in told) == [1, 2, 3, 4, 5]
     assert (await events(stage, job))[-1]["done"] == 5
@@ -103,12 +103,12 @@ async def test_a_lost_lease_does_not_cost_its_frames(stage: Stage, tmp_path: Pat
     assert job.state is JobState.COMPLETED, job.message
     assert job.attempt == 2
     frames = await frames_of(stage, job)
-    assert {item.state for item in frames} == {FrameState.DONE}
+    assert {frame.state for frame in frames} == {FrameState.DONE}
     files = await kept(stage, job)
-    assert set(files) == {item.output for item in frames}
+    assert set(files) == {frame.output for frame in frames}
     assert set(files.values()) == {1, 2}
     # What the first lease had finished was rendered once; only what it was at is done again.
-    assert sum(item.attempts > 1 for item in frames) <= 1
+    assert sum(frame.attempts > 1 for frame in frames) <= 1
     assert frames[0].attempts == frames[1].attempts == 1
     await check_books(stage, job)
 
@@ -122,7 +122,7 @@ async def test_a_frame_that_never_succeeds(stage: Stage, tmp_path: Path) -> None
     assert "frame 2 could not be rendered" in job.message
     assert job.attempt == 2
     frames = await frames_of(stage, job)
-    assert [item.attempts for item in frames] == [1, 4, 1]
-    assert [item.state.value for item in frames] == ["done", "failed", "done"]
+    assert [frame.attempts for frame in frames] == [1, 4, 1]
+    assert [frame.state.value for frame in frames] == ["done", "failed", "done"]
     assert await kept(stage, job) == {frames[0].output: 1, frames[2].output: 1}
     await check_books(stage, job)

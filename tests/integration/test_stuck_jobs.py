@@ -234,8 +234,8 @@ class TestByHand:
             ({"action": "force_release"}, "nothing is stuck"),
             ({"action": "retry"}, "waits to be tried again"),
         ):
-            found = check_problem(await scene.resolve(job_id, **order), 409, "conflict")
-            assert words in found.detail
+            problem = check_problem(await scene.resolve(job_id, **order), 409, "conflict")
+            assert words in problem.detail
         for order, words in (
             ({"action": "settle"}, "is required"),
             ({"action": "settle", "amount": "-1 USD"}, "must not be negative"),
@@ -244,8 +244,8 @@ class TestByHand:
             ({"action": "force_release", "reason": "  "}, "`reason`"),
             ({"action": "away"}, "`action`"),
         ):
-            found = check_problem(await scene.resolve(job_id, **order), 422, "invalid_request")
-            assert words in found.detail
+            problem = check_problem(await scene.resolve(job_id, **order), 422, "invalid_request")
+            assert words in problem.detail
         job = await scene.stage.job(job_id)
         assert job.state is JobState.RUNNING
         assert await scene.resolved(job_id) == []
@@ -283,8 +283,8 @@ class TestByHand:
             await eventually(lambda: waits_for_a_lock(scene), what="the decision waits")
             booked = text("UPDATE leases SET cost = 0.5 WHERE job_id = :job")
             await tx.connection.execute(booked, {"job": job_id})
-        found = check_problem(await late, 409, "conflict")
-        assert "is booked already (0.5" in found.detail
+        problem = check_problem(await late, 409, "conflict")
+        assert "is booked already (0.5" in problem.detail
         assert (await scene.stage.job(job_id)).state is JobState.RUNNING
         assert await scene.resolved(job_id) == []
 

@@ -109,7 +109,7 @@ class TestGroup:
             answer = await http.get(f"/api/v1/groups/{group.id}/trace")
         trace = Trace.model_validate_json(answer.content)
         assert (trace.kind, trace.state, trace.temporal) == ("group", "failed", "read")
-        assert {item.member: item.state for item in trace.participants} == {
+        assert {participant.member: participant.state for participant in trace.participants} == {
             "a": "cancelled",
             "b": "cancelled",
             "c": "failed",

@@ -71,7 +71,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
 class TestLoading:
     def load(self, **settings: dict[str, object]) -> dict[str, Loaded]:
         given = {name: PluginSettings.model_validate(value) for name, value in settings.items()}
-        return {item.name: item for item in load_plugins(given)}
+        return {plugin.name: plugin for plugin in load_plugins(given)}
 
     def test_one_that_is_broken_leaves_the_others_alone(self) -> None:
         found = self.load()

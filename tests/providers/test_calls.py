@@ -19,7 +19,7 @@ TOKEN = "planted-secret-4711"
 
 
 def kinds(book: CallBook) -> list[tuple[str, str, str, bool]]:
-    return [(item.step, item.call, item.outcome, item.odd) for item in book.tallies()]
+    return [(tally.step, tally.call, tally.outcome, tally.odd) for tally in book.tallies()]
 
 
 class TestHttp:
@@ -47,7 +47,7 @@ class TestHttp:
         assert (first.count, first.keys) == (2, ("k1",))
         assert 0 <= first.mean_ms <= first.longest_ms
         assert first.first_at <= first.last_at <= datetime.now(UTC)
-        told = repr([item.model_dump() for item in book.tallies()])
+        told = repr([tally.model_dump() for tally in book.tallies()])
         assert TOKEN not in told
         assert ID not in told
 
@@ -72,7 +72,7 @@ class TestSteps:
             ("find", "", "ok", False),
             ("find", "", "NoCapacity", True),
         ]
-        assert [item.note for item in book.tallies()] == ["", "", "nothing free"]
+        assert [tally.note for tally in book.tallies()] == ["", "", "nothing free"]
 
     async def test_each_task_has_its_own(self) -> None:
         book = CallBook()
@@ -84,7 +84,7 @@ class TestSteps:
 
         await asyncio.gather(step("a"), step("b"))
         note("net", "outside", "ok")
-        assert [(item.step, item.call) for item in book.tallies()] == [
+        assert [(tally.step, tally.call) for tally in book.tallies()] == [
             ("a", "net a"),
             ("b", "net b"),
         ]

@@ -30,9 +30,9 @@ class TestLifecycle:
         provider = _provider(exit_code=3)
         key = _key()
         reservation = await provider.prepare(SPEC, key)
-        found = await provider.find(key)
-        assert found is not None
-        assert not found.committed
+        lease = await provider.find(key)
+        assert lease is not None
+        assert not lease.committed
         assert (await provider.status(reservation.ref)).state is RunState.STARTING
         ref = (await provider.commit(reservation)).ref
         status = await provider.status(ref)

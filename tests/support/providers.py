@@ -16,5 +16,5 @@ async def known_provider(
 ) -> None:
     """One of the settings that a worker opened just now and found good."""
     await tx.providers.declare(provider_id, type_name)
-    found = Observation("good", capabilities=capabilities, prices=prices)
-    await tx.providers.observe(provider_id, found, HealthRules(), first=True)
+    observation = Observation("good", capabilities=capabilities, prices=prices)
+    await tx.providers.observe(provider_id, observation, HealthRules(), first=True)

@@ -62,15 +62,15 @@ def same(seen: Answer, wanted: Answer) -> bool:
 class TestPlayed:
     @needs("akash-gateway")
     async def test_all_of_the_akash_gateway(self) -> None:
-        found = load("akash-gateway")
-        assert len(found) == 103  # the 104th file has views of a client, no answer
-        assert await differences(found, tls=True) == []
+        documents = load("akash-gateway")
+        assert len(documents) == 103  # the 104th file has views of a client, no answer
+        assert await differences(documents, tls=True) == []
 
     @needs("nosana")
     async def test_all_of_nosana(self) -> None:
-        found = load("nosana")
-        assert len(found) == 121  # the 122nd file is an OpenAPI document
-        assert await differences(found, tls=False) == []
+        documents = load("nosana")
+        assert len(documents) == 121  # the 122nd file is an OpenAPI document
+        assert await differences(documents, tls=False) == []
 
     @needs("akash-gateway")
     async def test_a_real_client_sees_what_it_saw_of_the_real_thing(self) -> None:

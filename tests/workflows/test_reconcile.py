@@ -33,7 +33,7 @@ class TestRescue:
         world.plan = RescuePlan(leases=(world.lease(1), world.lease(2)), outcome=FAILED)
         result = await (await world.rescue()).result()
         assert result.state is JobState.FAILED
-        assert [(item.outcome, item.lease_only) for item in world.settled] == [
+        assert [(settled.outcome, settled.lease_only) for settled in world.settled] == [
             (None, True),
             (FAILED, False),
         ]
@@ -52,7 +52,9 @@ class TestRescue:
         world.plan = RescuePlan(leases=(world.lease(1),))
         result = await (await world.rescue()).result()
         assert result.state is None
-        assert [(item.outcome, item.lease_only) for item in world.settled] == [(None, True)]
+        assert [(settled.outcome, settled.lease_only) for settled in world.settled] == [
+            (None, True)
+        ]
 
     async def test_without_a_lease_it_only_closes_the_job(self, world: ReconcileWorld) -> None:
         world.plan = RescuePlan(outcome=FAILED)

@@ -160,8 +160,8 @@ class TestExtendedByItself:
         limit = Capabilities(images=True, processes=True, max_duration=timedelta(minutes=90))
         async with case.database.transaction() as tx:
             await tx.providers.declare("net", "null")
-            found = Observation("good", capabilities=limit)
-            await tx.providers.observe("net", found, HealthRules())
+            observation = Observation("good", capabilities=limit)
+            await tx.providers.observe("net", observation, HealthRules())
         await case.warn(await case.run(auto_extend=AUTO))
         await self._only_warned(case, "provider `net` allows 1h30m")
 

@@ -90,7 +90,7 @@ class TestAsking:
             max_price="2 USD",
         )
         assert [offer.provider_id for offer in result.offers] == ["good"]
-        assert {item.provider_id: item.reasons for item in result.rejected} == {
+        assert {rejection.provider_id: rejection.reasons for rejection in result.rejected} == {
             "dear": ("it costs 9 USD per hour, the limit is 2 USD",),
             "hangs": ("it did not answer within 1 s",),
             "refuses": ("the API key is refused",),
@@ -102,7 +102,7 @@ class TestAsking:
         demanding = network("demanding")
         demanding.can = Capabilities(images=True, processes=False)
         result = await ask(network("dear", "9"), demanding, max_price="2 USD")
-        assert {item.provider_id: item.for_good for item in result.rejected} == {
+        assert {rejection.provider_id: rejection.for_good for rejection in result.rejected} == {
             "dear": False,
             "demanding": True,
         }
@@ -124,7 +124,7 @@ class TestRates:
             network("akt", "1", "AKT", usd_rate=Decimal("0.4"), rate_as_of=as_of),
         )
         assert [offer.provider_id for offer in result.offers] == ["akt", "usd"]
-        assert [item.notes for item in result.standings] == [note, ()]
+        assert [standing.notes for standing in result.standings] == [note, ()]
 
 
 class Alphabetical:

@@ -168,8 +168,8 @@ class TestPlacing:
 class TestBudgets:
     async def look(self, database: Database) -> BudgetsResult:
         steps = BudgetActivities(database)
-        found: BudgetsResult = await ActivityEnvironment().run(steps.check_budgets)
-        return found
+        result: BudgetsResult = await ActivityEnvironment().run(steps.check_budgets)
+        return result
 
     @pytest.mark.parametrize("change", ["removed", "raised", "switched off"])
     async def test_stops_no_job_for_a_budget_that_has_changed(

@@ -69,7 +69,7 @@ async def test_what_nothing_is_known_of_stays_open(database: Database) -> None:
     (found,) = await world.take(unserved("p", ["key"]))
     assert not await world.take(unsure=frozenset({"p"}))
     async with database.transaction() as tx:
-        assert [item.id for item in await tx.findings.open(BOOK_KINDS)] == [found.id]
+        assert [finding.id for finding in await tx.findings.open(BOOK_KINDS)] == [found.id]
 
 
 async def test_closing_twice_tells_once(database: Database) -> None:

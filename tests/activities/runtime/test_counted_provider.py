@@ -182,7 +182,7 @@ class TestRecord:
             await counted.provider.pricing()
         await counted.provider.statuses([REF])
         assert [line.text async for line in counted.provider.logs(REF)] == ["0", "1", "2"]
-        found = [(item.step, item.keys, item.outcome) for item in counted.provider.tallies()]
+        found = [(tally.step, tally.keys, tally.outcome) for tally in counted.provider.tallies()]
         assert found == [
             ("pricing", (), "ok"),
             ("pricing", (), "Unavailable"),
@@ -215,4 +215,4 @@ class TestRecord:
         counted.network.error = ValueError("a bug that tells s3cret-key")
         with pytest.raises(ValueError, match="a bug"):
             await provider.pricing()
-        assert [item.note for item in provider.tallies()] == ["a bug that tells •••"]
+        assert [tally.note for tally in provider.tallies()] == ["a bug that tells •••"]

@@ -19,9 +19,9 @@ TEAM = {"name": "team", "amount": "10 USD", "action": "stop"}
 async def made(client: httpx.AsyncClient, **values: object) -> BudgetView:
     answer = await client.post(BUDGETS, json={**TEAM, **values})
     assert answer.status_code == 201, answer.text
-    found = BudgetView.model_validate_json(answer.content)
-    assert answer.headers["location"] == f"{BUDGETS}/{found.id}"
-    return found
+    budget = BudgetView.model_validate_json(answer.content)
+    assert answer.headers["location"] == f"{BUDGETS}/{budget.id}"
+    return budget
 
 
 async def akash(database: Database, rate: str) -> None:
@@ -98,8 +98,8 @@ class TestChanges:
         self, client: httpx.AsyncClient, wrong: dict[str, object], where: str
     ) -> None:
         answer = await client.post(BUDGETS, json={**TEAM, **wrong})
-        found = check_problem(answer, 422, "invalid_request")
-        assert [item.field for item in found.errors] == [where]
+        problem = check_problem(answer, 422, "invalid_request")
+        assert [error.field for error in problem.errors] == [where]
         assert (await client.get(BUDGETS)).json() == []
 
 
@@ -109,9 +109,9 @@ class TestCurrency:
     ) -> None:
         await akash(database, "0.5")
         answer = await client.post(BUDGETS, json={**TEAM, "amount": "10 GLM"})
-        found = check_problem(answer, 422, "invalid_request")
-        assert [item.field for item in found.errors] == ["currency"]
-        assert found.errors[0].message == "`GLM` has no known rate; known are AKT, USD"
+        problem = check_problem(answer, 422, "invalid_request")
+        assert [error.field for error in problem.errors] == ["currency"]
+        assert problem.errors[0].message == "`GLM` has no known rate; known are AKT, USD"
         budget = await made(client)
         answer = await client.patch(f"{BUDGETS}/{budget.id}", json={"amount": "1 GLM"})
         check_problem(answer, 422, "invalid_request")
@@ -132,8 +132,8 @@ class TestForecast:
     async def test_of_all_jobs(self, client: httpx.AsyncClient) -> None:
         for period in ("day", "week", "month"):
             answer = await client.get("/api/v1/costs/forecast", params={"period": period})
-            found = ForecastView.model_validate_json(answer.content)
-            assert (found.period, str(found.total)) == (period, "0 USD")
-            assert "a usual day" in found.method
+            forecast = ForecastView.model_validate_json(answer.content)
+            assert (forecast.period, str(forecast.total)) == (period, "0 USD")
+            assert "a usual day" in forecast.method
         answer = await client.get("/api/v1/costs/forecast?period=year")
         check_problem(answer, 422, "invalid_request")

@@ -128,18 +128,18 @@ class TestRefusal:
     ) -> None:
         await add_budget(database, "0.03 USD")
         await submit(client, **ONE)
-        found = check_problem(await client.post(JOBS, json=spec(**ONE)), 402, "over_budget")
-        assert "`team` (0.03 USD per month for all jobs)" in found.detail
-        assert "has 0.01 USD left" in found.detail
-        assert "0.02 USD is asked for" in found.detail
+        problem = check_problem(await client.post(JOBS, json=spec(**ONE)), 402, "over_budget")
+        assert "`team` (0.03 USD per month for all jobs)" in problem.detail
+        assert "has 0.01 USD left" in problem.detail
+        assert "0.02 USD is asked for" in problem.detail
 
     async def test_a_batch_is_refused_as_one(
         self, client: httpx.AsyncClient, database: Database
     ) -> None:
         await add_budget(database, "0.05 USD")
         batch = {"jobs": [spec(**ONE) for _ in range(3)]}
-        found = check_problem(await client.post(f"{JOBS}/batch", json=batch), 402, "over_budget")
-        assert "the 3 jobs are not accepted" in found.detail
+        problem = check_problem(await client.post(f"{JOBS}/batch", json=batch), 402, "over_budget")
+        assert "the 3 jobs are not accepted" in problem.detail
         assert await jobs_stored(database) == 0
 
     async def test_a_refused_one_keeps_its_key(
@@ -224,6 +224,8 @@ class TestBound:
         answer = await client.post(path, json={"duration": "30m"})
         assert answer.status_code == 202, answer.text
         assert await reserved(database) == {job_id: Decimal("0.03")}
-        found = check_problem(await client.post(path, json={"duration": "90m"}), 402, "over_budget")
-        assert "0.02 USD left" in found.detail
+        problem = check_problem(
+            await client.post(path, json={"duration": "90m"}), 402, "over_budget"
+        )
+        assert "0.02 USD left" in problem.detail
         assert (await state_of(database, budget)).spending.total == Decimal("0.03")

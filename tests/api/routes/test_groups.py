@@ -54,7 +54,7 @@ class TestAccepting:
         assert (found.state, found.total, found.waiting) == ("pending", 3, 3)
         assert found.counts == {"pending": 3}
         assert [gang.members for gang in found.gangs] == [1, 2]
-        assert [item.member for item in found.members.items] == ["prep", "train[0]", "train[1]"]
+        assert [member.member for member in found.members.items] == ["prep", "train[0]", "train[1]"]
         assert found.members.items[2].needs == ("prep",)
         assert found.temporal_url == (f"http://ui.test/namespaces/cortex/workflows/{found.id}")
         stored = await rows(
@@ -93,7 +93,7 @@ class TestAccepting:
         found = await submit(client, spec)
         prep, train = found.members.items[:2]
         view = JobView.model_validate_json((await client.get(f"{JOBS}/{train.id}")).content)
-        assert [(item.source, item.to) for item in view.spec.inputs] == [(prep.id, "in")]
+        assert [(source.source, source.to) for source in view.spec.inputs] == [(prep.id, "in")]
 
     async def test_yaml(self, client: httpx.AsyncClient) -> None:
         body = "jobs:\n- name: a\n  command: [echo, '{index}']\n  count: 2\n"
@@ -169,8 +169,8 @@ class TestRefusing:
         budget = await add_budget(database, "0.1 USD")
         await submit(client, spec)
         assert (await state_of(database, budget)).spending.total == Decimal("0.06")
-        found = check_problem(await client.post(GROUPS, json=spec), 402, "over_budget")
-        assert "the 3 jobs are not accepted" in found.detail
+        problem = check_problem(await client.post(GROUPS, json=spec), 402, "over_budget")
+        assert "the 3 jobs are not accepted" in problem.detail
         assert await rows(database, "SELECT count(*) FROM job_groups") == [(1,)]
         reserves = await rows(database, "SELECT usd FROM job_reserves")
         assert reserves == [(Decimal("0.02"),)] * 3
@@ -181,10 +181,10 @@ class TestRefusing:
         spec = group()
         spec["jobs"].append(job("big-{n}", matrix={"n": [1, 2]}, resources={"memory": "64Gi"}))
         for path in (GROUPS, f"{GROUPS}/validate"):
-            found = check_problem(await client.post(path, json=spec), 422, "no_provider")
-            assert found.detail.startswith("member `big[n=1]`: no provider can run this job")
-            assert {item.field for item in found.errors} == {"jobs[2]"}
-            assert "`big[n=1]` at local: `resources.memory`: it has 8Gi" in str(found.errors)
+            problem = check_problem(await client.post(path, json=spec), 422, "no_provider")
+            assert problem.detail.startswith("member `big[n=1]`: no provider can run this job")
+            assert {error.field for error in problem.errors} == {"jobs[2]"}
+            assert "`big[n=1]` at local: `resources.memory`: it has 8Gi" in str(problem.errors)
         assert await nothing_stored(database)
 
     @pytest.mark.parametrize(
@@ -208,14 +208,14 @@ class TestRefusing:
     ) -> None:
         for path in (GROUPS, f"{GROUPS}/validate"):
             answer = await client.post(path, json=group(**change))
-            found = check_problem(answer, 422, "invalid_request")
-            assert [item.field for item in found.errors] == [field]
+            problem = check_problem(answer, 422, "invalid_request")
+            assert [error.field for error in problem.errors] == [field]
         assert await nothing_stored(database)
 
     async def test_a_cycle(self, client: httpx.AsyncClient) -> None:
         spec = group(jobs=[job("a", after="b"), job("b", after="a")])
-        found = check_problem(await client.post(GROUPS, json=spec), 422, "invalid_request")
-        assert "a -> b -> a" in found.detail
+        problem = check_problem(await client.post(GROUPS, json=spec), 422, "invalid_request")
+        assert "a -> b -> a" in problem.detail
 
     async def test_unknown_groups(self, client: httpx.AsyncClient) -> None:
         for group_id in ("grp_01k2x000000000000000000000", "x"):
@@ -229,15 +229,15 @@ class TestValidate:
     ) -> None:
         spec = group(defaults={"duration": "1h", "resources": {"cpu": 1}})
         answer = await client.post(f"{GROUPS}/validate", json=spec)
-        found = GroupValidation.model_validate_json(answer.content)
-        assert (found.total, found.gangs, found.policy) == (3, 2, "all_or_nothing")
-        assert [(item.member, item.gang, item.needs) for item in found.members] == [
+        validation = GroupValidation.model_validate_json(answer.content)
+        assert (validation.total, validation.gangs, validation.policy) == (3, 2, "all_or_nothing")
+        assert [(member.member, member.gang, member.needs) for member in validation.members] == [
             ("prep", 0, ()),
             ("train[0]", 1, ("prep",)),
             ("train[1]", 1, ("prep",)),
         ]
-        assert found.members[0].cheapest is not None
-        assert [str(item) for item in found.most] == ["0.06 USD"]
+        assert validation.members[0].cheapest is not None
+        assert [str(amount) for amount in validation.most] == ["0.06 USD"]
         assert await nothing_stored(database)
 
 
@@ -263,13 +263,13 @@ class TestReading:
             " WHERE member = 'a[3]' RETURNING 1",
         )
         view = await self._view(client, found.id, state="cancelling")
-        assert [item.member for item in view.members.items] == ["a[3]"]
+        assert [member.member for member in view.members.items] == ["a[3]"]
         assert view.counts == {"pending": 6, "cancelling": 1}
         assert (view.waiting, str(view.cost)) == (6, "0.5 USD")
         view = await self._view(client, found.id, member="ab")
-        assert [item.member for item in view.members.items] == ["ab[0]", "ab[1]"]
+        assert [member.member for member in view.members.items] == ["ab[0]", "ab[1]"]
         view = await self._view(client, found.id, member="a[2]")
-        assert [item.member for item in view.members.items] == ["a[2]"]
+        assert [member.member for member in view.members.items] == ["a[2]"]
         assert (await self._view(client, found.id, limit="0")).members.items == ()
 
     async def _view(self, client: httpx.AsyncClient, group_id: str, **params: str) -> GroupView:
@@ -312,7 +312,7 @@ class TestEvents:
         await submit(client)
         found = await submit(client)
         await client.post(JOBS, json=job("lone"))
-        members = {item.id for item in found.members.items}
+        members = {member.id for member in found.members.items}
         seen: list[EventView] = []
         cursor: str | None = None
         while True:

@@ -115,8 +115,8 @@ class TestList:
     async def test_a_bad_parameter_is_named(
         self, client: httpx.AsyncClient, params: dict[str, str], field: str
     ) -> None:
-        found = check_problem(await client.get(JOBS, params=params), 422, "invalid_request")
-        assert [error.field for error in found.errors] == [field]
+        problem = check_problem(await client.get(JOBS, params=params), 422, "invalid_request")
+        assert [error.field for error in problem.errors] == [field]
 
     async def test_a_nul_in_the_query(self, client: httpx.AsyncClient) -> None:
         check_problem(await client.get(f"{JOBS}?name=a%00b"), 422, "invalid_request")
@@ -179,8 +179,8 @@ class TestCancel:
             await client.post(f"{JOBS}/{job_id}/cancel"),
             await client.post(f"{JOBS}/{job_id}/extend", json={"duration": "1m"}),
         ):
-            found = check_problem(answer, 409, "job_already_ended")
-            assert f"`{state.value}`" in found.detail
+            problem = check_problem(answer, 409, "job_already_ended")
+            assert f"`{state.value}`" in problem.detail
         assert len(await commands_of(database, job_id)) == 1
 
     async def test_a_bad_body(self, client: httpx.AsyncClient) -> None:
@@ -267,8 +267,8 @@ class TestExtend:
     async def test_a_bad_duration(self, client: httpx.AsyncClient, duration: str) -> None:
         job_id = await submit(client)
         answer = await client.post(f"{JOBS}/{job_id}/extend", json={"duration": duration})
-        found = check_problem(answer, 422, "invalid_request")
-        assert [error.field for error in found.errors] == ["duration"]
+        problem = check_problem(answer, 422, "invalid_request")
+        assert [error.field for error in problem.errors] == ["duration"]
 
     async def test_not_while_it_is_cancelled(self, client: httpx.AsyncClient) -> None:
         job_id = await submit(client)

@@ -45,10 +45,10 @@ async def page(client: httpx.AsyncClient, job_id: str, **params: Any) -> FramePa
 @pytest.mark.usefixtures("renderer")
 class TestFrames:
     async def test_before_anything_is_known_all_are_queued(self, client: httpx.AsyncClient) -> None:
-        found = await page(client, await submit_render(client))
-        assert [item.frame for item in found.items] == [1, 2, 3, 4, 9]
-        assert found.total == found.counts[FrameState.QUEUED] == 5
-        assert found.cost == ()
+        listed = await page(client, await submit_render(client))
+        assert [item.frame for item in listed.items] == [1, 2, 3, 4, 9]
+        assert listed.total == listed.counts[FrameState.QUEUED] == 5
+        assert listed.cost == ()
 
     async def test_shows_state_cost_and_file(
         self, client: httpx.AsyncClient, database: Database
@@ -61,11 +61,11 @@ class TestFrames:
         failed = FrameStatus(frame=9, state=FrameState.FAILED, attempts=3, cost=price)
         async with database.transaction() as tx:
             await tx.frames.record(job_id, f"{job_id}-1", [done, failed])
-        found = await page(client, job_id, state="done")
-        assert [(item.frame, item.attempts) for item in found.items] == [(3, 2)]
-        assert found.items[0].output == "frames/frame_000003.png"
-        assert found.counts[FrameState.FAILED] == 1
-        assert found.cost == (Money(amount=Decimal("0.5"), currency="USD"),)
+        listed = await page(client, job_id, state="done")
+        assert [(item.frame, item.attempts) for item in listed.items] == [(3, 2)]
+        assert listed.items[0].output == "frames/frame_000003.png"
+        assert listed.counts[FrameState.FAILED] == 1
+        assert listed.cost == (Money(amount=Decimal("0.5"), currency="USD"),)
 
     async def test_pages(self, client: httpx.AsyncClient) -> None:
         job_id = await submit_render(client)
@@ -93,4 +93,4 @@ class TestFrames:
 async def test_nobody_renders(client: httpx.AsyncClient) -> None:
     answer = await client.post(JOBS, json={"render": SCENE})
     problem = check_problem(answer, 422, "no_provider")
-    assert {item.message for item in problem.errors} == {"`render`: it renders no scenes"}
+    assert {error.message for error in problem.errors} == {"`render`: it renders no scenes"}

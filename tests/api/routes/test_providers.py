@@ -20,19 +20,19 @@ class TestRefusing:
     @pytest.mark.parametrize("name", ["F1", "a b", "-x", "", "x" * 80, "../x"])
     async def test_a_bad_id(self, client: httpx.AsyncClient, name: str) -> None:
         answer = await client.post(URL, json={"id": name, "type": "null"})
-        found = check_problem(answer, 422, "invalid_request")
-        assert [error.field for error in found.errors] == ["id"]
+        problem = check_problem(answer, 422, "invalid_request")
+        assert [error.field for error in problem.errors] == ["id"]
 
     async def test_an_unknown_field(self, client: httpx.AsyncClient) -> None:
         answer = await client.post(URL, json={"id": "x", "type": "null", "key": "k"})
-        found = check_problem(answer, 422, "invalid_request")
-        assert [error.field for error in found.errors] == ["key"]
+        problem = check_problem(answer, 422, "invalid_request")
+        assert [error.field for error in problem.errors] == ["key"]
 
     @pytest.mark.parametrize("limit", [0, -1, "fast"])
     async def test_a_bad_rate_limit(self, client: httpx.AsyncClient, limit: object) -> None:
         answer = await client.patch(f"{URL}/local", json={"rate_limit": limit})
-        found = check_problem(answer, 422, "invalid_request")
-        assert [error.field for error in found.errors] == ["rate_limit"]
+        problem = check_problem(answer, 422, "invalid_request")
+        assert [error.field for error in problem.errors] == ["rate_limit"]
 
     @pytest.mark.parametrize(
         ("method", "path"),
@@ -43,9 +43,9 @@ class TestRefusing:
     ) -> None:
         content = b"{}" if method == "PATCH" else None
         answer = await client.request(method, f"{URL}/local{path}", content=content)
-        found = check_problem(answer, 409, "conflict")
-        assert "comes from the settings" in found.detail
-        assert "[providers.local]" in found.detail
+        problem = check_problem(answer, 409, "conflict")
+        assert "comes from the settings" in problem.detail
+        assert "[providers.local]" in problem.detail
 
     @pytest.mark.parametrize("path", ["", "/status", "/pricing", "/jobs"])
     async def test_one_that_is_not_there(self, client: httpx.AsyncClient, path: str) -> None:
@@ -53,8 +53,8 @@ class TestRefusing:
 
     async def test_a_wrong_cursor(self, client: httpx.AsyncClient) -> None:
         answer = await client.get(f"{URL}/local/status?cursor=x")
-        found = check_problem(answer, 422, "invalid_request")
-        assert [error.field for error in found.errors] == ["cursor"]
+        problem = check_problem(answer, 422, "invalid_request")
+        assert [error.field for error in problem.errors] == ["cursor"]
 
     async def test_without_temporal_nothing_is_kept(
         self, client: httpx.AsyncClient, database: Database
@@ -71,9 +71,11 @@ class TestHistory:
         self, client: httpx.AsyncClient, database: Database
     ) -> None:
         for number in range(5):
-            found = Observation("good", f"check {number}", latency=timedelta(milliseconds=number))
+            observation = Observation(
+                "good", f"check {number}", latency=timedelta(milliseconds=number)
+            )
             async with database.transaction() as tx:
-                await tx.providers.observe("local", found, HealthRules())
+                await tx.providers.observe("local", observation, HealthRules())
         first = (await client.get(f"{URL}/local/status?limit=4")).json()
         assert [item["message"] for item in first["items"]] == [
             f"check {number}" for number in (4, 3, 2, 1)

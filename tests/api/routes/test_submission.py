@@ -62,18 +62,20 @@ class TestRefusals:
         words: str,
     ) -> None:
         for path in (JOBS, f"{JOBS}/validate"):
-            found = check_problem(await client.post(path, json=spec(**bad)), 422, "invalid_request")
+            problem = check_problem(
+                await client.post(path, json=spec(**bad)), 422, "invalid_request"
+            )
             if field:
-                assert [error.field for error in found.errors] == [field]
-                assert words in found.errors[0].message
-            assert words in found.detail
+                assert [error.field for error in problem.errors] == [field]
+                assert words in problem.errors[0].message
+            assert words in problem.detail
         assert await count(database, "jobs") == 0
         assert await count(database, "events") == 0
 
     async def test_nobody_can_run_it(self, client: httpx.AsyncClient, database: Database) -> None:
         answer = await client.post(JOBS, json=spec(resources={"memory": "16Gi"}))
-        found = check_problem(answer, 422, "no_provider")
-        said = {error.field: error.message for error in found.errors}
+        problem = check_problem(answer, 422, "no_provider")
+        said = {error.field: error.message for error in problem.errors}
         assert said.keys() == {"docker", "local"}
         assert said["local"] == "`resources.memory`: it has 8Gi of memory, 16Gi are asked for"
         assert "container images only" in said["docker"]
@@ -81,11 +83,11 @@ class TestRefusals:
 
     async def test_over_budget_says_the_cheapest_price(self, client: httpx.AsyncClient) -> None:
         answer = await client.post(JOBS, json=spec(budget="0.001 USD"))
-        found = check_problem(answer, 422, "over_budget")
-        assert "0.01 USD" in found.detail
+        problem = check_problem(answer, 422, "over_budget")
+        assert "0.01 USD" in problem.detail
         answer = await client.post(JOBS, json=spec(placement={"max_price": "0.001 USD"}))
-        found = check_problem(answer, 422, "over_budget")
-        assert "`local` with 0.01 USD per hour" in found.detail
+        problem = check_problem(answer, 422, "over_budget")
+        assert "`local` with 0.01 USD per hour" in problem.detail
 
     @pytest.mark.parametrize(
         ("body", "kind", "where"),
@@ -133,8 +135,8 @@ class TestRefusals:
     ) -> None:
         async with database.transaction() as tx:
             await tx.providers.declare("local", "local", enabled=False)
-        found = check_problem(await client.post(JOBS, json=spec()), 422, "no_provider")
-        assert any("it is switched off" in error.message for error in found.errors)
+        problem = check_problem(await client.post(JOBS, json=spec()), 422, "no_provider")
+        assert any("it is switched off" in error.message for error in problem.errors)
 
 
 class TestIdempotency:
@@ -186,8 +188,8 @@ class TestIdempotency:
     @pytest.mark.parametrize("key", ["", " ", "x" * 256])
     async def test_a_bad_key(self, client: httpx.AsyncClient, key: str) -> None:
         answer = await client.post(JOBS, json=spec(), headers={"idempotency-key": key})
-        found = check_problem(answer, 422, "invalid_request")
-        assert found.errors[0].field == "Idempotency-Key"
+        problem = check_problem(answer, 422, "invalid_request")
+        assert problem.errors[0].field == "Idempotency-Key"
 
 
 class TestBatch:
@@ -212,9 +214,9 @@ class TestBatch:
         jobs = [spec() for _ in range(30)]
         jobs[17] = spec(resources={"memory": "lots"})
         answer = await client.post(f"{JOBS}/batch", json={"jobs": jobs})
-        found = check_problem(answer, 422, "invalid_request")
-        assert [error.field for error in found.errors] == ["jobs[17].resources.memory"]
-        assert "jobs[17].resources.memory" in found.detail
+        problem = check_problem(answer, 422, "invalid_request")
+        assert [error.field for error in problem.errors] == ["jobs[17].resources.memory"]
+        assert "jobs[17].resources.memory" in problem.detail
         assert await count(database, "jobs") == 0
 
     async def test_one_that_nobody_can_run_refuses_all(
@@ -223,20 +225,20 @@ class TestBatch:
         jobs = [spec() for _ in range(30)]
         jobs[21] = spec(resources={"memory": "16Gi"})
         answer = await client.post(f"{JOBS}/batch", json={"jobs": jobs})
-        found = check_problem(answer, 422, "no_provider")
-        assert {error.field for error in found.errors} == {"jobs[21]"}
-        assert found.detail.startswith("jobs[21]: ")
+        problem = check_problem(answer, 422, "no_provider")
+        assert {error.field for error in problem.errors} == {"jobs[21]"}
+        assert problem.detail.startswith("jobs[21]: ")
         jobs[21] = spec(placement={"providers": ["nope"]})
         answer = await client.post(f"{JOBS}/batch", json={"jobs": jobs})
-        found = check_problem(answer, 422, "invalid_request")
-        assert [error.field for error in found.errors] == ["jobs[21].placement.providers"]
+        problem = check_problem(answer, 422, "invalid_request")
+        assert [error.field for error in problem.errors] == ["jobs[21].placement.providers"]
         assert await count(database, "jobs") == 0
 
     @pytest.mark.parametrize("size", [0, 1001])
     async def test_the_size_is_bounded(self, client: httpx.AsyncClient, size: int) -> None:
         answer = await client.post(f"{JOBS}/batch", json={"jobs": [spec()] * size})
-        found = check_problem(answer, 422, "invalid_request")
-        assert found.errors[0].field == "jobs"
+        problem = check_problem(answer, 422, "invalid_request")
+        assert problem.errors[0].field == "jobs"
 
 
 class TestValidate:
@@ -245,12 +247,12 @@ class TestValidate:
     ) -> None:
         answer = await client.post(f"{JOBS}/validate", json=spec(duration="2h"))
         assert answer.status_code == 200
-        found = Validation.model_validate_json(answer.content)
-        assert found.spec == JobSpec.model_validate(spec(duration="2h"))
-        assert [(item.provider_id, str(item.most)) for item in found.estimates] == [
-            ("local", "0.02 USD")
-        ]
-        assert [item.provider_id for item in found.objections] == ["docker"]
+        validation = Validation.model_validate_json(answer.content)
+        assert validation.spec == JobSpec.model_validate(spec(duration="2h"))
+        assert [
+            (estimate.provider_id, str(estimate.most)) for estimate in validation.estimates
+        ] == [("local", "0.02 USD")]
+        assert [objection.provider_id for objection in validation.objections] == ["docker"]
         assert await count(database, "jobs") == 0
 
 
@@ -265,8 +267,8 @@ class TestTemporalAway:
 
     async def test_a_quote_says_what_is_away(self, client: httpx.AsyncClient) -> None:
         answer = await client.post("/api/v1/quotes", json=spec())
-        found = check_problem(answer, 503, "temporal_unavailable")
-        assert "Temporal" in found.detail
+        problem = check_problem(answer, 503, "temporal_unavailable")
+        assert "Temporal" in problem.detail
         assert answer.headers["retry-after"]
 
 
@@ -314,9 +316,9 @@ class TestInputs:
                 await tx.outputs.replace(source, 1, files)
         both = [{"from": source, "path": "data"} for source in sources]
         answer = await client.post(JOBS, json=spec(inputs=both))
-        found = check_problem(answer, 422, "invalid_request")
-        assert [error.field for error in found.errors] == ["inputs[1].to"]
-        assert f"another `a.txt` in the place of that from `{sources[0]}`" in str(found.errors)
+        problem = check_problem(answer, 422, "invalid_request")
+        assert [error.field for error in problem.errors] == ["inputs[1].to"]
+        assert f"another `a.txt` in the place of that from `{sources[0]}`" in str(problem.errors)
         same = [{**item, "path": "data/same.txt"} for item in both]
         apart = [both[0], {**both[1], "to": "second"}]
         for inputs in (same, apart):
@@ -327,8 +329,8 @@ class TestInputs:
         job = {"name": "a", "command": ["true"], "outputs": ["x"]}
         after = {"name": "b", "command": ["true"], "after": ["a"], "inputs": [{"from": "a"}]}
         answer = await client.post("/api/v1/groups", json={"jobs": [job, after]})
-        found = check_problem(answer, 422, "no_provider")
-        assert "`inputs`: it takes no files for a job" in str(found.errors)
+        problem = check_problem(answer, 422, "no_provider")
+        assert "`inputs`: it takes no files for a job" in str(problem.errors)
 
     async def _refused(
         self, client: httpx.AsyncClient, given: dict[str, str], field: str, words: str
@@ -339,9 +341,9 @@ class TestInputs:
             (f"{JOBS}/validate", job, ""),
             (f"{JOBS}/batch", {"jobs": [spec(), job]}, "jobs[1]."),
         ):
-            found = check_problem(await client.post(path, json=body), 422, "invalid_request")
-            assert [error.field for error in found.errors] == [f"{before}inputs[0].{field}"]
-            assert words in found.errors[0].message
+            problem = check_problem(await client.post(path, json=body), 422, "invalid_request")
+            assert [error.field for error in problem.errors] == [f"{before}inputs[0].{field}"]
+            assert words in problem.errors[0].message
 
     async def _end(self, database: Database, job_id: str) -> None:
         async with database.transaction() as tx:

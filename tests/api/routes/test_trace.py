@@ -58,7 +58,7 @@ class TestTrace:
         answer = await client.get(f"/api/v1/groups/{group_id}/trace")
         trace = Trace.model_validate_json(answer.content)
         assert (trace.kind, trace.temporal) == ("group", "away")
-        assert [item.member for item in trace.participants] == ["a", "b", "c"]
+        assert [participant.member for participant in trace.participants] == ["a", "b", "c"]
         verdicts = {step.part: step for step in trace.steps if step.phase is Phase.VERDICT}
         assert verdicts["gang 0"].known == "aborted: b has no offer"
         assert verdicts["gang 1"].state is StepState.WAITING

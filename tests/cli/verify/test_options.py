@@ -29,6 +29,6 @@ def test_bad_options(option: str, value: str, told: str) -> None:
     words = ["--url", "http://127.0.0.1:1", "--json", "provider", "verify", "x", option, value]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 2
-    found = json.loads(done.stderr)["error"]
-    assert told in found["message"]
-    assert option in found["message"]
+    content = json.loads(done.stderr)["error"]
+    assert told in content["message"]
+    assert option in content["message"]

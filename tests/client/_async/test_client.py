@@ -89,13 +89,13 @@ class TestJobs:
         where = JobFilter(
             state="pending", name="real", labels={"a": "b"}, created_after=timedelta(hours=1)
         )
-        assert [item.id async for item in cortex.iter_jobs(where)] == [job.id]
-        assert [item async for item in cortex.iter_jobs(JobFilter(name="other"))] == []
+        assert [job.id async for job in cortex.iter_jobs(where)] == [job.id]
+        assert [job async for job in cortex.iter_jobs(JobFilter(name="other"))] == []
 
     async def test_batch_and_pages(self, cortex: AsyncCortex) -> None:
         accepted = await cortex.submit_batch([SPEC] * 7)
-        ids = [item.id async for item in cortex.iter_jobs(page_size=3)]
-        assert sorted(ids) == sorted(item.id for item in accepted.jobs)
+        ids = [job.id async for job in cortex.iter_jobs(page_size=3)]
+        assert sorted(ids) == sorted(job.id for job in accepted.jobs)
 
     async def test_errors_name_the_field(self, cortex: AsyncCortex) -> None:
         with pytest.raises(ApiError) as caught:
@@ -107,8 +107,8 @@ class TestJobs:
         assert caught.value.code == "not_found"
 
     async def test_validate_says_who_and_why_not(self, cortex: AsyncCortex) -> None:
-        found = await cortex.validate(SPEC)
-        assert [item.provider_id for item in found.estimates] == ["local"]
+        validation = await cortex.validate(SPEC)
+        assert [estimate.provider_id for estimate in validation.estimates] == ["local"]
 
     async def test_cancel_and_extend(self, cortex: AsyncCortex) -> None:
         job = await cortex.submit(SPEC)
@@ -188,14 +188,14 @@ class TestRest:
         others = Others(folders=["empty"], left_out=[NotKept("fifo", "is a named pipe")])
         async with database.transaction() as tx:
             await tx.outputs.replace(job.id, 1, [(name, 1, digest)], others)
-        for item in await cortex.outputs(job.id):
-            await cortex.download(job.id, item, tmp_path / "got")
+        for output in await cortex.outputs(job.id):
+            await cortex.download(job.id, output, tmp_path / "got")
         assert (tmp_path / "got" / name).read_bytes() == b"x"
         assert (tmp_path / "got/empty").is_dir()
-        assert [item.path for item in await cortex.left_out(job.id)] == ["fifo"]
+        assert [left_out.path for left_out in await cortex.left_out(job.id)] == ["fifo"]
 
     async def test_the_small_ones(self, cortex: AsyncCortex) -> None:
-        assert [item.id for item in await cortex.providers()] == ["local"]
+        assert [provider.id for provider in await cortex.providers()] == ["local"]
         assert (await cortex.provider("local")).type == "local"
         assert (await cortex.costs("label:a")).rows == ()
         assert [entry async for entry in cortex.iter_ledger()] == []

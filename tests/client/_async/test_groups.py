@@ -51,17 +51,19 @@ async def test_submit_look_and_page(cortex: AsyncCortex, database: Database) -> 
     group = await cortex.submit_group(SPEC, idempotency_key="k")
     assert (await cortex.submit_group(SPEC, idempotency_key="k")).id == group.id
     assert (group.total, group.waiting) == (6, 6)
-    names = [item.member async for item in cortex.iter_members(group.id, page_size=2)]
+    names = [member.member async for member in cortex.iter_members(group.id, page_size=2)]
     assert names == ["a[0]", "a[1]", "a[2]", "a[3]", "a[4]", "z"]
-    only = [item.member async for item in cortex.iter_members(group.id, MemberFilter(member="z"))]
+    only = [
+        member.member async for member in cortex.iter_members(group.id, MemberFilter(member="z"))
+    ]
     assert only == ["z"]
     none = MemberFilter(states=("failed", "running"))
-    assert [item async for item in cortex.iter_members(group.id, none)] == []
-    jobs = [item.member async for item in cortex.iter_jobs(JobFilter(group=group.id))]
+    assert [member async for member in cortex.iter_members(group.id, none)] == []
+    jobs = [job.member async for job in cortex.iter_jobs(JobFilter(group=group.id))]
     assert len(jobs) == 6
     where = GroupFilter(state="pending", name="g", labels={"a": "b"})
-    assert [item.id async for item in cortex.iter_groups(where)] == [group.id]
-    assert [item async for item in cortex.iter_groups(GroupFilter(name="other"))] == []
+    assert [group.id async for group in cortex.iter_groups(where)] == [group.id]
+    assert [group async for group in cortex.iter_groups(GroupFilter(name="other"))] == []
     async with database.transaction() as tx:
         found = await tx.connection.scalar(
             text("SELECT count(*) FROM jobs WHERE secrets IS NOT NULL")
@@ -76,7 +78,7 @@ async def test_a_mapping_is_checked_by_the_server(cortex: AsyncCortex) -> None:
             await call(wrong)
         assert caught.value.errors[0].field == "jobs[0].after"
     answer = await cortex.validate_group(SPEC)
-    assert [item.gang for item in answer.members] == [0, 0, 0, 0, 0, 1]
+    assert [member.gang for member in answer.members] == [0, 0, 0, 0, 0, 1]
 
 
 async def test_waiting_ends_with_the_group(cortex: AsyncCortex, database: Database) -> None:
@@ -107,8 +109,8 @@ async def test_the_blocking_client_does_the_same(
     def work() -> None:
         with Cortex(url, KEY) as blocking:
             group = blocking.submit_group(SPEC)
-            assert [item.member for item in blocking.iter_members(group.id)][-1] == "z"
-            assert [item.id for item in blocking.iter_groups()] == [group.id]
+            assert [member.member for member in blocking.iter_members(group.id)][-1] == "z"
+            assert [group.id for group in blocking.iter_groups()] == [group.id]
             assert blocking.groups().items[0].total == 6
             assert blocking.validate_group(SPEC).total == 6
             assert len(list(blocking.group_events(group.id))) == 7

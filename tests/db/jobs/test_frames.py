@@ -67,7 +67,7 @@ async def test_a_frame_without_its_file_is_rendered_anew(database: Database) -> 
         await tx.frames.record(job_id, "k-1", said)
         await tx.outputs.merge(job_id, 1, [("frames/1.png", 1, "0" * 64)])
         assert await tx.frames.settle(job_id, "k-1") == 2
-        states = [item.state.value for item in await tx.frames.of_job(job_id)]
+        states = [frame.state.value for frame in await tx.frames.of_job(job_id)]
         assert states == ["done", "queued", "queued", "failed"]
         assert await tx.frames.done(job_id) == {1}
 
@@ -78,5 +78,5 @@ async def test_outputs_of_attempts_are_merged(database: Database) -> None:
         await tx.outputs.merge(job_id, 1, [("a", 1, "0" * 64), ("b", 1, "0" * 64)])
         await tx.outputs.merge(job_id, 2, [("b", 2, "1" * 64), ("c", 2, "1" * 64)])
         await tx.outputs.merge(job_id, 3, [])
-        found = [(item.path, item.attempt) for item in await tx.outputs.of_job(job_id)]
+        found = [(output.path, output.attempt) for output in await tx.outputs.of_job(job_id)]
         assert found == [("a", 1), ("b", 2), ("c", 2)]

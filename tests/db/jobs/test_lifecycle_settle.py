@@ -90,8 +90,8 @@ async def test_a_cancelled_job_stays_so_until_the_network_confirms(database: Dat
             job_id, key, 1, offer=OFFER, hold=USD, extension=timedelta(0), message="", events=[]
         )
         await tx.jobs.move(job_id, JobState.CANCELLING)
-        found = await tx.steps.begin_release(
+        held = await tx.steps.begin_release(
             job_id, key, settling=True, failure=None, message="", events=[]
         )
-        assert found.lease.state is LeaseState.RELEASING
+        assert held.lease.state is LeaseState.RELEASING
         assert (await tx.jobs.get(job_id)).state is JobState.CANCELLING

@@ -22,7 +22,7 @@ def wrong(**fields: Any) -> dict[str, str]:
         return {item.field: item.message for item in field_errors(error)}
     with pytest.raises(InvalidRequest) as caught:
         expand(spec)
-    return {item.field: item.message for item in caught.value.errors}
+    return {error.field: error.message for error in caught.value.errors}
 
 
 def job(name: str, **fields: Any) -> dict[str, Any]:
@@ -42,45 +42,45 @@ class TestMembers:
         }
 
     def test_count_makes_an_array(self) -> None:
-        found = made(jobs=[job("train", count=3)])
-        assert [item.name for item in found] == ["train[0]", "train[1]", "train[2]"]
-        assert [item.spec.name for item in found] == ["train-0", "train-1", "train-2"]
-        assert [item.spec.env["CORTEX_INDEX"] for item in found] == ["0", "1", "2"]
-        assert {item.spec.env["CORTEX_COUNT"] for item in found} == {"3"}
+        members = made(jobs=[job("train", count=3)])
+        assert [member.name for member in members] == ["train[0]", "train[1]", "train[2]"]
+        assert [member.spec.name for member in members] == ["train-0", "train-1", "train-2"]
+        assert [member.spec.env["CORTEX_INDEX"] for member in members] == ["0", "1", "2"]
+        assert {member.spec.env["CORTEX_COUNT"] for member in members} == {"3"}
 
     def test_an_array_of_one_is_an_array(self) -> None:
-        assert [item.name for item in made(jobs=[job("a", count=1)])] == ["a[0]"]
+        assert [member.name for member in made(jobs=[job("a", count=1)])] == ["a[0]"]
 
     def test_matrix_makes_every_combination_in_order(self) -> None:
-        found = made(jobs=[job("t", matrix={"lr": [0.1, 0.01], "seed": [1, 2], "on": [True]})])
-        assert [item.name for item in found] == [
+        members = made(jobs=[job("t", matrix={"lr": [0.1, 0.01], "seed": [1, 2], "on": [True]})])
+        assert [member.name for member in members] == [
             "t[lr=0.1,seed=1,on=true]",
             "t[lr=0.1,seed=2,on=true]",
             "t[lr=0.01,seed=1,on=true]",
             "t[lr=0.01,seed=2,on=true]",
         ]
-        assert found[2].params == {"lr": "0.01", "seed": "1", "on": "true"}
-        assert found[2].spec.env["CORTEX_PARAM_LR"] == "0.01"
-        assert found[2].spec.name == "t-2"
+        assert members[2].params == {"lr": "0.01", "seed": "1", "on": "true"}
+        assert members[2].spec.env["CORTEX_PARAM_LR"] == "0.01"
+        assert members[2].spec.name == "t-2"
 
     @pytest.mark.parametrize("value", ["a,b", "x" * 40, "", "a]b", "a b"])
     def test_values_that_would_be_misread_stay_out_of_names(self, value: str) -> None:
-        found = made(jobs=[job("t", matrix={"p": [value, "b"]})])
-        assert [item.name for item in found] == ["t[0]", "t[1]"]
-        assert found[0].spec.env["CORTEX_PARAM_P"] == value
+        members = made(jobs=[job("t", matrix={"p": [value, "b"]})])
+        assert [member.name for member in members] == ["t[0]", "t[1]"]
+        assert members[0].spec.env["CORTEX_PARAM_P"] == value
 
     def test_a_placeholder_in_the_name(self) -> None:
-        found = made(
+        members = made(
             jobs=[job("train-{lr}", matrix={"lr": [1, 2]}), job("report", after=["train"])]
         )
-        assert [item.spec.name for item in found] == ["train-1", "train-2", "report"]
-        assert found[2].needs == ("train[lr=1]", "train[lr=2]")
+        assert [member.spec.name for member in members] == ["train-1", "train-2", "report"]
+        assert members[2].needs == ("train[lr=1]", "train[lr=2]")
 
     def test_a_thousand_members_are_quick(self) -> None:
         begin = time.process_time()
-        found = made(jobs=[job("a", count=999), job("z", after="a")])
-        assert len(found) == 1000
-        assert len(found[-1].needs) == 999
+        members = made(jobs=[job("a", count=999), job("z", after="a")])
+        assert len(members) == 1000
+        assert len(members[-1].needs) == 999
         assert time.process_time() - begin < 2
 
     def test_defaults_stand_under_each_job(self) -> None:
@@ -107,7 +107,7 @@ class TestMembers:
 
 class TestPlaceholders:
     def test_they_are_replaced_where_texts_are(self) -> None:
-        found = made(
+        members = made(
             name="g",
             jobs=[
                 job(
@@ -121,7 +121,7 @@ class TestPlaceholders:
                 )
             ],
         )
-        spec = found[1].spec
+        spec = members[1].spec
         assert spec.command == ("run", "1/2", "t[lr=b]")
         assert spec.args == ("--lr=b", "g")
         assert spec.env["OUT"] == "o1"
@@ -148,16 +148,16 @@ class TestPlaceholders:
         assert only.spec.command[1] == becomes
 
     def test_unknown_ones_are_named(self) -> None:
-        found = wrong(jobs=[job("a"), job("b", command=["echo", "{x}"], matrix={"lr": [1]})])
-        assert list(found) == ["jobs[1].command"]
-        assert found["jobs[1].command"].startswith("`{x}` is no placeholder here")
-        assert "`{lr}`" in found["jobs[1].command"]
-        assert "`{{x}}`" in found["jobs[1].command"]
+        errors = wrong(jobs=[job("a"), job("b", command=["echo", "{x}"], matrix={"lr": [1]})])
+        assert list(errors) == ["jobs[1].command"]
+        assert errors["jobs[1].command"].startswith("`{x}` is no placeholder here")
+        assert "`{lr}`" in errors["jobs[1].command"]
+        assert "`{{x}}`" in errors["jobs[1].command"]
 
 
 class TestNeeds:
     def test_gangs_are_those_that_need_the_same(self) -> None:
-        found = made(
+        members = made(
             jobs=[
                 job("a"),
                 job("b"),
@@ -166,35 +166,35 @@ class TestNeeds:
                 job("e", after=["c[1]"]),
             ]
         )
-        assert [item.gang for item in found] == [0, 0, 1, 1, 1, 2]
-        assert found[5].needs == ("c[1]",)
+        assert [member.gang for member in members] == [0, 0, 1, 1, 1, 2]
+        assert members[5].needs == ("c[1]",)
 
     def test_one_of_an_array_for_each_index(self) -> None:
-        found = made(jobs=[job("a", count=2), job("b", count=2, after=["a[{index}]"])])
-        assert [item.needs for item in found] == [(), (), ("a[0]",), ("a[1]",)]
+        members = made(jobs=[job("a", count=2), job("b", count=2, after=["a[{index}]"])])
+        assert [member.needs for member in members] == [(), (), ("a[0]",), ("a[1]",)]
 
     def test_what_is_not_there(self) -> None:
-        found = wrong(
+        errors = wrong(
             jobs=[job("a", count=2), job("b", after=["x"]), job("c", after=["a[7]", "b[0]"])]
         )
-        assert found["jobs[1].after"] == "there is no job `x`; known are `a`, `b`, `c`"
-        assert found["jobs[2].after"].startswith("there is no job `")
+        assert errors["jobs[1].after"] == "there is no job `x`; known are `a`, `b`, `c`"
+        assert errors["jobs[2].after"].startswith("there is no job `")
 
     def test_a_cycle_is_printed(self) -> None:
-        found = wrong(
+        errors = wrong(
             jobs=[job("z"), job("a", after="b"), job("b", after="c"), job("c", after="a")]
         )
-        assert found == {"jobs[1].after": "the jobs wait for each other: a -> b -> c -> a"}
+        assert errors == {"jobs[1].after": "the jobs wait for each other: a -> b -> c -> a"}
 
     def test_a_cycle_behind_a_path(self) -> None:
-        found = wrong(jobs=[job("z", after="a"), job("a", after=["b"]), job("b", after=["a"])])
-        assert found == {"jobs[1].after": "the jobs wait for each other: a -> b -> a"}
+        errors = wrong(jobs=[job("z", after="a"), job("a", after=["b"]), job("b", after=["a"])])
+        assert errors == {"jobs[1].after": "the jobs wait for each other: a -> b -> a"}
 
     def test_a_diamond_is_no_cycle(self) -> None:
-        found = made(
+        members = made(
             jobs=[job("a"), job("b", after="a"), job("c", after="a"), job("d", after=["b", "c"])]
         )
-        assert [item.gang for item in found] == [0, 1, 1, 2]
+        assert [member.gang for member in members] == [0, 1, 1, 2]
 
     @pytest.mark.parametrize("name", ["a", "a[0]"])
     def test_itself(self, name: str) -> None:
@@ -207,40 +207,40 @@ class TestNeeds:
         assert made(jobs=jobs)[-1].gang == 999
 
     def test_two_large_arrays(self) -> None:
-        found = wrong(jobs=[job("a", count=500), job("b", count=500, after="a")])
-        assert "20,000 pairs" in found["jobs[1].after"]
+        errors = wrong(jobs=[job("a", count=500), job("b", count=500, after="a")])
+        assert "20,000 pairs" in errors["jobs[1].after"]
 
 
 class TestInputs:
     PREP = job("prep", outputs=["data", "logs/all.txt"])
 
     def test_from_a_job(self) -> None:
-        found = made(
+        members = made(
             jobs=[
                 self.PREP,
                 job("t", after="prep", inputs=[{"from": "prep", "path": "data/x", "to": "in"}]),
             ]
         )
-        stored = found[1].job("grp_1", {"prep": "job_1", "t": "job_2"})
+        stored = members[1].job("grp_1", {"prep": "job_1", "t": "job_2"})
         assert stored.env["CORTEX_GROUP_ID"] == "grp_1"
         assert stored.model_dump(mode="json")["inputs"] == [
             {"from": "job_1", "path": "data/x", "to": "in"}
         ]
 
     def test_an_array_gives_a_folder_for_each_index(self) -> None:
-        found = made(
+        members = made(
             jobs=[
                 job("t", count=2, outputs=["r-{index}"]),
                 job("all", after="t", inputs=[{"from": "t"}, {"from": "t[1]", "to": "one"}]),
                 job("in", after="t", inputs=[{"from": "t", "to": "in"}]),
             ]
         )
-        assert [(item.source, item.to) for item in found[2].spec.inputs] == [
+        assert [(source.source, source.to) for source in members[2].spec.inputs] == [
             ("t[0]", "0"),
             ("t[1]", "1"),
             ("t[1]", "one"),
         ]
-        assert [item.to for item in found[3].spec.inputs] == ["in/0", "in/1"]
+        assert [source.to for source in members[3].spec.inputs] == ["in/0", "in/1"]
 
     def test_a_folder_that_holds_an_output(self) -> None:
         made(jobs=[self.PREP, job("t", after="prep", inputs=[{"from": "prep", "path": "logs"}])])
@@ -257,16 +257,16 @@ class TestInputs:
         ],
     )
     def test_what_cannot_be(self, given: dict[str, str], where: str, message: str) -> None:
-        found = wrong(jobs=[self.PREP, job("other"), job("t", after="prep", inputs=[given])])
-        assert list(found) == [f"jobs[2].inputs[0].{where}"]
-        assert message in found[f"jobs[2].inputs[0].{where}"]
+        errors = wrong(jobs=[self.PREP, job("other"), job("t", after="prep", inputs=[given])])
+        assert list(errors) == [f"jobs[2].inputs[0].{where}"]
+        assert message in errors[f"jobs[2].inputs[0].{where}"]
 
     def test_two_files_of_one_name_in_one_folder(self) -> None:
         sources = [job(name, outputs=["result.txt", "parts/"]) for name in ("a", "b")]
         both = [{"from": "a"}, {"from": "b"}]
-        found = wrong(jobs=[*sources, job("t", after=["a", "b"], inputs=both)])
-        assert list(found) == ["jobs[2].inputs"]
-        assert "another `result.txt` in the place of that from `a`" in found["jobs[2].inputs"]
+        errors = wrong(jobs=[*sources, job("t", after=["a", "b"], inputs=both)])
+        assert list(errors) == ["jobs[2].inputs"]
+        assert "another `result.txt` in the place of that from `a`" in errors["jobs[2].inputs"]
         apart = [{"from": "a"}, {"from": "b", "to": "b"}]
         folders = [{"from": "a", "path": "parts"}, {"from": "b", "path": "parts"}]
         for inputs in (apart, folders):
@@ -282,18 +282,18 @@ class TestInputs:
                 assert "is not among the outputs" in wrong(jobs=jobs)["jobs[1].inputs[0].path"]
 
     def test_a_source_without_outputs(self) -> None:
-        found = wrong(jobs=[job("a"), job("t", after="a", inputs=[{"from": "a"}])])
-        assert found == {"jobs[1].inputs[0].from": "`a` keeps no files: give it `outputs`"}
+        errors = wrong(jobs=[job("a"), job("t", after="a", inputs=[{"from": "a"}])])
+        assert errors == {"jobs[1].inputs[0].from": "`a` keeps no files: give it `outputs`"}
 
 
 class TestWrong:
     def test_duplicate_names(self) -> None:
-        found = wrong(jobs=[job("a"), job("a-{index}", count=2)])
-        assert found == {"jobs[1].name": "`a` is the name of jobs[0] too"}
+        errors = wrong(jobs=[job("a"), job("a-{index}", count=2)])
+        assert errors == {"jobs[1].name": "`a` is the name of jobs[0] too"}
 
     def test_count_and_matrix(self) -> None:
-        found = wrong(jobs=[job("a", count=2, matrix={"x": [1]})])
-        assert list(found) == ["jobs[0].matrix"]
+        errors = wrong(jobs=[job("a", count=2, matrix={"x": [1]})])
+        assert list(errors) == ["jobs[0].matrix"]
 
     @pytest.mark.parametrize("count", [0, -1, 1001])
     def test_count_out_of_range(self, count: int) -> None:
@@ -301,34 +301,34 @@ class TestWrong:
 
     def test_too_many_members_are_not_made(self) -> None:
         big = {name: list(range(1000)) for name in ("a", "b", "c", "d")}
-        found = wrong(jobs=[job("a", matrix=big)])
-        assert found["jobs"].startswith("make 1,000,000,000,000 members together")
+        errors = wrong(jobs=[job("a", matrix=big)])
+        assert errors["jobs"].startswith("make 1,000,000,000,000 members together")
 
     def test_concurrency_with_all_or_nothing(self) -> None:
-        found = wrong(concurrency=2, jobs=[job("a", count=3, concurrency=1)])
-        assert list(found) == ["concurrency", "jobs[0].concurrency"]
-        assert "best_effort" in found["concurrency"]
+        errors = wrong(concurrency=2, jobs=[job("a", count=3, concurrency=1)])
+        assert list(errors) == ["concurrency", "jobs[0].concurrency"]
+        assert "best_effort" in errors["concurrency"]
 
     def test_concurrency_of_one_job(self) -> None:
-        found = wrong(policy="best_effort", jobs=[job("a", concurrency=1)])
-        assert list(found) == ["jobs[0].concurrency"]
+        errors = wrong(policy="best_effort", jobs=[job("a", concurrency=1)])
+        assert list(errors) == ["jobs[0].concurrency"]
 
     def test_a_field_of_the_job(self) -> None:
-        found = wrong(jobs=[job("a"), job("b", count=500, resources={"memory": "much"})])
-        assert list(found) == ["jobs[1].resources.memory"]
-        assert "(in" not in found["jobs[1].resources.memory"]
+        errors = wrong(jobs=[job("a"), job("b", count=500, resources={"memory": "much"})])
+        assert list(errors) == ["jobs[1].resources.memory"]
+        assert "(in" not in errors["jobs[1].resources.memory"]
 
     def test_a_field_of_the_defaults_is_said_once(self) -> None:
-        found = wrong(defaults={"colour": 1, "duration": "x"}, jobs=[job("a"), job("b")])
-        assert set(found) == {"defaults.colour", "defaults.duration"}
+        errors = wrong(defaults={"colour": 1, "duration": "x"}, jobs=[job("a"), job("b")])
+        assert set(errors) == {"defaults.colour", "defaults.duration"}
 
     def test_a_job_without_anything_to_run(self) -> None:
-        found = wrong(jobs=[{"name": "a"}])
-        assert found["jobs[0]"].startswith("needs an `image`")
+        errors = wrong(jobs=[{"name": "a"}])
+        assert errors["jobs[0]"].startswith("needs an `image`")
 
     def test_a_value_that_spoils_one_member(self) -> None:
-        found = wrong(jobs=[job("a-{p}", matrix={"p": ["ok", "Bad Name"]})])
-        assert "(in `a[1]`)" in found["jobs[0].name"]
+        errors = wrong(jobs=[job("a-{p}", matrix={"p": ["ok", "Bad Name"]})])
+        assert "(in `a[1]`)" in errors["jobs[0].name"]
 
     @pytest.mark.parametrize("name", ["", "{index}", "-{index}", "A", "a b"])
     def test_names(self, name: str) -> None:
@@ -347,12 +347,12 @@ class TestWrong:
         assert field.startswith("jobs[0].matrix.p")
 
     def test_variables_of_the_group(self) -> None:
-        found = wrong(jobs=[job("a", env={"CORTEX_INDEX": "1"})])
-        assert found == {"jobs[0].env.CORTEX_INDEX": "is set by the group; choose another name"}
+        errors = wrong(jobs=[job("a", env={"CORTEX_INDEX": "1"})])
+        assert errors == {"jobs[0].env.CORTEX_INDEX": "is set by the group; choose another name"}
 
     def test_no_jobs_and_unknown_fields(self) -> None:
-        found = wrong(jobs=[], colour=1, policy="some")
-        assert set(found) == {"jobs", "colour", "policy"}
+        errors = wrong(jobs=[], colour=1, policy="some")
+        assert set(errors) == {"jobs", "colour", "policy"}
 
     def test_a_name_in_the_defaults(self) -> None:
         assert list(wrong(defaults={"name": "x"}, jobs=[job("a")])) == ["defaults.name"]

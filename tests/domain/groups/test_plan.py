@@ -47,21 +47,21 @@ def committed(number: int = 0, **changes: Any) -> Gang:
 
 
 def decided(made: Plan) -> list[tuple[int, str]]:
-    return [(item.gang, item.decided) for item in made.decisions]
+    return [(decision.gang, decision.decided) for decision in made.decisions]
 
 
 def cancelled(made: Plan) -> dict[str, Reason]:
-    return {item.member.removeprefix("job_"): item.undo.cause for item in made.cancel}
+    return {ending.member.removeprefix("job_"): ending.undo.cause for ending in made.cancel}
 
 
 def closed(made: Plan) -> dict[str, Reason]:
-    return {item.member.removeprefix("job_"): item.undo.cause for item in made.close}
+    return {ending.member.removeprefix("job_"): ending.undo.cause for ending in made.close}
 
 
 class TestBegin:
     def test_gang_starts_whole_with_a_deadline(self) -> None:
         made = plan(group(member("a"), member("b")), NOW)
-        assert [item.members for item in made.starts] == [("job_a", "job_b")]
+        assert [start.members for start in made.starts] == [("job_a", "job_b")]
         assert made.starts[0].deadline_at == NOW + timedelta(minutes=5)
         assert made.enter is GroupState.PREPARING
         assert made.wake_at == NOW + SOON
@@ -75,7 +75,7 @@ class TestBegin:
         made = plan(group(running("prep"), member("a", 1), gangs=(committed(), needs)), NOW)
         assert not made.starts
         made = plan(group(completed("prep"), member("a", 1), gangs=(committed(), needs)), NOW)
-        assert [item.gang for item in made.starts] == [1]
+        assert [start.gang for start in made.starts] == [1]
 
     def test_gang_is_not_started_twice(self) -> None:
         assert not plan(group(started("a"), member("b"), gangs=(begun(),)), NOW).starts
@@ -222,7 +222,7 @@ class TestConcurrency:
         rules = replace(BEST_EFFORT, concurrency=2)
         members = (running("a"), member("b"), member("c"), completed("d"))
         made = plan(group(*members, rules=rules), NOW)
-        assert [item.members for item in made.starts] == [("job_b",)]
+        assert [start.members for start in made.starts] == [("job_b",)]
         assert made.starts[0].deadline_at is None
 
     def test_of_an_array_beside_others(self) -> None:

@@ -60,17 +60,17 @@ class World:
 
     def put(self, member_id: str, **changes: Any) -> None:
         members = tuple(
-            replace(item, **changes) if item.id == member_id else item
-            for item in self.group.members
+            replace(member, **changes) if member.id == member_id else member
+            for member in self.group.members
         )
         self.group = replace(self.group, members=members)
 
     def carry_out(self, made: Plan) -> None:
         gangs = dict(self.group.gangs)
-        for item in made.decisions:
-            if gangs[item.gang].decision is None:
-                gangs[item.gang] = replace(
-                    gangs[item.gang], decision=item.decided, reason=item.reason
+        for decision in made.decisions:
+            if gangs[decision.gang].decision is None:
+                gangs[decision.gang] = replace(
+                    gangs[decision.gang], decision=decision.decided, reason=decision.reason
                 )
         for start in made.starts:
             old = gangs[start.gang]
@@ -118,13 +118,13 @@ class World:
 
     def check(self) -> None:
         """No member is live without the decision of its gang; none begins before what it needs."""
-        for item in self.group.members:
-            found = self.group.gangs[item.gang]
-            if item.committed and self.group.rules.atomic:
-                assert found.decision == "committed"
-            if not item.held:
+        for each in self.group.members:
+            gang = self.group.gangs[each.gang]
+            if each.committed and self.group.rules.atomic:
+                assert gang.decision == "committed"
+            if not each.held:
                 needed = {other.id: other for other in self.group.members}
-                assert all(needed[name].state == JobState.COMPLETED for name in found.needs)
+                assert all(needed[name].state == JobState.COMPLETED for name in gang.needs)
         limit = self.group.rules.concurrency
-        busy = [item for item in self.group.members if not item.held and not item.state.terminal]
+        busy = [each for each in self.group.members if not each.held and not each.state.terminal]
         assert limit is None or len(busy) <= limit

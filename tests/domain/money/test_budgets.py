@@ -61,19 +61,19 @@ class TestPeriods:
         ],
     )
     def test_borders(self, kind: str, now: str, start: str, end: str) -> None:
-        found = period_of(BudgetPeriod(kind), datetime.fromisoformat(now))
-        assert found.start == datetime.fromisoformat(start).replace(tzinfo=UTC)
-        assert found.end == datetime.fromisoformat(end).replace(tzinfo=UTC)
+        period = period_of(BudgetPeriod(kind), datetime.fromisoformat(now))
+        assert period.start == datetime.fromisoformat(start).replace(tzinfo=UTC)
+        assert period.end == datetime.fromisoformat(end).replace(tzinfo=UTC)
 
     def test_each_moment_is_in_one_period(self) -> None:
         moment = datetime(2026, 12, 20, 7, tzinfo=timezone(timedelta(hours=5)))
         for kind in BudgetPeriod:
             for hours in range(0, 24 * 40, 7):
                 now = moment + timedelta(hours=hours)
-                found = period_of(kind, now)
-                assert found.start <= now < found.end
-                assert period_of(kind, found.end).start == found.end
-                assert period_of(kind, found.end - timedelta(microseconds=1)) == found
+                period = period_of(kind, now)
+                assert period.start <= now < period.end
+                assert period_of(kind, period.end).start == period.end
+                assert period_of(kind, period.end - timedelta(microseconds=1)) == period
 
 
 class TestCovers:

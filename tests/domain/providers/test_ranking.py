@@ -49,7 +49,7 @@ def ranked(
 ) -> list[str]:
     spec = job(**placement)
     ranking = Ranking(STRATEGIES[spec.placement.strategy], records or {})
-    return [item.offer.provider_id for item in ranking.rank(offers, spec)]
+    return [ranked.offer.provider_id for ranked in ranking.rank(offers, spec)]
 
 
 class TestCost:

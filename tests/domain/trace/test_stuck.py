@@ -52,9 +52,9 @@ class TestLimits:
         assert not after(late, RULES.running)
         assert after(late, RULES.running + timedelta(seconds=1))
         unseen = replace(job, unknown_since=NOW, unknown_reason="silent", **HELD)
-        found = stuck(unseen, RULES, NOW + RULES.unknown + timedelta(seconds=1))
-        assert found is not None
-        assert (found.error, found.may) == ("silent", ("cancel",))
+        subject = stuck(unseen, RULES, NOW + RULES.unknown + timedelta(seconds=1))
+        assert subject is not None
+        assert (subject.error, subject.may) == ("silent", ("cancel",))
 
 
 class TestWhatOneMayDo:
@@ -67,16 +67,16 @@ class TestWhatOneMayDo:
             settle_steps=(failed,),
             **HELD,
         )
-        found = stuck(job, RULES, NOW + timedelta(hours=1))
-        assert found is not None
-        assert found.may == ("retry", "force_release", "settle")
-        assert found.step == "release the lease at `p` (cancel, try 7)"
-        assert found.error == "refused"
-        assert "`cancelling` for more than 5m" in found.told()
+        subject = stuck(job, RULES, NOW + timedelta(hours=1))
+        assert subject is not None
+        assert subject.may == ("retry", "force_release", "settle")
+        assert subject.step == "release the lease at `p` (cancel, try 7)"
+        assert subject.error == "refused"
+        assert "`cancelling` for more than 5m" in subject.told()
         committing = replace(job, lease_state=LeaseState.RESERVED, settle_steps=())
-        found = stuck(committing, RULES, NOW + timedelta(hours=1))
-        assert found is not None
-        assert (found.step, found.may) == ("start at `p`", ("retry",))
+        subject = stuck(committing, RULES, NOW + timedelta(hours=1))
+        assert subject is not None
+        assert (subject.step, subject.may) == ("start at `p`", ("retry",))
 
 
 def test_a_gang_past_its_deadline() -> None:

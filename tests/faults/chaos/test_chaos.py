@@ -88,7 +88,9 @@ def _settings() -> dict[str, str]:
 async def _online(stack: Stack) -> None:
     async def check() -> bool:
         providers = await stack.client.providers()
-        return {item.id for item in providers if item.status == "online"} >= set(NETWORKS)
+        return {provider.id for provider in providers if provider.status == "online"} >= set(
+            NETWORKS
+        )
 
     await eventually(check, within=90, what="all simulated networks online")
 

@@ -64,16 +64,16 @@ class TestPromise:
     @pytest.mark.parametrize("name", setups())
     def test_holds_in_every_state(self, name: str) -> None:
         began = time.monotonic()
-        found = explore(setups()[name])
+        exploration = explore(setups()[name])
         took = time.monotonic() - began
-        sys.stdout.write(f"model: {name}: {found}\n")
-        assert not found.violation, str(found)
-        assert found.ends
+        sys.stdout.write(f"model: {name}: {exploration}\n")
+        assert not exploration.violation, str(exploration)
+        assert exploration.ends
         record(
             Row(
                 part="model",
                 # States of a model are no faults that struck: they are not to be summed with those.
-                scenario=f"{name}: {found.states:,} states",
+                scenario=f"{name}: {exploration.states:,} states",
                 seconds=took,
             )
         )
@@ -96,20 +96,20 @@ class TestMutations:
     )
     def test_is_found(self, mutation: Mutation, setup: Setup, words: str) -> None:
         assert not explore(setup).violation
-        found = explore(setup._replace(mutation=mutation))
-        assert words in found.violation, str(found)
-        assert found.trace
+        exploration = explore(setup._replace(mutation=mutation))
+        assert words in exploration.violation, str(exploration)
+        assert exploration.trace
 
     def test_a_call_that_lands_late_needs_reconcile(self) -> None:
         """What no client can promise: it is found out here, and closed there."""
-        found = explore(ALONE._replace(reconcile=False))
-        assert "the network still holds lease" in found.violation
-        assert "0: prepare asks, and its call is held up" in found.trace
+        exploration = explore(ALONE._replace(reconcile=False))
+        assert "the network still holds lease" in exploration.violation
+        assert "0: prepare asks, and its call is held up" in exploration.trace
 
     def test_two_tries_at_once_need_reconcile_where_keys_are_not_known(self) -> None:
-        found = explore(PLAIN._replace(trouble=1, stalls=True))
-        assert "the network still holds lease" in found.violation
-        assert any("stalls" in label for label in found.trace)
+        exploration = explore(PLAIN._replace(trouble=1, stalls=True))
+        assert "the network still holds lease" in exploration.violation
+        assert any("stalls" in label for label in exploration.trace)
 
 
 class TestOurCode:

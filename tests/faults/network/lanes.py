@@ -229,7 +229,9 @@ def _settings(providers: dict[str, ProviderSettings], drop_url: str) -> dict[str
 async def _open(stage: Stage, ids: Sequence[str]) -> None:
     async def online() -> bool:
         async with stage.database.transaction() as tx:
-            found = {item.id for item in await tx.providers.all() if item.status == "online"}
+            found = {
+                provider.id for provider in await tx.providers.all() if provider.status == "online"
+            }
         return found >= set(ids)
 
     await eventually(online, within=60, what="all simulated networks open")

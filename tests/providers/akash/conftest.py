@@ -149,10 +149,10 @@ async def make_net(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ma
 
 
 async def _end_all(world: AkashWorld) -> None:
-    for item in world.book.deployments.values():
-        await world.close(item)
-        for lease in item.leases:
-            await world.cluster.end(item, lease)
+    for deployment in world.book.deployments.values():
+        await world.close(deployment)
+        for lease in deployment.leases:
+            await world.cluster.end(deployment, lease)
 
 
 @pytest_asyncio.fixture

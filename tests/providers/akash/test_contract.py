@@ -26,7 +26,7 @@ def _contract() -> Contract:
 
 
 def _ours(net: Net) -> list[Exchange]:
-    return [item for item in net.recorder.exchanges if not item.path.startswith(_CHAIN)]
+    return [exchange for exchange in net.recorder.exchanges if not exchange.path.startswith(_CHAIN)]
 
 
 def _problems(net: Net, contract: Contract) -> list[str]:

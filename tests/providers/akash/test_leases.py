@@ -23,8 +23,8 @@ async def running(akash: AkashProvider, lease: str, script: str = FOREVER) -> Le
 
 async def until(akash: AkashProvider, ref: LeaseRef, state: RunState) -> LeaseSnapshot:
     async def there() -> LeaseSnapshot | None:
-        found = await akash.statuses([ref])
-        return found[0] if found and found[0].state is state else None
+        snapshots = await akash.statuses([ref])
+        return snapshots[0] if snapshots and snapshots[0].state is state else None
 
     snapshot = await eventually(there, timeout=15, what=f"{state} of {ref.key}")
     assert snapshot is not None
@@ -53,7 +53,7 @@ class TestLost:
         assert "provider.europe.example.org runs it no more" in snapshot.message
         assert "the provider is shut down" in snapshot.message
         assert lease in await net.alive()  # its escrow is still locked
-        assert [item.key for item in await akash.owned()] == [lease]
+        assert [ref.key for ref in await akash.owned()] == [lease]
         await released(net, akash, ref)
 
     async def test_an_escrow_that_ran_dry(self, net: Net, lease: str) -> None:
@@ -117,8 +117,8 @@ class TestLost:
         before = await net.calls("GET", path)
         others = [LeaseRef(key=lease, network_id=f"none-{i}") for i in range(5)]
         for _ in range(3):
-            found = await akash.statuses([ref, *others])
-            assert found[0].state is RunState.RUNNING
+            snapshots = await akash.statuses([ref, *others])
+            assert snapshots[0].state is RunState.RUNNING
         assert await net.calls("GET", path) == before
 
 

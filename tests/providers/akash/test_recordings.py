@@ -146,11 +146,11 @@ class TestEvents:
     async def test_a_wrong_image_is_told_from_its_events(self) -> None:
         recording = _of_the_job(load("akash-gateway")["events-all"])
         async with playing(recording) as player, talking(player) as gateway:
-            found = container_trouble(await gateway.events(LEASE))
+            trouble = container_trouble(await gateway.events(LEASE))
             (asked,) = player.requests
-        assert found is not None
-        assert found.unfit
-        assert "failed to pull and unpack image: not found" in found.text
+        assert trouble is not None
+        assert trouble.unfit
+        assert "failed to pull and unpack image: not found" in trouble.text
         assert "service" not in parse_qs(urlsplit(asked.path).query)
 
     async def test_those_of_other_objects_are_left_out(self) -> None:
@@ -177,9 +177,9 @@ class TestEvents:
     def test_a_name_that_is_none(self) -> None:
         note = 'Failed to apply default image tag "A B": couldn\'t parse image name'
         event = {"type": "Warning", "reason": "InspectFailed", "note": note}
-        found = container_trouble([event])
-        assert found is not None
-        assert found.unfit
+        trouble = container_trouble([event])
+        assert trouble is not None
+        assert trouble.unfit
 
 
 def proving(

@@ -158,9 +158,9 @@ class TestTokens:
         akash = await net.provider()
         await ready(akash, lease, "echo ready; sleep 600")
         bodies = [
-            item.request_body.decode()
-            for item in net.recorder.exchanges
-            if item.path == "/v1/create-jwt-token"
+            exchange.request_body.decode()
+            for exchange in net.recorder.exchanges
+            if exchange.path == "/v1/create-jwt-token"
         ]
         assert bodies
         assert all('"access":"granular"' in body for body in bodies)

@@ -92,7 +92,7 @@ class TestClocks:
 
         await eventually(over, what="the end")
         assert (await akash.status(ref)).exit_code == 4
-        assert [item.key for item in await akash.owned()] == [lease]
+        assert [ref.key for ref in await akash.owned()] == [lease]
         await akash.cancel(ref)
         found = await (await net.provider()).find(lease)
         assert found is not None

@@ -36,11 +36,11 @@ class TestLogs:
         await until(akash, ref, RunState.EXITED)
         net.world.gateways.break_logs(times=1000, after=30)
         for follow in (False, True):
-            found = await texts(akash, ref, follow=follow)
-            assert found[:2] == ["1", "2"]
-            assert found[-2:] == ["99", "100"]
-            assert "[cortex: some output was lost here: the provider does not show it]" in found
-            assert len(found) == len(set(found)) < 100
+            printed = await texts(akash, ref, follow=follow)
+            assert printed[:2] == ["1", "2"]
+            assert printed[-2:] == ["99", "100"]
+            assert "[cortex: some output was lost here: the provider does not show it]" in printed
+            assert len(printed) == len(set(printed)) < 100
 
     async def test_one_that_runs_on_is_no_broken_one(self, net: Net, lease: str) -> None:
         akash = await net.provider()
@@ -59,8 +59,8 @@ class TestGateways:
         akash = await net.provider(dark_after="1s")  # with no token from before
 
         async def told() -> bool:
-            found = await akash.statuses([ref])
-            return bool(found) and found[0].message != ""
+            snapshots = await akash.statuses([ref])
+            return bool(snapshots) and snapshots[0].message != ""
 
         await eventually(told, what="a message")
         snapshot = (await akash.statuses([ref]))[0]

@@ -199,9 +199,9 @@ async def until_final(
     """The snapshot of the lease once its run is over."""
     async with asyncio.timeout(seconds):
         while True:
-            found = await provider.status(ref)
-            if found.state.final:
-                return found
+            snapshot = await provider.status(ref)
+            if snapshot.state.final:
+                return snapshot
             await asyncio.sleep(0.05)
 
 

@@ -97,9 +97,9 @@ class TestCommands:
         other: DockerProvider = await make(init=init)
         assert await other.status(reservation.ref) == status
         assert (await other.commit(reservation)).snapshot == status
-        found = await other.find(reservation.ref.key)
-        assert found is not None
-        assert found.committed
+        lease = await other.find(reservation.ref.key)
+        assert lease is not None
+        assert lease.committed
         await other.cancel(reservation.ref)
         assert await other.status(reservation.ref) == status
         assert (await other.usage(reservation.ref)).final

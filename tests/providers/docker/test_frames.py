@@ -164,8 +164,8 @@ class TestPulls:
         data += b'{"status":"Pull complete","progressDetail":{},"id":"aa"}\r\n'
         progress, told = PullProgress("busybox"), list[str]()
         pieces = [data[begin : begin + 13] for begin in range(0, len(data), 13)]
-        async for item in json_items(_chunks(*pieces)):
-            text = progress.feed(item)
+        async for parsed in json_items(_chunks(*pieces)):
+            text = progress.feed(parsed)
             if text:
                 told.append(text)
         assert told[0] == "pulling busybox: 5 %"
@@ -175,7 +175,7 @@ class TestPulls:
     async def test_an_error_in_the_stream(self) -> None:
         progress = PullProgress("no/such")
         line = b'{"errorDetail":{"message":"manifest unknown"},"error":"manifest unknown"}'
-        (item,) = [item async for item in json_items(_chunks(line))]
+        (item,) = [parsed async for parsed in json_items(_chunks(line))]
         with pytest.raises(NoSuchImage, match="`no/such` does not exist"):
             progress.feed(item)
 

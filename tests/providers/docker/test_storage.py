@@ -38,9 +38,9 @@ class TestLimit:
         )
         spec = job(script, resources={"storage": "16Mi"}, workdir="/work")
         ref, _ = await run_to_end(provider, spec)
-        found = await provider.outputs(ref, [declared, "out/small"], tmp_path)
-        assert list(found) == [Path("out/small")]
-        (left,) = found.left_out
+        collected = await provider.outputs(ref, [declared, "out/small"], tmp_path)
+        assert list(collected) == [Path("out/small")]
+        (left,) = collected.left_out
         assert left.path == "out/big"
         assert f"{16 * _MIB} bytes that the job may keep (`resources.storage`)" in left.reason
 
@@ -50,9 +50,9 @@ class TestLimit:
         provider: DockerProvider = await make(max_output_bytes="1Mi")
         spec = job(f"head -c {80 * _MIB} /dev/zero > big; echo 42 > small", workdir="/work")
         ref, _ = await run_to_end(provider, spec)
-        found = await provider.outputs(ref, ["big", "small"], tmp_path)
-        assert list(found) == [Path("small")]
-        assert "(`max_output_bytes`)" in found.left_out[0].reason
+        collected = await provider.outputs(ref, ["big", "small"], tmp_path)
+        assert list(collected) == [Path("small")]
+        assert "(`max_output_bytes`)" in collected.left_out[0].reason
 
     async def test_an_engine_without_quotas_is_asked_once(
         self, provider: DockerProvider, monkeypatch: pytest.MonkeyPatch

@@ -89,7 +89,7 @@ class TestDemand:
     async def test_the_job_is_hidden_until_it_starts(self, golem: GolemProvider, sim: Sim) -> None:
         spec = job("echo visible-word", secret_env={"TOKEN": "s3cret-word"})
         reservation = await golem.prepare(spec, new_key())
-        told = str([item.demand for item in sim.world.core.agreements.values()])
+        told = str([agreement.demand for agreement in sim.world.core.agreements.values()])
         assert "dev.cortex.sealed" in told
         assert "visible-word" not in told
         assert "s3cret-word" not in told
@@ -165,7 +165,7 @@ class TestTrouble:
     ) -> None:
         await sim.act("habits", rejects_agreements=2)
         reservation = await golem.prepare(job("true"), new_key())
-        states = sorted(item.state for item in sim.world.core.agreements.values())
+        states = sorted(agreement.state for agreement in sim.world.core.agreements.values())
         assert states == ["Approved", "Rejected", "Rejected"]
         await golem.cancel(reservation.ref)
 

@@ -111,9 +111,9 @@ class TestRoom:
         # Nobody had to collect its results for that.
         assert not Disk.of(disk, _KEPT).low
         assert (await on_disk.status(small)).state is RunState.RUNNING
-        found = await on_disk.outputs(writer, ["result", "big"], disk / "kept")
-        assert found == [Path("result")]
-        told = {left.path: left.reason for left in found.left_out if not left.unmatched}
+        collected = await on_disk.outputs(writer, ["result", "big"], disk / "kept")
+        assert collected == [Path("result")]
+        told = {left.path: left.reason for left in collected.left_out if not left.unmatched}
         assert list(told) == ["big"]
         assert told["big"].endswith("was removed with the job's end: the disk was full")
         (Path(on_disk.state_dir) / small.key / "work" / "end").touch()
@@ -143,8 +143,8 @@ class TestRoom:
         script = f"mkdir out; {_write(50, 'out/a')}; echo 42 > out/b; {_write(2, 'out/c')}"
         ref = await _start(on_disk, script)
         assert (await _ended(on_disk, ref)).exit_code == 0
-        found = await on_disk.outputs(ref, ["out/"], disk / "kept")
-        assert found == [Path("out/b"), Path("out/c")]
-        (left,) = found.left_out
+        collected = await on_disk.outputs(ref, ["out/"], disk / "kept")
+        assert collected == [Path("out/b"), Path("out/c")]
+        (left,) = collected.left_out
         assert left.path == "out/a"
         assert left.reason.startswith("has 50Mi, and the disk has room for ")

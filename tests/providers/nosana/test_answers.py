@@ -145,9 +145,9 @@ class TestStates:
     def test_of_a_run(
         self, run: wire.JobDetail, state: RunState, code: int | None, words: str
     ) -> None:
-        found = snapshots.of_run("k", DEPLOYMENT, run)
-        assert (found.state, found.exit_code) == (state, code)
-        assert words in found.message
+        snapshot = snapshots.of_run("k", DEPLOYMENT, run)
+        assert (snapshot.state, snapshot.exit_code) == (state, code)
+        assert words in snapshot.message
 
     @pytest.mark.parametrize(
         ("status", "final"),
@@ -229,8 +229,8 @@ class TestUnfit:
     ) -> None:
         errors = [{"event": event, "message": message}]
         run = detail(exitCode=2, status="failed", providerId=None, errors=errors)
-        found = snapshots.of_run("k", DEPLOYMENT, run)
-        assert (found.state, found.unfit) == (RunState.LOST, unfit)
+        snapshot = snapshots.of_run("k", DEPLOYMENT, run)
+        assert (snapshot.state, snapshot.unfit) == (RunState.LOST, unfit)
 
 
 class TestContract:

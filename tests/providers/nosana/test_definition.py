@@ -97,9 +97,9 @@ class TestSecrecy:
         link = made_there.definition["ops"][0]["args"]["env"]["CORTEX_RUNNER_HANDOVER_URL"]
         assert await sim.status_of(link) == 200
         await sim.act("hold_nodes")
-        found = await ended(provider, ref)
-        assert found.exit_code is None
-        assert "renew them" in found.message
+        end = await ended(provider, ref)
+        assert end.exit_code is None
+        assert "renew them" in end.message
         assert [line async for line in provider.logs(ref)] == []
         await provider.cancel(ref)
         await provider.aclose()
@@ -186,8 +186,8 @@ class TestLongLogs:
         provider = await sim.provider()
         spec = job("i=0; while [ $i -lt 12000 ]; do echo line $i; i=$((i+1)); done; exit 3")
         ref = (await provider.submit(spec, new_key())).ref
-        found = await ended(provider, ref)
-        assert (found.exit_code, found.message) == (3, "")
+        end = await ended(provider, ref)
+        assert (end.exit_code, end.message) == (3, "")
         lines = [line.text async for line in provider.logs(ref)]
         assert lines == [f"line {i}" for i in range(12000)]
         await provider.cancel(ref)
@@ -209,8 +209,8 @@ class TestLongLogs:
     async def test_unbound_it_is_lost_with_the_result(self, sim: Sim) -> None:
         provider = await sim.provider(bound_logs=False)
         ref = (await provider.submit(job("head -c 1500000 /dev/zero | tr '\\0' x"), new_key())).ref
-        found = await ended(provider, ref)
-        assert found.exit_code is None
-        assert "longer than the 1 MiB" in found.message
+        end = await ended(provider, ref)
+        assert end.exit_code is None
+        assert "longer than the 1 MiB" in end.message
         await provider.cancel(ref)
         await provider.aclose()

@@ -159,10 +159,10 @@ class TestReservations:
         await sim.faults({"match": "POST */create", "fault": "drop_after"})
         with pytest.raises(OutcomeUnknown):
             await provider.commit(reservation)
-        found = await provider.find(key)
-        assert found is not None
-        assert found.committed
-        assert (await provider.commit(reservation)).ref == found.ref
+        lease = await provider.find(key)
+        assert lease is not None
+        assert lease.committed
+        assert (await provider.commit(reservation)).ref == lease.ref
         assert (await sim.calls("POST")).count("/api/deployments/create") == 1
         await provider.aclose()
 
@@ -176,7 +176,10 @@ class TestReservations:
         again = (await provider.commit(reservation)).ref
         assert again == first
         books = sim.world.network.books
-        assert [item.status for item in books.deployments.values()] == ["RUNNING", "STOPPED"]
+        assert [deployment.status for deployment in books.deployments.values()] == [
+            "RUNNING",
+            "STOPPED",
+        ]
         assert [item.key for item in await sim.world.leases() if item.alive] == [key]
         await provider.cancel(first)
         bills = await sim.bill(key)
@@ -199,9 +202,9 @@ class TestReservations:
         )
         books.deployments["late"] = late
         await provider.cancel(reservation.ref)
-        assert {item.status for item in books.deployments.values()} == {"STOPPED"}
+        assert {deployment.status for deployment in books.deployments.values()} == {"STOPPED"}
         await provider.forget(reservation.ref)
-        assert [item.deleted for item in books.deployments.values()] == [True, True]
+        assert [deployment.deleted for deployment in books.deployments.values()] == [True, True]
         await provider.aclose()
 
     async def test_a_draft_of_an_earlier_version(self, sim: Sim) -> None:
@@ -301,8 +304,8 @@ class TestFunds:
         ref = (await provider.submit(job("sleep 600"), new_key())).ref
         await running(provider, ref)
         await sim.act("negative_balance")
-        found = await ended(provider, ref)
-        assert found.state is RunState.LOST
+        end = await ended(provider, ref)
+        assert end.state is RunState.LOST
         await provider.cancel(ref)
         usage = await provider.usage(ref)
         (bill,) = await sim.bill(ref.key)
@@ -337,9 +340,9 @@ class TestEnds:
 
         await eventually(begun, what="its output")
         await sim.act("lose_lease", key=ref.key)
-        found = await ended(provider, ref)
-        assert (found.state, found.exit_code) == (RunState.LOST, None)
-        assert found.message == "the node was shut down: Operation stopped due to flow quit"
+        end = await ended(provider, ref)
+        assert (end.state, end.exit_code) == (RunState.LOST, None)
+        assert end.message == "the node was shut down: Operation stopped due to flow quit"
         assert [line.text async for line in provider.logs(ref)] == ["begun"]
         await provider.cancel(ref)
         usage = await provider.usage(ref)
@@ -352,9 +355,9 @@ class TestEnds:
         ref = (await provider.submit(job("sleep 600"), new_key())).ref
         await running(provider, ref)
         await sim.act("provider_dies", key=ref.key)
-        found = await ended(provider, ref)
-        assert found.state is RunState.LOST
-        assert "sent no result" in found.message
+        end = await ended(provider, ref)
+        assert end.state is RunState.LOST
+        assert "sent no result" in end.message
         assert [line async for line in provider.logs(ref, follow=True)] == []
         await provider.aclose()
 
@@ -363,17 +366,17 @@ class TestEnds:
         ref = (await provider.submit(job("trap 'exit 0' TERM; sleep 600 & wait"), new_key())).ref
         await running(provider, ref)
         await sim.act("expire", key=ref.key)
-        found = await ended(provider, ref)
-        assert (found.state, found.exit_code) == (RunState.EXITED, 124)
-        assert "time limit" in found.message
+        end = await ended(provider, ref)
+        assert (end.state, end.exit_code) == (RunState.EXITED, 124)
+        assert "time limit" in end.message
         await provider.aclose()
 
     async def test_an_image_that_cannot_be_pulled(self, sim: Sim) -> None:
         provider = await sim.provider()
         ref = (await provider.submit(job(image="docker.io/no-such/image"), new_key())).ref
-        found = await ended(provider, ref)
-        assert (found.state, found.unfit) == (RunState.LOST, True)
-        assert "cannot be pulled: Error: initializing source" in found.message
+        end = await ended(provider, ref)
+        assert (end.state, end.unfit) == (RunState.LOST, True)
+        assert "cannot be pulled: Error: initializing source" in end.message
         assert [line async for line in provider.logs(ref)] == []
         await provider.aclose()
 
@@ -382,8 +385,11 @@ class TestEnds:
         ref = (await provider.submit(job("sleep 600"), new_key())).ref
         sim.world.network.books.runs.clear()
         await sim.act("fail_posting", key=ref.key)
-        found = await provider.status(ref)
-        assert (found.state, found.message) == (RunState.LOST, "Nosana could not post the job")
+        snapshot = await provider.status(ref)
+        assert (snapshot.state, snapshot.message) == (
+            RunState.LOST,
+            "Nosana could not post the job",
+        )
         await provider.cancel(ref)
         assert sim.world.network.books.deployments[ref.network_id].status == "STOPPED"
         await provider.forget(ref)
@@ -400,8 +406,8 @@ class TestEnds:
         await sim.act("expire", key=late.key)
         await provider.cancel(stopped)
         assert (await provider.status(stopped)).state is RunState.LOST
-        found = await ended(provider, late)
-        assert found.exit_code == (124 if place == "pull" else None)
+        end = await ended(provider, late)
+        assert end.exit_code == (124 if place == "pull" else None)
         await provider.cancel(late)
         for ref in (stopped, late):
             assert (await provider.usage(ref)).final
@@ -446,8 +452,8 @@ class TestFiles:
         provider = await sim.provider()
         script = "echo one; echo two >&2; mkdir out; printf 42 > out/answer; exit 3"
         ref = (await provider.submit(job(script, outputs=["out"]), new_key())).ref
-        found = await ended(provider, ref)
-        assert (found.state, found.exit_code) == (RunState.EXITED, 3)
+        end = await ended(provider, ref)
+        assert (end.state, end.exit_code) == (RunState.EXITED, 3)
         lines = [line async for line in provider.logs(ref)]
         # Two pipes: which line is read first, when both are there, is not told by anything.
         assert sorted((line.stream, line.text) for line in lines) == [

@@ -153,8 +153,8 @@ async def test_a_clock_ten_minutes_off(sim: Sim, seconds: int) -> None:
     await sim.skew(seconds)
     provider = await sim.provider()
     ref = (await provider.submit(job("sleep 0.5; exit 3"), new_key())).ref
-    found = await ended(provider, ref)
-    assert (found.state, found.exit_code) == (RunState.EXITED, 3)
+    end = await ended(provider, ref)
+    assert (end.state, end.exit_code) == (RunState.EXITED, 3)
     await provider.cancel(ref)
     usage = await provider.usage(ref)
     (bill,) = await sim.bill(ref.key)

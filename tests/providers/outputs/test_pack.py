@@ -100,7 +100,7 @@ class TestImages:
         path = tools(tmp_path / "bin", busybox=busybox, without=without)
         written = packed(tmp_path, work, wicked.OUTPUTS, shell=shell, path=path)
         assert wicked.facts(tmp_path / "to", written) == listing(locked=os.geteuid() != 0)
-        left = {item.path: item.reason for item in written.left_out}
+        left = {left_out.path: left_out.reason for left_out in written.left_out}
         maybe = dict(wicked.MAYBE.values())
         assert {path: why for path, why in left.items() if path not in maybe} == {
             **wicked.LEFT_OUT,
@@ -124,7 +124,7 @@ class TestImages:
         written = packed(tmp_path, work, ("*",), user=_NOBODY)
         assert list(map(str, written)) == ["a", "z"]
         unreadable = "may not be read by the job's user"
-        assert {item.path: item.reason for item in written.left_out} == {
+        assert {left_out.path: left_out.reason for left_out in written.left_out} == {
             "locked": unreadable,
             "closed": unreadable,
         }

@@ -51,7 +51,7 @@ def key() -> str:
 
 
 async def alive(network: Network) -> list[str]:
-    return [item.key for item in await network.world.leases() if item.alive]
+    return [lease.key for lease in await network.world.leases() if lease.alive]
 
 
 async def ends_as_billed(network: Network, provider: Dispersed, lease: str) -> Decimal:
@@ -270,8 +270,8 @@ class TestChunks:
         ref = (await provider.commit(made)).ref
 
         async def given_up() -> str:
-            found = await provider.status(ref)
-            return found.message if found.state is RunState.LOST else ""
+            snapshot = await provider.status(ref)
+            return snapshot.message if snapshot.state is RunState.LOST else ""
 
         why = await eventually(given_up, timeout=60, what="the end")
         assert DEAR in str(why)

@@ -129,7 +129,7 @@ class TestSubmitting:
         twin.created_at = network.world.moment()
         network.world.book.jobs[twin.uuid] = twin
         await provider.cancel(first)
-        alive = [item for item in await network.world.leases() if item.alive]
+        alive = [lease for lease in await network.world.leases() if lease.alive]
         assert alive == []
 
     async def test_no_funds(self, network: Network, provider: Dispersed) -> None:
@@ -234,13 +234,13 @@ class TestFrames:
 
         async def two() -> bool:
             frames = (await provider.status(ref)).frames
-            return sum(item.state is FrameState.DONE for item in frames) >= 2
+            return sum(frame.state is FrameState.DONE for frame in frames) >= 2
 
         await eventually(two, timeout=40, what="two frames")
         await network.act("lose_lease", key=ref.key)
         last = await ended(provider, ref)
         assert last.state is RunState.LOST
-        done = [str(item.output) for item in last.frames if item.state is FrameState.DONE]
+        done = [str(frame.output) for frame in last.frames if frame.state is FrameState.DONE]
         assert 2 <= len(done) < 40
         written = await provider.outputs(ref, job.kept(), tmp_path / "out")
         assert set(done) == {str(path) for path in written if path.parts[0] == "frames"}

@@ -111,7 +111,7 @@ async def test_the_bill_is_the_sum_of_the_frames(network: Network, provider: Gat
     last = await ended(provider, ref)
     usage = await provider.usage(ref)
     assert usage.final
-    costs = [item.cost.amount for item in last.frames if item.cost]
+    costs = [frame.cost.amount for frame in last.frames if frame.cost]
     assert sum(costs) == usage.cost.amount > 0
     (bill,) = await network.world.bill()
     assert bill.amount == usage.cost.amount
@@ -136,7 +136,7 @@ async def test_files_are_what_the_gateway_says(
         base_url=network.url, headers={"authorization": f"Bearer {TOKEN}"}
     ) as client:
         frames = (await client.get(f"/v1/render-jobs/{ref.network_id}/frames")).json()["items"]
-    told = {item["output"]: item["sha256"] for item in frames}
+    told = {frame["output"]: frame["sha256"] for frame in frames}
     found = {str(p): hashlib.sha256((tmp_path / p).read_bytes()).hexdigest() for p in written}
     assert found == told
 
@@ -155,7 +155,7 @@ async def test_what_waits_for_approval_is_approved(network: Network, provider: G
     await provider.tend([ref])
     last = await ended(provider, ref)
     assert last.exit_code == 0
-    assert {item.state for item in last.frames} == {FrameState.DONE}
+    assert {frame.state for frame in last.frames} == {FrameState.DONE}
 
 
 async def test_no_funds(network: Network, provider: Gateway) -> None:

@@ -109,7 +109,7 @@ class TestPictures:
         last = await end(blender, ref)
         assert last.exit_code == 1
         assert "frames 1, 2, 3 could not be rendered" in last.message
-        assert {item.attempts for item in last.frames} == {0}
+        assert {frame.attempts for frame in last.frames} == {0}
 
 
 class TestKills:
@@ -129,7 +129,7 @@ class TestKills:
             process.kill()
         last = await end(blender, ref)
         assert last.exit_code == 0
-        attempts = {item.frame: item.attempts for item in last.frames}
+        attempts = {frame.frame: frame.attempts for frame in last.frames}
         again = [frame for frame, count in attempts.items() if count > 1]
         assert len(again) == 1, attempts
         assert number is not None
@@ -148,7 +148,7 @@ class TestKills:
         last = await end(later, ref)
         await later.aclose()
         assert last.exit_code == 0
-        assert [item.attempts for item in last.frames] == [1] * 5
+        assert [frame.attempts for frame in last.frames] == [1] * 5
 
     async def test_a_lost_lease_keeps_its_frames(self, quick: LocalRender, tmp_path: Path) -> None:
         scene = stand_in_scene(tmp_path, seconds=0.3)
@@ -167,9 +167,9 @@ class TestKills:
         shims[0].kill()
         last = await end(quick, ref)
         assert last.state is RunState.LOST
-        done = [item.frame for item in last.frames if item.state is FrameState.DONE]
+        done = [frame.frame for frame in last.frames if frame.state is FrameState.DONE]
         assert done[:2] == [1, 2]
-        assert FrameState.RENDERING not in {item.state for item in last.frames}
+        assert FrameState.RENDERING not in {frame.state for frame in last.frames}
         written = await quick.outputs(ref, ("frames",), tmp_path / "out")
         assert len(written) >= len(done)
 

@@ -41,7 +41,7 @@ async def check(provider: AnyProvider, network: Network, folder: Path) -> None:
     await eventually(over, timeout=60, what="the end")
     last = await provider.status(ref)
     assert last.exit_code == 0, [line.text async for line in provider.logs(ref)]
-    assert {item.state for item in last.frames} == {FrameState.DONE}
+    assert {frame.state for frame in last.frames} == {FrameState.DONE}
     written = await provider.outputs(ref, ("frames",), folder / "out")
     pictures = [folder / "out" / path for path in written]
     assert [size_of(path) for path in pictures] == [(64, 36)] * 2

@@ -53,15 +53,15 @@ class TestLines:
     def test_a_long_line_is_given_as_several_and_nothing_is_lost(self) -> None:
         pieces = ["x" * 15_000 + "ü"] * 40
         raw = [f"o{n}+{piece}" for n, piece in enumerate(pieces, 1)]
-        found = texts(*raw, "o50 end")
-        assert "".join(found) == "".join(pieces) + "end"
-        assert len(found) == 3
-        assert all(len(text.encode()) <= MAX_LINE for text in found)
+        printed = texts(*raw, "o50 end")
+        assert "".join(printed) == "".join(pieces) + "end"
+        assert len(printed) == 3
+        assert all(len(text.encode()) <= MAX_LINE for text in printed)
 
     def test_a_long_line_without_a_frame(self) -> None:
-        found = texts("é" * 300_000, "next")
-        assert "".join(found) == "é" * 300_000 + "next"
-        assert [len(text.encode()) for text in found] == [MAX_LINE, MAX_LINE, 75_712, 4]
+        printed = texts("é" * 300_000, "next")
+        assert "".join(printed) == "é" * 300_000 + "next"
+        assert [len(text.encode()) for text in printed] == [MAX_LINE, MAX_LINE, 75_712, 4]
 
     def test_every_cursor_resumes(self) -> None:
         raw = ["shell says", "o1+a", "e1+b", "o2 a", "x", "e2+" + "y" * 200_000, "o3 c"]

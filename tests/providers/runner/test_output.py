@@ -35,14 +35,14 @@ def tools(request: pytest.FixtureRequest, container: Container, tmp_path: Path) 
         place = tmp_path / "bin"
         place.mkdir()
         for name in wanted:
-            found = shutil.which(name)
-            assert found is not None
-            (place / name).symlink_to(found)
-        found = shutil.which(container.shell[0])
-        assert found is not None
-        (place / "sh").symlink_to(found)
+            binary = shutil.which(name)
+            assert binary is not None
+            (place / name).symlink_to(binary)
+        binary = shutil.which(container.shell[0])
+        assert binary is not None
+        (place / "sh").symlink_to(binary)
         container.path = str(place)
-        container.shell = (found, *container.shell[1:])
+        container.shell = (binary, *container.shell[1:])
     return str(request.param)
 
 
@@ -59,9 +59,9 @@ class TestLongLines:
         assert max(len(line.encode()) for line in container.raw) < CRI_LIMIT
         expected = ["before", "x" * 65535, "y" * 65536, "z" * 200_000]
         expected += ["a" + "é" * 20_000, "€" * 20_000, "😀" * 20_000, "after"]
-        found = container.texts()
-        assert [len(text) for text in found] == [len(text) for text in expected]
-        assert found == expected
+        printed = container.texts()
+        assert [len(text) for text in printed] == [len(text) for text in expected]
+        assert printed == expected
 
     async def test_ten_megabytes_without_a_newline(self, container: Container) -> None:
         code = (
@@ -91,21 +91,21 @@ class TestBytes:
         )
         await container.start(python(code))
         assert (await container.result()).exit_code == 0
-        found = container.texts()
+        printed = container.texts()
         data = b"".join(
             b"%d " % n + bytes([n]) * 3 + b" end\n" for n in range(256) if n not in (10, 13)
         )
         data += bytes(range(256)) * 700 + b"\n \f\v\xc2\x85\xe2\x80\xa8 \n\nlast"
         expected = [text_of(raw) for raw in data.split(b"\n")]
         # A shell can hold no NUL; a static busybox has its tools within itself.
-        if tools == "nothing" and found[0] == "0  end":
+        if tools == "nothing" and printed[0] == "0  end":
             expected[0] = "0  end"
-        assert found[-3:] == [" \f\v\x85\u2028 ", "", "last"]
-        assert len(found) == len(expected)
+        assert printed[-3:] == [" \f\v\x85\u2028 ", "", "last"]
+        assert len(printed) == len(expected)
         # How many U+FFFD stand for a broken letter depends on where it was broken.
-        for one, other in zip(found, expected, strict=True):
+        for one, other in zip(printed, expected, strict=True):
             assert one.replace("\ufffd", "") == other.replace("\ufffd", "")
-        assert found[:128] == expected[:128]
+        assert printed[:128] == expected[:128]
 
     async def test_the_command_reads_nothing(self, container: Container) -> None:
         await container.start(shell("cat; echo end"))

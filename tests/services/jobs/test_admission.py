@@ -48,7 +48,7 @@ class TestConditions:
     def test_the_others_are_left_and_the_objection_is_shown(self) -> None:
         akash = demanding("akash", Conditions(command_for=("batch",)))
         found = assess(JobSpec(image="busybox"), [akash, provider("free")], max_duration=DAY)
-        assert [item.provider_id for item in found.estimates] == ["free"]
+        assert [estimate.provider_id for estimate in found.estimates] == ["free"]
         (objection,) = found.objections
         assert objection.provider_id == "akash"
         assert "needs its `command`" in objection.reasons[0]
@@ -60,7 +60,7 @@ class TestConditions:
         ]
         with pytest.raises(NoProviderCanRun) as caught:
             assess(JobSpec(image="busybox"), networks, max_duration=DAY)
-        said = {item.field: item.message for item in caught.value.errors}
+        said = {error.field: error.message for error in caught.value.errors}
         assert "needs its `command`" in said["akash"]
         assert said["golem"] == "`image`: `busybox` is none of Golem's"
 
@@ -73,8 +73,8 @@ class TestConditions:
 
 class TestPrices:
     def test_the_cheapest_comes_first_whatever_its_currency(self) -> None:
-        found = decide([provider("dear"), provider("far", "4", currency="AKT", rate="0.2")])
-        assert [item.provider_id for item in found.estimates] == ["far", "dear"]
+        verdict = decide([provider("dear"), provider("far", "4", currency="AKT", rate="0.2")])
+        assert [estimate.provider_id for estimate in verdict.estimates] == ["far", "dear"]
 
     def test_a_limit_in_another_currency_goes_through_its_rate(self) -> None:
         akash = provider("akash", "4", currency="AKT", rate="0.2")
@@ -84,9 +84,9 @@ class TestPrices:
         assert decide([akash, provider("usd", "0.5")], budget="3 AKT").estimates
 
     def test_those_over_the_limit_become_objections(self) -> None:
-        found = decide([provider("a", "1"), provider("b", "3")], placement={"max_price": "2 USD"})
-        assert [item.provider_id for item in found.estimates] == ["a"]
-        assert found.objections[0].reasons == (
+        verdict = decide([provider("a", "1"), provider("b", "3")], placement={"max_price": "2 USD"})
+        assert [estimate.provider_id for estimate in verdict.estimates] == ["a"]
+        assert verdict.objections[0].reasons == (
             "it costs 3 USD per hour, over the `max_price` of 2 USD",
         )
 
@@ -112,7 +112,7 @@ class TestAbility:
                 resources={"gpu": {"model": "a100"}},
                 placement={"providers": ["a"]},
             )
-        said = {item.field: item.message for item in caught.value.errors}
+        said = {error.field: error.message for error in caught.value.errors}
         assert said == {
             "a": "`resources.gpu`: it has no GPU",
             "b": "the job does not allow it (`placement.providers`)",

@@ -281,12 +281,12 @@ async def cursor(sim: Sim, case: str) -> str:
 
 def marked(answer: Answer) -> Answer:
     """With the cursors' form in their place: they hold the service's own ids."""
-    found = json.loads(answer.body or b"")
-    if "pagination" in found:
+    content = json.loads(answer.body or b"")
+    if "pagination" in content:
         for name in ("cursor_next", "cursor_prev"):
-            value = found["pagination"][name]
-            found["pagination"][name] = "a cursor" if value else None
-    return replace(answer, body=json.dumps(found).encode())
+            value = content["pagination"][name]
+            content["pagination"][name] = "a cursor" if value else None
+    return replace(answer, body=json.dumps(content).encode())
 
 
 RESULTS: dict[str, dict[str, Any]] = {
@@ -358,9 +358,9 @@ async def until(check: Callable[[], T]) -> T:
 
 def with_command(recording: Recording, cmd: list[str]) -> Recording:
     """With the job's own command: the results were recorded as those of another deployment."""
-    found = json.loads(recording.answer.body or b"")
-    found["jobDefinition"]["ops"][0]["args"]["cmd"] = cmd
-    return replace(recording, answer=replace(recording.answer, body=json.dumps(found).encode()))
+    content = json.loads(recording.answer.body or b"")
+    content["jobDefinition"]["ops"][0]["args"]["cmd"] = cmd
+    return replace(recording, answer=replace(recording.answer, body=json.dumps(content).encode()))
 
 
 JOBS = (

@@ -26,15 +26,18 @@ JOB = spec(
 def created(net: Net) -> list[str]:
     """The bodies of all creations."""
     return [
-        item.request_body.decode()
-        for item in net.recorder.exchanges
-        if (item.method, item.path) == ("POST", "/v1/deployments")
+        exchange.request_body.decode()
+        for exchange in net.recorder.exchanges
+        if (exchange.method, exchange.path) == ("POST", "/v1/deployments")
     ]
 
 
 def told(net: Net) -> str:
     """Everything that went over the wire, in either direction."""
-    found = [(item.request_body + item.response_body).decode() for item in net.recorder.exchanges]
+    found = [
+        (exchange.request_body + exchange.response_body).decode()
+        for exchange in net.recorder.exchanges
+    ]
     return "\n".join(found)
 
 

@@ -64,8 +64,8 @@ def yagna_binary() -> Path | None:
     beside = Path(sysconfig.get_path("scripts")) / "yagna"
     if beside.exists():
         return beside
-    found = shutil.which("yagna")
-    return Path(found) if found else None
+    binary = shutil.which("yagna")
+    return Path(binary) if binary else None
 
 
 @dataclass(frozen=True)

@@ -72,13 +72,13 @@ class ExeUnit:
     def kept(self) -> Kept:
         """Scripts and results with their output, in bytes of text: the real one keeps both."""
         text = [
-            orjson.dumps([batch.script, [{**item, **_sized(item)} for item in batch.results]])
+            orjson.dumps([batch.script, [{**result, **_sized(result)} for result in batch.results]])
             for batch in self._batches.values()
         ]
         outputs = sum(
-            len(item[stream] or ())
+            len(result[stream] or ())
             for batch in self._batches.values()
-            for item in batch.results
+            for result in batch.results
             for stream in ("stdout", "stderr")
         )
         return Kept(len(self._batches), sum(map(len, text)) + outputs)

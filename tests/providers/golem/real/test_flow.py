@@ -53,15 +53,15 @@ class TestFlow:
 
         key = new_key()
         reservation = await provider.prepare(spec, key, offer=offers[0])
-        found = await provider.find(key)
-        assert found is not None
-        assert (found.ref, found.committed) == (reservation.ref, False)
+        lease = await provider.find(key)
+        assert lease is not None
+        assert (lease.ref, lease.committed) == (reservation.ref, False)
         assert await provider.owned() == [reservation.ref]
 
         ref = (await provider.commit(reservation)).ref
-        found = await provider.find(key)
-        assert found is not None
-        assert (found.ref, found.committed) == (ref, True)
+        lease = await provider.find(key)
+        assert lease is not None
+        assert (lease.ref, lease.committed) == (ref, True)
         status = await ended(provider, ref)
         assert (status.state, status.exit_code) == (RunState.EXITED, 3)
         lines = [(line.stream, line.text) async for line in provider.logs(ref)]
