@@ -15,7 +15,7 @@ from cortex.domain.groups.states import GroupState
 from cortex.domain.states import JobState
 from tests.faults.model.group import Seen, Shown, carried_out, planned, shown, ticked, with_decision
 from tests.faults.model.job import Step, View, steps, wrong
-from tests.faults.model.state import GangRow, Group, Left, Member, Setup
+from tests.faults.model.state import GangRow, Group, Left, ModelMember, Setup
 
 T = TypeVar("T")
 
@@ -67,7 +67,7 @@ def explore(setup: Setup) -> Found:
 class _Explorer:
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
-        self._members: _Table[Member] = _Table()
+        self._members: _Table[ModelMember] = _Table()
         self._groups: _Table[Group] = _Table()
         self._reads: _Table[Seen] = _Table()
         self._steps: dict[tuple[int, View], list[tuple[Step, int]]] = {}
@@ -108,7 +108,7 @@ class _Explorer:
     def _first(self) -> World:
         setup = self._setup
         grouped = setup.grouped
-        members = tuple(Member(gang, held=grouped, start=not grouped) for gang in setup.gangs)
+        members = tuple(ModelMember(gang, held=grouped, start=not grouped) for gang in setup.gangs)
         gangs = tuple(GangRow() for _ in range(max(setup.gangs) + 1)) if grouped else ()
         return World(
             tuple(map(self._members.number, members)),
@@ -266,7 +266,7 @@ def _does_something(made: Plan) -> bool:
     return bool(made.acts or made.cancel or made.enter)
 
 
-def _group_broken(group: Group, members: list[Member]) -> str | None:
+def _group_broken(group: Group, members: list[ModelMember]) -> str | None:
     """All or nothing: nothing of a gang runs before its decision, and no end hides a part."""
     for number, row in enumerate(group.gangs):
         mine = [member for member in members if member.gang == number]

@@ -10,12 +10,11 @@ from typing import Any, NamedTuple
 
 from cortex.domain.groups.plan import Plan, plan
 from cortex.domain.groups.rules import GroupRules
-from cortex.domain.groups.snapshot import Decided, Gang, Snapshot
-from cortex.domain.groups.snapshot import Member as Row
+from cortex.domain.groups.snapshot import Decided, Gang, Member, Snapshot
 from cortex.domain.groups.states import group_sources
 from cortex.domain.jobs import Reason
 from cortex.domain.states import CANCELLABLE_JOB_STATES, JobState, LeaseState
-from tests.faults.model.state import Group, Member, Mutation, Setup
+from tests.faults.model.state import Group, ModelMember, Mutation, Setup
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 """Times of a group are in the past or to come: which, says `GangRow.clock`."""
@@ -41,7 +40,7 @@ class Seen(NamedTuple):
     members: tuple[Shown, ...]
 
 
-def shown(m: Member) -> Shown:
+def shown(m: ModelMember) -> Shown:
     reserved = bool(m.leases) and m.lease.state is LeaseState.RESERVED
     return Shown(
         m.gang,
@@ -60,7 +59,7 @@ def planned(seen: Seen, setup: Setup) -> Plan:
         {"policy": "all_or_nothing", "commit_failure": setup.commit_failure, "jobs": []}
     )
     rows = tuple(
-        Row(
+        Member(
             id=f"job{number}",
             name=f"m{number}",
             gang=item.gang,
@@ -95,8 +94,8 @@ def planned(seen: Seen, setup: Setup) -> Plan:
 
 
 def carried_out(
-    made: Plan, group: Group, members: tuple[Member, ...], setup: Setup
-) -> tuple[Group, tuple[Member, ...]]:
+    made: Plan, group: Group, members: tuple[ModelMember, ...], setup: Setup
+) -> tuple[Group, tuple[ModelMember, ...]]:
     """The rows after the plan, written against the rows as they are by now."""
     rows = list(members)
     for decision in made.decisions:

@@ -19,7 +19,7 @@ from cortex.domain.states import (
     job_sources,
 )
 from cortex.temporal.contracts import JobInput, LeaseChange
-from tests.faults.model.state import At, Lease, Left, Member, Mutation, Net, Setup, Try
+from tests.faults.model.state import At, Lease, Left, ModelMember, Mutation, Net, Setup, Try
 from tests.faults.model.steps import moves, recorded
 from workflows.decisions import End, LeaseEnd, Retry, Tally, decide, stopped_state
 
@@ -37,7 +37,7 @@ class Step(NamedTuple):
     """One move of a member, and what it took."""
 
     what: str
-    after: Member
+    after: ModelMember
     trouble: int = 0
     losses: int = 0
     late: int = 0
@@ -46,7 +46,7 @@ class Step(NamedTuple):
     """The decision of the gang that this member writes."""
 
 
-def steps(m: Member, view: View, setup: Setup) -> Iterator[Step]:
+def steps(m: ModelMember, view: View, setup: Setup) -> Iterator[Step]:
     """Everything that may happen to this member now."""
     yield from _messages(m)
     yield from _workflow(m, view, setup)
@@ -57,7 +57,7 @@ def steps(m: Member, view: View, setup: Setup) -> Iterator[Step]:
         yield Step("the user cancels it", asked, cancels=1)
 
 
-def _messages(m: Member) -> Iterator[Step]:
+def _messages(m: ModelMember) -> Iterator[Step]:
     if m.start:
         begun = At.NEW if m.job.terminal else At.PLACE
         yield Step("its workflow is started", m._replace(start=False, at=begun))
@@ -66,7 +66,7 @@ def _messages(m: Member) -> Iterator[Step]:
         yield Step("its workflow hears the cancel", m._replace(told=None, stop=stop))
 
 
-def _workflow(m: Member, view: View, setup: Setup) -> Iterator[Step]:
+def _workflow(m: ModelMember, view: View, setup: Setup) -> Iterator[Step]:
     if m.at is At.PLACE:
         yield from _place(m, view, setup)
     elif m.at is At.PREPARE and m.stop is not None:
@@ -88,7 +88,7 @@ def _workflow(m: Member, view: View, setup: Setup) -> Iterator[Step]:
         yield Step("finish closes the job", _finished(m))
 
 
-def _place(m: Member, view: View, setup: Setup) -> Iterator[Step]:
+def _place(m: ModelMember, view: View, setup: Setup) -> Iterator[Step]:
     if m.stop is not None:
         stopped = m._replace(at=At.FINISH, outcome=stopped_state(m.stop), why=m.stop)
         yield Step("the workflow stops placing", stopped)
@@ -110,7 +110,7 @@ def _place(m: Member, view: View, setup: Setup) -> Iterator[Step]:
         yield Step("place writes the intent, and nobody hears of it", lost, trouble=1)
 
 
-def _vote(m: Member, view: View, setup: Setup) -> Iterator[Step]:
+def _vote(m: ModelMember, view: View, setup: Setup) -> Iterator[Step]:
     if setup.mutation is Mutation.NO_DECISION:
         yield Step("it commits without asking", _committing(m))
         return
@@ -127,7 +127,7 @@ def _vote(m: Member, view: View, setup: Setup) -> Iterator[Step]:
         yield Step("it presumes an abort", m, writes="aborted")
 
 
-def _workers(m: Member, view: View, setup: Setup) -> Iterator[Step]:
+def _workers(m: ModelMember, view: View, setup: Setup) -> Iterator[Step]:
     run = m.now
     if run is not None:
         for move in moves(m, run, setup):
@@ -156,7 +156,7 @@ def _workers(m: Member, view: View, setup: Setup) -> Iterator[Step]:
             yield Step("the stalled try dies", m._replace(zombie=None), trouble=1)
 
 
-def _network(m: Member, view: View, setup: Setup) -> Iterator[Step]:
+def _network(m: ModelMember, view: View, setup: Setup) -> Iterator[Step]:
     for index, (lease, net) in enumerate(zip(m.leases, m.nets, strict=True)):
         if net.flying:
             landed, _ = net._replace(flying=False).prepared(idempotent=setup.idempotent)
@@ -177,7 +177,7 @@ def _network(m: Member, view: View, setup: Setup) -> Iterator[Step]:
         yield Step("the monitor records", seen)
 
 
-def _heard(m: Member, step: str, result: str, setup: Setup) -> Member:
+def _heard(m: ModelMember, step: str, result: str, setup: Setup) -> ModelMember:
     """The workflow hears the result of a step."""
     if step == "settle":
         return m._replace(at=At.DONE if m.outcome is not None else At.PLACE)
@@ -195,11 +195,11 @@ def _heard(m: Member, step: str, result: str, setup: Setup) -> Member:
     return _settling(m, replace(end, last=together and step == "commit"), setup)
 
 
-def _committing(m: Member) -> Member:
+def _committing(m: ModelMember) -> ModelMember:
     return m._replace(at=At.COMMIT, now=Try("commit", len(m.leases) - 1, "begin"))
 
 
-def _settling(m: Member, end: LeaseEnd, setup: Setup) -> Member:
+def _settling(m: ModelMember, end: LeaseEnd, setup: Setup) -> ModelMember:
     """The end of a lease, judged by the workflow's own rules."""
     tally = Tally(failures=m.failures, losses=m.losses)
     order = JobInput(
@@ -224,17 +224,17 @@ def _settling(m: Member, end: LeaseEnd, setup: Setup) -> Member:
     )
 
 
-def _run_end(m: Member) -> LeaseEnd:
+def _run_end(m: ModelMember) -> LeaseEnd:
     state = RunState.LOST if m.lease.code is None else RunState.EXITED
     end = LeaseEnd.of_change(LeaseChange(key="k", version=1, state=state, exit_code=m.lease.code))
     return end if end.exit_code == 0 or m.stop is None else _stop_end(m)
 
 
-def _stop_end(m: Member) -> LeaseEnd:
+def _stop_end(m: ModelMember) -> LeaseEnd:
     return LeaseEnd(End.STOPPED, m.stop or Reason.CANCELLED, "stopped")
 
 
-def _finished(m: Member) -> Member:
+def _finished(m: ModelMember) -> ModelMember:
     """`finish`: one transaction, which also closes an intent that nobody heard of."""
     rows = tuple(
         row._replace(state=LeaseState.RELEASED, booked=True)
@@ -250,7 +250,7 @@ def _finished(m: Member) -> Member:
     return m._replace(leases=rows, at=At.DONE)
 
 
-def wrong(m: Member, setup: Setup) -> str | None:
+def wrong(m: ModelMember, setup: Setup) -> str | None:
     """What of the promise is broken for this job by itself."""
     for number, (row, net) in enumerate(zip(m.leases, m.nets, strict=True), 1):
         if row.charges > 1:

@@ -154,7 +154,7 @@ class At(StrEnum):
     DONE = "done"
 
 
-class Member(NamedTuple):
+class ModelMember(NamedTuple):
     """One job: its rows, its leases at the network, its workflow, its processes."""
 
     gang: int = 0
@@ -184,12 +184,12 @@ class Member(NamedTuple):
     def lease(self) -> Lease:
         return self.leases[-1]
 
-    def with_lease(self, index: int, **changes: Any) -> "Member":
+    def with_lease(self, index: int, **changes: Any) -> "ModelMember":
         rows = list(self.leases)
         rows[index] = rows[index]._replace(**changes)
         return self._replace(leases=tuple(rows))
 
-    def with_net(self, index: int, net: Net) -> "Member":
+    def with_net(self, index: int, net: Net) -> "ModelMember":
         nets = list(self.nets)
         nets[index] = net
         return self._replace(nets=tuple(nets))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from cortex.domain.states import JobState, LeaseState, RunState, job_sources, lease_sources
-from tests.faults.model.state import Member, Mutation, Setup, Try
+from tests.faults.model.state import ModelMember, Mutation, Setup, Try
 
 _S = LeaseState
 
@@ -17,7 +17,7 @@ class Move(NamedTuple):
     """One effect of a try: what it leaves, and where the try goes on."""
 
     what: str
-    after: Member
+    after: ModelMember
     goes_on: Try | None
     result: str = ""
     """Of a try that is over: `ok`, `refused`, or `released` (the lease is not to be used)."""
@@ -25,14 +25,14 @@ class Move(NamedTuple):
     late: int = 0
 
 
-def moves(member: Member, run: Try, setup: Setup) -> Iterator[Move]:
+def moves(member: ModelMember, run: Try, setup: Setup) -> Iterator[Move]:
     """What this try may do next, and what the network may answer."""
     yield from {"prepare": _prepare, "commit": _commit, "settle": _settle}[run.step](
         member, run, setup
     )
 
 
-def _prepare(m: Member, run: Try, setup: Setup) -> Iterator[Move]:
+def _prepare(m: ModelMember, run: Try, setup: Setup) -> Iterator[Move]:
     i, blind = run.lease, setup.mutation is Mutation.BLIND_RETRY
     lease, net = m.leases[i], m.nets[i]
     if run.at == "begin":
@@ -73,7 +73,7 @@ def _prepare(m: Member, run: Try, setup: Setup) -> Iterator[Move]:
         yield from _too_late(m, run)
 
 
-def _too_late(m: Member, run: Try) -> Iterator[Move]:
+def _too_late(m: ModelMember, run: Try) -> Iterator[Move]:
     """Another try, or the settlement, was faster: what was made must not live."""
     lease, net = m.leases[run.lease], m.nets[run.lease]
     if run.at == "late":
@@ -86,7 +86,7 @@ def _too_late(m: Member, run: Try) -> Iterator[Move]:
         yield Move("undoes it", m, None, "released")
 
 
-def _commit(m: Member, run: Try, setup: Setup) -> Iterator[Move]:
+def _commit(m: ModelMember, run: Try, setup: Setup) -> Iterator[Move]:
     i, blind = run.lease, setup.mutation is Mutation.BLIND_RETRY
     lease, net = m.leases[i], m.nets[i]
     if run.at == "begin":
@@ -126,7 +126,7 @@ def _commit(m: Member, run: Try, setup: Setup) -> Iterator[Move]:
         yield from _too_late(m, run)
 
 
-def _settle(m: Member, run: Try, setup: Setup) -> Iterator[Move]:
+def _settle(m: ModelMember, run: Try, setup: Setup) -> Iterator[Move]:
     i = run.lease
     lease, net = m.leases[i], m.nets[i]
     if run.at == "begin":
@@ -164,7 +164,7 @@ def _settle(m: Member, run: Try, setup: Setup) -> Iterator[Move]:
         yield _close(m, run)
 
 
-def _close(m: Member, run: Try) -> Move:
+def _close(m: ModelMember, run: Try) -> Move:
     moved = m.leases[run.lease].state in lease_sources(_S.RELEASED)
     if moved:
         m = m.with_lease(run.lease, state=_S.RELEASED)
@@ -176,7 +176,7 @@ def _close(m: Member, run: Try) -> Move:
     return Move("closes", m, None, "ok")
 
 
-def recorded(m: Member) -> Member | None:
+def recorded(m: ModelMember) -> ModelMember | None:
     """The monitor's pass over this job: what the network says of a lease that is active."""
     if not m.leases or m.lease.state is not _S.ACTIVE or m.lease.run is not None:
         return None
