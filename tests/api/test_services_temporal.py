@@ -88,10 +88,10 @@ def worker(client: Client) -> Worker:
 
 async def open_commands(database: Database) -> int:
     async with database.transaction() as tx:
-        found = await tx.connection.scalar(
+        count = await tx.connection.scalar(
             text("SELECT count(*) FROM commands WHERE done_at IS NULL")
         )
-    return int(found or 0)
+    return int(count or 0)
 
 
 async def all_delivered(database: Database) -> None:

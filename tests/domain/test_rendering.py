@@ -20,8 +20,8 @@ def render(**values: Any) -> dict[str, Any]:
 def problem(data: dict[str, Any]) -> tuple[str, str]:
     with pytest.raises(ValidationError) as caught:
         JobSpec.model_validate(data)
-    found = field_errors(caught.value)[0]
-    return found.field, found.message
+    error = field_errors(caught.value)[0]
+    return error.field, error.message
 
 
 class TestSpec:

@@ -49,8 +49,8 @@ class Network(NullProvider):
         return done
 
     async def outputs(self, ref: LeaseRef, paths: Any, destination: Path) -> list[Path]:
-        found = await self.find(ref.key)
-        if found is None or not found.committed or ref.key in getattr(self, "gone", ()):
+        at_network = await self.find(ref.key)
+        if at_network is None or not at_network.committed or ref.key in getattr(self, "gone", ()):
             return []
         (destination / "result").write_text(ref.key)
         return [Path("result")]

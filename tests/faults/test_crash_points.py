@@ -55,9 +55,9 @@ async def lost_once(driver: Driver, key: str) -> LeaseEnd:
 
 
 async def must_find(network: Network, key: str) -> Any:
-    found = await network.find(key)
-    assert found is not None
-    return found
+    at_network = await network.find(key)
+    assert at_network is not None
+    return at_network
 
 
 async def request_cancel(driver: Driver) -> None:

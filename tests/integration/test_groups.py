@@ -155,9 +155,9 @@ class TestOrder:
             group = await submit(stage, jobs)
             assert await group.ended() == "completed"
         assert await group.decisions() == ["committed"] * 3
-        found = await group.jobs()
+        members = await group.jobs()
         order = ["a", "b[0]", "c"]
-        times = [(found[name].started_at, found[name].finished_at) for name in order]
+        times = [(members[name].started_at, members[name].finished_at) for name in order]
         flat = [at for pair in times for at in pair if at is not None]
         assert len(flat) == 6
         assert flat == sorted(flat)
@@ -174,11 +174,11 @@ class TestOrder:
         async with stage.worker():
             group = await submit(stage, jobs, policy="best_effort")
             assert await group.ended() == "failed"
-        found = await group.jobs()
-        assert found["a"].exit_code == 3
-        assert {found["b"].state, found["e"].state} == {JobState.COMPLETED}
+        members = await group.jobs()
+        assert members["a"].exit_code == 3
+        assert {members["b"].state, members["e"].state} == {JobState.COMPLETED}
         for name in ("c", "d"):
-            assert (found[name].state, found[name].reason, found[name].attempt) == (
+            assert (members[name].state, members[name].reason, members[name].attempt) == (
                 JobState.CANCELLED,
                 Reason.DEPENDENCY_FAILED,
                 0,
@@ -210,8 +210,8 @@ class TestFailures:
         async with stage.worker():
             group = await submit(stage, jobs)
             assert await group.ended() == "failed"
-        found = await group.jobs()
-        assert {found["b"].reason, found["c"].reason} == {Reason.GROUP_ABORTED}
+        members = await group.jobs()
+        assert {members["b"].reason, members["c"].reason} == {Reason.GROUP_ABORTED}
         assert "`a` failed (exit 3), which ends all others" in await group.message()
 
     async def test_best_effort_goes_on(self, make_stage: StageMaker) -> None:

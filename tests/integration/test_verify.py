@@ -116,9 +116,9 @@ class TestCannotRun:
 
     async def test_an_unknown_provider(self, api: httpx.AsyncClient, cortex: Command) -> None:
         done = await cortex("provider", "verify", "nowhere", "--json", code=2)
-        found = refused(done)
-        assert found["message"] == "there is no provider `nowhere`"
-        assert found["details"] == ["`cortex providers` lists those that there are"]
+        errors = refused(done)
+        assert errors["message"] == "there is no provider `nowhere`"
+        assert errors["details"] == ["`cortex providers` lists those that there are"]
 
     async def test_one_that_is_switched_off(
         self, api: httpx.AsyncClient, cortex: Command, tmp_path: Path

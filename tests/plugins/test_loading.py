@@ -74,27 +74,27 @@ class TestLoading:
         return {plugin.name: plugin for plugin in load_plugins(given)}
 
     def test_one_that_is_broken_leaves_the_others_alone(self) -> None:
-        found = self.load()
-        assert isinstance(found["good"].plugin, _Good)
-        assert found["raises"].problem == "OSError: no such disk"
-        assert "token" in found["token"].problem
-        assert "no subclass of cortex.plugins.Plugin" in found["no_plugin"].problem
-        assert "gone" in found["gone"].problem
-        assert "no placement strategy" in found["wrong"].problem
-        broken = {name for name, item in found.items() if item.plugin is None}
+        loaded = self.load()
+        assert isinstance(loaded["good"].plugin, _Good)
+        assert loaded["raises"].problem == "OSError: no such disk"
+        assert "token" in loaded["token"].problem
+        assert "no subclass of cortex.plugins.Plugin" in loaded["no_plugin"].problem
+        assert "gone" in loaded["gone"].problem
+        assert "no placement strategy" in loaded["wrong"].problem
+        broken = {name for name, item in loaded.items() if item.plugin is None}
         assert broken == {"raises", "token", "no_plugin", "gone", "wrong"}
 
     def test_configuration(self) -> None:
-        found = self.load(token={"token": "s3cret"}, good={"enabled": False}, absent={})
-        assert found["token"].plugin is not None
-        assert found["token"].plugin.config.token.get_secret_value() == "s3cret"
-        assert "good" not in found
-        assert "no installed package" in found["absent"].problem
+        loaded = self.load(token={"token": "s3cret"}, good={"enabled": False}, absent={})
+        assert loaded["token"].plugin is not None
+        assert loaded["token"].plugin.config.token.get_secret_value() == "s3cret"
+        assert "good" not in loaded
+        assert "no installed package" in loaded["absent"].problem
 
     def test_a_wrong_configuration_is_told_without_its_secrets(self) -> None:
-        found = self.load(token={"token": "s3cret", "colour": "s3cret-too"})
-        assert "`colour`" in found["token"].problem
-        assert "s3cret" not in found["token"].problem
+        loaded = self.load(token={"token": "s3cret", "colour": "s3cret-too"})
+        assert "`colour`" in loaded["token"].problem
+        assert "s3cret" not in loaded["token"].problem
 
     def test_built_in_strategies_are_not_replaced(self) -> None:
         assert set(strategies_of(list(self.load().values()))) == {"near"}

@@ -25,9 +25,9 @@ async def ended(runs: Runs, run_id: str) -> RunView:
         view = await runs.state(run_id)
         return view if view is not None and view.finished_at else None
 
-    found = await eventually(over)
-    assert found is not None
-    return found
+    reached = await eventually(over)
+    assert reached is not None
+    return reached
 
 
 async def says(runs: Runs, run_id: str, text: str) -> None:

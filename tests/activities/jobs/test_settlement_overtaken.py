@@ -70,9 +70,9 @@ class Offering(NullProvider):
     meanwhile: Callable[[], Awaitable[None]]
 
     async def quote(self, spec: JobSpec) -> list[Offer]:
-        found = await super().quote(spec)
+        offers = await super().quote(spec)
         await self.meanwhile()
-        return found
+        return offers
 
 
 class TestPlacing:
@@ -219,9 +219,9 @@ class Asked(NullProvider):
     meanwhile: Callable[[], Awaitable[None]]
 
     async def network_status(self) -> NetworkStatus:
-        found = await super().network_status()
+        status = await super().network_status()
         await self.meanwhile()
-        return found
+        return status
 
 
 class TestHealth:

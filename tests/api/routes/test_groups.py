@@ -32,9 +32,9 @@ def group(**fields: Any) -> dict[str, Any]:
 async def submit(client: httpx.AsyncClient, spec: dict[str, Any] | None = None) -> GroupView:
     answer = await client.post(GROUPS, json=spec or group())
     assert answer.status_code == 202, answer.text
-    found = GroupView.model_validate_json(answer.content)
-    assert answer.headers["location"] == f"{GROUPS}/{found.id}"
-    return found
+    view = GroupView.model_validate_json(answer.content)
+    assert answer.headers["location"] == f"{GROUPS}/{view.id}"
+    return view
 
 
 async def rows(database: Database, statement: str) -> list[Any]:
@@ -50,26 +50,26 @@ async def nothing_stored(database: Database) -> bool:
 
 class TestAccepting:
     async def test_it_is_stored_whole(self, client: httpx.AsyncClient, database: Database) -> None:
-        found = await submit(client, group(labels={"team": "x"}))
-        assert (found.state, found.total, found.waiting) == ("pending", 3, 3)
-        assert found.counts == {"pending": 3}
-        assert [gang.members for gang in found.gangs] == [1, 2]
-        assert [member.member for member in found.members.items] == ["prep", "train[0]", "train[1]"]
-        assert found.members.items[2].needs == ("prep",)
-        assert found.temporal_url == (f"http://ui.test/namespaces/cortex/workflows/{found.id}")
+        view = await submit(client, group(labels={"team": "x"}))
+        assert (view.state, view.total, view.waiting) == ("pending", 3, 3)
+        assert view.counts == {"pending": 3}
+        assert [gang.members for gang in view.gangs] == [1, 2]
+        assert [member.member for member in view.members.items] == ["prep", "train[0]", "train[1]"]
+        assert view.members.items[2].needs == ("prep",)
+        assert view.temporal_url == (f"http://ui.test/namespaces/cortex/workflows/{view.id}")
         stored = await rows(
             database, "SELECT held, state, group_id, member, gang FROM jobs ORDER BY id"
         )
         assert stored == [
-            (True, "pending", found.id, "prep", 0),
-            (True, "pending", found.id, "train[0]", 1),
-            (True, "pending", found.id, "train[1]", 1),
+            (True, "pending", view.id, "prep", 0),
+            (True, "pending", view.id, "train[0]", 1),
+            (True, "pending", view.id, "train[1]", 1),
         ]
         commands = await rows(database, "SELECT kind, job_id, group_id FROM commands")
-        assert commands == [("start_group", None, found.id)]
+        assert commands == [("start_group", None, view.id)]
         events = await rows(database, "SELECT type, subject, data FROM events ORDER BY seq")
         assert [event.type for event in events] == ["group.submitted"] + ["job.submitted"] * 3
-        assert {event.data["group_id"] for event in events} == {found.id}
+        assert {event.data["group_id"] for event in events} == {view.id}
         assert events[3].data["member"] == "train[1]"
 
     async def test_a_member_is_a_job(self, client: httpx.AsyncClient) -> None:
@@ -128,8 +128,8 @@ class TestAccepting:
             "jobs": [job("a", count=999, secret_env={"S": "x"}), job("z", after="a")],
         }
         with soon(5):
-            found = await submit(client, spec)
-        assert (found.total, len(found.members.items)) == (1000, 100)
+            view = await submit(client, spec)
+        assert (view.total, len(view.members.items)) == (1000, 100)
         assert await rows(database, "SELECT count(*) FROM job_needs") == [(999,)]
 
     async def test_the_same_key_is_the_same_group(
@@ -278,8 +278,8 @@ class TestReading:
         return GroupView.model_validate_json(answer.content)
 
     async def test_a_bad_cursor(self, client: httpx.AsyncClient) -> None:
-        found = await submit(client)
-        answer = await client.get(f"{GROUPS}/{found.id}", params={"cursor": "x"})
+        view = await submit(client)
+        answer = await client.get(f"{GROUPS}/{view.id}", params={"cursor": "x"})
         check_problem(answer, 422, "invalid_request")
 
     async def test_lists_are_filtered_and_paged(self, client: httpx.AsyncClient) -> None:
@@ -310,14 +310,14 @@ class TestEvents:
         self, client: httpx.AsyncClient, database: Database
     ) -> None:
         await submit(client)
-        found = await submit(client)
+        view = await submit(client)
         await client.post(JOBS, json=job("lone"))
-        members = {member.id for member in found.members.items}
+        members = {member.id for member in view.members.items}
         seen: list[EventView] = []
         cursor: str | None = None
         while True:
             params = {"limit": "2"} | ({"after": cursor} if cursor else {})
-            answer = await client.get(f"{GROUPS}/{found.id}/events", params=params)
+            answer = await client.get(f"{GROUPS}/{view.id}/events", params=params)
             page = EventPage.model_validate_json(answer.content)
             seen += page.items
             if not page.items:
@@ -334,15 +334,15 @@ class TestEvents:
             serve(settings) as (url, _),
             httpx.AsyncClient(base_url=url, headers=AUTH, timeout=30) as client,
         ):
-            found = await submit(client)
-            path = f"{GROUPS}/{found.id}/events"
+            view = await submit(client)
+            path = f"{GROUPS}/{view.id}/events"
             lines: list[str] = []
             told = asyncio.Event()
             async with (
                 asyncio.timeout(patience(30)),
                 client.stream("GET", path, headers={"accept": "text/event-stream"}) as answer,
             ):
-                task = asyncio.create_task(_end_group(database, found.id, told))
+                task = asyncio.create_task(_end_group(database, view.id, told))
                 async for line in answer.aiter_lines():
                     if line.startswith("event: "):
                         lines.append(line.removeprefix("event: "))
@@ -390,9 +390,9 @@ class TestCancel:
         assert ("nudge",) in kinds
 
     async def test_too_late(self, client: httpx.AsyncClient, database: Database) -> None:
-        found = await submit(client)
+        view = await submit(client)
         await rows(database, "UPDATE job_groups SET state = 'completed' RETURNING 1")
-        answer = await client.post(f"{GROUPS}/{found.id}/cancel")
+        answer = await client.post(f"{GROUPS}/{view.id}/cancel")
         check_problem(answer, 409, "group_already_ended")
 
     async def test_unknown(self, client: httpx.AsyncClient) -> None:
@@ -404,11 +404,11 @@ class TestCancelOfAMember:
     async def test_one_that_was_never_started_is_left_to_its_group(
         self, client: httpx.AsyncClient, database: Database
     ) -> None:
-        found = await submit(client)
-        member = found.members.items[0]
+        view = await submit(client)
+        member = view.members.items[0]
         for _ in range(2):
             answer = await client.post(f"{JOBS}/{member.id}/cancel")
             assert answer.status_code == 202, answer.text
             assert JobView.model_validate_json(answer.content).state == "cancelling"
         commands = await rows(database, "SELECT kind, job_id, group_id FROM commands ORDER BY id")
-        assert commands == [("start_group", None, found.id), ("nudge", None, found.id)]
+        assert commands == [("start_group", None, view.id), ("nudge", None, view.id)]

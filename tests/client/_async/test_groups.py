@@ -65,10 +65,10 @@ async def test_submit_look_and_page(cortex: AsyncCortex, database: Database) -> 
     assert [group.id async for group in cortex.iter_groups(where)] == [group.id]
     assert [group async for group in cortex.iter_groups(GroupFilter(name="other"))] == []
     async with database.transaction() as tx:
-        found = await tx.connection.scalar(
+        count = await tx.connection.scalar(
             text("SELECT count(*) FROM jobs WHERE secrets IS NOT NULL")
         )
-    assert found == 6
+    assert count == 6
 
 
 async def test_a_mapping_is_checked_by_the_server(cortex: AsyncCortex) -> None:

@@ -61,17 +61,17 @@ class TestHealth:
             await status(tx, "p", "online", 30)  # before the window: how it began
             await status(tx, "p", "offline", 4)
             await status(tx, "p", "degraded", 2)
-            found = (await records(tx))["p"]
+            record = (await records(tx))["p"]
         # Online for 6 h, away for 2 h, degraded for 2 h, which counts half.
-        assert found.online is not None
-        assert abs(found.online - Decimal("0.7")) < Decimal("0.001")
-        assert found.leases == 0
+        assert record.online is not None
+        assert abs(record.online - Decimal("0.7")) < Decimal("0.001")
+        assert record.leases == 0
 
     async def test_before_the_first_row_nothing_is_measured(self, database: Database) -> None:
         async with database.transaction() as tx:
             await status(tx, "new", "online", 1)
-            found = (await records(tx))["new"]
-        assert found.online == 1
+            record = (await records(tx))["new"]
+        assert record.online == 1
 
     async def test_nobody_knows_it(self, database: Database) -> None:
         async with database.transaction() as tx:
@@ -91,7 +91,7 @@ class TestLeases:
             await lease(tx, "p", 2)  # cancelled before it began
             await lease(tx, "p", 1, state="active", committed_at=ago(1))  # not over yet
             await lease(tx, "p", 50, failure="lost")  # before the window
-            found = (await records(tx))["p"]
-        assert (found.leases, found.lost, found.refused) == (5, 1, 1)
-        assert (found.starts, found.start) == (3, timedelta(minutes=2))
-        assert found.online is None
+            record = (await records(tx))["p"]
+        assert (record.leases, record.lost, record.refused) == (5, 1, 1)
+        assert (record.starts, record.start) == (3, timedelta(minutes=2))
+        assert record.online is None

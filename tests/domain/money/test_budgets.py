@@ -39,8 +39,8 @@ def budget(scope: str = "system", value: str | None = None, **fields: object) ->
 
 def state(spent: str, **fields: object) -> BudgetState:
     spending = Spending(charged=Decimal(spent))
-    found = budget(**fields)  # type: ignore[arg-type]
-    return BudgetState(budget=found, period=period_of(found.period, NOW), spending=spending)
+    stored = budget(**fields)  # type: ignore[arg-type]
+    return BudgetState(budget=stored, period=period_of(stored.period, NOW), spending=spending)
 
 
 class TestPeriods:

@@ -59,13 +59,13 @@ class TestLease:
             job(JobState.PLACING),
             leases=[lease(LeaseState.RELEASED, releasing_at=at(5), released_at=at(6))],
         )
-        found = states(story, History("read", ran=[ran]))
-        reserve = found[Phase.RESERVE]
+        steps = states(story, History("read", ran=[ran]))
+        reserve = steps[Phase.RESERVE]
         assert (reserve.state, reserve.tries, reserve.error) == (StepState.FAILED, 4, "no bid")
-        assert found[Phase.COMMIT].state is StepState.SKIPPED
-        assert found[Phase.INTEND].state is StepState.COMPENSATED
-        assert found[Phase.SETTLE].compensates == (Phase.RESERVE,)
-        assert Phase.WATCH not in found
+        assert steps[Phase.COMMIT].state is StepState.SKIPPED
+        assert steps[Phase.INTEND].state is StepState.COMPENSATED
+        assert steps[Phase.SETTLE].compensates == (Phase.RESERVE,)
+        assert Phase.WATCH not in steps
 
     def test_a_commit_that_failed_in_the_step_that_reserved(self) -> None:
         ran = Ran(
@@ -78,8 +78,8 @@ class TestLease:
         )
         times = {"reserved_at": at(2), "releasing_at": at(5), "released_at": at(6)}
         story = JobStory(job(JobState.PLACING), leases=[lease(LeaseState.RELEASED, **times)])
-        found = states(story, History("read", ran=[ran]))
-        reserve, commit = found[Phase.RESERVE], found[Phase.COMMIT]
+        steps = states(story, History("read", ran=[ran]))
+        reserve, commit = steps[Phase.RESERVE], steps[Phase.COMMIT]
         assert (reserve.state, reserve.error) == (StepState.COMPENSATED, "")
         assert (reserve.started_at, reserve.ended_at) == (at(1), at(2))
         assert (commit.state, commit.error) == (StepState.FAILED, "the node is gone")
@@ -90,12 +90,12 @@ class TestLease:
     def test_what_was_done_and_undone(self) -> None:
         times = {"reserved_at": at(2), "committed_at": at(3), "releasing_at": at(8)}
         stopped = lease(LeaseState.RELEASED, released_at=at(9), **times)
-        found = states(JobStory(job(JobState.CANCELLED, finished_at=at(9)), leases=[stopped]))
-        assert found[Phase.COMMIT].state is StepState.COMPENSATED
+        steps = states(JobStory(job(JobState.CANCELLED, finished_at=at(9)), leases=[stopped]))
+        assert steps[Phase.COMMIT].state is StepState.COMPENSATED
         ended = stopped.model_copy(update={"run_state": RunState.EXITED, "exit_code": 0})
-        found = states(JobStory(job(JobState.COMPLETED, finished_at=at(9)), leases=[ended]))
-        assert found[Phase.COMMIT].state is StepState.DONE
-        assert found[Phase.WATCH].known == "exited with 0"
+        steps = states(JobStory(job(JobState.COMPLETED, finished_at=at(9)), leases=[ended]))
+        assert steps[Phase.COMMIT].state is StepState.DONE
+        assert steps[Phase.WATCH].known == "exited with 0"
 
     def test_a_settlement_that_is_tried_again(self) -> None:
         failed = SettleStep(
@@ -105,22 +105,22 @@ class TestLease:
         held = lease(LeaseState.RELEASING, settle_steps=(failed,), **times)
         ran = Ran("settle", lease_key="job_x-1", tries=3, next_at=at(60))
         story = JobStory(job(JobState.CANCELLING, cancel_requested_at=at(7)), leases=[held])
-        found = states(story, History("read", ran=[ran]))
-        settle = found[Phase.SETTLE]
+        steps = states(story, History("read", ran=[ran]))
+        settle = steps[Phase.SETTLE]
         assert (settle.state, settle.part, settle.tries) == (StepState.WAITING, "cancel", 3)
         assert (settle.error, settle.next_try_at) == ("no answer", at(60))
-        assert found[Phase.BOOK].state is StepState.WAITING
-        assert found[Phase.CLOSE].state is StepState.WAITING
+        assert steps[Phase.BOOK].state is StepState.WAITING
+        assert steps[Phase.CLOSE].state is StepState.WAITING
 
     def test_a_member_waits_for_the_decision(self) -> None:
         ready = lease(LeaseState.RESERVED, reserved_at=at(2))
         gang = GangFact(0, None, "", at(0), at(60), None)
-        found = states(JobStory(job(JobState.DEPLOYING, gang=0), leases=[ready], gang=gang))
-        assert found[Phase.VERDICT].state is StepState.WAITING
-        assert found[Phase.COMMIT].state is StepState.WAITING
+        steps = states(JobStory(job(JobState.DEPLOYING, gang=0), leases=[ready], gang=gang))
+        assert steps[Phase.VERDICT].state is StepState.WAITING
+        assert steps[Phase.COMMIT].state is StepState.WAITING
         decided = GangFact(0, "aborted", "b has no offer", at(0), at(60), at(3))
-        found = states(JobStory(job(JobState.DEPLOYING, gang=0), leases=[ready], gang=decided))
-        assert found[Phase.VERDICT].known == "aborted: b has no offer"
+        steps = states(JobStory(job(JobState.DEPLOYING, gang=0), leases=[ready], gang=decided))
+        assert steps[Phase.VERDICT].known == "aborted: b has no offer"
 
 
 class TestOrder:

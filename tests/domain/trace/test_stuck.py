@@ -81,7 +81,7 @@ class TestWhatOneMayDo:
 
 def test_a_gang_past_its_deadline() -> None:
     def at(wait: timedelta) -> bool:
-        found = stuck_gang(
+        subject = stuck_gang(
             "grp_x",
             name="x",
             owner="ann",
@@ -91,7 +91,7 @@ def test_a_gang_past_its_deadline() -> None:
             limit=RULES.preparing,
             now=NOW + wait,
         )
-        return found is not None
+        return subject is not None
 
     assert not at(RULES.preparing)
     assert at(RULES.preparing + timedelta(seconds=1))

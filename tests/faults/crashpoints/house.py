@@ -148,9 +148,9 @@ class Databases:
 def provider_settings(urls: dict[str, str]) -> dict[str, dict[str, Any]]:
     """The providers that use these simulators (provider id to address), in a hurry."""
     by_name = {name.removesuffix("-sim"): url for name, url in urls.items()}
-    found = simulated_providers(by_name)
+    entries = simulated_providers(by_name)
     return {
-        provider_id(name): {**found[provider_id(name)], **_PACE.get(name, {})} for name in by_name
+        provider_id(name): {**entries[provider_id(name)], **_PACE.get(name, {})} for name in by_name
     }
 
 

@@ -182,8 +182,8 @@ class TestContainers:
 
         async def told() -> bool:
             (held,) = net.world.book.deployments[ref.network_id].leases
-            found = await other.statuses([ref])
-            return held.pod == 1 and bool(found) and found[0].exit_code == 6
+            snapshots = await other.statuses([ref])
+            return held.pod == 1 and bool(snapshots) and snapshots[0].exit_code == 6
 
         await eventually(told, what="exit code 6 from the second container")
 
@@ -213,9 +213,9 @@ class TestContainers:
                     return False
 
             await eventually(answers, what="the service")
-        found = await (await net.provider()).find(lease)
-        assert found is not None  # also the port is known from the network alone
-        assert (await akash.status(found.ref)).endpoints == snapshot.endpoints
+        at_network = await (await net.provider()).find(lease)
+        assert at_network is not None  # also the port is known from the network alone
+        assert (await akash.status(at_network.ref)).endpoints == snapshot.endpoints
 
     async def test_text_reaches_the_command_as_it_is(self, net: Net, lease: str) -> None:
         """Kubernetes would put variables into it."""

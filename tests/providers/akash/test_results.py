@@ -75,10 +75,10 @@ class TestOutputs:
 
         await eventually(runs, what="the job")
         await eventually(there, what="`ready`")
-        found = await (await net.provider()).find(lease)
-        assert found is not None  # nothing but the network's own records are needed
+        at_network = await (await net.provider()).find(lease)
+        assert at_network is not None  # nothing but the network's own records are needed
         target = tmp_path / "target"
-        assert await akash.outputs(found.ref, ["result"], target) == [Path("result")]
+        assert await akash.outputs(at_network.ref, ["result"], target) == [Path("result")]
 
 
 class TestEndedFromOutside:

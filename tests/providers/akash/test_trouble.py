@@ -94,6 +94,6 @@ class TestClocks:
         assert (await akash.status(ref)).exit_code == 4
         assert [ref.key for ref in await akash.owned()] == [lease]
         await akash.cancel(ref)
-        found = await (await net.provider()).find(lease)
-        assert found is not None
-        assert (await akash.usage(found.ref)).final
+        at_network = await (await net.provider()).find(lease)
+        assert at_network is not None
+        assert (await akash.usage(at_network.ref)).final

@@ -87,9 +87,9 @@ async def ended(golem: GolemProvider, ref: LeaseRef) -> LeaseSnapshot:
             return None
         return now if now.state.final else None
 
-    found = await eventually(over, timeout=40, what="the end")
-    assert found is not None
-    return found
+    reached = await eventually(over, timeout=40, what="the end")
+    assert reached is not None
+    return reached
 
 
 async def release(golem: GolemProvider, ref: LeaseRef) -> None:
@@ -124,9 +124,9 @@ class TestKilled:
         script = f"echo x >> {mark}; echo one; sleep 5; echo two; exit 7"
         ref = (await golem.submit(job(script), new_key())).ref
         await process.again()
-        found = await golem.find(ref.key)
-        assert found is not None
-        assert found.committed
+        at_network = await golem.find(ref.key)
+        assert at_network is not None
+        assert at_network.committed
         last = await ended(golem, ref)
         assert (last.state, last.exit_code) == (RunState.EXITED, 7)
         assert [line.text async for line in golem.logs(ref)] == ["one", "two"]

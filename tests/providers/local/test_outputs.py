@@ -52,9 +52,9 @@ class TestUnreadable:
 
         monkeypatch.setattr(os, "access", no_access)
         monkeypatch.setattr(os, "open", no_open)
-        found = OutputCopier(source, "/work", tmp_path / "kept", 1000).copy(["*"])
-        assert list(map(str, found)) == ["a", "z"]
-        assert {item.path: item.reason for item in found.left_out} == {
+        collected = OutputCopier(source, "/work", tmp_path / "kept", 1000).copy(["*"])
+        assert list(map(str, collected)) == ["a", "z"]
+        assert {item.path: item.reason for item in collected.left_out} == {
             "locked": "may not be read by the job's user",
             "refused": "cannot be kept: Permission denied",
         }

@@ -51,9 +51,9 @@ async def _ended(provider: LocalProvider, ref: LeaseRef, within: float = 20) -> 
         snapshot = await provider.status(ref)
         return snapshot if snapshot.state is RunState.EXITED else None
 
-    found = await eventually(look, timeout=within, what="the end of the job")
-    assert found is not None
-    return found
+    reached = await eventually(look, timeout=within, what="the end of the job")
+    assert reached is not None
+    return reached
 
 
 def _write(size: int, name: str = "big") -> str:
@@ -92,8 +92,8 @@ class TestLimit:
     ) -> None:
         ref = await _start(local, "exec cat /dev/zero > big", resources={"storage": storage})
         await _ended(local, ref)
-        found = await local.outputs(ref, ["big"], tmp_path / "kept")
-        assert (list(found), found.left_out) == ([Path("big")], [])
+        collected = await local.outputs(ref, ["big"], tmp_path / "kept")
+        assert (list(collected), collected.left_out) == ([Path("big")], [])
         assert (tmp_path / "kept/big").stat().st_size == max(storage, 64 * 1024)
 
 

@@ -167,9 +167,9 @@ class TestStates:
     ) -> None:
         """Never a success: nothing has run."""
         deployment = DEPLOYMENT.model_copy(update={"status": status})
-        found = snapshots.without_run("k", deployment)
-        assert found.state is (RunState.LOST if final else RunState.STARTING)
-        assert found.message
+        snapshot = snapshots.without_run("k", deployment)
+        assert snapshot.state is (RunState.LOST if final else RunState.STARTING)
+        assert snapshot.message
 
 
 class TestOutput:

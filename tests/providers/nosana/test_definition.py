@@ -31,7 +31,7 @@ JSON = [
 
 
 def made(spec: JobSpec, drop: DropBox | None = DROP, **changes: Any) -> dict[str, Any]:
-    found = plan(
+    planned = plan(
         spec,
         "cortex-k",
         new_key(),
@@ -40,7 +40,7 @@ def made(spec: JobSpec, drop: DropBox | None = DROP, **changes: Any) -> dict[str
         config=make_config(**changes),
         drop=drop,
     )
-    return linked(found.text, "job_01jjjjjjjjjjjjjjjjjjjjjjjj-1", drop)
+    return linked(planned.text, "job_01jjjjjjjjjjjjjjjjjjjjjjjj-1", drop)
 
 
 class TestSecrecy:
@@ -55,7 +55,7 @@ class TestSecrecy:
 
     def test_the_reservation_has_no_link_at_all(self) -> None:
         spec = job(secret_env={"TOKEN": "s3cret"})
-        found = plan(
+        planned = plan(
             spec,
             "cortex-k",
             new_key(),
@@ -64,10 +64,10 @@ class TestSecrecy:
             config=make_config(),
             drop=DROP,
         )
-        assert "https://" not in found.text
-        assert "s3cret" not in found.text
-        assert found.handover is not None
-        assert b"s3cret" not in found.handover
+        assert "https://" not in planned.text
+        assert "s3cret" not in planned.text
+        assert planned.handover is not None
+        assert b"s3cret" not in planned.handover
 
     @pytest.mark.parametrize("more", [{"secret_env": {"T": "x"}}, {"outputs": ["o"]}])
     def test_without_a_drop_box_it_is_refused(self, more: dict[str, Any]) -> None:

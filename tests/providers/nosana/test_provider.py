@@ -61,13 +61,13 @@ async def running(provider: Provider[Any], ref: LeaseRef) -> None:
 class TestMarkets:
     async def test_offers_with_the_fee_on_top_and_both_ends_told(self, sim: Sim) -> None:
         provider = await sim.provider()
-        found = await provider.quote(job())
-        assert [offer.price_per_hour.amount for offer in found] == [
+        offers = await provider.quote(job())
+        assert [offer.price_per_hour.amount for offer in offers] == [
             Decimal("0.0704"),
             Decimal("0.352"),
             Decimal("1.32"),
         ]
-        assert "0.064 to 0.0704 USD per hour" in found[0].hardware
+        assert "0.064 to 0.0704 USD per hour" in offers[0].hardware
         plain = await sim.provider(fee_included=True)
         assert (await plain.quote(job()))[0].price_per_hour.amount == Decimal("0.064")
         for each in (provider, plain):
@@ -498,8 +498,8 @@ class TestCalls:
         provider = await sim.provider()
         refs = [(await provider.submit(job("sleep 600"), new_key())).ref for _ in range(6)]
         before = len(await sim.calls("GET"))
-        found = await provider.statuses(refs)
-        assert len(found) == 6
+        snapshots = await provider.statuses(refs)
+        assert len(snapshots) == 6
         calls = (await sim.calls("GET"))[before:]
         assert calls.count("/api/deployments") == 1
         assert not any(path.count("/") == 3 for path in calls)  # none for a single deployment

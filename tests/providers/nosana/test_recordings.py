@@ -208,9 +208,9 @@ async def asked(api: NosanaApi, recording: Recording) -> str:
         await api.delete("x")
         return "done"
     if len(parts) == 1:
-        found = await api.deployments()
-        oldest = f", the oldest {found[0].id[-3:-1]}" if found else ""
-        return f"{len(found)} deployments{oldest}"
+        deployments = await api.deployments()
+        oldest = f", the oldest {deployments[0].id[-3:-1]}" if deployments else ""
+        return f"{len(deployments)} deployments{oldest}"
     if len(parts) == 2:
         return deployment(await api.deployment("x"))
     if len(parts) == 3:

@@ -17,8 +17,8 @@ def test_what_cannot_be_read_is_written_out() -> None:
 
 def test_no_two_are_the_same() -> None:
     names = [b"caf%E9.txt", b"caf\xe9.txt", b"caf\xe8.txt", b"caf%E9~2.txt", b"\xff", b"%FF"]
-    found = distinct(names)
-    assert found == {
+    unique = distinct(names)
+    assert unique == {
         b"caf%E9.txt": "caf%E9.txt",
         b"caf%E9~2.txt": "caf%E9~2.txt",
         b"caf\xe9.txt": "caf%E9~3.txt",
@@ -26,12 +26,12 @@ def test_no_two_are_the_same() -> None:
         b"%FF": "%FF",
         b"\xff": "%FF~2",
     }
-    assert distinct(reversed(names)) == found
+    assert distinct(reversed(names)) == unique
 
 
 def test_none_is_longer_than_a_name_can_be() -> None:
     names = [b"\xe9" * 255, b"\xe9" * 254 + b"\xe8", "ü".encode() * 127]
-    found = distinct(names)
-    assert len(set(found.values())) == 3
-    assert all(len(form.encode()) <= 255 for form in found.values())
-    assert found[names[2]] == "ü" * 127
+    unique = distinct(names)
+    assert len(set(unique.values())) == 3
+    assert all(len(form.encode()) <= 255 for form in unique.values())
+    assert unique[names[2]] == "ü" * 127

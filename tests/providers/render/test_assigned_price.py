@@ -56,11 +56,11 @@ async def alive(network: Network) -> list[str]:
 
 async def ends_as_billed(network: Network, provider: Dispersed, lease: str) -> Decimal:
     """What the lease cost, by the adapter and by the network."""
-    found = await provider.find(lease)
-    assert found is not None
-    assert not found.committed
-    await provider.cancel(found.ref)
-    usage = await provider.usage(found.ref)
+    at_network = await provider.find(lease)
+    assert at_network is not None
+    assert not at_network.committed
+    await provider.cancel(at_network.ref)
+    usage = await provider.usage(at_network.ref)
     (bill,) = [item for item in await network.world.bill() if item.key == lease]
     assert usage.final
     assert usage.cost.amount == bill.amount
@@ -152,9 +152,9 @@ class TestCrashes:
         await network.fault(match="POST /v1/jobs", fault="drop_after")
         with pytest.raises(OutcomeUnknown):
             await provider.prepare(spec(), lease)
-        found = await provider.find(lease)
-        assert found is not None
-        assert not found.reserved
+        at_network = await provider.find(lease)
+        assert at_network is not None
+        assert not at_network.reserved
         other = await network.dispersed()
         with pytest.raises(NoCapacity, match="4.14"):
             await other.prepare(spec(), lease)
@@ -200,11 +200,11 @@ class TestCrashes:
 
 
 async def ends_as_billed_nothing(network: Network, provider: Dispersed, lease: str) -> None:
-    found = await provider.find(lease)
-    assert found is not None
-    await provider.cancel(found.ref)
+    at_network = await provider.find(lease)
+    assert at_network is not None
+    await provider.cancel(at_network.ref)
     assert await alive(network) == []
-    usage = await provider.usage(found.ref)
+    usage = await provider.usage(at_network.ref)
     assert usage.final
     assert usage.cost.amount == 0
 
@@ -234,9 +234,9 @@ class TestNoNode:
             return bool(await alive(network))
 
         await eventually(there, what="the job")
-        found = await provider.find(lease)
-        assert found is not None
-        jobs = [WireJob(uuid=found.ref.network_id, status="PENDING")]
+        at_network = await provider.find(lease)
+        assert at_network is not None
+        jobs = [WireJob(uuid=at_network.ref.network_id, status="PENDING")]
         impatient = Assignment(provider._api, timedelta(seconds=-60))
         with pytest.raises(NoCapacity, match="no node took the job within"):
             await impatient.agreed(jobs, _silent)

@@ -110,12 +110,12 @@ class TestSubmitting:
         await network.fault(match="POST /v1/jobs", fault="drop_after")
         with pytest.raises(OutcomeUnknown):
             await provider.prepare(spec("sleep 60"), lease)
-        found = await provider.find(lease)
-        assert found is not None
+        at_network = await provider.find(lease)
+        assert at_network is not None
         again = await provider.prepare(spec("sleep 60"), lease)
-        assert again.ref == found.ref
+        assert again.ref == at_network.ref
         assert await network.calls("POST", "/v1/jobs") == 1
-        await provider.cancel(found.ref)
+        await provider.cancel(at_network.ref)
 
     async def test_of_two_that_submit_at_once_one_lives(
         self, network: Network, provider: Dispersed

@@ -93,9 +93,9 @@ async def test_a_lost_answer_is_one_job(network: Network, provider: Gateway) -> 
     await network.fault(match="POST /v1/render-jobs", fault="drop_after")
     with pytest.raises(OutcomeUnknown):
         await provider.prepare(job, lease)
-    found = await provider.find(lease)
-    assert found is not None
-    assert (await provider.prepare(job, lease)).ref == found.ref
+    at_network = await provider.find(lease)
+    assert at_network is not None
+    assert (await provider.prepare(job, lease)).ref == at_network.ref
     assert len(network.world.farm.jobs) == 1
 
 

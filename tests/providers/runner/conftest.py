@@ -88,9 +88,9 @@ class Container:
         async def ended() -> RunnerResult | None:
             return self.log().result
 
-        found = await eventually(ended, what="the end of the command")
-        assert found is not None
-        return found
+        reached = await eventually(ended, what="the end of the command")
+        assert reached is not None
+        return reached
 
     async def kill(self) -> None:
         """As a node does that loses power."""

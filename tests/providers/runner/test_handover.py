@@ -114,9 +114,9 @@ async def eventually_put(box: DropBox, name: str) -> bytes:
     async def there() -> bytes | None:
         return await box.fetch(KEY, name)
 
-    found = await eventually(there, what=name)
-    assert found is not None
-    return found
+    reached = await eventually(there, what=name)
+    assert reached is not None
+    return reached
 
 
 _MANY = "i=0; while [ $i -lt 2000 ]; do echo line $i; i=$((i+1)); done; echo end >&2; exit 5"

@@ -85,9 +85,9 @@ class TestNeverTwice:
             body = {"data": {"sdl": _text(held.sdl), "deposit": 0.5}}
             assert (await client.post("/v1/deployments", json=body)).status_code == 201
         assert len(await net.alive()) == 2
-        found = await (await net.provider()).find(lease)
-        assert found is not None
-        assert found.ref.network_id == first.ref.network_id
+        at_network = await (await net.provider()).find(lease)
+        assert at_network is not None
+        assert at_network.ref.network_id == first.ref.network_id
         assert await net.alive() == [lease]
 
     async def test_one_without_a_name_yet_is_not_taken_for_nothing(
@@ -102,9 +102,9 @@ class TestNeverTwice:
         with pytest.raises(Unavailable):
             await other.owned()
         await asyncio.sleep(0.9)
-        found = await other.find(lease)
-        assert found is not None
-        assert not found.committed
+        at_network = await other.find(lease)
+        assert at_network is not None
+        assert not at_network.committed
 
     async def test_others_that_are_as_new_do_not_keep_a_job_waiting(
         self, make_net: MakeNet, lease: str
@@ -176,18 +176,18 @@ class TestManifest:
         net = await make_net()
         await (await net.provider()).prepare(spec("sleep 600"), lease)
         other = await net.provider()
-        found = await other.find(lease)
-        assert found is not None
-        await other.commit(Reservation(ref=found.ref))
+        at_network = await other.find(lease)
+        assert at_network is not None
+        await other.commit(Reservation(ref=at_network.ref))
         assert await net.alive() == [lease]
 
     async def test_elsewhere_such_a_reservation_is_given_up(self, older: Net, lease: str) -> None:
         await (await older.provider()).prepare(spec("sleep 600"), lease)
         other = await older.provider()
-        found = await other.find(lease)
-        assert found is not None
+        at_network = await other.find(lease)
+        assert at_network is not None
         with pytest.raises(NoCapacity, match="reserve again"):
-            await other.commit(Reservation(ref=found.ref))
+            await other.commit(Reservation(ref=at_network.ref))
         assert await older.alive() == []
 
     async def test_secrets_are_sealed_in_the_reference(self, net: Net, lease: str) -> None:

@@ -109,13 +109,13 @@ class TestNewerConsoles:
         akash = await net.provider()
         ref = await leased(akash, lease)
         other = await net.provider()
-        found = await other.find(lease)
-        assert found is not None
-        assert found.ref.network_id == ref.network_id
-        assert found.committed
+        at_network = await other.find(lease)
+        assert at_network is not None
+        assert at_network.ref.network_id == ref.network_id
+        assert at_network.committed
         assert [item.key for item in await other.owned()] == [lease]
         await akash.cancel(ref)
-        found = await other.find(lease)
-        assert found is not None
-        assert (await other.usage(found.ref)).final
+        at_network = await other.find(lease)
+        assert at_network is not None
+        assert (await other.usage(at_network.ref)).final
         assert await other.owned() == []
