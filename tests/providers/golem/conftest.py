@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from cortex.domain.ids import lease_key, new_id
 from cortex.domain.spec import JobSpec
+from providers.conformance import slowdown
 from providers.golem import GolemConfig, GolemProvider
 from simulators.golem import APP_KEY, GolemWorld
 from simulators.kit.app import make_app
@@ -72,9 +73,9 @@ def settings(url: str, **changes: Any) -> GolemConfig:
         "collect_for": 0.05,
         "negotiate_with": 1,
         "max_glm": 5,
-        "negotiation_timeout": 10,
+        "negotiation_timeout": 10 * slowdown(),
         "scan_for": 1,
-        "invoice_wait": 5,
+        "invoice_wait": 5 * slowdown(),
         "poll_interval": 1,
     }
     return GolemConfig.model_validate({**fields, **changes})
