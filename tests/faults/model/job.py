@@ -20,7 +20,7 @@ from cortex.domain.states import (
 )
 from cortex.temporal.contracts import JobInput, LeaseChange
 from tests.faults.model.state import At, Lease, Left, ModelMember, Mutation, Net, Setup, Try
-from tests.faults.model.steps import moves, recorded
+from tests.faults.model.steps import COMMITS, moves, recorded
 from workflows.decisions import End, LeaseEnd, Retry, Tally, decide, stopped_state
 
 
@@ -69,7 +69,7 @@ def _messages(m: ModelMember) -> Iterator[Step]:
 def _workflow(m: ModelMember, view: View, setup: Setup) -> Iterator[Step]:
     if m.at is At.PLACE:
         yield from _place(m, view, setup)
-    elif m.at is At.PREPARE and m.stop is not None:
+    elif m.at is At.PREPARE and m.stop is not None and not _commits(m):
         # The step hears of it while it waits for the network; what it asked for may be there.
         yield Step("prepare is interrupted", _settling(m._replace(now=None), _stop_end(m), setup))
         if m.now is not None and m.now.at == "call":
@@ -103,7 +103,7 @@ def _place(m: ModelMember, view: View, setup: Setup) -> Iterator[Step]:
         return
     row = Lease(None) if setup.mutation is Mutation.NO_INTENT else Lease()
     placed = m._replace(job=JobState.PLACING, leases=(*m.leases, row), nets=(*m.nets, Net()))
-    run = Try("prepare", len(m.leases), "begin")
+    run = Try("acquire" if setup.one_step else "prepare", len(m.leases), "begin")
     yield Step("place writes the intent", placed._replace(at=At.PREPARE, now=run))
     if view.left.trouble:
         lost = placed._replace(at=At.FINISH, outcome=JobState.FAILED, why=Reason.INTERNAL_ERROR)
@@ -181,9 +181,9 @@ def _heard(m: ModelMember, step: str, result: str, setup: Setup) -> ModelMember:
     """The workflow hears the result of a step."""
     if step == "settle":
         return m._replace(at=At.DONE if m.outcome is not None else At.PLACE)
-    if result == "ok" and step == "commit":
+    if result == "ok" and step in ("acquire", "commit"):
         return m._replace(at=At.WATCH, was_live=True)
-    if m.stop is not None:
+    if m.stop is not None or result == "stopped":
         return _settling(m, _stop_end(m), setup)
     if result == "ok":
         return _committing(m) if m.agreed or not setup.grouped else m._replace(at=At.VOTE)
@@ -193,6 +193,11 @@ def _heard(m: ModelMember, step: str, result: str, setup: Setup) -> ModelMember:
         end = LeaseEnd(End.REFUSED, Reason.NO_CAPACITY, "refused")
     together = setup.grouped and setup.commit_failure == "compensate" and not m.was_live
     return _settling(m, replace(end, last=together and step == "commit"), setup)
+
+
+def _commits(m: ModelMember) -> bool:
+    """A stop waits for the outcome of an `acquire` that has its reservation."""
+    return m.now is not None and m.now.at.startswith(COMMITS)
 
 
 def _committing(m: ModelMember) -> ModelMember:

@@ -39,6 +39,8 @@ class Setup(NamedTuple):
     gangs: tuple[int, ...] = (0,)
     """The gang of each member; a member of gang n needs all of gang n - 1."""
     grouped: bool = False
+    apart: bool = False
+    """A job without a gang reserves and commits in two steps, as its history says."""
     trouble: int = 1
     """Crashes, stalls and lost or refused calls, together."""
     losses: int = 0
@@ -59,6 +61,11 @@ class Setup(NamedTuple):
     """Commands may exit non-zero."""
     reconcile: bool = True
     mutation: Mutation = Mutation.NONE
+
+    @property
+    def one_step(self) -> bool:
+        """A job reserves and commits in one activity, `acquire`."""
+        return not self.grouped and not self.apart
 
 
 class Lease(NamedTuple):

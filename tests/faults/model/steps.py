@@ -11,6 +11,8 @@ from cortex.domain.states import JobState, LeaseState, RunState, job_sources, le
 from tests.faults.model.state import ModelMember, Mutation, Setup, Try
 
 _S = LeaseState
+COMMITS = "commit: "
+"""Before the place of a try of `acquire` that has its reservation: no stop interrupts it."""
 
 
 class Move(NamedTuple):
@@ -20,16 +22,50 @@ class Move(NamedTuple):
     after: ModelMember
     goes_on: Try | None
     result: str = ""
-    """Of a try that is over: `ok`, `refused`, or `released` (the lease is not to be used)."""
+    """Of a try that is over: `ok`, `refused`, `released` (the lease is not to be used), or
+    `stopped` (a cancel came between the phases).
+    """
     trouble: int = 0
     late: int = 0
 
 
 def moves(member: ModelMember, run: Try, setup: Setup) -> Iterator[Move]:
     """What this try may do next, and what the network may answer."""
-    yield from {"prepare": _prepare, "commit": _commit, "settle": _settle}[run.step](
-        member, run, setup
-    )
+    ways = {"acquire": _acquire, "prepare": _prepare, "commit": _commit, "settle": _settle}
+    yield from ways[run.step](member, run, setup)
+
+
+def _acquire(m: ModelMember, run: Try, setup: Setup) -> Iterator[Move]:
+    """Both phases in one try; where the second one stands is told by `COMMITS`."""
+    lease = m.leases[run.lease]
+    if run.at.startswith(COMMITS):
+        yield from _acquire_commits(m, run, setup)
+    elif run.at == "begin" and lease.committed:
+        yield Move("reads that it is live", m, None, "ok")
+    else:
+        for move in _prepare(m, run, setup):
+            if move.goes_on is not None:
+                yield move._replace(goes_on=move.goes_on._replace(step="acquire"))
+            elif move.result == "ok":
+                commits = Try("acquire", run.lease, f"{COMMITS}begin", again=run.again)
+                yield move._replace(goes_on=commits, result="")
+            else:
+                yield move
+
+
+def _acquire_commits(m: ModelMember, run: Try, setup: Setup) -> Iterator[Move]:
+    at = run.at.removeprefix(COMMITS)
+    reserved = m.leases[run.lease].state is _S.RESERVED
+    if at == "begin" and reserved and m.job is JobState.CANCELLING:
+        yield Move("reads that the job is cancelled", m, None, "stopped")
+        return
+    for move in _commit(m, run._replace(step="commit", at=at), setup):
+        on = move.goes_on
+        if on is not None and on.at == "begin":  # a new try of the whole step
+            on = on._replace(step="acquire")
+        elif on is not None:
+            on = on._replace(step="acquire", at=COMMITS + on.at)
+        yield move._replace(goes_on=on)
 
 
 def _prepare(m: ModelMember, run: Try, setup: Setup) -> Iterator[Move]:

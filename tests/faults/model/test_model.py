@@ -38,11 +38,13 @@ QUICK = {
     "one job": ALONE,
     "one job, keys known, nobody reconciles": CAREFUL,
     "one job, dying only, nobody reconciles": PLAIN,
+    "one job, reserved and committed in two steps": CAREFUL._replace(apart=True),
     "gang of 2": PAIR,
     "gang of 2, cancelled": PAIR._replace(trouble=0, cancels=1, fails=False),
     "2 in a row": CHAIN,
 }
 FULL = {
+    "one job, two steps": ALONE._replace(apart=True),
     "one job, retries": ALONE._replace(losses=1, retries_on_failure=1),
     "one job, 3 troubles": ALONE._replace(trouble=3, losses=1),
     "gang of 2, cancelled, lost": PAIR._replace(cancels=1, losses=1, trouble=0),
@@ -104,7 +106,7 @@ class TestMutations:
         """What no client can promise: it is found out here, and closed there."""
         exploration = explore(ALONE._replace(reconcile=False))
         assert "the network still holds lease" in exploration.violation
-        assert "0: prepare asks, and its call is held up" in exploration.trace
+        assert "0: acquire asks, and its call is held up" in exploration.trace
 
     def test_two_tries_at_once_need_reconcile_where_keys_are_not_known(self) -> None:
         exploration = explore(PLAIN._replace(trouble=1, stalls=True))
