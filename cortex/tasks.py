@@ -1,7 +1,15 @@
-"""Ending tasks without losing what is asked of whoever ends them."""
+"""Ending tasks without losing what is asked of them, or of whoever ends them."""
 
 import asyncio
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Final
+
+_AGAIN: Final = 5.0
+"""Seconds until a task that has not ended is cancelled again.
+
+A cancellation can get lost: `asyncio.wait_for` of Python 3.11 gives the result instead when both
+come at once, and psycopg waits for its socket that way.
+"""
 
 
 async def end_task(task: "asyncio.Future[Any]") -> None:
@@ -12,16 +20,31 @@ async def end_task(task: "asyncio.Future[Any]") -> None:
             (`suppress(CancelledError)` around `await task` would take that for the task's own.)
         Exception: what the task failed with, if it did.
     """
-    task.cancel()
-    asked: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait({task})
-        except asyncio.CancelledError as error:
-            asked = error
-            task.cancel()
+    await end_tasks([task])
     failure = None if task.cancelled() else task.exception()
-    if asked is not None:
-        raise asked
     if failure is not None:
         raise failure
+
+
+async def end_tasks(tasks: Iterable["asyncio.Future[Any]"]) -> None:
+    """Cancel these tasks and wait until all have ended, whatever they end with.
+
+    Raises:
+        asyncio.CancelledError: the caller was cancelled meanwhile; they have ended all the same.
+    """
+    ending = list(tasks)
+    going = {task for task in ending if not task.done()}
+    asked: asyncio.CancelledError | None = None
+    while going:
+        for task in going:
+            task.cancel()
+        try:
+            _, going = await asyncio.wait(going, timeout=_AGAIN)
+        except asyncio.CancelledError as error:
+            asked = error
+            going = {task for task in going if not task.done()}
+    for task in ending:
+        if not task.cancelled():
+            task.exception()  # so that nobody is told that it was never asked for
+    if asked is not None:
+        raise asked

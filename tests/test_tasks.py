@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from cortex.tasks import end_task
+from cortex import tasks
+from cortex.tasks import end_task, end_tasks
 from tests.support import patience
 
 
@@ -75,3 +76,36 @@ async def test_one_that_has_ended_is_left_alone() -> None:
     await task
     await end_task(task)
     assert task.result() == 1
+
+
+class TestLost:
+    """A cancellation that comes together with what is waited for is gone (Python 3.11)."""
+
+    async def test_it_is_asked_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(tasks, "_AGAIN", 0.05)
+        heard = 0
+
+        async def deaf() -> None:
+            nonlocal heard
+            while heard < 2:
+                try:
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError:
+                    heard += 1
+
+        ones = [asyncio.create_task(deaf()) for _ in range(2)]
+        await asyncio.sleep(0)
+        await asyncio.wait_for(end_tasks(ones), patience(5))
+        assert all(task.done() for task in ones)
+
+    async def test_what_they_end_with_is_not_raised(self) -> None:
+        async def broken() -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                raise ValueError("broken")
+
+        task = asyncio.create_task(broken())
+        await asyncio.sleep(0)
+        await end_tasks([task])
+        assert isinstance(task.exception(), ValueError)

@@ -12,6 +12,7 @@ from cortex.db.jobs.logs import NewLine
 from cortex.domain.events import EventType
 from cortex.domain.leases import Lease, LeaseRef
 from cortex.settings import LogSettings
+from cortex.tasks import end_tasks
 from providers.base import LogLine
 from providers.registry import AnyProvider
 
@@ -172,8 +173,7 @@ async def _batches(lines: AsyncIterator[LogLine]) -> AsyncGenerator[list[LogLine
             if rest:
                 return
     finally:
-        reader.cancel()
-        await asyncio.gather(reader, return_exceptions=True)
+        await end_tasks([reader])
 
 
 async def _read(

@@ -33,6 +33,7 @@ from cortex.domain.failures import FailureType
 from cortex.domain.leases import Lease, LeaseSnapshot
 from cortex.domain.states import LeaseState, RunState
 from cortex.settings import MonitorSettings
+from cortex.tasks import end_tasks
 from cortex.temporal.contracts import SIGNAL_LEASE_CHANGED
 from providers.base import looked_at
 from providers.errors import ProviderError
@@ -124,11 +125,8 @@ class _Shift:
                     )
 
     async def end(self) -> None:
-        self._down.cancel()
         await self._meter.aclose()
-        for task in self._follows.values():
-            task.cancel()
-        await asyncio.gather(self._down, *self._follows.values(), return_exceptions=True)
+        await end_tasks((self._down, *self._follows.values()))
 
     async def _pass(self) -> int:
         try:
@@ -249,12 +247,11 @@ class _Shift:
                 return_when=asyncio.FIRST_COMPLETED,
             )
         finally:
-            change.cancel()
-            wake.cancel()
-            outcomes = await asyncio.gather(change, wake, return_exceptions=True)
+            await end_tasks((change, wake))
         woken.clear()
-        if isinstance(outcomes[0], Exception):
-            _log.warning("monitor.push_failed", provider=self._provider_id, error=str(outcomes[0]))
+        failure = None if change.cancelled() else change.exception()
+        if failure is not None:
+            _log.warning("monitor.push_failed", provider=self._provider_id, error=str(failure))
             await asyncio.sleep(1)
 
 

@@ -25,6 +25,7 @@ from cortex.domain.leases import LeaseRef, LeaseSnapshot
 from cortex.domain.offers import Capabilities, Offer, PriceSheet, Usage
 from cortex.domain.providers.inspection import CallTally, Trial
 from cortex.domain.spec import JobSpec
+from cortex.tasks import end_tasks
 from providers.base import (
     Committed,
     Found,
@@ -224,9 +225,7 @@ class CountedProvider(Provider[Any]):
                 if change.done():
                     change.result()
             finally:
-                change.cancel()
-                retired.cancel()
-                await asyncio.gather(change, retired, return_exceptions=True)
+                await end_tasks((change, retired))
 
     async def _until_retired(self, lines: AsyncIterator[LogLine]) -> AsyncIterator[LogLine]:
         """The lines as they come; breaks off when this provider is replaced."""
@@ -254,9 +253,7 @@ class CountedProvider(Provider[Any]):
                     raise queued
                 yield queued
         finally:
-            pumping.cancel()
-            ending.cancel()
-            await asyncio.gather(pumping, ending, return_exceptions=True)
+            await end_tasks((pumping, ending))
 
     async def _call(self, step: str, keys: Sequence[str], call: Awaitable[T]) -> T:
         with self._step(step, keys):

@@ -23,6 +23,7 @@ from cortex.db.providers.repository import Observation, Origin
 from cortex.domain.errors import CortexError, DatabaseUnavailable
 from cortex.domain.events import EventType
 from cortex.settings import Settings
+from cortex.tasks import end_tasks
 from providers.errors import ProviderError, Unavailable
 from providers.registry import AnyProvider
 
@@ -140,9 +141,7 @@ class Fleet:
         members, self._members, self._known = list(self._members.values()), {}, {}
         for member in members:
             await _stop(member.opening)
-        for task in self._retiring:
-            task.cancel()
-        await asyncio.gather(*self._retiring, return_exceptions=True)
+        await end_tasks(self._retiring)
         for member in members:
             if member.provider is not None:
                 with contextlib.suppress(Exception):
@@ -297,5 +296,4 @@ async def _retire(member: _Member) -> None:
 
 async def _stop(task: asyncio.Task[None] | None) -> None:
     if task is not None:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end_tasks([task])

@@ -18,7 +18,7 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 
 from activities.runtime.errors import translated
 from cortex.domain.failures import FailureType
-from cortex.tasks import end_task
+from cortex.tasks import end_task, end_tasks
 
 T = TypeVar("T")
 _AT: ContextVar[list[str]] = ContextVar("doing")
@@ -91,8 +91,7 @@ async def to_its_end(work: Coroutine[Any, Any, T], *, within: timedelta) -> T:
                     raise
     finally:
         if not task.done():
-            task.cancel()
-            await asyncio.wait({task})
+            await end_tasks([task])
 
 
 async def _within(limit: timedelta, work: Coroutine[Any, Any, T]) -> T:

@@ -16,6 +16,7 @@ from cortex.embedded.leftovers import clear_ports, stop_leftovers
 from cortex.embedded.reserve import Reserve
 from cortex.embedded.service import OnEvent, Part, Phase, Service, SetupTask, StackEvent
 from cortex.embedded.state import StackState, stack_lock
+from cortex.tasks import end_tasks
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 # A child that lives this long (seconds) is no longer "dying right after its start".
@@ -96,9 +97,7 @@ class Supervisor:
 
     async def stop(self) -> None:
         """Stop all children in reverse order and let the data folder go. Repeating it is fine."""
-        for guard in self._guards:
-            guard.cancel()
-        await asyncio.gather(*self._guards, return_exceptions=True)
+        await end_tasks(self._guards)
         self._guards.clear()
         self._state.ready = False
         children = dict(self._children)

@@ -15,6 +15,7 @@ from cortex.plugins.loading import Loaded, sentence
 from cortex.plugins.runner import Handout, worker_name
 from cortex.plugins.subscribers import Subscriber, subscribers_of
 from cortex.settings import PluginDeliverySettings
+from cortex.tasks import end_tasks
 
 _log = structlog.get_logger(__name__)
 _REPORT_EVERY = 30.0
@@ -50,9 +51,7 @@ class PluginHost:
 
     async def aclose(self) -> None:
         """Stop handing out events, then close the plugins."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
         for loaded in self._plugins:
             if loaded.plugin is not None:
                 try:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from cortex.tasks import end_tasks
 from simulators.golem.books import Books
 from simulators.golem.exeunit import ExeUnits
 from simulators.golem.filters import matches
@@ -83,10 +84,7 @@ class Core:
         task.add_done_callback(self._tasks.discard)
 
     async def aclose(self) -> None:
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
 
     def keep(self, *items: Agreement | Activity | Allocation | Bill) -> None:
         """Write down what has changed."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from cortex.tasks import end_task
+from cortex.tasks import end_task, end_tasks
 from simulators.golem import guest
 from simulators.golem.books import Books
 from simulators.golem.state import Activity, Batch, short_id, stamp
@@ -36,10 +36,7 @@ class ExeUnits:
 
     async def aclose(self) -> None:
         """Stop working; the machines go on."""
-        workers = list(self._workers.values())
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
+        await end_tasks(self._workers.values())
 
     def begin(self, activity: Activity) -> None:
         """An exe-unit that waits for its first batch."""

@@ -18,6 +18,7 @@ from websockets.frames import Close, Frame, Opcode
 from websockets.streams import StreamReader
 from websockets.utils import accept_key
 
+from cortex.tasks import end_tasks
 from simulators.kit.sockets import End, Wire
 
 USUAL_END = End(notify=True, tcp="fin")
@@ -131,9 +132,7 @@ class RawServer:
         """Stop, and break off what goes on."""
         if self._server is not None:
             self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not self.alive():

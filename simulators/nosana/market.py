@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from cortex.tasks import end_tasks
 from simulators.kit.clock import Clock
 from simulators.kit.runs import Runs
 from simulators.nosana import nodes
@@ -36,10 +37,7 @@ class Network:
         self._ticking = asyncio.create_task(self._tick(), name="nosana-simulator")
 
     async def aclose(self) -> None:
-        tasks = [*self._stopping.values(), *filter(None, [self._ticking])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks([*self._stopping.values(), *filter(None, [self._ticking])])
 
     @property
     def now(self) -> int:

@@ -15,6 +15,7 @@ from cortex.db.outbox.commands import Command
 from cortex.domain.errors import CortexError
 from cortex.domain.jobs import Job
 from cortex.settings import JobSettings
+from cortex.tasks import end_tasks
 from cortex.temporal.outbox.deliver import deliver
 
 HEAD_START: Final = timedelta(seconds=2)
@@ -58,9 +59,7 @@ class Dispatcher:
 
     async def aclose(self) -> None:
         """Stop, and mark what was delivered."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
         await self._flush()
 
     def has_room(self, count: int = 1) -> bool:
