@@ -1,6 +1,8 @@
 """A task that is ended has ended, and a cancellation of whoever ends it is not lost."""
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
@@ -109,3 +111,26 @@ class TestLost:
         await asyncio.sleep(0)
         await end_tasks([task])
         assert isinstance(task.exception(), ValueError)
+
+
+async def test_nothing_of_it_is_kept() -> None:
+    """What was open in a task that was cancelled is closed with it, not at some collection."""
+
+    class Socket:
+        pass
+
+    opened: list[weakref.ref[Socket]] = []
+
+    async def connecting() -> None:
+        socket = Socket()
+        opened.append(weakref.ref(socket))
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(connecting())
+    await asyncio.sleep(0)
+    gc.disable()
+    try:
+        await end_task(task)
+        assert opened[0]() is None
+    finally:
+        gc.enable()
