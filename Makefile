@@ -8,7 +8,8 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 RENDER := $(VENV)/.render-installed
-WORKERS ?= 2
+# Of the tests: many wait for a process or a clock, so two for each core keep both busy.
+WORKERS ?= 4
 RUNS ?= 5
 PYTEST_ARGS ?=
 # Whoever is free takes over what another has not begun: both cores work to the end.
@@ -52,6 +53,8 @@ demo: $(RUNTIME) ## Run real jobs on an embedded stack, show results and bills, 
 test: $(DEV) ## What needs no whole stack and enumerates nothing; names its slowest (PYTEST_ARGS="...")
 	$(PYTEST) -m "not ($(SLOW))" tests $(PYTEST_ARGS)
 
+# Each of these has several processes of its own.
+test-slow: WORKERS = 2
 test-slow: $(DEV) ## The rest: whole stacks from outside, browser, kills, the spread part of the proofs
 	$(PYTEST) -m "$(SLOW)" tests $(PYTEST_ARGS)
 

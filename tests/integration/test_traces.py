@@ -61,7 +61,7 @@ class TestJob:
         show_trace(State(color=False), trace, full=True)
         shown = capsys.readouterr().out
         assert "settle: cancel" in shown
-        assert "activity `commit`: make the reservation live" in shown
+        assert "activity `acquire`: make the reservation live" in shown
         assert "charged" in shown
 
     async def test_a_job_that_is_lost_and_started_anew(self, make_stage: StageMaker) -> None:

@@ -26,6 +26,7 @@ from tests.support import patience
 from tests.support.openapi import Recorder
 
 BLOCK = 0.05
+_CLOSE_WAIT = timedelta(seconds=patience(3))
 
 
 def fast(**changes: Any) -> AkashSettings:
@@ -53,7 +54,7 @@ def config(url: str, **changes: Any) -> AkashConfig:
         "bid_poll": "0.05s",
         "poll": "0.1s",
         "search_window": "1s",
-        "close_wait": timedelta(seconds=patience(3)),
+        "close_wait": _CLOSE_WAIT,
         "upkeep_every": "0s",
     }
     return AkashConfig.model_validate({**usual, **changes})

@@ -62,6 +62,10 @@ async def simulated(folder: Path) -> AsyncIterator[Sim]:
             await world.end_all()
 
 
+_SLOWDOWN = slowdown()
+"""Once, so that two providers of one network are configured alike."""
+
+
 def settings(url: str, **changes: Any) -> GolemConfig:
     fields: dict[str, Any] = {
         "url": url,
@@ -73,9 +77,9 @@ def settings(url: str, **changes: Any) -> GolemConfig:
         "collect_for": 0.05,
         "negotiate_with": 1,
         "max_glm": 5,
-        "negotiation_timeout": 10 * slowdown(),
+        "negotiation_timeout": 10 * _SLOWDOWN,
         "scan_for": 1,
-        "invoice_wait": 5 * slowdown(),
+        "invoice_wait": 5 * _SLOWDOWN,
         "poll_interval": 1,
     }
     return GolemConfig.model_validate({**fields, **changes})
