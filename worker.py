@@ -21,7 +21,6 @@ from temporalio.client import Client, Interceptor
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.service import RPCError
 from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunner, Worker
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.budgets import BudgetActivities
 from activities.groups import GroupActivities
@@ -68,23 +67,6 @@ from workflows.registry import WORKFLOWS
 _log = structlog.get_logger("worker")
 # Tasks of a worker that was killed wait this long before another gets them.
 _STICKY_TIMEOUT = timedelta(seconds=5)
-# The tests and replays run in the sandbox, which refuses what is not deterministic. A worker does
-# not: the sandbox executes a workflow's module anew for each run, a sixth of a worker's time, and
-# from the file as it is then, so that an update under a running worker would break its workflows.
-RUNNER = SandboxedWorkflowRunner(
-    restrictions=SandboxRestrictions.default.with_passthrough_modules(
-        "cortex",
-        "activities",
-        "providers",
-        "workflows.decisions",
-        "workflows.search",
-        "workflows.gang",
-        "workflows.steps",
-        "workflows.stopping",
-        "sqlalchemy",
-        "structlog",
-    )
-)
 
 
 @dataclass
@@ -246,6 +228,7 @@ def core_worker(
         TASK_QUEUE,
         activities=activities,
         workflows=WORKFLOWS,
+        # The tests run them in the sandbox: docs/decisions/workflow-sandbox.md.
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_concurrent_workflow_tasks=limits.max_workflow_tasks,
         max_cached_workflows=limits.cached_workflows,

@@ -38,7 +38,7 @@ from cortex.domain.states import RunState
 from cortex.temporal import contracts
 from cortex.temporal.contracts import JobInput, LeaseChange, provider_queue
 from tests.support import eventually, patience, temporal_program
-from worker import RUNNER
+from tests.support.sandbox import RUNNER
 from workflows.group import JobGroupWorkflow
 from workflows.job import JobWorkflow
 

@@ -21,7 +21,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 from temporalio.workflow import NondeterminismError
 
-from worker import RUNNER
+from tests.support.sandbox import RUNNER
 from workflows.registry import WORKFLOWS
 
 HISTORIES = Path(__file__).parent / "histories"

@@ -30,7 +30,7 @@ from cortex.temporal.contracts import (
     provider_queue,
     rescue_id,
 )
-from worker import RUNNER
+from tests.support.sandbox import RUNNER
 from workflows.reconcile import ReconcileWorkflow
 from workflows.rescue import RescueWorkflow
 

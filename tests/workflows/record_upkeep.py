@@ -23,10 +23,10 @@ from activities.contracts import BudgetsResult, WatchInput
 from cortex.domain.providers.inspection import Adapter, Inspection, Trial
 from cortex.domain.spec import JobSpec
 from cortex.temporal import contracts
+from tests.support.sandbox import RUNNER
 from tests.workflows.conftest import time_skipping
 from tests.workflows.record_histories import FOLDER as JOBS
 from tests.workflows.record_histories import scrubbed
-from worker import RUNNER
 from workflows.registry import WORKFLOWS
 
 FOLDER = JOBS / "upkeep"
