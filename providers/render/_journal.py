@@ -6,6 +6,7 @@ The job's own files are read as a stranger's: a scene may have written there too
 import contextlib
 import json
 import os
+import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -42,13 +43,19 @@ class Journal:
     path: Path
     offset: int = 0
     entries: dict[int, Entry] = field(default_factory=dict)
+    _reading: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def read(self) -> dict[int, Entry]:
-        """The newest entry of each frame; blocks shortly."""
+        """The newest entry of each frame; blocks shortly, and may be called in many threads."""
+        with self._reading:  # two that read on from one place would both move it: lines are lost
+            self._read_on()
+            return dict(self.entries)
+
+    def _read_on(self) -> None:
         try:
             fd = os.open(self.path, _OPEN)
         except OSError:
-            return self.entries
+            return
         try:
             size = min(os.fstat(fd).st_size, _MOST)
             if size < self.offset:
@@ -63,7 +70,6 @@ class Journal:
             with contextlib.suppress(ValidationError):
                 entry = Entry.model_validate_json(line)
                 self.entries[entry.frame] = entry
-        return self.entries
 
 
 def frame_statuses(

@@ -3,6 +3,7 @@
 An empty file for each; they are dropped once the network's list is not looked at that far back.
 """
 
+import contextlib
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -26,8 +27,9 @@ class Forgotten:
         limit = time.time() - 2 * self._keep
         kept: set[str] = set()
         for path in self._folder.iterdir():
-            if path.stat().st_mtime < limit:
-                path.unlink(missing_ok=True)
-            else:
-                kept.add(path.name)
+            with contextlib.suppress(FileNotFoundError):  # somebody else has dropped it meanwhile
+                if path.stat().st_mtime >= limit:
+                    kept.add(path.name)
+                else:
+                    path.unlink()
         return frozenset(kept)
