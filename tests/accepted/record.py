@@ -239,12 +239,12 @@ async def _money(client: AsyncCortex, job_id: str, budget_id: str) -> None:
 async def dump(database_url: str, target: Path) -> None:
     """Every row, as `COPY` commands with their data, parents first."""
     async with await psycopg.AsyncConnection.connect(database_url) as connection:
-        found = await connection.execute(
+        tables = await connection.execute(
             "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
             " WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') AND NOT c.relispartition"
             " AND c.relname <> 'alembic_version' ORDER BY c.relname"
         )
-        names = [str(row[0]) for row in await found.fetchall()]
+        names = [str(row[0]) for row in await tables.fetchall()]
         first = ["job_groups", "job_gangs", "providers", "budgets", "jobs", "leases"]
         names.sort(key=lambda name: (first.index(name) if name in first else len(first), name))
         parts = [f"-- schema {await _revision(connection)}\n"]

@@ -20,14 +20,14 @@ _OURS = (".temporal", ".links", ".workflow_url", ".cost_so_far")
 
 def last_answers(*begins: str) -> dict[str, Any]:
     """What that commit said last of each job and group before the rows were written down."""
-    found: dict[str, Any] = {}
+    answers: dict[str, Any] = {}
     for call in calls():
         if call["method"] == "POST" and call["path"].endswith("/cancel"):
             # The last cancel comes after the rows.
-            before = dict(found)
+            before = dict(answers)
         path = call["path"].partition("?")[0]
         if call["method"] == "GET" and path.startswith(begins) and path.count("/") == 4:
-            found[call["path"]] = call["answer"]
+            answers[call["path"]] = call["answer"]
     return {path: answer for path, answer in before.items() if "id" in answer}
 
 

@@ -35,8 +35,8 @@ def calls() -> list[dict[str, Any]]:
 
 def tables() -> Iterator[tuple[str, str, str]]:
     """Table, `COPY` command, and rows."""
-    for found in _COPY.finditer((THEN / "database.sql").read_text()):
-        yield found[2], found[1], found[4]
+    for copy in _COPY.finditer((THEN / "database.sql").read_text()):
+        yield copy[2], copy[1], copy[4]
 
 
 def revision() -> str:
@@ -77,8 +77,8 @@ async def _rows(server: StackConfig, url: str) -> None:
         for _, copy, rows in tables():
             async with connection.cursor().copy(copy.encode()) as target:
                 await target.write(rows)
-        found = await connection.execute(_SEQUENCES)
-        for (statement,) in await found.fetchall():
+        sequences = await connection.execute(_SEQUENCES)
+        for (statement,) in await sequences.fetchall():
             await connection.execute(statement.encode())
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         # Events are told in the order of their transactions: those that come are newer.

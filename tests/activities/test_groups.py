@@ -35,7 +35,7 @@ class Scene:
         spec = GroupSpec.model_validate({"jobs": list(jobs), **fields})
         members = expand(spec)
         made = sorted(new_id("job") for _ in members)
-        self.ids = {item.name: job_id for item, job_id in zip(members, made, strict=True)}
+        self.ids = {member.name: job_id for member, job_id in zip(members, made, strict=True)}
         new = [
             NewMember(
                 NewJob(self.ids[member.name], "tester", member.job(self.id, self.ids)), member
@@ -48,15 +48,15 @@ class Scene:
         async with self.database.transaction() as tx:
             await tx.group_acceptance.store(
                 NewGroup(self.id, "tester", spec, new, needs),
-                [item.job.spec.model_dump(mode="json") for item in new],
+                [submission.job.spec.model_dump(mode="json") for submission in new],
             )
 
     async def advance(self, cancel: str = "") -> AdvanceResult:
         return await self.steps.advance(AdvanceInput(group_id=self.id, cancel=cancel))
 
     async def verdict(self, name: str) -> str:
-        order = VerdictInput(job_id=self.ids[name], lease_key=f"{self.ids[name]}-1")
-        return (await self.steps.verdict(order)).answer
+        question = VerdictInput(job_id=self.ids[name], lease_key=f"{self.ids[name]}-1")
+        return (await self.steps.verdict(question)).answer
 
     async def reserve(self, name: str) -> None:
         """Place and prepare a member."""
@@ -76,8 +76,8 @@ class Scene:
             return list((await tx.connection.execute(text(statement))).all())
 
     async def decision(self) -> str | None:
-        found: str | None = (await self.rows("SELECT decision FROM job_gangs"))[0].decision
-        return found
+        decision: str | None = (await self.rows("SELECT decision FROM job_gangs"))[0].decision
+        return decision
 
     async def backdate(self, by: timedelta) -> None:
         """Let time go by."""
@@ -226,5 +226,5 @@ class TestPresumedAbort:
 
     async def test_a_member_of_no_gang_is_not_committed(self, scene: Scene) -> None:
         await scene.submit(job("a"))
-        order = VerdictInput(job_id="job_none", lease_key="job_none-1")
-        assert (await scene.steps.verdict(order)).answer == "abort"
+        question = VerdictInput(job_id="job_none", lease_key="job_none-1")
+        assert (await scene.steps.verdict(question)).answer == "abort"

@@ -89,10 +89,10 @@ def _thread() -> Iterator[asyncio.AbstractEventLoop]:
 @pytest.fixture
 def stub() -> Iterator[Stub]:
     """The server, in a thread of its own so that blocking clients can be tested too."""
-    found = Stub()
+    answering = Stub()
 
     async def start() -> asyncio.Server:
-        return await asyncio.start_server(lambda r, w: _serve(found, r, w), "127.0.0.1", 0)
+        return await asyncio.start_server(lambda r, w: _serve(answering, r, w), "127.0.0.1", 0)
 
     async def stop(server: asyncio.Server) -> None:
         server.close()
@@ -100,6 +100,6 @@ def stub() -> Iterator[Stub]:
 
     with _thread() as loop:
         server = asyncio.run_coroutine_threadsafe(start(), loop).result(10)
-        found.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        yield found
+        answering.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield answering
         asyncio.run_coroutine_threadsafe(stop(server), loop).result(10)

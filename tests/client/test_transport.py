@@ -170,7 +170,7 @@ class TestStreams:
         ]
         with client(stub) as cortex:
             got = list(cortex.events(JOB_ID, follow=True))
-        assert [item.cortexposition for item in got] == ["1-1", "1-2", "1-3", "1-4"]
+        assert [event.cortexposition for event in got] == ["1-1", "1-2", "1-3", "1-4"]
         assert got[2].data == {"text": "a\u2028b"}
         resumed = [request.headers.get("last-event-id") for request in stub.seen]
         assert resumed == [None, "1-2", "1-2", "1-2", "1-3"]
@@ -229,9 +229,9 @@ class TestStreams:
         for size in (1, 2, 7, len(whole)):
             decoder = SseDecoder()
             parts = [whole[at : at + size] for at in range(0, len(whole), size)]
-            found = [event for part in parts for event in decoder.feed(part)]
-            assert [item.event for item in found] == ["cortex.job.progress", "end"]
-            assert found[0].id == "1-1"
+            events = [event for part in parts for event in decoder.feed(part)]
+            assert [event.event for event in events] == ["cortex.job.progress", "end"]
+            assert events[0].id == "1-1"
 
 
 class TestWait:
@@ -319,9 +319,9 @@ class TestConfiguration:
             names = {"aclose": "close"}
             return {
                 names.get(name, name): [
-                    (p.name, p.default) for p in inspect.signature(found).parameters.values()
+                    (p.name, p.default) for p in inspect.signature(method).parameters.values()
                 ]
-                for name, found in inspect.getmembers(kind, inspect.isfunction)
+                for name, method in inspect.getmembers(kind, inspect.isfunction)
                 if not name.startswith("__")
             }
 

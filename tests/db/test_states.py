@@ -99,9 +99,9 @@ def test_a_wrong_one_would_be_seen() -> None:
 
 def test_no_statement_writes_a_state_by_hand() -> None:
     wrote = [
-        f"{path.relative_to(MADE)}: {found[0]}"
+        f"{path.relative_to(MADE)}: {statement[0]}"
         for path in sorted(MADE.rglob("*.py"))
         if not {"migrations", "tables"} & set(path.parts)
-        for found in BY_HAND.finditer(path.read_text())
+        for statement in BY_HAND.finditer(path.read_text())
     ]
     assert wrote == []

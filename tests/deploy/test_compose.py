@@ -17,8 +17,8 @@ _OURS = {"cortex-migrate", "cortex-worker", "cortex-api"}
 
 
 def services(compose: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = compose["services"]
-    return found
+    services: dict[str, dict[str, Any]] = compose["services"]
+    return services
 
 
 class TestParts:

@@ -145,7 +145,7 @@ async def test_a_job_runs_and_everything_stops_cleanly(
             for name in ("cortex-worker", "cortex-api"):
                 wait_until(partial(containers.healthy, name), f"a healthy {name}")
             await _run_a_job(containers, postgres)
-            await _found_in_temporal(temporal)
+            await _listed_by_temporal(temporal)
         except Exception as error:
             raise AssertionError(said()) from error
 
@@ -166,11 +166,11 @@ async def _run_a_job(containers: Containers, postgres: Server) -> None:
         assert await cortex.output(job.id, "answer.txt") == b"42\n"
 
 
-async def _found_in_temporal(temporal: Server) -> None:
+async def _listed_by_temporal(temporal: Server) -> None:
     """The namespace and the search attributes were made by who started, not by this test."""
     client = await Client.connect(temporal.address, namespace="cortex")
-    found = [run async for run in client.list_workflows("CortexProvider = 'local'")]
-    assert found
+    runs = [run async for run in client.list_workflows("CortexProvider = 'local'")]
+    assert runs
 
 
 def test_a_server_without_its_secrets_says_what_is_missing(containers: Containers) -> None:

@@ -48,8 +48,8 @@ ON_THE_WIRE = [
 
 
 def classes(module: object, base: type[Exception]) -> list[type[Exception]]:
-    found = [kind for kind in vars(module).values() if isinstance(kind, type)]
-    return [kind for kind in found if issubclass(kind, base)]
+    kinds = [kind for kind in vars(module).values() if isinstance(kind, type)]
+    return [kind for kind in kinds if issubclass(kind, base)]
 
 
 KINDS = [

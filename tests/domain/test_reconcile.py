@@ -123,8 +123,8 @@ class TestForsaken:
         ],
     )
     def test_by_state_and_fate(self, case: CareCase, fate: Fate, expected: str | None) -> None:
-        found = [issue.kind.value for issue in forsaken([case], {JOB: fate})]
-        assert found == ([expected] if expected else [])
+        kinds = [issue.kind.value for issue in forsaken([case], {JOB: fate})]
+        assert kinds == ([expected] if expected else [])
 
     def test_without_a_known_fate_nothing_is_said(self) -> None:
         assert forsaken([CareCase(job_id=JOB, state=JobState.RUNNING)], {}) == []

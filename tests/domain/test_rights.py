@@ -30,8 +30,8 @@ class TestPolicy:
     def test_every_action_of_every_role(self) -> None:
         assert set(MAY) == set(Action)
         for action, roles in MAY.items():
-            found = {role for role in Role if Principal(name="x", role=role).may(action)}
-            assert found == roles, action
+            allowed = {role for role in Role if Principal(name="x", role=role).may(action)}
+            assert allowed == roles, action
 
     @pytest.mark.parametrize("action", [Action.JOBS_CANCEL, Action.JOBS_EXTEND])
     def test_a_developer_reaches_to_own_jobs_only(self, action: Action) -> None:

@@ -305,7 +305,7 @@ class TestHandout:
         await host.start()
 
         async def shown() -> bool:
-            return [item.name for item in await PluginDirectory(database).views()] == ["odd"]
+            return [view.name for view in await PluginDirectory(database).views()] == ["odd"]
 
         await eventually(shown, what="the report")
         await host.aclose()

@@ -81,7 +81,7 @@ class TestLoading:
         assert "no subclass of cortex.plugins.Plugin" in loaded["no_plugin"].problem
         assert "gone" in loaded["gone"].problem
         assert "no placement strategy" in loaded["wrong"].problem
-        broken = {name for name, item in loaded.items() if item.plugin is None}
+        broken = {name for name, plugin in loaded.items() if plugin.plugin is None}
         assert broken == {"raises", "token", "no_plugin", "gone", "wrong"}
 
     def test_configuration(self) -> None:

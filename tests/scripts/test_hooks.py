@@ -21,8 +21,8 @@ _OF_FILES = re.compile(r" --force-exclude$| \.$")
 def hooks() -> list[dict[str, Any]]:
     (local,) = yaml.safe_load(CONFIG.read_text())["repos"]
     assert local["repo"] == "local"
-    found: list[dict[str, Any]] = local["hooks"]
-    return found
+    hooks: list[dict[str, Any]] = local["hooks"]
+    return hooks
 
 
 def of_makefile() -> set[str]:

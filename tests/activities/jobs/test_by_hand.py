@@ -32,9 +32,9 @@ class Slow(Network):
     meanwhile: dict[str, Callable[[], Awaitable[None]]]
 
     async def usage(self, ref: LeaseRef) -> Usage:
-        found = await super().usage(ref)
+        usage = await super().usage(ref)
         await self._let("usage")
-        return found
+        return usage
 
     async def forget(self, ref: LeaseRef) -> None:
         await self._let("forget")
@@ -59,9 +59,9 @@ def settled_at(amount: str, reason: str = "test") -> Resolution:
 
 @pytest.fixture
 def network() -> Slow:
-    found = Slow("null", NullConfig(run_seconds=-1))
-    found.meanwhile = {}
-    return found
+    slow = Slow("null", NullConfig(run_seconds=-1))
+    slow.meanwhile = {}
+    return slow
 
 
 @pytest.fixture

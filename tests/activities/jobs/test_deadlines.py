@@ -66,8 +66,8 @@ class Case:
 
     async def events(self, kind: EventType) -> list[Event]:
         async with self.database.transaction() as tx:
-            found = await tx.events.page(None, job_id=self.job_id)
-        return [event for event in found if event.type == kind]
+            page = await tx.events.page(None, job_id=self.job_id)
+        return [event for event in page if event.type == kind]
 
     async def holds(self) -> list[Decimal]:
         async with self.database.transaction() as tx:
@@ -81,9 +81,9 @@ def case(database: Database) -> Case:
 
 class TestWarning:
     async def test_is_written_once_however_often_it_is_tried(self, case: Case) -> None:
-        order = await case.run()
-        results = await asyncio.gather(*(case.warn(order) for _ in range(5)))
-        assert {result.deadline_at for result in results} == {order.deadline_at}
+        warning = await case.run()
+        results = await asyncio.gather(*(case.warn(warning) for _ in range(5)))
+        assert {result.deadline_at for result in results} == {warning.deadline_at}
         (event,) = await case.events(EventType.JOB_DEADLINE_NEAR)
         assert event.data["left"] in ("10m", "9m59s", "9m58s")
         assert event.data["not_extended"] == ""
@@ -91,35 +91,35 @@ class TestWarning:
         assert (await case.job()).warned_at is not None
 
     async def test_is_not_told_of_a_deadline_that_has_moved(self, case: Case) -> None:
-        order = await case.run()
-        later = order.deadline_at + HOUR
+        warning = await case.run()
+        later = warning.deadline_at + HOUR
         async with case.database.transaction() as tx:
             await set_job(tx, case.job_id, deadline_at=later)
-        assert (await case.warn(order)).deadline_at == later
+        assert (await case.warn(warning)).deadline_at == later
         assert not await case.events(EventType.JOB_DEADLINE_NEAR)
 
     async def test_is_not_told_of_a_job_that_is_being_stopped(self, case: Case) -> None:
-        order = await case.run(auto_extend=AUTO)
+        warning = await case.run(auto_extend=AUTO)
         async with case.database.transaction() as tx:
             await tx.jobs.move(case.job_id, JobState.CANCELLING)
-        await case.warn(order)
+        await case.warn(warning)
         assert not await case.events(EventType.JOB_DEADLINE_NEAR)
         assert not await case.events(EventType.JOB_EXTENDED)
 
     async def test_is_not_told_of_a_lease_that_has_ended(self, case: Case) -> None:
-        order = await case.run(auto_extend=AUTO)
+        warning = await case.run(auto_extend=AUTO)
         async with case.database.transaction() as tx:
             await tx.leases.move(case.key, LeaseState.LOST)
-        await case.warn(order)
+        await case.warn(warning)
         assert not await case.events(EventType.JOB_DEADLINE_NEAR)
         assert not await case.events(EventType.JOB_EXTENDED)
 
 
 class TestExtendedByItself:
     async def test_once_however_often_it_is_tried(self, case: Case) -> None:
-        order = await case.run(auto_extend=AUTO)
-        results = await asyncio.gather(*(case.warn(order) for _ in range(5)))
-        assert {result.deadline_at for result in results} == {order.deadline_at + HOUR}
+        warning = await case.run(auto_extend=AUTO)
+        results = await asyncio.gather(*(case.warn(warning) for _ in range(5)))
+        assert {result.deadline_at for result in results} == {warning.deadline_at + HOUR}
         (event,) = await case.events(EventType.JOB_EXTENDED)
         assert event.data["auto"] is True
         assert (event.data["by"], event.data["hold"]) == ("1h", "0.6 USD")
@@ -128,12 +128,12 @@ class TestExtendedByItself:
         assert not await case.events(EventType.JOB_DEADLINE_NEAR)
 
     async def test_again_at_each_deadline_until_the_whole_is_reached(self, case: Case) -> None:
-        order = await case.run(auto_extend={"by": "1h30m", "up_to": "3h"})
+        warning = await case.run(auto_extend={"by": "1h30m", "up_to": "3h"})
         for by in (timedelta(minutes=90), timedelta(minutes=30)):
-            deadline = (await case.warn(order)).deadline_at
-            assert deadline == order.deadline_at + by
-            order = order.model_copy(update={"deadline_at": deadline})
-        assert (await case.warn(order)).deadline_at == order.deadline_at
+            deadline = (await case.warn(warning)).deadline_at
+            assert deadline == warning.deadline_at + by
+            warning = warning.model_copy(update={"deadline_at": deadline})
+        assert (await case.warn(warning)).deadline_at == warning.deadline_at
         assert len(await case.events(EventType.JOB_EXTENDED)) == 2
         (event,) = await case.events(EventType.JOB_DEADLINE_NEAR)
         assert event.data["not_extended"] == "`auto_extend.up_to` is 3h"
@@ -146,9 +146,9 @@ class TestExtendedByItself:
         ],
     )
     async def test_not_over_its_budget(self, case: Case, fields: dict[str, str], why: str) -> None:
-        order = await case.run(auto_extend=AUTO, **fields)
+        warning = await case.run(auto_extend=AUTO, **fields)
         for _ in range(2):
-            assert (await case.warn(order)).deadline_at == order.deadline_at
+            assert (await case.warn(warning)).deadline_at == warning.deadline_at
         await self._only_warned(case, why)
 
     async def test_not_over_what_the_server_allows(self, database: Database) -> None:
@@ -166,7 +166,7 @@ class TestExtendedByItself:
         await self._only_warned(case, "provider `net` allows 1h30m")
 
     async def test_not_over_a_budget_that_stops(self, case: Case) -> None:
-        order = await case.run(auto_extend=AUTO)
+        warning = await case.run(auto_extend=AUTO)
         now = datetime.now(UTC)
         one = Money(amount=Decimal(1), currency="USD")
         budget = Budget(
@@ -181,7 +181,7 @@ class TestExtendedByItself:
         )
         async with case.database.transaction() as tx:
             await tx.budgets.add(budget)
-        await case.warn(order)
+        await case.warn(warning)
         await self._only_warned(case, "budget `tight`")
 
     async def _only_warned(self, case: Case, why: str) -> None:

@@ -112,8 +112,8 @@ async def test_nothing_outside_of_the_job(outputs: Path) -> None:
     assert await store.problem([Input(source=JOB, path="data/link")]) is not None
     assert await store.problem([Input(source="..")]) is not None
     assert await store.problem([Input(source=f"{JOB}/data")]) is not None
-    found = await unpacked(outputs, Input(source=JOB))
-    assert set(found) == {"data/a.txt", "data/deep/b.txt", "run.sh"}
+    files = await unpacked(outputs, Input(source=JOB))
+    assert set(files) == {"data/a.txt", "data/deep/b.txt", "run.sh"}
 
 
 def test_an_archive_that_leads_out_is_not_followed(tmp_path: Path) -> None:

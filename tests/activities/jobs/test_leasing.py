@@ -36,9 +36,9 @@ async def placed(database: Database, folder: Path, network: Network) -> tuple[Dr
     driver = Driver(database, network, Settings(data_dir=folder), Fault())
     await driver.accept()
     placing = PlaceInput(job_id=driver.job_id, attempt=1)
-    found = await driver.step("place", placing, PlacementActivities)
+    placement = await driver.step("place", placing, PlacementActivities)
     return driver, LeaseInput(
-        job_id=driver.job_id, lease_key=found.lease_key, provider_id=network.id
+        job_id=driver.job_id, lease_key=placement.lease_key, provider_id=network.id
     )
 
 
@@ -53,10 +53,10 @@ class TestSameAsTwoSteps:
     ) -> None:
         written = []
         for names in (["prepare", "commit"], ["acquire"]):
-            driver, order = await placed(database, tmp_path, Network("null", config))
-            answers = [await driver.step(name, order, LeaseActivities) for name in names]
+            driver, lease = await placed(database, tmp_path, Network("null", config))
+            answers = [await driver.step(name, lease, LeaseActivities) for name in names]
             assert answers[-1].deadline_at is not None
-            written.append([(answers[-1].change or order).model_dump(include={"state"})])
+            written.append([(answers[-1].change or lease).model_dump(include={"state"})])
             written[-1] += await _written(database, driver.job_id)
         two, one = written
         assert one == two
@@ -65,13 +65,13 @@ class TestSameAsTwoSteps:
         self, database: Database, tmp_path: Path
     ) -> None:
         network = Network("null", NullConfig())
-        driver, order = await placed(database, tmp_path, network)
-        first = await driver.step("acquire", order, LeaseActivities)
-        again = await driver.step("acquire", order, LeaseActivities)
+        driver, lease = await placed(database, tmp_path, network)
+        first = await driver.step("acquire", lease, LeaseActivities)
+        again = await driver.step("acquire", lease, LeaseActivities)
         assert again.deadline_at == first.deadline_at
         assert again.change is not None
         assert again.change.state == first.change.state
-        assert network.starts == {order.lease_key: 1}
+        assert network.starts == {lease.lease_key: 1}
 
 
 async def _written(database: Database, job_id: str) -> list[Any]:
@@ -111,9 +111,9 @@ class TestStopped:
         self, database: Database, tmp_path: Path
     ) -> None:
         network = Meanwhile("null", RUNS)
-        driver, order = await placed(database, tmp_path, network)
+        driver, reserved = await placed(database, tmp_path, network)
         network.after_prepare = lambda: request_cancel(driver)
-        result = await driver.step("acquire", order, LeaseActivities)
+        result = await driver.step("acquire", reserved, LeaseActivities)
         assert (result.deadline_at, result.change) == (None, None)
         assert not hasattr(network, "starts")
         (lease,) = await rows(
@@ -123,7 +123,7 @@ class TestStopped:
 
     async def test_a_stop_waits_for_the_commit(self, database: Database, tmp_path: Path) -> None:
         network = Meanwhile("null", RUNS)
-        driver, order = await placed(database, tmp_path, network)
+        driver, lease = await placed(database, tmp_path, network)
         environment = ActivityEnvironment()
         begun, go_on = asyncio.Event(), asyncio.Event()
 
@@ -132,21 +132,21 @@ class TestStopped:
             await go_on.wait()
 
         network.during_commit = slowly
-        step = asyncio.ensure_future(environment.run(steps_of(driver).acquire, order))
+        step = asyncio.ensure_future(environment.run(steps_of(driver).acquire, lease))
         await begun.wait()
         environment.cancel(ActivityCancellationDetails(cancel_requested=True))
         await asyncio.sleep(0)
         assert not step.done()
         go_on.set()
         assert (await step).deadline_at is not None
-        assert network.starts == {order.lease_key: 1}
+        assert network.starts == {lease.lease_key: 1}
 
     @pytest.mark.parametrize("how", ["worker_shutdown", "timed_out", "not_found"])
     async def test_nothing_else_waits_for_it(
         self, database: Database, tmp_path: Path, how: str
     ) -> None:
         network = Meanwhile("null", RUNS)
-        driver, order = await placed(database, tmp_path, network)
+        driver, lease = await placed(database, tmp_path, network)
         environment = ActivityEnvironment()
         begun = asyncio.Event()
 
@@ -155,7 +155,7 @@ class TestStopped:
             await asyncio.Event().wait()
 
         network.during_commit = for_ever
-        step = asyncio.ensure_future(environment.run(steps_of(driver).acquire, order))
+        step = asyncio.ensure_future(environment.run(steps_of(driver).acquire, lease))
         await begun.wait()
         environment.cancel(ActivityCancellationDetails(**{how: True}))
         with pytest.raises(asyncio.CancelledError):
@@ -167,17 +167,17 @@ class TestPatience:
         self, database: Database, tmp_path: Path
     ) -> None:
         network = Meanwhile("null", RUNS)
-        driver, order = await placed(database, tmp_path, network)
+        driver, lease = await placed(database, tmp_path, network)
 
         async def away() -> None:
             raise Unavailable("no answer")
 
         network.during_commit = away
-        assert not (await self._error(driver, order)).non_retryable
+        assert not (await self._error(driver, lease)).non_retryable
         query = "UPDATE leases SET reserved_at = now() - interval '1 hour' WHERE job_id = :job"
         async with database.transaction() as tx:
             await tx.connection.exec_driver_sql(query.replace(":job", f"'{driver.job_id}'"))
-        assert (await self._error(driver, order)).non_retryable
+        assert (await self._error(driver, lease)).non_retryable
 
     async def _error(self, driver: Driver, target: LeaseInput) -> ApplicationError:
         """Of a try of a step that was scheduled long ago."""

@@ -148,7 +148,7 @@ class Raising(Alphabetical):
 
 class TestStrategies:
     async def asked(self, strategy: str, *known: PlacementStrategy) -> QuoteResult:
-        strategies = {item.name: item for item in known}
+        strategies = {provider.name: provider for provider in known}
         offers = (network("b", "1"), network("a", "2"))
         return await ask(*offers, strategies=strategies, strategy=strategy)
 

@@ -180,7 +180,7 @@ class TestHold:
         budget = await add_budget(database, "2 USD")
         job_id = await desk.accept("0")
         placed = await asyncio.gather(*(desk.place(job_id) for _ in range(4)))
-        assert {item.lease_key for item in placed} == {f"{job_id}-1"}
+        assert {result.lease_key for result in placed} == {f"{job_id}-1"}
         assert (await state_of(database, budget)).spending.held == 2
 
     @pytest.mark.parametrize("reserve", ["0", "1"])
@@ -191,11 +191,11 @@ class TestHold:
         jobs = [await desk.accept(reserve) for _ in range(20)]
         budget = await add_budget(database, "31 USD")
         placed = await asyncio.gather(*(desk.place(job_id) for job_id in jobs))
-        held = [item for item in placed if item.lease_key]
+        held = [result for result in placed if result.lease_key]
         # Reserved for all 20 are 0 or 20: so many more are left for those who are first.
         assert len(held) == {"0": 15, "1": 11}[reserve]
-        for item, job_id in zip(placed, jobs, strict=True):
-            if item.lease_key is None:
+        for result, job_id in zip(placed, jobs, strict=True):
+            if result.lease_key is None:
                 await desk.finish(job_id)
         state = await state_of(database, budget)
         assert state.spending.total == 2 * len(held)

@@ -89,8 +89,8 @@ class TestPlacing:
 
         network.meanwhile = meanwhile
         steps = PlacementActivities(database, OneFleet(network), driver.settings)
-        order = PlaceInput(job_id=driver.job_id, attempt=1)
-        placed: PlaceResult = await ActivityEnvironment().run(steps.place, order)
+        placing = PlaceInput(job_id=driver.job_id, attempt=1)
+        placed: PlaceResult = await ActivityEnvironment().run(steps.place, placing)
         return placed, driver
 
     @pytest.mark.parametrize(
@@ -116,10 +116,10 @@ class TestPlacing:
     ) -> None:
         driver = await self.at(database, tmp_path)
         steps = PlacementActivities(database, OneFleet(driver.provider), driver.settings)
-        order = PlaceInput(job_id=driver.job_id, attempt=1)
+        attempt = PlaceInput(job_id=driver.job_id, attempt=1)
         async with database.transaction() as tx:
             await tx.jobs.lock(driver.job_id)  # the statement that places it waits for this
-            placing = asyncio.create_task(ActivityEnvironment().run(steps.place, order))
+            placing = asyncio.create_task(ActivityEnvironment().run(steps.place, attempt))
             await eventually(lambda: waits(database), what="the placement waits")
             removing = asyncio.create_task(self.admin(database, driver).remove("null", BOSS))
 
@@ -188,8 +188,8 @@ class TestBudgets:
             if change == "removed":
                 await budgets.remove(budget.id, BOSS)
             elif change == "raised":
-                order = BudgetUpdate(amount=Money.model_validate("100 USD"))
-                await budgets.update(budget.id, order, BOSS)
+                raised = BudgetUpdate(amount=Money.model_validate("100 USD"))
+                await budgets.update(budget.id, raised, BOSS)
             else:
                 await budgets.update(budget.id, BudgetUpdate(enabled=False), BOSS)
         assert (await looking).stopped == 0
@@ -260,8 +260,8 @@ class TestLateBills:
         driver = driver_of(database, tmp_path, network)
         await driver.accept()
         steps = PlacementActivities(database, OneFleet(network), driver.settings)
-        order = PlaceInput(job_id=driver.job_id, attempt=1)
-        placed: PlaceResult = await ActivityEnvironment().run(steps.place, order)
+        placing = PlaceInput(job_id=driver.job_id, attempt=1)
+        placed: PlaceResult = await ActivityEnvironment().run(steps.place, placing)
         assert placed.lease_key is not None
         driver.lease_key = placed.lease_key
         await driver.settle_by_hand(Money.zero("USD"))
@@ -306,9 +306,9 @@ class TestAfterTheEnd:
         await driver.accept()
         placing = PlaceInput(job_id=driver.job_id, attempt=1)
         placed = await driver.step("place", placing, PlacementActivities)
-        order = LeaseInput(job_id=driver.job_id, lease_key=placed.lease_key, provider_id="null")
+        lease = LeaseInput(job_id=driver.job_id, lease_key=placed.lease_key, provider_id="null")
         with pytest.raises(ApplicationError, match="is released"):
-            await driver.step("prepare", order, LeaseActivities)
+            await driver.step("prepare", lease, LeaseActivities)
         (job,) = await rows(database, "SELECT message FROM jobs WHERE id = :job", driver.job_id)
         assert job["message"] == "over"
         query = "SELECT type FROM events WHERE job_id = :job AND type = 'job.progress'"

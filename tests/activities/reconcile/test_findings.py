@@ -37,9 +37,9 @@ class Counted:
     def counts(self) -> list[tuple[str, str, str]]:
         """Name, kind and event of all that was counted since the last time."""
         return [
-            (item.metric.name, str(item.attributes["kind"]), str(item.attributes["event"]))
-            for item in self._buffer.retrieve_updates()
-            if item.metric.name.startswith("cortex_")
+            (point.metric.name, str(point.attributes["kind"]), str(point.attributes["event"]))
+            for point in self._buffer.retrieve_updates()
+            if point.metric.name.startswith("cortex_")
         ]
 
 
@@ -66,17 +66,17 @@ async def test_each_is_told_and_counted_once(database: Database) -> None:
 
 async def test_what_nothing_is_known_of_stays_open(database: Database) -> None:
     world = Counted(database)
-    (found,) = await world.take(unserved("p", ["key"]))
+    (opened,) = await world.take(unserved("p", ["key"]))
     assert not await world.take(unsure=frozenset({"p"}))
     async with database.transaction() as tx:
-        assert [finding.id for finding in await tx.findings.open(BOOK_KINDS)] == [found.id]
+        assert [finding.id for finding in await tx.findings.open(BOOK_KINDS)] == [opened.id]
 
 
 async def test_closing_twice_tells_once(database: Database) -> None:
     world = Counted(database)
-    (found,) = await world.take(unserved("p", ["key"]))
-    await world.close(found)
-    await world.close(found)
+    (finding,) = await world.take(unserved("p", ["key"]))
+    await world.close(finding)
+    await world.close(finding)
     assert await events(database) == ["reconcile.found", "reconcile.closed"]
     async with database.transaction() as tx:
         (closed,) = await tx.findings.page(open_only=False, kind=FindingKind.UNSERVED)
@@ -86,4 +86,4 @@ async def test_closing_twice_tells_once(database: Database) -> None:
         assert await tx.findings.expire(timedelta(days=1)) == 0
         assert await tx.findings.expire(timedelta(0)) == 1
         left = await tx.findings.page(open_only=False)
-    assert [item.id for item in left] == [still.id]
+    assert [finding.id for finding in left] == [still.id]

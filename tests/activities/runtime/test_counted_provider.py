@@ -182,8 +182,8 @@ class TestRecord:
             await counted.provider.pricing()
         await counted.provider.statuses([REF])
         assert [line.text async for line in counted.provider.logs(REF)] == ["0", "1", "2"]
-        found = [(tally.step, tally.keys, tally.outcome) for tally in counted.provider.tallies()]
-        assert found == [
+        steps = [(tally.step, tally.keys, tally.outcome) for tally in counted.provider.tallies()]
+        assert steps == [
             ("pricing", (), "ok"),
             ("pricing", (), "Unavailable"),
             ("statuses", ("k",), "ok"),
@@ -203,8 +203,8 @@ class TestRecord:
         for follow in (False, True):
             async for _ in provider.logs(REF, follow=follow):
                 note("net", "of the caller", "200")
-        (found,) = provider.tallies()
-        assert (found.step, found.call, found.count) == ("logs", "net GET /log", 6)
+        (tally,) = provider.tallies()
+        assert (tally.step, tally.call, tally.count) == ("logs", "net GET /log", 6)
 
     async def test_no_secret_is_in_it(self) -> None:
         counted = Counted()

@@ -65,8 +65,8 @@ async def url(settings: Settings, database: Database) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def cortex(url: str) -> AsyncIterator[AsyncCortex]:
-    async with AsyncCortex(url, KEY, retry=NO_RETRY) as found:
-        yield found
+    async with AsyncCortex(url, KEY, retry=NO_RETRY) as client:
+        yield client
 
 
 async def finish(database: Database, job_id: str) -> None:
@@ -167,13 +167,13 @@ class TestRest:
             path.write_bytes(content)
         async with database.transaction() as tx:
             await tx.outputs.replace(job.id, 1, [("a b/ü.txt", len(content), digest)])
-        (found,) = await cortex.outputs(job.id)
+        (output,) = await cortex.outputs(job.id)
         target = tmp_path / "got"
         # As a download that broke off left it.
         part = target / "a b" / f".ü.txt.{digest[:12]}.part"
         part.parent.mkdir(parents=True)
         part.write_bytes(content[:1000])
-        assert (await cortex.download(job.id, found, target)).read_bytes() == content
+        assert (await cortex.download(job.id, output, target)).read_bytes() == content
         assert not part.exists()
 
     async def test_a_name_as_long_as_names_can_be_and_an_empty_folder(

@@ -34,10 +34,10 @@ async def test_tells_what_has_changed_once(database: Database) -> None:
         job_id = await new_job(tx)
         said = [frame(1, "done", cost="0.1"), frame(2, "rendering")]
         changed = await tx.frames.record(job_id, "k-1", said)
-        assert [item.frame for item in changed] == [1, 2]
+        assert [frame.frame for frame in changed] == [1, 2]
         assert await tx.frames.record(job_id, "k-1", said) == []
         changed = await tx.frames.record(job_id, "k-1", [frame(1, "rendering"), frame(2, "done")])
-        assert [(item.frame, item.state) for item in changed] == [(2, "done")]
+        assert [(frame.frame, frame.state) for frame in changed] == [(2, "done")]
         assert await tx.frames.done(job_id) == {1, 2}
 
 
@@ -78,5 +78,5 @@ async def test_outputs_of_attempts_are_merged(database: Database) -> None:
         await tx.outputs.merge(job_id, 1, [("a", 1, "0" * 64), ("b", 1, "0" * 64)])
         await tx.outputs.merge(job_id, 2, [("b", 2, "1" * 64), ("c", 2, "1" * 64)])
         await tx.outputs.merge(job_id, 3, [])
-        found = [(output.path, output.attempt) for output in await tx.outputs.of_job(job_id)]
-        assert found == [("a", 1), ("b", 2), ("c", 2)]
+        outputs = [(output.path, output.attempt) for output in await tx.outputs.of_job(job_id)]
+        assert outputs == [("a", 1), ("b", 2), ("c", 2)]

@@ -35,10 +35,10 @@ async def held(database: Database) -> Lease:
         assert await tx.steps.reserve(
             lease, LeaseRef(key=key, network_id="n"), offer=OFFER, events=[]
         )
-        found = await tx.steps.begin_release(
+        release = await tx.steps.begin_release(
             job_id, key, settling=True, failure=None, message="", events=[]
         )
-    return found.lease
+    return release.lease
 
 
 async def book(database: Database, lease: Lease, amount: str, note: str) -> bool:

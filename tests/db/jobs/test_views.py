@@ -94,16 +94,16 @@ class TestPage:
     async def test_is_narrowed(self, database: Database, reads: JobReads) -> None:
         await accepted(database, "a", "b")
 
-        async def found(**narrowing: Any) -> list[str]:
+        async def listed(**narrowing: Any) -> list[str]:
             page = await reads.page(JobFilter(**narrowing), before=None, limit=9)
             return _names(page.items)
 
-        assert await found(states=[JobState.PENDING]) == ["b", "a"]
-        assert await found(states=[JobState.PENDING, JobState.FAILED]) == ["b", "a"]
-        assert await found(states=[JobState.FAILED]) == []
-        assert await found(labels={"name": "a"}) == ["a"]
-        assert await found(owner="ann", name="b") == ["b"]
-        assert await found(owner="bob") == []
+        assert await listed(states=[JobState.PENDING]) == ["b", "a"]
+        assert await listed(states=[JobState.PENDING, JobState.FAILED]) == ["b", "a"]
+        assert await listed(states=[JobState.FAILED]) == []
+        assert await listed(labels={"name": "a"}) == ["a"]
+        assert await listed(owner="ann", name="b") == ["b"]
+        assert await listed(owner="bob") == []
 
 
 @pytest.mark.parametrize(

@@ -114,10 +114,10 @@ class TestPeriodBorders:
             await charged(tx, "4", period.end - tick)
             await charged(tx, "8", period.end)
         async with database.reading() as tx:
-            found = (await tx.budgets.states([budget], now))[0]
+            state = (await tx.budgets.states([budget], now))[0]
             before = (await tx.budgets.states([budget], period.start - tick))[0]
             after = (await tx.budgets.states([budget], period.end))[0]
-        assert found.spending.charged == 5
+        assert state.spending.charged == 5
         assert before.spending.charged == 2
         assert after.spending.charged == 8
 
@@ -137,9 +137,9 @@ class TestSums:
             await book(tx, open_one, "hold", "16")  # it was extended
             closed = await lease(tx, await job(tx, owner="bob"), state="releasing")
             await book(tx, closed, "hold", "64")
-        sums = [await state_of(database, item) for item in (of_all, of_user, of_label)]
-        assert [item.spending.charged for item in sums] == [13, 3, 4]
-        assert [item.spending.held for item in sums] == [32, 32, 0]
+        sums = [await state_of(database, budget) for budget in (of_all, of_user, of_label)]
+        assert [state.spending.charged for state in sums] == [13, 3, 4]
+        assert [state.spending.held for state in sums] == [32, 32, 0]
 
     async def test_a_lease_that_costs_more_than_its_hold_counts_with_that(
         self, database: Database
@@ -163,8 +163,8 @@ class TestReports:
             await book(tx, await lease(tx, again, 2, state="active", cost=None), "hold", "8")
             await charged(tx, "16", state="failed")
             await charged(tx, "32", state="cancelled")
-            found = await tx.reports.costs(["cause"], since=None, until=None)
-        sums = {item.keys[0]: (item.charged, item.held) for item in found}
+            rows = await tx.reports.costs(["cause"], since=None, until=None)
+        sums = {row.keys[0]: (row.charged, row.held) for row in rows}
         assert sums == {
             "lost": (Decimal(1), Decimal(0)),
             "completed": (Decimal(2), Decimal(0)),
@@ -187,18 +187,18 @@ class TestReports:
         async with database.transaction() as tx:
             await charged(tx, "1", border)
             await charged(tx, "9", border - timedelta(microseconds=1))
-            found = await tx.reports.costs([key], since=None, until=None)
+            rows = await tx.reports.costs([key], since=None, until=None)
             late = await tx.reports.costs([key], since=border, until=None)
-        assert [item.keys[0] for item in found] == names
-        assert [item.charged for item in late] == [1]
+        assert [row.keys[0] for row in rows] == names
+        assert [row.charged for row in late] == [1]
 
     async def test_two_keys_and_currencies(self, database: Database) -> None:
         async with database.transaction() as tx:
             await charged(tx, "1", team="a")
             await charged(tx, "3", team="a", currency="AKT", rate="0.5")
             await charged(tx, "2", owner="bob")
-            found = await tx.reports.costs(["label:team", "owner"], since=None, until=None)
-        assert [(*item.keys, item.currency, item.charged, item.charged_usd) for item in found] == [
+            rows = await tx.reports.costs(["label:team", "owner"], since=None, until=None)
+        assert [(*row.keys, row.currency, row.charged, row.charged_usd) for row in rows] == [
             ("(none)", "bob", "USD", 2, 2),
             ("a", "alice", "AKT", 3, Decimal("1.5")),
             ("a", "alice", "USD", 1, 1),
@@ -236,10 +236,10 @@ class TestForecast:
         assert facts.ahead == pytest.approx(Decimal(1), abs=Decimal("0.01"))
         assert facts.ended_days_charged == 9
         assert facts.first_day == today - timedelta(days=2)
-        found = outlook(facts, period)
-        assert (found.days, found.per_day) == (2, Decimal("4.5"))
-        assert found.usual == pytest.approx(Decimal(9), abs=Decimal("0.1"))
-        assert found.total == found.charged + found.so_far + found.usual
+        forecast = outlook(facts, period)
+        assert (forecast.days, forecast.per_day) == (2, Decimal("4.5"))
+        assert forecast.usual == pytest.approx(Decimal(9), abs=Decimal("0.1"))
+        assert forecast.total == forecast.charged + forecast.so_far + forecast.usual
 
     async def test_what_runs_counts_until_the_periods_end(self, database: Database) -> None:
         budget = await add_budget(database, "100 USD")
@@ -256,5 +256,5 @@ class TestForecast:
         assert facts.ahead == pytest.approx(Decimal(3), abs=Decimal("0.05"))
 
     def test_nothing_known_is_nothing_expected(self) -> None:
-        found = outlook(Facts(now=datetime.now(UTC)), MONTH)
-        assert found.total == found.per_day == found.days == 0
+        forecast = outlook(Facts(now=datetime.now(UTC)), MONTH)
+        assert forecast.total == forecast.per_day == forecast.days == 0

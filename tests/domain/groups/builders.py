@@ -20,7 +20,7 @@ def gang(number: int = 0, *, needs: tuple[str, ...] = (), **changes: Any) -> Gan
 
 
 def group(*members: Member, gangs: tuple[Gang, ...] = (), **changes: Any) -> Snapshot:
-    found = {number: Gang(number) for number in {member.gang for member in members}}
-    found |= {gang.number: gang for gang in gangs}
+    by_number = {number: Gang(number) for number in {member.gang for member in members}}
+    by_number |= {gang.number: gang for gang in gangs}
     values: dict[str, Any] = {"state": GroupState.PENDING, "rules": GroupRules(), **changes}
-    return Snapshot("grp_1", members=members, gangs=found, **values)
+    return Snapshot("grp_1", members=members, gangs=by_number, **values)

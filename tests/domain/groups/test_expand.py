@@ -19,7 +19,7 @@ def wrong(**fields: Any) -> dict[str, str]:
     try:
         spec = GroupSpec.model_validate(fields)
     except ValidationError as error:
-        return {item.field: item.message for item in field_errors(error)}
+        return {field.field: field.message for field in field_errors(error)}
     with pytest.raises(InvalidRequest) as caught:
         expand(spec)
     return {error.field: error.message for error in caught.value.errors}

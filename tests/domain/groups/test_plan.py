@@ -271,9 +271,9 @@ class TestCancel:
 
 class TestEnd:
     def end(self, *members: Member, **changes: Any) -> tuple[GroupState, Reason | None, str]:
-        found = plan(group(*members, **changes), NOW).end
-        assert found is not None
-        return found.state, found.reason, found.message
+        end = plan(group(*members, **changes), NOW).end
+        assert end is not None
+        return end.state, end.reason, end.message
 
     def test_all_completed(self) -> None:
         assert self.end(completed("a"), completed("b")) == (

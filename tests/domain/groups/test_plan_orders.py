@@ -42,7 +42,7 @@ class World:
             rules = replace(rules, concurrency=chance.choice([None, 1, 2]))
         first = [member(f"a[{i}]") for i in range(chance.randint(1, 3))]
         second = [member(f"b[{i}]", 1) for i in range(chance.randint(0, 3))]
-        needs = gang(1, needs=tuple(item.name for item in first))
+        needs = gang(1, needs=tuple(member.name for member in first))
         gangs = (gang(), needs) if second else (gang(),)
         self.group = group(*first, *second, gangs=gangs, rules=rules)
         self.now = NOW
@@ -93,27 +93,27 @@ class World:
     def move(self) -> None:
         if self.chance.random() < 0.01:
             self.group = replace(self.group, cancel_requested=True)
-        item = self.chance.choice(self.group.members)
-        if item.held:
-            if item.waiting and self.chance.random() < 0.01:
-                self.put(item.id, state=JobState.CANCELLING, asked=True)
+        member = self.chance.choice(self.group.members)
+        if member.held:
+            if member.waiting and self.chance.random() < 0.01:
+                self.put(member.id, state=JobState.CANCELLING, asked=True)
             return
-        decision = self.group.gangs[item.gang].decision
-        if item.state == JobState.SETTLING:
-            ended = JobState.CANCELLED if item.asked else self.outcome(item)
-            self.put(item.id, state=ended, exit_code=int(ended == JobState.FAILED))
-        elif item.ready and (decision == "committed" or not self.group.rules.atomic):
+        decision = self.group.gangs[member.gang].decision
+        if member.state == JobState.SETTLING:
+            ended = JobState.CANCELLED if member.asked else self.outcome(member)
+            self.put(member.id, state=ended, exit_code=int(ended == JobState.FAILED))
+        elif member.ready and (decision == "committed" or not self.group.rules.atomic):
             fell = self.chance.random() < 0.2
             state = JobState.SETTLING if fell else JobState.RUNNING
-            self.put(item.id, ready=False, state=state, committed=not fell)
-        elif not item.ready and item.state in self._NEXT:
-            state = self.chance.choice(self._NEXT[item.state])
-            self.put(item.id, state=state, ready=state == JobState.DEPLOYING)
-        elif item.state == JobState.CANCELLING:
-            self.put(item.id, state=JobState.SETTLING, ready=False)
+            self.put(member.id, ready=False, state=state, committed=not fell)
+        elif not member.ready and member.state in self._NEXT:
+            state = self.chance.choice(self._NEXT[member.state])
+            self.put(member.id, state=state, ready=state == JobState.DEPLOYING)
+        elif member.state == JobState.CANCELLING:
+            self.put(member.id, state=JobState.SETTLING, ready=False)
 
-    def outcome(self, item: Member) -> JobState:
-        well = item.committed and self.chance.random() < 0.8
+    def outcome(self, member: Member) -> JobState:
+        well = member.committed and self.chance.random() < 0.8
         return JobState.COMPLETED if well else JobState.FAILED
 
     def check(self) -> None:

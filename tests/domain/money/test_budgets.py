@@ -101,8 +101,8 @@ class TestRefusal:
         assert now.refusal(Decimal("0.000000000000000002")) is not None
 
     def test_names_budget_rest_and_wish_in_its_own_currency(self) -> None:
-        found = state("15", amount=Money.model_validate("40 AKT"), usd_rate=Decimal("0.5"))
-        why = found.refusal(Decimal(6))
+        budget = state("15", amount=Money.model_validate("40 AKT"), usd_rate=Decimal("0.5"))
+        why = budget.refusal(Decimal(6))
         assert why == (
             "budget `team` (40 AKT per month for all jobs) has 10 AKT left until "
             "2026-12-01 00:00 UTC, and 12 AKT is asked for"
@@ -135,12 +135,12 @@ def burdens(*given: tuple[str, str] | tuple[str, str, str]) -> list[Burden]:
     """`(id, frees)`, with `ending` or `costs` as a third."""
     return [
         Burden(
-            job_id=item[0],
-            frees=Decimal(item[1]),
-            ending="ending" in item[2:],
-            costs="costs" in item[2:],
+            job_id=burden[0],
+            frees=Decimal(burden[1]),
+            ending="ending" in burden[2:],
+            costs="costs" in burden[2:],
         )
-        for item in given
+        for burden in given
     ]
 
 

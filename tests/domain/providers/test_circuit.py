@@ -66,9 +66,9 @@ class TestOpen:
 class TestHalfOpen:
     @pytest.fixture
     def half_open(self) -> Circuit:
-        found = opened().probing(at(10), RULES)
-        assert found is not None
-        return found
+        circuit = opened().probing(at(10), RULES)
+        assert circuit is not None
+        return circuit
 
     def test_lets_one_probe_in(self, half_open: Circuit) -> None:
         assert half_open.probing(at(11), RULES) is None

@@ -11,11 +11,11 @@ RULES = HealthRules(failures=3, successes=2)
 
 def statuses(verdicts: Sequence[CheckGrade], start: str = "online") -> list[str]:
     standing = HealthState.model_validate({"status": start})
-    found: list[str] = []
+    told: list[str] = []
     for verdict in verdicts:
         standing = standing.after(verdict, RULES)
-        found.append(standing.status)
-    return found
+        told.append(standing.status)
+    return told
 
 
 @pytest.mark.parametrize(
@@ -30,8 +30,8 @@ def test_goes_down_after_failures_in_a_row() -> None:
 
 
 def test_comes_up_after_successes_in_a_row() -> None:
-    found = statuses(["good", "bad", "good", "good"], start="offline")
-    assert found == ["offline"] * 3 + ["online"]
+    seen = statuses(["good", "bad", "good", "good"], start="offline")
+    assert seen == ["offline"] * 3 + ["online"]
 
 
 def test_slow_ones_degrade() -> None:

@@ -73,9 +73,9 @@ class TestCost:
         assert ranked([offer("a", "0.1"), offer("free", "0")]) == ["free", "a"]
 
     def test_the_score_is_the_share_of_the_cheapest(self) -> None:
-        found = Ranking(STRATEGIES["cost"]).rank([offer("a", "1"), offer("b", "4")], job())
-        assert [item.score for item in found] == [Decimal(1), Decimal("0.25")]
-        assert found[1].why == "4 USD per hour"
+        ranking = Ranking(STRATEGIES["cost"]).rank([offer("a", "1"), offer("b", "4")], job())
+        assert [ranked_offer.score for ranked_offer in ranking] == [Decimal(1), Decimal("0.25")]
+        assert ranking[1].why == "4 USD per hour"
 
 
 class TestPerformance:
@@ -89,8 +89,8 @@ class TestPerformance:
     def test_few_starts_prove_nothing(self) -> None:
         fast = offer("fast", "1", performance=Decimal(2))
         starts = TrackRecord(starts=2, start=timedelta(minutes=30))
-        order = ranked([offer("plain", "1"), fast], {"fast": starts}, strategy="performance")
-        assert order == ["fast", "plain"]
+        ranking = ranked([offer("plain", "1"), fast], {"fast": starts}, strategy="performance")
+        assert ranking == ["fast", "plain"]
 
 
 class TestAvailability:
@@ -130,8 +130,8 @@ class TestWeights:
 
     def test_all_sides_are_explained(self) -> None:
         spec = job(weights={"cost": 1, "performance": 3, "availability": 2})
-        (item,) = Ranking(STRATEGIES["cost"]).rank([offer("a", "0.25")], spec)
-        assert item.why == (
+        (ranked_offer,) = Ranking(STRATEGIES["cost"]).rank([offer("a", "0.25")], spec)
+        assert ranked_offer.why == (
             "speed 1 with the wait counted in, availability 100.0%, 0.25 USD per hour"
         )
 
@@ -159,8 +159,8 @@ class TestPlugins:
     def test_a_strategy_of_another_package(self) -> None:
         assert isinstance(Near(), PlacementStrategy)
         offers = [offer("us", "1", region="us"), offer("eu", "9", region="eu")]
-        found = Ranking(Near()).rank(offers, job(strategy="near"))
-        assert [(item.offer.provider_id, item.why) for item in found] == [
+        ranking = Ranking(Near()).rank(offers, job(strategy="near"))
+        assert [(ranked_offer.offer.provider_id, ranked_offer.why) for ranked_offer in ranking] == [
             ("eu", "near"),
             ("us", "far"),
         ]

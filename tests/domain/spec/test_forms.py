@@ -26,8 +26,8 @@ def test_between(one: int, other: int, number: int) -> None:
     low, high = sorted((one, other))
     for tried in (number, low, high, low - 1, high + 1):
         if tried >= 0:
-            found = re.fullmatch(between(low, high), str(tried)) is not None
-            assert found == (low <= tried <= high)
+            matched = re.fullmatch(between(low, high), str(tried)) is not None
+            assert matched == (low <= tried <= high)
 
 
 @pytest.mark.parametrize("most", [DAY, 7 * DAY, 90 * DAY])

@@ -47,9 +47,9 @@ class TestConditions:
 
     def test_the_others_are_left_and_the_objection_is_shown(self) -> None:
         akash = demanding("akash", Conditions(command_for=("batch",)))
-        found = assess(JobSpec(image="busybox"), [akash, provider("free")], max_duration=DAY)
-        assert [estimate.provider_id for estimate in found.estimates] == ["free"]
-        (objection,) = found.objections
+        assessment = assess(JobSpec(image="busybox"), [akash, provider("free")], max_duration=DAY)
+        assert [estimate.provider_id for estimate in assessment.estimates] == ["free"]
+        (objection,) = assessment.objections
         assert objection.provider_id == "akash"
         assert "needs its `command`" in objection.reasons[0]
 
@@ -119,7 +119,7 @@ class TestAbility:
         }
         inside = at_index(caught.value, 3)
         assert isinstance(inside, NoProviderCanRun)
-        assert [item.field for item in inside.errors] == ["jobs[3]", "jobs[3]"]
+        assert [error.field for error in inside.errors] == ["jobs[3]", "jobs[3]"]
         assert inside.errors[0].message == "a: `resources.gpu`: it has no GPU"
 
 

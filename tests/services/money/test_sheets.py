@@ -54,9 +54,9 @@ class TestSheets:
             created_at=datetime(2026, 1, 1, tzinfo=UTC),
         )
         (row,) = back(csv_text(ledger_rows([entry])))
-        found = dict(zip(LEDGER_HEADING, row, strict=True))
-        assert (found["amount"], found["usd_rate"], found["usd"]) == ("3", "0.5", "1.5")
-        assert (found["note"], found["lease"]) == ("by hand, because", "job_1-1")
+        line = dict(zip(LEDGER_HEADING, row, strict=True))
+        assert (line["amount"], line["usd_rate"], line["usd"]) == ("3", "0.5", "1.5")
+        assert (line["note"], line["lease"]) == ("by hand, because", "job_1-1")
 
     def test_report_has_a_column_per_key(self) -> None:
         row = CostRow(
