@@ -47,10 +47,10 @@ def armed(tmp_path: Path) -> Iterator[Path]:
 
 class TestOff:
     def test_it_is_off_and_imports_nothing_of_weight(self) -> None:
-        found = subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-c", _STANDARD], capture_output=True, text=True, check=True
         )
-        assert found.stdout.strip() == "['cortex', 'cortex.faultpoints']"
+        assert done.stdout.strip() == "['cortex', 'cortex.faultpoints']"
 
     def test_a_plan_alone_arms_nothing(self, tmp_path: Path) -> None:
         environment = plan(tmp_path)

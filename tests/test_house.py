@@ -79,13 +79,13 @@ def test_blender_is_imported_nowhere() -> None:
 
 def imported(path: Path) -> set[str]:
     """The top-level packages that a file imports, wherever in it."""
-    found: set[str] = set()
+    packages: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name.partition(".")[0] for alias in node.names}
+            packages |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.add(node.module.partition(".")[0])
-    return found
+            packages.add(node.module.partition(".")[0])
+    return packages
 
 
 class TestFiles:
@@ -145,9 +145,11 @@ def declared() -> dict[str, list[Requirement]]:
 
 def pins(file: str) -> dict[str, str]:
     lines = (ROOT / file).read_text().splitlines()
-    found = [_PIN.match(line) for line in lines if not line.startswith("#")]
-    assert all(found), [line for line in lines if not line.startswith("#") and not _PIN.match(line)]
-    return {canonicalize_name(match["name"]): match["version"] for match in found if match}
+    matches = [_PIN.match(line) for line in lines if not line.startswith("#")]
+    assert all(matches), [
+        line for line in lines if not line.startswith("#") and not _PIN.match(line)
+    ]
+    return {canonicalize_name(match["name"]): match["version"] for match in matches if match}
 
 
 class TestRequirements:

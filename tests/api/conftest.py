@@ -29,8 +29,8 @@ def settings(database_url: str, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 async def client(settings: Settings, providers: None) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_of(settings) as found:
-        yield found
+    async with client_of(settings) as http:
+        yield http
 
 
 @pytest.fixture

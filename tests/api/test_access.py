@@ -33,8 +33,8 @@ def settings(settings: Settings) -> Settings:
 
 @pytest.fixture
 async def client(settings: Settings, providers: None) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_of(settings) as found:
-        yield found
+    async with client_of(settings) as http:
+        yield http
 
 
 def being(name: str) -> dict[str, str]:
@@ -42,10 +42,10 @@ def being(name: str) -> dict[str, str]:
 
 
 def api_routes() -> list[APIRoute]:
-    found = [route for router in ROUTERS for route in router.routes]
-    assert len(found) > 25
+    routes = [route for router in ROUTERS for route in router.routes]
+    assert len(routes) > 25
     return [
-        route for route in found if isinstance(route, APIRoute) and route.path.startswith(PREFIX)
+        route for route in routes if isinstance(route, APIRoute) and route.path.startswith(PREFIX)
     ]
 
 

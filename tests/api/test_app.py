@@ -123,13 +123,13 @@ class TestProviders:
                 text("UPDATE providers SET updated_at = now() - interval '3m' WHERE id = 'docker'")
             )
         answer = await client.get("/api/v1/providers")
-        found = [ProviderView.model_validate(item) for item in answer.json()]
-        assert [(item.id, item.status) for item in found] == [
+        views = [ProviderView.model_validate(row) for row in answer.json()]
+        assert [(view.id, view.status) for view in views] == [
             ("docker", "offline"),
             ("local", "online"),
         ]
         one = await client.get("/api/v1/providers/local")
-        assert ProviderView.model_validate_json(one.content) == found[1]
+        assert ProviderView.model_validate_json(one.content) == views[1]
         check_problem(await client.get("/api/v1/providers/nope"), 404, "not_found")
 
     async def test_an_offline_provider_may_come_back(

@@ -21,10 +21,10 @@ async def test_text_is_as_it_was_written(client: httpx.AsyncClient) -> None:
     ):
         answer = await client.post(JOBS, content=body, headers=headers)
         assert answer.status_code == 202, answer.text
-        found = JobView.model_validate_json(answer.content).spec
-        assert found.command == ("echo", "010", "yes")
-        assert found.env == {"A": "NO", "B": "3.10", "C": "0644"}
-        assert found.labels == {"y": "2024"}
+        spec = JobView.model_validate_json(answer.content).spec
+        assert spec.command == ("echo", "010", "yes")
+        assert spec.env == {"A": "NO", "B": "3.10", "C": "0644"}
+        assert spec.labels == {"y": "2024"}
 
 
 @pytest.mark.parametrize(

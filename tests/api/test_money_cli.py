@@ -38,9 +38,9 @@ class Terminal:
 
     async def run(self, *words: str, code: int = 0) -> tuple[str, str]:
         """What it wrote to stdout and stderr."""
-        found = await asyncio.to_thread(CliRunner().invoke, app, [*self._front, *words])
-        assert found.exit_code == code, found.output
-        return found.stdout, found.stderr
+        result = await asyncio.to_thread(CliRunner().invoke, app, [*self._front, *words])
+        assert result.exit_code == code, result.output
+        return result.stdout, result.stderr
 
 
 async def submitted(url: str) -> str:

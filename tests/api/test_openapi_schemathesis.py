@@ -145,11 +145,11 @@ class Finding:
     @property
     def known(self) -> bool:
         return any(
-            self.check == item.check
+            self.check == finding.check
             # A scenario of several steps does not name the operation of the one that failed.
-            and re.fullmatch(f"{item.operation}|Stateful tests", self.operation)
-            and re.search(item.answer, self.answer, re.DOTALL)
-            for item in KNOWN
+            and re.fullmatch(f"{finding.operation}|Stateful tests", self.operation)
+            and re.search(finding.answer, self.answer, re.DOTALL)
+            for finding in KNOWN
         )
 
 
@@ -219,7 +219,7 @@ def _text(content: dict[str, str] | None) -> str:
 def tried(report: Path) -> int:
     """How many requests were made."""
     ended = [json.loads(line).get("ScenarioFinished") for line in report.read_text().splitlines()]
-    return sum(len(item["recorder"].get("interactions", {})) for item in ended if item)
+    return sum(len(scenario["recorder"].get("interactions", {})) for scenario in ended if scenario)
 
 
 # Requests with specs are large, and take schemathesis long to make: they have a time of their own.

@@ -42,7 +42,7 @@ class TestParameters:
         job_id = await submit(client)
         for param, seen in (("created_after", True), ("created_before", False)):
             page = (await client.get(JOBS, params={param: "1h"})).json()
-            assert ([item["id"] for item in page["items"]] == [job_id]) == seen
+            assert ([job["id"] for job in page["items"]] == [job_id]) == seen
 
     @pytest.mark.parametrize(
         ("path", "name", "value"),
@@ -76,13 +76,13 @@ class TestBodies:
     async def test_only_a_truth_is_a_truth(self, client: httpx.AsyncClient, value: object) -> None:
         """`{"dry_run": 0}` ran for real."""
         budget = {"name": "b", "amount": "1 USD"}
-        for path, order, field in (
+        for path, body, field in (
             ("reconcile", {}, "dry_run"),
             (f"jobs/{NOBODY}/resolve", {"action": "retry", "reason": "r"}, "force"),
             ("budgets", budget, "enabled"),
             ("providers", {"id": "p", "type": "null"}, "enabled"),
         ):
-            answer = await client.post(f"/api/v1/{path}", json={**order, field: value})
+            answer = await client.post(f"/api/v1/{path}", json={**body, field: value})
             problem = check_problem(answer, 422, "invalid_request")
             assert [error.field for error in problem.errors] == [field]
 
@@ -90,8 +90,8 @@ class TestBodies:
     async def test_only_a_number_is_a_number(
         self, client: httpx.AsyncClient, value: object
     ) -> None:
-        order = {"id": "p", "type": "null", "rate_limit": value}
-        answer = await client.post("/api/v1/providers", json=order)
+        body = {"id": "p", "type": "null", "rate_limit": value}
+        answer = await client.post("/api/v1/providers", json=body)
         problem = check_problem(answer, 422, "invalid_request")
         assert [error.field for error in problem.errors] == ["rate_limit"]
 
@@ -102,8 +102,8 @@ class TestBodies:
 
     @pytest.mark.parametrize("reason", ["", " ", "\n\t", "\u00a0"])
     async def test_a_reason_is_to_be_seen(self, client: httpx.AsyncClient, reason: str) -> None:
-        order = {"action": "retry", "reason": reason}
-        answer = await client.post(f"{JOBS}/{NOBODY}/resolve", json=order)
+        body = {"action": "retry", "reason": reason}
+        answer = await client.post(f"{JOBS}/{NOBODY}/resolve", json=body)
         check_problem(answer, 422, "invalid_request")
 
 

@@ -59,8 +59,8 @@ async def client(
     there = settings.temporal.model_copy(
         update={"address": address, "namespace": namespace.namespace}
     )
-    async with client_of(settings.model_copy(update={"temporal": there})) as found:
-        yield found
+    async with client_of(settings.model_copy(update={"temporal": there})) as http:
+        yield http
 
 
 @workflow.defn(name=QUOTE_WORKFLOW)

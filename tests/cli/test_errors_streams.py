@@ -46,11 +46,11 @@ class _Answer(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Answer) as found:
-        thread = threading.Thread(target=found.serve_forever)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Answer) as listener:
+        thread = threading.Thread(target=listener.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{found.server_address[1]}"
-        found.shutdown()
+        yield f"http://127.0.0.1:{listener.server_address[1]}"
+        listener.shutdown()
         thread.join()
 
 

@@ -79,7 +79,7 @@ def test_the_line_of_an_event(data: dict[str, Any], line: str) -> None:
 
 def test_the_example_asks_for_24_frames() -> None:
     example = Path(__file__).parents[2] / "examples" / "render.yaml"
-    found = load(str(example))[0].spec().render
-    assert found is not None
-    assert found.numbers() == tuple(range(1, 25))
-    assert found.scene == str(example.parent / "scene.blend")
+    render = load(str(example))[0].spec().render
+    assert render is not None
+    assert render.numbers() == tuple(range(1, 25))
+    assert render.scene == str(example.parent / "scene.blend")

@@ -46,7 +46,7 @@ class TestFiles:
     def test_examples(self, name: str, members: int, gangs: int) -> None:
         _, _, made = load_group(str(EXAMPLES / f"{name}.yaml"))
         assert len(made) == members
-        assert len({item.gang for item in made}) == gangs
+        assert len({member.gang for member in made}) == gangs
 
     def test_shell_and_awk_keep_their_braces(self) -> None:
         _, _, made = load_group(str(EXAMPLES / "pipeline.yaml"))

@@ -154,12 +154,14 @@ class TestWithoutServer:
             "CORTEX_API__PORT": "9999",
         }
         done = cortex("config", "--json", folder=tmp_path, stdin="", **env)
-        found = {item["name"]: item for item in map(json.loads, done.stdout.splitlines())}
+        settings = {
+            setting["name"]: setting for setting in map(json.loads, done.stdout.splitlines())
+        }
         assert "hidden" not in done.stdout
-        assert found["api.port"]["value"] == "9999"
-        assert found["api.port"]["source"] == "CORTEX_API__PORT"
-        assert found["api.key"]["source"] == "CORTEX_API__KEY"
-        assert found["worker.max_activities"]["source"] == str(toml)
-        assert found["providers.far.url"]["source"] == str(toml)
-        assert found["database.url"]["source"] == f"secrets folder {secrets}"
-        assert found["api.host"]["source"] == "default"
+        assert settings["api.port"]["value"] == "9999"
+        assert settings["api.port"]["source"] == "CORTEX_API__PORT"
+        assert settings["api.key"]["source"] == "CORTEX_API__KEY"
+        assert settings["worker.max_activities"]["source"] == str(toml)
+        assert settings["providers.far.url"]["source"] == str(toml)
+        assert settings["database.url"]["source"] == f"secrets folder {secrets}"
+        assert settings["api.host"]["source"] == "default"

@@ -160,10 +160,10 @@ def test_a_scene_is_named_as_seen_from_the_file(tmp_path: Path) -> None:
     file = tmp_path / "shots" / "job.yaml"
     file.parent.mkdir()
     file.write_text("render: {scene: ../scenes/a.blend, frames: 1}\n")
-    found = load(str(file))[0].spec().render
-    assert found is not None
-    assert found.scene == str(tmp_path / "scenes" / "a.blend")
+    render = load(str(file))[0].spec().render
+    assert render is not None
+    assert render.scene == str(tmp_path / "scenes" / "a.blend")
     file.write_text("render: {scene: 'https://host/a.blend', frames: 1}\n")
-    found = load(str(file))[0].spec().render
-    assert found is not None
-    assert found.scene == "https://host/a.blend"
+    render = load(str(file))[0].spec().render
+    assert render is not None
+    assert render.scene == "https://host/a.blend"

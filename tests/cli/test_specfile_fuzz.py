@@ -200,15 +200,15 @@ def test_the_generators_make_what_is_taken_too(
     documents: st.SearchStrategy[str], taken: Callable[[str], object]
 ) -> None:
     """A fuzz of documents that are all refused would show nothing."""
-    found: list[bool] = []
+    verdicts: list[bool] = []
 
     @settings(FUZZ, max_examples=100, phases=[Phase.generate])
     @given(text=documents.filter(encodable))
     def look(text: str) -> None:
-        found.append(taken(text) is not None)
+        verdicts.append(taken(text) is not None)
 
     look()
-    assert sum(found) > len(found) / 10
+    assert sum(verdicts) > len(verdicts) / 10
 
 
 @pytest.mark.skipif(_WANTED is None, reason="a count is for long runs")

@@ -303,7 +303,7 @@ class TestBraces:
         assert single.spec.command[2] == script
         assert (single.spec.env["A"], single.spec.labels["l"]) == ("{index}", "{count}")
         assert single.spec.outputs == ("o-{index}",)
-        assert [item.spec.command[1] for item in array] == ["0 of 2", "1 of 2"]
+        assert [job.spec.command[1] for job in array] == ["0 of 2", "1 of 2"]
 
 
 class TestKernel:

@@ -43,9 +43,9 @@ class TestProcessMark:
         ProcessMark.of(sleeper.pid, "marked").write(tmp_path / "it.pid")
         mark = ProcessMark.read(tmp_path / "it.pid")
         assert mark is not None
-        found = mark.find()
-        assert found is not None
-        assert found.pid == sleeper.pid
+        process = mark.find()
+        assert process is not None
+        assert process.pid == sleeper.pid
 
     def test_another_process_with_the_pid_is_not_it(self, sleeper: subprocess.Popen[bytes]) -> None:
         mark = ProcessMark.of(sleeper.pid, "marked")

@@ -14,9 +14,9 @@ _MIB = 2**20
 class TestDecisions:
     @pytest.fixture
     def free(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-        found = [400]
-        monkeypatch.setattr(Disk, "of", lambda *_: Disk(400 * _MIB, found[0] * _MIB, 64 * _MIB))
-        return found
+        megabytes = [400]
+        monkeypatch.setattr(Disk, "of", lambda *_: Disk(400 * _MIB, megabytes[0] * _MIB, 64 * _MIB))
+        return megabytes
 
     def test_it_comes_and_goes_with_the_room(self, tmp_path: Path, free: list[int]) -> None:
         path = tmp_path / "reserve"

@@ -60,11 +60,11 @@ class TestProviders:
         stack = StackConfig.load(config.data_dir, simulators=True).with_simulator_ports()
         for name, value in stack.environment().items():
             monkeypatch.setenv(name, value)
-        found = Settings().providers
-        assert set(found) == {"mine", *map(provider_id, SIMULATORS)}
-        assert found["mine"].config()["run_seconds"] == 3
+        providers = Settings().providers
+        assert set(providers) == {"mine", *map(provider_id, SIMULATORS)}
+        assert providers["mine"].config()["run_seconds"] == 3
         for name in SIMULATORS:
-            assert found[provider_id(name)].type == name
+            assert providers[provider_id(name)].type == name
 
     def test_the_worker_waits_for_them(self, config: StackConfig) -> None:
         stack = StackConfig.load(config.data_dir, simulators=True).with_simulator_ports()

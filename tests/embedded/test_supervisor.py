@@ -37,15 +37,15 @@ class Stack:
     def phases(self, name: str) -> list[str]:
         return [event.phase for event in self.events if event.name == name]
 
-    def order(self, phase: str) -> list[str]:
+    def parts_in(self, phase: str) -> list[str]:
         return [event.name for event in self.events if event.phase == phase]
 
     async def until(self, name: str, phase: str, times: int = 1) -> StackEvent:
         async with asyncio.timeout(patience(30)):
             while True:
-                found = [e for e in self.events if (e.name, e.phase) == (name, phase)]
-                if len(found) >= times:
-                    return found[times - 1]
+                reached = [e for e in self.events if (e.name, e.phase) == (name, phase)]
+                if len(reached) >= times:
+                    return reached[times - 1]
                 await asyncio.sleep(0.02)
 
     def pid(self, name: str) -> int:
@@ -89,10 +89,10 @@ class TestOrder:
         self, config: StackConfig, three: tuple[Service, Service, Service]
     ) -> None:
         async with running(config, *three) as stack:
-            assert stack.order("ready")[0] == "base"
-            assert stack.order("ready")[-1] == "stack"
+            assert stack.parts_in("ready")[0] == "base"
+            assert stack.parts_in("ready")[-1] == "stack"
             pids = [stack.pid(part.name) for part in three]
-        assert stack.order("stopped")[-2:] == ["base", "stack"]
+        assert stack.parts_in("stopped")[-2:] == ["base", "stack"]
         assert stack.journal()[-1] == "base SIGTERM"
         assert not any(psutil.pid_exists(pid) for pid in pids)
         assert list(config.run_dir.glob("*.pid")) == []
@@ -113,7 +113,7 @@ class TestOrder:
         )
         async with running(config, *parts) as stack:
             assert ran == ["setup"]
-            assert stack.order("ready") == ["base", "setup", "top", "stack"]
+            assert stack.parts_in("ready") == ["base", "setup", "top", "stack"]
         assert stack.journal()[-2:] == ["top SIGTERM", "base SIGTERM"]
 
 
@@ -302,7 +302,7 @@ class TestPortsAndLock:
     ) -> None:
         for _ in range(2):
             async with running(config, *three) as stack:
-                assert stack.order("ready")[-1] == "stack"
+                assert stack.parts_in("ready")[-1] == "stack"
 
 
 class TestLogs:

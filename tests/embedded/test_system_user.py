@@ -15,9 +15,9 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQ
 
 @pytest.fixture
 def user() -> ServiceUser:
-    found = unprivileged_user(owner_of=Path("/nowhere"))
-    assert found is not None
-    return found
+    user = unprivileged_user(owner_of=Path("/nowhere"))
+    assert user is not None
+    return user
 
 
 @pytest.fixture

@@ -114,12 +114,12 @@ def fickle_installed() -> Iterator[None]:
     """The type is there, in this process."""
     point = EntryPoint("fickle", f"{__name__}:FickleProvider", providers.registry.GROUP)
 
-    def found(*, group: str, name: str | None = None) -> EntryPoints:
+    def with_fickle(*, group: str, name: str | None = None) -> EntryPoints:
         points = EntryPoints([*entry_points(group=group), point])
         return points if name is None else points.select(name=name)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(providers.registry, "entry_points", found)
+        patch.setattr(providers.registry, "entry_points", with_fickle)
         yield
 
 

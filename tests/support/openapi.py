@@ -155,12 +155,12 @@ class Contract:
         `known` names deviations that are documented: `"POST /x 200": "the real one answers 201"`.
         A call to a path that the file does not have is a problem as well.
         """
-        found: list[str] = []
+        problems: list[str] = []
         for exchange in exchanges:
             why = self._problem(exchange)
             if why and not any(str(exchange).startswith(start) for start in known or ()):
-                found.append(f"{exchange}: {why}")
-        return sorted(set(found))
+                problems.append(f"{exchange}: {why}")
+        return sorted(set(problems))
 
     def _problem(self, exchange: Exchange) -> str | None:
         request = _Request(
@@ -195,8 +195,8 @@ class Contract:
 def _named(value: Any) -> Any:
     """With names as text: YAML reads the statuses of answers as numbers."""
     if isinstance(value, dict):
-        return {str(name): _named(item) for name, item in value.items()}
-    return [_named(item) for item in value] if isinstance(value, list) else value
+        return {str(name): _named(part) for name, part in value.items()}
+    return [_named(part) for part in value] if isinstance(value, list) else value
 
 
 def _words(error: BaseException) -> str:
@@ -204,7 +204,7 @@ def _words(error: BaseException) -> str:
     inner = getattr(cause, "schema_errors", None) or getattr(error, "schema_errors", None)
     if inner:
         return "; ".join(
-            f"{'.'.join(map(str, item.absolute_path)) or 'body'}: {item.message[:160]}"
-            for item in inner
+            f"{'.'.join(map(str, violation.absolute_path)) or 'body'}: {violation.message[:160]}"
+            for violation in inner
         )
     return f"{type(error).__name__}: {error} {cause or ''}"[:300]

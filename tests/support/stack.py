@@ -41,11 +41,11 @@ class Stack:
         status = stack_status(self.config.data_dir)
         if name == "supervisor":
             assert status.supervisor is not None
-            found = status.supervisor.pid
+            pid = status.supervisor.pid
         else:
-            found = next(part.pid for part in status.processes if part.name == name)
-        assert found is not None, f"{name} does not run"
-        return found
+            pid = next(part.pid for part in status.processes if part.name == name)
+        assert pid is not None, f"{name} does not run"
+        return pid
 
     def kill(self, name: str) -> None:
         """SIGKILL: no clean-up of any kind."""
@@ -88,12 +88,12 @@ class Stack:
 
     def processes(self, mark: str) -> list[int]:
         """Processes of jobs whose command line carries the mark."""
-        found: list[int] = []
+        pids: list[int] = []
         for process in psutil.process_iter(["pid", "cmdline"]):
             words = process.info["cmdline"] or []
             if any(mark in word for word in words) and process.pid != os.getpid():
-                found.append(process.pid)
-        return found
+                pids.append(process.pid)
+        return pids
 
 
 @asynccontextmanager

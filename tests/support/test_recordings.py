@@ -46,8 +46,8 @@ async def differences(recordings: Mapping[str, Recording], *, tls: bool) -> list
             seen = await ask(player.url, recording.request, scale=_SCALE)
         return None if same(seen, recording.answer) else f"{recording.case}: {seen}"
 
-    found = await asyncio.gather(*(one(item) for item in recordings.values()))
-    return [item for item in found if item is not None]
+    unlike = await asyncio.gather(*(one(recording) for recording in recordings.values()))
+    return [difference for difference in unlike if difference is not None]
 
 
 def same(seen: Answer, wanted: Answer) -> bool:
@@ -168,7 +168,7 @@ class TestHttp:
             answers = [await client.post(f"{url}/jobs/4711", content=b"body")]
             answers += [await client.get(f"{url}/other") for _ in range(2)]
         assert [answer.text for answer in answers] == ['{"id":"4711"}', "more", "more"]
-        assert [item.path for item in player.requests] == ["/jobs/4711", "/other", "/other"]
+        assert [request.path for request in player.requests] == ["/jobs/4711", "/other", "/other"]
         assert player.requests[0].body == b"body"
 
     async def test_by_what_was_asked(self) -> None:

@@ -54,8 +54,8 @@ def by_name(told: VerifyReport) -> dict[str, str]:
 
 def refused(done: Done) -> dict[str, Any]:
     """The error that a command printed as JSON."""
-    found: dict[str, Any] = json.loads(done.err)["error"]
-    return found
+    problem: dict[str, Any] = json.loads(done.err)["error"]
+    return problem
 
 
 def assert_as_expected(told: VerifyReport, cannot: Sequence[str] = ()) -> None:

@@ -50,7 +50,7 @@ class TestChanges:
         assert (str(changed.amount), changed.enabled) == ("20 USD", False)
         assert changed.scope_value == "team=ml"
         listed = (await client.get(BUDGETS)).json()
-        assert [item["id"] for item in listed] == [budget.id]
+        assert [row["id"] for row in listed] == [budget.id]
         assert (await client.delete(path)).status_code == 204
         check_problem(await client.get(path), 404, "not_found")
         check_problem(await client.patch(path, json={"name": "x"}), 404, "not_found")

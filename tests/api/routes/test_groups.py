@@ -73,15 +73,15 @@ class TestAccepting:
         assert events[3].data["member"] == "train[1]"
 
     async def test_a_member_is_a_job(self, client: httpx.AsyncClient) -> None:
-        found = await submit(client)
+        trio = await submit(client)
         page = JobPage.model_validate_json(
-            (await client.get(JOBS, params={"group": found.id})).content
+            (await client.get(JOBS, params={"group": trio.id})).content
         )
-        assert {item.member for item in page.items} == {"prep", "train[0]", "train[1]"}
-        member = found.members.items[1]
+        assert {job.member for job in page.items} == {"prep", "train[0]", "train[1]"}
+        member = trio.members.items[1]
         view = JobView.model_validate_json((await client.get(f"{JOBS}/{member.id}")).content)
-        assert (view.group_id, view.member, view.name) == (found.id, "train[0]", "train-0")
-        assert view.spec.env["CORTEX_GROUP_ID"] == found.id
+        assert (view.group_id, view.member, view.name) == (trio.id, "train[0]", "train-0")
+        assert view.spec.env["CORTEX_GROUP_ID"] == trio.id
         assert view.spec.env["CORTEX_COUNT"] == "2"
 
     async def test_inputs_come_from_job_ids(
@@ -90,8 +90,8 @@ class TestAccepting:
         await database_takes_files(database)
         spec = group()
         spec["jobs"][1]["inputs"] = [{"from": "prep", "path": "data", "to": "in"}]
-        found = await submit(client, spec)
-        prep, train = found.members.items[:2]
+        trio = await submit(client, spec)
+        prep, train = trio.members.items[:2]
         view = JobView.model_validate_json((await client.get(f"{JOBS}/{train.id}")).content)
         assert [(source.source, source.to) for source in view.spec.inputs] == [(prep.id, "in")]
 
@@ -245,14 +245,14 @@ class TestReading:
     async def test_members_in_pages_and_by_state(
         self, client: httpx.AsyncClient, database: Database
     ) -> None:
-        found = await submit(client, group(jobs=[job("a", count=5), job("ab", count=2)]))
+        made = await submit(client, group(jobs=[job("a", count=5), job("ab", count=2)]))
         seen: list[str] = []
         cursor = None
         while True:
             params = {"limit": "3"} | ({"cursor": cursor} if cursor else {})
-            answer = await client.get(f"{GROUPS}/{found.id}", params=params)
+            answer = await client.get(f"{GROUPS}/{made.id}", params=params)
             page = GroupView.model_validate_json(answer.content).members
-            seen += [item.member for item in page.items]
+            seen += [member.member for member in page.items]
             cursor = page.next_cursor
             if cursor is None:
                 break
@@ -262,15 +262,15 @@ class TestReading:
             "UPDATE jobs SET state = 'cancelling', cost = 0.5, held = false"
             " WHERE member = 'a[3]' RETURNING 1",
         )
-        view = await self._view(client, found.id, state="cancelling")
+        view = await self._view(client, made.id, state="cancelling")
         assert [member.member for member in view.members.items] == ["a[3]"]
         assert view.counts == {"pending": 6, "cancelling": 1}
         assert (view.waiting, str(view.cost)) == (6, "0.5 USD")
-        view = await self._view(client, found.id, member="ab")
+        view = await self._view(client, made.id, member="ab")
         assert [member.member for member in view.members.items] == ["ab[0]", "ab[1]"]
-        view = await self._view(client, found.id, member="a[2]")
+        view = await self._view(client, made.id, member="a[2]")
         assert [member.member for member in view.members.items] == ["a[2]"]
-        assert (await self._view(client, found.id, limit="0")).members.items == ()
+        assert (await self._view(client, made.id, limit="0")).members.items == ()
 
     async def _view(self, client: httpx.AsyncClient, group_id: str, **params: str) -> GroupView:
         answer = await client.get(f"{GROUPS}/{group_id}", params=params)
@@ -302,7 +302,7 @@ class TestReading:
 
     async def _list(self, client: httpx.AsyncClient, **params: str) -> list[str]:
         answer = await client.get(GROUPS, params=params)
-        return [item.id for item in GroupPage.model_validate_json(answer.content).items]
+        return [listed.id for listed in GroupPage.model_validate_json(answer.content).items]
 
 
 class TestEvents:
@@ -373,9 +373,9 @@ class TestCancel:
     async def test_it_is_written_down_once(
         self, client: httpx.AsyncClient, database: Database
     ) -> None:
-        found = await submit(client)
+        made = await submit(client)
         for _ in range(2):
-            answer = await client.post(f"{GROUPS}/{found.id}/cancel", json={"reason": "enough"})
+            answer = await client.post(f"{GROUPS}/{made.id}/cancel", json={"reason": "enough"})
             assert answer.status_code == 202, answer.text
             view = GroupView.model_validate_json(answer.content)
             assert view.cancel_requested_at is not None

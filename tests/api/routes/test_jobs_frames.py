@@ -46,7 +46,7 @@ async def page(client: httpx.AsyncClient, job_id: str, **params: Any) -> FramePa
 class TestFrames:
     async def test_before_anything_is_known_all_are_queued(self, client: httpx.AsyncClient) -> None:
         listed = await page(client, await submit_render(client))
-        assert [item.frame for item in listed.items] == [1, 2, 3, 4, 9]
+        assert [frame.frame for frame in listed.items] == [1, 2, 3, 4, 9]
         assert listed.total == listed.counts[FrameState.QUEUED] == 5
         assert listed.cost == ()
 
@@ -62,7 +62,7 @@ class TestFrames:
         async with database.transaction() as tx:
             await tx.frames.record(job_id, f"{job_id}-1", [done, failed])
         listed = await page(client, job_id, state="done")
-        assert [(item.frame, item.attempts) for item in listed.items] == [(3, 2)]
+        assert [(frame.frame, frame.attempts) for frame in listed.items] == [(3, 2)]
         assert listed.items[0].output == "frames/frame_000003.png"
         assert listed.counts[FrameState.FAILED] == 1
         assert listed.cost == (Money(amount=Decimal("0.5"), currency="USD"),)
@@ -71,7 +71,7 @@ class TestFrames:
         job_id = await submit_render(client)
         first = await page(client, job_id, limit=3)
         rest = await page(client, job_id, limit=3, cursor=first.next_cursor)
-        assert [item.frame for item in (*first.items, *rest.items)] == [1, 2, 3, 4, 9]
+        assert [frame.frame for frame in (*first.items, *rest.items)] == [1, 2, 3, 4, 9]
         assert rest.next_cursor is None
 
     async def test_bad_cursor(self, client: httpx.AsyncClient) -> None:

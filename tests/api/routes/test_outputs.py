@@ -42,17 +42,19 @@ class TestOutputs:
         path = f"{JOBS}/{job_id}/outputs"
         assert (await client.get(path)).json() == []
         await store(database, settings, job_id, FILES)
-        listed = [OutputView.model_validate(item) for item in (await client.get(path)).json()]
-        assert {item.path: item.size for item in listed} == {n: len(c) for n, c in FILES.items()}
-        for item in listed:
-            answer = await client.get(f"{path}/{item.path}")
-            assert answer.content == FILES[item.path]
-            assert answer.headers["etag"] == f'"{item.sha256}"'
+        listed = [OutputView.model_validate(row) for row in (await client.get(path)).json()]
+        assert {output.path: output.size for output in listed} == {
+            n: len(c) for n, c in FILES.items()
+        }
+        for output in listed:
+            answer = await client.get(f"{path}/{output.path}")
+            assert answer.content == FILES[output.path]
+            assert answer.headers["etag"] == f'"{output.sha256}"'
             assert answer.headers["content-type"] == "application/octet-stream"
             assert answer.headers["content-disposition"].startswith("attachment")
             assert answer.headers["x-content-type-options"] == "nosniff"
             unchanged = {"if-none-match": answer.headers["etag"]}
-            again = await client.get(f"{path}/{item.path}", headers=unchanged)
+            again = await client.get(f"{path}/{output.path}", headers=unchanged)
             assert again.status_code == 304
 
     async def test_parts_and_head(
@@ -76,12 +78,12 @@ class TestOutputs:
         await store(database, settings, job_id, FILES)
         answer = await client.get(f"{JOBS}/{job_id}/outputs", params={"archive": "tar"})
         with tarfile.open(fileobj=io.BytesIO(answer.content)) as archive:
-            found = {}
+            unpacked = {}
             for member in archive.getmembers():
                 file = archive.extractfile(member)
                 assert file is not None
-                found[member.name] = file.read()
-        assert found == FILES
+                unpacked[member.name] = file.read()
+        assert unpacked == FILES
 
     async def test_odd_names_empty_folders_and_what_is_left_out(
         self, client: httpx.AsyncClient, database: Database, settings: Settings
@@ -103,7 +105,7 @@ class TestOutputs:
         async with database.transaction() as tx:
             await tx.outputs.replace(job_id, 1, rows, others)
         path = f"{JOBS}/{job_id}/outputs"
-        listed = {item["path"]: item for item in (await client.get(path)).json()}
+        listed = {output["path"]: output for output in (await client.get(path)).json()}
         assert set(listed) == {*names, "empty"}
         assert listed["caf%E9.txt"]["raw_path"] == "caf%E9.txt"
         assert listed["-rf"]["raw_path"] is None
@@ -205,8 +207,8 @@ class TestMoney:
         for group_by, rows in wanted.items():
             answer = await client.get("/api/v1/costs", params={"group_by": group_by})
             report = CostReport.model_validate_json(answer.content)
-            found = {row.group: (str(row.charged), str(row.held)) for row in report.rows}
-            assert found == rows, group_by
+            sums = {row.group: (str(row.charged), str(row.held)) for row in report.rows}
+            assert sums == rows, group_by
             assert [str(money) for money in report.total] == ["0.75 USD"]
         day = (await client.get("/api/v1/costs?group_by=day")).json()["rows"]
         assert [len(row["group"]) for row in day] == [10]

@@ -77,13 +77,13 @@ class TestHistory:
             async with database.transaction() as tx:
                 await tx.providers.observe("local", observation, HealthRules())
         first = (await client.get(f"{URL}/local/status?limit=4")).json()
-        assert [item["message"] for item in first["items"]] == [
+        assert [check["message"] for check in first["items"]] == [
             f"check {number}" for number in (4, 3, 2, 1)
         ]
         assert first["items"][0]["latency_ms"] == 4
         cursor = first["next_cursor"]
         rest = (await client.get(f"{URL}/local/status?limit=4&cursor={cursor}")).json()
-        assert [item["message"] for item in rest["items"]] == ["check 0", ""]
+        assert [check["message"] for check in rest["items"]] == ["check 0", ""]
         assert rest["next_cursor"] is None
 
     async def test_of_prices_has_changes_only(
@@ -97,7 +97,11 @@ class TestHistory:
                 )
         told = (await client.get(f"{URL}/local/pricing")).json()
         assert told["current"]["cpu_hour"] == "0.01"
-        assert [item["prices"]["cpu_hour"] for item in told["history"]] == ["0.01", "0.03", "0.02"]
+        assert [change["prices"]["cpu_hour"] for change in told["history"]] == [
+            "0.01",
+            "0.03",
+            "0.02",
+        ]
 
 
 async def test_an_open_circuit_is_shown(client: httpx.AsyncClient, database: Database) -> None:

@@ -85,15 +85,15 @@ class TestLogPages:
             lines = [f"line {len(every) + index}" for index in range(chunk)]
             await write(database, job_id, *lines)
             every += lines
-        found: list[str] = []
+        texts: list[str] = []
         cursor: str | None = None
         async with database.reading() as tx:
             while page := await tx.logs.read(job_id, since=cursor, limit=size):
-                assert len(page) == min(size, len(every) - len(found))
-                found += [line.text for line in page]
+                assert len(page) == min(size, len(every) - len(texts))
+                texts += [line.text for line in page]
                 cursor = page[-1].cursor
             last = await tx.logs.tail(job_id, size)
-        assert found == every
+        assert texts == every
         assert [line.text for line in last] == every[-size:]
         assert last[-1].cursor == cursor
 
@@ -153,8 +153,8 @@ class TestLinesThatHaveBegun:
             again = [NewLine(datetime.now(UTC), "stdout", "again")]
             await tx.logs.append(job_id, 2, again, limit=2**20, begun=[])
         page = LogPage.model_validate_json((await client.get(f"{JOBS}/{job_id}/logs")).content)
-        found = [(line.attempt, line.text) for line in page.lines]
-        assert found == [(1, "one"), (1, "half a li"), (2, "again")]
+        lines = [(line.attempt, line.text) for line in page.lines]
+        assert lines == [(1, "one"), (1, "half a li"), (2, "again")]
         assert page.partial == ()
 
     async def test_a_stream_tells_of_them_where_it_is_asked_to(
@@ -233,9 +233,9 @@ class TestFollowingLogs:
         ]
         for query, headers, wanted in cases:
             async with stream(remote, f"{JOBS}/{job_id}/logs{query}", **headers) as events:
-                found = [event async for event in events]
-            assert [event.event for event in found] == ["line"] * len(wanted) + ["end"]
-            assert [json.loads(event.data)["text"] for event in found[:-1]] == wanted
+                frames = [event async for event in events]
+            assert [event.event for event in frames] == ["line"] * len(wanted) + ["end"]
+            assert [json.loads(event.data)["text"] for event in frames[:-1]] == wanted
 
     async def test_a_bad_place_is_said_before_the_stream(self, remote: httpx.AsyncClient) -> None:
         job_id = await submit(remote)
@@ -278,16 +278,16 @@ class TestEvents:
 
         async with stream(remote, f"{JOBS}/{job_id}/events") as events:
             ending = asyncio.create_task(later())
-            found = [event async for event in events]
+            frames = [event async for event in events]
             await ending
-        assert [event.event for event in found] == [
+        assert [event.event for event in frames] == [
             "cortex.job.submitted",
             "cortex.job.state.changed",
             "end",
         ]
-        assert EventView.model_validate_json(found[1].data).cortexposition == found[1].id
-        assert found[2].json()["exit_code"] == 1
-        resumed = {"last-event-id": found[1].id}
+        assert EventView.model_validate_json(frames[1].data).cortexposition == frames[1].id
+        assert frames[2].json()["exit_code"] == 1
+        resumed = {"last-event-id": frames[1].id}
         async with stream(remote, f"{JOBS}/{job_id}/events", **resumed) as events:
             assert [event.event async for event in events] == ["end"]
 
@@ -318,7 +318,7 @@ class TestEvents:
         await writing
         assert sorted(steps) == list(range(total))
         ordered = await remote.get(f"{JOBS}/{job_id}/events", params={"limit": 1000})
-        assert [item["data"]["step"] for item in ordered.json()["items"][1:]] == steps
+        assert [event["data"]["step"] for event in ordered.json()["items"][1:]] == steps
 
     async def test_all_events_begin_now(
         self, remote: httpx.AsyncClient, database: Database

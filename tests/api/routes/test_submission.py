@@ -15,8 +15,8 @@ from tests.api.support import JOBS, check_problem, spec, submit
 
 async def count(database: Database, table: str) -> int:
     async with database.transaction() as tx:
-        found = await tx.connection.scalar(text(f"SELECT count(*) FROM {table}"))
-    return int(found or 0)
+        total = await tx.connection.scalar(text(f"SELECT count(*) FROM {table}"))
+    return int(total or 0)
 
 
 def _nine_times(name: str, other: str) -> bytes:
@@ -319,7 +319,7 @@ class TestInputs:
         problem = check_problem(answer, 422, "invalid_request")
         assert [error.field for error in problem.errors] == ["inputs[1].to"]
         assert f"another `a.txt` in the place of that from `{sources[0]}`" in str(problem.errors)
-        same = [{**item, "path": "data/same.txt"} for item in both]
+        same = [{**entry, "path": "data/same.txt"} for entry in both]
         apart = [both[0], {**both[1], "to": "second"}]
         for inputs in (same, apart):
             answer = await client.post(JOBS, json=spec(inputs=inputs))

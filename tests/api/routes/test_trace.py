@@ -40,12 +40,12 @@ class TestTrace:
         assert stop.to == f"workflow `{job_id}`"
 
     async def test_of_a_group(self, client: httpx.AsyncClient, database: Database) -> None:
-        order = {
+        trio = {
             "name": "trio",
             "jobs": [{**spec(), "name": name} for name in ("a", "b")]
             + [{**spec(), "name": "c", "after": ["a"]}],
         }
-        answer = await client.post("/api/v1/groups", json=order)
+        answer = await client.post("/api/v1/groups", json=trio)
         assert answer.status_code == 202, answer.text
         group_id = answer.json()["id"]
         async with database.transaction() as tx:
@@ -81,9 +81,13 @@ class TestStuck:
             await tx.connection.execute(
                 text("UPDATE job_status SET created_at = created_at - interval '1 hour'")
             )
-        (item,) = (await stuck(client)).items
-        assert (item.id, item.state, item.step) == (job_id, "pending", "start its workflow")
-        assert item.may == ("retry", "cancel")
+        (stuck_job,) = (await stuck(client)).items
+        assert (stuck_job.id, stuck_job.state, stuck_job.step) == (
+            job_id,
+            "pending",
+            "start its workflow",
+        )
+        assert stuck_job.may == ("retry", "cancel")
 
 
 class TestResolve:
@@ -91,16 +95,16 @@ class TestResolve:
         self, client: httpx.AsyncClient, database: Database
     ) -> None:
         job_id = await submit(client)
-        order = {"action": "retry", "reason": "now"}
-        answer = await client.post(f"{JOBS}/{job_id}/resolve", json=order)
+        retry = {"action": "retry", "reason": "now"}
+        answer = await client.post(f"{JOBS}/{job_id}/resolve", json=retry)
         check_problem(answer, 503, "temporal_unavailable")
         async with database.transaction() as tx:
-            found = await tx.connection.execute(text("SELECT count(*) FROM audit_log"))
-            assert found.scalar_one() == 0
+            entries = await tx.connection.execute(text("SELECT count(*) FROM audit_log"))
+            assert entries.scalar_one() == 0
 
     async def test_of_nothing(self, client: httpx.AsyncClient) -> None:
-        order = {"action": "retry", "reason": "now"}
-        answer = await client.post(f"{JOBS}/{NO_JOB}/resolve", json=order)
+        retry = {"action": "retry", "reason": "now"}
+        answer = await client.post(f"{JOBS}/{NO_JOB}/resolve", json=retry)
         check_problem(answer, 404, "not_found")
 
 

@@ -86,19 +86,19 @@ class Answer:
 
     def header(self, name: str) -> str | None:
         """The value of a header whatever its case; None where there is none."""
-        found = [value for key, value in self.headers if key.lower() == name.lower()]
-        return found[0] if found else None
+        values = [value for key, value in self.headers if key.lower() == name.lower()]
+        return values[0] if values else None
 
     @property
     def messages(self) -> list[bytes]:
         """Text and binary messages, put together from their fragments."""
-        found: list[bytes] = []
+        messages: list[bytes] = []
         for frame in self.frames:
             if frame.opcode in (Opcode.TEXT, Opcode.BINARY):
-                found.append(frame.data)
+                messages.append(frame.data)
             elif frame.opcode is Opcode.CONT:
-                found[-1] += frame.data
-        return found
+                messages[-1] += frame.data
+        return messages
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class Recording:
     def ending(self, *, code: int | None = None, wire: End | None = None) -> "Recording":
         """The same with another end, for what was not recorded; without the close frame."""
         old = self.answer.ending
-        frames = tuple(item for item in self.answer.frames if item.opcode is not Opcode.CLOSE)
+        frames = tuple(frame for frame in self.answer.frames if frame.opcode is not Opcode.CLOSE)
         if code is not None:
             frames += (Frame(Opcode.CLOSE, Close(code, "").serialize(), t=old.t if old else 0),)
         made = Ending(code, wire or End(True, "fin"), old.t if old else 0)
@@ -140,12 +140,12 @@ class Recording:
 @cache
 def load(network: str) -> Mapping[str, Recording]:
     """All recordings of a network by their case; none where the folder is absent."""
-    found = {}
+    recordings = {}
     for path in sorted((ROOT / network).glob("*.json")):
         raw = json.loads(path.read_text())
         if "response" in raw and "request" in raw:
-            found[raw["case"]] = read(raw)
-    return found
+            recordings[raw["case"]] = read(raw)
+    return recordings
 
 
 def needs(network: str) -> pytest.MarkDecorator:
@@ -170,14 +170,14 @@ def read(raw: Mapping[str, Any]) -> Recording:
         headers=_pairs(asked.get("headers") or ()),
         body=_body(asked.get("body")),
         upgrade=asked.get("upgrade") == "websocket",
-        sends=tuple(_frame(item, "after") for item in asked.get("client_sends") or ()),
+        sends=tuple(_frame(frame, "after") for frame in asked.get("client_sends") or ()),
         pong=(asked.get("client") or {}).get("pong", True),
     )
     answer = Answer(
         status_line=given["status_line"],
         headers=_pairs(given["headers"]),
         body=None if "frames" in given else _body(given.get("body")) or b"",
-        frames=tuple(_frame(item, "t") for item in given.get("frames") or ()),
+        frames=tuple(_frame(frame, "t") for frame in given.get("frames") or ()),
         ending=_ending(closed) if closed else None,
     )
     return Recording(raw["case"], raw["truth"], raw["world"], request, answer, raw)
@@ -194,15 +194,15 @@ def _body(value: Any) -> bytes | None:
     return value.encode() if isinstance(value, str) else json.dumps(value).encode()
 
 
-def _frame(item: Mapping[str, Any], at: str) -> Frame:
-    opcode = _OPCODES[item["opcode"]]
-    if "base64" in item:
-        data = base64.b64decode(item["base64"])
-    elif "code" in item:
-        data = Close(item["code"], item["reason"]).serialize()
+def _frame(written: Mapping[str, Any], at: str) -> Frame:
+    opcode = _OPCODES[written["opcode"]]
+    if "base64" in written:
+        data = base64.b64decode(written["base64"])
+    elif "code" in written:
+        data = Close(written["code"], written["reason"]).serialize()
     else:
-        data = str(item.get("text", "")).encode()
-    return Frame(opcode, data, bool(item.get("fin", True)), float(item[at]))
+        data = str(written.get("text", "")).encode()
+    return Frame(opcode, data, bool(written.get("fin", True)), float(written[at]))
 
 
 def _ending(closed: Mapping[str, Any]) -> Ending:

@@ -32,13 +32,13 @@ class Head:
         length = self.headers.get("content-length")
         if length is None and not to_end:
             return b""
-        found, self.rest = self.rest, b""
-        while length is None or len(found) < int(length):
+        body, self.rest = self.rest, b""
+        while length is None or len(body) < int(length):
             data = await wire.read()
             if not data:
                 break
-            found += data
-        return found
+            body += data
+        return body
 
 
 async def head_of(wire: Wire) -> Head | None:

@@ -75,8 +75,8 @@ async def playing(
     server = await asyncio.start_server(connected, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     scheme = "https" if tls else "http"
-    found = choose or _queue(recordings)
-    player = Player(f"{scheme}://127.0.0.1:{port}", pem, found, scale)
+    choice = choose or _queue(recordings)
+    player = Player(f"{scheme}://127.0.0.1:{port}", pem, choice, scale)
     try:
         yield player
     finally:
@@ -148,7 +148,7 @@ class _Connection:
     async def _client_closes(self, asked: Asked) -> None:
         async with asyncio.timeout(_PATIENCE * self._player.scale), self._came:
             await self._came.wait_for(
-                lambda: any(item.opcode is Opcode.CLOSE for item in asked.frames)
+                lambda: any(frame.opcode is Opcode.CLOSE for frame in asked.frames)
             )
 
     async def _listen(self, asked: Asked) -> None:
