@@ -108,10 +108,10 @@ class TestSelection:
         for number in range(5000):
             with noting(book, "status", [f"k{number}"]):
                 note("net", "x", "ok")
-        found = book.tallies()
-        assert len(found) == 1000
-        assert found[-1].keys == ("k4999",)
+        tallies = book.tallies()
+        assert len(tallies) == 1000
+        assert tallies[-1].keys == ("k4999",)
 
 
-def names(found: list[CallTally]) -> list[str]:
-    return [item.step for item in found]
+def names(tallies: list[CallTally]) -> list[str]:
+    return [tally.step for tally in tallies]

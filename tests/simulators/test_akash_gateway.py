@@ -155,27 +155,27 @@ class StagedWorld(AkashWorld):
         self.provider = next(iter(self.book.providers))
 
     async def stage(self, dseq: str, staged: Staged) -> SimLease:
-        item = _deployment(dseq, staged)
+        deployment = _deployment(dseq, staged)
         lease = SimLease(
             provider=self.provider, oseq=1, price=Decimal(1), created=1, made_at=time.time()
         )
         lease.delivered_at, lease.kube = 1.0, staged.kube
-        item.leases.append(lease)
-        self.book.deployments[dseq] = item
-        await self.cluster.step(item, lease)
+        deployment.leases.append(lease)
+        self.book.deployments[dseq] = deployment
+        await self.cluster.step(deployment, lease)
         if lease.started:
-            await self._printed(item, lease, staged)
+            await self._printed(deployment, lease, staged)
         return lease
 
-    async def _printed(self, item: SimDeployment, lease: SimLease, staged: Staged) -> None:
-        log = self.cluster.log(item, lease)
+    async def _printed(self, deployment: SimDeployment, lease: SimLease, staged: Staged) -> None:
+        log = self.cluster.log(deployment, lease)
         wanted = staged.wait_for or (b"line 3\n" if _THREE in staged.script else b"line 1\n")
         until = time.monotonic() + 20
         while True:
-            over = not staged.ends or not await self.cluster.ready(item, lease)
+            over = not staged.ends or not await self.cluster.ready(deployment, lease)
             if over and log.exists() and wanted in log.read_bytes():
                 return
-            assert time.monotonic() < until, f"deployment {item.dseq} did not come up"
+            assert time.monotonic() < until, f"deployment {deployment.dseq} did not come up"
             await asyncio.sleep(0.01)
 
 
@@ -224,8 +224,10 @@ class _TwoServices:
         log.write_text("line 1\nline 2\n")
         self.log = log
 
-    def __call__(self, item: SimDeployment) -> list[Pod]:
-        return [Pod("worker", "worker-0000000000-00000", self.log)] if item.dseq == "107" else []
+    def __call__(self, deployment: SimDeployment) -> list[Pod]:
+        return (
+            [Pod("worker", "worker-0000000000-00000", self.log)] if deployment.dseq == "107" else []
+        )
 
 
 def _token(name: str, provider: str) -> str:
@@ -311,8 +313,8 @@ class TestAlike:
                 problems.extend(_unlike(recording, _told(recording, seen, world)))
 
         # The slow ones first: they wait side by side.
-        slow = sorted(recordings.values(), key=lambda item: -_length(item))
-        await asyncio.gather(*(one(item) for item in slow))
+        slow = sorted(recordings.values(), key=lambda recording: -_length(recording))
+        await asyncio.gather(*(one(recording) for recording in slow))
         assert not problems, "\n".join(problems)
         record_property("recordings", len(recordings))
         assert len(recordings) == 103
@@ -404,10 +406,10 @@ def _port(case: str, body: bytes | None) -> bytes | None:
 
 def _streams(answer: Answer) -> dict[int, bytes]:
     """What came of each kind, put together."""
-    found: dict[int, bytes] = {}
+    streams: dict[int, bytes] = {}
     for frame in _without_pings(answer):
-        found[frame.data[0]] = found.get(frame.data[0], b"") + frame.data[1:]
-    return found
+        streams[frame.data[0]] = streams.get(frame.data[0], b"") + frame.data[1:]
+    return streams
 
 
 def _short(value: Any) -> str:

@@ -114,16 +114,16 @@ class Net:
         assert answer.is_success, answer.text
 
     async def calls(self, method: str, path: str) -> int:
-        found = (await self.control.get("/_sim/calls")).json()
-        return sum(item["method"] == method and item["path"] == path for item in found)
+        calls = (await self.control.get("/_sim/calls")).json()
+        return sum(call["method"] == method and call["path"] == path for call in calls)
 
     async def alive(self) -> list[str]:
-        found = (await self.control.get("/_sim/leases")).json()
-        return [item["key"] for item in found if item["alive"]]
+        leases = (await self.control.get("/_sim/leases")).json()
+        return [entry["key"] for entry in leases if entry["alive"]]
 
     async def bill(self, lease: str) -> dict[str, Any]:
-        found = (await self.control.get("/_sim/bill")).json()
-        (line,) = [item for item in found if item["key"] == lease]
+        bills = (await self.control.get("/_sim/bill")).json()
+        (line,) = [bill for bill in bills if bill["key"] == lease]
         return dict(line)
 
 

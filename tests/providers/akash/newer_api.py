@@ -68,8 +68,8 @@ def _list(paths: Any, told: dict[str, str]) -> None:
         _query("limit", {"type": "integer", "minimum": 1, "maximum": 100}),
     ]
     data = _data(one["responses"]["200"])
-    item = data["properties"]["deployments"]["items"]
-    item["properties"] |= {
+    deployment = data["properties"]["deployments"]["items"]
+    deployment["properties"] |= {
         "name": MAYBE_TEXT,
         "groups": {"type": "array", "items": {"type": "object"}},
         "settings": {
@@ -78,7 +78,7 @@ def _list(paths: Any, told: dict[str, str]) -> None:
             "required": ["name", "runtimeLimitHours", "runtimeEndsAt", "closed"],
         },
     }
-    item["required"] = [*item["required"], "name", "groups", "settings"]
+    deployment["required"] = [*deployment["required"], "name", "groups", "settings"]
     data["properties"]["pagination"]["properties"]["total"]["nullable"] = True
 
 

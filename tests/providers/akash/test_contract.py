@@ -63,8 +63,8 @@ async def test_a_whole_job(older: Net, tmp_path: Path) -> None:
     assert (await akash.usage(ref)).final
     assert _problems(older, contract) == []
     asked = {
-        (item.method, item.path.replace(ref.network_id, "{dseq}"))
-        for item in older.recorder.exchanges
+        (exchange.method, exchange.path.replace(ref.network_id, "{dseq}"))
+        for exchange in older.recorder.exchanges
     }
     assert ("POST", "/v1/leases") in asked
     assert ("DELETE", "/v1/deployments/{dseq}") in asked
@@ -141,15 +141,15 @@ async def test_a_whole_job_behind_the_newer_console(net: Net, tmp_path: Path) ->
         return (await akash.status(ref)).state is RunState.EXITED
 
     await eventually(over, what="the end")
-    item = net.world.book.deployments[ref.network_id]
-    item.leases[0].made_at -= 3 * 3600
-    item.name = None  # as of one that was made before there were names
+    deployment = net.world.book.deployments[ref.network_id]
+    deployment.leases[0].made_at -= 3 * 3600
+    deployment.name = None  # as of one that was made before there were names
     await akash.tend([ref])
     assert await akash.outputs(ref, ["out"], tmp_path)
-    assert [found.key for found in await akash.owned()] == [name]
+    assert [owned.key for owned in await akash.owned()] == [name]
     await akash.cancel(ref)
-    found = await (await net.provider()).find(name)
-    assert found is not None
+    again = await (await net.provider()).find(name)
+    assert again is not None
     assert _problems(net, contract) == []
     asked = {(each.method, each.path.replace(ref.network_id, "{}")) for each in _ours(net)}
     assert asked >= {

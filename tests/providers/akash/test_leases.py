@@ -199,7 +199,7 @@ class TestContainers:
         ]
         ref = (await akash.submit(spec(serve, kind="service", ports=ports), lease)).ref
         snapshot = await until(akash, ref, RunState.RUNNING)
-        urls = {item.port: item.url for item in snapshot.endpoints}
+        urls = {endpoint.port: endpoint.url for endpoint in snapshot.endpoints}
         assert urls == {
             free_port: f"http://127.0.0.1:{free_port}",
             5432: "tcp://127.0.0.1:5432",

@@ -121,7 +121,7 @@ def test_ports_and_volumes_of_a_service() -> None:
         volumes=[{"name": "9data", "path": "/data", "size": "1Gi"}],
     )
     service = render(job, LEASE, REAL, Decimal(5)).sdl["services"]["job"]
-    assert [(item["port"], item.get("as")) for item in service["expose"]] == [
+    assert [(port["port"], port.get("as")) for port in service["expose"]] == [
         (80, 8080),
         (3000, 80),
         (53, None),

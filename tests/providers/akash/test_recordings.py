@@ -112,13 +112,13 @@ class TestMet:
     async def test_each(self, table: dict[str, Any], call: Call) -> None:
         """One after the other on one adapter: none leaves anything behind for the next."""
         recordings = load("akash-gateway")
-        found = {}
+        outcomes = {}
         first = recordings["logs-finished"]
         async with playing(first, scale=_SCALE) as player, talking(player) as gateway:
             for case in table:
                 player.plays(_of_the_job(recordings[case]))
-                found[case] = await outcome(gateway, call)
-        assert found == table
+                outcomes[case] = await outcome(gateway, call)
+        assert outcomes == table
 
     @pytest.mark.parametrize("case", STATUSES)
     def test_statuses(self, case: str) -> None:
@@ -126,9 +126,9 @@ class TestMet:
         assert body is not None
         status = LeaseStatus.model_validate_json(body)
         ports = [
-            (item.host, item.port, item.external_port)
+            (port.host, port.port, port.external_port)
             for group in (status.forwarded_ports or {}).values()
-            for item in group
+            for port in group
         ]
         assert (status.ready, ports) == STATUSES[case]
 

@@ -87,8 +87,8 @@ class TestEndedFromOutside:
     ) -> None:
         akash = await net.provider()
         ref = await ready(akash, lease, "echo ready; exec sleep 600")
-        (item,) = net.world.book.deployments.values()
-        await net.world.runs.signal(run_id(item, item.leases[0]), "TERM")
+        (deployment,) = net.world.book.deployments.values()
+        await net.world.runs.signal(run_id(deployment, deployment.leases[0]), "TERM")
 
         async def over() -> bool:
             return (await akash.status(ref)).state.final
@@ -121,8 +121,8 @@ class TestStop:
         akash = await net.provider()
         ref = (await akash.submit(spec("sleep 600", kind="service"), lease)).ref
         await akash.stop(ref)
-        (item,) = net.world.book.deployments.values()
-        assert item.leases[0].exits == []
+        (deployment,) = net.world.book.deployments.values()
+        assert deployment.leases[0].exits == []
 
 
 class TestTokens:

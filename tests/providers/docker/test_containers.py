@@ -189,7 +189,7 @@ class TestReservations:
     async def test_two_installations_on_one_engine(self, make: Make) -> None:
         ours, theirs = await make(), await make(namespace="theirs")
         ref = (await ours.submit(job("sleep 600"), new_key())).ref
-        assert [item.key for item in await ours.owned()] == [ref.key]
+        assert [owned.key for owned in await ours.owned()] == [ref.key]
         assert await theirs.owned() == []
 
     async def test_a_bad_job_leaves_nothing(self, provider: DockerProvider, podman: Podman) -> None:

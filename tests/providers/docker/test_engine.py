@@ -40,7 +40,7 @@ class TestRestart:
         podman.start()
 
         fresh: DockerProvider = await make()
-        assert {item.key for item in await fresh.owned()} == {
+        assert {owned.key for owned in await fresh.owned()} == {
             ref.key for ref in (reservation.ref, running, over, broken)
         }
         for ref, code in ((running, 5), (over, 7), (broken, 127)):

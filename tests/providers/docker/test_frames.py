@@ -87,7 +87,11 @@ class TestDecoding:
         lines = decode(RECORDS)
         for index, line in enumerate(lines):
             cursor = Cursor.parse(line.cursor)
-            kept = [item for item in RECORDS if parse_time(item[1]).timestamp() >= cursor.since]  # type: ignore[union-attr]
+            kept = [
+                (stream, stamp, data)
+                for stream, stamp, data in RECORDS
+                if parse_time(stamp).timestamp() >= cursor.since  # type: ignore[union-attr]
+            ]
             assert decode(kept, cursor) == lines[index + 1 :]
 
     def test_resuming_in_random_logs(self) -> None:
@@ -102,7 +106,7 @@ class TestDecoding:
             lines = decode(records)
             for index, line in enumerate(lines[:-2]):
                 rest = decode(records, Cursor.parse(line.cursor))
-                assert [item.text for item in rest] == [item.text for item in lines[index + 1 :]]
+                assert [line.text for line in rest] == [line.text for line in lines[index + 1 :]]
 
     def test_long_lines_are_given_as_several(self) -> None:
         """Of whole letters, with cursors in between; nothing is lost."""
@@ -140,9 +144,9 @@ class TestTimes:
     def test_engine_times(self) -> None:
         assert parse_time("0001-01-01T00:00:00Z") is None
         assert parse_time("") is None
-        found = parse_time("2026-11-24T04:40:33.923936348+01:00")
-        assert found is not None
-        assert found.isoformat() == "2026-11-24T03:40:33.923936+00:00"
+        time = parse_time("2026-11-24T04:40:33.923936348+01:00")
+        assert time is not None
+        assert time.isoformat() == "2026-11-24T03:40:33.923936+00:00"
 
 
 async def _chunks(*chunks: bytes):  # type: ignore[no-untyped-def]
@@ -175,9 +179,9 @@ class TestPulls:
     async def test_an_error_in_the_stream(self) -> None:
         progress = PullProgress("no/such")
         line = b'{"errorDetail":{"message":"manifest unknown"},"error":"manifest unknown"}'
-        (item,) = [parsed async for parsed in json_items(_chunks(line))]
+        (status,) = [parsed async for parsed in json_items(_chunks(line))]
         with pytest.raises(NoSuchImage, match="`no/such` does not exist"):
-            progress.feed(item)
+            progress.feed(status)
 
     def test_errors_are_sorted(self) -> None:
         assert isinstance(pull_error("a", "toomanyrequests: slow down"), RateLimited)

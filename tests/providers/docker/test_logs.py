@@ -40,7 +40,7 @@ class TestLogs:
         assert len(whole) == 13
         assert whole[-1].text == "no newline"
         for index, line in enumerate(whole):
-            rest = [item async for item in provider.logs(ref, since=line.cursor)]
+            rest = [later async for later in provider.logs(ref, since=line.cursor)]
             assert rest == whole[index + 1 :]
 
     async def test_following_from_before_the_start(self, provider: DockerProvider) -> None:

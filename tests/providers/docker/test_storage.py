@@ -77,13 +77,13 @@ class TestRoom:
     @pytest.fixture
     def free(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         """MiB that seem to be free on the engine's disk."""
-        found = [400]
+        megabytes = [400]
 
         def of(_folder: Path, keep: int | None = None) -> Disk:
-            return Disk(1000 * _MIB, found[0] * _MIB, keep or 64 * _MIB)
+            return Disk(1000 * _MIB, megabytes[0] * _MIB, keep or 64 * _MIB)
 
         monkeypatch.setattr(Disk, "of", of)
-        return found
+        return megabytes
 
     async def test_the_largest_job_goes_and_the_others_go_on(
         self, make: Callable[..., Any], free: list[int]

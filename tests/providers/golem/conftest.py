@@ -36,13 +36,13 @@ class Sim:
         async with httpx.AsyncClient(base_url=self.url, timeout=30) as client:
             answer = await client.post("/_sim/world", json={"action": action, "args": args})
             answer.raise_for_status()
-            found: dict[str, Any] = answer.json()
-            return found
+            done: dict[str, Any] = answer.json()
+            return done
 
     async def books(self, what: str) -> list[dict[str, Any]]:
         async with httpx.AsyncClient(base_url=self.url, timeout=30) as client:
-            found: list[dict[str, Any]] = (await client.get(f"/_sim/{what}")).json()
-            return found
+            entries: list[dict[str, Any]] = (await client.get(f"/_sim/{what}")).json()
+            return entries
 
     async def faults(self, *rules: dict[str, Any]) -> None:
         async with httpx.AsyncClient(base_url=self.url, timeout=30) as client:

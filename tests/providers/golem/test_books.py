@@ -56,8 +56,8 @@ class Process:
 
     async def books(self, what: str) -> list[dict[str, Any]]:
         async with httpx.AsyncClient(base_url=self.url, timeout=30) as http:
-            found: list[dict[str, Any]] = (await http.get(f"/_sim/{what}")).json()
-            return found
+            entries: list[dict[str, Any]] = (await http.get(f"/_sim/{what}")).json()
+            return entries
 
 
 @pytest_asyncio.fixture
@@ -198,8 +198,8 @@ class TestKilled:
         ) as http:
             demand = {"properties": {}, "constraints": "()"}
             (await http.post("/market-api/v1/demands", json=demand)).raise_for_status()
-            order = {"totalAmount": "2", "paymentPlatform": "erc20-polygon-glm"}
-            (await http.post("/payment-api/v1/allocations", json=order)).raise_for_status()
+            body = {"totalAmount": "2", "paymentPlatform": "erc20-polygon-glm"}
+            (await http.post("/payment-api/v1/allocations", json=body)).raise_for_status()
             await process.again()
             assert (await http.get("/market-api/v1/demands")).json() == []
             (kept,) = (await http.get("/payment-api/v1/allocations")).json()

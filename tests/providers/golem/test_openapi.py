@@ -20,7 +20,7 @@ _COMMON = {"common.yaml": "golem-common.yaml"}
 
 
 def below(exchanges: Sequence[Exchange], prefix: str) -> list[Exchange]:
-    return [item for item in exchanges if item.path.startswith(prefix + "/")]
+    return [exchange for exchange in exchanges if exchange.path.startswith(prefix + "/")]
 
 
 @pytest.fixture

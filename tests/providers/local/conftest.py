@@ -18,10 +18,10 @@ STOP_GRACE = timedelta(seconds=0.7)
 @pytest.fixture(scope="session")
 def bubblewrap() -> Path:
     """A bwrap that works here, or the test is skipped."""
-    found, problem = find_bubblewrap()
-    if found is None:
+    path, problem = find_bubblewrap()
+    if path is None:
         pytest.skip(problem)
-    return found
+    return path
 
 
 @pytest.fixture

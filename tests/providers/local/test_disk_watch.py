@@ -205,8 +205,8 @@ class TestRemoval:
             lambda: everything - sum(1 for _ in tmp_path.rglob("*")) < enough,
         )
         removal.run()
-        found = {str(path.relative_to(work)) for path in work.rglob("*") if not path.is_dir()}
-        assert (found, outside.exists()) == (left, True)
+        files = {str(path.relative_to(work)) for path in work.rglob("*") if not path.is_dir()}
+        assert (files, outside.exists()) == (left, True)
         removal.write(str(tmp_path))
         gone = {"a", "b", "deep/c", "link"} - left
         told = json.loads((tmp_path / REMOVED).read_text())["files"] if gone else []

@@ -54,7 +54,7 @@ class TestUnreadable:
         monkeypatch.setattr(os, "open", no_open)
         collected = OutputCopier(source, "/work", tmp_path / "kept", 1000).copy(["*"])
         assert list(map(str, collected)) == ["a", "z"]
-        assert {item.path: item.reason for item in collected.left_out} == {
+        assert {file.path: file.reason for file in collected.left_out} == {
             "locked": "may not be read by the job's user",
             "refused": "cannot be kept: Permission denied",
         }

@@ -76,14 +76,14 @@ async def _log(provider: LocalProvider, ref: LeaseRef) -> list[str]:
 
 
 def _shims(state_dir: Path, key: str) -> list[psutil.Process]:
-    found = []
+    shims = []
     for process in psutil.process_iter():
         try:
             if str(state_dir / key) in process.cmdline() and process.status() != "zombie":
-                found.append(process)
+                shims.append(process)
         except psutil.Error:
             continue
-    return found
+    return shims
 
 
 class TestWorkerKilled:
@@ -220,14 +220,14 @@ class TestShimKilled:
 
 
 def _sleepers(nap: str) -> list[psutil.Process]:
-    found = []
+    sleepers = []
     for process in psutil.process_iter():
         try:
             if process.cmdline() == ["sleep", nap] and process.status() != "zombie":
-                found.append(process)
+                sleepers.append(process)
         except psutil.Error:
             continue
-    return found
+    return sleepers
 
 
 async def test_a_shim_is_small_and_output_is_bounded(state_dir: Path) -> None:

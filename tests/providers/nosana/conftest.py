@@ -81,13 +81,13 @@ class Sim:
     async def calls(self, method: str) -> list[str]:
         """The paths that were called with this method."""
         async with httpx.AsyncClient(base_url=self.url) as client:
-            found = (await client.get("/_sim/calls")).json()
-        return [call["path"] for call in found if call["method"] == method]
+            calls = (await client.get("/_sim/calls")).json()
+        return [call["path"] for call in calls if call["method"] == method]
 
     async def bill(self, key: str) -> list[dict[str, Any]]:
         async with httpx.AsyncClient(base_url=self.url) as client:
-            found = (await client.get("/_sim/bill")).json()
-        return [item for item in found if item["key"] == key]
+            bills = (await client.get("/_sim/bill")).json()
+        return [bill for bill in bills if bill["key"] == key]
 
 
 @asynccontextmanager

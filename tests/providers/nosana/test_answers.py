@@ -174,10 +174,10 @@ class TestStates:
 
 class TestOutput:
     def lines(self, *parts: dict[str, Any]) -> list[tuple[str, str]]:
-        found = results.lines_of(detail(exitCode=0, logs=list(parts)), "k")
-        assert [line.cursor for line in found] == [str(n + 1) for n in range(len(found))]
-        assert [line.time for line in found] == sorted(line.time for line in found)
-        return [(line.stream, line.text) for line in found]
+        lines = results.lines_of(detail(exitCode=0, logs=list(parts)), "k")
+        assert [line.cursor for line in lines] == [str(n + 1) for n in range(len(lines))]
+        assert [line.time for line in lines] == sorted(line.time for line in lines)
+        return [(line.stream, line.text) for line in lines]
 
     def test_parts_are_pieces_of_a_stream(self) -> None:
         assert self.lines(
@@ -257,8 +257,8 @@ class TestContract:
             await provider.forget(ref)
             await provider.aclose()
         other = ("/api/markets/", "/api/credits/balance")  # of the closed service in front
-        met = [item for item in recorder.exchanges if item.path not in other]
-        assert {item.method for item in met} == {"GET", "POST", "DELETE"}
+        met = [exchange for exchange in recorder.exchanges if exchange.path not in other]
+        assert {exchange.method for exchange in met} == {"GET", "POST", "DELETE"}
         known = {
             "DELETE ": "the file has a body for its 204; the service was recorded sending none"
         }
@@ -271,6 +271,6 @@ class TestBooks:
         ref = (await provider.submit(job("exit 3"), new_key())).ref
         await ended(provider, ref)
         world = type(sim.world)(sim.world.folder, sim.world.clock, sim.world.runs)
-        assert [item.key for item in await world.leases()] == [ref.key]
+        assert [lease.key for lease in await world.leases()] == [ref.key]
         assert await world.bill() == await sim.world.bill()
         await asyncio.gather(provider.aclose(), world.aclose())

@@ -43,12 +43,12 @@ def new_key() -> str:
 
 async def ended(provider: Provider[Any], ref: LeaseRef) -> LeaseSnapshot:
     async def final() -> LeaseSnapshot | None:
-        found = await provider.status(ref)
-        return found if found.state.final else None
+        snapshot = await provider.status(ref)
+        return snapshot if snapshot.state.final else None
 
-    found = await eventually(final, what="the end")
-    assert found is not None
-    return found
+    snapshot = await eventually(final, what="the end")
+    assert snapshot is not None
+    return snapshot
 
 
 async def running(provider: Provider[Any], ref: LeaseRef) -> None:
@@ -180,7 +180,7 @@ class TestReservations:
             "RUNNING",
             "STOPPED",
         ]
-        assert [item.key for item in await sim.world.leases() if item.alive] == [key]
+        assert [lease.key for lease in await sim.world.leases() if lease.alive] == [key]
         await provider.cancel(first)
         bills = await sim.bill(key)
         usage = await provider.usage(first)
@@ -214,8 +214,8 @@ class TestReservations:
         await ended(provider, first)
         await ended(provider, second)
         for ref in (first, second):
-            found = sim.world.network.books.deployments[ref.network_id]
-            found.status = "DRAFT"
+            deployment = sim.world.network.books.deployments[ref.network_id]
+            deployment.status = "DRAFT"
         fresh = await sim.provider()
         assert await fresh.owned() == []
         assert (await fresh.commit(Reservation(ref=first))).ref == first
@@ -247,7 +247,7 @@ class TestReservations:
         ref = (await one.submit(job(), new_key())).ref
         assert await two.owned() == []
         assert await two.find(ref.key) is None
-        assert [item.key for item in await one.owned()] == [ref.key]
+        assert [owned.key for owned in await one.owned()] == [ref.key]
         for each in (one, two):
             await each.aclose()
 
@@ -283,10 +283,10 @@ class TestFunds:
     async def test_credit_that_runs_out_later_is_a_loss_that_cancel_stops(self, sim: Sim) -> None:
         provider = await sim.provider()
         ref = (await provider.submit(job("sleep 600"), new_key())).ref
-        found = sim.world.network.books.deployments[ref.network_id]
+        deployment = sim.world.network.books.deployments[ref.network_id]
         sim.world.network.books.runs.clear()
         await sim.act("drain_funds")
-        found.status, found.due_at = "INSUFFICIENT_FUNDS", sim.world.clock.now()
+        deployment.status, deployment.due_at = "INSUFFICIENT_FUNDS", sim.world.clock.now()
         status = await provider.status(ref)
         assert (status.state, status.message) == (
             RunState.LOST,
@@ -466,7 +466,7 @@ class TestFiles:
         await provider.forget(ref)
         gone = await provider.outputs(ref, ["out"], tmp_path / "gone")
         assert gone == []
-        assert [(item.path, item.reason) for item in gone.left_out] == [("out", NOT_SENT)]
+        assert [(file.path, file.reason) for file in gone.left_out] == [("out", NOT_SENT)]
         await provider.aclose()
 
     async def test_too_large(self, sim: Sim, tmp_path: Path) -> None:

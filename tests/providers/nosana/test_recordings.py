@@ -218,23 +218,23 @@ async def asked(api: NosanaApi, recording: Recording) -> str:
     return run(await api.job("x", "y"))
 
 
-def deployment(found: wire.Deployment | None) -> str:
-    if found is None:
+def deployment(answer: wire.Deployment | None) -> str:
+    if answer is None:
         return "none"
-    ports = " ".join(str(item.port) for item in found.endpoints)
-    active = f", {found.active_jobs} active" if found.active_jobs else ""
-    return f"deployment {found.status}{f', ports {ports}' if ports else ''}{active}"
+    ports = " ".join(str(endpoint.port) for endpoint in answer.endpoints)
+    active = f", {answer.active_jobs} active" if answer.active_jobs else ""
+    return f"deployment {answer.status}{f', ports {ports}' if ports else ''}{active}"
 
 
-def run(found: wire.JobDetail | None) -> str:
-    if found is None:
+def run(detail: wire.JobDetail | None) -> str:
+    if detail is None:
         return "none"
     owner: dict[str, Any] = json.loads(RECORDINGS["get-after-autostart"].answer.body or b"")
-    snapshot = snapshots.of_run("k", wire.Deployment.model_validate(owner), found)
+    snapshot = snapshots.of_run("k", wire.Deployment.model_validate(owner), detail)
     code = "" if snapshot.exit_code is None else f" {snapshot.exit_code}"
     unfit = ", unfit" if snapshot.unfit else ""
     message = f": {snapshot.message}" if snapshot.message else ""
-    lines = [line.text for line in results.lines_of(found, "k")]
+    lines = [line.text for line in results.lines_of(detail, "k")]
     return " | ".join([f"{snapshot.state.value}{code}{unfit}{message}", *lines])
 
 
@@ -242,5 +242,5 @@ def run(found: wire.JobDetail | None) -> str:
 async def test_nothing_that_was_ended_is_a_success(case: str) -> None:
     """The same by another way: only the recordings of commands that ended well exit with 0."""
     well = {"success", "no-newline-at-the-end", "results-from-logs"}
-    found = wire.JobDetail.model_validate_json(RECORDINGS[case].answer.body or b"")
-    assert (" 0" in run(found).partition("|")[0]) == (case.removeprefix("job-result-") in well)
+    detail = wire.JobDetail.model_validate_json(RECORDINGS[case].answer.body or b"")
+    assert (" 0" in run(detail).partition("|")[0]) == (case.removeprefix("job-result-") in well)

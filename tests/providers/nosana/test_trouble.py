@@ -139,8 +139,8 @@ async def test_a_newer_service_refuses_a_second_one_of_a_key(sim: Sim) -> None:
 
 
 async def _listed(sim: Sim, key: str) -> dict[str, Any]:
-    found: dict[str, Any] = await sim.read(f"/api/deployments?name=cortex-{key}")
-    return found
+    deployments: dict[str, Any] = await sim.read(f"/api/deployments?name=cortex-{key}")
+    return deployments
 
 
 async def _jobs(sim: Sim, deployment: str) -> str:

@@ -166,7 +166,7 @@ class TestPaths:
             (work / name).write_text(name)
         (work / "link").symlink_to("a")
         (work / "out").symlink_to("/etc")
-        named = tuple(item.replace("{work}", str(work)) for item in outputs)
+        named = tuple(pattern.replace("{work}", str(work)) for pattern in outputs)
         assert sorted(map(str, packed(tmp_path, work, named))) == sorted(kept)
 
     def test_of_another_folder_a_link_is_followed_in_there(self, tmp_path: Path) -> None:

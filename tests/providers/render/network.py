@@ -63,8 +63,8 @@ class Network:
     async def calls(self, method: str, path: str) -> int:
         """How often a call was made."""
         async with httpx.AsyncClient(base_url=self.url) as client:
-            found = (await client.get("/_sim/calls")).json()
-        return sum(item["method"] == method and item["path"] == path for item in found)
+            calls = (await client.get("/_sim/calls")).json()
+        return sum(call["method"] == method and call["path"] == path for call in calls)
 
 
 @asynccontextmanager

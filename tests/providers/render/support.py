@@ -40,17 +40,17 @@ def stand_in_scene(
 
 def painters(folder: Path) -> list[psutil.Process]:
     """The processes that render frames for leases below `folder`."""
-    found = []
+    processes = []
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
         if not any(word.endswith("paint.py") for word in words):
             continue
         try:
             if any(str(folder) in word for word in _around(process)):
-                found.append(process)
+                processes.append(process)
         except psutil.Error:
             continue
-    return found
+    return processes
 
 
 def _around(process: psutil.Process) -> list[str]:

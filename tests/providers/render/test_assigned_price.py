@@ -30,8 +30,8 @@ DEAR = "a node (6 x RTX 3090) at 4.14 USD per hour, 0.31 USD per hour were quote
 
 @pytest_asyncio.fixture
 async def network(tmp_path: Path) -> AsyncIterator[Network]:
-    async with simulated(tmp_path) as found:
-        yield found
+    async with simulated(tmp_path) as net:
+        yield net
 
 
 @pytest_asyncio.fixture
@@ -61,7 +61,7 @@ async def ends_as_billed(network: Network, provider: Dispersed, lease: str) -> D
     assert not at_network.committed
     await provider.cancel(at_network.ref)
     usage = await provider.usage(at_network.ref)
-    (bill,) = [item for item in await network.world.bill() if item.key == lease]
+    (bill,) = [bill for bill in await network.world.bill() if bill.key == lease]
     assert usage.final
     assert usage.cost.amount == bill.amount
     return bill.amount
@@ -308,15 +308,17 @@ class TestWhatIsTold:
          {"hourly_rate_usd": -1}, {"hourly_rate_usd": {}}, {"hourly_rate_usd": True}],
     )  # fmt: skip
     def test_what_is_no_price_spoils_nothing(self, told: Any) -> None:
-        item = Assigned(job(pricing=told), WireRun.model_validate({"uuid": UUID, "pricing": told}))
-        assert item.rate is None
-        assert item.objection == ""
+        assigned = Assigned(
+            job(pricing=told), WireRun.model_validate({"uuid": UUID, "pricing": told})
+        )
+        assert assigned.rate is None
+        assert assigned.objection == ""
 
     def test_the_run_comes_before_the_job(self) -> None:
         run = WireRun.model_validate({"uuid": UUID, "hourly_rate_usd": 0.36})
-        item = Assigned(job(pricing={"hourly_rate_usd": "0.1"}), run)
-        assert item.rate == Decimal("0.36")
-        assert item.objection == (
+        assigned = Assigned(job(pricing={"hourly_rate_usd": "0.1"}), run)
+        assert assigned.rate == Decimal("0.36")
+        assert assigned.objection == (
             "the network assigned a node at 0.36 USD per hour, 0.35 USD per hour were quoted"
         )
 

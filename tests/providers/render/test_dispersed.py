@@ -31,8 +31,8 @@ from tests.providers.render.support import stand_in_scene
 
 @pytest_asyncio.fixture
 async def network(tmp_path: Path) -> AsyncIterator[Network]:
-    async with simulated(tmp_path) as found:
-        yield found
+    async with simulated(tmp_path) as net:
+        yield net
 
 
 @pytest_asyncio.fixture
@@ -53,12 +53,12 @@ def key() -> str:
 
 async def ended(provider: Dispersed, ref: LeaseRef) -> LeaseSnapshot:
     async def over() -> LeaseSnapshot | None:
-        found = await provider.status(ref)
-        return found if found.state.final else None
+        snapshot = await provider.status(ref)
+        return snapshot if snapshot.state.final else None
 
-    found = await eventually(over, timeout=40, what="the end")
-    assert found is not None
-    return found
+    snapshot = await eventually(over, timeout=40, what="the end")
+    assert snapshot is not None
+    return snapshot
 
 
 class TestCredentials:

@@ -13,8 +13,8 @@ from tests.providers.render.support import stand_in_scene
 
 @pytest_asyncio.fixture
 async def network(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Network]:
-    async with simulated(tmp_path_factory.mktemp("dispersed")) as found:
-        yield found
+    async with simulated(tmp_path_factory.mktemp("dispersed")) as net:
+        yield net
 
 
 class TestContainers(ProviderConformance):

@@ -28,8 +28,8 @@ from tests.providers.render.support import stand_in_scene
 
 @pytest_asyncio.fixture
 async def network(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Network]:
-    async with simulated(tmp_path_factory.mktemp("gateway")) as found:
-        yield found
+    async with simulated(tmp_path_factory.mktemp("gateway")) as net:
+        yield net
 
 
 async def gateway(network: Network, **changes: Any) -> Gateway:
@@ -80,12 +80,12 @@ def key() -> str:
 
 async def ended(provider: Gateway, ref: LeaseRef) -> LeaseSnapshot:
     async def over() -> LeaseSnapshot | None:
-        found = await provider.status(ref)
-        return found if found.state.final else None
+        snapshot = await provider.status(ref)
+        return snapshot if snapshot.state.final else None
 
-    found = await eventually(over, timeout=40, what="the end")
-    assert found is not None
-    return found
+    snapshot = await eventually(over, timeout=40, what="the end")
+    assert snapshot is not None
+    return snapshot
 
 
 async def test_a_lost_answer_is_one_job(network: Network, provider: Gateway) -> None:
@@ -137,8 +137,8 @@ async def test_files_are_what_the_gateway_says(
     ) as client:
         frames = (await client.get(f"/v1/render-jobs/{ref.network_id}/frames")).json()["items"]
     told = {frame["output"]: frame["sha256"] for frame in frames}
-    found = {str(p): hashlib.sha256((tmp_path / p).read_bytes()).hexdigest() for p in written}
-    assert found == told
+    hashes = {str(p): hashlib.sha256((tmp_path / p).read_bytes()).hexdigest() for p in written}
+    assert hashes == told
 
 
 async def test_what_waits_for_approval_is_approved(network: Network, provider: Gateway) -> None:
@@ -151,7 +151,7 @@ async def test_what_waits_for_approval_is_approved(network: Network, provider: G
     await eventually(waits, what="the wait for approval")
     before = await provider.status(ref)
     assert before.state is RunState.RUNNING
-    assert FrameState.DONE not in {item.state for item in before.frames}
+    assert FrameState.DONE not in {frame.state for frame in before.frames}
     await provider.tend([ref])
     last = await ended(provider, ref)
     assert last.exit_code == 0

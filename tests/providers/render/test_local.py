@@ -40,12 +40,12 @@ def key() -> str:
 
 async def end(provider: LocalRender | RenderProvider, ref: LeaseRef) -> LeaseSnapshot:
     async def over() -> LeaseSnapshot | None:
-        found = await provider.status(ref)
-        return found if found.state.final else None
+        snapshot = await provider.status(ref)
+        return snapshot if snapshot.state.final else None
 
-    found = await eventually(over, timeout=60, what="the end of the job")
-    assert found is not None
-    return found
+    snapshot = await eventually(over, timeout=60, what="the end of the job")
+    assert snapshot is not None
+    return snapshot
 
 
 @pytest_asyncio.fixture
@@ -277,9 +277,9 @@ def blender_folder(provider: RenderProvider) -> Path:
 def _serve(body: bytes) -> Any:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request = await reader.readuntil(b"\r\n\r\n")
-        found = request.startswith(b"GET /a.blend ")
-        head = b"HTTP/1.1 200 OK" if found else b"HTTP/1.1 404 Not Found"
-        content = body if found else b""
+        known = request.startswith(b"GET /a.blend ")
+        head = b"HTTP/1.1 200 OK" if known else b"HTTP/1.1 404 Not Found"
+        content = body if known else b""
         writer.write(head + b"\r\nContent-Length: %d\r\n\r\n" % len(content) + content)
         await writer.drain()
         writer.close()

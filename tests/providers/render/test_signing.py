@@ -86,7 +86,7 @@ def reordered(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: reordered(value[name]) for name in reversed(value)}
     if isinstance(value, list):
-        return [reordered(item) for item in value]
+        return [reordered(element) for element in value]
     return value
 
 

@@ -19,9 +19,9 @@ from tests.providers.render.network import Network, simulated
 
 @pytest_asyncio.fixture
 async def network(blend: Path, tmp_path: Path) -> AsyncIterator[Network]:
-    async with simulated(tmp_path, stand_in=False) as found:
-        shutil.copy(blend, found.folder / "scenes" / "scene.blend")
-        yield found
+    async with simulated(tmp_path, stand_in=False) as net:
+        shutil.copy(blend, net.folder / "scenes" / "scene.blend")
+        yield net
 
 
 async def check(provider: AnyProvider, network: Network, folder: Path) -> None:

@@ -67,8 +67,8 @@ class TestHandover:
         assert "\n".join(lines).rstrip("\ufffd") == wanted  # a NUL ends it
         assert count == "0"
         assert await box.fetch(KEY, HANDOVER) is None
-        found = await eventually_put(box, RESULT)
-        assert json.loads(found)["exit_code"] == 1  # that of grep
+        result = await eventually_put(box, RESULT)
+        assert json.loads(result)["exit_code"] == 1  # that of grep
 
     async def test_neither_half_tells_anything(self, box: DropBox) -> None:
         env = await waiting(box, with_secrets("true"))

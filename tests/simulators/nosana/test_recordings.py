@@ -73,12 +73,12 @@ def sim(network: Sim) -> Sim:
 
 def played(case: str) -> Recording:
     """The recording, asked of the service in front."""
-    found = RECORDINGS[case]
+    recording = RECORDINGS[case]
     bearer = "wrong" if case == "auth-bad-signature" else API_KEY
-    headers = tuple(pair for pair in found.request.headers if pair[0] == "content-type")
+    headers = tuple(pair for pair in recording.request.headers if pair[0] == "content-type")
     headers += (("authorization", f"Bearer {bearer}"),)
-    path = "/api" + found.request.path
-    return replace(found, request=replace(found.request, path=path, headers=headers))
+    path = "/api" + recording.request.path
+    return replace(recording, request=replace(recording.request, path=path, headers=headers))
 
 
 async def answered(sim: Sim, recording: Recording, **ids: str) -> Answer:
@@ -143,9 +143,9 @@ def add_run(sim: Sim, owner: Deployment, **fields: Any) -> Run:
 def plain(value: Any) -> Any:
     """Without ids, times and the order of fields."""
     if isinstance(value, dict):
-        return {name: plain(item) for name, item in sorted(value.items())}
+        return {name: plain(part) for name, part in sorted(value.items())}
     if isinstance(value, list):
-        return [plain(item) for item in value]
+        return [plain(part) for part in value]
     if isinstance(value, int) and value > _ANY_TIME:
         return "<time>"
     if isinstance(value, str) and value != _NO_NODE:
@@ -167,8 +167,8 @@ def without(value: Any, path: str) -> Any:
     if isinstance(value, list):
         return [without(v, rest) if n == int(name) else v for n, v in enumerate(value)]
     if not rest:
-        return {key: item for key, item in value.items() if key != name}
-    return {key: without(item, rest) if key == name else item for key, item in value.items()}
+        return {key: part for key, part in value.items() if key != name}
+    return {key: without(part, rest) if key == name else part for key, part in value.items()}
 
 
 def alike(seen: Answer, wanted: Recording) -> None:

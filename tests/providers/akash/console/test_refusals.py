@@ -31,9 +31,9 @@ WORDS = {
 class TestWords:
     @pytest.mark.parametrize(("words", "error"), WORDS.items())
     def test_of_a_creation(self, words: str, error: type[ProviderError]) -> None:
-        found = refusals.of_creation(Refused(400, f"the Akash Console: {words}"))
-        assert type(found) is error
-        assert words in str(found)
+        refusal = refusals.of_creation(Refused(400, f"the Akash Console: {words}"))
+        assert type(refusal) is error
+        assert words in str(refusal)
 
     def test_a_wallet_that_is_being_made(self) -> None:
         assert isinstance(refusals.of_creation(Refused(409, "wallet_provisioning")), Unavailable)
@@ -90,9 +90,9 @@ class TestLeaseCreation:
         await net.act("provider_offline", provider=first)
         await net.calls("POST", "/v1/leases")
         await akash.commit(reservation)
-        (item,) = net.world.book.deployments.values()
-        assert len(item.leases) == 1
-        assert item.leases[0].provider != first
+        (deployment,) = net.world.book.deployments.values()
+        assert len(deployment.leases) == 1
+        assert deployment.leases[0].provider != first
         assert await net.calls("POST", "/v1/leases") == 2  # asked once, and somebody else
 
     async def test_502_with_a_lease_is_sent_again(self, net: Net, lease: str) -> None:
@@ -101,8 +101,8 @@ class TestLeaseCreation:
         await net.act("refuse_manifest", times=2)
         await akash.commit(reservation)
         assert await net.calls("POST", "/v1/leases") == 3
-        (item,) = net.world.book.deployments.values()
-        assert item.leases[0].delivered_at is not None
+        (deployment,) = net.world.book.deployments.values()
+        assert deployment.leases[0].delivered_at is not None
 
     @pytest.mark.parametrize("extended", [True, False])
     async def test_404_of_a_provider_that_has_not_heard_of_the_lease(
@@ -113,9 +113,9 @@ class TestLeaseCreation:
         reservation = await akash.prepare(spec("sleep 600"), lease)
         await net.act("late_lease", times=2)
         await akash.commit(reservation)
-        (item,) = net.world.book.deployments.values()
-        assert len(item.leases) == 1
-        assert item.leases[0].delivered_at is not None
+        (deployment,) = net.world.book.deployments.values()
+        assert len(deployment.leases) == 1
+        assert deployment.leases[0].delivered_at is not None
 
     @pytest.mark.parametrize("extended", [True, False])
     async def test_404_for_ever_is_closed(
@@ -139,8 +139,8 @@ class TestLeaseCreation:
         reservation = await akash.prepare(spec("sleep 600"), lease)
         await net.act("refuse_token", times=2)
         await akash.commit(reservation)
-        (item,) = net.world.book.deployments.values()
-        assert item.leases[0].delivered_at is not None
+        (deployment,) = net.world.book.deployments.values()
+        assert deployment.leases[0].delivered_at is not None
 
     @pytest.mark.parametrize("extended", [True, False])
     async def test_one_that_is_refused_for_ever_is_closed(

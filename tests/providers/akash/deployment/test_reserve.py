@@ -27,13 +27,13 @@ from tests.providers.akash.conftest import MakeNet, Net, cancelled, spec
 
 CREATE = "POST /v1/deployments"
 LEASE = "POST /v1/leases"
-EUROPE, AMERICA, ASIA = (item.address for item in AkashSettings().providers)
+EUROPE, AMERICA, ASIA = (provider.address for provider in AkashSettings().providers)
 
 
 def chosen(net: Net, lease: str) -> str:
     """The provider that has the lease."""
-    (item,) = [d for d in net.world.book.deployments.values() if d.leases]
-    return item.leases[-1].provider
+    (deployment,) = [d for d in net.world.book.deployments.values() if d.leases]
+    return deployment.leases[-1].provider
 
 
 class TestNeverTwice:
@@ -126,9 +126,9 @@ class TestNeverTwice:
         reservation = await akash.prepare(spec("sleep 600"), lease)
         await net.fault(LEASE, "error_after", times=2)
         await akash.commit(reservation)
-        item = net.world.book.deployments[reservation.ref.network_id]
-        assert len(item.leases) == 1
-        assert item.leases[0].delivered_at is not None
+        deployment = net.world.book.deployments[reservation.ref.network_id]
+        assert len(deployment.leases) == 1
+        assert deployment.leases[0].delivered_at is not None
 
 
 class TestManifest:
@@ -138,8 +138,8 @@ class TestManifest:
         akash = await net.provider()
         await net.act("refuse_manifest", times=1)
         await akash.submit(spec("sleep 600"), lease)
-        (item,) = net.world.book.deployments.values()
-        assert item.leases[0].delivered_at is not None
+        (deployment,) = net.world.book.deployments.values()
+        assert deployment.leases[0].delivered_at is not None
 
     async def test_a_lease_that_never_gets_it_is_closed(self, net: Net, lease: str) -> None:
         akash = await net.provider()
@@ -159,11 +159,11 @@ class TestManifest:
         net = await make_net(manifest_timeout=0.3)
         akash = await net.provider()
         ref = (await akash.prepare(spec(), lease)).ref
-        item = net.world.book.deployments[ref.network_id]
-        net.world.take(item, item.bids[0])
+        deployment = net.world.book.deployments[ref.network_id]
+        net.world.take(deployment, deployment.bids[0])
 
         async def given_up() -> bool:
-            return not item.leases[0].live
+            return not deployment.leases[0].live
 
         await eventually(given_up, what="the end of the lease")
         snapshot = await akash.status(ref)

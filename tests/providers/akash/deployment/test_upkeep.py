@@ -72,15 +72,15 @@ class TestRuntimeLimit:
         net = await make_net()
         akash = await net.provider(runtime_window="4h")
         ref = await leased(akash, lease)
-        item = net.world.book.deployments[ref.network_id]
-        assert item.limit_hours == 4
-        assert item.name == item.group
+        deployment = net.world.book.deployments[ref.network_id]
+        assert deployment.limit_hours == 4
+        assert deployment.name == deployment.group
         await akash.tend([ref])
-        assert item.limit_hours == 4
-        item.leases[0].made_at -= timedelta(hours=3).total_seconds()
+        assert deployment.limit_hours == 4
+        deployment.leases[0].made_at -= timedelta(hours=3).total_seconds()
         later = await net.provider(runtime_window="4h")
         await later.tend([ref])
-        assert item.limit_hours == 7
+        assert deployment.limit_hours == 7
 
     async def test_without_cortex_the_network_ends_it(self, make_net: MakeNet, lease: str) -> None:
         net = await make_net()
@@ -113,7 +113,7 @@ class TestNewerConsoles:
         assert at_network is not None
         assert at_network.ref.network_id == ref.network_id
         assert at_network.committed
-        assert [item.key for item in await other.owned()] == [lease]
+        assert [owned.key for owned in await other.owned()] == [lease]
         await akash.cancel(ref)
         at_network = await other.find(lease)
         assert at_network is not None

@@ -30,8 +30,8 @@ def ask(texts: Sequence[str]) -> list[dict[str, Any]]:
         timeout=50,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    found: list[dict[str, Any]] = json.loads(done.stdout)
-    return found
+    answers: list[dict[str, Any]] = json.loads(done.stdout)
+    return answers
 
 
 def _install() -> None:

@@ -106,7 +106,7 @@ def test_what_goes_on_the_chain() -> None:
     resource = unit["resource"]
     assert resource["cpu"]["units"]["val"] == "1500"
     assert resource["memory"]["quantity"]["val"] == str(2 * 2**30)
-    assert [item["quantity"]["val"] for item in resource["storage"]] == [str(3 * 2**30)]
+    assert [volume["quantity"]["val"] for volume in resource["storage"]] == [str(3 * 2**30)]
     assert resource["gpu"]["attributes"] == [{"key": "vendor/nvidia/model/a100", "value": "true"}]
 
 

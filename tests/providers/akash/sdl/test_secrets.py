@@ -34,11 +34,11 @@ def created(net: Net) -> list[str]:
 
 def told(net: Net) -> str:
     """Everything that went over the wire, in either direction."""
-    found = [
+    bodies = [
         (exchange.request_body + exchange.response_body).decode()
         for exchange in net.recorder.exchanges
     ]
-    return "\n".join(found)
+    return "\n".join(bodies)
 
 
 class TestSealed:
@@ -64,8 +64,8 @@ class TestSealed:
         assert "manifest" not in reservation.ref.data
         assert await net.calls("POST", "/v1/deployments") == 1
         await other.commit(Reservation(ref=reservation.ref))
-        (item,) = net.world.book.deployments.values()
-        assert item.leases[0].delivered_at is not None
+        (deployment,) = net.world.book.deployments.values()
+        assert deployment.leases[0].delivered_at is not None
         assert "tr0ub4dor" not in told(net)
 
     async def test_one_whose_name_no_shell_can_hold(self, net: Net, lease: str) -> None:
@@ -161,11 +161,11 @@ class TestKinds:
         akash = await older.provider()
         ref = (await akash.submit(spec("sleep 600"), lease)).ref
         await older.act("upgrade")
-        item = older.world.book.deployments[ref.network_id]
-        assert item.name is None
+        deployment = older.world.book.deployments[ref.network_id]
+        assert deployment.name is None
         again = await older.provider()
         await again.tend([ref])
-        assert item.name == item.group  # so that it is found by its name
+        assert deployment.name == deployment.group  # so that it is found by its name
         await again.cancel(ref)
         assert json.loads(created(older)[0])["data"].keys() == {"sdl", "deposit"}
 

@@ -234,8 +234,8 @@ class Agent:
         if answer.status_code == 408:  # nothing came while it waited
             return []
         answer.raise_for_status()
-        found: list[dict[str, Any]] = answer.json()
-        return found
+        entries: list[dict[str, Any]] = answer.json()
+        return entries
 
     async def _post(self, path: str, body: Any) -> Any:
         answer = await self._client.post(path, json=body)

@@ -274,19 +274,19 @@ class ExeUnit:
 
 def _processes_in(folder: Path) -> list[int]:
     """Who works in a folder, or below it."""
-    found = []
+    pids = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
         with contextlib.suppress(OSError):
             if Path(entry, "cwd").readlink().is_relative_to(folder.resolve()):
-                found.append(int(entry.name))
-    return found
+                pids.append(int(entry.name))
+    return pids
 
 
-def _sized(item: dict[str, Any]) -> dict[str, None]:
+def _sized(result: dict[str, Any]) -> dict[str, None]:
     """Without its output, which is counted by its length: bytes are lists of numbers here."""
-    return {name: None for name in ("stdout", "stderr") if name in item}
+    return {name: None for name in ("stdout", "stderr") if name in result}
 
 
 def _result(

@@ -188,17 +188,17 @@ class Bus:
 
 def _fields(data: bytes) -> list[tuple[int, bytes | int]]:
     """The fields of a protobuf message: only varints and byte strings occur here."""
-    found: list[tuple[int, bytes | int]] = []
+    fields: list[tuple[int, bytes | int]] = []
     at = 0
     while at < len(data):
         tag, at = _varint(data, at)
         value, at = _varint(data, at)
         if tag & 7 == 2:
-            found.append((tag >> 3, data[at : at + value]))
+            fields.append((tag >> 3, data[at : at + value]))
             at += value
         else:
-            found.append((tag >> 3, value))
-    return found
+            fields.append((tag >> 3, value))
+    return fields
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

@@ -141,7 +141,7 @@ class TestFlow:
     ) -> None:
         key, spec = new_key(), job("true")
         made = await asyncio.gather(*(provider.prepare(spec, key) for _ in range(3)))
-        assert len({item.ref.network_id for item in made}) == 1
+        assert len({reservation.ref.network_id for reservation in made}) == 1
         await provider.cancel(made[0].ref)
 
     async def test_an_invoice_that_asks_too_much_is_rejected(

@@ -77,8 +77,8 @@ class TestWhatIsKept:
         assert seen["batches"] <= seen["seconds"] / 0.5 + 1
         unseen = await left(provider, agent, script, looked=False)
         assert unseen["batches"] <= unseen["seconds"] / 10 + 1
-        for found in (seen, unseen):
-            assert found["lines"] == [f"line {n + 1}" for n in range(len(found["lines"]))]
+        for measured in (seen, unseen):
+            assert measured["lines"] == [f"line {n + 1}" for n in range(len(measured["lines"]))]
 
     async def test_a_line_is_seen_soon_after_a_long_silence(
         self, provider: GolemProvider, agent: Agent

@@ -52,8 +52,8 @@ def shape(value: Any) -> Any:
     """Names and types; numbers are one type, lists are told by their first item."""
     if isinstance(value, dict):
         return {
-            key: "any" if key in _FREE else shape(item)
-            for key, item in sorted(value.items())
+            key: "any" if key in _FREE else shape(inner)
+            for key, inner in sorted(value.items())
             if key not in _BY_CHANCE
         }
     if isinstance(value, list):
@@ -83,12 +83,12 @@ async def facts(talk: Talk) -> None:
 
 async def money(talk: Talk) -> str:
     until = (datetime.now(UTC) + timedelta(hours=1)).isoformat().replace("+00:00", "Z")
-    order = {"totalAmount": "1.5", "paymentPlatform": talk.platform, "timeout": until,
+    body = {"totalAmount": "1.5", "paymentPlatform": talk.platform, "timeout": until,
              "makeDeposit": False}  # fmt: skip
     path = "/payment-api/v1/allocations"
-    made = await talk.say("allocation", "POST", path, json=order)
-    await talk.say("too much", "POST", path, json={**order, "totalAmount": "1000000"})
-    spare = await talk.quiet("POST", path, json=order)
+    made = await talk.say("allocation", "POST", path, json=body)
+    await talk.say("too much", "POST", path, json={**body, "totalAmount": "1000000"})
+    spare = await talk.quiet("POST", path, json=body)
     await talk.say("list", "GET", path)
     await talk.say("one", "GET", f"{path}/{made['allocationId']}")
     await talk.say("release", "DELETE", f"{path}/{spare['allocationId']}")
@@ -101,7 +101,7 @@ async def money(talk: Talk) -> str:
 
 async def market(talk: Talk, allocation: str) -> tuple[str, str]:
     base = "/market-api/v1/demands"
-    found = await talk.quiet(
+    decorations = await talk.quiet(
         "GET", "/payment-api/v1/demandDecorations", params={"allocationIds": allocation}
     )
     properties = {
@@ -109,7 +109,7 @@ async def market(talk: Talk, allocation: str) -> tuple[str, str]:
         "golem.srv.comp.task_package": f"hash:sha3:{'0' * 56}:http://127.0.0.1/x.gvmi",
         "golem.node.debug.subnet": talk.subnet,
         "golem.com.payment.chosen-platform": talk.platform,
-        **{item["key"]: item["value"] for item in found["properties"]},
+        **{entry["key"]: entry["value"] for entry in decorations["properties"]},
     }
     limits = f"(&(golem.node.debug.subnet={talk.subnet})(golem.runtime.name=vm))"
     body = {"properties": properties, "constraints": limits}
@@ -151,9 +151,9 @@ async def proposal(talk: Talk, demand: str, state: str) -> str:
 
 async def agreements(talk: Talk, demand: str, draft: str) -> str:
     base = "/market-api/v1/agreements"
-    order = {"proposalId": draft, "validTo": properties_valid()}
-    made = await talk.say("agreement", "POST", base, json=order)
-    await talk.say("agreement again", "POST", base, json=order)
+    body = {"proposalId": draft, "validTo": properties_valid()}
+    made = await talk.say("agreement", "POST", base, json=body)
+    await talk.say("agreement again", "POST", base, json=body)
     await talk.say("wait too early", "POST", f"{base}/{made}/wait", params={"timeout": 1})
     await talk.say("terminate too early", "POST", f"{base}/{made}/terminate", json=None)
     session = {"appSessionId": f"talk-{made[:8]}"}
@@ -175,10 +175,8 @@ async def agreements(talk: Talk, demand: str, draft: str) -> str:
 async def activities(talk: Talk, agreement: str) -> str:
     base = "/activity-api/v1/activity"
     await talk.say("none yet", "GET", base, params={"agreementId": agreement})
-    order = {"agreementId": agreement}
-    made = (await talk.say("create", "POST", base, json=order, params={"timeout": 20}))[
-        "activityId"
-    ]
+    body = {"agreementId": agreement}
+    made = (await talk.say("create", "POST", base, json=body, params={"timeout": 20}))["activityId"]
     here = f"{base}/{made}"
     await talk.say("activities", "GET", base, params={"agreementId": agreement})
     await talk.say("unreadable", "GET", base, params={"agreementId": "nonsense"})
@@ -209,9 +207,9 @@ async def activities(talk: Talk, agreement: str) -> str:
 
 async def finished(talk: Talk, path: str) -> list[dict[str, Any]]:
     for _ in range(60):
-        found: list[dict[str, Any]] = await talk.quiet("GET", path, params={"timeout": 1})
-        if found and found[-1]["isBatchFinished"]:
-            return found
+        results: list[dict[str, Any]] = await talk.quiet("GET", path, params={"timeout": 1})
+        if results and results[-1]["isBatchFinished"]:
+            return results
     raise AssertionError("the batch did not end")
 
 
@@ -257,10 +255,10 @@ async def bills(talk: Talk, agreement: str, activity: str, allocation: str, bill
 
 async def the_invoice(talk: Talk, agreement: str) -> dict[str, Any]:
     for _ in range(60):
-        for item in await talk.quiet("GET", "/payment-api/v1/invoices"):
-            if item["agreementId"] == agreement:
-                found: dict[str, Any] = item
-                return found
+        for invoice in await talk.quiet("GET", "/payment-api/v1/invoices"):
+            if invoice["agreementId"] == agreement:
+                own: dict[str, Any] = invoice
+                return own
         await asyncio.sleep(0.2)
     raise AssertionError("no invoice came")
 

@@ -57,12 +57,14 @@ async def test_all_is_as_the_adapter_expects(
     async with daemon.client(daemon.requestor_key) as client:
         invoices = (await client.get("/payment-api/v1/invoices")).json()
     # What the daemon has accepted is what Cortex has booked.
-    accepted = {Decimal(item["amount"]) for item in invoices if item["status"] == "ACCEPTED"}
+    accepted = {
+        Decimal(invoice["amount"]) for invoice in invoices if invoice["status"] == "ACCEPTED"
+    }
     for run in told.runs:
-        assert {item.amount for item in run.charged} <= accepted
+        assert {charge.amount for charge in run.charged} <= accepted
 
 
 async def _allocations(daemon: Daemon) -> set[str]:
     async with daemon.client(daemon.requestor_key) as client:
-        found = (await client.get("/payment-api/v1/allocations")).json()
-    return {item["allocationId"] for item in found}
+        allocations = (await client.get("/payment-api/v1/allocations")).json()
+    return {allocation["allocationId"] for allocation in allocations}
