@@ -107,10 +107,10 @@ class TestOutput:
         listed = (await cortex("outputs", "list", "--json", job.id)).json()
         got = await cortex("outputs", "get", job.id, "-o", str(tmp_path))
         assert files_in(tmp_path) == ["a.txt", "b.bin"]
-        for item in listed:
-            data = (tmp_path / item["path"]).read_bytes()
-            assert hashlib.sha256(data).hexdigest() == item["sha256"]
-            assert str(tmp_path / item["path"]) in got.out
+        for output in listed:
+            data = (tmp_path / output["path"]).read_bytes()
+            assert hashlib.sha256(data).hexdigest() == output["sha256"]
+            assert str(tmp_path / output["path"]) in got.out
         missing = await cortex("outputs", "get", job.id, "other", "-o", str(tmp_path), code=4)
         assert "no result file `other`" in missing.err
 

@@ -22,7 +22,7 @@ _HELLO = {"name": "hello", "command": ["true"], "resources": {"cpu": "10m", "mem
 
 async def ready(http: httpx.AsyncClient, status: int, within: float = 30) -> dict[str, str]:
     """Wait for this answer of /health/ready; what is wrong, by the name of the check."""
-    found: dict[str, str] = {}
+    failing: dict[str, str] = {}
 
     async def there() -> bool:
         try:
@@ -31,11 +31,11 @@ async def ready(http: httpx.AsyncClient, status: int, within: float = 30) -> dic
             return False
         if answer.status_code == status:
             checks = answer.json()["checks"]
-            found.update({c["name"]: c.get("detail", "") for c in checks if not c["ok"]})
+            failing.update({c["name"]: c.get("detail", "") for c in checks if not c["ok"]})
         return answer.status_code == status
 
     await eventually(there, within=within, what=f"/health/ready answering {status}")
-    return found
+    return failing
 
 
 async def refused(http: httpx.AsyncClient, method: str, path: str, body: object = None) -> None:

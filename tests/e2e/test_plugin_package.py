@@ -235,12 +235,12 @@ def _lines(journal: Path) -> list[dict[str, str]]:
 def _states(journal: Path, job_id: str) -> list[str]:
     if not journal.exists():
         return []
-    found = [json.loads(line) for line in journal.read_text().splitlines()]
-    return [item["data"].get("state", "") for item in found if item["subject"] == job_id]
+    events = [json.loads(line) for line in journal.read_text().splitlines()]
+    return [event["data"].get("state", "") for event in events if event["subject"] == job_id]
 
 
 async def _the_bill_is_the_queues_own(queue: str, key: str, charged: Decimal) -> None:
     async with httpx.AsyncClient(timeout=timedelta(seconds=10).total_seconds()) as client:
         bill = (await client.get(f"{queue}/_sim/bill")).json()
-    assert [Decimal(item["amount"]) for item in bill if item["key"] == key] == [charged]
+    assert [Decimal(line["amount"]) for line in bill if line["key"] == key] == [charged]
     assert charged > 0

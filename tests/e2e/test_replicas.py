@@ -146,8 +146,8 @@ class TestSubmissions:
                     await asyncio.gather(*(post(url, key, body) for url in (*urls, urls[0])))
 
         await asyncio.gather(*(client(work[number::8]) for number in range(8)))
-        assert all(len(found) == 1 for found in answers.values())
-        ids = [next(iter(found)) for found in answers.values()]
+        assert all(len(told) == 1 for told in answers.values())
+        ids = [next(iter(told)) for told in answers.values()]
         assert len(set(ids)) == 60
 
         async def all_ended() -> bool:

@@ -60,8 +60,8 @@ async def bill(stack: Stack, provider: str, key: str) -> Money:
 async def charge(stack: Stack, job_id: str) -> Money:
     """What Cortex has booked for the one lease of a job."""
     entries = [entry async for entry in stack.client.iter_ledger(job_id)]
-    (found,) = [entry.amount for entry in entries if entry.kind == "charge"]
-    return found
+    (amount,) = [entry.amount for entry in entries if entry.kind == "charge"]
+    return amount
 
 
 def test_the_stack_knows_every_simulator() -> None:
@@ -75,11 +75,11 @@ class TestQuote:
         assert {offer["offer"]["provider_id"] for offer in offers} >= set(PROVIDERS)
         prices = [Decimal(offer["usd_per_hour"]) for offer in offers]
         assert prices == sorted(prices)
-        for item in offers:
-            offer = item["offer"]
-            assert item["why"]
-            assert item["availability_source"]
-            assert Decimal(item["usd_per_hour"]) == (
+        for row in offers:
+            offer = row["offer"]
+            assert row["why"]
+            assert row["availability_source"]
+            assert Decimal(row["usd_per_hour"]) == (
                 Decimal(offer["price_per_hour"]["amount"]) * Decimal(offer["usd_rate"])
             )
             if offer["price_per_hour"]["currency"] != "USD":
@@ -101,8 +101,10 @@ class TestQuote:
             json.dumps({"image": "busybox", "command": ["true"], "placement": placement})
         )
         answer = (await cortex("quote", "--json", str(file))).json()[0]
-        assert {item["offer"]["provider_id"] for item in answer["offers"]} == {PROVIDERS[0]}
-        told = {item["provider_id"]: item["reasons"] for item in answer["objections"]}
+        assert {row["offer"]["provider_id"] for row in answer["offers"]} == {PROVIDERS[0]}
+        told = {
+            objection["provider_id"]: objection["reasons"] for objection in answer["objections"]
+        }
         for name in PROVIDERS[1:]:
             assert told[name] == ["the job does not allow it (`placement.providers`)"]
 
@@ -218,5 +220,5 @@ class TestRestart:
 
     async def test_status_shows_them(self, cortex: Command) -> None:
         status = (await cortex("status", "--json")).json()[0]
-        parts = {item["name"]: item["phase"] for item in status["stack"]["processes"]}
+        parts = {process["name"]: process["phase"] for process in status["stack"]["processes"]}
         assert {parts[service_name(name)] for name in SIMULATORS} == {"ready"}

@@ -44,7 +44,7 @@ class Books:
 
     def new_entries(self) -> list[Entry]:
         """What came onto the networks' books since."""
-        return [item for item in self.networks if (item.network, item.id) not in self.ignored]
+        return [entry for entry in self.networks if (entry.network, entry.id) not in self.ignored]
 
 
 _QUERIES = {
@@ -66,15 +66,15 @@ async def read_books(
     ignored: frozenset[tuple[str, str]] = frozenset(),
 ) -> Books:
     """Read the database, and from each simulator (provider id to its URL) what it has."""
-    found: dict[str, list[Row]] = {}
+    tables: dict[str, list[Row]] = {}
     connect = psycopg.AsyncConnection.connect(database_url, row_factory=dict_row)
     async with await connect as connection:
         # One snapshot: what is still being written is seen wholly or not at all.
         await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
         for name, query in _QUERIES.items():
-            found[name] = await (await connection.execute(query.encode())).fetchall()
+            tables[name] = await (await connection.execute(query.encode())).fetchall()
     entries = await network_entries(networks or {})
-    return Books(**found, networks=entries, ignored=ignored)
+    return Books(**tables, networks=entries, ignored=ignored)
 
 
 async def network_entries(networks: Mapping[str, str]) -> list[Entry]:
@@ -85,13 +85,13 @@ async def network_entries(networks: Mapping[str, str]) -> list[Entry]:
 
 async def known_entries(networks: Mapping[str, str]) -> frozenset[tuple[str, str]]:
     """What is on the networks' books by now: to be ignored later."""
-    return frozenset((item.network, item.id) for item in await network_entries(networks))
+    return frozenset((entry.network, entry.id) for entry in await network_entries(networks))
 
 
 async def _entries(network: str, url: str) -> list[Entry]:
     async with httpx.AsyncClient(base_url=url, timeout=30) as http:
         leases = await _ask(http, "/_sim/leases")
-        bills = {item["id"]: item for item in await _ask(http, "/_sim/bill")}
+        bills = {bill["id"]: bill for bill in await _ask(http, "/_sim/bill")}
     return [
         Entry(
             network=network,
@@ -111,8 +111,8 @@ async def _ask(http: httpx.AsyncClient, path: str) -> list[Row]:
         try:
             answer = await http.get(path)
             answer.raise_for_status()
-            found: list[Row] = answer.json()
-            return found
+            rows: list[Row] = answer.json()
+            return rows
         except httpx.HTTPError:
             if tries == _TRIES - 1:
                 raise

@@ -128,13 +128,13 @@ class FaultyProvider:
         self.id = real.id
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._real, name)
-        if not inspect.iscoroutinefunction(found):
-            return found
+        attribute = getattr(self._real, name)
+        if not inspect.iscoroutinefunction(attribute):
+            return attribute
 
         async def call(*args: Any, **kwargs: Any) -> Any:
             await self._fault.boundary(f"before {name}()", "network")
-            result = await found(*args, **kwargs)
+            result = await attribute(*args, **kwargs)
             await self._fault.boundary(f"after {name}()", "network")
             return result
 

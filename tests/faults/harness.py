@@ -87,7 +87,7 @@ class Driver:
 
     async def run(self) -> None:
         """The workflow, step by step."""
-        order = JobInput(
+        job = JobInput(
             job_id=self.job_id, retries_on_failure=self.retries, retries_on_lost=self.on_lost
         )
         tally, attempt = Tally(), 0
@@ -103,7 +103,7 @@ class Driver:
                 await self._finish(state or JobState.CANCELLED)
                 break
             self.lease_key = placed.lease_key
-            verdict = decide(await self._lease(placed), order, tally)
+            verdict = decide(await self._lease(placed), job, tally)
             if isinstance(verdict, Retry) and self.stopped:
                 verdict = _cancelled()
             await self._settle(placed, verdict)
@@ -148,8 +148,8 @@ class Driver:
         """One run of reconcile at the network."""
         unused: Any = None  # a client: only the part about the books asks Temporal
         steps = ReconcileActivities(self.database, OneFleet(self.provider), unused, self.settings)
-        order = ScopeInput(provider_id=self.provider.id, mode="act")
-        run: Coroutine[Any, Any, Any] = ActivityEnvironment().run(steps.reconcile_provider, order)
+        scope = ScopeInput(provider_id=self.provider.id, mode="act")
+        run: Coroutine[Any, Any, Any] = ActivityEnvironment().run(steps.reconcile_provider, scope)
         result = await run
         assert not result.error, result.error
 
@@ -205,7 +205,7 @@ class Driver:
         return SettlementActivities(database, fleet, self.settings, copier)
 
     async def _lease(self, placed: PlaceResult) -> LeaseEnd:
-        order = LeaseInput(
+        lease = LeaseInput(
             job_id=self.job_id,
             lease_key=placed.lease_key or "",
             provider_id=placed.provider_id or "",
@@ -215,14 +215,14 @@ class Driver:
         try:
             live: AcquireResult | CommitResult
             if self.one_step:
-                live = await self.step("acquire", order, LeaseActivities)
+                live = await self.step("acquire", lease, LeaseActivities)
                 if live.deadline_at is None:
                     return _stop_end()
             else:
-                await self.step("prepare", order, LeaseActivities)
+                await self.step("prepare", lease, LeaseActivities)
                 if self.stopped:
                     return _stop_end()
-                live = await self.step("commit", order, LeaseActivities)
+                live = await self.step("commit", lease, LeaseActivities)
         except ApplicationError as error:
             if self.stopped:
                 return _stop_end()
@@ -233,8 +233,8 @@ class Driver:
         if self.stopped:
             return _stop_end()
         if self.watch is not None:
-            return await self.watch(self, order.lease_key)
-        return await self.watched(order.lease_key)
+            return await self.watch(self, lease.lease_key)
+        return await self.watched(lease.lease_key)
 
     async def watched(self, key: str) -> LeaseEnd:
         """Record what the network says, and decide by the row as the signal would tell it."""
@@ -255,21 +255,21 @@ class Driver:
 
     async def _settle(self, placed: PlaceResult, verdict: Outcome | Retry) -> None:
         final = verdict if isinstance(verdict, Outcome) else None
-        order = SettleInput(
+        settlement = SettleInput(
             job_id=self.job_id,
             lease_key=placed.lease_key or "",
             outcome=final,
             retry=verdict.message if isinstance(verdict, Retry) else "",
             cause=verdict.cause if isinstance(verdict, Retry) else "",
         )
-        await self.step("settle", order, SettlementActivities)
+        await self.step("settle", settlement, SettlementActivities)
         self.outcome = final
 
     async def _finish(self, state: JobState) -> None:
         cancelled = _cancelled()
         self.outcome = cancelled.model_copy(update={"state": state})
-        order = FinishInput(job_id=self.job_id, outcome=self.outcome)
-        await self.step("finish", order, PlacementActivities)
+        finish = FinishInput(job_id=self.job_id, outcome=self.outcome)
+        await self.step("finish", finish, PlacementActivities)
 
     async def _wake_zombies(self) -> None:
         self.fault.resume.set()

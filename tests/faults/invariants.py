@@ -66,12 +66,12 @@ def violations(
         _history_is_legal,
         _events_are_complete,
     )
-    return [found for rule in rules for found in rule(books, expected)]
+    return [violation for rule in rules for violation in rule(books, expected)]
 
 
-def counts(found: Iterable[Violation]) -> dict[str, int]:
+def counts(broken: Iterable[Violation]) -> dict[str, int]:
     """Leaks, losses and double charges, as a row of the report names them."""
-    by_kind = Counter(item.kind for item in found)
+    by_kind = Counter(violation.kind for violation in broken)
     return {
         "leaks": by_kind["leak"],
         "losses": by_kind["loss"],
@@ -191,7 +191,7 @@ def _commands_ran_once(books: Books, expected: Expected) -> Iterator[Violation]:
     for job_id, times in expected.runs.items():
         # A network without two phases begins at the reservation, and bills what is then given up.
         mine = leases.get(job_id, ())
-        live = [item for item in mine if item["committed_at"] or item["cost"]]
+        live = [lease for lease in mine if lease["committed_at"] or lease["cost"]]
         if times > len(live):
             why = f"its command ran {times} times on {len(live)} committed leases"
             yield Violation("double_charge", job_id, why)
@@ -273,7 +273,7 @@ def _sum(amounts: list[Money]) -> Money:
 
 
 def _by(rows: Iterable[Row], name: str) -> dict[Any, list[Row]]:
-    found: dict[Any, list[Row]] = defaultdict(list)
+    groups: dict[Any, list[Row]] = defaultdict(list)
     for row in rows:
-        found[row[name]].append(row)
-    return dict(found)
+        groups[row[name]].append(row)
+    return dict(groups)

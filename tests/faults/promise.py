@@ -11,8 +11,8 @@ from tests.faults.harness import Driver
 
 async def rows(database: Database, query: str, job_id: str) -> list[Any]:
     async with database.reading() as tx:
-        found = await tx.connection.execute(text(query), {"job": job_id})
-        return list(found.mappings())
+        result = await tx.connection.execute(text(query), {"job": job_id})
+        return list(result.mappings())
 
 
 async def check_promise(driver: Driver, allowed: frozenset[JobState]) -> Any:

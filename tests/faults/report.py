@@ -86,10 +86,10 @@ class Progress:
     def _line(self, now: float) -> str:
         rate = self.done / max(now - self._began, 0.001)
         left = (self._total - self.done) / rate if rate else 0.0
-        found = f", {self.violations} VIOLATIONS" if self.violations else ""
+        violations = f", {self.violations} VIOLATIONS" if self.violations else ""
         return (
             f"{self._what}: {self.done} of {self._total}, "
-            f"{rate:.2f} a second, {left:.0f} s left{found}"
+            f"{rate:.2f} a second, {left:.0f} s left{violations}"
         )
 
 

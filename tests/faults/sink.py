@@ -123,7 +123,7 @@ class Sink:
         An event that comes again proves nothing; the first coming of each must be in order.
         """
         rows = list(events)
-        found = [f"the event {lost} never arrived" for lost in sorted(self.missing(rows))]
+        problems = [f"the event {lost} never arrived" for lost in sorted(self.missing(rows))]
         first: dict[str, int] = {}
         for place, told in enumerate(self.got):
             first.setdefault(told.id, place)
@@ -134,11 +134,13 @@ class Sink:
                 continue
             before = last.get(job, (-1, ""))
             if first[event] < before[0]:
-                found.append(f"{job}: {event} arrived before {before[1]}, which is older")
+                problems.append(f"{job}: {event} arrived before {before[1]}, which is older")
             last[job] = (first[event], event)
         known = {str(row["id"]) for row in rows}
-        found += [f"the event {told.id} is in no book" for told in self.got if told.id not in known]
-        return found
+        problems += [
+            f"the event {told.id} is in no book" for told in self.got if told.id not in known
+        ]
+        return problems
 
 
 @asynccontextmanager

@@ -118,8 +118,8 @@ class Stepped(Driver):
     async def warn(self, lease: Lease, job: Job) -> None:
         """The step near the deadline."""
         assert job.deadline_at is not None
-        order = WarnInput(job_id=job.id, lease_key=lease.key, deadline_at=job.deadline_at)
-        await DeadlineActivities(self.database, self.settings).warn(order)
+        warning = WarnInput(job_id=job.id, lease_key=lease.key, deadline_at=job.deadline_at)
+        await DeadlineActivities(self.database, self.settings).warn(warning)
 
     async def _turn(self, what: str) -> Fault:
         self.at = what

@@ -113,7 +113,11 @@ SCENARIOS = (
     Scenario("lost_then_failed", FAILED, RUNS, lost_once, ends_with=143),
     Scenario("success_in_two_steps", COMPLETED, one_step=False),
 )
-SETTLED = [item for item in SCENARIOS if full() or item.name in ("success", "cancelled_running")]
+SETTLED = [
+    scenario
+    for scenario in SCENARIOS
+    if full() or scenario.name in ("success", "cancelled_running")
+]
 
 
 @dataclass
@@ -247,8 +251,8 @@ class TestPoints:
         for driver in drivers:
             driver.fault.act = functools.partial(what, driver)
         await together(
-            verify(book, scenario, database, settings, item.fault, scenario.states | also, item)
-            for item in drivers
+            verify(book, scenario, database, settings, driver.fault, scenario.states | also, driver)
+            for driver in drivers
         )
         report(book, f"{scenario.name}/{what.__name__}")
 

@@ -142,7 +142,7 @@ class JobMachine(RuleBasedStateMachine):
         query = "SELECT type FROM events WHERE job_id = :job AND data->>'deadline_at' = :at"
         after = self._run(self.job.job())
         told = [job.deadline_at, after.deadline_at] if after.deadline_at else [job.deadline_at]
-        for at in {item.isoformat() for item in told}:
+        for at in {deadline.isoformat() for deadline in told}:
             run = self._run(rows(self.database, query.replace(":at", f"'{at}'"), job.id))
             kinds = [row["type"] for row in run]
             assert kinds.count("job.deadline.near") <= 1, kinds

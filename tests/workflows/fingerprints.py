@@ -88,10 +88,10 @@ async def assert_replays(history: Path, edited: type | None = None) -> None:
     try:
         await replayer(edited or REGISTERED[workflow_name(events)]).replay_workflow(events)
     except NondeterminismError as error:
-        order = "\n".join(f"  {number:3} {c}" for number, c in enumerate(commands(events), 1))
+        told = "\n".join(f"  {number:3} {c}" for number, c in enumerate(commands(events), 1))
         raise BrokenPathError(
             f"`{workflow_name(events)}` no longer takes the path `{path_name(history)}`.\n"
-            f"Temporal says: {error}\nThe recorded order:\n{order}\n{_WHAT_TO_DO}"
+            f"Temporal says: {error}\nThe recorded order:\n{told}\n{_WHAT_TO_DO}"
         ) from None
 
 
@@ -148,8 +148,8 @@ def _marker(event: HistoryEvent) -> str:
 
 
 def baseline() -> Baseline:
-    found: Baseline = json.loads(BASELINE.read_text()) if BASELINE.exists() else {}
-    return found
+    orders: Baseline = json.loads(BASELINE.read_text()) if BASELINE.exists() else {}
+    return orders
 
 
 def of_histories() -> Baseline:
@@ -166,8 +166,8 @@ def changed_orders(known: Baseline, now: Baseline) -> list[str]:
     return [
         path
         for kind, paths in known.items()
-        for path, order in paths.items()
-        if now.get(kind, {}).get(path) != order
+        for path, names in paths.items()
+        if now.get(kind, {}).get(path) != names
     ]
 
 

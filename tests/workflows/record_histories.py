@@ -290,11 +290,11 @@ def scrubbed(history: str) -> str:
 
     def scrub(part: object) -> object:
         if isinstance(part, list):
-            return [scrub(item) for item in part]
+            return [scrub(inner) for inner in part]
         if isinstance(part, dict):
             return {
-                name: "" if name in ("stackTrace", "identity") else scrub(item)
-                for name, item in part.items()
+                name: "" if name in ("stackTrace", "identity") else scrub(inner)
+                for name, inner in part.items()
             }
         return part
 

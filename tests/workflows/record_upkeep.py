@@ -83,10 +83,10 @@ class UpkeepWorld:
         return contracts.ProviderCheckResult()
 
     @activity.defn
-    async def inspect_provider(self, order: contracts.InspectInput) -> Inspection:
+    async def inspect_provider(self, inspection: contracts.InspectInput) -> Inspection:
         self.maybe_fail()
         return Inspection(
-            provider_id=order.provider_id,
+            provider_id=inspection.provider_id,
             adapter=Adapter(type="null"),
             trial=Trial(),
             worker="w-1",
@@ -100,22 +100,22 @@ class UpkeepWorld:
     def fail(self) -> None:
         raise ApplicationError("a bug", type="Bug", non_retryable=True)
 
-    async def start(self, workflow: str, *order: object) -> Handle:
+    async def start(self, workflow: str, *args: object) -> Handle:
         return await self.env.client.start_workflow(
-            workflow, args=order, id=f"{workflow}-{uuid.uuid4().hex}", task_queue=self.queue
+            workflow, args=args, id=f"{workflow}-{uuid.uuid4().hex}", task_queue=self.queue
         )
 
 
 async def monitor(world: UpkeepWorld) -> Handle:
     """One shift, and then a fresh run."""
-    order = contracts.MonitorInput(provider_id=world.provider)
-    started = await world.start(contracts.MONITOR_WORKFLOW, order)
+    shift = contracts.MonitorInput(provider_id=world.provider)
+    started = await world.start(contracts.MONITOR_WORKFLOW, shift)
     return world.env.client.get_workflow_handle(started.id, run_id=started.first_execution_run_id)
 
 
 async def quote(world: UpkeepWorld) -> Handle:
-    order = contracts.QuoteInput(spec=JobSpec(command=["true"]))
-    return await world.start(contracts.QUOTE_WORKFLOW, order)
+    question = contracts.QuoteInput(spec=JobSpec(command=["true"]))
+    return await world.start(contracts.QUOTE_WORKFLOW, question)
 
 
 async def maintenance(world: UpkeepWorld) -> Handle:
@@ -132,8 +132,8 @@ async def budgets_failed(world: UpkeepWorld) -> Handle:
 
 
 async def health(world: UpkeepWorld) -> Handle:
-    order = contracts.HealthInput(provider_id=world.provider)
-    return await world.start(contracts.HEALTH_WORKFLOW, order)
+    check = contracts.HealthInput(provider_id=world.provider)
+    return await world.start(contracts.HEALTH_WORKFLOW, check)
 
 
 async def health_unknown(world: UpkeepWorld) -> Handle:
@@ -142,13 +142,13 @@ async def health_unknown(world: UpkeepWorld) -> Handle:
 
 
 async def provider_check(world: UpkeepWorld) -> Handle:
-    order = contracts.ProviderCheckInput(draft_id="draft-1")
-    return await world.start(contracts.PROVIDER_CHECK_WORKFLOW, order)
+    check = contracts.ProviderCheckInput(draft_id="draft-1")
+    return await world.start(contracts.PROVIDER_CHECK_WORKFLOW, check)
 
 
 async def inspected(world: UpkeepWorld) -> Handle:
-    order = contracts.InspectInput(provider_id=world.provider)
-    return await world.start(contracts.INSPECT_WORKFLOW, order)
+    inspection = contracts.InspectInput(provider_id=world.provider)
+    return await world.start(contracts.INSPECT_WORKFLOW, inspection)
 
 
 async def not_inspected(world: UpkeepWorld) -> Handle:

@@ -140,7 +140,7 @@ class TestBaseline:
 
     def test_it_has_every_activity_and_patch(self) -> None:
         known = {
-            name for paths in baseline().values() for order in paths.values() for name in order
+            name for paths in baseline().values() for names in paths.values() for name in names
         }
         missing = (started_activities() | patches()) - known
         assert not missing, (

@@ -69,4 +69,4 @@ class TestGroup:
         await world.advanced.wait()
         await handle.cancel()
         assert (await asyncio.wait_for(handle.result(), patience(20))).state == "cancelled"
-        assert [bool(order.cancel) for order in world.asked] == [False, True, True]
+        assert [bool(plan.cancel) for plan in world.asked] == [False, True, True]

@@ -64,7 +64,7 @@ class TestFailure:
         world.commits = deque(["exit 3", "exit 3", "exit 0"])
         outcome = await world.run(retries_on_failure=2)
         assert outcome.state == JobState.COMPLETED
-        assert [order.lease_key for order in world.settled] == [
+        assert [settlement.lease_key for settlement in world.settled] == [
             lease_key(world.job_id, attempt) for attempt in (1, 2, 3)
         ]
         assert "retry 1 of 2" in world.settled[0].next
@@ -184,7 +184,7 @@ class TestPlacement:
         outcome = await world.run()
         assert (outcome.state, outcome.reason) == (JobState.FAILED, Reason.INTERNAL_ERROR)
         assert world.calls[-1] == "finish"
-        assert [item.reason for item in world.finished] == [Reason.INTERNAL_ERROR]
+        assert [outcome.reason for outcome in world.finished] == [Reason.INTERNAL_ERROR]
 
     _NOTHING = PlaceResult(reason=Reason.NO_CAPACITY, message="all taken", try_again=True)
 

@@ -145,7 +145,7 @@ class TestWarning:
         await world.env.sleep(55 * MINUTE)
         await handle.signal("lease_changed", exited(lease_key(world.job_id, 1), "lost"))
         assert (await handle.result()).reason == Reason.DEADLINE
-        keys = [order.lease_key for order in world.warned]
+        keys = [warning.lease_key for warning in world.warned]
         assert keys == [lease_key(world.job_id, attempt) for attempt in (1, 2)]
         assert world.settled[0].cause == "lost"
 
@@ -177,7 +177,7 @@ class TestExtendedByItself:
         outcome, time = await took(world, warn_before=10 * MINUTE)
         assert outcome.reason == Reason.DEADLINE
         assert 3 * HOUR <= time < 3 * HOUR + MINUTE
-        deadlines = [order.deadline_at for order in world.warned]
+        deadlines = [warning.deadline_at for warning in world.warned]
         assert [b - a for a, b in zip(deadlines, deadlines[1:], strict=False)] == [HOUR, HOUR]
 
     async def test_the_later_of_two_extensions_holds(
@@ -200,4 +200,4 @@ class TestBackOff:
         outcome, time = await took(world, retries_on_lost=3, **waits)
         assert outcome.reason == Reason.LEASE_LOST
         assert 120 * MINUTE <= time < 125 * MINUTE  # 30 + 45 + 45
-        assert [order.cause for order in world.settled] == ["lost"] * 3 + [""]
+        assert [settlement.cause for settlement in world.settled] == ["lost"] * 3 + [""]

@@ -87,8 +87,8 @@ class TestReconcile:
 
     async def test_asks_each_once(self, world: ReconcileWorld) -> None:
         result = await (await world.reconcile(world.provider)).result()
-        assert [item.checked for item in result.scopes] == [2, 5]
-        assert {item.provider_id for item in world.scopes} == {world.provider, None}
+        assert [scope.checked for scope in result.scopes] == [2, 5]
+        assert {scope.provider_id for scope in world.scopes} == {world.provider, None}
 
     async def test_by_schedule_it_waits_for_what_is_not_due_yet(
         self, world: ReconcileWorld
@@ -114,4 +114,4 @@ class TestReplay:
         await replayer(ReconcileWorkflow, RescueWorkflow).replay_workflow(read(path))
 
     def test_every_path_is_recorded(self) -> None:
-        assert {path.stem for path in HISTORIES} >= {item.__name__ for item in SCENARIOS}
+        assert {path.stem for path in HISTORIES} >= {scenario.__name__ for scenario in SCENARIOS}

@@ -15,7 +15,7 @@ _WITHOUT = {"check_health", "check_draft", "maintain", "quote"}
 
 def steps() -> dict[str, bool]:
     """Every activity that a workflow starts, and whether it has a heartbeat timeout everywhere."""
-    found: dict[str, bool] = {}
+    heartbeats: dict[str, bool] = {}
     for path in sorted(WORKFLOWS.glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
@@ -25,11 +25,11 @@ def steps() -> dict[str, bool]:
                 assert isinstance(step, ast.Attribute), ast.unparse(node)
                 names = {keyword.arg for keyword in node.keywords}
                 beats = "heartbeat_timeout" in names
-                found[step.attr] = found.get(step.attr, True) and beats
-    return found
+                heartbeats[step.attr] = heartbeats.get(step.attr, True) and beats
+    return heartbeats
 
 
 def test_every_step_of_a_job_or_group_has_a_heartbeat() -> None:
-    found = steps()
-    assert {"place", "settle", "finish", "advance", "verdict", "plan_rescue"} <= set(found)
-    assert {name for name, beats in found.items() if not beats} == _WITHOUT
+    heartbeats = steps()
+    assert {"place", "settle", "finish", "advance", "verdict", "plan_rescue"} <= set(heartbeats)
+    assert {name for name, beats in heartbeats.items() if not beats} == _WITHOUT

@@ -133,7 +133,7 @@ class _Run:
         wanted = wishes(self.size.jobs, self.seed, self.ran)
         workers = self._workers()
         storm = Storm(self.stack, workers, self.hook, self.seed, self.size.weather, self.log)
-        found: list[Violation] = []
+        broken: list[Violation] = []
         async with AsyncExitStack() as running:
             await running.enter_async_context(extra_workers(workers))
             living = asyncio.create_task(self.users.live(wanted))
@@ -141,10 +141,10 @@ class _Run:
             async with storm.raging():
                 # At least so long, and until the last job is accepted.
                 await asyncio.gather(living, asyncio.sleep(self.size.seconds))
-            found += await self._all_end()
-            found += await self._all_told()
-            found += await self._check(wanted, storm)
-        self._report(found, wanted, storm, time.monotonic() - began)
+            broken += await self._all_end()
+            broken += await self._all_told()
+            broken += await self._check(wanted, storm)
+        self._report(broken, wanted, storm, time.monotonic() - began)
 
     def _workers(self) -> list[ExtraWorker]:
         environment = self.stack.environment()
@@ -205,13 +205,13 @@ class _Run:
         self.books = books
         runs = {wish.job_id: self._count(wish) for wish in wanted if wish.job_id}
         lost = {str(row["lease_key"]) for row in books.ledger if _reckoned(row["note"])}
-        found = violations(books, accepted=set(self.users.accepted), runs=runs, lost=lost)
-        found += [Violation("loss", "(user)", problem) for problem in self.users.problems]
-        found += [
+        broken = violations(books, accepted=set(self.users.accepted), runs=runs, lost=lost)
+        broken += [Violation("loss", "(user)", problem) for problem in self.users.problems]
+        broken += [
             Violation("loss", "(sink)", problem)
             for problem in self.hook.problems(await self.stack.rows(_EVENTS))
         ]
-        return found + self._unlike(books, storm)
+        return broken + self._unlike(books, storm)
 
     def _count(self, wish: Wish) -> int:
         """How often its command began."""
@@ -220,7 +220,7 @@ class _Run:
 
     def _unlike(self, books: Books, storm: Storm) -> list[Violation]:
         """Undisturbed jobs end as their command says, or fail for a reason that is told."""
-        found = []
+        unlike = []
         for job in books.jobs:
             wish = self.users.accepted.get(job["id"])
             if wish is None or wish.cancel_after is not None or job["id"] in storm.terminated:
@@ -229,14 +229,14 @@ class _Run:
                 state = "failed" if wish.exit_code else "completed"
                 if (job["state"], job["exit_code"]) != (state, wish.exit_code):
                     why = f"{job['state']} with {job['exit_code']}, its command {wish.exit_code}"
-                    found.append(Violation("loss", job["id"], why))
+                    unlike.append(Violation("loss", job["id"], why))
             elif job["reason"] not in ("lease_lost", "no_capacity"):
                 why = f"{job['state']} for {job['reason']}: {job['message'][:200]}"
-                found.append(Violation("loss", job["id"], why))
-        return found
+                unlike.append(Violation("loss", job["id"], why))
+        return unlike
 
     def _report(
-        self, found: list[Violation], wanted: list[Wish], storm: Storm, seconds: float
+        self, broken: list[Violation], wanted: list[Wish], storm: Storm, seconds: float
     ) -> None:
         done = {name: n for name, n in self.log.counts.items() if name not in ("cancel", "calm")}
         faults = sum(done.values()) + self.hook.refused + self.hook.lost
@@ -248,7 +248,7 @@ class _Run:
             jobs=len(self.users.accepted),
             seconds=seconds,
             seed=self.seed,
-            **counts(found),
+            **counts(broken),
         )
         record(row)
         ends = Counter((job["state"], job["reason"]) for job in self.books.jobs)
@@ -258,7 +258,7 @@ class _Run:
             f"answers lost), {len(storm.terminated)} terminated, {seconds:.0f} s: "
             f"{ {' '.join(map(str, end)): n for end, n in sorted(ends.items())} }\n"
         )
-        assert not found, f"{len(found)} violations:\n" + "\n".join(map(str, found))
+        assert not broken, f"{len(broken)} violations:\n" + "\n".join(map(str, broken))
 
     def _keep(self, wrong: str) -> Path:
         """What is needed to find out: books, actions, log files."""

@@ -26,7 +26,7 @@ class Result:
 
     label: str
     folder: Path
-    found: tuple[Violation, ...]
+    violations: tuple[Violation, ...]
     kills: int
     jobs: int
     trace: tuple[Boundary, ...]
@@ -35,7 +35,7 @@ class Result:
     """Those of the one that took over."""
 
     def __str__(self) -> str:
-        told = "\n".join(f"    {item}" for item in self.found)
+        told = "\n".join(f"    {violation}" for violation in self.violations)
         return f"{self.label} (plan, logs and histories in {self.folder}):\n{told}"
 
 
@@ -61,7 +61,7 @@ class Enumeration:
             AssertionError: it does not end well even without a fault.
         """
         result = await self._run(self.lanes[0], "without a fault", ())
-        assert not result.found, str(result)
+        assert not result.violations, str(result)
         assert result.trace
         return _of_the_job(result.trace) if not self.scenario.startup else list(result.trace)
 
@@ -78,7 +78,7 @@ class Enumeration:
                 one = waiting.pop()
                 result = await self._strike(lane, one)
                 self.results.append(result)
-                progress.step(len(result.found))
+                progress.step(len(result.violations))
 
         async with asyncio.TaskGroup() as tasks:
             for lane in self.lanes:
@@ -86,11 +86,11 @@ class Enumeration:
 
     async def _strike(self, lane: Lane, chosen: Sequence[Boundary]) -> Result:
         """One run with its kills; again if it never came to the place."""
-        label = ", then ".join(str(item) for item in chosen)
-        deaths = [item.plan() for item in chosen]
+        label = ", then ".join(str(boundary) for boundary in chosen)
+        deaths = [boundary.plan() for boundary in chosen]
         for _ in range(2):
             result = await self._run(lane, label, deaths)
-            if result.kills >= len(chosen) or result.found:
+            if result.kills >= len(chosen) or result.violations:
                 return result
         self.unreached.append(label)
         return result
@@ -111,7 +111,7 @@ class Enumeration:
         ) as stage:
             stuck = await _play(scenario, stage, self.limit or scenario.limit)
             result = await self._judge(stage, label, stuck)
-        if not result.found:
+        if not result.violations:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         return result
 
@@ -119,22 +119,22 @@ class Enumeration:
         victim = _victim(stage, self.scenario.victim)
         first, second = boundaries(victim.trace(0)), boundaries(victim.trace(1))
         books = await stage.books()
-        found = violations(books, accepted=stage.jobs, runs=stage.begun(), lost=stage.lost)
+        broken = violations(books, accepted=stage.jobs, runs=stage.begun(), lost=stage.lost)
         if stuck:
-            found.append(Violation("loss", "the scenario", stuck))
+            broken.append(Violation("loss", "the scenario", stuck))
         else:
             wrong = wrong_end(self.scenario, stage, books)
-            found += [Violation("loss", "the scenario", why) for why in wrong]
+            broken += [Violation("loss", "the scenario", why) for why in wrong]
         keepers = [stage.worker, *([stage.api] if stage.api else [])]
-        found += [Violation("loss", "a process", why) for keep in keepers for why in keep.broke]
-        if found:
+        broken += [Violation("loss", "a process", why) for keep in keepers for why in keep.broke]
+        if broken:
             await stage.save_histories()
-            lines = [label, *(str(item) for item in found)]
+            lines = [label, *(str(violation) for violation in broken)]
             (stage.folder / "violations.txt").write_text("\n".join(lines) + "\n")
         return Result(
             f"{self.scenario.name}, {label}",
             stage.folder,
-            tuple(found),
+            tuple(broken),
             victim.killed,
             len(books.jobs),
             tuple(first),
@@ -143,7 +143,7 @@ class Enumeration:
 
     def report(self, enumerated: int, began: float, *, suffix: str = "") -> None:
         """Tell the report of these runs, and fail if anything was violated."""
-        found = [violation for result in self.results for violation in result.found]
+        broken = [violation for result in self.results for violation in result.violations]
         record(
             Row(
                 part="crash points",
@@ -152,10 +152,10 @@ class Enumeration:
                 faults=sum(result.kills for result in self.results),
                 jobs=sum(result.jobs for result in self.results),
                 seconds=time.monotonic() - began,
-                **counts(found),
+                **counts(broken),
             )
         )
-        wrong = [str(result) for result in self.results if result.found]
+        wrong = [str(result) for result in self.results if result.violations]
         assert not wrong, f"{len(wrong)} of {len(self.results)} runs\n" + "\n".join(wrong)
 
 
@@ -198,7 +198,9 @@ async def _where(stage: Stage) -> str:
 
 def _of_the_job(trace: Sequence[Boundary]) -> list[Boundary]:
     """Those from the first that has to do with the job: the rest is enumerated elsewhere."""
-    starts = [n for n, item in enumerate(trace) if item.where.startswith("before start Job")]
+    starts = [
+        n for n, boundary in enumerate(trace) if boundary.where.startswith("before start Job")
+    ]
     return list(trace[starts[0] if starts else 0 :])
 
 

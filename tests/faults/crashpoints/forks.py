@@ -58,9 +58,9 @@ class Forks:
         self._orders += 1
         loop = asyncio.get_running_loop()
         answer = self._answers[self._orders] = loop.create_future()
-        order = {"order": self._orders, "role": role, "log": str(log), "args": args}
+        birth = {"order": self._orders, "role": role, "log": str(log), "args": args}
         assert self._server.stdin is not None
-        self._server.stdin.write(json.dumps({**order, "env": dict(env or {})}).encode() + b"\n")
+        self._server.stdin.write(json.dumps({**birth, "env": dict(env or {})}).encode() + b"\n")
         return await asyncio.wait_for(answer, patience(20))
 
     async def begin(self) -> None:

@@ -174,8 +174,8 @@ async def terminated(stage: Stage) -> None:
     await stage.reaches(job_id, "running")
     with contextlib.suppress(RPCError):
         await stage.client.get_workflow_handle(job_id).terminate("by hand")
-    order = ReconcileInput(books=True, providers=(provider_id("nosana"),))
-    await until_over(stage, job_id, lambda: started(stage, RECONCILE_WORKFLOW, order))
+    reconcile = ReconcileInput(books=True, providers=(provider_id("nosana"),))
+    await until_over(stage, job_id, lambda: started(stage, RECONCILE_WORKFLOW, reconcile))
     stage.workflows.append(f"rescue:{job_id}")
 
 

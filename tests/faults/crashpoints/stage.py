@@ -63,12 +63,12 @@ def boundaries(trace: Path) -> list[Boundary]:
     if not trace.exists():
         return []
     seen: Counter[tuple[str, str]] = Counter()
-    found: list[Boundary] = []
+    reached: list[Boundary] = []
     for line in trace.read_text().splitlines():
         _, kind, where = line.split("\t")
         seen[kind, where] += 1
-        found.append(Boundary(kind, where, seen[kind, where]))
-    return found
+        reached.append(Boundary(kind, where, seen[kind, where]))
+    return reached
 
 
 @dataclass
@@ -201,8 +201,8 @@ class Stage:
 
     async def rows(self, query: str, **values: Any) -> list[dict[str, Any]]:
         async with self.database.reading() as tx:
-            found = await tx.connection.execute(text(query), values)
-            return [dict(row) for row in found.mappings()]
+            result = await tx.connection.execute(text(query), values)
+            return [dict(row) for row in result.mappings()]
 
     async def state(self, job_id: str) -> str:
         (row,) = await self.rows("SELECT state FROM jobs WHERE id = :id", id=job_id)

@@ -50,13 +50,15 @@ def enumeration(
     return Enumeration(house, scenario, lanes, tmp_path)
 
 
-@pytest.mark.parametrize("enumeration", CHOSEN, ids=lambda item: item.name, indirect=True)
+@pytest.mark.parametrize(
+    "enumeration", CHOSEN, ids=lambda enumeration: enumeration.name, indirect=True
+)
 class TestEveryBoundary:
     async def test_one_kill(self, enumeration: Enumeration) -> None:
         began = time.monotonic()
-        found = await enumeration.probe()
+        boundaries = await enumeration.probe()
         name = enumeration.scenario.name
-        chosen = found if full() else spread(found, SOME[name])
+        chosen = boundaries if full() else spread(boundaries, SOME[name])
         chosen += [place for place in (FOUND.get(name),) if place and place not in chosen]
         await enumeration.each([[boundary] for boundary in chosen])
         enumeration.report(len(chosen), began)
@@ -71,12 +73,12 @@ class TestEveryBoundary:
         enumeration.report(len(chosen), began, suffix=", killed twice")
 
 
-def pairs(found: Sequence[Boundary], seed: str) -> list[list[Boundary]]:
+def pairs(boundaries: Sequence[Boundary], seed: str) -> list[list[Boundary]]:
     """First kills from all over the scenario, and each time a boundary of what comes after it.
 
     The process that takes over starts anew, so its first boundaries are those of any start.
     """
     choice = random.Random(seed)
-    firsts = spread(found, _PAIRS)
-    later = [choice.choice(list(itertools.islice(found, _TAKEN_OVER))) for _ in firsts]
+    firsts = spread(boundaries, _PAIRS)
+    later = [choice.choice(list(itertools.islice(boundaries, _TAKEN_OVER))) for _ in firsts]
     return [[first, second] for first, second in zip(firsts, later, strict=True)]

@@ -24,7 +24,7 @@ class TestBrokenProtocol:
         assert _CREATED in await honest.probe()
         await honest.each([[_CREATED]])
         (result,) = honest.results
-        assert not result.found, str(result)
+        assert not result.violations, str(result)
         assert result.kills == 1
 
     @pytest.mark.parametrize("how", ["intent last", "blind retry"])
@@ -38,7 +38,9 @@ class TestBrokenProtocol:
         await broken.each([[_CREATED]])
         (result,) = broken.results
         assert result.kills == 1
-        assert {"leak", "double_charge"} & {item.kind for item in result.found}, str(result)
+        assert {"leak", "double_charge"} & {violation.kind for violation in result.violations}, str(
+            result
+        )
         assert _CREATED.where in str(result)
         assert (result.folder / "violations.txt").read_text().startswith(str(_CREATED))
         assert list(result.folder.glob("history-job_*.json"))

@@ -34,12 +34,12 @@ class _Table(Generic[T]):
         self.items: list[T] = []
         self._numbers: dict[T, int] = {}
 
-    def number(self, item: T) -> int:
-        found = self._numbers.get(item)
-        if found is None:
-            found = self._numbers[item] = len(self.items)
-            self.items.append(item)
-        return found
+    def number(self, entry: T) -> int:
+        number = self._numbers.get(entry)
+        if number is None:
+            number = self._numbers[entry] = len(self.items)
+            self.items.append(entry)
+        return number
 
 
 @dataclass
@@ -139,8 +139,8 @@ class _Explorer:
     def _steps_of(self, number: int, view: View) -> list[tuple[Step, int]]:
         known = self._steps.get((number, view))
         if known is None:
-            found = steps(self._members.items[number], view, self._setup)
-            known = [(step, self._members.number(step.after)) for step in found]
+            taken = steps(self._members.items[number], view, self._setup)
+            known = [(step, self._members.number(step.after)) for step in taken]
             self._steps[number, view] = known
         return known
 

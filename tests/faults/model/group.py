@@ -62,15 +62,15 @@ def planned(seen: Seen, setup: Setup) -> Plan:
         Member(
             id=f"job{number}",
             name=f"m{number}",
-            gang=item.gang,
-            state=item.job,
-            held=item.held,
-            ready=item.ready,
-            committed=item.committed,
-            asked=item.asked,
-            reason=item.reason,
+            gang=member.gang,
+            state=member.job,
+            held=member.held,
+            ready=member.ready,
+            committed=member.committed,
+            asked=member.asked,
+            reason=member.reason,
         )
-        for number, item in enumerate(seen.members)
+        for number, member in enumerate(seen.members)
     )
     gangs = {
         number: Gang(

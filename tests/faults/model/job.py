@@ -207,12 +207,12 @@ def _committing(m: ModelMember) -> ModelMember:
 def _settling(m: ModelMember, end: LeaseEnd, setup: Setup) -> ModelMember:
     """The end of a lease, judged by the workflow's own rules."""
     tally = Tally(failures=m.failures, losses=m.losses)
-    order = JobInput(
+    job = JobInput(
         job_id="job",
         retries_on_failure=setup.retries_on_failure,
         retries_on_lost=setup.retries_on_lost,
     )
-    verdict: Outcome | Retry = decide(end, order, tally)
+    verdict: Outcome | Retry = decide(end, job, tally)
     outcome, why = None, None
     if isinstance(verdict, Outcome):
         outcome, why = verdict.state, verdict.reason

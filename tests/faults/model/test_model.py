@@ -125,14 +125,14 @@ class TestOurCode:
             return plan(replace(snapshot, gangs=gangs), group.NOW)
 
         monkeypatch.setattr(group, "plan", careless)
-        assert "before what it needs" in self._found(CHAIN).violation
+        assert "before what it needs" in self._explored(CHAIN).violation
 
     def test_a_planner_that_leaves_the_others_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def careless(snapshot: Snapshot, now: object) -> Plan:
             return replace(plan(snapshot, group.NOW), close=())
 
         monkeypatch.setattr(group, "plan", careless)
-        assert "no end can be reached" in self._found(CHAIN).violation
+        assert "no end can be reached" in self._explored(CHAIN).violation
 
     def test_a_rule_that_starts_a_finished_command_again(
         self, monkeypatch: pytest.MonkeyPatch
@@ -141,8 +141,8 @@ class TestOurCode:
             return decide(replace(end, exit_code=1) if end.exit_code == 0 else end, job, tally)
 
         monkeypatch.setattr(job, "decide", careless)
-        found = self._found(ALONE._replace(retries_on_failure=1))
-        assert "had succeeded was started again" in found.violation
+        counterexample = self._explored(ALONE._replace(retries_on_failure=1))
+        assert "had succeeded was started again" in counterexample.violation
 
-    def _found(self, setup: Setup) -> Found:
+    def _explored(self, setup: Setup) -> Found:
         return explore(setup._replace(trouble=0))

@@ -45,8 +45,8 @@ class Lane:
     async def calls(self) -> list[Call]:
         """What the simulator was asked since the last `forget`, with the faults that struck."""
         async with httpx.AsyncClient(base_url=self.net.url, timeout=30) as http:
-            found = (await http.get("/_sim/calls")).json()
-        return [Call(item["method"], item["path"], item["fault"]) for item in found]
+            calls = (await http.get("/_sim/calls")).json()
+        return [Call(call["method"], call["path"], call["fault"]) for call in calls]
 
     async def forget(self) -> None:
         """No rules and no calls: a new run begins."""
@@ -229,9 +229,9 @@ def _settings(providers: dict[str, ProviderSettings], drop_url: str) -> dict[str
 async def _open(stage: Stage, ids: Sequence[str]) -> None:
     async def online() -> bool:
         async with stage.database.transaction() as tx:
-            found = {
+            online = {
                 provider.id for provider in await tx.providers.all() if provider.status == "online"
             }
-        return found >= set(ids)
+        return online >= set(ids)
 
     await eventually(online, within=60, what="all simulated networks open")

@@ -71,12 +71,12 @@ class Fault:
 
 def places(calls: Sequence[Call]) -> list[Place]:
     """Where each of these calls is to be met again."""
-    found: list[Place] = []
+    places: list[Place] = []
     for number, call in enumerate(calls):
         rule = Rule(match=call.pattern, fault="latency")
         before = sum(1 for other in calls[:number] if rule.fits(other.method, other.path))
-        found.append(Place(call.pattern, before))
-    return found
+        places.append(Place(call.pattern, before))
+    return places
 
 
 def singles(at: Sequence[Place]) -> list[Fault]:
@@ -104,9 +104,9 @@ def spread(faults: Sequence[Fault], count: int, seed: str) -> list[Fault]:
 def pairs(faults: Sequence[Fault], count: int, seed: str) -> list[tuple[Fault, Fault]]:
     """Random pairs of different places."""
     chance = random.Random(seed)
-    found: list[tuple[Fault, Fault]] = []
-    while len(found) < count:
+    chosen: list[tuple[Fault, Fault]] = []
+    while len(chosen) < count:
         first, second = chance.sample(list(faults), 2)
         if first.place != second.place:
-            found.append((first, second))
-    return found
+            chosen.append((first, second))
+    return chosen

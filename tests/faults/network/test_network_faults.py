@@ -131,13 +131,13 @@ def _report(
     """A row for each network; fails with all that is wrong."""
     networks = sorted({run.network for run in plan})
     lost = {row["lease_key"] for row in books.ledger if row["note"].startswith("reckoned by")}
-    found = violations(books, lost=lost)
-    found += [item for run in plan for item in _own(run)]
+    broken = violations(books, lost=lost)
+    broken += [violation for run in plan for violation in _own(run)]
     wrong: list[str] = []
     for name in networks:
         runs = [run for run in plan if run.network == name]
         ours = {run.job_id: run for run in runs}
-        bad = [item for item in found if _job(item.subject) in ours]
+        bad = [violation for violation in broken if _job(violation.subject) in ours]
         record(
             Row(
                 part="network faults",
@@ -150,12 +150,16 @@ def _report(
                 **counts(bad),
             )
         )
-        wrong += [f"{item}\n    in {ours[_job(item.subject)]}" for item in bad]
+        wrong += [f"{violation}\n    in {ours[_job(violation.subject)]}" for violation in bad]
         struck = sum(1 for run in runs if run.struck)
         ends = dict(Counter(run.state for run in runs))
         sys.stdout.write(f"{name}: {len(runs)} runs, {struck} struck: {ends}\n")
         assert struck >= len(runs) / 2, f"{name}: the faults of {len(runs)} runs struck {struck}"
-    wrong += [str(item) for item in found if _job(item.subject) not in {r.job_id for r in plan}]
+    wrong += [
+        str(violation)
+        for violation in broken
+        if _job(violation.subject) not in {r.job_id for r in plan}
+    ]
     assert not wrong, f"CORTEX_FAULTS_SEED={chosen}:\n" + "\n".join(wrong)
 
 
