@@ -1,8 +1,10 @@
 """The part of the asynchronous client that is about events."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Literal
 
+from cortex.client._async.paging import every_entry
 from cortex.client._routes import events as routes
 from cortex.client.transport import AsyncTransport
 from cortex.schemas.events import EventView
@@ -35,11 +37,6 @@ class AsyncEventCalls:
             async for event in self._transport.follow(stream):
                 yield event
             return
-        cursor = after
-        while True:
-            page = await self._transport.call(routes.event_page(job_id, after=cursor))
-            for event in page.items:
-                yield event
-            cursor = page.next_cursor
-            if cursor is None or not page.items:
-                return
+        pages = partial(routes.event_page, job_id)
+        async for event in every_entry(self._transport, pages, cursor=after):
+            yield event

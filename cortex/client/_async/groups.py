@@ -1,11 +1,12 @@
 """The part of the asynchronous client that is about groups."""
 
-import asyncio
-import time
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Literal
 from uuid import uuid4
 
+from cortex.client._async.paging import every_entry
+from cortex.client._async.waiting import until_ended
 from cortex.client._routes import groups as routes
 from cortex.client._routes.groups import Group, GroupFilter, MemberFilter
 from cortex.client.errors import GroupWaitTimeout
@@ -60,14 +61,9 @@ class AsyncGroupCalls:
         self, group_id: str, which: MemberFilter = _EVERY, *, page_size: int = 200
     ) -> AsyncIterator[MemberView]:
         """The members of a group in the order of its spec, page by page."""
-        cursor: str | None = None
-        while True:
-            view = await self.group(group_id, which, limit=page_size, cursor=cursor)
-            for member in view.members.items:
-                yield member
-            cursor = view.members.next_cursor
-            if cursor is None:
-                return
+        pages = partial(routes.members, group_id, which, page_size)
+        async for member in every_entry(self._transport, pages):
+            yield member
 
     async def groups(
         self, which: GroupFilter = _ALL, *, limit: int = 100, cursor: str | None = None
@@ -85,14 +81,9 @@ class AsyncGroupCalls:
         self, which: GroupFilter = _ALL, *, page_size: int = 100
     ) -> AsyncIterator[GroupSummary]:
         """All groups that match, newest first, page by page."""
-        cursor: str | None = None
-        while True:
-            page = await self.groups(which, limit=page_size, cursor=cursor)
-            for group in page.items:
-                yield group
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+        pages = partial(routes.groups, which, page_size)
+        async for group in every_entry(self._transport, pages):
+            yield group
 
     async def cancel_group(self, group_id: str, *, reason: str = "") -> GroupView:
         """Ask for the end of a group: none of it starts any more, and what runs is cancelled."""
@@ -108,19 +99,13 @@ class AsyncGroupCalls:
         Raises:
             GroupWaitTimeout: it has not ended by then.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        call = routes.group(group_id, _EVERY, limit=100)
-        group = await self._transport.call(call)
-        while not group.state.terminal:
-            if timeout is not None and deadline is not None and time.monotonic() >= deadline:
-                raise GroupWaitTimeout(group, timeout)
-            stream = routes.event_stream(group_id, after=None, start="now")
-            async for _ in self._transport.follow(stream, deadline=deadline):
-                pass
-            group = await self._transport.call(call, patient=True)
-            if not group.state.terminal:
-                await asyncio.sleep(0.05)
-        return group
+        return await until_ended(
+            self._transport,
+            routes.group(group_id, _EVERY, limit=100),
+            routes.event_stream(group_id, after=None, start="now"),
+            timeout=timeout,
+            too_late=GroupWaitTimeout,
+        )
 
     async def group_events(
         self,
@@ -143,11 +128,6 @@ class AsyncGroupCalls:
             async for event in self._transport.follow(stream):
                 yield event
             return
-        cursor = after
-        while True:
-            page = await self._transport.call(routes.event_page(group_id, after=cursor))
-            for event in page.items:
-                yield event
-            cursor = page.next_cursor
-            if cursor is None or not page.items:
-                return
+        pages = partial(routes.event_page, group_id)
+        async for event in every_entry(self._transport, pages, cursor=after):
+            yield event

@@ -1,11 +1,12 @@
 """The part of the asynchronous client that is about jobs."""
 
-import asyncio
-import time
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
+from functools import partial
 from uuid import uuid4
 
+from cortex.client._async.paging import every_entry
+from cortex.client._async.waiting import until_ended
 from cortex.client._routes import events as event_routes
 from cortex.client._routes import jobs as routes
 from cortex.client._routes.jobs import JobFilter, Spec
@@ -76,18 +77,13 @@ class AsyncJobCalls:
         Raises:
             WaitTimeout: it has not ended by then.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        job = await self._transport.call(routes.job(job_id))
-        while not job.state.terminal:
-            if timeout is not None and deadline is not None and time.monotonic() >= deadline:
-                raise WaitTimeout(job, timeout)
-            stream = event_routes.event_stream(job_id, after=None, start="start")
-            async for _ in self._transport.follow(stream, deadline=deadline):
-                pass
-            job = await self._transport.call(routes.job(job_id), patient=True)
-            if not job.state.terminal:
-                await asyncio.sleep(0.05)
-        return job
+        return await until_ended(
+            self._transport,
+            routes.job(job_id),
+            event_routes.event_stream(job_id, after=None, start="start"),
+            timeout=timeout,
+            too_late=WaitTimeout,
+        )
 
     async def validate(self, spec: Spec) -> Validation:
         """Check a spec: its normalised form, who could run it for how much, who not and why."""
@@ -117,14 +113,9 @@ class AsyncJobCalls:
         self, which: JobFilter = _ALL, *, page_size: int = 100
     ) -> AsyncIterator[JobSummary]:
         """All jobs that match, newest first, page by page."""
-        cursor: str | None = None
-        while True:
-            page = await self.jobs(which, limit=page_size, cursor=cursor)
-            for job in page.items:
-                yield job
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+        pages = partial(routes.jobs, which, page_size)
+        async for job in every_entry(self._transport, pages):
+            yield job
 
     async def frames(
         self,

@@ -1,7 +1,9 @@
 """The part of the asynchronous client that is about money."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 
+from cortex.client._async.paging import every_entry
 from cortex.client._routes import money as routes
 from cortex.client._routes.call import Since
 from cortex.client.transport import AsyncTransport
@@ -19,18 +21,13 @@ class AsyncMoneyCalls:
         self, job_id: str | None = None, *, limit: int = 500, cursor: str | None = None
     ) -> LedgerPage:
         """One page of the ledger, oldest first: of a job, or of all."""
-        return await self._transport.call(routes.ledger(job_id, limit=limit, cursor=cursor))
+        return await self._transport.call(routes.ledger(job_id, limit, cursor))
 
     async def iter_ledger(self, job_id: str | None = None) -> AsyncIterator[LedgerView]:
         """All entries of the ledger, oldest first."""
-        cursor: str | None = None
-        while True:
-            page = await self.ledger(job_id, cursor=cursor)
-            for entry in page.items:
-                yield entry
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+        pages = partial(routes.ledger, job_id, 500)
+        async for entry in every_entry(self._transport, pages):
+            yield entry
 
     async def ledger_csv(
         self, job_id: str | None = None, *, since: Since | None = None, until: Since | None = None

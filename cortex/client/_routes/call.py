@@ -3,17 +3,19 @@
 What the routes of all nouns, and through them both clients, share.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel
 
 from cortex.client.encoding import check_headers, check_sendable, encode, quoted
 from cortex.client.streams import Params
+from cortex.domain.groups.states import GroupState
+from cortex.domain.states import JobState
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 ModelT = TypeVar("ModelT", bound=BaseModel)
 Since = datetime | timedelta
 """A time, or how long ago."""
@@ -22,8 +24,25 @@ V1 = "/api/v1"
 JSON = {"Content-Type": "application/json"}
 
 
+class Page(Protocol[T_co]):
+    """A page of a list, and where the next one begins."""
+
+    @property
+    def items(self) -> Sequence[T_co]: ...
+
+    @property
+    def next_cursor(self) -> str | None: ...
+
+
+class Ending(Protocol):
+    """What has a state, and some day a last one."""
+
+    @property
+    def state(self) -> JobState | GroupState: ...
+
+
 @dataclass(frozen=True)
-class Call(Generic[T]):
+class Call(Generic[T_co]):
     """One request, and how its answer is read.
 
     Attributes:
@@ -33,7 +52,7 @@ class Call(Generic[T]):
 
     method: str
     path: str
-    parse: Callable[[bytes], T]
+    parse: Callable[[bytes], T_co]
     params: Params = ()
     body: bytes | None = None
     headers: dict[str, str] = field(default_factory=dict)

@@ -7,7 +7,7 @@ from cortex.client.streams import Stream
 from cortex.schemas.events import EventPage, EventView
 
 
-def event_page(job_id: str | None, *, after: str | None, limit: int = 500) -> Call[EventPage]:
+def event_page(job_id: str | None, after: str | None, *, limit: int = 500) -> Call[EventPage]:
     return get(_events(job_id), EventPage, query(after=after, limit=limit))
 
 

@@ -9,7 +9,7 @@ from cortex.client.encoding import plain, quoted
 from cortex.client.streams import Stream
 from cortex.domain.groups.expand import GroupSpec
 from cortex.schemas.events import EventPage, EventView
-from cortex.schemas.groups import GroupPage, GroupValidation, GroupView
+from cortex.schemas.groups import GroupPage, GroupValidation, GroupView, MemberPage
 
 Group = GroupSpec | Mapping[str, Any]
 """A group spec, or a mapping of its form: the server checks the latter."""
@@ -67,11 +67,16 @@ def group(
     return get(_group(group_id), GroupView, params + states)
 
 
+def members(group_id: str, which: MemberFilter, limit: int, cursor: str | None) -> Call[MemberPage]:
+    view = group(group_id, which, limit=limit, cursor=cursor)
+    return Call(view.method, view.path, lambda body: view.parse(body).members, view.params)
+
+
 def cancel(group_id: str, reason: str) -> Call[GroupView]:
     return post(f"{_group(group_id)}/cancel", GroupView, {"reason": reason})
 
 
-def event_page(group_id: str, *, after: str | None, limit: int = 500) -> Call[EventPage]:
+def event_page(group_id: str, after: str | None, *, limit: int = 500) -> Call[EventPage]:
     return get(f"{_group(group_id)}/events", EventPage, query(after=after, limit=limit))
 
 

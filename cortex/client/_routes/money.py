@@ -15,7 +15,7 @@ _BUDGETS: Final = TypeAdapter(tuple[BudgetView, ...])
 _CSV: Final = ("format", "csv")
 
 
-def ledger(job_id: str | None, *, limit: int, cursor: str | None) -> Call[LedgerPage]:
+def ledger(job_id: str | None, limit: int, cursor: str | None) -> Call[LedgerPage]:
     return get(_ledger(job_id), LedgerPage, query(limit=limit, cursor=cursor))
 
 

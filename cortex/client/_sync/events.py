@@ -2,9 +2,11 @@
 # Made from _async/events.py by `make format`; change that one.
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Literal
 
 from cortex.client._routes import events as routes
+from cortex.client._sync.paging import every_entry
 from cortex.client.transport import Transport
 from cortex.schemas.events import EventView
 
@@ -35,10 +37,5 @@ class EventCalls:
             stream = routes.event_stream(job_id, after=after, start=start)
             yield from self._transport.follow(stream)
             return
-        cursor = after
-        while True:
-            page = self._transport.call(routes.event_page(job_id, after=cursor))
-            yield from page.items
-            cursor = page.next_cursor
-            if cursor is None or not page.items:
-                return
+        pages = partial(routes.event_page, job_id)
+        yield from every_entry(self._transport, pages, cursor=after)

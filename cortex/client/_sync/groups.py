@@ -1,13 +1,15 @@
 """The part of the blocking client that is about groups."""
 # Made from _async/groups.py by `make format`; change that one.
 
-import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Literal
 from uuid import uuid4
 
 from cortex.client._routes import groups as routes
 from cortex.client._routes.groups import Group, GroupFilter, MemberFilter
+from cortex.client._sync.paging import every_entry
+from cortex.client._sync.waiting import until_ended
 from cortex.client.errors import GroupWaitTimeout
 from cortex.client.transport import Transport
 from cortex.schemas.events import EventView
@@ -60,13 +62,8 @@ class GroupCalls:
         self, group_id: str, which: MemberFilter = _EVERY, *, page_size: int = 200
     ) -> Iterator[MemberView]:
         """The members of a group in the order of its spec, page by page."""
-        cursor: str | None = None
-        while True:
-            view = self.group(group_id, which, limit=page_size, cursor=cursor)
-            yield from view.members.items
-            cursor = view.members.next_cursor
-            if cursor is None:
-                return
+        pages = partial(routes.members, group_id, which, page_size)
+        yield from every_entry(self._transport, pages)
 
     def groups(
         self, which: GroupFilter = _ALL, *, limit: int = 100, cursor: str | None = None
@@ -84,13 +81,8 @@ class GroupCalls:
         self, which: GroupFilter = _ALL, *, page_size: int = 100
     ) -> Iterator[GroupSummary]:
         """All groups that match, newest first, page by page."""
-        cursor: str | None = None
-        while True:
-            page = self.groups(which, limit=page_size, cursor=cursor)
-            yield from page.items
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+        pages = partial(routes.groups, which, page_size)
+        yield from every_entry(self._transport, pages)
 
     def cancel_group(self, group_id: str, *, reason: str = "") -> GroupView:
         """Ask for the end of a group: none of it starts any more, and what runs is cancelled."""
@@ -106,19 +98,13 @@ class GroupCalls:
         Raises:
             GroupWaitTimeout: it has not ended by then.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        call = routes.group(group_id, _EVERY, limit=100)
-        group = self._transport.call(call)
-        while not group.state.terminal:
-            if timeout is not None and deadline is not None and time.monotonic() >= deadline:
-                raise GroupWaitTimeout(group, timeout)
-            stream = routes.event_stream(group_id, after=None, start="now")
-            for _ in self._transport.follow(stream, deadline=deadline):
-                pass
-            group = self._transport.call(call, patient=True)
-            if not group.state.terminal:
-                time.sleep(0.05)
-        return group
+        return until_ended(
+            self._transport,
+            routes.group(group_id, _EVERY, limit=100),
+            routes.event_stream(group_id, after=None, start="now"),
+            timeout=timeout,
+            too_late=GroupWaitTimeout,
+        )
 
     def group_events(
         self,
@@ -140,10 +126,5 @@ class GroupCalls:
             stream = routes.event_stream(group_id, after=after, start=start)
             yield from self._transport.follow(stream)
             return
-        cursor = after
-        while True:
-            page = self._transport.call(routes.event_page(group_id, after=cursor))
-            yield from page.items
-            cursor = page.next_cursor
-            if cursor is None or not page.items:
-                return
+        pages = partial(routes.event_page, group_id)
+        yield from every_entry(self._transport, pages, cursor=after)

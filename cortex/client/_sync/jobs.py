@@ -1,14 +1,16 @@
 """The part of the blocking client that is about jobs."""
 # Made from _async/jobs.py by `make format`; change that one.
 
-import time
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from functools import partial
 from uuid import uuid4
 
 from cortex.client._routes import events as event_routes
 from cortex.client._routes import jobs as routes
 from cortex.client._routes.jobs import JobFilter, Spec
+from cortex.client._sync.paging import every_entry
+from cortex.client._sync.waiting import until_ended
 from cortex.client.errors import WaitTimeout
 from cortex.client.transport import Transport
 from cortex.domain.units import parse_duration
@@ -76,18 +78,13 @@ class JobCalls:
         Raises:
             WaitTimeout: it has not ended by then.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        job = self._transport.call(routes.job(job_id))
-        while not job.state.terminal:
-            if timeout is not None and deadline is not None and time.monotonic() >= deadline:
-                raise WaitTimeout(job, timeout)
-            stream = event_routes.event_stream(job_id, after=None, start="start")
-            for _ in self._transport.follow(stream, deadline=deadline):
-                pass
-            job = self._transport.call(routes.job(job_id), patient=True)
-            if not job.state.terminal:
-                time.sleep(0.05)
-        return job
+        return until_ended(
+            self._transport,
+            routes.job(job_id),
+            event_routes.event_stream(job_id, after=None, start="start"),
+            timeout=timeout,
+            too_late=WaitTimeout,
+        )
 
     def validate(self, spec: Spec) -> Validation:
         """Check a spec: its normalised form, who could run it for how much, who not and why."""
@@ -115,13 +112,8 @@ class JobCalls:
 
     def iter_jobs(self, which: JobFilter = _ALL, *, page_size: int = 100) -> Iterator[JobSummary]:
         """All jobs that match, newest first, page by page."""
-        cursor: str | None = None
-        while True:
-            page = self.jobs(which, limit=page_size, cursor=cursor)
-            yield from page.items
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+        pages = partial(routes.jobs, which, page_size)
+        yield from every_entry(self._transport, pages)
 
     def frames(
         self,

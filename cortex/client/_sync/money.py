@@ -2,9 +2,11 @@
 # Made from _async/money.py by `make format`; change that one.
 
 from collections.abc import Iterator
+from functools import partial
 
 from cortex.client._routes import money as routes
 from cortex.client._routes.call import Since
+from cortex.client._sync.paging import every_entry
 from cortex.client.transport import Transport
 from cortex.domain.money import Money
 from cortex.domain.money.budgets import BudgetAction, BudgetPeriod, BudgetScope
@@ -20,17 +22,12 @@ class MoneyCalls:
         self, job_id: str | None = None, *, limit: int = 500, cursor: str | None = None
     ) -> LedgerPage:
         """One page of the ledger, oldest first: of a job, or of all."""
-        return self._transport.call(routes.ledger(job_id, limit=limit, cursor=cursor))
+        return self._transport.call(routes.ledger(job_id, limit, cursor))
 
     def iter_ledger(self, job_id: str | None = None) -> Iterator[LedgerView]:
         """All entries of the ledger, oldest first."""
-        cursor: str | None = None
-        while True:
-            page = self.ledger(job_id, cursor=cursor)
-            yield from page.items
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+        pages = partial(routes.ledger, job_id, 500)
+        yield from every_entry(self._transport, pages)
 
     def ledger_csv(
         self, job_id: str | None = None, *, since: Since | None = None, until: Since | None = None
