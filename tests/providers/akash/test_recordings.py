@@ -1,7 +1,7 @@
 """The adapter meets what the real gateway was recorded saying, and what it makes of each.
 
 Recordings of requests that the adapter never sends are compared with the simulator alone
-(`tests/simulators/test_akash_gateway.py`): `NOT_SENT` of `expected.py` says which and why.
+(`tests/simulators/akash/test_gateway.py`): `NOT_SENT` of `expected.py` says which and why.
 """
 
 import base64

@@ -19,7 +19,7 @@ from simulators.kit.runs import Runs
 from simulators.kit.serve import serving
 from simulators.nosana import NosanaWorld
 from tests.providers.nosana.conftest import SECRET, Sim
-from tests.providers.nosana.test_provider import ended, job, new_key
+from tests.providers.nosana.support import ended, job, new_key
 from tests.support.openapi import Contract, Recorder
 
 DEPLOYMENT = wire.Deployment.model_validate(

@@ -15,7 +15,7 @@ from providers.nosana.definition import MAX_BODY, agreed_hourly, has_runner, lin
 from providers.nosana.shielding import shielded
 from simulators.nosana.interpolation import interpolated
 from tests.providers.nosana.conftest import Sim, make_config
-from tests.providers.nosana.test_provider import ended, job, new_key
+from tests.providers.nosana.support import ended, job, new_key
 
 DROP = DropBox("https://drop.example", b"secret")
 JSON = [

@@ -12,7 +12,7 @@ from providers.errors import InvalidSpec, OutcomeUnknown, ProviderError, Unavail
 from providers.nosana import NosanaProvider
 from simulators.nosana import API_KEY
 from tests.providers.nosana.conftest import Sim
-from tests.providers.nosana.test_provider import ended, job, new_key
+from tests.providers.nosana.support import ended, job, new_key
 from tests.support.recordings import Recording, playing
 from tests.support.recordings.files import read
 
