@@ -5,6 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from cortex.embedded.child import Child
 from cortex.embedded.config import StackConfig
 from cortex.embedded.postgres import create_database, postgres_service
 from cortex.settings import DatabaseSettings
-from tests.support import temporal_program
+from tests.support import patience, temporal_program
 from tests.support.databases import fresh_database
 from tests.support.tls import share_tls_context
 
@@ -108,7 +109,9 @@ async def database_url(postgres: StackConfig) -> AsyncIterator[str]:
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
     """The fresh database, open."""
-    opened = Database(DatabaseSettings(url=SecretStr(database_url)))
+    # Many that write at once wait for each other: on a loaded machine longer than the default.
+    timeout = timedelta(seconds=patience(5))
+    opened = Database(DatabaseSettings(url=SecretStr(database_url), timeout=timeout))
     yield opened
     await opened.aclose()
 
