@@ -107,12 +107,12 @@ async def _run(config: StackConfig, disk: Path, plan: Plan) -> tuple[str, bool]:
         ]
         for writer, end in zip(writers, ended, strict=True):
             lines += [f"   a writer: {_told(end)}", *await _results(client, config, writer.id)]
-        healthy, found = await _afterwards(client, config, disk, seen, plan.after)
+        healthy, told = await _afterwards(client, config, disk, seen, plan.after)
     lines += [
         f"   least free space seen: {seen.least_free / 2**20:.1f} MiB",
         f"   answers of the API: {_counted(seen.answers)}",
         f"   refused submissions: {_counted(seen.refused) or 'none'}",
-        *found,
+        *told,
     ]
     well = healthy and all(end is not None and end.state == "failed" for end in ended)
     well = well and not seen.refused and set(seen.answers) == {"200"}
@@ -168,7 +168,7 @@ async def _go_on_submitting(client: AsyncCortex, seen: Seen) -> None:
 
 async def _results(client: AsyncCortex, config: StackConfig, job_id: str) -> list[str]:
     try:
-        files = [f"{item.path} ({item.size} bytes)" for item in await client.outputs(job_id)]
+        files = [f"{output.path} ({output.size} bytes)" for output in await client.outputs(job_id)]
         ledger = [entry async for entry in client.iter_ledger(job_id)]
         job = await client.job(job_id)
     except ClientError as error:

@@ -80,14 +80,15 @@ async def measure(*, jobs: int, in_flight: int) -> str:
         lines.append(
             f"   CPU of {name:<9} {(seconds - before[name]) / jobs * 1000:6.1f} ms per job"
         )
-    found = _by_subject(stacks)
-    lines.append(f"   samples of the worker's Python: {found.total()}")
+    subjects = _by_subject(stacks)
+    lines.append(f"   samples of the worker's Python: {subjects.total()}")
     lines += [
-        f"   {count / found.total():6.1%}  {subject}" for subject, count in found.most_common()
+        f"   {count / subjects.total():6.1%}  {subject}"
+        for subject, count in subjects.most_common()
     ]
     lines.append("   by function of Cortex, with what it calls outside of Cortex:")
     lines += [
-        f"   {count / found.total():6.1%}  {name}"
+        f"   {count / subjects.total():6.1%}  {name}"
         for name, count in _by_function(stacks).most_common(20)
     ]
     return "\n".join(lines)
@@ -105,12 +106,12 @@ async def _run(stage: Stage, count: int, in_flight: int) -> None:
 
 def _cpu(stage: Stage) -> dict[str, float]:
     """Seconds on a processor so far, by process; the worker has the benchmark in it."""
-    found = {"worker": _spent(psutil.Process())}
+    spent = {"worker": _spent(psutil.Process())}
     for name, pid in stage.pids.items():
         process = psutil.Process(pid)
         # Of PostgreSQL the sessions count, which stay as long as the pool keeps them.
-        found[name] = sum(_spent(each) for each in (process, *process.children(recursive=True)))
-    return found
+        spent[name] = sum(_spent(each) for each in (process, *process.children(recursive=True)))
+    return spent
 
 
 def _spent(process: psutil.Process) -> float:
@@ -120,24 +121,24 @@ def _spent(process: psutil.Process) -> float:
 
 def _by_subject(stacks: list[str]) -> Counter[str]:
     """Samples by the innermost frame that belongs to a subject. A line: frames, then a number."""
-    found: Counter[str] = Counter()
+    samples: Counter[str] = Counter()
     for line in stacks:
         frames, _, count = line.rpartition(" ")
-        found[_subject(frames.split(";"))] += int(count)
-    return found
+        samples[_subject(frames.split(";"))] += int(count)
+    return samples
 
 
 def _by_function(stacks: list[str]) -> Counter[str]:
     """Samples by the innermost function of Cortex, with all that it calls."""
-    found: Counter[str] = Counter()
+    samples: Counter[str] = Counter()
     for line in stacks:
         frames, _, count = line.rpartition(" ")
         for frame in reversed(frames.split(";")):
             name, _, place = frame.partition(" (")
             if place.startswith(_OURS):
-                found[f"{name} ({place.partition(':')[0]})"] += int(count)
+                samples[f"{name} ({place.partition(':')[0]})"] += int(count)
                 break
-    return found
+    return samples
 
 
 def _subject(frames: list[str]) -> str:

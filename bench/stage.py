@@ -92,12 +92,12 @@ async def open_stage(null: dict[str, Any], *, temporal: str | None = None) -> As
 
 def memory_of(stage: Stage) -> dict[str, int]:
     """Bytes of each server; of PostgreSQL's processes without what they share."""
-    found = {}
+    memory = {}
     for name, pid in stage.pids.items():
         process = psutil.Process(pid)
         members = [process, *process.children(recursive=True)]
-        found[name] = sum(member.memory_full_info().pss for member in members)
-    return found
+        memory[name] = sum(member.memory_full_info().pss for member in members)
+    return memory
 
 
 async def _run(stack: AsyncExitStack, config: StackConfig, service: EmbeddedService) -> Child:

@@ -70,7 +70,7 @@ class DropBox:
             raise _away(error) from error
         if answer.status_code == 413:
             raise InvalidSpec("the files of the job are larger than the drop box takes")
-        _found(answer)
+        _is_there(answer)
 
     async def put(self, key: str, name: str, data: bytes) -> None:
         """Put a few bytes there, in place of what was there before.
@@ -80,7 +80,7 @@ class DropBox:
         """
         try:
             async with self._client() as client:
-                _found(await client.put(self._link("put", key, name), content=data))
+                _is_there(await client.put(self._link("put", key, name), content=data))
         except httpx.HTTPError as error:
             raise _away(error) from error
 
@@ -97,7 +97,7 @@ class DropBox:
                 self._client() as client,
                 client.stream("GET", self._link("get", key, name)) as response,
             ):
-                if not _found(response):
+                if not _is_there(response):
                     return None
                 async for chunk in response.aiter_bytes():
                     chunks.append(chunk)
@@ -119,7 +119,7 @@ class DropBox:
                 self._client() as client,
                 client.stream("GET", self._link("get", key, name)) as response,
             ):
-                if not _found(response):
+                if not _is_there(response):
                     return False
                 with to.open("wb") as file:
                     async for chunk in response.aiter_bytes(2**20):
@@ -136,7 +136,7 @@ class DropBox:
         """
         try:
             async with self._client() as client:
-                _found(await client.delete(self._link("delete", key, name)))
+                _is_there(await client.delete(self._link("delete", key, name)))
         except httpx.HTTPError as error:
             raise _away(error) from error
 
@@ -153,7 +153,7 @@ async def _chunks(file: Path) -> AsyncIterator[bytes]:
             yield chunk
 
 
-def _found(response: httpx.Response) -> bool:
+def _is_there(response: httpx.Response) -> bool:
     if response.status_code == 404:
         return False
     if not response.is_success:

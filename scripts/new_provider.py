@@ -145,10 +145,10 @@ def _renamed(template: Path, name: str, title: str) -> str:
 def _entries(root: Path) -> tuple[str, str, str, str]:
     """pyproject.toml: before the provider types, their head, the types, what follows."""
     text = (root / "pyproject.toml").read_text()
-    found = _ENTRIES.search(text)
-    if found is None:
+    match = _ENTRIES.search(text)
+    if match is None:
         raise Refused('pyproject.toml has no [project.entry-points."cortex.providers"]')
-    return text[: found.start()], found[1], found[2], text[found.end() :]
+    return text[: match.start()], match[1], match[2], text[match.end() :]
 
 
 def _tidy(root: Path, paths: Iterable[Path]) -> None:

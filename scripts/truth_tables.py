@@ -38,10 +38,11 @@ import fnmatch
 import re
 import sys
 import tomllib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from adapter_paths import METHODS, CodePath, paths_in
 
 ROOT = Path(__file__).parents[1]
 KINDS = {
@@ -52,10 +53,8 @@ KINDS = {
     "simulator": "our simulator only",
 }
 DEBTS = ("source", "simulator")
-_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "WS")
 _BEGIN = "<!-- truth table: made by scripts/truth_tables.py, from {source} -->"
 _END = "<!-- end of the truth table -->"
-_PATH = re.compile(r"/[\w{}][\w{}.:/@+%-]*")
 
 
 class Wrong(Exception):
@@ -93,15 +92,6 @@ class Table:
     not_calls: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Found:
-    """A path in an adapter's code. `method` is empty where it stands elsewhere in the code."""
-
-    path: str
-    method: str
-    where: str
-
-
 @dataclass
 class Report:
     """Everything that is wrong."""
@@ -130,30 +120,30 @@ def _table(path: Path) -> Table:
     if unknown:
         raise Wrong(f"{path.parent.name}/truth.toml: unknown: {', '.join(sorted(unknown))}")
     try:
-        entries = tuple(_entry(item) for item in data["calls"])
+        entries = tuple(_entry(call) for call in data["calls"])
     except (KeyError, TypeError, ValueError) as error:
         raise Wrong(f"{path.parent.name}/truth.toml: {error}") from error
     return Table(path.parent.name, path, entries, tuple(data.get("not_calls", ())))
 
 
-def _entry(item: dict[str, Any]) -> Entry:
-    method, _, path = str(item["call"]).partition(" ")
-    if method not in _METHODS or not path.startswith("/"):
-        raise ValueError(f"`{item['call']}` is no call: a method, then a path")
-    checks = tuple(_check(item["call"], each) for each in item["checks"])
+def _entry(call: dict[str, Any]) -> Entry:
+    method, _, path = str(call["call"]).partition(" ")
+    if method not in METHODS or not path.startswith("/"):
+        raise ValueError(f"`{call['call']}` is no call: a method, then a path")
+    checks = tuple(_check(call["call"], each) for each in call["checks"])
     if not checks:
-        raise ValueError(f"`{item['call']}` has no `checks`")
+        raise ValueError(f"`{call['call']}` has no `checks`")
     return Entry(method, path, checks)
 
 
-def _check(call: str, item: dict[str, Any]) -> Check:
+def _check(call: str, said: dict[str, Any]) -> Check:
     made = Check(
-        what=item["what"],
-        against=item["against"],
-        by=tuple(item.get("by", ())),
-        recordings=tuple(item.get("recordings", ())),
-        file=item.get("file", ""),
-        source=item.get("source", ""),
+        what=said["what"],
+        against=said["against"],
+        by=tuple(said.get("by", ())),
+        recordings=tuple(said.get("recordings", ())),
+        file=said.get("file", ""),
+        source=said.get("source", ""),
     )
     if made.against not in KINDS:
         raise ValueError(f"`{call}`: `against` is one of {', '.join(KINDS)}")
@@ -172,78 +162,11 @@ def _check(call: str, item: dict[str, Any]) -> Check:
 # The code
 
 
-def paths_in(package: Path) -> list[Found]:
-    """Every text in a package's code that looks like a path of a call."""
-    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in package.rglob("*.py")}
-    constants: dict[str, str] = {}
-    for tree in trees.values():
-        constants |= _constants(tree)
-    found = []
-    for path, tree in sorted(trees.items()):
-        name = f"{package.name}/{path.relative_to(package)}"
-        found += [
-            Found(text, method, f"{name}:{line}") for text, method, line in _texts(tree, constants)
-        ]
-    return found
-
-
-def _constants(tree: ast.Module) -> dict[str, str]:
-    found = {}
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
-            value = node.value.value
-            for target in node.targets:
-                if isinstance(target, ast.Name) and isinstance(value, str):
-                    found[target.id] = value
-    return found
-
-
-def _texts(tree: ast.Module, constants: dict[str, str]) -> Iterator[tuple[str, str, int]]:
-    methods: dict[int, str] = {}
-    inside: set[int] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            methods |= {id(item): _method(node, item) for item in node.args}
-        if isinstance(node, ast.JoinedStr):
-            inside |= {id(item) for item in node.values}
-    for node in ast.walk(tree):
-        text = None if id(node) in inside else _text(node, constants)
-        text = text.partition("?")[0] if text else None
-        if text and _PATH.fullmatch(text) and isinstance(node, ast.expr):
-            yield text, methods.get(id(node), ""), node.lineno
-
-
-def _text(node: ast.AST, constants: dict[str, str]) -> str | None:
-    """A text of the code, with `{}` for what is only known when it runs."""
-    if isinstance(node, ast.Constant):
-        return node.value if isinstance(node.value, str) else None
-    if not isinstance(node, ast.JoinedStr):
-        return None
-    parts = []
-    for part in node.values:
-        if isinstance(part, ast.Constant):
-            parts.append(str(part.value))
-        elif isinstance(part, ast.FormattedValue) and isinstance(part.value, ast.Name):
-            parts.append(constants.get(part.value.id, "{}"))
-        else:
-            parts.append("{}")
-    return "".join(parts)
-
-
-def _method(call: ast.Call, path: ast.expr) -> str:
-    """The HTTP method that stands before a path in a call, or in the name of what is called."""
-    for item in call.args[: call.args.index(path)]:
-        if isinstance(item, ast.Constant) and item.value in _METHODS:
-            return str(item.value)
-    is_get = isinstance(call.func, ast.Attribute) and call.func.attr == "get"
-    return "GET" if is_get else ""
-
-
-def fits(entry: Entry, found: Found) -> bool:
+def fits(entry: Entry, called: CodePath) -> bool:
     """Whether an entry is for a path of the code."""
-    if found.method not in ("", entry.method):
+    if called.method not in ("", entry.method):
         return False
-    theirs, ours = entry.path.rstrip("/").split("/"), found.path.rstrip("/").split("/")
+    theirs, ours = entry.path.rstrip("/").split("/"), called.path.rstrip("/").split("/")
     return len(theirs) == len(ours) and all(map(_same, theirs, ours))
 
 
@@ -272,18 +195,18 @@ def problems(table: Table, root: Path, shared: Path) -> list[str]:
 
 def _compare(table: Table, root: Path, report: Report) -> None:
     code = [
-        item
-        for item in paths_in(root / "providers" / table.network)
-        if not any(fnmatch.fnmatchcase(item.path, pattern) for pattern in table.not_calls)
+        called
+        for called in paths_in(root / "providers" / table.network)
+        if not any(fnmatch.fnmatchcase(called.path, pattern) for pattern in table.not_calls)
     ]
-    for item in code:
-        if not any(fits(entry, item) for entry in table.entries):
+    for called in code:
+        if not any(fits(entry, called) for entry in table.entries):
             report.say(
-                f"{table.source.relative_to(root)} lacks `{item.method or '?'} {item.path}` "
-                f"({item.where}); if it is no call, add it to `not_calls`"
+                f"{table.source.relative_to(root)} lacks `{called.method or '?'} {called.path}` "
+                f"({called.where}); if it is no call, add it to `not_calls`"
             )
     for entry in table.entries:
-        if not any(fits(entry, item) for item in code):
+        if not any(fits(entry, called) for called in code):
             report.say(f"{table.network}: no code calls `{entry.method} {entry.path}`")
 
 
@@ -303,7 +226,7 @@ def _is_test(root: Path, name: str) -> bool:
     body: list[ast.stmt] = ast.parse((root / path).read_text(encoding="utf-8")).body
     for part in parts:
         kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-        node = next((item for item in body if isinstance(item, kinds) and item.name == part), None)
+        node = next((node for node in body if isinstance(node, kinds) and node.name == part), None)
         if node is None:
             return False
         body = node.body
@@ -342,7 +265,7 @@ def debts(all_tables: list[Table]) -> str:
 
 
 def _against(check: Check) -> str:
-    said = check.file or check.source or ", ".join(f"`{item}`" for item in check.recordings)
+    said = check.file or check.source or ", ".join(f"`{pattern}`" for pattern in check.recordings)
     return KINDS[check.against] + (f": {said}" if said else "")
 
 
@@ -366,12 +289,12 @@ def placed(text: str, source: str, table: str) -> str | None:
 
 def pages(all_tables: list[Table], root: Path) -> list[tuple[Path, str, str]]:
     """Each page that has a table: where it is, what it comes from, the table."""
-    found = [
-        (page(item, root), str(item.source.relative_to(root)), rendered(item))
-        for item in all_tables
+    networks = [
+        (page(table, root), str(table.source.relative_to(root)), rendered(table))
+        for table in all_tables
     ]
     readme = root / "simulators" / "README.md"
-    return [*found, (readme, "providers/*/truth.toml", debts(all_tables))]
+    return [*networks, (readme, "providers/*/truth.toml", debts(all_tables))]
 
 
 def main(arguments: list[str], root: Path = ROOT) -> int:

@@ -35,7 +35,7 @@ async def last_word(fleet: Fleet, lease: Lease) -> LastWord:
         async with asyncio.timeout(_LAST_CALLS):
             try:
                 provider = fleet.get(lease.provider_id)
-                ref = lease.ref or await _found(provider, lease.key)
+                ref = lease.ref or await _ref_of(provider, lease.key)
                 if ref is None:
                     return LastWord(confirmed=True)
                 await provider.cancel(ref)
@@ -69,6 +69,6 @@ def _noted(usage: Usage, source: str, resolution: Resolution) -> Usage:
     return usage.model_copy(update={"detail": {"source": note}})
 
 
-async def _found(provider: AnyProvider, key: str) -> LeaseRef | None:
+async def _ref_of(provider: AnyProvider, key: str) -> LeaseRef | None:
     lease = await provider.find(key)
     return lease.ref if lease else None

@@ -40,7 +40,7 @@ def locate(text: str, number: int) -> dict[str, Position]:
     except Malformed:
         if not text.lstrip().startswith("{"):
             raise
-    return work.found
+    return work.known
 
 
 def nearest(places: Mapping[str, T], path: str) -> T | None:
@@ -66,7 +66,7 @@ class _Places:
     """Follows the parser, and notes where the parts of one document are."""
 
     number: int
-    found: dict[str, Position] = field(default_factory=dict)
+    known: dict[str, Position] = field(default_factory=dict)
     _seen: int = -1
     _begun: bool = False
     _levels: list[_Level] = field(default_factory=list)
@@ -79,7 +79,7 @@ class _Places:
             self._levels.pop()
         elif isinstance(event, ScalarEvent | CollectionStartEvent | AliasEvent):
             self._begin(event)
-        return self._seen <= self.number and len(self.found) < _MOST_PLACES
+        return self._seen <= self.number and len(self.known) < _MOST_PLACES
 
     def _begin(self, event: Event) -> None:
         if not self._begun:
@@ -88,7 +88,7 @@ class _Places:
         path, noted = self._step(event)
         if not noted and self._seen == self.number:
             mark = event.start_mark
-            self.found[path] = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+            self.known[path] = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         if isinstance(event, CollectionStartEvent):
             self._levels.append(_Level(path, isinstance(event, MappingStartEvent)))
 

@@ -204,15 +204,15 @@ def _find_nul(value: object) -> str | None:
     """The path of the first text or key with a NUL character."""
     waiting: list[tuple[str, object]] = [("", value)]
     while waiting:
-        path, item = waiting.pop()
-        if isinstance(item, str):
-            if "\0" in item:
+        path, part = waiting.pop()
+        if isinstance(part, str):
+            if "\0" in part:
                 return path
-        elif isinstance(item, dict):
+        elif isinstance(part, dict):
             dot = "." if path else ""
-            for key, entry in reversed(item.items()):
+            for key, entry in reversed(part.items()):
                 waiting.append((f"{path}{dot}{key}", entry))
                 waiting.append((path, key))
-        elif isinstance(item, list):
-            waiting.extend((f"{path}[{n}]", item[n]) for n in reversed(range(len(item))))
+        elif isinstance(part, list):
+            waiting.extend((f"{path}[{n}]", part[n]) for n in reversed(range(len(part))))
     return None

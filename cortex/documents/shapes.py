@@ -86,8 +86,8 @@ def _of(annotation: Any, metadata: tuple[Any, ...] = ()) -> Shape:
         choices = [choice for choice in get_args(annotation) if choice is not type(None)]
         return _of_union([_of(choice, metadata) for choice in choices])
     if origin in _LISTS:
-        item = _of(get_args(annotation)[0])
-        return Shape(item.scalar, item=item)
+        element = _of(get_args(annotation)[0])
+        return Shape(element.scalar, item=element)
     if origin in (dict, Mapping):
         return Shape(item=_of(get_args(annotation)[1]), keyed=True)
     if origin is Literal:

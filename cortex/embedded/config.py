@@ -18,7 +18,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cortex.domain.errors import field_errors
-from cortex.embedded.containers import docker_entry
+from cortex.embedded.containers import container_socket, docker_entry
 from cortex.embedded.errors import StackError
 from cortex.embedded.files import write_private
 from cortex.embedded.simulators import SIMULATORS, simulated_providers
@@ -361,23 +361,6 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
     return True
-
-
-def container_socket() -> Path | None:
-    """The socket of a Docker or Podman engine that this user may use."""
-    candidates = [Path("/var/run/docker.sock"), Path("/run/podman/podman.sock")]
-    host = os.environ.get("DOCKER_HOST", "")
-    if host.startswith("unix://"):
-        candidates.insert(0, Path(host.removeprefix("unix://")))
-    if runtime := os.environ.get("XDG_RUNTIME_DIR"):
-        candidates += [Path(runtime, "docker.sock"), Path(runtime, "podman", "podman.sock")]
-    for path in candidates:
-        try:
-            if path.is_socket() and os.access(path, os.R_OK | os.W_OK):
-                return path
-        except OSError:
-            continue
-    return None
 
 
 @contextlib.contextmanager

@@ -122,10 +122,10 @@ class _Book:
         """All of it, with what Temporal says of the activities that have not ended."""
         waiting = {step.activity_id: step for step in pending}
         ran = [
-            _with_pending(item, waiting[self._ids[number]])
-            if item.outcome == "pending" and self._ids.get(number) in waiting
-            else item
-            for number, item in self._ran.items()
+            _with_pending(ran, waiting[self._ids[number]])
+            if ran.outcome == "pending" and self._ids.get(number) in waiting
+            else ran
+            for number, ran in self._ran.items()
         ]
         wakes = min(self._timers.values(), default=None)
         return History("read", self.note, tuple(ran), tuple(self._signals), wakes)

@@ -19,9 +19,9 @@ class LogChecks(Harness):
         lines = await self.lines(provider, ref)
         assert texts(lines, "stdout") == ["out1", "out2", "out3", "", "x"]
         assert texts(lines, "stderr") == ["err1", "err2", "err3"]
-        order = texts(lines)
+        said = texts(lines)
         for i in (1, 2):
-            assert order.index(f"err{i}") < order.index(f"out{i + 1}")
+            assert said.index(f"err{i}") < said.index(f"out{i + 1}")
         times = [line.time for line in lines]
         assert all(moment.tzinfo is not None for moment in times)
         assert times == sorted(times)

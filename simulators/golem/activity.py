@@ -55,7 +55,7 @@ def _life(router: APIRouter, core: Core) -> None:
 
     @router.delete("/activity/{activity_id}")
     async def destroy(activity_id: str) -> Response:
-        activity = _found(core, activity_id)
+        activity = _known(core, activity_id)
         if not activity.agreement.node.online:
             raise Refused(500, "GSB error: the provider does not answer")
         await core.finish(activity)
@@ -65,7 +65,7 @@ def _life(router: APIRouter, core: Core) -> None:
 def _facts(router: APIRouter, core: Core) -> None:
     @router.get("/activity/{activity_id}/state")
     async def state(activity_id: str) -> Response:
-        activity = _found(core, activity_id)
+        activity = _known(core, activity_id)
         told: dict[str, object] = {"state": [activity.state, activity.pending]}
         if activity.reason:
             told["reason"] = activity.reason
@@ -73,7 +73,7 @@ def _facts(router: APIRouter, core: Core) -> None:
 
     @router.get("/activity/{activity_id}/usage")
     async def usage(activity_id: str) -> Response:
-        activity = _found(core, activity_id)
+        activity = _known(core, activity_id)
         told: dict[str, object] = {"timestamp": int(core.now().timestamp())}
         if activity.state != "New":
             told["currentUsage"] = activity.vector(core.now())
@@ -81,11 +81,11 @@ def _facts(router: APIRouter, core: Core) -> None:
 
     @router.get("/activity/{activity_id}/agreement")
     async def agreement_of(activity_id: str) -> Response:
-        return reply(_found(core, activity_id).agreement.id)
+        return reply(_known(core, activity_id).agreement.id)
 
     @router.get("/activity/{activity_id}/command")
     async def command(activity_id: str) -> Response:
-        _found(core, activity_id)
+        _known(core, activity_id)
         raise Refused(500, "GSB error: the running command cannot be told")
 
 
@@ -93,7 +93,7 @@ def _work(router: APIRouter, core: Core) -> None:
     @router.post("/activity/{activity_id}/exec")
     async def execute(request: Request, activity_id: str) -> Response:
         body = await json_body(request, plain=True)
-        activity = _found(core, activity_id)
+        activity = _known(core, activity_id)
         try:
             script = json.loads(body["text"])
         except (TypeError, KeyError, ValueError) as error:
@@ -105,7 +105,7 @@ def _work(router: APIRouter, core: Core) -> None:
 
     @router.get("/activity/{activity_id}/exec/{batch_id}")
     async def results(request: Request, activity_id: str, batch_id: str) -> Response:
-        activity = _found(core, activity_id)
+        activity = _known(core, activity_id)
         _answering(activity)
         batch = activity.batches.get(batch_id)
         if batch is None:
@@ -120,7 +120,7 @@ def _work(router: APIRouter, core: Core) -> None:
         return reply(batch.results)
 
 
-def _found(core: Core, activity_id: str) -> Activity:
+def _known(core: Core, activity_id: str) -> Activity:
     activity = core.activities.get(activity_id)
     if activity is None:
         raise Refused(500, f"DAO error: Not found: agreement id for activity: {activity_id}")

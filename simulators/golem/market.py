@@ -167,7 +167,7 @@ def _sending(router: APIRouter, core: Core) -> None:
         after = moment(query.get("afterTimestamp"))
         session = query.get("appSessionId")
 
-        def found() -> list[dict[str, Any]]:
+        def due() -> list[dict[str, Any]]:
             told = [
                 event
                 for agreement in core.agreements.values()
@@ -177,8 +177,8 @@ def _sending(router: APIRouter, core: Core) -> None:
             told.sort(key=lambda event: str(event["eventDate"]))
             return [e for e in told if after is None or (moment(e["eventDate"]) or after) > after]
 
-        await _until(lambda: bool(found()), seconds(request))
-        return reply(found()[: limit(request, "maxEvents")])
+        await _until(lambda: bool(due()), seconds(request))
+        return reply(due()[: limit(request, "maxEvents")])
 
 
 def _endings(router: APIRouter, core: Core) -> None:
@@ -242,7 +242,7 @@ def _scans(router: APIRouter, core: Core) -> None:
         return reply(name, 201)
 
     @router.get("/scan/{name}/events")
-    async def found(request: Request, name: str) -> Response:
+    async def scanned(request: Request, name: str) -> Response:
         if name not in core.scans:
             raise Refused(404, f"Scan [{name}] not found")
         await _until(lambda: bool(core.scans.get(name)), seconds(request))

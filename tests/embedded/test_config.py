@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cortex.embedded import Ports, StackConfig, StackError
-from cortex.embedded.config import container_socket
+from cortex.embedded.containers import container_socket
 from cortex.settings import Settings
 
 

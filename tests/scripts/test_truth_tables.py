@@ -45,6 +45,7 @@ def test_b(): ...
 def _script() -> ModuleType:
     path = ROOT / "scripts" / "truth_tables.py"
     spec = importlib.util.spec_from_file_location("truth_tables", path)
+    sys.path.insert(0, str(path.parent))  # as for a script that is run
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -290,7 +290,7 @@ class LeaseRepository(Repository[Access]):
 
 
 def _packed(endpoints: Sequence[Endpoint]) -> list[dict[str, Any]]:
-    return [item.model_dump() for item in endpoints]
+    return [endpoint.model_dump() for endpoint in endpoints]
 
 
 def lease_of(row: Row) -> Lease:

@@ -64,7 +64,7 @@ class ReportRepository(Repository[Access]):
                 columns.append(_COLUMNS[key])
         named = ", ".join(f"{column} AS k{number}" for number, column in enumerate(columns))
         groups = ", ".join(f"k{number}" for number in range(len(columns)))
-        order = groups if set(keys) & {*TIMES} else f"SUM(charged * usd_rate) DESC, {groups}"
+        sequence = groups if set(keys) & {*TIMES} else f"SUM(charged * usd_rate) DESC, {groups}"
         query = f"""
             WITH entries AS (
                 SELECT {named}, l.job_id, l.currency,
@@ -76,7 +76,7 @@ class ReportRepository(Repository[Access]):
             )
             SELECT {groups}, COUNT(DISTINCT job_id), currency, SUM(charged), SUM(held),
                 SUM(charged * usd_rate), SUM(held * usd_rate)
-            FROM entries GROUP BY {groups}, currency ORDER BY {order}, currency"""
+            FROM entries GROUP BY {groups}, currency ORDER BY {sequence}, currency"""
         rows = await self.connection.execute(text(query), values)
         count = len(columns)
         return [Sum(tuple(row[:count]), *row[count:]) for row in rows]

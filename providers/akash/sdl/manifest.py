@@ -147,9 +147,9 @@ def _expose(expose: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for port in expose
         for to in port.get("to", ())
     ]
-    order = ("service", "port", "proto")
+    fields = ("service", "port", "proto")
     return sorted(
-        exposed, key=lambda entry: (*(entry[name] for name in order), not entry["global"])
+        exposed, key=lambda entry: (*(entry[name] for name in fields), not entry["global"])
     )
 
 
