@@ -24,6 +24,7 @@ from api.openapi import document
 from api.patience import PatienceMiddleware
 from api.problems import on_http_error, on_invalid_request
 from api.routes import (
+    audit,
     billing,
     budgets,
     groups,
@@ -57,6 +58,7 @@ ROUTERS = tuple(
         providers,
         plugins,
         reconcile,
+        audit,
         meta,
     )
 ) + (meta.health,)

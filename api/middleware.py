@@ -18,9 +18,16 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import RequestTimeout, ServerBusy, problem_response
-from cortex.domain.errors import InvalidRequest, NotAuthenticated, NotFound, PayloadTooLarge
+from cortex.domain.errors import (
+    Forbidden,
+    InvalidRequest,
+    NotAuthenticated,
+    NotFound,
+    PayloadTooLarge,
+)
 from cortex.domain.rights import LOCAL_ADMIN, Principal, Role
 from cortex.domain.units import format_bytes
+from cortex.services.audit.denials import Attempt
 from cortex.settings import ApiSettings
 
 API_PREFIX: Final = "/api/"
@@ -68,6 +75,8 @@ class ContextMiddleware:
             if status:
                 _log.exception("response.broken_off", path=scope["path"])
                 raise
+            if isinstance(error, Forbidden | NotAuthenticated):
+                _note_denial(scope, error, correlation_id)
             await problem_response(error, scope)(scope, receive, send_marked)
         if status >= 500 and scope["path"].startswith(API_PREFIX):
             took = round(time.monotonic() - began, 3)
@@ -95,9 +104,9 @@ class AuthMiddleware:
             else:
                 _require_local(scope, headers)
                 name, role = LOCAL_ADMIN, Role.ADMIN
-            source = scope["client"][0] if scope.get("client") else ""
             # A copy: what the server hands over may be shared between requests.
-            asking = Principal(name=name, role=role, source=source)
+            request_id = structlog.contextvars.get_contextvars().get("correlation_id", "")
+            asking = Principal(name=name, role=role, source=_address(scope), request_id=request_id)
             scope["state"] = {**scope.get("state", {}), PRINCIPAL: asking}
         await self._app(scope, receive, send)
 
@@ -267,6 +276,19 @@ def _require_local(scope: Scope, headers: Headers) -> None:
         raise NotAuthenticated("without an API key only requests from this machine are accepted")
     if origin and urlsplit(origin).netloc != headers.get("host", ""):
         raise NotAuthenticated("without an API key no requests of other web pages are accepted")
+
+
+def _note_denial(scope: Scope, error: Forbidden | NotAuthenticated, request_id: str) -> None:
+    """For the audit log."""
+    known = scope.get("state", {}).get(PRINCIPAL)
+    nobody = Principal(name="", role=Role.VIEWER, source=_address(scope), request_id=request_id)
+    action = error.action if isinstance(error, Forbidden) else "authenticate"
+    attempt = Attempt(known or nobody, action, f"{scope['method']} {scope['path']}", error.detail)
+    scope["app"].state.services.denials.note(attempt)
+
+
+def _address(scope: Scope) -> str:
+    return scope["client"][0] if scope.get("client") else ""
 
 
 def _correlation_id(scope: Scope) -> str:

@@ -1,13 +1,15 @@
 """Answers from plain values and models, without validating them a second time."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel
 from starlette.responses import Response
 
 from cortex.domain.errors import FieldError, InvalidRequest
 from cortex.services.views import render
+
+CSV: Final = "text/csv; charset=utf-8; header=present"
 
 
 def answer(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -17,6 +19,11 @@ def answer(value: Any, *, status: int = 200, headers: Mapping[str, str] | None =
     else:
         content = value if isinstance(value, str) else render(value)
     return Response(content, status_code=status, media_type="application/json", headers=headers)
+
+
+def attached(name: str) -> dict[str, str]:
+    """The header by which a browser keeps the answer as a file of this name."""
+    return {"content-disposition": f'attachment; filename="{name}"'}
 
 
 def labels_of(given: list[str]) -> dict[str, str]:

@@ -15,6 +15,8 @@ from cortex.db.jobs.views import JobReads
 from cortex.db.notify import Notifier
 from cortex.db.outbox import events
 from cortex.db.readpool import ReadPool
+from cortex.services.audit.denials import Denials
+from cortex.services.audit.queries import AuditLog
 from cortex.services.events.hub import EventHub
 from cortex.services.events.streams import Streams
 from cortex.services.groups.control import GroupControl
@@ -64,6 +66,8 @@ class Services:
     plugins: PluginDirectory
     quotes: Quotes
     reconcile: Reconciling
+    audit: AuditLog
+    denials: Denials
     streams: Streams
     hub: EventHub
     probe: HealthProbe
@@ -83,7 +87,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         hub = EventHub(database, notifier)
         dispatcher = Dispatcher(database, client, settings.jobs)
         probe = HealthProbe(settings, client)
-        for part in (notifier, hub, dispatcher, probe):
+        denials = Denials(database)
+        for part in (notifier, hub, dispatcher, probe, denials):
             await part.start()
             stack.push_async_callback(part.aclose)
         registry = ProviderRegistry(database)
@@ -117,6 +122,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             plugins=plugins,
             quotes=Quotes(client, registry, plugins, settings),
             reconcile=Reconciling(database, client, registry),
+            audit=AuditLog(database),
+            denials=denials,
             streams=Streams(database, hub),
             hub=hub,
             probe=probe,

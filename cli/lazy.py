@@ -57,6 +57,7 @@ COMMANDS = {
     "reconcile": Entry(
         "reconcile", "Compare networks and jobs with the books; close what leaked.", _SEE
     ),
+    "audit": Entry("audit", "See who changed what, and who was denied (admins).", _SEE),
     "up": Entry("stack", "Start the whole stack on this machine.", _SERVER),
     "down": Entry("stack", "Stop the stack.", _SERVER),
     "status": Entry("stack", "Show the stack's processes and the server's health.", _SERVER),

@@ -1,4 +1,4 @@
-"""CSV as the server wrote it, into a file or to stdout."""
+"""What the server wrote (CSV, JSON lines), into a file or to stdout."""
 
 import sys
 from pathlib import Path
@@ -15,5 +15,5 @@ def write_sheet(state: State, target: str, text: str) -> None:
         sys.stdout.buffer.flush()
         return
     Path(target).write_bytes(data)
-    lines = max(text.count("\r\n") - 1, 0)
-    render.say(state, f"{lines} rows were written to {target}")
+    rows = max(text.count("\r\n") - 1, 0) if "\r\n" in text else text.count("\n")
+    render.say(state, f"{rows} rows were written to {target}")

@@ -10,7 +10,7 @@ from starlette.responses import Response, StreamingResponse
 from api.access import needs
 from api.openapi import problems, sheet
 from api.params import WHOLE, Cursor, Grouping, JobId, JobText, Moment
-from api.respond import answer
+from api.respond import CSV, answer, attached
 from api.routing import api_router
 from api.services import Services, Using
 from cortex.domain.money.budgets import BudgetPeriod
@@ -111,15 +111,8 @@ async def _ledger_csv(
     until: datetime | None = None,
 ) -> Response:
     pieces = await services.billing.ledger_csv(job_id=job_id, since=since, until=until)
-    return StreamingResponse(pieces, media_type=_CSV, headers=_attached("ledger.csv"))
+    return StreamingResponse(pieces, media_type=CSV, headers=attached("ledger.csv"))
 
 
 def _sheet(text: str, name: str) -> Response:
-    return Response(text, media_type=_CSV, headers=_attached(name))
-
-
-_CSV = "text/csv; charset=utf-8; header=present"
-
-
-def _attached(name: str) -> dict[str, str]:
-    return {"content-disposition": f'attachment; filename="{name}"'}
+    return Response(text, media_type=CSV, headers=attached(name))

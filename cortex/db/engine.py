@@ -11,6 +11,7 @@ from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from cortex import faultpoints
+from cortex.db.audit import AuditRepository
 from cortex.db.base import Access, Reads, Transacts, Writes
 from cortex.db.boundaries import bounded, watch_writes
 from cortex.db.groups.accept import GroupAcceptanceRepository
@@ -30,7 +31,6 @@ from cortex.db.money.ledger import LedgerRepository
 from cortex.db.money.reports import ReportRepository
 from cortex.db.money.reserves import ReserveRepository
 from cortex.db.money.spending import SpendingRepository
-from cortex.db.outbox.audit import AuditRepository
 from cortex.db.outbox.commands import CommandRepository
 from cortex.db.outbox.events import EventRepository
 from cortex.db.outbox.idempotency import IdempotencyRepository

@@ -6,10 +6,10 @@ from typing import Final
 
 from cortex.documents.errors import Malformed
 from cortex.domain.groups.spec import GroupJob, GroupSpec
+from cortex.domain.names import SECRET_MASK
 from cortex.domain.spec import JobSpec
 
 _WIDTH: Final = 75
-_MASK: Final = "**********"
 # The field, or what somebody took for it.
 _SECRET = re.compile(
     r"""["']?[\w.-]*(?:secret_env[\w.-]*["']?|secret[\w.-]*["']?(?=\s*:))""", re.IGNORECASE
@@ -37,7 +37,7 @@ def snippet(text: str, line: int, column: int) -> list[str]:
     shown = lines[line - 1].rstrip("\r")
     secret = _secret_lines(text).get(line)
     if secret is not None:
-        shown = shown[:secret] + _MASK
+        shown = shown[:secret] + SECRET_MASK
         column = min(column, secret + 1)
     start = max(0, min(column - 1, len(shown)) - _WIDTH // 2)
     part = shown[start : start + _WIDTH]

@@ -64,6 +64,10 @@ class Forbidden(CortexError):
     code = "forbidden"
     title = "Not allowed with this API key"
 
+    def __init__(self, detail: str, *, action: str) -> None:
+        super().__init__(detail)
+        self.action = action
+
 
 class NotFound(CortexError):
     status_code = 404

@@ -19,6 +19,9 @@ WORDS: Final = rf"^[^\u0000]*[^{_CONTROL}{_SPACE}][^\u0000]*$"
 LABEL: Final = rf"^[^={_CONTROL}]{{1,63}}=[^{_CONTROL}]{{0,255}}$"
 """A label as `key=value`."""
 
+SECRET_MASK: Final = "**********"
+"""Stands where a secret is not shown."""
+
 _NAME = re.compile(NAME)
 
 

@@ -40,6 +40,7 @@ class Action(StrEnum):
     PLUGINS_READ = "plugins.read"
     RECONCILE_READ = "reconcile.read"
     RECONCILE_RUN = "reconcile.run"
+    AUDIT_READ = "audit.read"
 
 
 class Reach(StrEnum):
@@ -85,13 +86,19 @@ POLICY: Final = MappingProxyType(
 
 
 class Principal(BaseModel):
-    """Who asks: a name, which also owns the jobs that it submits, a role, and from where."""
+    """Who asks: a name, which also owns the jobs that it submits, a role, and from where.
+
+    Attributes:
+        source: Address that the request came from.
+        request_id: Its correlation id.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     name: str
     role: Role
     source: str = ""
+    request_id: str = ""
 
     def may(self, action: Action, *, owner: str | None = None) -> bool:
         """Whether the action is allowed: at all, or on a thing of this owner."""
@@ -109,9 +116,12 @@ class Principal(BaseModel):
         if owner is not None and self.may(action):
             raise Forbidden(
                 f"`{self.name}` ({self.role}) may do `{action}` on its own jobs only; this one is "
-                f"of `{owner}`. {_who(action, Reach.ALL)}"
+                f"of `{owner}`. {_who(action, Reach.ALL)}",
+                action=action,
             )
-        raise Forbidden(f"`{self.name}` ({self.role}) may not do `{action}`. {_who(action)}")
+        raise Forbidden(
+            f"`{self.name}` ({self.role}) may not do `{action}`. {_who(action)}", action=action
+        )
 
 
 LOCAL_ADMIN: Final = "local"

@@ -1,5 +1,10 @@
 """What the REST API takes and answers: shared by the server (`api`) and the client."""
 
+from cortex.schemas.audit import (
+    AuditPage,
+    AuditProblem,
+    AuditVerification,
+)
 from cortex.schemas.events import (
     EventPage,
     EventView,
@@ -88,6 +93,9 @@ from cortex.schemas.trace import (
 
 __all__ = [
     "AcceptedJob",
+    "AuditPage",
+    "AuditProblem",
+    "AuditVerification",
     "BatchAccepted",
     "BatchRequest",
     "BudgetCreate",

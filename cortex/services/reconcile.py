@@ -57,8 +57,7 @@ class Reconciling:
         providers = await self._providers(wanted.provider)
         if not wanted.dry_run:
             async with self._database.transaction() as tx:
-                subject = wanted.provider or "all"
-                await tx.audit.add(by.name, "reconcile.run", subject, source=by.source)
+                await tx.audit.add(by, "reconcile.run", wanted.provider or "all")
         run_id = f"reconcile-{new_id('fnd').removeprefix('fnd_')}"
         what = ReconcileInput(
             providers=providers,

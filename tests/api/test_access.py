@@ -131,7 +131,10 @@ class TestKeys:
 async def audited(database: Database) -> list[tuple[str, str, str, str]]:
     async with database.transaction() as tx:
         rows = await tx.connection.execute(
-            text("SELECT actor, action, subject, source FROM audit_log ORDER BY id")
+            text(
+                "SELECT actor, action, subject, source FROM audit_log WHERE outcome = 'done' "
+                "ORDER BY id"
+            )
         )
         return [(row.actor, row.action, row.subject, row.source) for row in rows]
 

@@ -37,7 +37,7 @@ async def narrowed(
 
 async def allowed(request: Request) -> None:
     if "forbidden" in request.headers:
-        raise Forbidden("you may not")
+        raise Forbidden("you may not", action="jobs.read")
 
 
 async def read(

@@ -8,7 +8,7 @@ from cortex.domain.rights import Action, Principal, Role
 from cortex.settings import ApiKey, ApiSettings
 
 EVERYBODY = set(Role)
-READS = {action for action in Action if action.endswith(".read")}
+READS = {action for action in Action if action.endswith(".read")} - {Action.AUDIT_READ}
 # Written down a second time, on purpose: a change of the table must be meant.
 MAY = {
     Action.JOBS_SUBMIT: {Role.ADMIN, Role.OPERATOR, Role.DEVELOPER},
@@ -19,6 +19,7 @@ MAY = {
     Action.PROVIDERS_OPERATE: {Role.ADMIN, Role.OPERATOR},
     Action.PROVIDERS_CHANGE: {Role.ADMIN},
     Action.RECONCILE_RUN: {Role.ADMIN, Role.OPERATOR},
+    Action.AUDIT_READ: {Role.ADMIN},
 } | dict.fromkeys(READS, EVERYBODY)
 
 

@@ -180,7 +180,14 @@ class TestChanging:
             "provider.delete",
         ]
         assert {(row.actor, row.source) for row in rows} == {("local", "127.0.0.1")}
-        assert rows[1].data == {"fields": ["api_key"]}
+        assert rows[0].data["before"] == {}
+        assert rows[0].data["after"]["config.api_key"] == "**********"
+        assert rows[1].data == {
+            "fields": ["api_key"],
+            "before": {},
+            "after": {"config.api_key": "**********"},
+        }
+        assert "another-key" not in str(rows)
 
 
 class TestTesting:

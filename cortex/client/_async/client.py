@@ -4,6 +4,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from cortex.client._async.audit import AsyncAuditCalls
 from cortex.client._async.events import AsyncEventCalls
 from cortex.client._async.groups import AsyncGroupCalls
 from cortex.client._async.jobs import AsyncJobCalls
@@ -27,6 +28,7 @@ class AsyncCortex(
     AsyncProviderCalls,
     AsyncMoneyCalls,
     AsyncReconcileCalls,
+    AsyncAuditCalls,
     AsyncTraceCalls,
     AsyncPluginCalls,
     AsyncServerCalls,

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from cortex.client._sync.audit import AuditCalls
 from cortex.client._sync.events import EventCalls
 from cortex.client._sync.groups import GroupCalls
 from cortex.client._sync.jobs import JobCalls
@@ -28,6 +29,7 @@ class Cortex(
     ProviderCalls,
     MoneyCalls,
     ReconcileCalls,
+    AuditCalls,
     TraceCalls,
     PluginCalls,
     ServerCalls,

@@ -1,10 +1,15 @@
-"""The table of who changed what."""
+"""The tables of the audit log: its entries, and the chain that seals them.
+
+Both are only added to: triggers refuse everything else, and write the chain when a transaction
+commits (`migrations/versions/0016_audit_chain.py`).
+"""
 
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    ForeignKey,
     Identity,
     Index,
 )
@@ -21,7 +26,22 @@ class AuditRow(Base):
     action: Mapped[str]
     subject: Mapped[str]
     source: Mapped[str] = mapped_column(server_default="")
+    request_id: Mapped[str] = mapped_column(server_default="")
+    outcome: Mapped[str] = mapped_column(server_default="done")
     data: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
-    __table_args__ = (Index("audit_subject", "subject", "id"),)
+    __table_args__ = (
+        Index("audit_subject", "subject", "id"),
+        Index("audit_actor", "actor", "id"),
+    )
+
+
+class AuditSealRow(Base):
+    """`hash` covers the entry and the hash before; `seq` has no gaps."""
+
+    __tablename__ = "audit_chain"
+
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    audit_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("audit_log.id"), unique=True)
+    hash: Mapped[bytes]

@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from cortex.domain.money import Money, format_amount, printable
-from cortex.domain.names import check_name
+from cortex.domain.names import SECRET_MASK, check_name
 from cortex.domain.quantities import Bytes, Cores, Duration
 from cortex.domain.rendering import RENDER_OUTPUTS, RENDER_RESOURCES, Render
 from cortex.domain.spec.extensions import EXTENSION_SCHEMA, without_extensions
@@ -306,7 +306,7 @@ class JobSpec(_Model):
 
     @field_serializer("secret_env", when_used="json")
     def _masked(self, value: dict[str, SecretStr]) -> dict[str, str]:
-        return dict.fromkeys(value, "**********")
+        return dict.fromkeys(value, SECRET_MASK)
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

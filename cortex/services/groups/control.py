@@ -39,9 +39,7 @@ class GroupControl:
                 )
             asked = await request_cancel(tx, group_id, reason)
             if asked and by is not None:
-                await tx.audit.add(
-                    by.name, "group.cancel", group_id, source=by.source, reason=reason
-                )
+                await tx.audit.add(by, "group.cancel", group_id, reason=reason)
             # Also the second time: the first call may not have come through.
             await tx.groups.nudge(group_id)
 

@@ -67,7 +67,7 @@ class JobControl:
             return None
         refuse_ended(job, "cancelled")
         delivery = await self._cancel(tx, job, reason)
-        await tx.audit.add(by.name, "job.cancel", job_id, source=by.source, reason=reason)
+        await tx.audit.add(by, "job.cancel", job_id, reason=reason)
         return delivery
 
     def deliver(self, delivery: Delivery | None) -> None:
@@ -101,8 +101,7 @@ class JobControl:
                 await tx.jobs.lock(job_id)
                 extended = await extend_job(tx, job_id, duration, limits)
                 delivery = await self._command(tx, extended, "extend", {})
-                longer = format_duration(duration)
-                await tx.audit.add(by.name, "job.extend", job_id, source=by.source, duration=longer)
+                await tx.audit.add(by, "job.extend", job_id, duration=format_duration(duration))
             view = await self._view(tx, job_id)
         self.deliver(delivery)
         return view, done

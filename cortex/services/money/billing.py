@@ -12,8 +12,9 @@ from cortex.db.money.reports import KEYS
 from cortex.domain.errors import FieldError, InvalidRequest
 from cortex.domain.money import Money
 from cortex.schemas.money import CostReport, CostRow, LedgerPage
-from cortex.services.money.sheets import LEDGER_HEADING, csv_text, ledger_rows
+from cortex.services.money.sheets import LEDGER_HEADING, ledger_rows
 from cortex.services.pagination import decode_cursor, encode_cursor
+from cortex.services.sheets import csv_text
 from cortex.services.views import ledger_view
 
 _KEY: Final = rf"({'|'.join(KEYS)}|label:[A-Za-z0-9._/-]{{1,63}})"

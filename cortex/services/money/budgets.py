@@ -7,6 +7,7 @@ from typing import Any
 from cortex.db.engine import Database, Reading, Transaction
 from cortex.db.money.budgets import question
 from cortex.db.money.spending import Question
+from cortex.domain.audit import changed_values
 from cortex.domain.errors import FieldError, InvalidRequest
 from cortex.domain.events import EventType
 from cortex.domain.ids import new_id
@@ -49,7 +50,7 @@ class Budgets:
                 **{name: getattr(wanted, name) for name in BudgetCreate.model_fields},
             )
             await tx.budgets.add(budget)
-            await _tell(tx, budget, "create", by, _values(budget))
+            await _tell(tx, budget, "create", by, {}, _values(budget))
         return await self.get(budget.id)
 
     async def update(self, budget_id: str, change: BudgetUpdate, by: Principal) -> BudgetView:
@@ -69,9 +70,8 @@ class Budgets:
                 await tx.budgets.put(budget)
                 now = await tx.spending.now()
                 await tx.budgets.forget_alerts((await tx.budgets.states([budget], now))[0])
-                old, new = _values(before), _values(budget)
-                changed = {name: new[name] for name in new if new[name] != old[name]}
-                await _tell(tx, budget, "update", by, changed)
+                old, new = changed_values(_values(before), _values(budget))
+                await _tell(tx, budget, "update", by, old, new)
         return await self.get(budget_id)
 
     async def remove(self, budget_id: str, by: Principal) -> None:
@@ -83,7 +83,7 @@ class Budgets:
         async with self._database.transaction() as tx:
             budget = await tx.budgets.lock(budget_id)
             await tx.budgets.remove(budget_id)
-            await _tell(tx, budget, "remove", by, {})
+            await _tell(tx, budget, "remove", by, _values(budget), {})
 
     async def get(self, budget_id: str) -> BudgetView:
         """One budget with what counts against it now.
@@ -172,11 +172,16 @@ def _values(budget: Budget) -> dict[str, Any]:
 
 
 async def _tell(
-    tx: Transaction, budget: Budget, what: str, by: Principal, values: dict[str, Any]
+    tx: Transaction,
+    budget: Budget,
+    what: str,
+    by: Principal,
+    before: dict[str, Any],
+    after: dict[str, Any],
 ) -> None:
     """The audit entry and the event of a change."""
     await tx.audit.add(
-        by.name, f"budget.{what}", budget.id, source=by.source, name=budget.name, values=values
+        by, f"budget.{what}", budget.id, name=budget.name, before=before, after=after
     )
-    data = {"change": what, "name": budget.name, "by": by.name, "values": values}
+    data = {"change": what, "name": budget.name, "by": by.name, "values": after}
     await tx.events.add(EventType.BUDGET_CHANGED, budget.id, data=data)

@@ -5,7 +5,7 @@ a draft, and a short workflow is given the draft's id. What comes back has the s
 """
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, Final
@@ -15,6 +15,7 @@ from temporalio.client import Client, WorkflowFailureError
 from cortex.db.engine import Database, Transaction
 from cortex.db.providers.managed import Draft, ProviderChanges
 from cortex.db.providers.repository import StoredProvider
+from cortex.domain.audit import changed_values
 from cortex.domain.errors import (
     Conflict,
     InvalidRequest,
@@ -23,6 +24,7 @@ from cortex.domain.errors import (
 )
 from cortex.domain.events import EventType
 from cortex.domain.ids import new_id
+from cortex.domain.names import SECRET_MASK
 from cortex.domain.rights import Principal
 from cortex.schemas.providers import (
     ProviderCreate,
@@ -85,7 +87,7 @@ class ProviderAdmin:
         if "rate_limit" in change.model_fields_set:
             values["rate_limit"] = change.rate_limit
         if change.config is None:
-            await self._change(before, values, actor, sorted(values))
+            await self._change(before, values, actor, {})
             return await self._view(provider_id)
         async with self._checked(provider_id, before.type, change.config) as draft:
             values |= {
@@ -94,8 +96,7 @@ class ProviderAdmin:
                 "secret_fields": list(draft.secret_fields),
                 "checked_at": None,  # what the next check finds counts at once
             }
-            fields = [*sorted(change.config), *(["rate_limit"] if "rate_limit" in values else [])]
-            await self._change(before, values, actor, fields)
+            await self._change(before, values, actor, change.config)
         return await self._view(provider_id)
 
     async def switch(self, provider_id: str, *, on: bool, actor: Principal) -> ProviderView:
@@ -137,7 +138,8 @@ class ProviderAdmin:
             await tx.circuits.remove(provider_id)
             data = {"type": provider.type}
             await tx.events.add(EventType.PROVIDER_DELETED, provider_id, data=data)
-            await _audit(tx, actor, "delete", provider_id, **data)
+            shown = _shown(provider.config, provider.secret_fields, provider.rate_limit)
+            await _audit(tx, actor, "delete", provider_id, before={**data, **shown}, after={})
         self._registry.forget()
 
     async def test(self, provider_id: str, trial: ProviderTest) -> ProviderTestResult:
@@ -178,20 +180,34 @@ class ProviderAdmin:
                 raise Conflict(f"provider `{wanted.id}` was changed meanwhile; try again")
             data = {"type": wanted.type, "enabled": wanted.enabled}
             await tx.events.add(EventType.PROVIDER_CREATED, wanted.id, data=data)
-            await _audit(tx, actor, "create", wanted.id, fields=sorted(wanted.config), **data)
+            shown = _shown(draft.config or {}, draft.secret_fields, wanted.rate_limit)
+            await _audit(tx, actor, "create", wanted.id, before={}, after={**data, **shown})
 
     async def _change(
-        self, before: StoredProvider, values: ProviderChanges, actor: Principal, fields: list[str]
+        self,
+        before: StoredProvider,
+        values: ProviderChanges,
+        actor: Principal,
+        given: Mapping[str, Any],
     ) -> None:
+        """Write new values; `given` is what was sent of the configuration, secrets among it."""
         if not values:
             return
+        config = values.get("config", before.config) or {}
+        secrets = values.get("secret_fields", before.secret_fields)
+        old, new = changed_values(
+            _shown(before.config, before.secret_fields, before.rate_limit),
+            _shown(config, secrets, values.get("rate_limit", before.rate_limit)),
+        )
+        # That a secret is another cannot be seen: one that was sent counts as changed.
+        new |= {_field(name): SECRET_MASK for name in secrets if name.split(".")[0] in given}
+        data = {"fields": [*sorted(given), *(["rate_limit"] if "rate_limit" in values else [])]}
         async with self._database.transaction() as tx:
             await tx.managed.lock(before.id)
             if not await tx.managed.reconfigure(before.id, before.version, values):
                 raise Conflict(f"provider `{before.id}` was changed meanwhile; look, and try again")
-            data = {"fields": fields}
             await tx.events.add(EventType.PROVIDER_UPDATED, before.id, data=data)
-            await _audit(tx, actor, "update", before.id, **data)
+            await _audit(tx, actor, "update", before.id, **data, before=old, after=new)
 
     async def _view(self, provider_id: str) -> ProviderView:
         self._registry.forget()
@@ -273,7 +289,20 @@ async def _own(tx: Transaction, provider_id: str) -> StoredProvider:
 async def _audit(
     tx: Transaction, actor: Principal, action: str, provider_id: str, **data: Any
 ) -> None:
-    await tx.audit.add(actor.name, f"provider.{action}", provider_id, source=actor.source, **data)
+    await tx.audit.add(actor, f"provider.{action}", provider_id, **data)
+
+
+def _shown(
+    config: Mapping[str, Any], secret_fields: Sequence[str], rate_limit: float | None
+) -> dict[str, Any]:
+    """What the audit log says of a provider: everything but its secrets."""
+    plain = {_field(name): value for name, value in config.items()}
+    masked = {_field(name): SECRET_MASK for name in secret_fields}
+    return {**plain, **masked, "rate_limit": rate_limit}
+
+
+def _field(name: str) -> str:
+    return f"config.{name}"
 
 
 def _refuse_taken(existing: StoredProvider | None, type_name: str) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy
@@ -253,7 +253,7 @@ async def write_down(
 
     The caller holds the lock of the job, and has read the lease under it: its bill is not booked.
     """
-    said = {
+    said: dict[str, Any] = {
         "amount": str(resolution.amount) if resolution.amount else None,
         "reason": resolution.reason,
         "lease": lease.key if lease else None,
@@ -263,7 +263,7 @@ async def write_down(
         await tx.leases.decide(lease.key, resolution)
     await tx.commands.hurry(job.id)
     decision = resolution.action.value
-    await tx.audit.add(by.name, "job.resolve", job.id, source=by.source, decision=decision, **said)
+    await tx.audit.add(by, "job.resolve", job.id, decision=decision, **said)
     data = {"action": decision, **said, "by": by.name}
     await tx.events.add(EventType.JOB_RESOLVED, job.id, job_id=job.id, data=data)
 

@@ -10,7 +10,8 @@ import pytest
 from cortex.domain.money import Money
 from cortex.domain.money.ledger import EntryKind, LedgerEntry
 from cortex.schemas.money import CostReport, CostRow
-from cortex.services.money.sheets import LEDGER_HEADING, csv_text, ledger_rows, report_csv
+from cortex.services.money.sheets import LEDGER_HEADING, ledger_rows, report_csv
+from cortex.services.sheets import csv_text
 
 
 def back(text: str) -> list[list[str]]:

@@ -1,0 +1,186 @@
+"""The audit log in the database: only added to, and sealed into a chain at each commit."""
+
+import asyncio
+import contextlib
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from cortex.db.audit import AuditFilter
+from cortex.db.engine import Database
+from cortex.domain.audit import Head, Outcome
+from cortex.domain.rights import Principal, Role
+from cortex.services.audit.queries import AuditLog
+
+ANN = Principal(name="ann", role=Role.ADMIN, source="192.0.2.1", request_id="r-1")
+
+
+async def add(database: Database, count: int = 1, **data: Any) -> None:
+    for number in range(count):
+        async with database.statement() as tx:
+            await tx.audit.add(ANN, "job.cancel", f"job-{number}", **data)
+
+
+async def tampered(database: Database, *statements: str) -> None:
+    """As somebody does who owns the tables and knows of the triggers."""
+    async with database.transaction() as tx:
+        for table in ("audit_log", "audit_chain"):
+            await tx.connection.execute(text(f"ALTER TABLE {table} DISABLE TRIGGER USER"))
+        for statement in statements:
+            await tx.connection.execute(text(statement))
+        for table in ("audit_log", "audit_chain"):
+            await tx.connection.execute(text(f"ALTER TABLE {table} ENABLE TRIGGER USER"))
+
+
+async def problems(database: Database, known: str | None = None) -> list[tuple[Any, ...]]:
+    result = await AuditLog(database).verify(None if known is None else Head.parse(known))
+    assert result.ok is not bool(result.problems)
+    return [(problem.seq, problem.audit_id, problem.message) for problem in result.problems]
+
+
+async def test_it_is_only_added_to(database: Database) -> None:
+    await add(database)
+    for table, column in (("audit_log", "actor"), ("audit_chain", "hash")):
+        for statement in (
+            f"UPDATE {table} SET {column} = {column}",
+            f"DELETE FROM {table}",
+            f"TRUNCATE {table} CASCADE",
+        ):
+            with pytest.raises(DBAPIError, match="the audit log is only added to"):
+                async with database.transaction() as tx:
+                    await tx.connection.execute(text(statement))
+    assert await problems(database) == []
+
+
+class TestChain:
+    async def test_each_entry_is_sealed(self, database: Database) -> None:
+        await add(database, 3, reason='Grüße, \\u0041 "x" ☃', deep={"b": [1, 2.50], "a": None})
+        result = await AuditLog(database).verify()
+        assert (result.ok, result.entries, result.problems) == (True, 3, ())
+        assert str(result.head).startswith("3:")
+
+    async def test_of_a_change_that_was_undone_nothing_is_left(self, database: Database) -> None:
+        await add(database)
+        with contextlib.suppress(ZeroDivisionError):
+            async with database.transaction() as tx:
+                await tx.audit.add(ANN, "job.cancel", "x")
+                raise ZeroDivisionError
+        await add(database)
+        result = await AuditLog(database).verify()
+        assert (result.ok, result.entries) == (True, 2)
+
+    async def test_many_at_once(self, database: Database) -> None:
+        """Each in a transaction of its own, which holds other locks in any order."""
+
+        async def change(number: int) -> None:
+            async with database.transaction() as tx:
+                for _ in range(3):
+                    await tx.audit.add(ANN, "job.cancel", f"job-{number}")
+                lock = "SELECT pg_advisory_xact_lock(:key)"
+                for key in sorted((number % 3, number % 4), key=lambda key: key * (-1) ** number):
+                    await asyncio.sleep(0)
+                    await tx.connection.execute(text(lock), {"key": key + 4 * (number % 2)})
+
+        await asyncio.gather(*(change(number) for number in range(40)))
+        result = await AuditLog(database).verify()
+        assert (result.ok, result.entries) == (True, 120)
+
+
+class TestTampering:
+    async def test_a_changed_entry(self, database: Database) -> None:
+        """Each column by itself; what comes behind it fits."""
+        changes = (
+            "created_at = created_at + interval '1 microsecond'",
+            "outcome = 'denied'",
+            "data = '{}'",
+            *(f"{name} = 'x'" for name in ("actor", "action", "subject", "source", "request_id")),
+        )
+        await add(database, len(changes) + 1, reason="one")
+        await tampered(
+            database,
+            *(f"UPDATE audit_log SET {each} WHERE id = {n}" for n, each in enumerate(changes, 1)),
+        )
+        assert await problems(database) == [
+            (number, number, "the entry or its seal was changed")
+            for number in range(1, len(changes) + 1)
+        ]
+
+    async def test_a_removed_entry(self, database: Database) -> None:
+        await add(database, 3)
+        await tampered(
+            database,
+            "ALTER TABLE audit_chain DROP CONSTRAINT audit_chain_audit_id_fkey",
+            "DELETE FROM audit_log WHERE id = 2",
+        )
+        assert await problems(database) == [(2, 2, "the entry is gone")]
+
+    async def test_removed_with_its_seal(self, database: Database) -> None:
+        await add(database, 4)
+        both = ("DELETE FROM audit_chain WHERE audit_id IN (2, 3)",)
+        await tampered(database, *both, "DELETE FROM audit_log WHERE id IN (2, 3)")
+        assert await problems(database) == [(2, None, "seals 2 to 3 are gone")]
+
+    async def test_one_that_was_slipped_in(self, database: Database) -> None:
+        await add(database, 2)
+        await tampered(
+            database, "INSERT INTO audit_log (actor, action, subject) VALUES ('x', 'y', 'z')"
+        )
+        assert await problems(database) == [(None, 3, "the entry has no seal")]
+
+    async def test_the_end_that_was_cut_off(self, database: Database) -> None:
+        await add(database, 3)
+        head = (await AuditLog(database).verify()).head
+        assert head is not None
+        await add(database)
+        assert await problems(database, head) == []
+        await tampered(
+            database,
+            "DELETE FROM audit_chain WHERE seq >= 2",
+            "DELETE FROM audit_log WHERE id >= 2",
+        )
+        assert await problems(database) == []  # by itself it cannot be told
+        assert await problems(database, head) == [
+            (2, None, "entries 2 to 3 of the chain: gone from its end")
+        ]
+
+    async def test_a_chain_that_was_made_anew(self, database: Database) -> None:
+        await add(database, 3)
+        head = (await AuditLog(database).verify()).head
+        await tampered(
+            database,
+            "UPDATE audit_log SET actor = 'bob' WHERE id = 2",
+            "UPDATE audit_chain c SET hash = audit_seal(a, (SELECT hash FROM audit_chain "
+            "WHERE seq = 1)) FROM audit_log a WHERE c.seq = 2 AND a.id = 2",
+        )
+        await tampered(
+            database,
+            "UPDATE audit_chain c SET hash = audit_seal(a, (SELECT hash FROM audit_chain "
+            "WHERE seq = 2)) FROM audit_log a WHERE c.seq = 3 AND a.id = 3",
+        )
+        assert await problems(database) == []
+        assert await problems(database, head) == [
+            (3, 3, "the seal is another than was known of it")
+        ]
+
+
+class TestPages:
+    async def test_filters(self, database: Database) -> None:
+        bob = Principal(name="bob", role=Role.VIEWER)
+        await add(database, 2)
+        async with database.statement() as tx:
+            await tx.audit.add(bob, "jobs.resolve", "POST /x", outcome=Outcome.DENIED)
+
+        async def ids(**wanted: Any) -> list[int]:
+            async with database.reading() as tx:
+                return [e.id for e in await tx.audit.page(AuditFilter(**wanted), limit=10)]
+
+        assert await ids() == [3, 2, 1]
+        assert await ids(actor="bob") == await ids(outcome=Outcome.DENIED) == [3]
+        assert await ids(action="job.*") == await ids(request_id="r-1") == [2, 1]
+        assert await ids(action="job.%") == await ids(action="job") == []
+        assert await ids(subject="job-1") == [2]
+        async with database.reading() as db:
+            assert [e.id for e in await db.audit.page(AuditFilter(), before=3, limit=1)] == [2]
+            assert [e.id for e in await db.audit.page(AuditFilter(), after=1, limit=5)] == [2, 3]
