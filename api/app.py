@@ -29,6 +29,7 @@ from api.routes import (
     budgets,
     groups,
     jobs,
+    keys,
     meta,
     outputs,
     plugins,
@@ -37,6 +38,7 @@ from api.routes import (
     streams,
     submission,
     trace,
+    users,
 )
 from api.routing import mount
 from api.services import open_services
@@ -58,6 +60,8 @@ ROUTERS = tuple(
         providers,
         plugins,
         reconcile,
+        users,
+        keys,
         audit,
         meta,
     )

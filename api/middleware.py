@@ -4,8 +4,6 @@ All are plain ASGI: nothing is wrapped that does not need it.
 """
 
 import asyncio
-import hashlib
-import hmac
 import ipaddress
 import re
 import secrets
@@ -18,6 +16,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import RequestTimeout, ServerBusy, problem_response
+from cortex.domain.accounts import is_key
 from cortex.domain.errors import (
     Forbidden,
     InvalidRequest,
@@ -27,6 +26,7 @@ from cortex.domain.errors import (
 )
 from cortex.domain.rights import LOCAL_ADMIN, Principal, Role
 from cortex.domain.units import format_bytes
+from cortex.services.accounts.authentication import Authenticator, SettingsKeys
 from cortex.services.audit.denials import Attempt
 from cortex.settings import ApiSettings
 
@@ -86,45 +86,37 @@ class ContextMiddleware:
 class AuthMiddleware:
     """Finds out who asks, and lets nobody unknown in.
 
-    Without any key configured only this machine itself may ask, as the local admin.
+    Without any key in the settings this machine itself may ask without one, as the local admin.
     """
 
     def __init__(self, app: ASGIApp, settings: ApiSettings) -> None:
         self._app = app
-        roles = {name: entry.role for name, entry in settings.keys.items()}
-        self._keys = [
-            (_digest(key), name, roles.get(name, Role.ADMIN)) for name, key in settings.all_keys()
-        ]
+        self._keys = SettingsKeys(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith(API_PREFIX):
-            headers = Headers(scope=scope)
-            if self._keys:
-                name, role = self._known(headers)
-            else:
-                _require_local(scope, headers)
-                name, role = LOCAL_ADMIN, Role.ADMIN
+            asking = await self._principal(scope)
             # A copy: what the server hands over may be shared between requests.
-            request_id = structlog.contextvars.get_contextvars().get("correlation_id", "")
-            asking = Principal(name=name, role=role, source=_address(scope), request_id=request_id)
             scope["state"] = {**scope.get("state", {}), PRINCIPAL: asking}
         await self._app(scope, receive, send)
 
-    def _known(self, headers: Headers) -> tuple[str, Role]:
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        key = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
+    async def _principal(self, scope: Scope) -> Principal:
+        headers, source = Headers(scope=scope), address_of(scope)
+        request_id = structlog.contextvars.get_contextvars().get("correlation_id", "")
+        key = _key_sent(headers)
+        known = self._keys.find(key) if key else None
+        if known is None and not self._keys and not is_key(key):
+            _require_local(scope, headers)
+            known = (LOCAL_ADMIN, Role.ADMIN)
+        if known is not None:
+            name, role = known
+            return Principal(name=name, role=role, source=source, request_id=request_id)
         if not key:
             raise NotAuthenticated(
                 "send the API key as `Authorization: Bearer <key>` or `X-API-Key: <key>`"
             )
-        given = _digest(key)
-        # All are compared, so that the time it takes says nothing.
-        matching = [
-            (name, role) for known, name, role in self._keys if hmac.compare_digest(given, known)
-        ]
-        if not matching:
-            raise NotAuthenticated("this API key is not valid")
-        return matching[0]
+        authenticator: Authenticator = scope["app"].state.services.authenticator
+        return await authenticator.principal(key, source=source, request_id=request_id)
 
 
 class BodyMiddleware:
@@ -267,6 +259,11 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def _key_sent(headers: Headers) -> str:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
+
+
 def _require_local(scope: Scope, headers: Headers) -> None:
     """Refuse other machines, and web pages of others that a local browser has open."""
     client = scope.get("client")
@@ -281,13 +278,14 @@ def _require_local(scope: Scope, headers: Headers) -> None:
 def _note_denial(scope: Scope, error: Forbidden | NotAuthenticated, request_id: str) -> None:
     """For the audit log."""
     known = scope.get("state", {}).get(PRINCIPAL)
-    nobody = Principal(name="", role=Role.VIEWER, source=_address(scope), request_id=request_id)
+    nobody = Principal(name="", role=Role.VIEWER, source=address_of(scope), request_id=request_id)
     action = error.action if isinstance(error, Forbidden) else "authenticate"
     attempt = Attempt(known or nobody, action, f"{scope['method']} {scope['path']}", error.detail)
     scope["app"].state.services.denials.note(attempt)
 
 
-def _address(scope: Scope) -> str:
+def address_of(scope: Scope) -> str:
+    """The address that a request comes from."""
     return scope["client"][0] if scope.get("client") else ""
 
 
@@ -301,7 +299,3 @@ def _has_body(scope: Scope) -> bool:
         name in (b"content-length", b"transfer-encoding") and value != b"0"
         for name, value in scope["headers"]
     )
-
-
-def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode()).digest()

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import Request
 
+from cortex.db import accounts
 from cortex.db.engine import Database
 from cortex.db.groups.views import GroupReads
 from cortex.db.jobs import logs
@@ -15,6 +16,9 @@ from cortex.db.jobs.views import JobReads
 from cortex.db.notify import Notifier
 from cortex.db.outbox import events
 from cortex.db.readpool import ReadPool
+from cortex.services.accounts.authentication import Authenticator
+from cortex.services.accounts.keys import ApiKeys
+from cortex.services.accounts.users import Users
 from cortex.services.audit.denials import Denials
 from cortex.services.audit.queries import AuditLog
 from cortex.services.events.hub import EventHub
@@ -66,6 +70,9 @@ class Services:
     plugins: PluginDirectory
     quotes: Quotes
     reconcile: Reconciling
+    authenticator: Authenticator
+    users: Users
+    keys: ApiKeys
     audit: AuditLog
     denials: Denials
     streams: Streams
@@ -83,12 +90,13 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         stack.push_async_callback(pool.aclose)
         tracing = configure_tracing(settings.telemetry, "cortex-api")
         client = await connect(settings.temporal, lazy=True, interceptors=tracing)
-        notifier = Notifier(settings.database, (events.CHANNEL, logs.CHANNEL))
+        channels = (events.CHANNEL, logs.CHANNEL, *accounts.CHANNELS)
+        notifier = Notifier(settings.database, channels)
         hub = EventHub(database, notifier)
         dispatcher = Dispatcher(database, client, settings.jobs)
         probe = HealthProbe(settings, client)
-        denials = Denials(database)
-        for part in (notifier, hub, dispatcher, probe, denials):
+        authenticator, denials = Authenticator(database, notifier), Denials(database)
+        for part in (notifier, hub, dispatcher, probe, authenticator, denials):
             await part.start()
             stack.push_async_callback(part.aclose)
         registry = ProviderRegistry(database)
@@ -122,6 +130,9 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             plugins=plugins,
             quotes=Quotes(client, registry, plugins, settings),
             reconcile=Reconciling(database, client, registry),
+            authenticator=authenticator,
+            users=Users(database, settings.api),
+            keys=ApiKeys(database),
             audit=AuditLog(database),
             denials=denials,
             streams=Streams(database, hub),

@@ -57,6 +57,8 @@ COMMANDS = {
     "reconcile": Entry(
         "reconcile", "Compare networks and jobs with the books; close what leaked.", _SEE
     ),
+    "users": Entry("users", "Add people and services, change what they may (admins).", _SEE),
+    "keys": Entry("keys", "Make, list and revoke API keys.", _SEE),
     "audit": Entry("audit", "See who changed what, and who was denied (admins).", _SEE),
     "up": Entry("stack", "Start the whole stack on this machine.", _SERVER),
     "down": Entry("stack", "Stop the stack.", _SERVER),

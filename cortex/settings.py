@@ -5,7 +5,6 @@ file of the same lower-case name in the folder `CORTEX_SECRETS_DIR` (`cortex_dat
 """
 
 import os
-import re
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -28,6 +27,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from cortex.domain.accounts import check_user_name
 from cortex.domain.providers.circuit import CircuitRules
 from cortex.domain.providers.health import HealthRules
 from cortex.domain.rights import LOCAL_ADMIN, Role
@@ -35,20 +35,7 @@ from cortex.domain.spec import Weights
 from cortex.domain.trace.stuck import StuckRules
 from cortex.domain.units import parse_bytes, parse_duration
 
-
-def _key_name(name: str) -> str:
-    if not _KEY_NAME.fullmatch(name):
-        raise ValueError(
-            "a name has lower-case letters, digits, `.`, `_` and `-`, at most 63, "
-            "and begins with a letter"
-        )
-    if name == LOCAL_ADMIN:
-        raise ValueError(f"`{LOCAL_ADMIN}` is the owner of the plain `api.key`")
-    return name
-
-
-_KEY_NAME = re.compile(r"[a-z][a-z0-9._-]{0,62}")
-KeyName = Annotated[str, AfterValidator(_key_name)]
+KeyName = Annotated[str, AfterValidator(check_user_name)]
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 Bytes = Annotated[int, BeforeValidator(parse_bytes)]
 

@@ -14,7 +14,8 @@ from cortex.domain.rights import Principal
 
 CONTENT: Final = """jsonb_build_array(
     a.id, (extract(epoch FROM a.created_at) * 1000000)::bigint, a.actor,
-    a.action, a.subject, a.source, a.request_id, a.outcome, a.data
+    a.credential, a.action, a.subject, a.source, a.request_id,
+    a.outcome, a.data
 )::text"""
 """What a seal covers. Said here once more than in the migration: who could change the function in
 the database must not decide what is checked."""
@@ -69,6 +70,7 @@ class AuditRepository(Repository[Access]):
         await self.connection.execute(
             insert(AuditRow).values(
                 actor=by.name,
+                credential=by.credential,
                 action=action,
                 subject=subject,
                 source=by.source,

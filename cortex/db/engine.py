@@ -11,6 +11,7 @@ from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from cortex import faultpoints
+from cortex.db.accounts import AccountRepository
 from cortex.db.audit import AuditRepository
 from cortex.db.base import Access, Reads, Transacts, Writes
 from cortex.db.boundaries import bounded, watch_writes
@@ -70,6 +71,7 @@ class UnitOfWork(Generic[Access]):
         self.providers: ProviderRepository[Access] = ProviderRepository(connection)
         self.managed: ManagedProviderRepository[Access] = ManagedProviderRepository(connection)
         self.circuits: CircuitRepository[Access] = CircuitRepository(connection)
+        self.accounts: AccountRepository[Access] = AccountRepository(connection)
         self.audit: AuditRepository[Access] = AuditRepository(connection)
         self.budgets: BudgetRepository[Access] = BudgetRepository(connection)
         self.reserves: ReserveRepository[Access] = ReserveRepository(connection)

@@ -31,6 +31,7 @@ class AuditEntry(BaseModel):
 
     Attributes:
         actor: Name of who asked; empty where nobody could be told.
+        credential: With which key, by its visible part; empty for those of the settings.
         action: What was done, such as `job.cancel`; of a denied attempt, what it would have been.
         subject: Id of the thing; of a denied attempt, the path.
         source: Address that the request came from.
@@ -43,6 +44,7 @@ class AuditEntry(BaseModel):
     id: int
     created_at: datetime
     actor: str
+    credential: str
     action: str
     subject: str
     source: str

@@ -41,6 +41,10 @@ class Action(StrEnum):
     RECONCILE_READ = "reconcile.read"
     RECONCILE_RUN = "reconcile.run"
     AUDIT_READ = "audit.read"
+    USERS_READ = "users.read"
+    USERS_CHANGE = "users.change"
+    KEYS_CHANGE = "keys.change"
+    """To see, make and revoke API keys."""
 
 
 class Reach(StrEnum):
@@ -62,10 +66,13 @@ _READS: Final = {
     )
 }
 
+_KEYS: Final = {Action.KEYS_CHANGE: Reach.OWN}
+
 POLICY: Final = MappingProxyType(
     {
         Role.ADMIN: dict.fromkeys(Action, Reach.ALL),
         Role.OPERATOR: _READS
+        | _KEYS
         | {
             Action.JOBS_SUBMIT: Reach.ALL,
             Action.JOBS_CANCEL: Reach.ALL,
@@ -74,13 +81,14 @@ POLICY: Final = MappingProxyType(
             Action.RECONCILE_RUN: Reach.ALL,
         },
         Role.DEVELOPER: _READS
+        | _KEYS
         | {
             Action.JOBS_SUBMIT: Reach.OWN,
             Action.JOBS_CANCEL: Reach.OWN,
             Action.JOBS_EXTEND: Reach.OWN,
         },
-        Role.VIEWER: _READS,
-        Role.BILLING: _READS | {Action.BUDGETS_CHANGE: Reach.ALL},
+        Role.VIEWER: _READS | _KEYS,
+        Role.BILLING: _READS | _KEYS | {Action.BUDGETS_CHANGE: Reach.ALL},
     }
 )
 
@@ -91,6 +99,8 @@ class Principal(BaseModel):
     Attributes:
         source: Address that the request came from.
         request_id: Its correlation id.
+        credential: Visible part of the API key that was sent; empty for those of the settings.
+        scopes: What that key may do at most; None: whatever the role allows.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -99,9 +109,13 @@ class Principal(BaseModel):
     role: Role
     source: str = ""
     request_id: str = ""
+    credential: str = ""
+    scopes: frozenset[Action] | None = None
 
     def may(self, action: Action, *, owner: str | None = None) -> bool:
         """Whether the action is allowed: at all, or on a thing of this owner."""
+        if self.scopes is not None and action not in self.scopes:
+            return False
         reach = POLICY[self.role].get(action)
         return reach == Reach.ALL or (reach == Reach.OWN and owner in (None, self.name))
 
@@ -113,16 +127,25 @@ class Principal(BaseModel):
         """
         if self.may(action, owner=owner):
             return
-        if owner is not None and self.may(action):
+        if self.scopes is not None and action not in self.scopes:
             raise Forbidden(
-                f"`{self.name}` ({self.role}) may do `{action}` on its own jobs only; this one is "
-                f"of `{owner}`. {_who(action, Reach.ALL)}",
+                f"the API key `{self.credential}` of `{self.name}` has not the scope "
+                f"`{action.replace('.', ':')}`",
+                action=action,
+            )
+        if owner is not None and self.may(action):
+            things = _THINGS.get(action, "jobs")
+            raise Forbidden(
+                f"`{self.name}` ({self.role}) may do `{action}` on its own {things} only; "
+                f"this one is of `{owner}`. {_who(action, Reach.ALL)}",
                 action=action,
             )
         raise Forbidden(
             f"`{self.name}` ({self.role}) may not do `{action}`. {_who(action)}", action=action
         )
 
+
+_THINGS: Final = {Action.KEYS_CHANGE: "keys"}
 
 LOCAL_ADMIN: Final = "local"
 """The name of whoever has the plain `api.key`, and of this machine where there is no key."""

@@ -1,5 +1,13 @@
 """What the REST API takes and answers: shared by the server (`api`) and the client."""
 
+from cortex.schemas.accounts import (
+    KeyCreate,
+    KeyCreated,
+    KeyPage,
+    UserCreate,
+    UserPage,
+    UserUpdate,
+)
 from cortex.schemas.audit import (
     AuditPage,
     AuditProblem,
@@ -127,6 +135,9 @@ __all__ = [
     "JobSummary",
     "JobView",
     "LeaseView",
+    "KeyCreate",
+    "KeyCreated",
+    "KeyPage",
     "LedgerPage",
     "LedgerView",
     "LeftOutView",
@@ -161,5 +172,8 @@ __all__ = [
     "StuckPage",
     "StuckView",
     "SubscriberView",
+    "UserCreate",
+    "UserPage",
+    "UserUpdate",
     "Validation",
 ]

@@ -14,6 +14,7 @@ from cortex.domain.audit import Head, Outcome
 from cortex.domain.rights import Principal, Role
 from cortex.services.audit.queries import AuditLog
 
+_TEXTS = ("actor", "credential", "action", "subject", "source", "request_id")
 ANN = Principal(name="ann", role=Role.ADMIN, source="192.0.2.1", request_id="r-1")
 
 
@@ -95,7 +96,7 @@ class TestTampering:
             "created_at = created_at + interval '1 microsecond'",
             "outcome = 'denied'",
             "data = '{}'",
-            *(f"{name} = 'x'" for name in ("actor", "action", "subject", "source", "request_id")),
+            *(f"{name} = 'x'" for name in _TEXTS),
         )
         await add(database, len(changes) + 1, reason="one")
         await tampered(

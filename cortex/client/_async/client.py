@@ -4,6 +4,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from cortex.client._async.accounts import AsyncAccountCalls
 from cortex.client._async.audit import AsyncAuditCalls
 from cortex.client._async.events import AsyncEventCalls
 from cortex.client._async.groups import AsyncGroupCalls
@@ -28,6 +29,7 @@ class AsyncCortex(
     AsyncProviderCalls,
     AsyncMoneyCalls,
     AsyncReconcileCalls,
+    AsyncAccountCalls,
     AsyncAuditCalls,
     AsyncTraceCalls,
     AsyncPluginCalls,

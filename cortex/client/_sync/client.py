@@ -5,6 +5,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from cortex.client._sync.accounts import AccountCalls
 from cortex.client._sync.audit import AuditCalls
 from cortex.client._sync.events import EventCalls
 from cortex.client._sync.groups import GroupCalls
@@ -29,6 +30,7 @@ class Cortex(
     ProviderCalls,
     MoneyCalls,
     ReconcileCalls,
+    AccountCalls,
     AuditCalls,
     TraceCalls,
     PluginCalls,

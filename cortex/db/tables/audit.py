@@ -23,6 +23,7 @@ class AuditRow(Base):
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     actor: Mapped[str]
+    credential: Mapped[str] = mapped_column(server_default="")
     action: Mapped[str]
     subject: Mapped[str]
     source: Mapped[str] = mapped_column(server_default="")

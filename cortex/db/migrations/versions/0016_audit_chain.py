@@ -12,13 +12,16 @@ down_revision = "0015"
 branch_labels = None
 depends_on = None
 
+_NEW = (("credential", ""), ("request_id", ""), ("outcome", "done"))
+
 # The same array as `cortex.db.audit.CONTENT`, which checks it.
 _FUNCTIONS = """
 CREATE FUNCTION audit_seal(entry audit_log, before bytea) RETURNS bytea
 LANGUAGE sql STABLE AS $$
     SELECT sha256(before || convert_to(jsonb_build_array(
         entry.id, (extract(epoch FROM entry.created_at) * 1000000)::bigint, entry.actor,
-        entry.action, entry.subject, entry.source, entry.request_id, entry.outcome, entry.data
+        entry.credential, entry.action, entry.subject, entry.source, entry.request_id,
+        entry.outcome, entry.data
     )::text, 'UTF8'))
 $$;
 
@@ -69,12 +72,9 @@ FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse()
 
 
 def upgrade() -> None:
-    op.add_column(
-        "audit_log", sa.Column("request_id", sa.Text(), server_default="", nullable=False)
-    )
-    op.add_column(
-        "audit_log", sa.Column("outcome", sa.Text(), server_default="done", nullable=False)
-    )
+    for name, default in _NEW:
+        column = sa.Column(name, sa.Text(), server_default=default, nullable=False)
+        op.add_column("audit_log", column)
     op.create_index("audit_actor", "audit_log", ["actor", "id"])
     op.create_table(
         "audit_chain",
@@ -98,5 +98,5 @@ def downgrade() -> None:
     op.drop_table("audit_chain")
     op.execute("DROP FUNCTION audit_refuse, audit_append, audit_seal(audit_log, bytea)")
     op.drop_index("audit_actor", "audit_log")
-    op.drop_column("audit_log", "outcome")
-    op.drop_column("audit_log", "request_id")
+    for name, _ in _NEW:
+        op.drop_column("audit_log", name)

@@ -1,0 +1,73 @@
+"""Users: who has a name and a role here."""
+
+from typing import Annotated
+
+from fastapi import Depends, Path
+from starlette.responses import Response
+
+from api.access import Caller, needs
+from api.bodies import Body
+from api.openapi import problems
+from api.respond import answer
+from api.routing import api_router
+from api.services import Using
+from cortex.domain.accounts import User
+from cortex.domain.rights import Action
+from cortex.schemas.accounts import UserCreate, UserPage, UserUpdate
+
+router = api_router("accounts")
+
+Name = Annotated[str, Path(description="Name of a user.")]
+
+
+@router.get(
+    "/users",
+    dependencies=[needs(Action.USERS_READ)],
+    response_model=UserPage,
+    responses=problems(),
+)
+async def list_users(services: Using) -> Response:
+    """Every user, by name. Those who have their key in the settings are not among them."""
+    return answer(await services.users.all())
+
+
+@router.post(
+    "/users",
+    dependencies=[needs(Action.USERS_CHANGE)],
+    status_code=201,
+    response_model=User,
+    responses=problems(409),
+)
+async def add_user(
+    body: Annotated[UserCreate, Depends(Body(UserCreate, "the user"))], services: Using, by: Caller
+) -> Response:
+    """Add a person or a service. Keys are made for them with `POST /keys`."""
+    user = await services.users.add(body, by)
+    return answer(user, status=201, headers={"location": f"/api/v1/users/{user.name}"})
+
+
+@router.get(
+    "/users/{name}",
+    dependencies=[needs(Action.USERS_READ)],
+    response_model=User,
+    responses=problems(404),
+)
+async def get_user(name: Name, services: Using) -> Response:
+    """One user."""
+    return answer(await services.users.get(name))
+
+
+@router.patch(
+    "/users/{name}",
+    dependencies=[needs(Action.USERS_CHANGE)],
+    response_model=User,
+    responses=problems(404),
+)
+async def update_user(
+    name: Name,
+    body: Annotated[UserUpdate, Depends(Body(UserUpdate, "the change of the user"))],
+    services: Using,
+    by: Caller,
+) -> Response:
+    """Change the role, or switch a user off: it holds from the next request on."""
+    return answer(await services.users.update(name, body, by))

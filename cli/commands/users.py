@@ -1,0 +1,76 @@
+"""`users`."""
+
+from typing import Annotated
+
+import typer
+
+from cli import render
+from cli.errors import BadInput
+from cli.state import State, state_of
+from cortex.domain.accounts import User, UserKind
+from cortex.domain.rights import Role
+
+app = typer.Typer()
+users_app = typer.Typer(no_args_is_help=True, help="Who has a name and a role (admins).")
+app.add_typer(users_app, name="users")
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a user.")]
+
+
+@users_app.command("list")
+def list_users(ctx: typer.Context) -> None:
+    """List users. Those who have their key in the settings are not among them."""
+    state = state_of(ctx)
+    with state.client() as cortex:
+        users = cortex.users()
+    if state.json:
+        render.print_json(*users)
+    elif not users:
+        render.say(state, "there is no user; `cortex users add` makes one")
+    else:
+        rows = [
+            (user.name, user.role.value, user.kind.value, "yes" if user.active else "no",
+             render.clock(user.created_at))
+            for user in users
+        ]  # fmt: skip
+        render.table(state, ("NAME", "ROLE", "KIND", "ACTIVE", "SINCE"), rows)
+
+
+@users_app.command("add")
+def add(
+    ctx: typer.Context,
+    name: Name,
+    role: Annotated[Role, typer.Option(help="What they may do.")] = Role.DEVELOPER,
+    service: Annotated[bool, typer.Option("--service", help="A program, not a person.")] = False,
+) -> None:
+    """Add a user. `cortex keys create --user NAME` makes a key for them."""
+    state = state_of(ctx)
+    with state.client() as cortex:
+        user = cortex.add_user(name, role, UserKind.SERVICE if service else UserKind.PERSON)
+    _done(state, user, f"user `{name}` was added as {role.value}")
+
+
+@users_app.command("set")
+def change(
+    ctx: typer.Context,
+    name: Name,
+    role: Annotated[Role | None, typer.Option(help="What they may do.")] = None,
+    active: Annotated[
+        bool | None, typer.Option("--on/--off", help="Whether their keys open anything.")
+    ] = None,
+) -> None:
+    """Change a user's role, or switch a user off; it holds at once."""
+    state = state_of(ctx)
+    if role is None and active is None:
+        raise BadInput("say what to change: --role, --on/--off")
+    with state.client() as cortex:
+        user = cortex.update_user(name, role=role, active=active)
+    now = f"{user.role.value}, {'active' if user.active else 'switched off'}"
+    _done(state, user, f"user `{name}` is now {now}")
+
+
+def _done(state: State, user: User, words: str) -> None:
+    if state.json:
+        render.print_json(user)
+    else:
+        render.say(state, words)

@@ -1,0 +1,60 @@
+"""The part of the asynchronous client that is about users and API keys."""
+
+from collections.abc import Sequence
+
+from cortex.client._routes import accounts as routes
+from cortex.client.transport import AsyncTransport
+from cortex.domain.accounts import ApiKey, User, UserKind
+from cortex.domain.rights import Role
+from cortex.schemas.accounts import KeyCreated
+
+
+class AsyncAccountCalls:
+    """What `AsyncCortex` can do with users and API keys."""
+
+    _transport: AsyncTransport
+
+    async def users(self) -> tuple[User, ...]:
+        """Every user, by name; not those who have their key in the settings of the server."""
+        return (await self._transport.call(routes.users())).items
+
+    async def user(self, name: str) -> User:
+        """One user."""
+        return await self._transport.call(routes.user(name))
+
+    async def add_user(self, name: str, role: Role, kind: UserKind = UserKind.PERSON) -> User:
+        """Add a person or a service."""
+        return await self._transport.call(routes.add_user(name, role, kind))
+
+    async def update_user(
+        self, name: str, *, role: Role | None = None, active: bool | None = None
+    ) -> User:
+        """Change the role, or switch a user off or on; what is None stays as it is."""
+        return await self._transport.call(routes.update_user(name, role, active))
+
+    async def keys(self, user: str | None = None) -> tuple[ApiKey, ...]:
+        """API keys, the newest first: one's own, for admins everybody's or those of a user."""
+        return (await self._transport.call(routes.keys(user))).items
+
+    async def create_key(
+        self,
+        name: str,
+        *,
+        user: str | None = None,
+        scopes: Sequence[str] = (),
+        expires_in: str | None = None,
+    ) -> KeyCreated:
+        """Make an API key; the answer is the only place where its text stands.
+
+        Args:
+            name: What it is for.
+            user: Whose it is; None: one's own.
+            scopes: What it may do at most, such as `jobs:read`, `jobs:*` or `read`; none: all
+                that the role of its user allows.
+            expires_in: Such as `90d`; None: never.
+        """
+        return await self._transport.call(routes.create_key(name, user, scopes, expires_in))
+
+    async def revoke_key(self, key_id: str) -> None:
+        """Let a key open nothing any more."""
+        return await self._transport.call(routes.revoke_key(key_id))

@@ -1,0 +1,61 @@
+"""The part of the blocking client that is about users and API keys."""
+# Made from _async/accounts.py by `make format`; change that one.
+
+from collections.abc import Sequence
+
+from cortex.client._routes import accounts as routes
+from cortex.client.transport import Transport
+from cortex.domain.accounts import ApiKey, User, UserKind
+from cortex.domain.rights import Role
+from cortex.schemas.accounts import KeyCreated
+
+
+class AccountCalls:
+    """What `Cortex` can do with users and API keys."""
+
+    _transport: Transport
+
+    def users(self) -> tuple[User, ...]:
+        """Every user, by name; not those who have their key in the settings of the server."""
+        return (self._transport.call(routes.users())).items
+
+    def user(self, name: str) -> User:
+        """One user."""
+        return self._transport.call(routes.user(name))
+
+    def add_user(self, name: str, role: Role, kind: UserKind = UserKind.PERSON) -> User:
+        """Add a person or a service."""
+        return self._transport.call(routes.add_user(name, role, kind))
+
+    def update_user(
+        self, name: str, *, role: Role | None = None, active: bool | None = None
+    ) -> User:
+        """Change the role, or switch a user off or on; what is None stays as it is."""
+        return self._transport.call(routes.update_user(name, role, active))
+
+    def keys(self, user: str | None = None) -> tuple[ApiKey, ...]:
+        """API keys, the newest first: one's own, for admins everybody's or those of a user."""
+        return (self._transport.call(routes.keys(user))).items
+
+    def create_key(
+        self,
+        name: str,
+        *,
+        user: str | None = None,
+        scopes: Sequence[str] = (),
+        expires_in: str | None = None,
+    ) -> KeyCreated:
+        """Make an API key; the answer is the only place where its text stands.
+
+        Args:
+            name: What it is for.
+            user: Whose it is; None: one's own.
+            scopes: What it may do at most, such as `jobs:read`, `jobs:*` or `read`; none: all
+                that the role of its user allows.
+            expires_in: Such as `90d`; None: never.
+        """
+        return self._transport.call(routes.create_key(name, user, scopes, expires_in))
+
+    def revoke_key(self, key_id: str) -> None:
+        """Let a key open nothing any more."""
+        return self._transport.call(routes.revoke_key(key_id))

@@ -1,0 +1,1 @@
+"""Accounts: who may ask at all, and what is known of them."""

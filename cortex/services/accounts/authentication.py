@@ -1,0 +1,153 @@
+"""Who asks: told from the API key that is sent.
+
+Keys of the settings are known when the server starts. All others are in the database, looked up by
+their hash and kept for a few seconds; whoever is changed there is forgotten here at once
+(LISTEN), and after those seconds where that did not come through.
+"""
+
+import asyncio
+import hashlib
+import hmac
+from datetime import UTC, datetime
+from typing import Final
+
+import structlog
+
+from cortex.db.accounts import CHANNELS, KeyHolder, KeyUse
+from cortex.db.engine import Database
+from cortex.db.notify import Notifier
+from cortex.domain.accounts import is_key, key_hash, scopes_of
+from cortex.domain.errors import CortexError, NotAuthenticated
+from cortex.domain.rights import Principal, Role
+from cortex.settings import ApiSettings
+from cortex.tasks import end_task
+
+_KEPT: Final = 10.0
+_MOST_KEPT: Final = 10_000
+_WRITE_EVERY: Final = 15.0
+
+_log = structlog.get_logger(__name__)
+
+
+class SettingsKeys:
+    """The keys of the settings: `api.key`, and those of `api.keys`."""
+
+    def __init__(self, settings: ApiSettings) -> None:
+        roles = {name: entry.role for name, entry in settings.keys.items()}
+        self._keys = [
+            (_digest(key), name, roles.get(name, Role.ADMIN)) for name, key in settings.all_keys()
+        ]
+
+    def __bool__(self) -> bool:
+        return bool(self._keys)
+
+    def find(self, key: str) -> tuple[str, Role] | None:
+        """Name and role of whoever has it."""
+        given = _digest(key)
+        # All are compared, so that the time it takes says nothing.
+        matching = [
+            (name, role) for known, name, role in self._keys if hmac.compare_digest(given, known)
+        ]
+        return matching[0] if matching else None
+
+
+class Authenticator:
+    """Finds whose key was sent, and notes when it was used last."""
+
+    def __init__(self, database: Database, notifier: Notifier) -> None:
+        self._database = database
+        self._notifier = notifier
+        self._kept: dict[str, tuple[float, KeyHolder | None]] = {}
+        self._changes = 0
+        self._uses: dict[str, KeyUse] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        self._tasks = [
+            *(asyncio.create_task(self._forget_changed(channel)) for channel in CHANNELS),
+            asyncio.create_task(self._write_uses()),
+        ]
+
+    async def aclose(self) -> None:
+        """Write the last uses, if the database is there."""
+        for task in self._tasks:
+            await end_task(task)
+        await self._write()
+
+    async def principal(self, key: str, *, source: str, request_id: str) -> Principal:
+        """Whoever this key lets in.
+
+        Raises:
+            NotAuthenticated: nobody; it says why where the key is one of ours.
+            DatabaseUnavailable: PostgreSQL cannot be asked.
+        """
+        holder = await self._holder(key) if is_key(key) else None
+        if holder is None:
+            raise NotAuthenticated("this API key is not valid")
+        now = datetime.now(UTC)
+        _refuse_closed(holder, now)
+        self._uses[holder.key_id] = KeyUse(now, source)
+        return Principal(
+            name=holder.name,
+            role=holder.role,
+            source=source,
+            request_id=request_id,
+            credential=holder.prefix,
+            scopes=scopes_of(holder.scopes),
+        )
+
+    async def _holder(self, key: str) -> KeyHolder | None:
+        hashed, now = key_hash(key), asyncio.get_running_loop().time()
+        until, holder = self._kept.get(hashed, (0.0, None))
+        if now < until:
+            return holder
+        changes = self._changes
+        async with self._database.reading() as tx:
+            holder = await tx.accounts.holder(hashed)
+        if len(self._kept) >= _MOST_KEPT:
+            self._kept.clear()
+        if changes == self._changes:  # else it may be as it was before the change
+            self._kept[hashed] = (now + _KEPT, holder)
+        return holder
+
+    async def _forget_changed(self, channel: str) -> None:
+        with self._notifier.subscribe(channel) as changed:
+            while True:
+                await changed.wait()
+                changed.clear()
+                self._changes += 1
+                self._kept.clear()
+
+    async def _write_uses(self) -> None:
+        while True:
+            await asyncio.sleep(_WRITE_EVERY)
+            await self._write()
+
+    async def _write(self) -> None:
+        uses, self._uses = self._uses, {}
+        if not uses:
+            return
+        try:
+            async with self._database.statement() as tx:
+                await tx.accounts.used(uses)
+        except CortexError as error:
+            self._uses = {**uses, **self._uses}
+            _log.warning("keys.use_not_written", error=error.detail, keys=len(uses))
+
+
+def _refuse_closed(holder: KeyHolder, now: datetime) -> None:
+    which = f"the API key `{holder.prefix}`"
+    if holder.revoked_at is not None:
+        raise NotAuthenticated(f"{which} was revoked at {_time(holder.revoked_at)}")
+    if holder.expires_at is not None and holder.expires_at <= now:
+        raise NotAuthenticated(f"{which} has expired at {_time(holder.expires_at)}")
+    if not holder.active:
+        raise NotAuthenticated(f"{which} is of `{holder.name}`, who is switched off")
+
+
+def _time(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat(timespec="seconds")
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()

@@ -1,0 +1,113 @@
+"""API keys: made, listed and revoked."""
+
+from datetime import UTC, datetime
+
+from cortex.db.engine import Database
+from cortex.domain.accounts import NewKey, User, key_hash, scopes_of
+from cortex.domain.errors import FieldError, InvalidRequest, NotFound
+from cortex.domain.ids import new_id
+from cortex.domain.rights import POLICY, Action, Principal
+from cortex.schemas.accounts import KeyCreate, KeyCreated, KeyPage
+
+
+class ApiKeys:
+    """Changes and shows keys: one's own, or everybody's for whom the policy lets."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def all(self, user: str | None, by: Principal) -> KeyPage:
+        """The keys of a user; without one all that `by` may see.
+
+        Raises:
+            Forbidden: they are somebody else's.
+        """
+        if user is not None:
+            by.require(Action.KEYS_CHANGE, owner=user)
+        elif not _sees_all(by):
+            user = by.name
+        async with self._database.reading() as tx:
+            return KeyPage(items=tuple(await tx.accounts.keys(user)))
+
+    async def create(self, wanted: KeyCreate, by: Principal) -> KeyCreated:
+        """Make a key; the answer is the only place where its text stands.
+
+        Raises:
+            Forbidden: it is to be somebody else's.
+            InvalidRequest: there is no such user, or a scope that could never be used.
+        """
+        name = wanted.user or by.name
+        by.require(Action.KEYS_CHANGE, owner=name)
+        made, key_id = NewKey.make(), new_id("key")
+        async with self._database.transaction() as tx:
+            user = _user_of(await tx.accounts.find_user(name), name)
+            _check_scopes(wanted.scopes, user, by)
+            expires_at = None
+            if wanted.expires_in is not None:
+                expires_at = datetime.now(UTC) + wanted.expires_in
+            await tx.accounts.add_key(
+                key_id,
+                user,
+                name=wanted.name,
+                prefix=made.prefix,
+                hash=key_hash(made.text),
+                scopes=wanted.scopes,
+                expires_at=expires_at,
+                created_by=by.name,
+            )
+            info = await tx.accounts.key(key_id)
+            after = info.model_dump(
+                mode="json", include={"user", "name", "prefix", "scopes", "expires_at"}
+            )
+            await tx.audit.add(by, "key.create", key_id, before={}, after=after)
+        return KeyCreated(key=made.text, info=info)
+
+    async def revoke(self, key_id: str, by: Principal) -> None:
+        """Let a key open nothing any more, at once. Harmless to repeat.
+
+        Raises:
+            NotFound: there is none with this id, or it is somebody else's and `by` sees own ones
+                only.
+        """
+        async with self._database.transaction() as tx:
+            key = await tx.accounts.key(key_id)
+            if not by.may(Action.KEYS_CHANGE, owner=key.user):
+                raise NotFound(f"there is no API key `{key_id[:60]}`")
+            if await tx.accounts.revoke(key_id):
+                what = {"user": key.user, "name": key.name, "prefix": key.prefix}
+                await tx.audit.add(by, "key.revoke", key_id, before=what, after={})
+
+
+def _sees_all(by: Principal) -> bool:
+    return by.may(Action.KEYS_CHANGE, owner="")
+
+
+def _user_of(user: User | None, name: str) -> User:
+    if user is not None:
+        return user
+    message = (
+        f"`{name}` is no user: only those that were added (`cortex users add`) have keys here; "
+        "those of the settings are changed in the settings"
+    )
+    raise InvalidRequest(
+        f"the key is not valid: `user` {message}",
+        errors=[FieldError(field="user", message=message)],
+    )
+
+
+def _check_scopes(scopes: tuple[str, ...], user: User, by: Principal) -> None:
+    """A key is never stronger than the one it is made with, and each scope is of some use."""
+    for scope in scopes:
+        allowed = (scopes_of((scope,)) or frozenset()) & POLICY[user.role].keys()
+        if not allowed:
+            raise _no_scope(f"`{scope}` is of no use: the role `{user.role}` never allows it")
+    wanted = scopes_of(scopes)
+    if by.scopes is not None and (wanted is None or not wanted <= by.scopes):
+        raise _no_scope("a key that is made with a key has at most the scopes of that one")
+
+
+def _no_scope(message: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"the key is not valid: `scopes` {message}",
+        errors=[FieldError(field="scopes", message=message)],
+    )

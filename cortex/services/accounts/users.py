@@ -1,0 +1,70 @@
+"""Users: made, changed and shown. Nobody is removed: their jobs and bills have their name."""
+
+from cortex.db.engine import Database
+from cortex.domain.accounts import User
+from cortex.domain.audit import changed_values
+from cortex.domain.errors import Conflict
+from cortex.domain.ids import new_id
+from cortex.domain.rights import Principal
+from cortex.schemas.accounts import UserCreate, UserPage, UserUpdate
+from cortex.settings import ApiSettings
+
+
+class Users:
+    """Changes and shows users. Who may is the business of the route."""
+
+    def __init__(self, database: Database, settings: ApiSettings) -> None:
+        self._database = database
+        self._configured = frozenset(settings.keys)
+
+    async def all(self) -> UserPage:
+        """Every user, by name; not those who have their key in the settings."""
+        async with self._database.reading() as tx:
+            return UserPage(items=tuple(await tx.accounts.users()))
+
+    async def get(self, name: str) -> User:
+        """One user.
+
+        Raises:
+            NotFound: there is none of this name.
+        """
+        async with self._database.reading() as tx:
+            return await tx.accounts.user(name)
+
+    async def add(self, wanted: UserCreate, by: Principal) -> User:
+        """Add a user.
+
+        Raises:
+            Conflict: there is one of this name, here or in the settings.
+        """
+        if wanted.name in self._configured:
+            raise Conflict(
+                f"`{wanted.name}` has a key in the settings of the server "
+                f"(`[api.keys.{wanted.name}]`); take another name, or remove that key first"
+            )
+        async with self._database.transaction() as tx:
+            added = await tx.accounts.add_user(new_id("usr"), wanted.name, wanted.kind, wanted.role)
+            if not added:
+                raise Conflict(f"there is a user `{wanted.name}` already")
+            await tx.audit.add(
+                by, "user.create", wanted.name, before={}, after=wanted.model_dump(mode="json")
+            )
+            return await tx.accounts.user(wanted.name)
+
+    async def update(self, name: str, change: UserUpdate, by: Principal) -> User:
+        """Change role or whether they may do anything at all; it holds at once.
+
+        Raises:
+            NotFound: there is none of this name.
+        """
+        async with self._database.transaction() as tx:
+            user = await tx.accounts.lock_user(name)
+            role = user.role if change.role is None else change.role
+            active = user.active if change.active is None else change.active
+            old, new = changed_values(
+                {"role": user.role, "active": user.active}, {"role": role, "active": active}
+            )
+            if new:
+                await tx.accounts.change_user(user.id, role, active)
+                await tx.audit.add(by, "user.update", name, before=old, after=new)
+            return await tx.accounts.user(name)
