@@ -6,6 +6,9 @@ commands that nobody delivered yet. Stops on SIGTERM: activities are handed over
 jobs go on.
 """
 
+import cortex.telemetry.structlog_alone  # noqa: F401  # the first of all
+
+# isort: split
 import asyncio
 import contextlib
 import signal
@@ -42,7 +45,7 @@ from activities.reconcile.run import ReconcileActivities
 from activities.runtime.builder import Builder
 from activities.runtime.fleet import Fleet
 from activities.runtime.queues import ProviderQueues, check_queues, make_worker, serves
-from cortex import faultpoints
+from cortex import faultpoints, garbage
 from cortex.db.engine import Database
 from cortex.db.jobs.leases import CHANNEL as LEASES_CHANNEL
 from cortex.db.jobs.logs import LOOKED_AT
@@ -262,6 +265,7 @@ async def main_async(settings: Settings) -> None:
     service = await patiently(lambda: Service.open(settings, runtime, tracing), stop)
     if service is None:
         return
+    garbage.freeze()
     try:
         await service.run(stop)
     finally:

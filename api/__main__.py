@@ -1,5 +1,8 @@
 """`python -m api`: the API server, until SIGTERM or Ctrl-C."""
 
+import cortex.telemetry.structlog_alone  # noqa: F401  # the first of all
+
+# isort: split
 import asyncio
 import signal
 import socket
@@ -15,7 +18,7 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 
 from api.app import create_app
-from cortex import faultpoints
+from cortex import faultpoints, garbage
 from cortex.domain.errors import CortexError, field_errors
 from cortex.settings import Settings
 from cortex.telemetry.logging import configure_logging
@@ -25,9 +28,17 @@ _log = structlog.get_logger(__name__)
 
 
 class Server(uvicorn.Server):
-    """Ends open streams at once when it is asked to stop, and the rest within the grace time."""
+    """Ends open streams at once when it is asked to stop, and the rest within the grace time.
 
-    def __init__(self, app: FastAPI, settings: Settings) -> None:
+    Args:
+        app: What it serves.
+        settings: Where it listens.
+        ready: Called once the services run, before the first request.
+    """
+
+    def __init__(
+        self, app: FastAPI, settings: Settings, *, ready: Callable[[], None] = lambda: None
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -42,6 +53,11 @@ class Server(uvicorn.Server):
             )
         )
         self._app = app
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop; the second Ctrl-C stops at once.
@@ -73,7 +89,7 @@ def main() -> None:
     try:
         settings = Settings()
         configure_logging(settings.telemetry)
-        server = Server(create_app(settings), settings)
+        server = Server(create_app(settings), settings, ready=garbage.freeze)
     except ValidationError as error:
         problems = ", ".join(
             f"`{problem.field}` {problem.message}" for problem in field_errors(error)

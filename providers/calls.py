@@ -13,12 +13,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
-
-import httpx
 
 from cortex.domain.providers.inspection import CallTally
-from cortex.faultpoints import path_form
 
 _MOST_KINDS = 1000
 _MOST_KEYS = 4
@@ -27,8 +23,6 @@ _MOST_TEXT = 300
 WORKER = f"{socket.gethostname()}:{os.getpid()}"
 # After `forget` a network knows no bill any more, and says so: that is the contract.
 _USUAL = {("usage", "LeaseLost")}
-# A look for what is not there is answered so: adapters ask, and take it as an answer.
-_NOT_THERE = 404
 _Kind = tuple[str, tuple[str, ...], str, str]
 
 
@@ -166,34 +160,6 @@ def timed(who: str, what: str) -> Iterator[None]:
         raise
     finally:
         note(who, what, outcome, time.monotonic() - began, odd=outcome != "ok")
-
-
-class NotedClient(httpx.AsyncClient):
-    """An HTTP client whose requests are noted with status and time.
-
-    Args:
-        who: The service, as it is named in the notes.
-        options: Those of `httpx.AsyncClient`.
-    """
-
-    def __init__(self, who: str, **options: Any) -> None:
-        super().__init__(**options)
-        self._who = who
-
-    async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
-        """As `httpx.AsyncClient.send`."""
-        began, outcome, odd = time.monotonic(), "cancelled", False
-        try:
-            response = await super().send(request, **options)
-            outcome = str(response.status_code)
-            odd = not response.is_success and response.status_code != _NOT_THERE
-            return response
-        except httpx.HTTPError as error:
-            outcome, odd = type(error).__name__, True
-            raise
-        finally:
-            what = f"{request.method} {path_form(request.url.path)}"
-            note(self._who, what, outcome, time.monotonic() - began, odd=odd)
 
 
 def _few(keys: Sequence[str]) -> tuple[str, ...]:

@@ -9,14 +9,17 @@ with links of its own. The API of Cortex serves one (`api/drop.py`).
 import asyncio
 import hmac
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-
-import httpx
+from typing import TYPE_CHECKING
 
 from cortex.faultpoints import http_hooks
 from cortex.security.presign import Operation, presigned
 from providers.errors import InvalidSpec, Unavailable
+
+if TYPE_CHECKING:
+    import httpx
 
 NO_DROP_BOX = (
     "files get here through the drop box only, and none is configured: set `drop.secret`, and "
@@ -29,7 +32,7 @@ INPUTS = "inputs.tar"
 HANDOVER = "handover"
 LONG = "long.log"
 _SHORT = timedelta(minutes=10)
-_TIMEOUT = httpx.Timeout(60, connect=10)
+_TIMEOUT, _TO_CONNECT = 60.0, 10.0
 
 
 class DropBox:
@@ -63,11 +66,8 @@ class DropBox:
             InvalidSpec: it is larger than the drop box takes.
             Unavailable: the drop box does not answer.
         """
-        try:
-            async with self._client() as client:
-                answer = await client.put(self._link("put", key, name), content=_chunks(file))
-        except httpx.HTTPError as error:
-            raise _away(error) from error
+        async with _client() as client:
+            answer = await client.put(self._link("put", key, name), content=_chunks(file))
         if answer.status_code == 413:
             raise InvalidSpec("the files of the job are larger than the drop box takes")
         _is_there(answer)
@@ -78,11 +78,8 @@ class DropBox:
         Raises:
             Unavailable: the drop box does not answer.
         """
-        try:
-            async with self._client() as client:
-                _is_there(await client.put(self._link("put", key, name), content=data))
-        except httpx.HTTPError as error:
-            raise _away(error) from error
+        async with _client() as client:
+            _is_there(await client.put(self._link("put", key, name), content=data))
 
     async def fetch(self, key: str, name: str, *, limit: int = 2**20) -> bytes | None:
         """The object, cut at `limit` bytes; None if nobody has put it there.
@@ -92,20 +89,17 @@ class DropBox:
         """
         chunks: list[bytes] = []
         size = 0
-        try:
-            async with (
-                self._client() as client,
-                client.stream("GET", self._link("get", key, name)) as response,
-            ):
-                if not _is_there(response):
-                    return None
-                async for chunk in response.aiter_bytes():
-                    chunks.append(chunk)
-                    size += len(chunk)
-                    if size >= limit:
-                        break
-        except httpx.HTTPError as error:
-            raise _away(error) from error
+        async with (
+            _client() as client,
+            client.stream("GET", self._link("get", key, name)) as response,
+        ):
+            if not _is_there(response):
+                return None
+            async for chunk in response.aiter_bytes():
+                chunks.append(chunk)
+                size += len(chunk)
+                if size >= limit:
+                    break
         return b"".join(chunks)[:limit]
 
     async def download(self, key: str, name: str, to: Path) -> bool:
@@ -114,18 +108,15 @@ class DropBox:
         Raises:
             Unavailable: the drop box does not answer.
         """
-        try:
-            async with (
-                self._client() as client,
-                client.stream("GET", self._link("get", key, name)) as response,
-            ):
-                if not _is_there(response):
-                    return False
-                with to.open("wb") as file:
-                    async for chunk in response.aiter_bytes(2**20):
-                        await asyncio.to_thread(file.write, chunk)
-        except httpx.HTTPError as error:
-            raise _away(error) from error
+        async with (
+            _client() as client,
+            client.stream("GET", self._link("get", key, name)) as response,
+        ):
+            if not _is_there(response):
+                return False
+            with to.open("wb") as file:
+                async for chunk in response.aiter_bytes(2**20):
+                    await asyncio.to_thread(file.write, chunk)
         return True
 
     async def delete(self, key: str, name: str) -> None:
@@ -134,17 +125,24 @@ class DropBox:
         Raises:
             Unavailable: the drop box does not answer.
         """
-        try:
-            async with self._client() as client:
-                _is_there(await client.delete(self._link("delete", key, name)))
-        except httpx.HTTPError as error:
-            raise _away(error) from error
-
-    def _client(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(timeout=_TIMEOUT, event_hooks=http_hooks("drop box"))
+        async with _client() as client:
+            _is_there(await client.delete(self._link("delete", key, name)))
 
     def _link(self, operation: Operation, key: str, name: str) -> str:
         return presigned(self._url, self._secret, operation, (key, name), _SHORT)
+
+
+@asynccontextmanager
+async def _client() -> AsyncIterator["httpx.AsyncClient"]:
+    # Loaded with the first request: 6 MiB with all that it loads, and each worker has a drop box.
+    import httpx
+
+    timeout = httpx.Timeout(_TIMEOUT, connect=_TO_CONNECT)
+    try:
+        async with httpx.AsyncClient(timeout=timeout, event_hooks=http_hooks("drop box")) as client:
+            yield client
+    except httpx.HTTPError as error:
+        raise Unavailable(f"the drop box cannot be reached ({type(error).__name__})") from error
 
 
 async def _chunks(file: Path) -> AsyncIterator[bytes]:
@@ -153,13 +151,9 @@ async def _chunks(file: Path) -> AsyncIterator[bytes]:
             yield chunk
 
 
-def _is_there(response: httpx.Response) -> bool:
+def _is_there(response: "httpx.Response") -> bool:
     if response.status_code == 404:
         return False
     if not response.is_success:
         raise Unavailable(f"the drop box answers with {response.status_code}")
     return True
-
-
-def _away(error: Exception) -> Unavailable:
-    return Unavailable(f"the drop box cannot be reached ({type(error).__name__})")

@@ -14,7 +14,6 @@ from typing import Any
 import httpx
 
 from cortex import faultpoints
-from providers.calls import NotedClient
 from providers.errors import (
     AuthenticationFailed,
     InsufficientFunds,
@@ -24,6 +23,7 @@ from providers.errors import (
     RateLimited,
     Unavailable,
 )
+from providers.noted_client import NotedClient
 
 _MAX_TEXT = 300
 _MAX_PAGE = 4000

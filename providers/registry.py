@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cache
+from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -37,6 +38,27 @@ def provider_class(type_name: str) -> type[AnyProvider]:
         return loaded
     known = ", ".join(f"`{name}`" for name in provider_types())
     raise InvalidRequest(f"there is no provider type `{type_name}`; installed are {known}")
+
+
+@cache
+def config_class(type_name: str) -> type[ProviderConfig]:
+    """The class of the configuration of a provider type.
+
+    A package that offers it as `Config` beside its provider is asked no more: the code of the
+    provider stays unloaded.
+
+    Raises:
+        InvalidRequest: as `provider_class`.
+    """
+    for point in entry_points(group=GROUP, name=type_name):
+        try:
+            offered = getattr(import_module(point.module), "Config", None)
+        except ImportError:
+            break
+        if isinstance(offered, type) and issubclass(offered, ProviderConfig):
+            return offered
+        break
+    return provider_class(type_name).Config
 
 
 def adapter_of(provider: AnyProvider) -> Adapter:

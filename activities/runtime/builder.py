@@ -12,7 +12,13 @@ from cortex.domain.errors import CortexError, InvalidRequest
 from cortex.security.keyring import KeyRing
 from cortex.settings import Settings
 from providers.dropbox import DropBox
-from providers.registry import AnyProvider, make_provider, provider_class, provider_types
+from providers.registry import (
+    AnyProvider,
+    config_class,
+    make_provider,
+    provider_class,
+    provider_types,
+)
 from providers.secrets import join, scrubbed, secret_fields, shown, split
 
 _log = structlog.get_logger(__name__)
@@ -133,7 +139,7 @@ class Builder:
         types: list[ProviderType] = []
         for name in provider_types():
             try:
-                config = provider_class(name).Config
+                config = config_class(name)
                 schema = config.model_json_schema()
             except CortexError as error:
                 _log.warning("provider.type", type=name, error=error.detail)

@@ -5,9 +5,9 @@ import binascii
 import json
 import os
 from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pydantic import SecretStr
 
 from cortex.domain.errors import CortexError, ServiceUnavailable
@@ -20,7 +20,7 @@ class KeyRing:
 
     def __init__(self, keys: Mapping[str, bytes]) -> None:
         """`keys` from id to 32 bytes, newest first."""
-        self._ciphers = {name: AESGCM(key) for name, key in keys.items()}
+        self._keys = dict(keys)
         self._current = next(iter(keys), None)
 
     @classmethod
@@ -58,9 +58,9 @@ class KeyRing:
             )
         nonce = os.urandom(_NONCE)
         name = self._current.encode()
-        sealed = self._ciphers[self._current].encrypt(
-            nonce, json.dumps(dict(secrets)).encode(), _bound(name, place)
-        )
+        plain = json.dumps(dict(secrets)).encode()
+        key = self._keys[self._current]
+        sealed: bytes = _sealing().seal(key, nonce, plain, _bound(name, place))
         return bytes([len(name)]) + name + nonce + sealed
 
     def decrypt(self, blob: bytes, place: str) -> dict[str, str]:
@@ -71,16 +71,19 @@ class KeyRing:
         """
         length = blob[0]
         name, rest = blob[1 : 1 + length], blob[1 + length :]
-        cipher = self._ciphers.get(name.decode(errors="replace"))
-        if cipher is None:
+        key = self._keys.get(name.decode(errors="replace"))
+        if key is None:
             raise CortexError(f"encryption key `{name.decode(errors='replace')}` is not configured")
-        try:
-            plain = cipher.decrypt(rest[:_NONCE], rest[_NONCE:], _bound(name, place))
-        except InvalidTag:
-            raise CortexError(f"the secrets of `{place}` cannot be decrypted") from None
+        plain = _sealing().unseal(key, rest[:_NONCE], rest[_NONCE:], _bound(name, place))
+        if plain is None:
+            raise CortexError(f"the secrets of `{place}` cannot be decrypted")
         secrets: dict[str, str] = json.loads(plain)
         return secrets
 
 
 def _bound(name: bytes, place: str) -> bytes:
     return name + b"\0" + place.encode()
+
+
+def _sealing() -> Any:
+    return import_module("cortex.security.sealing")

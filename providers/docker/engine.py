@@ -9,9 +9,9 @@ from urllib.parse import quote
 import httpx
 
 from cortex.faultpoints import http_hooks
-from providers.calls import NotedClient
 from providers.docker.wire import Version
 from providers.errors import AuthenticationFailed, OutcomeUnknown, RateLimited, Unavailable
+from providers.noted_client import NotedClient
 
 Method = Literal["GET", "HEAD", "POST", "PUT", "DELETE"]
 # The newest API that this code was written for; older engines name their own. Docker 29 speaks

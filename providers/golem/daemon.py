@@ -13,7 +13,6 @@ import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from cortex.faultpoints import http_hooks
-from providers.calls import NotedClient
 from providers.errors import (
     AuthenticationFailed,
     OutcomeUnknown,
@@ -23,6 +22,7 @@ from providers.errors import (
 )
 from providers.golem.config import GolemConfig
 from providers.http import is_page, message_of, retry_after
+from providers.noted_client import NotedClient
 
 T = TypeVar("T")
 _CONNECT = 5.0

@@ -17,7 +17,7 @@ def __getattr__(name: str) -> object:
         from providers.local.provider import LocalProvider
 
         return LocalProvider
-    if name == "LocalConfig":
+    if name in ("Config", "LocalConfig"):
         from providers.local.config import LocalConfig
 
         return LocalConfig
