@@ -129,13 +129,17 @@ class JobReads:
     async def page(self, where: JobFilter, *, before: Place | None, limit: int) -> JsonPage:
         """Jobs of a list, newest first, after the place `before`."""
         conditions, params = _conditions(where)
-        searches = bool(conditions)
+        states = list(dict.fromkeys(state.value for state in where.states))
+        searches = bool(conditions or states)
         if before is not None:
             conditions.append("(j.created_at, j.id) < (%s, %s)")
             params.extend(before)
+        if states:
+            conditions.append("j.state = %s")
+            params = [value for state in states for value in (*params, state)]
         narrowed = f"WHERE {' AND '.join(conditions)}" if conditions else ""
         # How many jobs have a value decides between its index and the newest jobs, filtered.
-        statement = _page_statement(narrowed, limit)
+        statement = _page_statement(narrowed, max(1, len(states)), limit)
         rows = await self._pool.fetch(statement, params, plan_anew=searches)
         items, time, job_id, more = rows[0]
         return JsonPage(items=items, last=(time, job_id) if more else None)
@@ -144,7 +148,13 @@ class JobReads:
 # One row for the whole page: a row for each job would cost more than all its texts. The limit is
 # part of the statement, since with one that it does not know PostgreSQL plans anew each time.
 @lru_cache(maxsize=256)
-def _page_statement(narrowed: str, limit: int) -> bytes:
+def _page_statement(narrowed: str, states: int, limit: int) -> bytes:
+    # Of one state the index gives them in order, so that a page ends the search. Of several it
+    # does not, and the jobs of a rare state would be looked for among all: so each state is read
+    # by itself, no further than a page reaches, and what was read is merged.
+    newest = f"ORDER BY j.created_at DESC, j.id DESC LIMIT {limit:d} + 1"
+    one = f"SELECT j.* FROM jobs j {narrowed} {newest}"
+    source = "jobs j" if states == 1 else f"({' UNION ALL '.join([f'({one})'] * states)}) j"
     return f"""
 SELECT coalesce(string_agg(p.job, ',' ORDER BY p.n) FILTER (WHERE p.n <= {limit:d}), ''),
     min(p.created_at) FILTER (WHERE p.n = {limit:d}), min(p.id) FILTER (WHERE p.n = {limit:d}),
@@ -152,18 +162,14 @@ SELECT coalesce(string_agg(p.job, ',' ORDER BY p.n) FILTER (WHERE p.n <= {limit:
 FROM (
     SELECT row_number() OVER () AS n, row_to_json(v)::text AS job, v.created_at, v.id
     FROM (
-        SELECT {_SUMMARY} FROM jobs j {narrowed}
-        ORDER BY j.created_at DESC, j.id DESC LIMIT {limit:d} + 1
+        SELECT {_SUMMARY} FROM {source} {narrowed if states == 1 else ""} {newest}
     ) v
 ) p""".encode()
 
 
 def _conditions(where: JobFilter) -> tuple[list[str], list[Any]]:
-    states = [state.value for state in where.states]
+    """All that narrows a list but its states."""
     wanted: list[tuple[str, Any]] = [
-        # Of one state the index gives them in order, so that a page ends the search.
-        ("j.state = %s", states[0] if len(states) == 1 else None),
-        ("j.state = ANY(%s)", states if len(states) > 1 else None),
         ("j.provider_id = %s", where.provider_id),
         ("j.owner = %s", where.owner),
         ("j.name = %s", where.name),

@@ -1,8 +1,9 @@
 """Jobs as JSON: the fields are those of the schemas, and a page ends where it should."""
 
 import json
+import random
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -106,6 +107,108 @@ class TestPage:
         assert await listed(owner="bob") == []
 
 
+class TestSeveralStates:
+    """Each state is read by itself, and what was read is merged."""
+
+    @pytest.mark.parametrize("seed", [1, 2, 3])
+    async def test_the_pages_are_those_of_the_plain_query(
+        self, database: Database, reads: JobReads, seed: int
+    ) -> None:
+        chance = random.Random(seed)
+        await _stored(database, chance, count=300)
+        for _ in range(25):
+            states = chance.sample(list(JobState), chance.randint(2, 5))
+            narrowing: dict[str, Any] = chance.choice(
+                [{}, {"owner": "ann"}, {"provider_id": "null"}, {"labels": {"team": "a"}}]
+            )
+            where = JobFilter(states=states, **narrowing)
+            limit = chance.choice([1, 7, 40])
+
+            expected = await _matching(database, where)
+
+            assert await _all_pages(reads, where, limit) == expected
+            # Of the same state twice a job is there once.
+            twice = JobFilter(states=[*states, states[0]], **narrowing)
+            assert await _all_pages(reads, twice, limit) == expected
+
+    async def test_a_rare_one_is_not_looked_for_among_all(
+        self, database: Database, pool: ReadPool, reads: JobReads
+    ) -> None:
+        await _filled(database, 20_000)
+        before = await _read_rows(database, pool)
+
+        where = JobFilter(states=[JobState.RUNNING, JobState.PENDING])
+        page = await reads.page(where, before=None, limit=5)
+
+        assert page.items == ""
+        assert await _read_rows(database, pool) - before < 100
+
+    async def test_a_page_ends_the_search_for_common_ones(
+        self, database: Database, pool: ReadPool, reads: JobReads
+    ) -> None:
+        await _filled(database, 20_000)
+        before = await _read_rows(database, pool)
+
+        where = JobFilter(states=[JobState.RUNNING, JobState.COMPLETED])
+        page = await reads.page(where, before=None, limit=5)
+
+        assert len(_names(page.items)) == 5
+        assert await _read_rows(database, pool) - before < 100
+
+
+async def _stored(database: Database, chance: random.Random, *, count: int) -> None:
+    """Jobs of a few states, owners and labels, many of them of the very same time."""
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    rows = [
+        {
+            "id": new_id("job"),
+            "state": chance.choice(list(JobState)).value,
+            "owner": chance.choice(["ann", "bob"]),
+            "provider": chance.choice(["null", None]),
+            "labels": json.dumps({"team": chance.choice("ab")}),
+            "time": start + timedelta(seconds=chance.randrange(20)),
+        }
+        for _ in range(count)
+    ]
+    async with database.transaction() as tx:
+        await tx.connection.execute(
+            text(
+                "INSERT INTO jobs (id, name, owner, spec, state, provider_id, labels, created_at)"
+                " VALUES (:id, 'x', :owner, '{}', :state, :provider, CAST(:labels AS jsonb), :time)"
+            ),
+            rows,
+        )
+
+
+async def _matching(database: Database, where: JobFilter) -> list[str]:
+    """The ids of all jobs that a filter lets through, newest first."""
+    query = text(
+        "SELECT id FROM jobs WHERE state = ANY(:states) AND labels @> CAST(:labels AS jsonb)"
+        " AND owner = coalesce(:owner, owner)"
+        " AND (CAST(:provider AS text) IS NULL OR provider_id = :provider)"
+        " ORDER BY created_at DESC, id DESC"
+    )
+    values = {
+        "states": [state.value for state in where.states],
+        "labels": json.dumps(dict(where.labels)),
+        "owner": where.owner,
+        "provider": where.provider_id,
+    }
+    async with database.reading() as tx:
+        return list((await tx.connection.execute(query, values)).scalars())
+
+
+async def _all_pages(reads: JobReads, where: JobFilter, limit: int) -> list[str]:
+    ids: list[str] = []
+    place = None
+    while True:
+        page = await reads.page(where, before=place, limit=limit)
+        ids += [each["id"] for each in json.loads(f"[{page.items}]")]
+        if page.last is None:
+            return ids
+        place = page.last
+
+
 @pytest.mark.parametrize(
     ("cause", "counted", "told"),
     [("lost", (1, 0), True), ("failed", (0, 1), True), ("refused", (0, 0), False)],
@@ -134,16 +237,7 @@ async def test_a_rare_state_is_found_by_its_index_after_a_common_one(
     database: Database, pool: ReadPool, reads: JobReads
 ) -> None:
     """PostgreSQL keeps a plan that was good for what most have, unless it is told not to."""
-    async with database.transaction() as tx:
-        await tx.connection.execute(
-            text(
-                "INSERT INTO jobs (id, name, owner, spec, state, created_at)"
-                " SELECT 'job_' || lpad(i::text, 26, '0'), 'old', 'ann', '{}', 'completed',"
-                " now() - i * interval '1 s' FROM generate_series(1, 20000) AS i"
-            )
-        )
-    async with database.transaction() as tx:
-        await tx.connection.execute(text("ANALYZE jobs"))
+    await _filled(database, 20_000)
     for _ in range(12):  # so often that a common plan would be kept, and be preferred
         await reads.page(JobFilter(states=[JobState.COMPLETED]), before=None, limit=5)
     before = await _read_rows(database, pool)
@@ -152,6 +246,21 @@ async def test_a_rare_state_is_found_by_its_index_after_a_common_one(
 
     assert page.items == ""
     assert await _read_rows(database, pool) - before < 1000
+
+
+async def _filled(database: Database, count: int) -> None:
+    """Completed jobs, and the server's knowledge of them."""
+    async with database.transaction() as tx:
+        await tx.connection.execute(
+            text(
+                "INSERT INTO jobs (id, name, owner, spec, state, created_at)"
+                " SELECT 'job_' || lpad(i::text, 26, '0'), 'old', 'ann', '{}', 'completed',"
+                " now() - i * interval '1 s' FROM generate_series(1, :count) AS i"
+            ),
+            {"count": count},
+        )
+    async with database.transaction() as tx:
+        await tx.connection.execute(text("ANALYZE jobs"))
 
 
 async def _read_rows(database: Database, pool: ReadPool) -> int:
