@@ -70,6 +70,18 @@ async def test_what_cannot_be_taken(
         assert words in problem.errors[0].message
 
 
+@pytest.mark.parametrize("number", ["2", "2.0", "2e0"])
+@pytest.mark.parametrize("form", ["YAML", "JSON"])
+async def test_a_whole_number_in_each_of_its_forms(
+    client: httpx.AsyncClient, form: str, number: str
+) -> None:
+    body = f'{{"command": ["true"], "retries": {number}}}'
+    headers = {"YAML": YAML, "JSON": JSON}[form]
+    answer = await client.post(JOBS, content=body.encode(), headers=headers)
+    assert answer.status_code == 202, answer.text
+    assert JobView.model_validate_json(answer.content).spec.retries.on_failure == 2
+
+
 async def test_anchors_merges_and_sizes(client: httpx.AsyncClient) -> None:
     body = (
         b"x-base: &base {A: 1, B: 2}\ncommand: [a]\nenv: {<<: *base, B: 3}\n"

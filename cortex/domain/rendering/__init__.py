@@ -1,6 +1,7 @@
 """What a render job asks for: a scene, its frames, and how they are made."""
 
 import re
+from decimal import Decimal
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ RENDER_RESOURCES = {"cpu": "1", "memory": "2Gi", "storage": "4Gi"}
 """What a render job asks for where it does not say: Blender fits in no smaller job."""
 _EXTENSIONS = {"PNG": "png", "JPEG": "jpg", "OPEN_EXR": "exr"}
 _URL_SCHEMES = ("http", "https", "s3")
+_WHOLE = re.compile(r"([0-9]+)\.0+")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -75,12 +77,11 @@ class Render(_Model):
     @field_validator("frames", mode="before")
     @classmethod
     def _one_frame(cls, value: Any) -> Any:
-        # JSON Schema's integers include 2.0.
-        if isinstance(value, int) and not isinstance(value, bool):
-            return str(value)
-        if isinstance(value, float) and value.is_integer():
-            return str(int(value))
-        return value
+        # JSON Schema's integers include 2.0; in YAML it is the text that was written.
+        if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+            value = f"{Decimal(str(value)):f}"
+        whole = _WHOLE.fullmatch(value) if isinstance(value, str) else None
+        return value if whole is None else whole[1]
 
     @field_validator("frames")
     @classmethod

@@ -57,6 +57,13 @@ def _bytes(least: int, most: int) -> _Schema:
     }
 
 
+_WEIGHT: Final = {
+    "anyOf": [
+        {"const": 0},
+        {"type": "number", "minimum": 1e-18, "maximum": 1000},
+        {"type": "string", "pattern": rf"^\+?({between(0, 999)}(\.[0-9]{{1,100}})?|1000(\.0+)?)$"},
+    ]
+}
 _DAY: Final = timedelta(days=1)
 _RELATIVE: Final = {"type": "string", "pattern": f"^{RELATIVE}$", "maxLength": 1024}
 _URL: Final = (
@@ -84,6 +91,7 @@ _RULES: Final[dict[str, dict[str, _Schema]]] = {
         "providers": {"items": _SHORT_TEXT},
         "regions": {"items": _SHORT_TEXT},
     },
+    "Weights": dict.fromkeys(("cost", "performance", "availability"), _WEIGHT),
     "Retries": {"backoff": span(_SECOND, _DAY), "max_backoff": span(_SECOND, _DAY)},
     "AutoExtend": {
         "by": span(_SECOND, timedelta(days=90)),

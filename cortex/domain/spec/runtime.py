@@ -1,6 +1,7 @@
 """How long a job may run and how often it is started anew: parts of the job spec."""
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -27,8 +28,9 @@ class Retries(_Model):
     @model_validator(mode="before")
     @classmethod
     def _from_number(cls, value: Any) -> Any:
-        # JSON Schema's integers include 2.0; what is no whole number is refused by the field.
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        # JSON Schema's integers include 2.0, which a body gives as a Decimal; what is no whole
+        # number is refused by the field.
+        if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
             return {"on_failure": value}
         return value
 

@@ -87,6 +87,13 @@ def test_cores(text: str) -> None:
         ({"budget": "-1 USD"}, False),
         ({"placement": {"max_price": {"amount": 0.5, "currency": "usd"}}}, True),
         ({"volumes": [{"name": "v", "path": "/a/../b"}]}, False),
+        ({"placement": {"weights": {"cost": "0.5", "performance": 2}}}, True),
+        ({"placement": {"weights": {"cost": "1000"}}}, True),
+        ({"placement": {"weights": {"cost": "1000.1"}}}, False),
+        ({"placement": {"weights": {"cost": "much"}}}, False),
+        ({"placement": {"weights": {"cost": ""}}}, False),
+        ({"placement": {"weights": {"cost": 1e-200}}}, False),
+        ({"placement": {"weights": {"cost": -1}}}, False),
         ({"x-mine": 1}, True),
         ({"command": []}, False),
     ],
@@ -110,10 +117,17 @@ class TestWholeNumbers:
         assert VALIDATOR.is_valid(spec)
         assert JobSpec.model_validate(spec).retries.on_failure == 2
 
-    def test_one_frame(self) -> None:
+    @pytest.mark.parametrize("number", [Decimal("2.0"), Decimal("2E+0")])
+    def test_retries_as_a_body_gives_them(self, number: Decimal) -> None:
+        spec = {"image": "a", "command": ["true"], "retries": number}
+        assert JobSpec.model_validate(spec).retries.on_failure == 2
+
+    @pytest.mark.parametrize("frame", [7, 7.0, "7.0", Decimal("7.0"), Decimal("0.7E+1")])
+    def test_one_frame(self, frame: object) -> None:
         spec = {"render": {"scene": "/scenes/a.blend", "frames": 7.0}}
         assert VALIDATOR.is_valid(spec)
-        render = JobSpec.model_validate(spec).render
+        written = {"render": {**spec["render"], "frames": frame}}
+        render = JobSpec.model_validate(written).render
         assert render is not None
         assert render.numbers() == (7,)
 
