@@ -19,7 +19,7 @@ from cortex.domain.leases import LeaseRef
 from cortex.domain.money import Money
 from cortex.domain.offers import Offer
 from cortex.domain.states import JOB_TRANSITIONS, JobState, LeaseState
-from tests.support.rows import set_lease
+from tests.support.rows import job_states, set_lease
 
 
 class Scene:
@@ -92,7 +92,7 @@ class Scene:
 
     async def history(self, name: str) -> list[JobState]:
         async with self.database.reading() as tx:
-            return [state for state, *_ in await tx.jobs.history(self.ids[name])]
+            return await job_states(tx, self.ids[name])
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from cortex.domain.states import JOB_TRANSITIONS, JobState, LeaseState
 from cortex.services.groups.control import GroupControl
 from tests.integration.conftest import Stage
 from tests.support import eventually
+from tests.support.rows import job_states, open_holds
 
 NOBODY: dict[str, Any] = {"placement": {"max_price": "0.000001 USD", "timeout": "10m"}}
 """Fields of a job that no provider takes, and that waits for one all the same."""
@@ -105,7 +106,7 @@ class Group:
         async with self.stage.database.reading() as tx:
             for job in (await self.jobs()).values():
                 assert job.state.terminal, job
-                history = [state for state, *_ in await tx.jobs.history(job.id)]
+                history = await job_states(tx, job.id)
                 steps = zip(history, history[1:], strict=False)
                 assert all(after in JOB_TRANSITIONS[before] for before, after in steps), history
                 entries = await tx.ledger.page(job_id=job.id)
@@ -114,7 +115,7 @@ class Group:
                     assert lease.state == LeaseState.RELEASED
                     assert kinds.count(EntryKind.CHARGE) == (1 if lease.committed_at else 0)
                     assert kinds.count(EntryKind.RELEASE) == 1
-            assert not await tx.ledger.open_holds()
+            assert not await open_holds(tx)
 
     async def _row(self) -> Any:
         query = "SELECT state, message, finished_at FROM job_groups WHERE id = :id"

@@ -18,6 +18,7 @@ from tests.integration import groups
 from tests.integration.conftest import Stage, StageMaker
 from tests.support import eventually
 from tests.support.budgets import add_budget, state_of
+from tests.support.rows import open_holds
 
 PRICED = {"type": "null", "run_seconds": -1, "prices": {"cpu_hour": "1"}}
 """Runs until it is stopped; each job holds 1 USD."""
@@ -100,7 +101,7 @@ async def test_stops_the_newest_first_and_no_more_than_needed(make_stage: StageM
 async def settled_as_usual(stage: Stage, job: Job) -> None:
     async with stage.database.transaction() as tx:
         entries = await tx.ledger.page(job_id=job.id)
-        assert await tx.ledger.open_holds() == []
+        assert await open_holds(tx) == []
     kinds = [entry.kind for entry in entries]
     assert sorted(kinds) == [EntryKind.CHARGE, EntryKind.HOLD, EntryKind.RELEASE]
 

@@ -11,6 +11,7 @@ from tests.integration.conftest import Stage, StageMaker
 from tests.integration.networks import Network, network
 from tests.integration.story import troubles
 from tests.integration.test_jobs import ledger
+from tests.support.rows import open_holds
 
 SPEC: dict[str, Any] = {
     "image": "busybox",
@@ -25,7 +26,7 @@ async def billed(stage: Stage, job: Job, net: Network) -> dict[str, Decimal]:
     """What each lease was charged: once, and what the network charges."""
     entries = await ledger(stage, job)
     async with stage.database.transaction() as tx:
-        assert not await tx.ledger.open_holds()
+        assert not await open_holds(tx)
     charges = [entry for entry in entries if entry.kind is EntryKind.CHARGE]
     booked = {entry.lease_key: entry.amount.amount for entry in charges}
     assert len(booked) == len(charges)

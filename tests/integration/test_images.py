@@ -14,6 +14,7 @@ from tests.integration.groups import job as member
 from tests.integration.groups import submit
 from tests.integration.networks import Network, network
 from tests.integration.test_jobs import ledger
+from tests.support.rows import open_holds
 
 MISSING = "lab/no-such-image:1"
 LIMITED = "lab/rate-limited:1"
@@ -34,7 +35,7 @@ async def leases(stage: Stage, job: Job) -> list[str]:
     """Where it had a lease, in order; each is released and charged once at most."""
     async with stage.database.reading() as tx:
         found = await tx.leases.of_job(job.id)
-        assert not await tx.ledger.open_holds()
+        assert not await open_holds(tx)
     charged = [
         entry.lease_key for entry in await ledger(stage, job) if entry.kind is EntryKind.CHARGE
     ]

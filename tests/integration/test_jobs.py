@@ -12,6 +12,7 @@ from cortex.domain.states import JOB_TRANSITIONS, JobState, LeaseState
 from cortex.temporal.contracts import JOB_WORKFLOW
 from tests.integration.conftest import Stage, StageMaker
 from tests.support import eventually
+from tests.support.rows import job_states, open_holds
 
 LOCAL: dict[str, Any] = {"type": "local", "stop_grace": 0.5}
 
@@ -36,8 +37,8 @@ async def check_books(stage: Stage, job: Job) -> None:
     entries = await ledger(stage, job)
     async with stage.database.transaction() as tx:
         leases = await tx.leases.of_job(job.id)
-        history = [state for state, *_ in await tx.jobs.history(job.id)]
-        assert not await tx.ledger.open_holds()
+        history = await job_states(tx, job.id)
+        assert not await open_holds(tx)
     for lease in leases:
         kinds = [entry.kind for entry in entries if entry.lease_key == lease.key]
         assert lease.state == LeaseState.RELEASED

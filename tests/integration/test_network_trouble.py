@@ -21,6 +21,7 @@ from tests.integration.conftest import Stage, StageMaker
 from tests.integration.networks import Network, network
 from tests.integration.story import troubles
 from tests.support import eventually
+from tests.support.rows import open_holds
 
 WRONG_KEYS: dict[str, dict[str, Any]] = {
     "akash": {"api_key": "ac.sk.wrong"},
@@ -50,7 +51,7 @@ class Scene:
         async with self.stage.worker():
             await asyncio.gather(*(story(net) for net in self.nets))
         async with self.stage.database.transaction() as tx:
-            assert not await tx.ledger.open_holds()
+            assert not await open_holds(tx)
         for net in self.nets:
             assert not await net.alive(), net.name
 

@@ -18,7 +18,7 @@ from tests.integration import reconciling
 from tests.integration.conftest import Stage, StageMaker
 from tests.integration.reconciling import findings, of_books, running, told, tuned
 from tests.support import eventually
-from tests.support.rows import set_lease
+from tests.support.rows import open_holds, set_lease
 from worker import Service
 
 pytestmark = pytest.mark.integration
@@ -58,7 +58,7 @@ class TestGoneWorkflow:
         async with stage.database.transaction() as tx:
             (lease,) = await tx.leases.of_job(job_id)
             entries = await tx.ledger.page(job_id=job_id)
-            assert not await tx.ledger.open_holds()
+            assert not await open_holds(tx)
         assert lease.state is LeaseState.RELEASED
         by_kind = {entry.kind: entry.amount for entry in entries}
         assert set(by_kind) == {EntryKind.HOLD, EntryKind.CHARGE, EntryKind.RELEASE}
@@ -243,7 +243,7 @@ class TestStaleHold:
                 await tx.connection.execute(text("ALTER TABLE ledger DISABLE TRIGGER USER"))
                 await tx.connection.execute(text("DELETE FROM ledger WHERE kind = 'release'"))
                 await tx.connection.execute(text("ALTER TABLE ledger ENABLE TRIGGER USER"))
-                assert len(await tx.ledger.open_holds()) == 1
+                assert len(await open_holds(tx)) == 1
             (seen,) = await of_books(stage)
             assert (seen.finding.kind, seen.finding.subject) == (
                 FindingKind.STALE_HOLD,
@@ -252,7 +252,7 @@ class TestStaleHold:
             assert seen.done.endswith("are free again")
             assert not await of_books(stage)
         async with stage.database.transaction() as tx:
-            assert not await tx.ledger.open_holds()
+            assert not await open_holds(tx)
             entries = {entry.kind: entry for entry in await tx.ledger.page(job_id=job_id)}
         spent = entries[EntryKind.CHARGE].amount.amount + entries[EntryKind.RELEASE].amount.amount
         assert abs(spent - entries[EntryKind.HOLD].amount.amount) < Decimal("0.000001")

@@ -23,6 +23,7 @@ from tests.integration.networks import Network, network
 from tests.integration.reconciling import running, tuned
 from tests.integration.story import troubles
 from tests.support import eventually
+from tests.support.rows import open_holds
 
 pytestmark = pytest.mark.integration
 MONITOR = MonitorSettings(heartbeat_timeout=timedelta(seconds=3), tell_after=timedelta(seconds=1))
@@ -228,7 +229,7 @@ class TestSpoiledAnswers:
         async with stage.worker():
             await asyncio.gather(*(self.story(stage, net) for net in nets))
         async with stage.database.transaction() as tx:
-            assert not await tx.ledger.open_holds()
+            assert not await open_holds(tx)
         for net in nets:
             assert not await net.alive(), net.name
 

@@ -23,6 +23,7 @@ from tests.integration.networks import Network, network
 from tests.integration.story import troubles
 from tests.integration.test_traces import trace_of
 from tests.support import eventually
+from tests.support.rows import open_holds
 
 DOWN = {"match": "* *", "fault": "drop_before", "times": 1_000_000}
 SHORT = StuckRules(cancelling=timedelta(seconds=1), settling=timedelta(seconds=1))
@@ -77,7 +78,7 @@ class Scene:
     async def charges(self, job_id: str) -> list[tuple[str, str]]:
         """What is booked, with its note."""
         async with self.stage.database.transaction() as tx:
-            assert not await tx.ledger.open_holds()
+            assert not await open_holds(tx)
             entries = await tx.ledger.page(job_id=job_id)
         return [(str(e.amount), e.note) for e in entries if e.kind is EntryKind.CHARGE]
 

@@ -10,7 +10,7 @@ from sqlalchemy import select, text, update
 
 from cortex.db.base import Access, Repository, Row, Transacts
 from cortex.db.tables.base import NOW
-from cortex.db.tables.jobs import JobRow, JobStatusRow
+from cortex.db.tables.jobs import JobRow
 from cortex.domain.errors import NotFound
 from cortex.domain.jobs import Job, Outcome, Reason
 from cortex.domain.money import Money
@@ -189,23 +189,6 @@ class JobRepository(Repository[Access]):
         await self.connection.execute(
             update(JobRow).where(JobRow.id == job_id).values(updated_at=NOW, **values)
         )
-
-    async def history(self, job_id: str) -> list[tuple[JobState, int, str, datetime]]:
-        """State, attempt, message and time of every state the job was in, oldest first."""
-        query = (
-            select(
-                JobStatusRow.state,
-                JobStatusRow.attempt,
-                JobStatusRow.message,
-                JobStatusRow.created_at,
-            )
-            .where(JobStatusRow.job_id == job_id)
-            .order_by(JobStatusRow.id)
-        )
-        return [
-            (JobState(row.state), row.attempt, row.message, row.created_at)
-            for row in await self.connection.execute(query)
-        ]
 
 
 def job_of(row: Row) -> Job:

@@ -111,16 +111,6 @@ class LedgerRepository(Repository[Access]):
         query = query.order_by(LedgerRow.created_at, LedgerRow.id).limit(limit)
         return [entry_of(row) for row in (await self.connection.execute(query)).mappings()]
 
-    async def open_holds(self) -> list[str]:
-        """Lease keys with a hold that nothing has closed yet."""
-        closed = select(LedgerRow.lease_key).where(LedgerRow.kind == EntryKind.RELEASE.value)
-        query = (
-            select(LedgerRow.lease_key)
-            .where(LedgerRow.kind == EntryKind.HOLD.value, LedgerRow.lease_key.not_in(closed))
-            .distinct()
-        )
-        return list((await self.connection.execute(query)).scalars())
-
 
 def entry_of(row: Row) -> LedgerEntry:
     return LedgerEntry(
