@@ -69,7 +69,7 @@ class ReconcileWorld:
         ]
 
     @activity.defn
-    async def plan_rescue(self, _order: RescueInput) -> RescuePlan:
+    async def plan_rescue(self, _given: RescueInput) -> RescuePlan:
         self.calls.append("plan")
         return self.plan
 

@@ -50,13 +50,13 @@ class UpkeepWorld:
         ]
 
     @activity.defn
-    async def watch(self, _order: WatchInput) -> None:
+    async def watch(self, _given: WatchInput) -> None:
         self.shifts += 1
         if self.shifts > 1:  # the next run is not what is recorded
             self.fail()
 
     @activity.defn
-    async def quote(self, _order: contracts.QuoteInput) -> contracts.QuoteResult:
+    async def quote(self, _given: contracts.QuoteInput) -> contracts.QuoteResult:
         self.maybe_fail()
         return contracts.QuoteResult(note="nobody offers")
 
@@ -71,13 +71,13 @@ class UpkeepWorld:
         return BudgetsResult(budgets=2)
 
     @activity.defn
-    async def check_health(self, _order: contracts.HealthInput) -> contracts.HealthResult:
+    async def check_health(self, _given: contracts.HealthInput) -> contracts.HealthResult:
         self.maybe_fail()
         return contracts.HealthResult(status="online")
 
     @activity.defn
     async def check_draft(
-        self, _order: contracts.ProviderCheckInput
+        self, _given: contracts.ProviderCheckInput
     ) -> contracts.ProviderCheckResult:
         self.maybe_fail()
         return contracts.ProviderCheckResult()

@@ -32,5 +32,5 @@ class ChangedJob:
     """Waits where the recorded job called an activity."""
 
     @workflow.run
-    async def run(self, _order: JobInput) -> None:
+    async def run(self, _given: JobInput) -> None:
         await workflow.sleep(1)
