@@ -46,8 +46,8 @@ class Group:
 
     async def jobs(self) -> dict[str, Job]:
         async with self.stage.database.reading() as tx:
-            found = await tx.jobs.get_many(list(self.members.values()))
-        return dict(zip(self.members, found, strict=True))
+            jobs = await tx.jobs.get_many(list(self.members.values()))
+        return dict(zip(self.members, jobs, strict=True))
 
     async def job(self, member: str) -> Job:
         return await self.stage.job(self.members[member])
@@ -86,20 +86,20 @@ class Group:
         try:
             await eventually(over, within=within, what=f"the end of {self.id}")
         except AssertionError as error:
-            found = Counter((job.state, job.message) for job in (await self.jobs()).values())
+            states = Counter((job.state, job.message) for job in (await self.jobs()).values())
             said = f"it is {await self.state()}: {await self.message()}"
-            raise AssertionError(f"{error}; {said}; {found.most_common(8)}") from None
+            raise AssertionError(f"{error}; {said}; {states.most_common(8)}") from None
         await self._check()
         return await self.state()
 
     async def committed(self) -> Counter[str]:
         """How many leases of each member were ever live."""
-        found: Counter[str] = Counter()
+        commits: Counter[str] = Counter()
         async with self.stage.database.reading() as tx:
             for name, job_id in self.members.items():
                 leases = await tx.leases.of_job(job_id)
-                found[name] = sum(lease.committed_at is not None for lease in leases)
-        return found
+                commits[name] = sum(lease.committed_at is not None for lease in leases)
+        return commits
 
     async def _check(self) -> None:
         """One charge for each lease that was live, no hold open, every history legal."""
@@ -134,7 +134,7 @@ async def submit(stage: Stage, jobs: Iterable[dict[str, Any]], **fields: Any) ->
     members = expand(spec)
     group_id = new_id("grp")
     made = sorted(new_id("job") for _ in members)
-    ids = {item.name: job_id for item, job_id in zip(members, made, strict=True)}
+    ids = {member.name: job_id for member, job_id in zip(members, made, strict=True)}
     new = [
         NewMember(NewJob(ids[member.name], "tester", member.job(group_id, ids)), member)
         for member in members
@@ -143,6 +143,6 @@ async def submit(stage: Stage, jobs: Iterable[dict[str, Any]], **fields: Any) ->
     async with stage.database.transaction() as tx:
         await tx.group_acceptance.store(
             NewGroup(group_id, "tester", spec, new, needs),
-            [item.job.spec.model_dump(mode="json") for item in new],
+            [submission.job.spec.model_dump(mode="json") for submission in new],
         )
     return Group(stage, group_id, ids)

@@ -83,16 +83,16 @@ async def events_of(stage: Stage, subject: str) -> list[tuple[str, dict[str, Any
     """Type and data of all events about a provider, since it was added last."""
     async with stage.database.transaction() as tx:
         events = await tx.events.page(None, limit=5000)
-    found = [(event.type.value, event.data) for event in events if event.subject == subject]
-    made = [index for index, (kind, _) in enumerate(found) if kind == "provider.created"]
-    return found[made[-1] :] if made else found
+    history = [(event.type.value, event.data) for event in events if event.subject == subject]
+    made = [index for index, (kind, _) in enumerate(history) if kind == "provider.created"]
+    return history[made[-1] :] if made else history
 
 
 async def remove_all(api: httpx.AsyncClient) -> None:
     """Remove what tests added, so that the next one begins anew."""
-    for item in (await api.get(URL)).json():
-        if item["source"] == "api":
-            answer = await api.delete(f"{URL}/{item['id']}")
+    for provider in (await api.get(URL)).json():
+        if provider["source"] == "api":
+            answer = await api.delete(f"{URL}/{provider['id']}")
             assert answer.status_code == 204, answer.text
 
 

@@ -54,8 +54,8 @@ class Network:
 
     async def bills(self) -> list[dict[str, Any]]:
         """What it charges, by its own reckoning."""
-        found: list[dict[str, Any]] = await self._call("GET", "/_sim/bill")
-        return found
+        bills: list[dict[str, Any]] = await self._call("GET", "/_sim/bill")
+        return bills
 
     async def _call(self, method: str, path: str, body: Any = None) -> Any:
         async with httpx.AsyncClient(base_url=self.url) as http:

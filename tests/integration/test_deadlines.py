@@ -28,8 +28,8 @@ def seconds(count: int) -> timedelta:
 
 async def events(stage: Stage, job_id: str, kind: EventType) -> list[Event]:
     async with stage.database.transaction() as tx:
-        found = await tx.events.page(None, job_id=job_id)
-    return [event for event in found if event.type == kind]
+        page = await tx.events.page(None, job_id=job_id)
+    return [event for event in page if event.type == kind]
 
 
 class TestDeadline:
@@ -59,7 +59,7 @@ class TestDeadline:
         assert job.finished_at is not None
         assert job.finished_at - job.started_at >= 5 * one
         extended = await events(stage, job.id, EventType.JOB_EXTENDED)
-        assert [(item.data["by"], item.data["auto"]) for item in extended] == [
+        assert [(event.data["by"], event.data["auto"]) for event in extended] == [
             (format_duration(2 * one), True),
             (format_duration(one), True),
         ]
@@ -97,7 +97,9 @@ class TestDeadline:
 async def at_step(stage: Stage, job_id: str, name: str) -> bool:
     """Whether an activity of the job's workflow is under way."""
     seen = await stage.client.get_workflow_handle(job_id).describe()
-    return any(item.activity_type.name == name for item in seen.raw_description.pending_activities)
+    return any(
+        activity.activity_type.name == name for activity in seen.raw_description.pending_activities
+    )
 
 
 class TestWhoIsToBlame:

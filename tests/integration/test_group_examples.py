@@ -23,8 +23,8 @@ LOCAL: dict[str, Any] = {"type": "local", "stop_grace": 0.5}
 
 
 def example(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load((EXAMPLES / f"{name}.yaml").read_text())
-    return found
+    spec: dict[str, Any] = yaml.safe_load((EXAMPLES / f"{name}.yaml").read_text())
+    return spec
 
 
 class Run:

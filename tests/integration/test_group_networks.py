@@ -62,12 +62,12 @@ class Scene:
 
     async def charged(self, group: Group) -> dict[str, int]:
         """How many charges each member has."""
-        found = {}
+        charges = {}
         async with self.stage.database.reading() as tx:
             for name, job_id in group.members.items():
                 entries = await tx.ledger.page(job_id=job_id)
-                found[name] = sum(entry.kind == EntryKind.CHARGE for entry in entries)
-        return found
+                charges[name] = sum(entry.kind == EntryKind.CHARGE for entry in entries)
+        return charges
 
 
 @pytest.fixture

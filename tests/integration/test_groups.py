@@ -42,7 +42,7 @@ class TestCommit:
         assert await group.decisions() == ["committed"]
         assert await group.message() == "3 of 3 completed"
         assert set((await group.committed()).values()) == {1}
-        states = [item["state"] for item in await facts(group, EventType.GROUP_STATE_CHANGED)]
+        states = [data["state"] for data in await facts(group, EventType.GROUP_STATE_CHANGED)]
         assert states == ["preparing", "running", "completed"]
         (decided,) = await facts(group, EventType.GROUP_GANG_DECIDED)
         assert (decided["decision"], decided["gang"]) == ("committed", 0)
@@ -88,7 +88,7 @@ class TestCancel:
             with pytest.raises(GroupAlreadyEnded, match="has ended as `cancelled`"):
                 await group.cancel()
         assert set((await group.committed()).values()) == {0}
-        assert {item.message for item in (await group.jobs()).values()} == {"enough"}
+        assert {job.message for job in (await group.jobs()).values()} == {"enough"}
         assert len(await facts(group, EventType.GROUP_CANCEL_REQUESTED)) == 1
 
     async def test_while_running(self, make_stage: StageMaker) -> None:
@@ -156,8 +156,8 @@ class TestOrder:
             assert await group.ended() == "completed"
         assert await group.decisions() == ["committed"] * 3
         members = await group.jobs()
-        order = ["a", "b[0]", "c"]
-        times = [(members[name].started_at, members[name].finished_at) for name in order]
+        names = ["a", "b[0]", "c"]
+        times = [(members[name].started_at, members[name].finished_at) for name in names]
         flat = [at for pair in times for at in pair if at is not None]
         assert len(flat) == 6
         assert flat == sorted(flat)
@@ -254,7 +254,9 @@ class TestMany:
             nonlocal most
             while True:
                 states = (await group.jobs()).values()
-                busy = [item for item in states if not item.held and not item.state.terminal]
+                busy = [
+                    member for member in states if not member.held and not member.state.terminal
+                ]
                 most = max(most, len(busy))
                 await asyncio.sleep(0.02)
 

@@ -34,13 +34,13 @@ def fields(image: str, *allowed: str, **changes: Any) -> dict[str, Any]:
 async def leases(stage: Stage, job: Job) -> list[str]:
     """Where it had a lease, in order; each is released and charged once at most."""
     async with stage.database.reading() as tx:
-        found = await tx.leases.of_job(job.id)
+        leases = await tx.leases.of_job(job.id)
         assert not await open_holds(tx)
     charged = [
         entry.lease_key for entry in await ledger(stage, job) if entry.kind is EntryKind.CHARGE
     ]
     assert len(charged) == len(set(charged))
-    return [lease.provider_id for lease in found]
+    return [lease.provider_id for lease in leases]
 
 
 @pytest.mark.parametrize("name", ["akash", "nosana", "golem"])
@@ -57,14 +57,14 @@ async def test_there_is_no_such_image(name: str, make_stage: StageMaker, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("image", "order"),
+    ("image", "tried"),
     [
         (MISSING, ["nosana-sim"]),  # its registry says so: it is the same everywhere
         (LIMITED, ["nosana-sim", "akash-sim"]),  # each is asked once
     ],
 )
 async def test_elsewhere(
-    image: str, order: list[str], make_stage: StageMaker, tmp_path: Path
+    image: str, tried: list[str], make_stage: StageMaker, tmp_path: Path
 ) -> None:
     async with AsyncExitStack() as stack:
         nets: list[Network] = [
@@ -78,7 +78,7 @@ async def test_elsewhere(
             job = await stage.ended(job_id, within=60)
         assert (job.state, job.reason) == (JobState.FAILED, Reason.IMAGE_UNAVAILABLE), job.message
         assert image in job.message
-        assert await leases(stage, job) == order
+        assert await leases(stage, job) == tried
         assert job.losses == 0
         for net in nets:
             assert not await net.alive()

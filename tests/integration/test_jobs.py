@@ -250,10 +250,10 @@ class TestWebUi:
                 "CortexLabels = 'team=blue'"
             )
 
-            async def found() -> bool:
+            async def listed() -> bool:
                 return [run.id async for run in stage.client.list_workflows(query)] == [job_id]
 
-            await eventually(found, what="the run in the list")
+            await eventually(listed, what="the run in the list")
             described = await stage.client.get_workflow_handle(job_id).describe()
         assert "sh -c true" in str(await described.static_summary())
 
@@ -274,10 +274,10 @@ class TestLogs:
 
 
 async def lines_all(stage: Stage, job_id: str) -> list[str]:
-    found: list[str] = []
+    texts: list[str] = []
     cursor: str | None = None
     async with stage.database.transaction() as tx:
         while page := await tx.logs.read(job_id, since=cursor, limit=5000):
-            found.extend(line.text for line in page)
+            texts.extend(line.text for line in page)
             cursor = page[-1].cursor
-    return found
+    return texts

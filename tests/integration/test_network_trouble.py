@@ -60,10 +60,10 @@ class Scene:
 
         async def online() -> bool:
             async with self.stage.database.transaction() as tx:
-                found = [
+                matching = [
                     provider for provider in await tx.providers.all() if provider.id == provider_id
                 ]
-            return bool(found) and found[0].status == "online"
+            return bool(matching) and matching[0].status == "online"
 
         await eventually(online, what=f"{provider_id} online")
 

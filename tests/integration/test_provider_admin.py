@@ -59,7 +59,7 @@ class TestAdding:
         job = await stage.ended(job_id)
         assert (job.state, job.provider_id) == (JobState.COMPLETED, "f1")
         listed = (await api.get(f"{URL}/f1/jobs")).json()["items"]
-        assert [item["id"] for item in listed] == [job_id]
+        assert [job["id"] for job in listed] == [job_id]
         assert [kind for kind, _ in await events_of(stage, "f1")][:2] == [
             "provider.created",
             "provider.status.changed",
@@ -107,13 +107,13 @@ class TestAdding:
         assert "in the settings of the workers" in check_problem(taken, 409, "conflict").detail
 
     async def test_types_are_listed_with_their_fields(self, api: httpx.AsyncClient) -> None:
-        found = {item["name"]: item for item in (await api.get("/api/v1/provider-types")).json()}
-        assert {"fickle", "local", "docker", "null"} <= set(found)
-        kind = found["fickle"]
+        types = {row["name"]: row for row in (await api.get("/api/v1/provider-types")).json()}
+        assert {"fickle", "local", "docker", "null"} <= set(types)
+        kind = types["fickle"]
         assert kind["secret_fields"] == ["api_key", "registries.*.password"]
         assert "region" in kind["config_schema"]["properties"]
         assert "enabled" not in kind["config_schema"]["properties"]
-        assert found["docker"]["secret_fields"] == ["registries.*.password"]
+        assert types["docker"]["secret_fields"] == ["registries.*.password"]
 
 
 class TestChanging:
@@ -195,11 +195,11 @@ class TestTesting:
         self, api: httpx.AsyncClient, fickle: type[FickleProvider]
     ) -> None:
         await add(api)
-        found = (await api.post(f"{URL}/f1/test")).json()
-        assert found["ok"] is True
-        assert found["network_version"] == "1.2"
-        assert found["balance"] == {"amount": "7.5", "currency": "USD"}
-        assert found["prices"]["cpu_hour"] == "0.02"
+        report = (await api.post(f"{URL}/f1/test")).json()
+        assert report["ok"] is True
+        assert report["network_version"] == "1.2"
+        assert report["balance"] == {"amount": "7.5", "currency": "USD"}
+        assert report["prices"]["cpu_hour"] == "0.02"
         body = {"config": {"api_key": "wrong-key-0815"}}
         answer = await api.post(f"{URL}/f1/test", json=body)
         assert answer.json()["ok"] is False
@@ -207,8 +207,8 @@ class TestTesting:
         assert "wrong-key-0815" not in answer.text
         assert (await api.post(f"{URL}/f1/test")).json()["ok"] is True
         fickle.switches["main"].down = "maintenance until noon"
-        found = (await api.post(f"{URL}/f1/test")).json()
-        assert (found["ok"], found["message"]) == (False, "maintenance until noon")
+        report = (await api.post(f"{URL}/f1/test")).json()
+        assert (report["ok"], report["message"]) == (False, "maintenance until noon")
 
     async def test_of_one_that_is_not_stored(self, api: httpx.AsyncClient) -> None:
         body = {"type": "fickle", "config": {"api_key": GOOD_KEY}}

@@ -114,7 +114,7 @@ class TestHealth:
             ("degraded", "online"),
         ]
         history = (await api.get(f"{URL}/f1/status?limit=500")).json()["items"]
-        seen = [item["status"] for item in reversed(history)]
+        seen = [check["status"] for check in reversed(history)]
         # One bad check does not make it offline, one good one not online.
         assert seen.count("offline") >= 2
         assert history[0]["balance"] == {"amount": "7.5", "currency": "USD"}
@@ -131,8 +131,8 @@ class TestHealth:
         await eventually(told, what="the event of the new price")
         data = next(d for k, d in await events_of(stage, "f1") if k == "provider.pricing.changed")
         assert (data["old"]["cpu_hour"], data["new"]["cpu_hour"]) == ("0.02", "0.05")
-        found = (await api.get(f"{URL}/f1/pricing")).json()
-        assert [item["prices"]["cpu_hour"] for item in found["history"]] == ["0.05", "0.02"]
+        pricing = (await api.get(f"{URL}/f1/pricing")).json()
+        assert [change["prices"]["cpu_hour"] for change in pricing["history"]] == ["0.05", "0.02"]
 
     async def test_schedule_and_monitor_come_and_go_with_the_provider(
         self, stage: Stage, api: httpx.AsyncClient
@@ -172,9 +172,9 @@ class TestSchedules:
         await eventually(paused, what="the pause")
         slower = managed(stage, health=HealthRules(interval=timedelta(seconds=45)))
         await ensure_provider(client, "p", slower.settings)
-        found = (await handle.describe()).schedule
-        assert [item.every for item in found.spec.intervals] == [timedelta(seconds=45)]
-        assert found.state.paused
+        schedule = (await handle.describe()).schedule
+        assert [interval.every for interval in schedule.spec.intervals] == [timedelta(seconds=45)]
+        assert schedule.state.paused
         await remove_provider(client, "p")
         await remove_provider(client, "p")
 
@@ -206,7 +206,9 @@ class TestBreaker:
         switch.down = "no route"
         await circuit(api, CircuitState.OPEN)
         quote = (await api.post("/api/v1/quotes", json=SPEC.model_dump(mode="json"))).json()
-        reasons = {item["provider_id"]: item["reasons"] for item in quote["objections"]}
+        reasons = {
+            objection["provider_id"]: objection["reasons"] for objection in quote["objections"]
+        }
         assert "its circuit is " in reasons["f1"][0]
         waiting = await stage.submit(SPEC)
 
@@ -293,7 +295,7 @@ class TestHousekeeping:
         result = await ActivityEnvironment().run(tidy.maintain)
         assert result["check_runs"] >= 2
         others = stage.client.list_workflows("WorkflowType = 'ProviderMonitor'")
-        assert {item.id async for item in others} == {monitor_id("f1"), monitor_id("null")}
+        assert {schedule.id async for schedule in others} == {monitor_id("f1"), monitor_id("null")}
 
 
 class TestRateLimit:
@@ -307,10 +309,10 @@ class TestRateLimit:
             """Seconds until ten steps on the provider's queue are done."""
             loop = asyncio.get_running_loop()
             began = loop.time()
-            order = HealthInput(provider_id="f2")
+            check = HealthInput(provider_id="f2")
             runs = [
                 stage.client.execute_workflow(
-                    HEALTH_WORKFLOW, order, id=f"rate-{uuid4()}", task_queue=TASK_QUEUE
+                    HEALTH_WORKFLOW, check, id=f"rate-{uuid4()}", task_queue=TASK_QUEUE
                 )
                 for _ in range(10)
             ]

@@ -70,7 +70,7 @@ async def test_what_it_holds_and_which_calls_were_made(
     fickle.switches["main"].down = f"maintenance, says {KEY}"
     quotes = {"command": ["x"], "placement": {"providers": ["f1"]}}
     await api.post("/api/v1/quotes", json=quotes)
-    assert any(item.odd for item in (await inspected(api)).calls)
+    assert any(call.odd for call in (await inspected(api)).calls)
 
 
 async def test_the_package_of_an_adapter(api: httpx.AsyncClient) -> None:

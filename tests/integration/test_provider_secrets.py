@@ -60,15 +60,15 @@ async def cortex(shared_stage: Stage, api: httpx.AsyncClient, tmp_path: Path) ->
 
 def last(done: Result) -> dict[str, Any]:
     """The JSON that was printed; the worker of this process logs to the same place."""
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer
 
 
 async def histories(client: Client) -> str:
     """Every byte of every history in the namespace, as Temporal keeps it."""
     texts: list[str] = []
-    async for item in client.list_workflows(""):
-        handle = client.get_workflow_handle(item.id, run_id=item.run_id)
+    async for run in client.list_workflows(""):
+        handle = client.get_workflow_handle(run.id, run_id=run.run_id)
         async for event in handle.fetch_history_events():
             raw = event.SerializeToString()
             texts.append(raw.decode("utf-8", errors="replace"))
@@ -77,7 +77,7 @@ async def histories(client: Client) -> str:
 
 async def everything(database: Database) -> str:
     """Every value of every table."""
-    found: list[str] = []
+    texts: list[str] = []
     async with database.transaction() as tx:
         tables = (
             await tx.connection.exec_driver_sql(
@@ -87,8 +87,8 @@ async def everything(database: Database) -> str:
         ).scalars()
         for table in list(tables):
             rows = await tx.connection.exec_driver_sql(f"SELECT t::text FROM {table} AS t")
-            found.extend(rows.scalars())  # `bytea` in hex
-    return "\n".join(found)
+            texts.extend(rows.scalars())  # `bytea` in hex
+    return "\n".join(texts)
 
 
 class TestNowhere:

@@ -38,9 +38,9 @@ class Scene:
 
     @property
     def net(self) -> NullProvider:
-        found = inner(self.worker, "null")
-        assert isinstance(found, NullProvider)
-        return found
+        provider = inner(self.worker, "null")
+        assert isinstance(provider, NullProvider)
+        return provider
 
     async def command(self, *args: str) -> subprocess.CompletedProcess[str]:
         """The `cortex` command, as a process."""

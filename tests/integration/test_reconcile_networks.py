@@ -99,18 +99,18 @@ class TestSimulatedNetworks:
                 await self.opened(worker, net)
 
                 async def gone() -> bool:
-                    found = await of_provider(stage, net.provider_id)
-                    return not found or bool(found[0].done)
+                    findings = await of_provider(stage, net.provider_id)
+                    return not findings or bool(findings[0].done)
 
                 await eventually(gone, within=40, what=f"the end of the orphan at {net.name}")
                 assert not await net.alive()
 
             await asyncio.gather(*(close(net) for net in nets))
         closed = await findings(stage, FindingKind.ORPHAN)
-        assert {item.subject for item in closed} == set(keys.values())
-        for item in closed:
-            assert item.closed_at is not None
-            assert "released at" in item.data["closed"]
+        assert {finding.subject for finding in closed} == set(keys.values())
+        for finding in closed:
+            assert finding.closed_at is not None
+            assert "released at" in finding.data["closed"]
         assert len(await told(stage)) == 2 * len(nets)
 
     async def test_a_network_that_is_away_or_tells_errors_closes_nothing(

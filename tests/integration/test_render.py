@@ -48,15 +48,15 @@ async def kept(stage: Stage, job: Job) -> dict[str, int]:
     """The frames' files that are kept and lie there, with their attempts."""
     async with stage.database.transaction() as tx:
         stored = await tx.outputs.of_job(job.id)
-    for item in stored:
-        assert (stage.settings.outputs_dir / job.id / item.path).stat().st_size == item.size
-    return {item.path: item.attempt for item in stored if item.path.startswith("frames/")}
+    for output in stored:
+        assert (stage.settings.outputs_dir / job.id / output.path).stat().st_size == output.size
+    return {output.path: output.attempt for output in stored if output.path.startswith("frames/")}
 
 
 async def events(stage: Stage, job: Job) -> list[dict[str, Any]]:
     async with stage.database.transaction() as tx:
-        found = await tx.events.page(None, job_id=job.id)
-    return [event.data for event in found if event.type is EventType.JOB_FRAMES]
+        page = await tx.events.page(None, job_id=job.id)
+    return [event.data for event in page if event.type is EventType.JOB_FRAMES]
 
 
 async def test_every_frame_is_recorded_and_kept(stage: Stage, tmp_path: Path) -> None:
@@ -78,8 +78,8 @@ async def test_every_frame_is_recorded_and_kept(stage: Stage, tmp_path: Path) ->
     assert len(costs) == 5
     assert 0 < sum(costs) <= job.cost.amount
     assert set(await kept(stage, job)) == {frame.output for frame in frames}
-    told = [item for data in await events(stage, job) for item in data["frames"]]
-    assert sorted(item["frame"] for item in told) == [1, 2, 3, 4, 5]
+    told = [frame for data in await events(stage, job) for frame in data["frames"]]
+    assert sorted(frame["frame"] for frame in told) == [1, 2, 3, 4, 5]
     assert (await events(stage, job))[-1]["done"] == 5
     await check_books(stage, job)
 

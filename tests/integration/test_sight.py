@@ -72,8 +72,8 @@ class Spoiled:
 
         async def statuses(provider: NullProvider, refs: Sequence[LeaseRef]) -> list[LeaseSnapshot]:
             self.asked.append(len(refs))
-            found = await real(provider, refs)
-            return self.answer(found) if self.answer else found
+            snapshots = await real(provider, refs)
+            return self.answer(snapshots) if self.answer else snapshots
 
         monkeypatch.setattr(NullProvider, "statuses", statuses)
         monkeypatch.setattr(
@@ -90,7 +90,9 @@ class TestUnknown:
     async def test_a_lease_that_is_left_out(self, stage: Stage, net: Spoiled) -> None:
         async with stage.worker():
             hidden, seen = await running(stage), await running(stage)
-            net.answer = lambda found: [item for item in found if item.key != f"{hidden}-1"]
+            net.answer = lambda snapshots: [
+                snapshot for snapshot in snapshots if snapshot.key != f"{hidden}-1"
+            ]
             job = await becomes(stage, hidden, unknown=True)
             assert job.state is JobState.RUNNING
             assert job.leases[0].state is LeaseState.ACTIVE
@@ -149,9 +151,13 @@ class TestLost:
     async def test_is_confirmed_by_a_question_of_its_own(self, stage: Stage, net: Spoiled) -> None:
         """A list of many says that all are lost; asked one by one, they run."""
 
-        def gone(found: list[LeaseSnapshot]) -> list[LeaseSnapshot]:
+        def gone(snapshots: list[LeaseSnapshot]) -> list[LeaseSnapshot]:
             lost = {"state": RunState.LOST, "message": "no such lease"}
-            return [item.model_copy(update=lost) for item in found] if len(found) > 1 else found
+            return (
+                [snapshot.model_copy(update=lost) for snapshot in snapshots]
+                if len(snapshots) > 1
+                else snapshots
+            )
 
         async with stage.worker():
             jobs = [await running(stage) for _ in range(2)]
@@ -171,9 +177,13 @@ class TestLost:
                 await cancel(stage, job_id)
 
     async def test_that_cannot_be_confirmed_is_unknown(self, stage: Stage, net: Spoiled) -> None:
-        def odd(found: list[LeaseSnapshot]) -> list[LeaseSnapshot]:
+        def odd(snapshots: list[LeaseSnapshot]) -> list[LeaseSnapshot]:
             lost = {"state": RunState.LOST, "message": "no such lease"}
-            return [item.model_copy(update=lost) for item in found] if len(found) > 1 else []
+            return (
+                [snapshot.model_copy(update=lost) for snapshot in snapshots]
+                if len(snapshots) > 1
+                else []
+            )
 
         async with stage.worker():
             jobs = [await running(stage) for _ in range(2)]
@@ -195,7 +205,7 @@ class TestTerminalStates:
             before = await view(stage, job_id)
             other = await running(stage)
             key = before.leases[0].key
-            net.answer = lambda found: [*found, LeaseSnapshot(key=key, state=late)]
+            net.answer = lambda snapshots: [*snapshots, LeaseSnapshot(key=key, state=late)]
             asked = len(net.asked)
 
             async def some() -> bool:
@@ -269,7 +279,7 @@ class TestSpoiledAnswers:
         async with stage.database.transaction() as tx:
             entries = [entry for job_id in jobs for entry in await tx.ledger.page(job_id=job_id)]
         booked = {e.lease_key: e.amount.amount for e in entries if e.kind is EntryKind.CHARGE}
-        billed = {item["key"]: Decimal(item["amount"]) for item in await net.bills()}
+        billed = {bill["key"]: Decimal(bill["amount"]) for bill in await net.bills()}
         assert set(booked) == {key for key, amount in billed.items() if amount or key in booked}
         for key, amount in booked.items():
             assert abs(amount - billed[key]) < Decimal("0.000001"), (net.name, key)

@@ -72,8 +72,8 @@ class Scene:
         async with self.stage.database.transaction() as tx:
             return await tx.leases.of_job(job_id)
 
-    async def resolve(self, job_id: str, **order: Any) -> httpx.Response:
-        return await self.http.post(f"{JOBS}/{job_id}/resolve", json={"reason": "test", **order})
+    async def resolve(self, job_id: str, **decision: Any) -> httpx.Response:
+        return await self.http.post(f"{JOBS}/{job_id}/resolve", json={"reason": "test", **decision})
 
     async def charges(self, job_id: str) -> list[tuple[str, str]]:
         """What is booked, with its note."""
@@ -104,8 +104,8 @@ async def waits_for_a_lock(scene: Scene) -> bool:
     query = """SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
         AND wait_event_type = 'Lock' AND application_name = :api"""
     async with scene.stage.database.reading() as tx:
-        found = await tx.connection.execute(text(query), {"api": "cortex-api"})
-        return bool(found.scalar_one())
+        waiting = await tx.connection.execute(text(query), {"api": "cortex-api"})
+        return bool(waiting.scalar_one())
 
 
 @pytest.fixture
@@ -129,15 +129,15 @@ class TestNetworkDown:
 
         async def listed() -> bool:
             page = StuckPage.model_validate_json((await scene.http.get("/api/v1/stuck")).content)
-            return [item.id for item in page.items] == [job_id]
+            return [stuck.id for stuck in page.items] == [job_id]
 
         await eventually(listed, what="it is in the list")
         page = StuckPage.model_validate_json((await scene.http.get("/api/v1/stuck")).content)
-        (item,) = page.items
-        assert item.may == ("retry", "force_release", "settle")
-        assert item.lease_key == lease.key
-        assert "release the lease at" in item.step
-        assert item.error
+        (stuck,) = page.items
+        assert stuck.may == ("retry", "force_release", "settle")
+        assert stuck.lease_key == lease.key
+        assert "release the lease at" in stuck.step
+        assert stuck.error
 
         # Cancelled twice: no harm, no second command.
         assert (await scene.http.post(f"{JOBS}/{job_id}/cancel")).status_code == 202
@@ -231,13 +231,13 @@ class TestByHand:
 
     async def test_what_makes_no_sense(self, scene: Scene) -> None:
         job_id = await scene.running()
-        for order, words in (
+        for decision, words in (
             ({"action": "force_release"}, "nothing is stuck"),
             ({"action": "retry"}, "waits to be tried again"),
         ):
-            problem = check_problem(await scene.resolve(job_id, **order), 409, "conflict")
+            problem = check_problem(await scene.resolve(job_id, **decision), 409, "conflict")
             assert words in problem.detail
-        for order, words in (
+        for decision, words in (
             ({"action": "settle"}, "is required"),
             ({"action": "settle", "amount": "-1 USD"}, "must not be negative"),
             ({"action": "settle", "amount": "1 XYZ"}, "no rate is known"),
@@ -245,7 +245,7 @@ class TestByHand:
             ({"action": "force_release", "reason": "  "}, "`reason`"),
             ({"action": "away"}, "`action`"),
         ):
-            problem = check_problem(await scene.resolve(job_id, **order), 422, "invalid_request")
+            problem = check_problem(await scene.resolve(job_id, **decision), 422, "invalid_request")
             assert words in problem.detail
         job = await scene.stage.job(job_id)
         assert job.state is JobState.RUNNING
@@ -264,8 +264,8 @@ class TestByHand:
         (lease,) = await scene.leases(job_id)
         async with scene.stage.database.transaction() as tx:
             await hold_row(tx.connection, lease.key)
-            order = {"action": "settle", "amount": "2 USD", "force": True}
-            forced = asyncio.create_task(scene.resolve(job_id, **order))
+            decision = {"action": "settle", "amount": "2 USD", "force": True}
+            forced = asyncio.create_task(scene.resolve(job_id, **decision))
             await eventually(lambda: waits_for_a_lock(scene), what="the decision waits")
             # Its cancel is not to be seen as long as its decision is not.
             assert (await scene.stage.job(job_id)).state is JobState.RUNNING
@@ -279,8 +279,8 @@ class TestByHand:
         job_id = await scene.running()
         async with scene.stage.database.transaction() as tx:
             await tx.jobs.lock(job_id)
-            order = {"action": "settle", "amount": "2 USD", "force": True}
-            late = asyncio.create_task(scene.resolve(job_id, **order))
+            decision = {"action": "settle", "amount": "2 USD", "force": True}
+            late = asyncio.create_task(scene.resolve(job_id, **decision))
             await eventually(lambda: waits_for_a_lock(scene), what="the decision waits")
             booked = text("UPDATE leases SET cost = 0.5 WHERE job_id = :job")
             await tx.connection.execute(booked, {"job": job_id})

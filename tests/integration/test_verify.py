@@ -49,8 +49,8 @@ async def ready(api: httpx.AsyncClient, **config: Any) -> None:
 
 async def jobs(stage: Stage) -> int:
     async with stage.database.transaction() as tx:
-        found = await tx.connection.exec_driver_sql("SELECT count(*) FROM jobs")
-        return int(found.scalar_one())
+        count = await tx.connection.exec_driver_sql("SELECT count(*) FROM jobs")
+        return int(count.scalar_one())
 
 
 class TestDifferences:
