@@ -4,7 +4,7 @@ import asyncio
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -17,7 +17,6 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
-from temporalio.worker import Worker
 
 from activities.contracts import (
     AcquireResult,
@@ -38,7 +37,7 @@ from cortex.domain.states import RunState
 from cortex.temporal import contracts
 from cortex.temporal.contracts import JobInput, LeaseChange, provider_queue
 from tests.support import eventually, patience, temporal_program
-from tests.support.sandbox import RUNNER
+from tests.workflows.serving import serving
 from workflows.group import JobGroupWorkflow
 from workflows.job import JobWorkflow
 
@@ -263,17 +262,11 @@ async def open_world(
 ) -> AsyncIterator[AnyWorld]:
     """A scripted world, with workers that serve it."""
     made = kind(env)
-    served = [JobWorkflow, JobGroupWorkflow]
-    async with AsyncExitStack() as stack:
-        for queue, workflows in ((made.queue, served), (provider_queue(made.provider), [])):
-            worker = Worker(
-                env.client,
-                task_queue=queue,
-                workflows=workflows,
-                activities=made.activities(),
-                workflow_runner=RUNNER,
-            )
-            await stack.enter_async_context(worker)
+    queues: dict[str, list[type]] = {
+        made.queue: [JobWorkflow, JobGroupWorkflow],
+        provider_queue(made.provider): [],
+    }
+    async with serving(env.client, queues, made.activities()):
         yield made
 
 

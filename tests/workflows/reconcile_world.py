@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -11,7 +11,6 @@ from temporalio import activity
 from temporalio.client import WorkflowHandle
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
-from temporalio.worker import Worker
 
 from activities.contracts import FinishInput, LeaseInput, SettleInput
 from activities.reconcile.rescue import RescuePlan
@@ -30,7 +29,7 @@ from cortex.temporal.contracts import (
     provider_queue,
     rescue_id,
 )
-from tests.support.sandbox import RUNNER
+from tests.workflows.serving import serving
 from workflows.reconcile import ReconcileWorkflow
 from workflows.rescue import RescueWorkflow
 
@@ -136,14 +135,5 @@ async def open_reconcile_world(env: WorkflowEnvironment) -> AsyncIterator[Reconc
         made.queue: [ReconcileWorkflow, RescueWorkflow],
         provider_queue(made.provider): [],
     }
-    async with AsyncExitStack() as stack:
-        for queue, workflows in queues.items():
-            worker = Worker(
-                env.client,
-                task_queue=queue,
-                workflows=workflows,
-                activities=made.activities(),
-                workflow_runner=RUNNER,
-            )
-            await stack.enter_async_context(worker)
+    async with serving(env.client, queues, made.activities()):
         yield made

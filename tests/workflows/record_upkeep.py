@@ -8,7 +8,7 @@ import asyncio
 import sys
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -17,16 +17,15 @@ from temporalio import activity
 from temporalio.client import WorkflowContinuedAsNewError, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
-from temporalio.worker import Worker
 
 from activities.contracts import BudgetsResult, WatchInput
 from cortex.domain.providers.inspection import Adapter, Inspection, Trial
 from cortex.domain.spec import JobSpec
 from cortex.temporal import contracts
-from tests.support.sandbox import RUNNER
 from tests.workflows.conftest import time_skipping
 from tests.workflows.record_histories import FOLDER as JOBS
 from tests.workflows.record_histories import scrubbed
+from tests.workflows.serving import serving
 from workflows.registry import WORKFLOWS
 
 FOLDER = JOBS / "upkeep"
@@ -175,16 +174,7 @@ async def open_upkeep_world(env: WorkflowEnvironment) -> AsyncIterator[UpkeepWor
     """A world of its own, with workers that serve it."""
     made = UpkeepWorld(env)
     queues = {made.queue: WORKFLOWS, contracts.provider_queue(made.provider): ()}
-    async with AsyncExitStack() as stack:
-        for queue, workflows in queues.items():
-            worker = Worker(
-                env.client,
-                task_queue=queue,
-                workflows=workflows,
-                activities=made.activities(),
-                workflow_runner=RUNNER,
-            )
-            await stack.enter_async_context(worker)
+    async with serving(env.client, queues, made.activities()):
         yield made
 
 

@@ -11,6 +11,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from cortex.domain.ids import lease_key, new_id
+from cortex.domain.leases import LeaseRef, LeaseSnapshot
+from providers.conformance import eventually
+from providers.registry import AnyProvider
+
 ROOT = Path(__file__).parents[3]
 STAND_IN = ROOT / "simulators" / "render" / "standin.py"
 
@@ -36,6 +41,23 @@ def stand_in_scene(
     path = folder / f"scene-{len(list(folder.iterdir()))}.blend"
     path.write_text(json.dumps({"seconds": seconds, "fails": dict(fails or {})}))
     return path
+
+
+def key() -> str:
+    """A new one, as of a lease."""
+    return lease_key(new_id("job"), 1)
+
+
+async def ended(provider: AnyProvider, ref: LeaseRef) -> LeaseSnapshot:
+    """The lease, once it has ended."""
+
+    async def over() -> LeaseSnapshot | None:
+        snapshot = await provider.status(ref)
+        return snapshot if snapshot.state.final else None
+
+    snapshot = await eventually(over, timeout=60, what="the end of the job")
+    assert snapshot is not None
+    return snapshot
 
 
 def painters(folder: Path) -> list[psutil.Process]:

@@ -1,7 +1,6 @@
 """The price of the node that takes a job at Dispersed: a quote does not bind there."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -9,9 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-import pytest_asyncio
 
-from cortex.domain.ids import lease_key, new_id
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import RunState
 from providers.conformance import eventually
@@ -22,32 +19,15 @@ from providers.render.dispersed import Dispersed
 from providers.render.signing import Keys
 from providers.render.wire import WireJob, WireRun
 from tests.providers.render.network import Network, simulated
-from tests.providers.render.support import stand_in_scene
+from tests.providers.render.support import key, stand_in_scene
 
 UUID = "11111111-2222-3333-4444-555555555555"
 DEAR = "a node (6 x RTX 3090) at 4.14 USD per hour, 0.31 USD per hour were quoted"
 
 
-@pytest_asyncio.fixture
-async def network(tmp_path: Path) -> AsyncIterator[Network]:
-    async with simulated(tmp_path) as net:
-        yield net
-
-
-@pytest_asyncio.fixture
-async def provider(network: Network) -> AsyncIterator[Dispersed]:
-    made = await network.dispersed()
-    yield made
-    await made.aclose()
-
-
 def spec(script: str = "sleep 60", **changes: Any) -> JobSpec:
     usual = {"image": "cortex/runner:1", "command": ("sh", "-c", script)}
     return JobSpec.model_validate({**usual, **changes})
-
-
-def key() -> str:
-    return lease_key(new_id("job"), 1)
 
 
 async def alive(network: Network) -> list[str]:

@@ -1,17 +1,13 @@
 """What only Dispersed has: signed calls, titles, images without a command, lost nodes."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from pydantic import ValidationError
 
 from cortex.domain.conditions.shell import ascii_word
-from cortex.domain.ids import lease_key, new_id
-from cortex.domain.leases import LeaseRef, LeaseSnapshot
 from cortex.domain.rendering.frames import FrameState
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import RunState
@@ -25,40 +21,13 @@ from providers.errors import (
 from providers.render import RenderConfig
 from providers.render.dispersed import Dispersed
 from providers.render.jobs import made_about, split_image
-from tests.providers.render.network import Network, simulated
-from tests.providers.render.support import stand_in_scene
-
-
-@pytest_asyncio.fixture
-async def network(tmp_path: Path) -> AsyncIterator[Network]:
-    async with simulated(tmp_path) as net:
-        yield net
-
-
-@pytest_asyncio.fixture
-async def provider(network: Network) -> AsyncIterator[Dispersed]:
-    made = await network.dispersed()
-    yield made
-    await made.aclose()
+from tests.providers.render.network import Network
+from tests.providers.render.support import ended, key, stand_in_scene
 
 
 def spec(script: str = "true", **changes: Any) -> JobSpec:
     usual = {"image": "cortex/runner:1", "command": ("sh", "-c", script)}
     return JobSpec.model_validate({**usual, **changes})
-
-
-def key() -> str:
-    return lease_key(new_id("job"), 1)
-
-
-async def ended(provider: Dispersed, ref: LeaseRef) -> LeaseSnapshot:
-    async def over() -> LeaseSnapshot | None:
-        snapshot = await provider.status(ref)
-        return snapshot if snapshot.state.final else None
-
-    snapshot = await eventually(over, timeout=40, what="the end")
-    assert snapshot is not None
-    return snapshot
 
 
 class TestCredentials:

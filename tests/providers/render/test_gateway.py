@@ -11,8 +11,6 @@ import pytest
 import pytest_asyncio
 from pydantic import ValidationError
 
-from cortex.domain.ids import lease_key, new_id
-from cortex.domain.leases import LeaseRef, LeaseSnapshot
 from cortex.domain.rendering.frames import FrameState
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import RunState
@@ -23,7 +21,7 @@ from providers.render import RenderConfig
 from providers.render.gateway import Gateway
 from simulators.render.settings import TOKEN
 from tests.providers.render.network import Network, simulated
-from tests.providers.render.support import stand_in_scene
+from tests.providers.render.support import ended, key, stand_in_scene
 
 
 @pytest_asyncio.fixture
@@ -72,20 +70,6 @@ def spec(network: Network, frames: str = "1-2", **render: Any) -> JobSpec:
     scene = stand_in_scene(network.folder / "scenes", seconds=0.05)
     section = {"scene": f"{network.site}/scenes/{scene.name}", "frames": frames, **render}
     return JobSpec.model_validate({"render": section})
-
-
-def key() -> str:
-    return lease_key(new_id("job"), 1)
-
-
-async def ended(provider: Gateway, ref: LeaseRef) -> LeaseSnapshot:
-    async def over() -> LeaseSnapshot | None:
-        snapshot = await provider.status(ref)
-        return snapshot if snapshot.state.final else None
-
-    snapshot = await eventually(over, timeout=40, what="the end")
-    assert snapshot is not None
-    return snapshot
 
 
 async def test_a_lost_answer_is_one_job(network: Network, provider: Gateway) -> None:

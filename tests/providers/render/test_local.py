@@ -11,8 +11,6 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from cortex.domain.ids import lease_key, new_id
-from cortex.domain.leases import LeaseRef, LeaseSnapshot
 from cortex.domain.rendering.frames import FrameState
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import RunState
@@ -20,7 +18,7 @@ from providers.conformance import eventually, size_of
 from providers.errors import InvalidSpec, Unavailable, Unsuitable
 from providers.render import RenderConfig, RenderProvider
 from providers.render.local import LocalRender
-from tests.providers.render.support import STAND_IN, painters, stand_in_scene
+from tests.providers.render.support import STAND_IN, ended, key, painters, stand_in_scene
 
 
 def spec(scene: Path | str, frames: str, **fields: Any) -> JobSpec:
@@ -32,20 +30,6 @@ def spec(scene: Path | str, frames: str, **fields: Any) -> JobSpec:
         **fields,
     }
     return JobSpec.model_validate({"render": render})
-
-
-def key() -> str:
-    return lease_key(new_id("job"), 1)
-
-
-async def end(provider: LocalRender | RenderProvider, ref: LeaseRef) -> LeaseSnapshot:
-    async def over() -> LeaseSnapshot | None:
-        snapshot = await provider.status(ref)
-        return snapshot if snapshot.state.final else None
-
-    snapshot = await eventually(over, timeout=60, what="the end of the job")
-    assert snapshot is not None
-    return snapshot
 
 
 @pytest_asyncio.fixture
@@ -81,7 +65,7 @@ class TestPictures:
     ) -> None:
         wanted = spec(blend, "1", format=form)
         ref = (await blender.submit(wanted, key())).ref
-        last = await end(blender, ref)
+        last = await ended(blender, ref)
         assert last.exit_code == 0, [line.text async for line in blender.logs(ref)]
         await blender.outputs(ref, wanted.kept(), tmp_path)
         output = last.frames[0].output
@@ -96,7 +80,7 @@ class TestPictures:
         for run in ("a", "b"):
             wanted = spec(blend, "1,12", previews=False, engine="cycles")
             ref = (await blender.submit(wanted, key())).ref
-            await end(blender, ref)
+            await ended(blender, ref)
             written = await blender.outputs(ref, wanted.kept(), tmp_path / run)
             files = [tmp_path / run / path for path in sorted(written)]
             digests.append([hashlib.sha256(pixels_of(path)).hexdigest() for path in files])
@@ -106,7 +90,7 @@ class TestPictures:
     async def test_a_file_that_is_no_scene(self, blender: RenderProvider, tmp_path: Path) -> None:
         (tmp_path / "not.blend").write_bytes(b"not a scene at all" * 100)
         ref = (await blender.submit(spec(tmp_path / "not.blend", "1-3"), key())).ref
-        last = await end(blender, ref)
+        last = await ended(blender, ref)
         assert last.exit_code == 1
         assert "frames 1, 2, 3 could not be rendered" in last.message
         assert {frame.attempts for frame in last.frames} == {0}
@@ -127,7 +111,7 @@ class TestKills:
         number = await eventually(busy, timeout=30, interval=0.02, what="a frame")
         for process in painters(blender_folder(blender)):
             process.kill()
-        last = await end(blender, ref)
+        last = await ended(blender, ref)
         assert last.exit_code == 0
         attempts = {frame.frame: frame.attempts for frame in last.frames}
         again = [frame for frame, count in attempts.items() if count > 1]
@@ -145,7 +129,7 @@ class TestKills:
         await quick.aclose()
         later = LocalRender("render", quick.config, painter=STAND_IN)
         await later.initialize()
-        last = await end(later, ref)
+        last = await ended(later, ref)
         await later.aclose()
         assert last.exit_code == 0
         assert [frame.attempts for frame in last.frames] == [1] * 5
@@ -165,7 +149,7 @@ class TestKills:
         ]
         assert len(shims) == 1
         shims[0].kill()
-        last = await end(quick, ref)
+        last = await ended(quick, ref)
         assert last.state is RunState.LOST
         done = [frame.frame for frame in last.frames if frame.state is FrameState.DONE]
         assert done[:2] == [1, 2]
