@@ -22,7 +22,7 @@ from tests.api.support import KEY, client_of
 from tests.integration.conftest import Stage, stage_on
 from tests.support import eventually
 from tests.support.databases import fresh_database
-from tests.support.fickle import GOOD_KEY
+from tests.support.fickle import GOOD_KEY, FickleProvider
 
 URL = "/api/v1/providers"
 _REST = timedelta(seconds=2)
@@ -117,3 +117,12 @@ async def shared_api(shared_stage: Stage) -> AsyncIterator[httpx.AsyncClient]:
     """The API of a running worker, for all tests of a module."""
     async with running(shared_stage) as client:
         yield client
+
+
+@pytest.fixture
+async def api(
+    shared_api: httpx.AsyncClient, fickle: type[FickleProvider]
+) -> AsyncIterator[httpx.AsyncClient]:
+    """The API, with the type `fickle` there; what the test adds is removed."""
+    yield shared_api
+    await remove_all(shared_api)

@@ -1,7 +1,5 @@
 """Providers over the API, with a real worker that checks, opens, replaces and drops them."""
 
-from collections.abc import AsyncIterator
-
 import httpx
 import pytest
 
@@ -12,11 +10,11 @@ from tests.integration.conftest import Stage, StageMaker
 from tests.integration.managed import (
     URL,
     add,
+    api,
     becomes,
     entries,
     events_of,
     managed,
-    remove_all,
     running,
     shared_api,
     shared_stage,
@@ -25,7 +23,7 @@ from tests.integration.managed import (
 from tests.support import eventually
 from tests.support.fickle import GOOD_KEY, FickleProvider, fickle, fickle_installed
 
-__all__ = ["fickle", "fickle_installed", "shared_api", "shared_stage"]
+__all__ = ["api", "fickle", "fickle_installed", "shared_api", "shared_stage"]
 pytestmark = pytest.mark.integration
 SECRET = "s3cret-registry-pw"
 
@@ -33,14 +31,6 @@ SECRET = "s3cret-registry-pw"
 @pytest.fixture
 def stage(shared_stage: Stage) -> Stage:
     return shared_stage
-
-
-@pytest.fixture
-async def api(
-    shared_api: httpx.AsyncClient, fickle: type[FickleProvider]
-) -> AsyncIterator[httpx.AsyncClient]:
-    yield shared_api
-    await remove_all(shared_api)
 
 
 class TestAdding:

@@ -1,6 +1,5 @@
 """A provider is asked what it holds now, over the API and a worker that has it open."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from importlib.metadata import version
 
@@ -12,21 +11,13 @@ from cortex.domain.states import JobState, LeaseState, RunState
 from providers.base import TRIAL_IMAGE
 from tests.api.support import check_problem
 from tests.integration.conftest import Stage
-from tests.integration.managed import URL, add, becomes, remove_all, shared_api, shared_stage
+from tests.integration.managed import URL, add, api, becomes, shared_api, shared_stage
 from tests.support import eventually
 from tests.support.fickle import FickleProvider, fickle, fickle_installed
 
-__all__ = ["fickle", "fickle_installed", "shared_api", "shared_stage"]
+__all__ = ["api", "fickle", "fickle_installed", "shared_api", "shared_stage"]
 pytestmark = pytest.mark.integration
 KEY = "planted-key-4711"
-
-
-@pytest.fixture
-async def api(
-    shared_api: httpx.AsyncClient, fickle: type[FickleProvider]
-) -> AsyncIterator[httpx.AsyncClient]:
-    yield shared_api
-    await remove_all(shared_api)
 
 
 async def inspected(api: httpx.AsyncClient, provider_id: str = "f1", **query: str) -> Inspection:

@@ -17,20 +17,20 @@ from cortex.db.engine import Database
 from tests.api.support import KEY, serve
 from tests.e2e.support import Command, Terminal
 from tests.integration.conftest import Stage
-from tests.integration.managed import URL, add, becomes, remove_all, shared_api, shared_stage, view
+from tests.integration.managed import (
+    URL,
+    add,
+    api,
+    becomes,
+    shared_api,
+    shared_stage,
+    view,
+)
 from tests.support.fickle import FickleProvider, fickle, fickle_installed
 
-__all__ = ["fickle", "fickle_installed", "shared_api", "shared_stage"]
+__all__ = ["api", "fickle", "fickle_installed", "shared_api", "shared_stage"]
 pytestmark = pytest.mark.integration
 _FROM_ENV = ("--secret-from-env", "api_key=FICKLE_KEY")
-
-
-@pytest.fixture
-async def api(
-    shared_api: httpx.AsyncClient, fickle: type[FickleProvider]
-) -> AsyncIterator[httpx.AsyncClient]:
-    yield shared_api
-    await remove_all(shared_api)
 
 
 class Cli:

@@ -12,11 +12,11 @@ from cli.verify.model import VerifyReport
 from tests.api.support import KEY, serve
 from tests.e2e.support import Command
 from tests.integration.conftest import Stage
-from tests.integration.managed import URL, add, becomes, remove_all, shared_api, shared_stage
+from tests.integration.managed import URL, add, api, becomes, shared_api, shared_stage
 from tests.support.fickle import FickleProvider, fickle, fickle_installed
 from tests.support.verify import by_name, command_for, refused, verified
 
-__all__ = ["fickle", "fickle_installed", "shared_api", "shared_stage"]
+__all__ = ["api", "fickle", "fickle_installed", "shared_api", "shared_stage"]
 pytestmark = pytest.mark.integration
 PLANTED = "planted-key-4711"
 VARIABLE = "planted-variable-0815"
@@ -27,14 +27,6 @@ async def server(shared_api: httpx.AsyncClient, shared_stage: Stage) -> AsyncIte
     """The API of the stage on a real socket, for processes."""
     async with serve(shared_stage.settings) as (url, _):
         yield url
-
-
-@pytest.fixture
-async def api(
-    shared_api: httpx.AsyncClient, fickle: type[FickleProvider]
-) -> AsyncIterator[httpx.AsyncClient]:
-    yield shared_api
-    await remove_all(shared_api)
 
 
 @pytest.fixture

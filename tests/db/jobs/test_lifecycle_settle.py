@@ -18,15 +18,21 @@ OFFER = Offer(provider_id="p", price_per_hour=USD)
 STEP = SettleStep(step="cancel", started_at=datetime.now(UTC), tries=2, error="no answer")
 
 
-async def held(database: Database) -> Lease:
-    """A lease that is being released, of a job that is settling."""
+async def accepted(database: Database) -> str:
+    """The id of a job that waits for its placement."""
     job_id = new_id("job")
-    key = lease_key(job_id, 1)
     spec = JobSpec(command=["true"])
     async with database.transaction() as tx:
         await tx.providers.declare("p", "null")
         stored = [spec.model_dump(mode="json")]
         await tx.acceptance.store([NewJob(job_id, "ann", spec)], stored, delay=timedelta(0))
+    return job_id
+
+
+async def held(database: Database) -> Lease:
+    """A lease that is being released, of a job that is settling."""
+    job_id = await accepted(database)
+    key = lease_key(job_id, 1)
     async with database.transaction() as tx:
         assert await tx.steps.intend(
             job_id, key, 1, offer=OFFER, hold=USD, extension=timedelta(0), message="", events=[]
@@ -78,13 +84,8 @@ async def test_a_second_charge_changes_nothing(database: Database) -> None:
 
 
 async def test_a_cancelled_job_stays_so_until_the_network_confirms(database: Database) -> None:
-    job_id = new_id("job")
+    job_id = await accepted(database)
     key = lease_key(job_id, 1)
-    spec = JobSpec(command=["true"])
-    async with database.transaction() as tx:
-        await tx.providers.declare("p", "null")
-        stored = [spec.model_dump(mode="json")]
-        await tx.acceptance.store([NewJob(job_id, "ann", spec)], stored, delay=timedelta(0))
     async with database.transaction() as tx:
         await tx.steps.intend(
             job_id, key, 1, offer=OFFER, hold=USD, extension=timedelta(0), message="", events=[]
