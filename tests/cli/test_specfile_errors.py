@@ -2,20 +2,7 @@
 
 import pytest
 
-from cli.errors import BadInput
-from cli.specfile import parse
-from cortex.domain.spec import JobSpec
-
-
-def made(text: str) -> JobSpec:
-    (document,) = parse(text, "f.yaml")
-    return document.spec()
-
-
-def refused(text: str) -> str:
-    with pytest.raises(BadInput) as caught:
-        [document.spec() for document in parse(text, "f.yaml")]
-    return "\n".join([caught.value.message, *caught.value.details])
+from tests.cli.documents import made, refused
 
 
 class TestKeys:

@@ -11,17 +11,7 @@ from cli.options import RunOptions
 from cli.specfile import parse
 from cortex.domain.groups.expand import ExpandedJob
 from cortex.domain.spec import JobSpec
-
-
-def made(text: str) -> JobSpec:
-    (document,) = parse(text, "f.yaml")
-    return document.spec()
-
-
-def refused(text: str) -> str:
-    with pytest.raises(BadInput) as caught:
-        [document.spec() for document in parse(text, "f.yaml")]
-    return "\n".join([caught.value.message, *caught.value.details])
+from tests.cli.documents import made, refused
 
 
 def members(folder: Path, text: str) -> list[ExpandedJob]:
