@@ -1,7 +1,7 @@
 """What must hold after every run, checked from outside on the database's and the networks' books.
 
     books = await read_books(database_url, {"akash-sim": url}, ignored=before)
-    found = violations(books, accepted={job_id}, runs={job_id: 1})
+    broken = violations(books, accepted={job_id}, runs={job_id: 1})
 
 Nothing of Cortex is asked: the rules know the schema, the legal transitions and nothing else.
 """

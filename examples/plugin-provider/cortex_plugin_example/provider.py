@@ -153,15 +153,15 @@ class QueueProvider(Provider[QueueConfig]):
 
     async def _jobs(self, keys: Sequence[str] = ()) -> list[dict[str, Any]]:
         """These jobs, or all, as far as the queue knows them."""
-        found: list[dict[str, Any]] = await self._http.get("/jobs", params={"key": list(keys)})
-        return found
+        jobs: list[dict[str, Any]] = await self._http.get("/jobs", params={"key": list(keys)})
+        return jobs
 
     async def _lines(self, ref: LeaseRef, place: int) -> list[dict[str, Any]]:
         try:
-            found = await self._http.get(f"/jobs/{ref.key}/lines", params={"after": place})
+            lines = await self._http.get(f"/jobs/{ref.key}/lines", params={"after": place})
         except Refused:
             return []
-        return list(found)
+        return list(lines)
 
     async def _effect_unless_gone(self, method: str, path: str) -> None:
         try:

@@ -65,12 +65,12 @@ class QueueWorld(World):
         return router
 
     async def leases(self) -> list[SimLease]:
-        found = [await self._view(key) for key in self._keys()]
+        jobs = [await self._view(key) for key in self._keys()]
         return [
             SimLease(
                 id=job["key"], key=job["key"], alive=job["state"] in ("held", "starting", "running")
             )
-            for job in found
+            for job in jobs
         ]
 
     async def bill(self) -> list[SimBill]:
