@@ -93,12 +93,12 @@ async def test_verification(client: httpx.AsyncClient) -> None:
     job_id = await submit(client)
     await client.post(f"{JOBS}/{job_id}/cancel")
     answer = await client.get(f"{AUDIT}/verification")
-    found = AuditVerification.model_validate_json(answer.content)
-    assert found.ok
-    assert found.head is not None
-    again = await client.get(f"{AUDIT}/verification", params={"known": found.head})
+    verification = AuditVerification.model_validate_json(answer.content)
+    assert verification.ok
+    assert verification.head is not None
+    again = await client.get(f"{AUDIT}/verification", params={"known": verification.head})
     assert again.json()["ok"] is True
-    other = found.head[:-1] + ("0" if found.head[-1] != "0" else "1")
+    other = verification.head[:-1] + ("0" if verification.head[-1] != "0" else "1")
     again = await client.get(f"{AUDIT}/verification", params={"known": other})
     assert [problem["message"] for problem in again.json()["problems"]] == [
         "the seal is another than was known of it"

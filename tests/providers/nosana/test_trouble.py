@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from providers.nosana import NosanaProvider
 from simulators.nosana import API_KEY
 from tests.providers.nosana.conftest import Sim
 from tests.providers.nosana.support import ended, job, new_key
+from tests.support import patience
 from tests.support.recordings import Recording, playing
 from tests.support.recordings.files import read
 
@@ -57,7 +59,7 @@ async def test_every_call_against_every_bad_answer(sim: Sim, what: str) -> None:
     ref = LeaseRef(key=key, network_id="D", data={"market": "M"})
     reserved = LeaseRef(key=key, network_id=f"cortex-{key}", data={"market": "M", "create": "{}"})
     async with playing(recording, tls=False) as player:
-        config = sim.config(url=player.url, patience="0.3s")
+        config = sim.config(url=player.url, patience=timedelta(seconds=patience(0.15)))
         provider = NosanaProvider("nosana", config)
         calls: dict[str, Callable[[], Awaitable[Any]]] = {
             "find": lambda: provider.find(key),
