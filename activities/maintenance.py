@@ -9,8 +9,10 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from activities.runtime.errors import relentless
+from activities.secrets import rotate_secrets
 from cortex.db.engine import Database
 from cortex.db.partitions import drop_partitions, ensure_partitions
+from cortex.security.keyring import KeyRing
 from cortex.settings import Settings
 from cortex.temporal.client import delete_run
 from cortex.temporal.contracts import HEALTH_WORKFLOW, RECONCILE_WORKFLOW
@@ -32,12 +34,14 @@ class MaintenanceActivities:
         self._database = database
         self._settings = settings
         self._client = client
+        self._keyring = KeyRing.from_setting(settings.encryption_keys)
 
     @relentless
     async def maintain(self) -> dict[str, int]:
-        """Make the partitions that are due and delete what is past its retention.
+        """Make the partitions that are due, delete what is past its retention, and encrypt with
+        the newest key what is under an older one.
 
-        Returns how many of each kind were made or deleted.
+        Returns how many of each kind were made, deleted or encrypted.
         """
         now = datetime.now(UTC)
         async with self._database.transaction() as tx:
@@ -49,6 +53,7 @@ class MaintenanceActivities:
             commands = await tx.commands.expire(_DONE_COMMANDS)
             drafts = await tx.managed.expire_drafts(_OLD_DRAFTS)
             findings = await tx.findings.expire(self._settings.retention.events)
+        rotated = await rotate_secrets(self._database, self._keyring)
         parts = self._drop_stale_parts(now)
         checks = await self._drop_old_checks(now)
         return {
@@ -59,6 +64,7 @@ class MaintenanceActivities:
             "commands": commands,
             "provider_drafts": drafts,
             "findings": findings,
+            "secrets_rotated": rotated,
             "output_parts": parts,
             "check_runs": checks,
         }

@@ -35,6 +35,7 @@ from api.routes import (
     plugins,
     providers,
     reconcile,
+    secrets,
     streams,
     submission,
     trace,
@@ -62,6 +63,7 @@ ROUTERS = tuple(
         reconcile,
         users,
         keys,
+        secrets,
         audit,
         meta,
     )

@@ -38,6 +38,7 @@ from cortex.services.providers.admin import ProviderAdmin
 from cortex.services.providers.inspection import Inspections
 from cortex.services.providers.queries import ProviderRegistry
 from cortex.services.reconcile import Reconciling
+from cortex.services.secrets import Secrets
 from cortex.services.trace.resolve import Resolutions
 from cortex.services.trace.stuck import StuckJobs
 from cortex.services.trace.trace import Traces
@@ -73,6 +74,7 @@ class Services:
     authenticator: Authenticator
     users: Users
     keys: ApiKeys
+    secrets: Secrets
     audit: AuditLog
     denials: Denials
     streams: Streams
@@ -133,6 +135,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             authenticator=authenticator,
             users=Users(database, settings.api),
             keys=ApiKeys(database),
+            secrets=Secrets(database, client, settings),
             audit=AuditLog(database),
             denials=denials,
             streams=Streams(database, hub),

@@ -59,6 +59,7 @@ COMMANDS = {
     ),
     "users": Entry("users", "Add people and services, change what they may (admins).", _SEE),
     "keys": Entry("keys", "Make, list and revoke API keys.", _SEE),
+    "secrets": Entry("secrets", "See which keys encrypt secrets; rotate them (admins).", _SEE),
     "audit": Entry("audit", "See who changed what, and who was denied (admins).", _SEE),
     "up": Entry("stack", "Start the whole stack on this machine.", _SERVER),
     "down": Entry("stack", "Stop the stack.", _SERVER),

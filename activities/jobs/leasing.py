@@ -28,6 +28,7 @@ from cortex.domain.leases import Lease, LeaseSnapshot
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import JobState, LeaseState, RunState
 from cortex.security.keyring import KeyRing
+from cortex.security.places import job_place
 from cortex.temporal.contracts import LeaseChange
 from providers.base import Committed, Report, Reservation
 from providers.errors import OutcomeUnknown
@@ -186,7 +187,8 @@ class LeaseActivities:
     def _full_spec(self, held: Held) -> JobSpec:
         if held.secrets is None:
             return held.spec
-        return held.spec.with_secrets(self._keyring.decrypt(held.secrets, held.lease.job_id))
+        secrets = self._keyring.decrypt(held.secrets, job_place(held.lease.job_id))
+        return held.spec.with_secrets(secrets)
 
     async def _unfinished(self, held: Held, spec: JobSpec) -> JobSpec:
         """Of a render job, what no earlier lease has finished: no frame is paid for twice."""

@@ -15,11 +15,12 @@ import structlog
 from pydantic import ValidationError
 from temporalio import activity
 
-from activities.runtime.builder import Builder, place_of
+from activities.runtime.builder import Builder
 from cortex.db.engine import Database
 from cortex.db.providers.managed import Draft
 from cortex.domain.errors import CortexError, FieldError, InvalidRequest, NotFound, field_errors
 from cortex.domain.units import format_duration
+from cortex.security.places import draft_place, provider_place
 from cortex.settings import Settings
 from cortex.temporal.contracts import ProviderCheckInput, ProviderCheckResult
 from providers.errors import AuthenticationFailed, ProviderError
@@ -62,7 +63,7 @@ class DraftActivities:
 
     async def _whole(self, draft: Draft) -> dict[str, Any]:
         """The configuration with its secrets: what is stored, and on top what is to change."""
-        sealed = self._builder.keyring.decrypt(draft.sealed, f"draft:{draft.id}")
+        sealed = self._builder.keyring.decrypt(draft.sealed, draft_place(draft.id))
         changes: dict[str, Any] = json.loads(sealed["config"])
         async with self._database.reading() as tx:
             stored = await tx.managed.find(draft.provider_id)
@@ -81,7 +82,7 @@ class DraftActivities:
     ) -> ProviderCheckResult:
         sealed = None
         if secrets:
-            place = place_of(draft.provider_id)
+            place = provider_place(draft.provider_id)
             sealed = self._builder.keyring.encrypt(secrets, place, what="credentials")
         async with self._database.transaction() as tx:
             await tx.managed.checked(

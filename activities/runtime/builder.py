@@ -10,6 +10,7 @@ from cortex.db.providers.managed import ManagedProvider, ProviderType
 from cortex.db.providers.repository import Origin
 from cortex.domain.errors import CortexError, InvalidRequest
 from cortex.security.keyring import KeyRing
+from cortex.security.places import provider_place
 from cortex.settings import Settings
 from providers.dropbox import DropBox
 from providers.registry import (
@@ -119,7 +120,9 @@ class Builder:
 
     def secrets_of(self, provider_id: str, credentials: bytes | None) -> dict[str, str]:
         """The secrets of a provider of the database, by their place."""
-        return self._keyring.decrypt(credentials, place_of(provider_id)) if credentials else {}
+        if not credentials:
+            return {}
+        return self._keyring.decrypt(credentials, provider_place(provider_id))
 
     def make(self, provider_id: str, type_name: str, config: Mapping[str, Any]) -> AnyProvider:
         """A provider with what this worker adds to it."""
@@ -150,11 +153,6 @@ class Builder:
             schema.get("properties", {}).pop("enabled", None)
             types.append(ProviderType(name, schema, secret_fields(config)))
         return types
-
-
-def place_of(provider_id: str) -> str:
-    """What the credentials of a provider are bound to."""
-    return f"provider:{provider_id}"
 
 
 def plain(value: Any) -> Any:

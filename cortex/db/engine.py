@@ -42,6 +42,7 @@ from cortex.db.providers.repository import ProviderRepository
 from cortex.db.providers.track import TrackRepository
 from cortex.db.reconcile.findings import FindingRepository
 from cortex.db.reconcile.survey import SurveyRepository
+from cortex.db.secrets import SecretRepository
 from cortex.db.statements import allow_one_write, handed_out
 from cortex.db.trace import TraceRepository
 from cortex.domain.errors import DatabaseUnavailable
@@ -72,6 +73,7 @@ class UnitOfWork(Generic[Access]):
         self.managed: ManagedProviderRepository[Access] = ManagedProviderRepository(connection)
         self.circuits: CircuitRepository[Access] = CircuitRepository(connection)
         self.accounts: AccountRepository[Access] = AccountRepository(connection)
+        self.secrets: SecretRepository[Access] = SecretRepository(connection)
         self.audit: AuditRepository[Access] = AuditRepository(connection)
         self.budgets: BudgetRepository[Access] = BudgetRepository(connection)
         self.reserves: ReserveRepository[Access] = ReserveRepository(connection)

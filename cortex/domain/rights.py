@@ -41,6 +41,8 @@ class Action(StrEnum):
     RECONCILE_READ = "reconcile.read"
     RECONCILE_RUN = "reconcile.run"
     AUDIT_READ = "audit.read"
+    SECRETS_READ = "secrets.read"
+    SECRETS_ROTATE = "secrets.rotate"
     USERS_READ = "users.read"
     USERS_CHANGE = "users.change"
     KEYS_CHANGE = "keys.change"

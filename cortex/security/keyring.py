@@ -52,16 +52,7 @@ class KeyRing:
         Raises:
             ServiceUnavailable: no key is configured; `what` names the secrets.
         """
-        if self._current is None:
-            raise ServiceUnavailable(
-                f"{what} cannot be stored: no `encryption_keys` are configured on the server"
-            )
-        nonce = os.urandom(_NONCE)
-        name = self._current.encode()
-        plain = json.dumps(dict(secrets)).encode()
-        key = self._keys[self._current]
-        sealed: bytes = _sealing().seal(key, nonce, plain, _bound(name, place))
-        return bytes([len(name)]) + name + nonce + sealed
+        return self._seal(json.dumps(dict(secrets)).encode(), place, what)
 
     def decrypt(self, blob: bytes, place: str) -> dict[str, str]:
         """The secrets.
@@ -69,16 +60,50 @@ class KeyRing:
         Raises:
             CortexError: the key is not in the ring, or the data is not what was stored there.
         """
+        secrets: dict[str, str] = json.loads(self._open(blob, place))
+        return secrets
+
+    @property
+    def newest(self) -> str | None:
+        """Id of the key that encrypts; None: there is none."""
+        return self._current
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Ids of all keys, the newest first."""
+        return tuple(self._keys)
+
+    def sealed_anew(self, blob: bytes, place: str) -> bytes:
+        """The same secrets, encrypted with the newest key.
+
+        Raises:
+            CortexError: as `decrypt`.
+            ServiceUnavailable: no key is configured.
+        """
+        return self._seal(self._open(blob, place), place, "secrets")
+
+    def _seal(self, plain: bytes, place: str, what: str) -> bytes:
+        if self._current is None:
+            raise ServiceUnavailable(
+                f"{what} cannot be stored: no `encryption_keys` are configured on the server"
+            )
+        nonce = os.urandom(_NONCE)
+        name = self._current.encode()
+        key = self._keys[self._current]
+        sealed: bytes = _sealing().seal(key, nonce, plain, _bound(name, place))
+        return bytes([len(name)]) + name + nonce + sealed
+
+    def _open(self, blob: bytes, place: str) -> bytes:
         length = blob[0]
         name, rest = blob[1 : 1 + length], blob[1 + length :]
         key = self._keys.get(name.decode(errors="replace"))
         if key is None:
             raise CortexError(f"encryption key `{name.decode(errors='replace')}` is not configured")
-        plain = _sealing().unseal(key, rest[:_NONCE], rest[_NONCE:], _bound(name, place))
+        nonce, sealed = rest[:_NONCE], rest[_NONCE:]
+        plain: bytes | None = _sealing().unseal(key, nonce, sealed, _bound(name, place))
         if plain is None:
             raise CortexError(f"the secrets of `{place}` cannot be decrypted")
-        secrets: dict[str, str] = json.loads(plain)
-        return secrets
+        return plain
 
 
 def _bound(name: bytes, place: str) -> bytes:

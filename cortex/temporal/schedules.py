@@ -14,6 +14,7 @@ from temporalio.client import (
     ScheduleActionStartWorkflow,
     ScheduleAlreadyRunningError,
     ScheduleIntervalSpec,
+    ScheduleOverlapPolicy,
     SchedulePolicy,
     ScheduleSpec,
     ScheduleUpdate,
@@ -35,7 +36,9 @@ from cortex.temporal.contracts import (
     reconcile_id,
 )
 
+_MAINTENANCE = "maintenance"
 _MAINTENANCE_EVERY = timedelta(hours=1)
+_CALL = timedelta(seconds=5)
 _PAUSES = (0.2, 0.5, 1.0, 2.0)
 _PREFIXES = (health_id(""), "reconcile:")
 
@@ -43,9 +46,19 @@ _PREFIXES = (health_id(""), "reconcile:")
 async def ensure_maintenance(client: Client) -> None:
     """The housekeeping schedule exists and is as this version wants it."""
     action = ScheduleActionStartWorkflow(
-        MAINTENANCE_WORKFLOW, id="maintenance", task_queue=TASK_QUEUE
+        MAINTENANCE_WORKFLOW, id=_MAINTENANCE, task_queue=TASK_QUEUE
     )
-    await ensure_schedule(client, "maintenance", action, _MAINTENANCE_EVERY)
+    await ensure_schedule(client, _MAINTENANCE, action, _MAINTENANCE_EVERY)
+
+
+async def maintain_now(client: Client) -> None:
+    """Let the housekeeping run now; one that runs already is followed by another.
+
+    Raises:
+        RPCError: Temporal is away, or no worker has made the schedule yet.
+    """
+    handle = client.get_schedule_handle(_MAINTENANCE)
+    await handle.trigger(overlap=ScheduleOverlapPolicy.BUFFER_ONE, rpc_timeout=_CALL)
 
 
 async def ensure_budgets(client: Client, rules: BudgetSettings) -> None:

@@ -8,7 +8,7 @@ from cortex.domain.rights import Action, Principal, Role
 from cortex.settings import ApiKey, ApiSettings
 
 EVERYBODY = set(Role)
-ADMINS = {Action.AUDIT_READ, Action.USERS_READ}
+ADMINS = {Action.AUDIT_READ, Action.SECRETS_READ, Action.USERS_READ}
 READS = {action for action in Action if action.endswith(".read")} - ADMINS
 # Written down a second time, on purpose: a change of the table must be meant.
 MAY = (
@@ -21,6 +21,7 @@ MAY = (
         Action.PROVIDERS_OPERATE: {Role.ADMIN, Role.OPERATOR},
         Action.PROVIDERS_CHANGE: {Role.ADMIN},
         Action.RECONCILE_RUN: {Role.ADMIN, Role.OPERATOR},
+        Action.SECRETS_ROTATE: {Role.ADMIN},
         Action.USERS_CHANGE: {Role.ADMIN},
         Action.KEYS_CHANGE: EVERYBODY,
     }

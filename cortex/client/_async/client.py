@@ -14,6 +14,7 @@ from cortex.client._async.outputs import AsyncOutputCalls
 from cortex.client._async.plugins import AsyncPluginCalls
 from cortex.client._async.providers import AsyncProviderCalls
 from cortex.client._async.reconcile import AsyncReconcileCalls
+from cortex.client._async.secrets import AsyncSecretCalls
 from cortex.client._async.server import AsyncServerCalls
 from cortex.client._async.trace import AsyncTraceCalls
 from cortex.client.connection import resolve
@@ -30,6 +31,7 @@ class AsyncCortex(
     AsyncMoneyCalls,
     AsyncReconcileCalls,
     AsyncAccountCalls,
+    AsyncSecretCalls,
     AsyncAuditCalls,
     AsyncTraceCalls,
     AsyncPluginCalls,

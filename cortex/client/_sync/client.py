@@ -15,6 +15,7 @@ from cortex.client._sync.outputs import OutputCalls
 from cortex.client._sync.plugins import PluginCalls
 from cortex.client._sync.providers import ProviderCalls
 from cortex.client._sync.reconcile import ReconcileCalls
+from cortex.client._sync.secrets import SecretCalls
 from cortex.client._sync.server import ServerCalls
 from cortex.client._sync.trace import TraceCalls
 from cortex.client.connection import resolve
@@ -31,6 +32,7 @@ class Cortex(
     MoneyCalls,
     ReconcileCalls,
     AccountCalls,
+    SecretCalls,
     AuditCalls,
     TraceCalls,
     PluginCalls,

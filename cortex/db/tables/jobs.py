@@ -70,6 +70,11 @@ class JobRow(Base):
             # By key and value together: by the key alone would be half of the table.
             postgresql_ops={"labels": "jsonb_path_ops"},
         ),
+        Index(
+            "jobs_sealed",
+            text("(substring(secrets from 2 for get_byte(secrets, 0)))"),
+            postgresql_where=text("secrets IS NOT NULL"),
+        ),
         Index("jobs_group", "group_id", "id", postgresql_where=text("group_id IS NOT NULL")),
     )
 

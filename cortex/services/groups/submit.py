@@ -28,6 +28,7 @@ from cortex.domain.money import Money
 from cortex.domain.spec import JobSpec
 from cortex.schemas.groups import ExpandedMember, GroupValidation
 from cortex.security.keyring import KeyRing
+from cortex.security.places import job_place
 from cortex.services.jobs.admission import Assessment, assess
 from cortex.services.jobs.idempotency import check_key, fingerprint
 from cortex.services.money.reserves import require_room, upper_bound
@@ -163,7 +164,7 @@ class GroupSubmissions:
         return group, [new_member.job.spec.model_dump(mode="json") for new_member in jobs]
 
     def _new_job(self, job_id: str, spec: JobSpec, owner: str) -> NewJob:
-        secrets = self._keys.encrypt(spec.secrets(), job_id) if spec.secret_env else None
+        secrets = self._keys.encrypt(spec.secrets(), job_place(job_id)) if spec.secret_env else None
         return NewJob(id=job_id, owner=owner, spec=spec, secrets=secrets)
 
 

@@ -19,6 +19,7 @@ from cortex.domain.spec import JobSpec
 from cortex.domain.states import JobState
 from cortex.schemas.jobs import AcceptedJob, BatchAccepted, Validation
 from cortex.security.keyring import KeyRing
+from cortex.security.places import job_place
 from cortex.services.jobs.admission import Assessment, assess, at_index
 from cortex.services.jobs.idempotency import check_key, fingerprint
 from cortex.services.jobs.inputs import require_inputs
@@ -173,14 +174,14 @@ class Submissions:
         # Sorted, so that a batch is listed in its own order.
         ids = sorted(new_id("job") for _ in specs)
         return [
-            NewJob(
-                id=job_id,
-                owner=owner,
-                spec=spec,
-                secrets=self._keys.encrypt(spec.secrets(), job_id) if spec.secret_env else None,
-            )
+            NewJob(id=job_id, owner=owner, spec=spec, secrets=self._sealed(spec, job_id))
             for job_id, spec in zip(ids, specs, strict=True)
         ]
+
+    def _sealed(self, spec: JobSpec, job_id: str) -> bytes | None:
+        if not spec.secret_env:
+            return None
+        return self._keys.encrypt(spec.secrets(), job_place(job_id))
 
     async def _seen(
         self, tx: Transaction, kind: Kind, specs: Sequence[JobSpec], owner: str, key: str | None

@@ -34,6 +34,7 @@ from cortex.schemas.providers import (
     ProviderView,
 )
 from cortex.security.keyring import KeyRing
+from cortex.security.places import draft_place
 from cortex.services.providers.queries import ProviderRegistry
 from cortex.settings import Settings
 from cortex.temporal.ask import ask_workers
@@ -231,7 +232,7 @@ class ProviderAdmin:
 
     async def _draft(self, provider_id: str, type_name: str, config: Mapping[str, Any]) -> str:
         draft_id = new_id("drf")
-        place, what = f"draft:{draft_id}", "a provider's configuration"
+        place, what = draft_place(draft_id), "a provider's configuration"
         sealed = self._keyring.encrypt(
             {"config": json.dumps(dict(config), default=str)}, place, what=what
         )

@@ -1,0 +1,20 @@
+"""What ciphertexts are bound to: the row, and by the form of its id the column.
+
+A ciphertext that is moved to another row does not open. Each of these columns is the only one of
+its table that is encrypted so.
+"""
+
+
+def job_place(job_id: str) -> str:
+    """Of `jobs.secrets`."""
+    return job_id
+
+
+def provider_place(provider_id: str) -> str:
+    """Of `providers.credentials`."""
+    return f"provider:{provider_id}"
+
+
+def draft_place(draft_id: str) -> str:
+    """Of `provider_drafts.sealed`."""
+    return f"draft:{draft_id}"
