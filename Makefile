@@ -3,6 +3,8 @@
 
 SHELL := /bin/sh
 PYTHON ?= python3
+# Where it is set, every process of the tests would compile all sources anew.
+unexport PYTHONDONTWRITEBYTECODE
 VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime-installed

@@ -1,6 +1,7 @@
 """What all tests share: a real PostgreSQL and real Temporal servers, started once per worker."""
 
 import asyncio
+import gc
 import os
 import shutil
 import tempfile
@@ -22,10 +23,12 @@ from cortex.embedded.config import StackConfig
 from cortex.embedded.postgres import create_database, postgres_service
 from cortex.settings import DatabaseSettings
 from tests.support import patience, temporal_program
+from tests.support.byte_code import compile_share
 from tests.support.databases import fresh_database
 from tests.support.tls import share_tls_context
 
 share_tls_context()
+gc.disable()  # while modules are loaded, of which nothing is given up again
 
 # As Cortex sets it up itself: the default takes half a minute for the traceback of one error.
 _renderer = structlog.dev.ConsoleRenderer(
@@ -49,6 +52,18 @@ _SLOW_CHECKS = {
     "test_leasing_on_a_bad_day",
     "test_cancelling_on_a_bad_day",
 }
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    compile_share(session.config)
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded now stays to the end: a million objects that no collection need look at."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
