@@ -24,7 +24,7 @@ from cortex.embedded.postgres import create_database, postgres_service
 from cortex.settings import DatabaseSettings
 from tests.support import patience, temporal_program
 from tests.support.byte_code import compile_share
-from tests.support.databases import fresh_database
+from tests.support.databases import cheapen_passwords, fresh_database
 from tests.support.tls import share_tls_context
 
 share_tls_context()
@@ -49,6 +49,7 @@ for _name in [name for name in os.environ if name.startswith("CORTEX_")]:
 # Of the checks that every provider has to pass (`providers.conformance`, which knows no marks).
 _SLOW_CHECKS = {
     "test_the_wicked_folder",
+    "test_twenty_leases_at_once",
     "test_leasing_on_a_bad_day",
     "test_cancelling_on_a_bad_day",
 }
@@ -106,6 +107,7 @@ async def postgres(short_tmp: Path) -> AsyncIterator[StackConfig]:
     try:
         await child.wait_ready()
         await create_database(config)
+        await cheapen_passwords(config)
         database = Database(DatabaseSettings(url=SecretStr(config.database_url), pool_size=2))
         await migrate(database)
         await database.aclose()

@@ -30,6 +30,15 @@ class Parsed:
     attributes: dict[str, str]
 
 
+def read(text: str) -> Any:
+    """The YAML, by libyaml where PyYAML has it: ten times as fast.
+
+    Raises:
+        yaml.YAMLError: it is none.
+    """
+    return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
 def parse(text: str) -> Parsed:
     """The document, its manifest, and what goes on the chain.
 
@@ -37,7 +46,7 @@ def parse(text: str) -> Parsed:
         BadSdl: it is none.
     """
     try:
-        sdl = yaml.safe_load(text)
+        sdl = read(text)
         ((group, placement),) = sdl["profiles"]["placement"].items()
         (price,) = placement["pricing"].values()
         cap = Decimal(str(price["amount"]))

@@ -16,6 +16,7 @@ from joserfc import jwe
 from joserfc.errors import JoseError
 from joserfc.jwk import RSAKey
 
+from simulators.akash import sdl
 from simulators.akash.errors import Refusal
 
 if TYPE_CHECKING:
@@ -54,11 +55,11 @@ def resolve(world: "AkashWorld", text: str, seal: str | None) -> tuple[str, str]
         Refusal: the seal cannot be opened, or does not fit the SDL.
     """
     try:
-        document = yaml.safe_load(text)
+        document = sdl.read(text)
         services = dict(document["services"])
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise Refusal(400, "BadRequestError", f"Invalid SDL: {type(error).__name__}") from error
-    kept = yaml.safe_load(text)
+    kept = sdl.read(text)
     values = _opened(world, text, seal) if seal else {}
     used = set()
     for place, (name, service) in enumerate(services.items()):

@@ -1,10 +1,7 @@
 """The three kinds of access: a read, one writing statement, a transaction."""
 
 import contextlib
-import subprocess
-import sys
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -21,7 +18,6 @@ from cortex.domain.states import JobState
 from cortex.settings import DatabaseSettings
 
 READ_ONLY = "read-only transaction"
-ROOT = Path(__file__).parents[2]
 
 
 async def accepted(database: Database) -> str:
@@ -103,38 +99,18 @@ async def test_a_transaction_commits_all_or_nothing(database: Database) -> None:
         assert (await tx.connection.execute(text("SELECT 1"))).scalar_one() == 1
 
 
-WRONG = """
-from cortex.db.engine import Database
-
-async def wrong(database: Database) -> None:
+async def _the_wrong_kind_does_not_type_check(database: Database) -> None:
+    """Not run, but read by mypy: each `ignore` that nothing needs is an error of `make types`."""
     async with database.reading() as read:
-        await read.leases.signalled("k", 1)
-        await read.jobs.lock("j")
+        await read.leases.signalled("k", 1)  # type: ignore[misc]
+        await read.jobs.lock("j")  # type: ignore[misc]
         await read.leases.get("k")
     async with database.statement() as one:
-        await one.jobs.lock("j")
+        await one.jobs.lock("j")  # type: ignore[misc]
         await one.leases.signalled("k", 1)
     async with database.transaction() as tx:
         await tx.jobs.lock("j")
         await tx.leases.signalled("k", 1)
-"""
-
-
-def test_the_wrong_kind_does_not_type_check(tmp_path: Path) -> None:
-    wrong = tmp_path / "wrong.py"
-    wrong.write_text(WRONG)
-    mypy = [sys.executable, "-m", "mypy", "--config-file", "", "--strict", "--no-error-summary"]
-    quiet = ["--follow-imports=silent", "--explicit-package-bases", "--cache-dir"]
-    done = subprocess.run(
-        [*mypy, *quiet, str(ROOT / ".mypy_cache" / "engine"), str(wrong)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=250,
-    )
-    lines = [line.split(":")[1] for line in done.stdout.splitlines() if ": error:" in line]
-    assert lines == ["6", "7", "10"], done.stdout + done.stderr
 
 
 def test_transacts_is_the_widest() -> None:

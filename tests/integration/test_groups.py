@@ -267,6 +267,7 @@ class TestMany:
             watching.cancel()
         assert 1 <= most <= 3
 
+    @pytest.mark.slow
     async def test_many_at_once_end_with_one_charge_each(self, make_stage: StageMaker) -> None:
         stage = await make_stage(null=NULL)
         async with stage.worker():

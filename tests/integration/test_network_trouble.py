@@ -40,7 +40,7 @@ IMPATIENT: dict[str, dict[str, Any]] = {"akash": {"ready_within": 4}}
 
 
 class Scene:
-    """All simulated networks, and a stage with a provider for each (and one with a wrong key)."""
+    """All simulated networks, and a stage with a provider for each."""
 
     def __init__(self, nets: list[Network], stage: Stage) -> None:
         self.nets = nets
@@ -54,6 +54,12 @@ class Scene:
             assert not await open_holds(tx)
         for net in self.nets:
             assert not await net.alive(), net.name
+
+    def provide(self, entries: dict[str, dict[str, Any]]) -> None:
+        """More providers, or others of the same name, for workers that open from now on."""
+        new = {name: ProviderSettings.model_validate(entry) for name, entry in entries.items()}
+        providers = {**self.stage.settings.providers, **new}
+        self.stage.settings = self.stage.settings.model_copy(update={"providers": providers})
 
     async def open(self, provider_id: str) -> None:
         """Wait until the worker has the provider open."""
@@ -125,12 +131,6 @@ class Scene:
                 await tx.commands.add(job_id, "cancel", {"reason": "test"})
 
 
-def uncounted(akash: Network) -> dict[str, ProviderSettings]:
-    """Akash, where a quote does not look at the account's credit: the creation meets it."""
-    entry = akash.entry(count_credit=False)
-    return {akash.provider_id: ProviderSettings.model_validate(entry)}
-
-
 @pytest.fixture
 async def scene(tmp_path: Path, make_stage: StageMaker) -> AsyncIterator[Scene]:
     """Everything that a story needs."""
@@ -139,7 +139,6 @@ async def scene(tmp_path: Path, make_stage: StageMaker) -> AsyncIterator[Scene]:
             await stack.enter_async_context(network(name, tmp_path / name)) for name in SIMULATORS
         ]
         entries = {net.provider_id: net.entry(**IMPATIENT.get(net.name, {})) for net in nets}
-        entries |= {f"{net.name}-bad": net.entry(**WRONG_KEYS[net.name]) for net in nets}
         stage = await make_stage(**entries)
         # Tests wait for minutes of nobody.
         monitor = MonitorSettings(
@@ -151,6 +150,9 @@ async def scene(tmp_path: Path, make_stage: StageMaker) -> AsyncIterator[Scene]:
 
 class TestBeforeItRuns:
     async def test_what_no_network_takes(self, scene: Scene) -> None:
+        wrong = {f"{net.name}-bad": net.entry(**WRONG_KEYS[net.name]) for net in scene.nets}
+        scene.provide(wrong)
+
         async def story(net: Network) -> None:
             await asyncio.gather(
                 self.wrong_key(scene, net),
@@ -342,9 +344,8 @@ class TestAkash:
 
     async def test_credit_that_another_job_has_locked(self, scene: Scene, akash: Network) -> None:
         """402 for a second creation: the next offer is taken, and the events say why."""
-        scene.stage.settings = scene.stage.settings.model_copy(
-            update={"providers": {**scene.stage.settings.providers, **uncounted(akash)}}
-        )
+        # A quote does not look at the account's credit: the creation meets it.
+        scene.provide({akash.provider_id: akash.entry(count_credit=False)})
         async with scene.stage.worker():
             patient = {"timeout": "60s"}
             first = await scene.submit(akash.provider_id, "sleep 300", placement=patient)
@@ -367,10 +368,7 @@ class TestAkash:
 
     async def test_nobody_bids(self, scene: Scene, akash: Network) -> None:
         await akash.act("no_bids")
-        entry = akash.entry(bid_wait=0.5, bid_deadline=1)
-        providers = dict(scene.stage.settings.providers)
-        providers[akash.provider_id] = ProviderSettings.model_validate(entry)
-        scene.stage.settings = scene.stage.settings.model_copy(update={"providers": providers})
+        scene.provide({akash.provider_id: akash.entry(bid_wait=0.5, bid_deadline=1)})
         async with scene.stage.worker():
             job = await scene.ended(await scene.submit(akash.provider_id))
         assert (job.state, job.reason) == (JobState.FAILED, Reason.NO_CAPACITY)

@@ -88,6 +88,7 @@ class TestMade:
         )
         assert done.returncode == 0, done.stdout[-3000:]
 
+    @pytest.mark.slow
     def test_its_conformance_test_runs(self, made: Path) -> None:
         """The parts that are quick; all of them are the example's own test."""
         done = run(

@@ -23,6 +23,14 @@ async def admin(server: StackConfig, statement: str) -> None:
         await connection.execute(statement.encode())
 
 
+async def cheapen_passwords(server: StackConfig) -> None:
+    """A login hashes the password once, not 4096 times: tests open many connections."""
+    secrets = server.secrets
+    roles = {"cortex": secrets.postgres_cortex, "postgres": secrets.postgres_admin}
+    change = "; ".join(f"ALTER ROLE {role} PASSWORD '{word}'" for role, word in roles.items())
+    await admin(server, f"SET scram_iterations = 1; {change}")
+
+
 @asynccontextmanager
 async def fresh_database(server: StackConfig) -> AsyncIterator[str]:
     """The URL of a migrated database of its own, dropped at the end."""

@@ -198,6 +198,7 @@ class TestPlacement:
         assert (outcome.state, outcome.reason) == (JobState.FAILED, Reason.NO_CAPACITY)
         assert world.finished == [outcome]
 
+    @pytest.mark.slow
     async def test_searching_for_a_week_continues_as_new(self, world: World) -> None:
         world.places = deque([self._NOTHING])
         handle = await world.start(placement_timeout=timedelta(days=7))

@@ -70,6 +70,7 @@ async def jobs_stored(database: Database) -> int:
 
 
 class TestParallel:
+    @pytest.mark.slow
     async def test_a_thousand_submits_fill_it_exactly(
         self, submissions: Submissions, database: Database
     ) -> None:
