@@ -10,7 +10,8 @@ from cortex.temporal.contracts import LeaseChange
 
 
 class _Message(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    # Their schemas are built when they are first used: a process uses few of them.
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
 
 class PlaceInput(_Message):

@@ -80,7 +80,8 @@ Mode = Literal["act", "tell", "list"]
 
 
 class _Message(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    # Their schemas are built when they are first used: a process uses few of them.
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
 
 class JobInput(_Message):

@@ -31,7 +31,8 @@ def all_activities() -> set[str]:
     names: set[str] = set()
     for module in pkgutil.walk_packages(activities.__path__, "activities."):
         for owner in vars(importlib.import_module(module.name)).values():
-            for member in vars(owner).values() if isinstance(owner, type) else ():
+            # A copy: to look at a member of a model may build its schema, which changes the model.
+            for member in tuple(vars(owner).values()) if isinstance(owner, type) else ():
                 definition = getattr(member, "__temporal_activity_definition", None)
                 if definition is not None:
                     names.add(definition.name)
