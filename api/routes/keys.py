@@ -37,7 +37,7 @@ async def list_keys(
     dependencies=[needs(Action.KEYS_CHANGE)],
     status_code=201,
     response_model=KeyCreated,
-    responses=problems(),
+    responses=problems(404),
 )
 async def create_key(
     body: Annotated[KeyCreate, Depends(Body(KeyCreate, "the key"))], services: Using, by: Caller

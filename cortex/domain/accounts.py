@@ -150,9 +150,11 @@ def scopes_of(words: tuple[str, ...]) -> frozenset[Action] | None:
     return frozenset(actions)
 
 
-def known_scopes() -> list[str]:
-    """Every scope but those with a star."""
-    return [READ_ONLY, *(action.value.replace(".", ":") for action in Action)]
+def known_scopes(*, stars: bool = False) -> list[str]:
+    """Every scope; those with a star too, if they are asked for."""
+    words = [action.value.replace(".", ":") for action in Action]
+    nouns = sorted({word.partition(":")[0] for word in words}) if stars else []
+    return [READ_ONLY, *words, *(f"{noun}:*" for noun in nouns)]
 
 
 def _checksum(text: str) -> str:

@@ -1,22 +1,55 @@
 """What the routes about users and API keys take and answer."""
 
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Final
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, WithJsonSchema
 
-from cortex.domain.accounts import ApiKey, User, UserKind, check_user_name, scopes_of
+from cortex.domain.accounts import (
+    USER_NAME,
+    ApiKey,
+    User,
+    UserKind,
+    check_user_name,
+    known_scopes,
+    scopes_of,
+)
 from cortex.domain.names import ONE_LINE
+from cortex.domain.quantities import Duration
 from cortex.domain.rights import Role
-from cortex.domain.units import parse_duration
+from cortex.domain.spec.rules import span
 from cortex.schemas._view import View
 
-UserName = Annotated[str, AfterValidator(check_user_name)]
+UserName = Annotated[
+    str,
+    AfterValidator(check_user_name),
+    WithJsonSchema({"type": "string", "pattern": USER_NAME}),
+]
+_MOST_SCOPES: Final = 50
+_LONGEST: Final = timedelta(days=3650)
 
 
 def _scopes(words: tuple[str, ...]) -> tuple[str, ...]:
     scopes_of(words)
     return tuple(dict.fromkeys(words))
+
+
+Scopes = Annotated[
+    tuple[str, ...],
+    AfterValidator(_scopes),
+    WithJsonSchema(
+        {
+            "type": "array",
+            "items": {"type": "string", "enum": known_scopes(stars=True)},
+            "maxItems": _MOST_SCOPES,
+        }
+    ),
+]
+Lifetime = Annotated[
+    Duration,
+    Field(ge=timedelta(seconds=1), le=_LONGEST),
+    WithJsonSchema(span(timedelta(seconds=1), _LONGEST)),
+]
 
 
 class UserCreate(BaseModel):
@@ -53,14 +86,14 @@ class KeyCreate(BaseModel):
 
     name: str = Field(pattern=ONE_LINE, max_length=100, description="What it is for.")
     user: UserName | None = Field(default=None, description="Whose it is; default: one's own.")
-    scopes: Annotated[tuple[str, ...], AfterValidator(_scopes)] = Field(
+    scopes: Scopes = Field(
         default=(),
-        max_length=50,
+        max_length=_MOST_SCOPES,
         description="What it may do at most, such as `jobs:read`, `jobs:*` or `read` (all that "
         "changes nothing); empty: whatever the role of its user allows.",
     )
-    expires_in: Annotated[timedelta, BeforeValidator(parse_duration)] | None = Field(
-        default=None, gt=timedelta(0), description="Such as `90d`; default: never."
+    expires_in: Lifetime | None = Field(
+        default=None, description="Such as `90d`, at most ten years; default: never."
     )
 
 

@@ -34,7 +34,8 @@ class ApiKeys:
 
         Raises:
             Forbidden: it is to be somebody else's.
-            InvalidRequest: there is no such user, or a scope that could never be used.
+            NotFound: there is no such user.
+            InvalidRequest: a scope could never be used, or is more than the key of `by` has.
         """
         name = wanted.user or by.name
         by.require(Action.KEYS_CHANGE, owner=name)
@@ -89,8 +90,8 @@ def _user_of(user: User | None, name: str) -> User:
         f"`{name}` is no user: only those that were added (`cortex users add`) have keys here; "
         "those of the settings are changed in the settings"
     )
-    raise InvalidRequest(
-        f"the key is not valid: `user` {message}",
+    raise NotFound(
+        f"the key cannot be made: `user` {message}",
         errors=[FieldError(field="user", message=message)],
     )
 

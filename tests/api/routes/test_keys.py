@@ -166,8 +166,8 @@ class TestScopes:
             ({"expires_in": "soon"}, "expires_in"),
             ({"name": ""}, "name"),
             ({"name": "a\nb"}, "name"),
-            ({"user": "nobody"}, "user"),
             ({"user": "A B"}, "user"),
+            ({"expires_in": "3651d"}, "expires_in"),
             ({"role": "admin"}, "role"),
         ],
     )
@@ -178,6 +178,11 @@ class TestScopes:
         body = {"name": "x", "user": "ann", **values}
         problem = check_problem(await client.post(KEYS, json=body), 422, "invalid_request")
         assert problem.errors[0].field == field
+
+    async def test_whose_it_is_must_be_a_user(self, client: httpx.AsyncClient) -> None:
+        for body in ({"name": "x", "user": "nobody"}, {"name": "x"}):
+            problem = check_problem(await client.post(KEYS, json=body), 404, "not_found")
+            assert problem.errors[0].field == "user"
 
 
 class TestOthers:
