@@ -199,16 +199,19 @@ def test_group_files(text: str) -> None:
 def test_the_generators_make_what_is_taken_too(
     documents: st.SearchStrategy[str], taken: Callable[[str], object]
 ) -> None:
-    """A fuzz of documents that are all refused would show nothing."""
+    """A fuzz of documents that are all refused would show nothing.
+
+    About one in six is taken; they come in clusters, which a name in this function shuffles.
+    """
     verdicts: list[bool] = []
 
-    @settings(FUZZ, max_examples=100, phases=[Phase.generate])
+    @settings(FUZZ, max_examples=300, phases=[Phase.generate])
     @given(text=documents.filter(encodable))
     def look(text: str) -> None:
         verdicts.append(taken(text) is not None)
 
     look()
-    assert sum(verdicts) > len(verdicts) / 10
+    assert sum(verdicts) > len(verdicts) / 20
 
 
 @pytest.mark.skipif(_WANTED is None, reason="a count is for long runs")

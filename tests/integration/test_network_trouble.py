@@ -17,6 +17,7 @@ from cortex.domain.jobs import Job, Reason
 from cortex.domain.states import JobState, LeaseState
 from cortex.embedded.simulators import SIMULATORS
 from cortex.settings import MonitorSettings, ProviderSettings
+from providers.conformance import slowdown
 from tests.integration.conftest import Stage, StageMaker
 from tests.integration.networks import Network, network
 from tests.integration.story import troubles
@@ -75,7 +76,9 @@ class Scene:
 
     async def submit(self, provider_id: str, script: str = "echo hello", **changes: Any) -> str:
         """Submit a small job that only this provider may run."""
-        placement = {"timeout": "8s", **changes.pop("placement", {})}
+        # Longer where the machine is slow: what is looked for must be looked at once.
+        search = f"{round(8 * slowdown())}s"
+        placement = {"timeout": search, **changes.pop("placement", {})}
         return await self.stage.submit(
             **{
                 "image": "busybox",

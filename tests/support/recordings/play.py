@@ -13,6 +13,7 @@ from websockets.frames import Opcode
 from websockets.utils import accept_key
 
 from simulators.kit.sockets import End, Wire
+from tests.support import patience
 from tests.support.recordings.certificates import server_context
 from tests.support.recordings.files import Answer, Frame, Recording
 from tests.support.recordings.frames import FrameReader, Head, head_of
@@ -146,7 +147,7 @@ class _Connection:
         return frame.close.code == 1000 and frame.t >= 0.5
 
     async def _client_closes(self, asked: Asked) -> None:
-        async with asyncio.timeout(_PATIENCE * self._player.scale), self._came:
+        async with asyncio.timeout(patience(_PATIENCE)), self._came:
             await self._came.wait_for(
                 lambda: any(frame.opcode is Opcode.CLOSE for frame in asked.frames)
             )
