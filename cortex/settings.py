@@ -35,7 +35,14 @@ from cortex.domain.spec import Weights
 from cortex.domain.trace.stuck import StuckRules
 from cortex.domain.units import parse_bytes, parse_duration
 
-KeyName = Annotated[str, AfterValidator(check_user_name)]
+
+def _key_name(name: str) -> str:
+    if name == LOCAL_ADMIN:
+        raise ValueError(f"`{LOCAL_ADMIN}` is the owner of the plain `api.key`")
+    return check_user_name(name)
+
+
+KeyName = Annotated[str, AfterValidator(_key_name)]
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 Bytes = Annotated[int, BeforeValidator(parse_bytes)]
 

@@ -17,7 +17,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
-from cortex.domain.rights import LOCAL_ADMIN, Action, Role
+from cortex.domain.rights import Action, Role
 
 USER_NAME: Final = "^[a-z][a-z0-9._-]{0,62}$"
 SCOPE: Final = "^([a-z]+:[a-z]+|[a-z]+:\\*|read)$"
@@ -119,8 +119,6 @@ def check_user_name(name: str) -> str:
         raise ValueError(
             "must be 1 to 63 lower-case letters, digits, `.`, `_` or `-`, and begin with a letter"
         )
-    if name == LOCAL_ADMIN:
-        raise ValueError(f"`{LOCAL_ADMIN}` is the owner of the plain `api.key`")
     return name
 
 

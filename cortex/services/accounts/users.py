@@ -5,7 +5,7 @@ from cortex.domain.accounts import User
 from cortex.domain.audit import changed_values
 from cortex.domain.errors import Conflict
 from cortex.domain.ids import new_id
-from cortex.domain.rights import Principal
+from cortex.domain.rights import LOCAL_ADMIN, Principal
 from cortex.schemas.accounts import UserCreate, UserPage, UserUpdate
 from cortex.settings import ApiSettings
 
@@ -37,6 +37,8 @@ class Users:
         Raises:
             Conflict: there is one of this name, here or in the settings.
         """
+        if wanted.name == LOCAL_ADMIN:
+            raise Conflict(f"`{LOCAL_ADMIN}` is the owner of the plain `api.key`")
         if wanted.name in self._configured:
             raise Conflict(
                 f"`{wanted.name}` has a key in the settings of the server "

@@ -223,10 +223,11 @@ class TestUsers:
         await user(client)
         body = {"name": "ann", "role": "viewer"}
         check_problem(await client.post(USERS, json=body), 409, "conflict")
+        body = {"name": "local", "role": "viewer"}
+        check_problem(await client.post(USERS, json=body), 409, "conflict")
         check_problem(await client.get(f"{USERS}/bob"), 404, "not_found")
         check_problem(await client.patch(f"{USERS}/bob", json={}), 404, "not_found")
         for wrong, field in (
-            ({"name": "local"}, "name"),
             ({"role": "king"}, "role"),
             ({"kind": "robot"}, "kind"),
             ({"password": "x"}, "password"),
