@@ -40,6 +40,8 @@ from tests.support.stack import Stack, running_stack
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600)]
 
 _WRONG_BY = timedelta(seconds=75)
+_RECONCILED = 60.0
+"""Seconds: the grace of reconcile below, and twice the time between two of its runs, and more."""
 _ENDED = "state IN ('completed', 'failed', 'cancelled')"
 _EVENTS = "SELECT id, job_id, subject FROM events ORDER BY tx, seq"
 
@@ -197,6 +199,29 @@ class _Run:
         return [Violation("loss", "(all)", f"{what} {self.size.within:g} s after the storm")]
 
     async def _check(self, wanted: list[Wish], storm: Storm) -> list[Violation]:
+        broken = await self._settled(wanted)
+        books = self.books
+        broken += [Violation("loss", "(user)", problem) for problem in self.users.problems]
+        broken += [
+            Violation("loss", "(sink)", problem)
+            for problem in self.hook.problems(await self.stack.rows(_EVENTS))
+        ]
+        return broken + self._unlike(books, storm)
+
+    async def _settled(self, wanted: list[Wish]) -> list[Violation]:
+        """What is wrong once reconcile has had its time.
+
+        A worker that was stopped in the midst of a creation may be cancelled with the answer: what
+        it made beside the lease in use then belongs to no step, and reconcile closes it.
+        """
+        waiting = Patience(_RECONCILED)
+        while True:
+            broken = await self._wrong(wanted)
+            if waiting.over or not any(violation.kind == "leak" for violation in broken):
+                return broken
+            await asyncio.sleep(1)
+
+    async def _wrong(self, wanted: list[Wish]) -> list[Violation]:
         urls = self.stack.config.simulator_urls()
         books = await read_books(
             self.stack.config.database_url,
@@ -205,13 +230,7 @@ class _Run:
         self.books = books
         runs = {wish.job_id: self._count(wish) for wish in wanted if wish.job_id}
         lost = {str(row["lease_key"]) for row in books.ledger if _reckoned(row["note"])}
-        broken = violations(books, accepted=set(self.users.accepted), runs=runs, lost=lost)
-        broken += [Violation("loss", "(user)", problem) for problem in self.users.problems]
-        broken += [
-            Violation("loss", "(sink)", problem)
-            for problem in self.hook.problems(await self.stack.rows(_EVENTS))
-        ]
-        return broken + self._unlike(books, storm)
+        return violations(books, accepted=set(self.users.accepted), runs=runs, lost=lost)
 
     def _count(self, wish: Wish) -> int:
         """How often its command began."""
