@@ -147,7 +147,7 @@ class _Connection:
         return frame.close.code == 1000 and frame.t >= 0.5
 
     async def _client_closes(self, asked: Asked) -> None:
-        async with asyncio.timeout(patience(_PATIENCE)), self._came:
+        async with asyncio.timeout(patience(_PATIENCE * self._player.scale)), self._came:
             await self._came.wait_for(
                 lambda: any(frame.opcode is Opcode.CLOSE for frame in asked.frames)
             )
