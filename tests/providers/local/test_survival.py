@@ -213,6 +213,7 @@ class TestShimKilled:
         ref = (await local.submit(JobSpec(command=("sleep", "600")), _key())).ref
         path = state_dir / ref.key / "status.json"
         shim = _shims(state_dir, ref.key)[0]
+        shim.suspend()  # it writes once more when the command runs
         recorded = json.loads(path.read_text())
         path.write_text(json.dumps({**recorded, "boot": "another"}))
         assert (await local.status(ref)).state is RunState.LOST
