@@ -4,6 +4,8 @@ import uuid
 from datetime import timedelta
 from typing import Any
 
+from sqlalchemy import text
+
 from cortex.domain.ids import new_id
 from cortex.domain.reconcile import Finding, FindingKind
 from cortex.domain.states import JobState
@@ -86,7 +88,36 @@ async def running(stage: Stage, within: float = 30.0, **changes: Any) -> str:
         return job.state is JobState.RUNNING
 
     await eventually(check, within=within, what=f"{job_id} running")
+    await delivered(stage, job_id)
     return job_id
+
+
+async def delivered(stage: Stage, job_id: str) -> None:
+    """Wait until its commands are marked as delivered: until then reconcile leaves a job alone.
+
+    Its workflow may be well on its way before.
+    """
+    query = text("SELECT count(*) FROM commands WHERE job_id = :id AND done_at IS NULL")
+
+    async def check() -> bool:
+        async with stage.database.reading() as tx:
+            return int((await tx.connection.execute(query, {"id": job_id})).scalar_one()) == 0
+
+    await eventually(check, what=f"all commands of {job_id} delivered")
+
+
+async def terminate(stage: Stage, job_id: str, reason: str) -> None:
+    """As somebody does in the Web UI. Returns when Temporal's list of what runs has noticed.
+
+    Until then reconcile takes the job for one that is looked after, and finds it in its next run.
+    """
+    await stage.client.get_workflow_handle(job_id).terminate(reason=reason)
+    query = f"WorkflowId = '{job_id}' AND ExecutionStatus = 'Running'"
+
+    async def check() -> bool:
+        return not [run async for run in stage.client.list_workflows(query)]
+
+    await eventually(check, what=f"{job_id} gone from the list of what runs")
 
 
 def strange_key() -> str:

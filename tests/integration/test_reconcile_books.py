@@ -16,7 +16,15 @@ from cortex.temporal.contracts import rescue_id
 from providers.null import NullProvider
 from tests.integration import reconciling
 from tests.integration.conftest import Stage, StageMaker
-from tests.integration.reconciling import findings, of_books, running, told, tuned
+from tests.integration.reconciling import (
+    delivered,
+    findings,
+    of_books,
+    running,
+    terminate,
+    told,
+    tuned,
+)
 from tests.support import eventually
 from tests.support.rows import open_holds, set_lease
 from worker import Service
@@ -40,8 +48,7 @@ class TestGoneWorkflow:
     async def test_a_terminated_job_is_released_booked_and_says_so(self, stage: Stage) -> None:
         async with stage.worker() as worker:
             job_id = await running(stage)
-            handle = stage.client.get_workflow_handle(job_id)
-            await handle.terminate(reason="wrong data set")
+            await terminate(stage, job_id, "wrong data set")
             (seen,) = await of_books(stage)
             assert (seen.finding.kind, seen.finding.subject) == (
                 FindingKind.GONE_WORKFLOW,
@@ -74,7 +81,7 @@ class TestGoneWorkflow:
     async def test_a_job_in_cancelling_ends_cancelled(self, stage: Stage) -> None:
         async with stage.worker():
             job_id = await running(stage)
-            await stage.client.get_workflow_handle(job_id).terminate(reason="by hand")
+            await terminate(stage, job_id, "by hand")
             async with stage.database.transaction() as tx:
                 await tx.jobs.lock(job_id)
                 await tx.jobs.move(job_id, JobState.CANCELLING, message="cancel requested")
@@ -102,7 +109,8 @@ class TestGoneWorkflow:
                 return (await stage.job(job_id)).state is JobState.PLACING
 
             await eventually(placing, what="a job that waits for an offer")
-            await stage.client.get_workflow_handle(job_id).terminate(reason="no")
+            await delivered(stage, job_id)
+            await terminate(stage, job_id, "no")
             await of_books(stage)
             job = await stage.ended(job_id)
         assert (job.state, job.reason) == (JobState.FAILED, Reason.WORKFLOW_GONE)
@@ -111,7 +119,7 @@ class TestGoneWorkflow:
     async def test_a_command_that_has_succeeded_stays_so(self, stage: Stage) -> None:
         async with stage.worker():
             job_id = await running(stage)
-            await stage.client.get_workflow_handle(job_id).terminate(reason="too early")
+            await terminate(stage, job_id, "too early")
             async with stage.database.transaction() as tx:
                 (lease,) = await tx.leases.of_job(job_id)
                 assert await tx.leases.move(lease.key, LeaseState.ENDED)
@@ -140,7 +148,7 @@ class TestGoneWorkflow:
     async def test_dry_run_changes_nothing(self, stage: Stage) -> None:
         async with stage.worker() as worker:
             job_id = await running(stage)
-            await stage.client.get_workflow_handle(job_id).terminate(reason="by hand")
+            await terminate(stage, job_id, "by hand")
             (seen,) = await of_books(stage, "list")
             assert seen.finding.subject == job_id
             assert "Cortex settles it in the next run" in seen.next
@@ -155,7 +163,7 @@ class TestGoneWorkflow:
         tuned(stage, grace="1h")
         async with stage.worker():
             job_id = await running(stage)
-            await stage.client.get_workflow_handle(job_id).terminate(reason="by hand")
+            await terminate(stage, job_id, "by hand")
             for _ in range(2):
                 (seen,) = await of_books(stage)
                 assert "in the first run after" in seen.next
@@ -172,7 +180,7 @@ class TestGoneWorkflow:
         tuned(stage, every="1s")
         async with stage.worker() as worker:
             job_id = await running(stage)
-            await stage.client.get_workflow_handle(job_id).terminate(reason="in the Web UI")
+            await terminate(stage, job_id, "in the Web UI")
             job = await stage.ended(job_id)
             assert not await network(worker).owned()
         assert (job.state, job.reason) == (JobState.FAILED, Reason.WORKFLOW_GONE)
