@@ -130,7 +130,7 @@ class _Shift:
 
     async def _pass(self) -> int:
         try:
-            async with self._o._database.transaction() as tx:
+            async with self._o._database.reading() as tx:
                 leases = await tx.leases.watched(self._provider_id)
             live = [lease for lease in leases if lease.state == LeaseState.ACTIVE and lease.ref]
             self._sightings.begin(live)

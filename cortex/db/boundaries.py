@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, Protocol, TypeVar
 
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from cortex import faultpoints
@@ -30,18 +30,28 @@ def watch_writes(engine: AsyncEngine) -> None:
     @event.listens_for(engine.sync_engine, "before_cursor_execute")
     def before(connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         name = written_by(statement)
-        if name and _alone(connection):
-            faultpoints.passed("commit", f"before {name}")
+        if name:
+            about_to_write(connection, name)
 
     @event.listens_for(engine.sync_engine, "after_cursor_execute")
     def after(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
         name = written_by(statement)
-        if not name:
-            return
-        if _alone(connection):
-            faultpoints.passed("commit", f"after {name}")
-        elif cursor.rowcount != 0 or statement.lstrip().startswith("WITH"):
-            connection.info.setdefault(_NAMES, []).append(name)
+        if name:
+            has_written(connection, name, statement, cursor.rowcount)
+
+
+def about_to_write(connection: Connection, name: str) -> None:
+    """A statement that writes what `name` says (`written_by`) is about to be sent."""
+    if _alone(connection):
+        faultpoints.passed("commit", f"before {name}")
+
+
+def has_written(connection: Connection, name: str, statement: str, rowcount: int) -> None:
+    """It was carried out; of a transaction it is noted, unless it surely changed nothing."""
+    if _alone(connection):
+        faultpoints.passed("commit", f"after {name}")
+    elif rowcount != 0 or statement.lstrip().startswith("WITH"):
+        connection.info.setdefault(_NAMES, []).append(name)
 
 
 @asynccontextmanager
@@ -59,5 +69,5 @@ async def bounded(opening: AbstractAsyncContextManager[T]) -> AsyncIterator[T]:
         faultpoints.passed("commit", f"after {name}")
 
 
-def _alone(connection: Any) -> bool:
+def _alone(connection: Connection) -> bool:
     return bool(connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT")

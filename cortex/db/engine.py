@@ -108,8 +108,9 @@ class Database:
         self.engine = self._connect(application)
         if faultpoints.active is not None:
             watch_writes(self.engine)
-        self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
-        allow_one_write(self._autocommit)
+        self._autocommit = allow_one_write(
+            self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        )
         # Connections of their own: to make one read-only for a while would take a round trip.
         self._read_only = self._connect(
             application, "-c default_transaction_read_only=on"
@@ -123,6 +124,8 @@ class Database:
             max_overflow=0,
             pool_timeout=settings.timeout.total_seconds(),
             pool_recycle=1800,
+            # The same few connections: those that have the statements prepared.
+            pool_use_lifo=True,
             connect_args={
                 "connect_timeout": max(2, int(settings.timeout.total_seconds())),
                 "application_name": application,
@@ -166,7 +169,7 @@ class Database:
             RuntimeError: a second statement would write.
         """
         async with _told(away=_AWAY), self._autocommit.connect() as connection:
-            await handed_out(connection)
+            handed_out(connection)
             yield Statement(connection)
 
     @asynccontextmanager

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import TextClause
 
 import cortex.db
+from cortex.db.direct import Direct
 from cortex.domain.groups.states import GroupState, group_sources
 from cortex.domain.states import (
     TERMINAL_JOB_STATES,
@@ -42,8 +43,9 @@ def moves() -> Iterator[Move]:
         if ".migrations" in module.name:
             continue
         for name, value in vars(importlib.import_module(module.name)).items():
-            if isinstance(value, TextClause):
-                yield from moves_of(name, value.text)
+            statement = value.statement if isinstance(value, Direct) else value
+            if isinstance(statement, TextClause):
+                yield from moves_of(name, statement.text)
 
 
 def moves_of(name: str, statement: str) -> Iterator[Move]:

@@ -9,13 +9,15 @@ import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+from cortex.db.direct import Direct
 from cortex.db.engine import Database, Reading, Statement, Transaction
 from cortex.domain.errors import DatabaseUnavailable
 from providers.errors import OutcomeUnknown
 from providers.registry import AnyProvider
 
+T = TypeVar("T")
 Kind = Literal["crash", "cancelled", "database", "unknown", "stall", "act"]
 Part = Literal["database", "network"]
 _GIVE_WAY = 0.05
@@ -82,16 +84,34 @@ class _Connection:
     """A connection with a boundary on both sides of every statement."""
 
     def __init__(self, real: Any, fault: Fault, *, locked: bool) -> None:
-        self._real = real
+        self.real = real
+        self.sync_connection = real.sync_connection
         self._fault = fault
         self._locked = locked
 
     async def execute(self, statement: Any, *values: Any) -> Any:
+        return await self.around(statement, lambda: self.real.execute(statement, *values))
+
+    async def around(self, statement: Any, execute: Callable[[], Awaitable[T]]) -> T:
         name = " ".join(str(statement).split())[:60]
         await self._fault.boundary(f"before {name}", "database", locked=self._locked)
-        result = await self._real.execute(statement, *values)
+        result = await execute()
         await self._fault.boundary(f"after {name}", "database", locked=self._locked)
         return result
+
+
+_executed = Direct._executed
+
+
+async def _around(direct: Direct, connection: Any, *asked: Any) -> Any:
+    if not isinstance(connection, _Connection):
+        return await _executed(direct, connection, *asked)
+    real = connection.real
+    return await connection.around(direct.statement, lambda: _executed(direct, real, *asked))
+
+
+# These go to the driver by themselves, past the connection's own `execute`.
+Direct._executed = _around  # type: ignore[method-assign, assignment]
 
 
 class FaultyDatabase:

@@ -16,14 +16,15 @@ import orjson
 from sqlalchemy import text
 
 from cortex.db.base import Access, Repository, Writes
+from cortex.db.direct import Direct
 from cortex.db.jobs.repository import NewJob
 from cortex.db.money.spending import covers
 from cortex.domain.events import EventType
 from cortex.domain.ids import new_id
 from cortex.domain.states import JobState
 
-_STORE: Final = text(
-    f"""
+_STORE: Final = Direct(
+    text(f"""
 WITH sent AS (
     SELECT e, n FROM jsonb_array_elements(CAST(:jobs AS jsonb)) WITH ORDINALITY AS t(e, n)
 ), watched AS (
@@ -47,8 +48,8 @@ WITH sent AS (
     SELECT id, 'start', now() + :delay FROM given ORDER BY n
     RETURNING id
 )
-SELECT now(), array_agg(started.id ORDER BY started.id) FROM started
-"""
+SELECT now() AS created_at, array_agg(started.id ORDER BY started.id) AS ids FROM started
+""")
 )
 
 
@@ -86,8 +87,8 @@ class AcceptanceRepository(Repository[Access]):
             _row(job, spec) | {"reserve": None if usd is None else f"{usd:f}"}
             for job, spec, usd in zip(jobs, specs, amounts, strict=True)
         ]
-        result = await self.connection.execute(
-            _STORE,
+        stored = await _STORE.first(
+            self.connection,
             {
                 "jobs": orjson.dumps(given).decode(),
                 "state": JobState.PENDING.value,
@@ -96,8 +97,9 @@ class AcceptanceRepository(Repository[Access]):
                 "reserved": reserves is not None,
             },
         )
-        created_at, ids = result.one()
-        return None if ids is None else Stored(created_at=created_at, commands=list(ids))
+        if stored is None or stored["ids"] is None:
+            return None
+        return Stored(created_at=stored["created_at"], commands=list(stored["ids"]))
 
 
 def _row(job: NewJob, spec: dict[str, Any]) -> dict[str, Any]:

@@ -6,9 +6,11 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from sqlalchemy import func, insert, select, text, update
+from sqlalchemy import bindparam, func, insert, select, text, update
 
 from cortex.db.base import Access, Repository, Row, Transacts, Writes
+from cortex.db.direct import Direct, Record
+from cortex.db.states import listed
 from cortex.db.tables.base import NOW
 from cortex.db.tables.leases import LeaseRow
 from cortex.domain.errors import NotFound
@@ -29,8 +31,6 @@ from cortex.domain.trace.resolution import Resolution, ResolveAction
 # Told, with the provider's id, when its monitor should look at once.
 CHANNEL = "cortex_leases"
 MAX_MESSAGE: Final = 1000
-# What the monitor watches: live, or changed without the workflow having been told.
-_WATCHED = (LeaseState.ACTIVE.value, LeaseState.ENDED.value, LeaseState.LOST.value)
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,21 @@ class UsageNow:
     estimated: bool
 
 
+_FIND: Final = Direct(select(LeaseRow.__table__).where(LeaseRow.key == bindparam("key")))
+_WAKE: Final = Direct(
+    text(f"SELECT pg_notify('{CHANNEL}', provider_id) AS told FROM leases WHERE key = :key")
+)
+# What the monitor watches: live, or changed without the workflow having been told.
+_WATCH: Final = Direct(
+    text(f"""
+SELECT * FROM leases WHERE provider_id = :provider
+    AND state IN ({listed((LeaseState.ACTIVE, LeaseState.ENDED, LeaseState.LOST))})
+    AND (state = '{LeaseState.ACTIVE}' OR signalled_version < version)
+""")
+)
+_COLLECTED: Final = Direct(
+    text("UPDATE leases SET collected_at = now() WHERE key = :key AND collected_at IS NULL")
+)
 _USAGE: Final = text(f"""
 UPDATE leases SET usage_amount = u.amount, usage_currency = u.currency, usage_usd = u.usd,
     usage_estimated = u.estimated, usage_at = now()
@@ -96,14 +111,12 @@ class LeaseRepository(Repository[Access]):
         return lease
 
     async def find(self, key: str) -> Lease | None:
-        query = select(LeaseRow.__table__).where(LeaseRow.key == key)
-        row = (await self.connection.execute(query)).mappings().first()
+        row = await _FIND.first(self.connection, {"key": key})
         return lease_of(row) if row else None
 
     async def wake_monitor(self: "LeaseRepository[Writes]", key: str) -> None:
         """Tell the monitor of the lease's provider, when this commits, to look at once."""
-        query = select(func.pg_notify(CHANNEL, LeaseRow.provider_id)).where(LeaseRow.key == key)
-        await self.connection.execute(query)
+        await _WAKE.run(self.connection, {"key": key})
 
     async def of_job(self, job_id: str) -> list[Lease]:
         """All attempts of a job, first to last."""
@@ -204,13 +217,8 @@ class LeaseRepository(Repository[Access]):
 
     async def watched(self, provider_id: str) -> list[Lease]:
         """Leases of a provider that are live, or whose last change was not signalled yet."""
-        query = select(LeaseRow.__table__).where(
-            LeaseRow.provider_id == provider_id,
-            LeaseRow.state.in_(_WATCHED),
-            (LeaseRow.state == LeaseState.ACTIVE.value)
-            | (LeaseRow.signalled_version < LeaseRow.version),
-        )
-        return [lease_of(row) for row in (await self.connection.execute(query)).mappings()]
+        rows = await _WATCH.all(self.connection, {"provider": provider_id})
+        return [lease_of(row) for row in rows]
 
     async def signalled(self: "LeaseRepository[Writes]", key: str, version: int) -> None:
         """The workflow knows of this version."""
@@ -248,11 +256,7 @@ class LeaseRepository(Repository[Access]):
 
     async def collected(self: "LeaseRepository[Writes]", key: str) -> None:
         """Logs and results are all here: nothing of them is to be fetched again."""
-        await self.connection.execute(
-            update(LeaseRow)
-            .where(LeaseRow.key == key, LeaseRow.collected_at.is_(None))
-            .values(collected_at=NOW)
-        )
+        await _COLLECTED.run(self.connection, {"key": key})
 
     async def put_usage(self: "LeaseRepository[Writes]", usages: Sequence[UsageNow]) -> None:
         """Write down what leases have cost so far; only active ones still change."""
@@ -293,7 +297,7 @@ def _packed(endpoints: Sequence[Endpoint]) -> list[dict[str, Any]]:
     return [endpoint.model_dump() for endpoint in endpoints]
 
 
-def lease_of(row: Row) -> Lease:
+def lease_of(row: Row | Record) -> Lease:
     cost = row["cost"]
     return Lease(
         key=row["key"],
@@ -329,7 +333,7 @@ def lease_of(row: Row) -> Lease:
     )
 
 
-def _usage(row: Row) -> Money | None:
+def _usage(row: Row | Record) -> Money | None:
     if row["usage_amount"] is None:
         return None
     return Money(amount=row["usage_amount"], currency=row["usage_currency"])

@@ -11,9 +11,9 @@ from decimal import Decimal
 from typing import Any
 
 import orjson
-from sqlalchemy import TextClause
 
 from cortex.db.base import Access, Repository, Writes
+from cortex.db.direct import Direct
 from cortex.db.jobs.leases import lease_of
 from cortex.db.jobs.lifecycle_sql import (
     BOOK,
@@ -176,8 +176,8 @@ class StepRepository(Repository[Access]):
                 "finished_at": run.finished_at,
             }
         statement = LIVE if run is None else LIVE_ENDED if run.ended else LIVE_RUNNING
-        row = (await self.connection.execute(statement, values)).first()
-        return None if row is None else row.deadline_at
+        row = await statement.first(self.connection, values)
+        return None if row is None else row["deadline_at"]
 
     async def begin_release(
         self: "StepRepository[Writes]",
@@ -278,12 +278,12 @@ class StepRepository(Repository[Access]):
         return await self._count(CLOSE, values) > 0
 
     async def _count(
-        self: "StepRepository[Writes]", statement: TextClause, values: dict[str, Any]
+        self: "StepRepository[Writes]", statement: Direct, values: dict[str, Any]
     ) -> int:
-        return int((await self.connection.execute(statement, values)).scalar_one())
+        return int(await statement.scalar(self.connection, values))
 
-    async def _held(self, statement: TextClause, values: dict[str, Any], key: str) -> Held:
-        row = (await self.connection.execute(statement, values)).mappings().first()
+    async def _held(self, statement: Direct, values: dict[str, Any], key: str) -> Held:
+        row = await statement.first(self.connection, values)
         if row is None:
             raise NotFound(f"there is no lease `{key[:80]}`")
         return _held_of(row)

@@ -10,6 +10,7 @@ from typing import Final
 
 from sqlalchemy import text
 
+from cortex.db.direct import Direct
 from cortex.db.jobs.leases import DECIDED
 from cortex.db.money.budgets import stop_covers
 from cortex.db.states import listed
@@ -42,7 +43,7 @@ FROM {leases} l JOIN jobs j ON j.id = l.job_id WHERE l.key = :key
 
 
 # Guards nothing: a lease, and of its job what every step needs.
-READ: Final = text(_context("leases"))
+READ: Final = Direct(text(_context("leases")))
 
 
 def _job_moves(state: JobState, values: str) -> str:
@@ -64,7 +65,8 @@ _TAKES_JOBS: Final = """open AS MATERIALIZED (
 )"""
 # Guards that an attempt is placed once, by a job that may be placed and was not extended meanwhile,
 # within its reserve, at a provider that takes jobs.
-INTEND: Final = text(f"""
+INTEND: Final = Direct(
+    text(f"""
 WITH {_LOCK}, {_TAKES_JOBS}, moved AS (
     {_job_moves(JobState.PLACING, _PLACED)}
         AND extension = :extension AND NOT EXISTS (SELECT 1 FROM leases WHERE key = :key)
@@ -83,9 +85,11 @@ WITH {_LOCK}, {_TAKES_JOBS}, moved AS (
 ), {_events(("events", "moved"))}
 SELECT count(*) FROM moved
 """)
+)
 
 # Guards that the job is deploying only for a lease that is still intended.
-DEPLOY: Final = text(f"""
+DEPLOY: Final = Direct(
+    text(f"""
 WITH {_LOCK}, moved AS (
     {_job_moves(JobState.DEPLOYING, "message = :message")}
         AND EXISTS (SELECT 1 FROM leases WHERE key = :key AND state = '{LeaseState.INTENDED}')
@@ -93,9 +97,11 @@ WITH {_LOCK}, moved AS (
 ), {_events(("events", "moved"))}
 {_context("leases")}
 """)
+)
 
 # Guards that what is being released is not reserved any more, and that it is reserved once.
-RESERVE: Final = text(f"""
+RESERVE: Final = Direct(
+    text(f"""
 WITH {_LOCK}, moved AS (
     UPDATE leases SET state = '{LeaseState.RESERVED}', ref = CAST(:ref AS jsonb),
         offer = CAST(:offer AS jsonb), reserved_at = now()
@@ -104,9 +110,11 @@ WITH {_LOCK}, moved AS (
 ), {_events(("events", "moved"))}
 SELECT count(*) FROM moved
 """)
+)
 
 # Guards that a lease begins to be released once; a cancelled job stays so until that is confirmed.
-RELEASE: Final = text(f"""
+RELEASE: Final = Direct(
+    text(f"""
 WITH {_LOCK}, released AS (
     UPDATE leases SET state = '{LeaseState.RELEASING}',
         failure = COALESCE(failure, CAST(:failure AS text)),
@@ -123,9 +131,11 @@ WITH {_LOCK}, released AS (
 )
 {_context("lease")}
 """)
+)
 
 # Guards that a lease is billed once, and by no other decision than the caller knows of.
-BOOK: Final = text(f"""
+BOOK: Final = Direct(
+    text(f"""
 WITH {_LOCK}, sums AS (
     SELECT COALESCE(SUM(amount), 0) AS held FROM ledger WHERE lease_key = :key AND kind = 'hold'
 ), lease AS (
@@ -154,9 +164,11 @@ WITH {_LOCK}, sums AS (
 ), {_events(("events", "charged"))}
 SELECT count(*) FROM lease
 """)
+)
 
 # Guards that a job ends once, and only when it is settling.
-CLOSE: Final = text(f"""
+CLOSE: Final = Direct(
+    text(f"""
 WITH {_LOCK}, released AS (
     UPDATE leases SET state = '{LeaseState.RELEASED}', released_at = now()
     FROM locked WHERE key = :key AND state IN ({listed(lease_sources(LeaseState.RELEASED))})
@@ -168,6 +180,7 @@ WITH {_LOCK}, released AS (
 ), {_events(("released_events", "released"), ("events", "finished"))}
 SELECT count(*) FROM finished
 """)
+)
 
 
 def _lease_lives(state: LeaseState, values: str = "") -> str:
@@ -200,22 +213,28 @@ _DEADLINE: Final = f"""before AS (
 SELECT deadline_at FROM moved"""
 
 # Guards that what is being released does not go live any more. The network said nothing of a run.
-LIVE: Final = text(f"""
+LIVE: Final = Direct(
+    text(f"""
 WITH {_LOCK}, live AS (
     {_lease_lives(LeaseState.ACTIVE)}
 ), {_DEADLINE}
 """)
+)
 
 # The same, where the network answered with how it runs.
-LIVE_RUNNING: Final = text(f"""
+LIVE_RUNNING: Final = Direct(
+    text(f"""
 WITH {_LOCK}, live AS (
     {_lease_lives(LeaseState.ACTIVE, _RUN)}
 ), {_DEADLINE}
 """)
+)
 
 # The same, where it is over already: it was active and ended at once, and nobody need watch it.
-LIVE_ENDED: Final = text(f"""
+LIVE_ENDED: Final = Direct(
+    text(f"""
 WITH {_LOCK}, live AS (
     {_lease_lives(LeaseState.ENDED, _RUN)}
 ), {_DEADLINE}
 """)
+)

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
-from sqlalchemy import select, text, update
+from sqlalchemy import bindparam, select, text, update
 
 from cortex.db.base import Access, Repository, Row, Transacts
+from cortex.db.direct import Direct, Record
 from cortex.db.tables.base import NOW
 from cortex.db.tables.jobs import JobRow
 from cortex.domain.errors import NotFound
@@ -40,6 +41,10 @@ class JobFilter:
     created_before: datetime | None = None
 
 
+_GET: Final = Direct(select(JobRow.__table__).where(JobRow.id == bindparam("id")))
+_LOCK: Final = Direct(text("SELECT pg_advisory_xact_lock(hashtextextended(:id, 0))"))
+
+
 class JobRepository(Repository[Access]):
     async def lock(self: "JobRepository[Transacts]", job_id: str) -> None:
         """Serialise with all other writers of this job until the transaction ends.
@@ -47,9 +52,7 @@ class JobRepository(Repository[Access]):
         Call it before the first write: the order of events relies on it
         (`cortex.db.outbox.events`).
         """
-        await self.connection.execute(
-            text("SELECT pg_advisory_xact_lock(hashtextextended(:id, 0))"), {"id": job_id}
-        )
+        await _LOCK.run(self.connection, {"id": job_id})
 
     async def get(self, job_id: str) -> Job:
         """One job.
@@ -57,8 +60,7 @@ class JobRepository(Repository[Access]):
         Raises:
             NotFound: there is none with this id.
         """
-        query = select(JobRow.__table__).where(JobRow.id == job_id)
-        row = (await self.connection.execute(query)).mappings().first()
+        row = await _GET.first(self.connection, {"id": job_id})
         if row is None:
             raise NotFound(f"there is no job `{job_id[:60]}`")
         return job_of(row)
@@ -191,7 +193,7 @@ class JobRepository(Repository[Access]):
         )
 
 
-def job_of(row: Row) -> Job:
+def job_of(row: Row | Record) -> Job:
     """The domain object of a row.
 
     A field is the column of its name, unless it is said here what it is made of.

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
-from sqlalchemy import delete, func, insert, select, update
-from sqlalchemy.orm import aliased
+from sqlalchemy import delete, func, insert, select, text, update
 
 from cortex.db.base import Access, Repository, Transacts, Writes
+from cortex.db.direct import Direct
 from cortex.db.tables.base import NOW
 from cortex.db.tables.outbox import CommandRow
 
@@ -27,6 +27,22 @@ class Command:
     payload: dict[str, Any]
     attempts: int
     group_id: str | None = None
+
+
+# Only the oldest open command of a job or group is taken, so that they stay in order.
+_CLAIM: Final = Direct(
+    text("""
+UPDATE commands SET attempts = attempts + 1, due_at = now() + CAST(:lease AS interval)
+WHERE id IN (
+    SELECT id FROM commands AS due
+    WHERE done_at IS NULL AND due_at <= now() AND NOT EXISTS (
+        SELECT 1 FROM commands AS earlier
+        WHERE (earlier.job_id = due.job_id OR earlier.group_id = due.group_id)
+            AND earlier.done_at IS NULL AND earlier.id < due.id)
+    ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED)
+RETURNING id, job_id, kind, payload, attempts, group_id
+""")
+)
 
 
 class CommandRepository(Repository[Access]):
@@ -82,38 +98,8 @@ class CommandRepository(Repository[Access]):
 
         Only the oldest open command of a job or group is taken, so that they stay in order.
         """
-        earlier = aliased(CommandRow)
-        is_first = ~(
-            select(earlier.id)
-            .where(
-                (earlier.job_id == CommandRow.job_id) | (earlier.group_id == CommandRow.group_id),
-                earlier.done_at.is_(None),
-                earlier.id < CommandRow.id,
-            )
-            .exists()
-        )
-        due = (
-            select(CommandRow.id)
-            .where(CommandRow.done_at.is_(None), CommandRow.due_at <= NOW, is_first)
-            .order_by(CommandRow.id)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
-        taken = (
-            update(CommandRow)
-            .where(CommandRow.id.in_(due.scalar_subquery()))
-            .values(attempts=CommandRow.attempts + 1, due_at=func.now() + lease)
-            .returning(
-                CommandRow.id,
-                CommandRow.job_id,
-                CommandRow.kind,
-                CommandRow.payload,
-                CommandRow.attempts,
-                CommandRow.group_id,
-            )
-        )
-        rows = (await self.connection.execute(taken)).all()
-        return sorted((Command(*row) for row in rows), key=lambda command: command.id)
+        rows = await _CLAIM.all(self.connection, {"limit": limit, "lease": lease})
+        return sorted((Command(**row) for row in rows), key=lambda command: command.id)
 
     async def done(self: "CommandRepository[Writes]", ids: Sequence[int]) -> None:
         await self.connection.execute(
