@@ -70,6 +70,13 @@ from workflows.registry import WORKFLOWS
 _log = structlog.get_logger("worker")
 # Tasks of a worker that was killed wait this long before another gets them.
 _STICKY_TIMEOUT = timedelta(seconds=5)
+_CHANNELS = (
+    COMMANDS_CHANNEL,
+    LEASES_CHANNEL,
+    PROVIDERS_CHANNEL,
+    CIRCUITS_CHANNEL,
+    LOOKED_AT,
+)
 
 
 @dataclass
@@ -106,19 +113,11 @@ class Service:
         await prepare_namespace(client, settings.temporal.retention)
         database = Database(settings.database, application="cortex-worker")
         fleet = Fleet(settings, database)
-        notifier = Notifier(
-            settings.database,
-            (
-                COMMANDS_CHANNEL,
-                LEASES_CHANNEL,
-                EVENTS_CHANNEL,
-                PROVIDERS_CHANNEL,
-                CIRCUITS_CHANNEL,
-                LOOKED_AT,
-            ),
-        )
-        relay = Relay(database, client, notifier, settings.jobs)
         loaded = await asyncio.to_thread(load_plugins, settings.plugins)
+        # Of events only plugins are told here; a job has ten of them.
+        events = (EVENTS_CHANNEL,) if loaded else ()
+        notifier = Notifier(settings.database, (*_CHANNELS, *events))
+        relay = Relay(database, client, notifier, settings.jobs)
         plugins = PluginHost(loaded, database, notifier, settings.plugin_delivery)
         await fleet.start()
         await notifier.start()
