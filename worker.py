@@ -55,6 +55,7 @@ from cortex.db.outbox.events import CHANNEL as EVENTS_CHANNEL
 from cortex.db.providers.circuits import CHANNEL as CIRCUITS_CHANNEL
 from cortex.db.providers.repository import CHANNEL as PROVIDERS_CHANNEL
 from cortex.domain.errors import CortexError, ServiceUnavailable
+from cortex.loops import loop_factory
 from cortex.plugins.host import PluginHost
 from cortex.plugins.loading import Loaded, load_plugins, strategies_of
 from cortex.security.keyring import KeyRing
@@ -296,7 +297,8 @@ def main() -> None:
     settings = Settings()
     configure_logging(settings.telemetry)
     try:
-        asyncio.run(main_async(settings))
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            runner.run(main_async(settings))
     except CortexError as error:
         sys.exit(f"the worker cannot start: {error.detail}")
 

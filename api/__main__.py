@@ -8,8 +8,6 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from importlib import import_module
-from importlib.util import find_spec
 from types import FrameType
 
 import structlog
@@ -20,6 +18,7 @@ from pydantic import ValidationError
 from api.app import create_app
 from cortex import faultpoints, garbage
 from cortex.domain.errors import CortexError, field_errors
+from cortex.loops import loop_factory
 from cortex.settings import Settings
 from cortex.telemetry.logging import configure_logging
 
@@ -73,14 +72,6 @@ class Server(uvicorn.Server):
         if services is not None:
             services.hub.stop()
         await super().shutdown(sockets)
-
-
-def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Uvloop where the system has it: less work per request and per query; None: Python's own."""
-    if find_spec("uvloop") is None:
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = import_module("uvloop").new_event_loop
-    return factory
 
 
 def main() -> None:

@@ -13,11 +13,14 @@ import argparse
 import asyncio
 import os
 import sys
+from collections.abc import Coroutine
+from typing import Any
 
 # The sandbox loads workflow modules again and again: from bytecode, as in production.
 sys.dont_write_bytecode = False
 
 from bench import api, disk, idle, jobs, profile, scale  # noqa: E402
+from cortex.loops import loop_factory  # noqa: E402
 
 
 def main() -> None:
@@ -30,6 +33,7 @@ def main() -> None:
     parser.add_argument("which", nargs="*", choices=choices, default=[])
     parser.add_argument("--quick", action="store_true", help="small numbers, to see that it runs")
     parser.add_argument("--count", type=int, help="jobs per round, or in all")
+    parser.add_argument("--rounds", type=int, default=5, help="`jobs`: rounds")
     parser.add_argument("--disk", default="400m", metavar="SIZE", help="of the small disk")
     parser.add_argument("--disk-type", choices=["tmpfs", "ext4"], default="tmpfs")
     parser.add_argument("--writers", type=int, default=1, help="jobs that fill it at once")
@@ -40,25 +44,19 @@ def main() -> None:
     which = arguments.which or ["jobs", "idle", "api"]
     quick = arguments.quick
     if "jobs" in which:
-        rounds, count = (1, 50) if quick else (5, arguments.count or 300)
+        rounds, count = (1, 50) if quick else (arguments.rounds, arguments.count or 300)
         elsewhere = os.environ.get("CORTEX_BENCH_TEMPORAL")
         for address in (None, elsewhere) if elsewhere else (None,):
             measuring = jobs.measure(rounds=rounds, per_round=count, in_flight=50, temporal=address)
-            print(asyncio.run(measuring))
+            print(_run(measuring))
     if "scale" in which:
         count = 200 if quick else arguments.count or 20_000
-        print(
-            asyncio.run(scale.measure(jobs=count, seconds=10 if quick else max(60, count * 0.03)))
-        )
+        print(_run(scale.measure(jobs=count, seconds=10 if quick else max(60, count * 0.03))))
     if "profile" in which:
-        print(
-            asyncio.run(
-                profile.measure(jobs=100 if quick else arguments.count or 600, in_flight=50)
-            )
-        )
+        print(_run(profile.measure(jobs=100 if quick else arguments.count or 600, in_flight=50)))
     if "idle" in which:
         count = 100 if quick else 2000
-        print(asyncio.run(idle.measure(jobs=count, seconds=10 if quick else 60)))
+        print(_run(idle.measure(jobs=count, seconds=10 if quick else 60)))
     if "api" in which and arguments.rows:
         seconds = 2.0 if quick else 5.0
         print(asyncio.run(api.measure_rows(rows=arguments.rows, seconds=seconds)))
@@ -71,6 +69,12 @@ def main() -> None:
         print(text)
         if not well:
             sys.exit(1)
+
+
+def _run(measuring: Coroutine[Any, Any, str]) -> str:
+    """On the event loop that a worker has, which runs in this process."""
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        return runner.run(measuring)
 
 
 if __name__ == "__main__":

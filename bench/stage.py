@@ -4,7 +4,7 @@ import asyncio
 import os
 import tempfile
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +68,7 @@ async def open_stage(null: dict[str, Any], *, temporal: str | None = None) -> As
         config = StackConfig.free(folder)
         config.save()
         postgres = await _run(stack, config, postgres_service(config))
-        await create_database(config)
+        await _on_pythons_loop(create_database(config))
         pids = {"postgres": postgres.pid or 0}
         options = {"address": temporal, "namespace": f"bench-{uuid.uuid4().hex[:8]}"}
         if temporal is None:
@@ -103,8 +103,17 @@ def memory_of(stage: Stage) -> dict[str, int]:
 async def _run(stack: AsyncExitStack, config: StackConfig, service: EmbeddedService) -> Child:
     child = Child(service, run_dir=config.run_dir, logs_dir=config.logs_dir)
     if service.prepare is not None:
-        await service.prepare()
+        await _on_pythons_loop(service.prepare())
     child.spawn()
     stack.push_async_callback(child.stop, asyncio.Event())
     await child.wait_ready()
     return child
+
+
+async def _on_pythons_loop(work: Awaitable[None]) -> None:
+    """The servers' own commands run as another user, which uvloop cannot."""
+
+    async def run() -> None:
+        await work
+
+    await asyncio.to_thread(asyncio.run, run())
