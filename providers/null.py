@@ -110,8 +110,10 @@ class NullProvider(Provider[NullConfig]):
             raise LeaseLost(f"the reservation of lease `{key}` was cancelled")
         if "started_at" not in lease.ref.data:
             lease.ref = self._started(lease.ref)
-            self._changed.set()
-            if self.config.run_seconds >= 0:
+            # A run that ends at once is over in the answer: it is no change to be looked for.
+            if self.config.run_seconds:
+                self._changed.set()
+            if self.config.run_seconds > 0:
                 loop = asyncio.get_running_loop()
                 heapq.heappush(self._ends, loop.time() + self.config.run_seconds + _CLOCK_SLACK)
         return Committed(ref=lease.ref, snapshot=self._snapshot(lease.ref))
@@ -130,9 +132,11 @@ class NullProvider(Provider[NullConfig]):
             return
         lease = self._leases.setdefault(ref.key, _Lease(ref))
         if lease.cancelled_at is None:
+            ended = self._snapshot(ref).state.final
             lease.cancelled_at = datetime.now(UTC)
             lease.ended.set()
-            self._changed.set()
+            if not ended:
+                self._changed.set()
 
     async def forget(self, ref: LeaseRef) -> None:
         lease = self._leases.pop(ref.key, None)

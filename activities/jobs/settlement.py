@@ -201,7 +201,8 @@ class SettlementActivities:
         if ref is not None:
             async with steps.step("forget"):
                 await provider.forget(ref)
-            await asyncio.to_thread(drop_parts, self._settings.outputs_dir, lease.key)
+            if spec.kept():  # else nothing was ever collected, and the folder may be a long one
+                await asyncio.to_thread(drop_parts, self._settings.outputs_dir, lease.key)
 
     async def _end_and_book(
         self,

@@ -18,7 +18,7 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 
 from activities.runtime.errors import translated
 from cortex.domain.failures import FailureType
-from cortex.tasks import end_task, end_tasks
+from cortex.tasks import end_tasks
 
 T = TypeVar("T")
 _AT: ContextVar[list[str]] = ContextVar("doing")
@@ -51,11 +51,11 @@ async def beating() -> AsyncIterator[None]:
         return
     at: list[str] = []
     _AT.set(at)
-    task = asyncio.create_task(_beat(timeout.total_seconds() / 3, at))
+    beat = _Beat(timeout.total_seconds() / 3, at)
     try:
         yield
     finally:
-        await end_task(task)
+        beat.end()
 
 
 @contextlib.contextmanager
@@ -104,7 +104,18 @@ async def _within(limit: timedelta, work: Coroutine[Any, Any, T]) -> T:
         raise ApplicationError(f"not done within {limit}", type=FailureType.NOT_IN_TIME) from error
 
 
-async def _beat(every: float, at: list[str]) -> None:
-    while True:
-        await asyncio.sleep(every)
-        activity.heartbeat(*at)
+class _Beat:
+    """A heartbeat every so many seconds. No task: most steps end before the first one is due."""
+
+    def __init__(self, every: float, at: list[str]) -> None:
+        self._every = every
+        self._at = at
+        self._loop = asyncio.get_running_loop()
+        self._next = self._loop.call_later(every, self._tell)
+
+    def end(self) -> None:
+        self._next.cancel()
+
+    def _tell(self) -> None:
+        self._next = self._loop.call_later(self._every, self._tell)
+        activity.heartbeat(*self._at)

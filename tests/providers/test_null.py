@@ -92,6 +92,22 @@ class TestWaiting:
         await _provider().wait_for_change(timedelta(seconds=0.1))
         assert time.monotonic() - began >= 0.09
 
+    async def test_a_run_that_ends_at_once_is_no_change_to_wait_for(self) -> None:
+        provider = _provider(run_seconds=0)
+        ref = (await provider.submit(SPEC, _key())).ref
+        await provider.cancel(ref)
+        began = time.monotonic()
+        await provider.wait_for_change(timedelta(seconds=0.1))
+        assert time.monotonic() - began >= 0.09
+
+    async def test_a_cancelled_run_is_one(self) -> None:
+        provider = _provider(run_seconds=-1)
+        ref = (await provider.submit(SPEC, _key())).ref
+        await provider.wait_for_change(timedelta(0))
+        await provider.cancel(ref)
+        with soon(1):
+            await provider.wait_for_change(timedelta(seconds=60))
+
     async def test_follow_ends_with_a_cancel(self) -> None:
         provider = _provider(run_seconds=-1)
         ref = (await provider.submit(SPEC, _key())).ref
