@@ -69,9 +69,10 @@ async def measure(*, jobs: int, in_flight: int) -> str:
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.DEVNULL,
             )
-            before, began = _cpu(stage), time.monotonic()
+            before, began, loop_before = _cpu(stage), time.monotonic(), time.thread_time()
             await _run(stage, jobs, in_flight)
             took, after = time.monotonic() - began, _cpu(stage)
+            loop = (time.thread_time() - loop_before) / jobs * 1000
             sampling.send_signal(signal.SIGINT)
             await sampling.wait()
             stacks = (await asyncio.to_thread(raw.read_text)).splitlines()
@@ -81,9 +82,12 @@ async def measure(*, jobs: int, in_flight: int) -> str:
             f"   CPU of {name:<9} {(seconds - before[name]) / jobs * 1000:6.1f} ms per job"
         )
     subjects = _by_subject(stacks)
-    lines.append(f"   samples of the worker's Python: {subjects.total()}")
+    lines.append(f"   of the worker's, the thread of its event loop: {loop:.1f} ms per job")
+    lines.append(
+        f"   samples of its Python: {subjects.total()}; beside the share, that of these ms"
+    )
     lines += [
-        f"   {count / subjects.total():6.1%}  {subject}"
+        f"   {count / subjects.total():6.1%} {count / subjects.total() * loop:5.1f}  {subject}"
         for subject, count in subjects.most_common()
     ]
     lines.append("   by function of Cortex, with what it calls outside of Cortex:")
