@@ -163,6 +163,12 @@ class TestContainers:
         """As the kernel does when memory runs out; Kubernetes starts it again."""
         akash = await net.provider()
         ref = await running(akash, lease)
+
+        async def began() -> bool:
+            return "ready" in [line.text async for line in akash.logs(ref)]
+
+        # A pod runs before its command does; one that was killed before would begin it afterwards.
+        await eventually(began, what="a word of the command")
         await net.act("kill_container", key=lease)
         snapshot = await until(akash, ref, RunState.EXITED)
         assert snapshot.exit_code == 137
