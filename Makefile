@@ -75,6 +75,7 @@ lint: $(DEV) ## Style: ruff check and ruff format --check; derived files are up 
 format: $(DEV) ## Repair what ruff can repair; make the blocking client and the truth tables
 	$(BIN)/python scripts/make_sync_client.py
 	$(BIN)/python scripts/truth_tables.py
+	$(BIN)/python scripts/role_matrix.py
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

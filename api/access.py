@@ -1,12 +1,24 @@
-"""What a route needs: every route of the API names its action here."""
+"""What a route needs: every route of the API names its action here.
 
-from typing import Annotated, Any
+Where somebody does not reach everything, a route about one job or group is refused here, by the id
+in its path; one about many narrows what it gives by `SeenJobs` or `SeenMoney`.
+"""
 
-from fastapi import Depends
+from typing import Annotated, Any, Final
+
+from fastapi import Depends, Query
 from starlette.requests import Request
 
 from api.middleware import PRINCIPAL
 from cortex.domain.rights import Action, Principal
+from cortex.services.accounts.ownership import Ownership
+from cortex.services.projects import Projects
+
+SUBJECTS: Final = ("job_id", "group_id")
+"""The parameters of a path that name something which belongs to a project."""
+
+Seen = frozenset[str] | None
+"""The projects that a list is narrowed to; None: all."""
 
 
 class Needs:
@@ -16,14 +28,18 @@ class Needs:
         self.action = action
 
     async def __call__(self, request: Request) -> None:
-        principal_of(request).require(self.action)
+        principal = principal_of(request)
+        principal.require(self.action)
+        subject = next(
+            (request.path_params[name] for name in SUBJECTS if name in request.path_params), None
+        )
+        if subject is not None and not principal.reaches_all(self.action):
+            ownership: Ownership = request.app.state.services.ownership
+            await ownership.require(principal, self.action, subject)
 
 
 def needs(action: Action) -> Any:
-    """For `dependencies=[...]` of a route.
-
-    Where the role reaches only to own things, the service checks the owner.
-    """
+    """For `dependencies=[...]` of a route."""
     return Depends(Needs(action))
 
 
@@ -39,3 +55,37 @@ async def _caller(request: Request) -> Principal:
 
 Caller = Annotated[Principal, Depends(_caller)]
 """Who asks, as a parameter of a route."""
+
+
+class Narrowed:
+    """The projects that somebody may see with this action, or the one of them that is asked for."""
+
+    def __init__(self, action: Action) -> None:
+        self.action = action
+
+    async def __call__(
+        self,
+        request: Request,
+        project: Annotated[str | None, Query(description="Only what is in this project.")] = None,
+    ) -> Seen:
+        seen = principal_of(request).projects(self.action)
+        if project is None:
+            return seen
+        return frozenset({project} if seen is None else {project} & seen)
+
+
+async def _target(
+    request: Request,
+    project: Annotated[
+        str | None, Query(description="Where it belongs; default: one's personal project.")
+    ] = None,
+) -> str:
+    projects: Projects = request.app.state.services.projects
+    return await projects.choose(project, principal_of(request))
+
+
+Target = Annotated[str, Depends(_target)]
+"""The project that a submission goes to."""
+
+SeenJobs = Annotated[Seen, Depends(Narrowed(Action.JOBS_READ))]
+SeenMoney = Annotated[Seen, Depends(Narrowed(Action.MONEY_READ))]

@@ -104,18 +104,24 @@ class AuthMiddleware:
         headers, source = Headers(scope=scope), address_of(scope)
         request_id = structlog.contextvars.get_contextvars().get("correlation_id", "")
         key = _key_sent(headers)
+        authenticator: Authenticator = scope["app"].state.services.authenticator
         known = self._keys.find(key) if key else None
         if known is None and not self._keys and not is_key(key):
             _require_local(scope, headers)
             known = (LOCAL_ADMIN, Role.ADMIN)
         if known is not None:
             name, role = known
-            return Principal(name=name, role=role, source=source, request_id=request_id)
+            return Principal(
+                name=name,
+                role=role,
+                source=source,
+                request_id=request_id,
+                memberships=await authenticator.memberships(name, role),
+            )
         if not key:
             raise NotAuthenticated(
                 "send the API key as `Authorization: Bearer <key>` or `X-API-Key: <key>`"
             )
-        authenticator: Authenticator = scope["app"].state.services.authenticator
         return await authenticator.principal(key, source=source, request_id=request_id)
 
 

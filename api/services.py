@@ -8,7 +8,6 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import Request
 
-from cortex.db import accounts
 from cortex.db.engine import Database
 from cortex.db.groups.views import GroupReads
 from cortex.db.jobs import logs
@@ -16,8 +15,9 @@ from cortex.db.jobs.views import JobReads
 from cortex.db.notify import Notifier
 from cortex.db.outbox import events
 from cortex.db.readpool import ReadPool
-from cortex.services.accounts.authentication import Authenticator
+from cortex.services.accounts.authentication import CHANNELS, Authenticator
 from cortex.services.accounts.keys import ApiKeys
+from cortex.services.accounts.ownership import Ownership
 from cortex.services.accounts.users import Users
 from cortex.services.audit.denials import Denials
 from cortex.services.audit.queries import AuditLog
@@ -34,6 +34,7 @@ from cortex.services.jobs.submit import Submissions
 from cortex.services.money.billing import Billing
 from cortex.services.money.budgets import Budgets
 from cortex.services.plugins import PluginDirectory
+from cortex.services.projects import Projects
 from cortex.services.providers.admin import ProviderAdmin
 from cortex.services.providers.inspection import Inspections
 from cortex.services.providers.queries import ProviderRegistry
@@ -72,6 +73,8 @@ class Services:
     quotes: Quotes
     reconcile: Reconciling
     authenticator: Authenticator
+    ownership: Ownership
+    projects: Projects
     users: Users
     keys: ApiKeys
     secrets: Secrets
@@ -92,7 +95,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         stack.push_async_callback(pool.aclose)
         tracing = configure_tracing(settings.telemetry, "cortex-api")
         client = await connect(settings.temporal, lazy=True, interceptors=tracing)
-        channels = (events.CHANNEL, logs.CHANNEL, *accounts.CHANNELS)
+        channels = (events.CHANNEL, logs.CHANNEL, *CHANNELS)
         notifier = Notifier(settings.database, channels)
         hub = EventHub(database, notifier)
         dispatcher = Dispatcher(database, client, settings.jobs)
@@ -133,6 +136,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             quotes=Quotes(client, registry, plugins, settings),
             reconcile=Reconciling(database, client, registry),
             authenticator=authenticator,
+            ownership=Ownership(database),
+            projects=Projects(database, settings.api),
             users=Users(database, settings.api),
             keys=ApiKeys(database),
             secrets=Secrets(database, client, settings),

@@ -16,9 +16,11 @@ from cli.errors import as_cli_error, show
 from cli.state import TAIL, State
 
 _SWITCHES = ("--json", "--no-color")
-_VALUES = ("--url", "--api-key", "--data-dir")
+_VALUES = ("--url", "--api-key", "--project", "--data-dir")
 _TAKES_COMMAND = frozenset({"run", "worker", "api"})
-_EPILOG = "Also here: --json, --no-color, --url, --api-key, --data-dir (see `cortex --help`)."
+_EPILOG = (
+    "Also here: --json, --no-color, --url, --api-key, --project, --data-dir (see `cortex --help`)."
+)
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ COMMANDS = {
         "reconcile", "Compare networks and jobs with the books; close what leaked.", _SEE
     ),
     "users": Entry("users", "Add people and services, change what they may (admins).", _SEE),
+    "projects": Entry("projects", "See and make projects, and who is in them.", _SEE),
     "keys": Entry("keys", "Make, list and revoke API keys.", _SEE),
     "secrets": Entry("secrets", "See which keys encrypt secrets; rotate them (admins).", _SEE),
     "audit": Entry("audit", "See who changed what, and who was denied (admins).", _SEE),

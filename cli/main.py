@@ -32,6 +32,12 @@ def root(
     api_key: Annotated[
         str | None, typer.Option(help="Its API key; else CORTEX_API_KEY, else the stack's.")
     ] = None,
+    project: Annotated[
+        str | None,
+        typer.Option(
+            help="Where submissions go, and what lists show; else CORTEX_PROJECT, else your own."
+        ),
+    ] = None,
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder of the stack on this machine.")
     ] = None,
@@ -48,6 +54,7 @@ def root(
         url=url,
         api_key=api_key,
         data_dir=data_dir,
+        project=project or os.environ.get("CORTEX_PROJECT") or None,
         json=json,
         color=color,
         tail=ctx.meta.get(TAIL),

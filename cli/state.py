@@ -22,6 +22,7 @@ class State:
     url: str | None = None
     api_key: str | None = None
     data_dir: Path | None = None
+    project: str | None = None
     json: bool = False
     color: bool = True
     tail: list[str] | None = field(default=None)
@@ -34,6 +35,7 @@ class State:
             self.url,
             self.api_key,
             data_dir=self.data_dir,
+            project=self.project,
             timeout=timeout,
             retry=_impatient(),
         )
@@ -46,6 +48,7 @@ class State:
             self.url,
             self.api_key,
             data_dir=self.data_dir,
+            project=self.project,
             timeout=timeout,
             retry=_impatient(),
             stream_retry=RetryPolicy(attempts=15),

@@ -176,13 +176,13 @@ async def _allowed(tx: Transaction, job: Job, offers: Sequence[Offer]) -> tuple[
 
     Locks the budgets until the transaction ends. Without one: why the first does not fit.
     """
-    states = await tx.budgets.lock_covering([(job.owner, job.labels)])
+    states = await tx.budgets.lock_covering([job.covered])
     reserve = await tx.reserves.of(job.id) or Decimal(0)
     refused = ""
     for offer in offers:
         hold = offer.estimate(job.spec.duration + job.extension)
         more = hold.in_usd(offer.usd_rate) - reserve
-        why = first_refusal(states, [(job.owner, job.labels, more)])
+        why = first_refusal(states, [(job.covered, more)])
         if why is None:
             return offer, ""
         refused = refused or f"the offer of `{offer.provider_id}` may cost {hold}, and {why}"

@@ -7,7 +7,7 @@ from fastapi import Query
 from pydantic import Field
 from starlette.responses import Response, StreamingResponse
 
-from api.access import needs
+from api.access import Seen, SeenMoney, needs
 from api.openapi import problems, sheet
 from api.params import WHOLE, Cursor, Grouping, JobId, JobText, Moment
 from api.respond import CSV, answer, attached
@@ -51,6 +51,7 @@ async def job_ledger(
 )
 async def ledger(
     services: Using,
+    projects: SeenMoney,
     job: Annotated[JobText | None, Query(description="Only of this job.")] = None,
     since: Since = None,
     until: Until = None,
@@ -60,9 +61,9 @@ async def ledger(
 ) -> Response:
     """Holds, charges and releases of all jobs (or of one), oldest first."""
     if form == "csv":
-        return await _ledger_csv(services, job, since, until)
+        return await _ledger_csv(services, job, since, until, projects)
     page = await services.billing.ledger(
-        job_id=job, since=since, until=until, cursor=cursor, limit=limit
+        job_id=job, since=since, until=until, projects=projects, cursor=cursor, limit=limit
     )
     return answer(page)
 
@@ -75,11 +76,12 @@ async def ledger(
 )
 async def costs(
     services: Using,
+    projects: SeenMoney,
     group_by: Annotated[
         Grouping,
         Query(
-            description="`provider`, `owner`, `job`, `group`, `cause`, `hour`, `day`, `week`, "
-            "`month` or `label:<key>`; or two of them with a comma."
+            description="`provider`, `owner`, `project`, `job`, `group`, `cause`, `hour`, `day`, "
+            "`week`, `month` or `label:<key>`; or two of them with a comma."
         ),
     ] = "provider",
     since: Since = None,
@@ -87,7 +89,7 @@ async def costs(
     form: Format = "json",
 ) -> Response:
     """What was charged and what is still held, by group and currency. Times are in UTC."""
-    report = await services.billing.costs(group_by, since=since, until=until)
+    report = await services.billing.costs(group_by, since=since, until=until, projects=projects)
     if form == "csv":
         return _sheet(report_csv(report), "costs.csv")
     return answer(report)
@@ -99,9 +101,13 @@ async def costs(
     response_model=ForecastView,
     responses=problems(),
 )
-async def forecast(services: Using, period: BudgetPeriod = BudgetPeriod.MONTH) -> Response:
-    """What all jobs will have cost at the end of the present period, and how that is reckoned."""
-    return answer(await services.budgets.forecast(period))
+async def forecast(
+    services: Using, projects: SeenMoney, period: BudgetPeriod = BudgetPeriod.MONTH
+) -> Response:
+    """What all jobs that one may see will have cost at the end of the present period, and how that
+    is reckoned.
+    """
+    return answer(await services.budgets.forecast(period, projects))
 
 
 async def _ledger_csv(
@@ -109,8 +115,11 @@ async def _ledger_csv(
     job_id: JobId | None,
     since: datetime | None = None,
     until: datetime | None = None,
+    projects: Seen = None,
 ) -> Response:
-    pieces = await services.billing.ledger_csv(job_id=job_id, since=since, until=until)
+    pieces = await services.billing.ledger_csv(
+        job_id=job_id, since=since, until=until, projects=projects
+    )
     return StreamingResponse(pieces, media_type=CSV, headers=attached("ledger.csv"))
 
 

@@ -23,9 +23,9 @@ router = api_router("billing")
     response_model=list[BudgetView],
     responses=problems(),
 )
-async def list_budgets(services: Using) -> Response:
-    """Every budget with what counts against it now, the oldest first."""
-    return answer([budget.model_dump(mode="json") for budget in await services.budgets.all()])
+async def list_budgets(services: Using, by: Caller) -> Response:
+    """Every budget that one may see, with what counts against it now; the oldest first."""
+    return answer([budget.model_dump(mode="json") for budget in await services.budgets.all(by)])
 
 
 @router.post(
@@ -55,9 +55,9 @@ async def create_budget(
     response_model=BudgetView,
     responses=problems(404),
 )
-async def get_budget(budget_id: str, services: Using) -> Response:
+async def get_budget(budget_id: str, services: Using, by: Caller) -> Response:
     """One budget: spent, held, reserved, left, and the forecast for the end of its period."""
-    return answer(await services.budgets.get(budget_id))
+    return answer(await services.budgets.get(budget_id, by))
 
 
 @router.patch(

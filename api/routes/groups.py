@@ -7,7 +7,7 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.access import Caller, needs
+from api.access import Caller, SeenJobs, Target, needs
 from api.bodies import Body, NotedBody, Parsed
 from api.middleware import wants_stream
 from api.openapi import problems, streamed
@@ -31,12 +31,19 @@ _SPEC = "the group spec"
 
 
 async def _filter(
+    projects: SeenJobs,
     state: Annotated[list[GroupState] | None, Query(description="Any of these.")] = None,
     owner: str | None = None,
     name: str | None = None,
     label: Labels = None,
 ) -> GroupFilter:
-    return GroupFilter(states=state or (), owner=owner, name=name, labels=labels_of(label or []))
+    return GroupFilter(
+        states=state or (),
+        projects=projects,
+        owner=owner,
+        name=name,
+        labels=labels_of(label or []),
+    )
 
 
 async def _members(
@@ -56,12 +63,13 @@ async def _members(
     dependencies=[needs(Action.JOBS_SUBMIT)],
     status_code=202,
     response_model=GroupView,
-    responses=problems(402, 409),
+    responses=problems(402, 404, 409),
 )
 async def submit_group(
     spec: Annotated[GroupSpec, Depends(Body(GroupSpec, _SPEC, yaml=True))],
     services: Using,
     by: Caller,
+    project: Target,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Submit several jobs as one: all are accepted, or none. An error names the job.
@@ -69,7 +77,7 @@ async def submit_group(
     The answer has the first members only. The same `Idempotency-Key` with the same spec gives the
     same group again; with another spec it is a conflict.
     """
-    accepted = await services.groups.submit(spec, by.name, idempotency_key)
+    accepted = await services.groups.submit(spec, by.name, idempotency_key, project=project)
     headers = {"location": f"/api/v1/groups/{accepted.group_id}"}
     if accepted.replayed:
         headers["idempotency-replayed"] = "true"

@@ -6,7 +6,7 @@ from fastapi import Depends, Query
 from pydantic import Field
 from starlette.responses import Response
 
-from api.access import Caller, needs
+from api.access import Caller, SeenJobs, needs
 from api.bodies import Body
 from api.openapi import problems
 from api.params import WHOLE, Cursor, IdempotencyKey, JobId, Labels, Moment, NumberCursor
@@ -23,6 +23,7 @@ router = api_router("jobs")
 
 
 async def _filter(
+    projects: SeenJobs,
     state: Annotated[list[JobState] | None, Query(description="Any of these.")] = None,
     provider: Annotated[str | None, Query(description="Id of the provider it runs at.")] = None,
     owner: str | None = None,
@@ -34,6 +35,7 @@ async def _filter(
 ) -> JobFilter:
     return JobFilter(
         states=state or (),
+        projects=projects,
         provider_id=provider,
         owner=owner,
         name=name,

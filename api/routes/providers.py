@@ -7,7 +7,7 @@ from fastapi import Depends, Query
 from pydantic import Field
 from starlette.responses import Response
 
-from api.access import Caller, needs
+from api.access import Caller, SeenJobs, needs
 from api.bodies import Body
 from api.openapi import problems
 from api.params import WHOLE, Cursor, Flag, Moment, NumberCursor
@@ -218,9 +218,13 @@ async def provider_pricing(provider_id: str, services: Using, limit: Limit = 100
     responses=problems(404),
 )
 async def provider_jobs(
-    provider_id: str, services: Using, limit: Limit = 50, cursor: Cursor = None
+    provider_id: str,
+    services: Using,
+    projects: SeenJobs,
+    limit: Limit = 50,
+    cursor: Cursor = None,
 ) -> Response:
     """Jobs whose newest attempt is at this provider, newest first."""
     await services.registry.view(provider_id)
-    where = JobFilter(provider_id=provider_id)
+    where = JobFilter(provider_id=provider_id, projects=projects)
     return answer(await services.queries.jobs(where, cursor=cursor, limit=limit))

@@ -7,7 +7,7 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.access import needs
+from api.access import SeenJobs, needs
 from api.middleware import wants_stream
 from api.openapi import problems, streamed
 from api.params import WHOLE, Flag, JobId, LogCursor, Position
@@ -118,19 +118,22 @@ async def job_events(
 async def all_events(
     request: Request,
     services: Using,
+    projects: SeenJobs,
     after: After = None,
     limit: Limit = 100,
     start: From = None,
     last_event_id: LastEventId = None,
 ) -> Response:
-    """What happened to all jobs, oldest first.
+    """What happened to all jobs that one may see, oldest first.
 
     With `Accept: text/event-stream` a live stream, from now if not told otherwise.
     """
     if not wants_stream(request.scope):
-        return answer(await services.queries.events(job_id=None, after=after, limit=limit))
+        return answer(
+            await services.queries.events(job_id=None, after=after, limit=limit, projects=projects)
+        )
     await services.database.ping()
-    return stream(services, Everything(), last_event_id or after, from_now=start != "start")
+    return stream(services, Everything(projects), last_event_id or after, from_now=start != "start")
 
 
 def stream(services: Services, scope: Scope, after: str | None, *, from_now: bool) -> Response:

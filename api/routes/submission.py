@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.responses import Response
 
-from api.access import Caller, needs
+from api.access import Caller, Target, needs
 from api.bodies import Body, NotedBody, Parsed
 from api.openapi import problems
 from api.params import IdempotencyKey
@@ -27,12 +27,13 @@ _SPEC = "the job spec"
     dependencies=[needs(Action.JOBS_SUBMIT)],
     status_code=202,
     response_model=JobView,
-    responses=problems(402, 409),
+    responses=problems(402, 404, 409),
 )
 async def submit(
     spec: Annotated[JobSpec, Depends(Body(JobSpec, _SPEC, yaml=True))],
     services: Using,
     by: Caller,
+    project: Target,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Submit a job. It is stored when this answers, and starts even if Temporal is away now.
@@ -40,7 +41,9 @@ async def submit(
     The same `Idempotency-Key` with the same spec gives the same job again; with another spec it
     is a conflict.
     """
-    accepted = await services.submissions.submit(spec, by.name, idempotency_key)
+    accepted = await services.submissions.submit(
+        spec, by.name, idempotency_key, project=project, visible=by.projects(Action.JOBS_READ)
+    )
     return _accepted(accepted, location=f"/api/v1/jobs/{accepted.job_id}")
 
 
@@ -49,16 +52,23 @@ async def submit(
     dependencies=[needs(Action.JOBS_SUBMIT)],
     status_code=202,
     response_model=BatchAccepted,
-    responses=problems(402, 409),
+    responses=problems(402, 404, 409),
 )
 async def submit_batch(
     batch: Annotated[BatchRequest, Depends(Body(BatchRequest, "the batch", yaml=True))],
     services: Using,
     by: Caller,
+    project: Target,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Submit up to 1,000 jobs: all are accepted, or none. An error names the job by its index."""
-    accepted = await services.submissions.submit_batch(batch.jobs, by.name, idempotency_key)
+    accepted = await services.submissions.submit_batch(
+        batch.jobs,
+        by.name,
+        idempotency_key,
+        project=project,
+        visible=by.projects(Action.JOBS_READ),
+    )
     return _accepted(accepted)
 
 
@@ -71,9 +81,10 @@ async def submit_batch(
 async def validate(
     parsed: Annotated[Parsed[JobSpec], Depends(NotedBody(JobSpec, _SPEC, yaml=True))],
     services: Using,
+    by: Caller,
 ) -> Response:
     """Check a spec as submitting it would, without storing anything."""
-    validation = await services.submissions.validate(parsed.model)
+    validation = await services.submissions.validate(parsed.model, by.projects(Action.JOBS_READ))
     return answer(validation.model_copy(update={"notes": parsed.notes}))
 
 

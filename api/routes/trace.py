@@ -6,7 +6,7 @@ from fastapi import Depends
 from pydantic import Field
 from starlette.responses import Response
 
-from api.access import Caller, needs
+from api.access import Caller, SeenJobs, needs
 from api.bodies import Body
 from api.openapi import problems
 from api.params import WHOLE, GroupId, JobId
@@ -52,10 +52,12 @@ async def trace_group(group_id: GroupId, services: Using) -> Response:
     responses=problems(),
 )
 async def list_stuck(
-    services: Using, limit: Annotated[int, Field(ge=1, le=1000), WHOLE] = 100
+    services: Using,
+    projects: SeenJobs,
+    limit: Annotated[int, Field(ge=1, le=1000), WHOLE] = 100,
 ) -> Response:
     """Jobs and groups that stay where they are for longer than they should, longest first."""
-    return answer(await services.stuck.page(limit))
+    return answer(await services.stuck.page(limit, projects))
 
 
 @router.post(

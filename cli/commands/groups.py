@@ -154,7 +154,11 @@ def list_groups(
     """List groups, newest first."""
     state = state_of(ctx)
     which = GroupFilter(
-        state=_known(state_, GroupState), owner=owner, name=name, labels=parse_labels(label or ())
+        state=_known(state_, GroupState),
+        project=state.project,
+        owner=owner,
+        name=name,
+        labels=parse_labels(label or ()),
     )
     with state.client() as cortex:
         groups = list(islice(cortex.iter_groups(which, page_size=min(limit, 100)), limit))

@@ -53,6 +53,7 @@ def jobs(
     state = state_of(ctx)
     which = JobFilter(
         state=_known_state(state_),
+        project=state.project,
         provider=provider,
         owner=owner,
         name=name,

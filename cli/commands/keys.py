@@ -47,6 +47,9 @@ def create(
             "Else whatever its user's role allows."
         ),
     ] = None,
+    only: Annotated[
+        str | None, typer.Option(metavar="PROJECT", help="The only project that it opens.")
+    ] = None,
     expires: Annotated[
         str | None, typer.Option(metavar="DURATION", help="Such as `90d`; else never.")
     ] = None,
@@ -54,7 +57,9 @@ def create(
     """Make a key, and print it: it is nowhere to be had again."""
     state = state_of(ctx)
     with state.client() as cortex:
-        made = cortex.create_key(name, user=user, scopes=scope or (), expires_in=expires)
+        made = cortex.create_key(
+            name, user=user, scopes=scope or (), project=only, expires_in=expires
+        )
     if state.json:
         render.print_json(made)
         return

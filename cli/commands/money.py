@@ -17,7 +17,7 @@ from cortex.domain.money.ledger import EntryKind
 from cortex.schemas.money import CostReport, LedgerView
 
 app = typer.Typer()
-_KEYS = ("provider", "owner", "job", "group", "cause", "hour", "day", "week", "month")
+_KEYS = ("provider", "owner", "project", "job", "group", "cause", "hour", "day", "week", "month")
 
 Csv = Annotated[
     str | None, typer.Option("--csv", metavar="FILE", help="Write a sheet; `-`: to stdout.")
@@ -30,8 +30,8 @@ def cost(
     by: Annotated[
         str,
         typer.Option(
-            help="provider, owner, job, group, cause, hour, day, week, month or label:<key>; "
-            "or two of them: day,owner."
+            help="provider, owner, project, job, group, cause, hour, day, week, month or "
+            "label:<key>; or two of them: day,owner."
         ),
     ] = "provider",
     since: Annotated[str | None, typer.Option(help="From: `7d` ago, or `2026-01-31`.")] = None,
@@ -47,9 +47,11 @@ def cost(
     start, end = parse_since(since, "--since"), parse_since(until, "--until")
     with state.client() as cortex:
         if sheet is not None:
-            write_sheet(state, sheet, cortex.costs_csv(by, since=start, until=end))
+            write_sheet(
+                state, sheet, cortex.costs_csv(by, since=start, until=end, project=state.project)
+            )
             return
-        report = cortex.costs(by, since=start, until=end)
+        report = cortex.costs(by, since=start, until=end, project=state.project)
         if state.json:
             render.print_json(report)
             return

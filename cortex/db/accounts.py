@@ -24,6 +24,7 @@ _KEYS = select(
     UserRow.name.label("user"),
     ApiKeyRow.name,
     ApiKeyRow.prefix,
+    ApiKeyRow.project,
     ApiKeyRow.scopes,
     ApiKeyRow.created_at,
     ApiKeyRow.created_by,
@@ -57,6 +58,7 @@ class KeyHolder:
 
     key_id: str
     prefix: str
+    project: str | None
     scopes: tuple[str, ...]
     expires_at: datetime | None
     revoked_at: datetime | None
@@ -132,6 +134,7 @@ class AccountRepository(Repository[Access]):
         prefix: str,
         hash: str,
         scopes: Sequence[str],
+        project: str | None,
         expires_at: datetime | None,
         created_by: str,
     ) -> None:
@@ -143,6 +146,7 @@ class AccountRepository(Repository[Access]):
                 prefix=prefix,
                 hash=hash,
                 scopes=list(scopes),
+                project=project,
                 expires_at=expires_at,
                 created_by=created_by,
             )
@@ -182,6 +186,7 @@ class AccountRepository(Repository[Access]):
             select(
                 ApiKeyRow.id.label("key_id"),
                 ApiKeyRow.prefix,
+                ApiKeyRow.project,
                 ApiKeyRow.scopes,
                 ApiKeyRow.expires_at,
                 ApiKeyRow.revoked_at,

@@ -36,6 +36,7 @@ from cortex.db.outbox.commands import CommandRepository
 from cortex.db.outbox.events import EventRepository
 from cortex.db.outbox.idempotency import IdempotencyRepository
 from cortex.db.plugins import PluginRepository
+from cortex.db.projects import ProjectRepository
 from cortex.db.providers.circuits import CircuitRepository
 from cortex.db.providers.managed import ManagedProviderRepository
 from cortex.db.providers.repository import ProviderRepository
@@ -73,6 +74,7 @@ class UnitOfWork(Generic[Access]):
         self.managed: ManagedProviderRepository[Access] = ManagedProviderRepository(connection)
         self.circuits: CircuitRepository[Access] = CircuitRepository(connection)
         self.accounts: AccountRepository[Access] = AccountRepository(connection)
+        self.projects: ProjectRepository[Access] = ProjectRepository(connection)
         self.secrets: SecretRepository[Access] = SecretRepository(connection)
         self.audit: AuditRepository[Access] = AuditRepository(connection)
         self.budgets: BudgetRepository[Access] = BudgetRepository(connection)

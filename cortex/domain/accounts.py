@@ -57,6 +57,7 @@ class ApiKey(BaseModel):
     Attributes:
         name: What it is for, in its owner's words.
         prefix: Its visible part.
+        project: The only one in which it opens anything; None: wherever its owner may go.
         scopes: What it may do at most; empty: whatever its owner's role allows.
         created_by: Who made it.
     """
@@ -67,6 +68,7 @@ class ApiKey(BaseModel):
     user: str
     name: str
     prefix: str
+    project: str | None = None
     scopes: tuple[str, ...]
     created_at: datetime
     created_by: str

@@ -7,6 +7,7 @@ from enum import StrEnum
 from pydantic import BaseModel, ConfigDict, Field
 
 from cortex.domain.money import Money
+from cortex.domain.money.budgets import Covered
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import JobState
 
@@ -53,6 +54,7 @@ class Job(BaseModel):
     id: str
     name: str
     owner: str
+    project: str = Field(default="", description="Where it belongs.")
     spec: JobSpec = Field(description="Secrets masked.")
     state: JobState
     reason: Reason | None = None
@@ -79,3 +81,8 @@ class Job(BaseModel):
     cancel_requested_at: datetime | None = None
     warned_at: datetime | None = None
     updated_at: datetime
+
+    @property
+    def covered(self) -> Covered:
+        """What decides which budgets cover it."""
+        return Covered(self.owner, self.project, self.labels)

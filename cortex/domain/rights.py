@@ -1,16 +1,22 @@
-"""Who may do what: roles, actions, and the one table that joins them."""
+"""Who may do what: roles, actions, and the one table that joins them.
 
+Everybody has a role on the server, and may have others in projects. A role of the server counts
+everywhere where the table says `all`; in a project it is the member's role there that counts, and
+in one's personal project (of one's own name) the role of the server.
+"""
+
+from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from cortex.domain.errors import Forbidden
 
 
 class Role(StrEnum):
-    """What somebody is to this installation.
+    """What somebody is to this installation, or to a project.
 
     `developer` runs jobs and looks after the own ones; `operator` looks after everybody's;
     `viewer` only looks; `billing` looks and decides on budgets; `admin` may do everything.
@@ -47,13 +53,21 @@ class Action(StrEnum):
     USERS_CHANGE = "users.change"
     KEYS_CHANGE = "keys.change"
     """To see, make and revoke API keys."""
+    PROJECTS_READ = "projects.read"
+    PROJECTS_CREATE = "projects.create"
+    PROJECTS_CHANGE = "projects.change"
+    """To say who is in a project, to describe and to archive it."""
 
 
 class Reach(StrEnum):
     """On whose things an action is allowed."""
 
     OWN = "own"
+    """One's own: in one's projects those that one has submitted."""
+    PROJECT = "project"
+    """All that is in one's projects, the personal one too."""
     ALL = "all"
+    """Everything; as a role within a project: everything there."""
 
 
 _READS: Final = {
@@ -68,13 +82,26 @@ _READS: Final = {
     )
 }
 
+IN_PROJECTS: Final = frozenset(
+    {
+        Action.JOBS_READ,
+        Action.JOBS_SUBMIT,
+        Action.JOBS_CANCEL,
+        Action.JOBS_EXTEND,
+        Action.MONEY_READ,
+        Action.PROJECTS_READ,
+        Action.PROJECTS_CHANGE,
+    }
+)
+"""What a role within a project can allow; all else is a matter of the server."""
+
 _KEYS: Final = {Action.KEYS_CHANGE: Reach.OWN}
+_LOOKS: Final = _READS | _KEYS | {Action.PROJECTS_READ: Reach.ALL}
 
 POLICY: Final = MappingProxyType(
     {
         Role.ADMIN: dict.fromkeys(Action, Reach.ALL),
-        Role.OPERATOR: _READS
-        | _KEYS
+        Role.OPERATOR: _LOOKS
         | {
             Action.JOBS_SUBMIT: Reach.ALL,
             Action.JOBS_CANCEL: Reach.ALL,
@@ -82,15 +109,20 @@ POLICY: Final = MappingProxyType(
             Action.PROVIDERS_OPERATE: Reach.ALL,
             Action.RECONCILE_RUN: Reach.ALL,
         },
-        Role.DEVELOPER: _READS
-        | _KEYS
+        Role.DEVELOPER: _KEYS
         | {
-            Action.JOBS_SUBMIT: Reach.OWN,
+            Action.SERVER_READ: Reach.ALL,
+            Action.PROVIDERS_READ: Reach.ALL,
+            Action.PLUGINS_READ: Reach.ALL,
+            Action.PROJECTS_READ: Reach.PROJECT,
+            Action.JOBS_READ: Reach.PROJECT,
+            Action.MONEY_READ: Reach.PROJECT,
+            Action.JOBS_SUBMIT: Reach.PROJECT,
             Action.JOBS_CANCEL: Reach.OWN,
             Action.JOBS_EXTEND: Reach.OWN,
         },
-        Role.VIEWER: _READS | _KEYS,
-        Role.BILLING: _READS | _KEYS | {Action.BUDGETS_CHANGE: Reach.ALL},
+        Role.VIEWER: _LOOKS,
+        Role.BILLING: _LOOKS | {Action.BUDGETS_CHANGE: Reach.ALL},
     }
 )
 
@@ -103,6 +135,8 @@ class Principal(BaseModel):
         request_id: Its correlation id.
         credential: Visible part of the API key that was sent; empty for those of the settings.
         scopes: What that key may do at most; None: whatever the role allows.
+        memberships: The roles in projects, by their names; not in the personal one.
+        only: The one project to which that key is bound.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -113,26 +147,88 @@ class Principal(BaseModel):
     request_id: str = ""
     credential: str = ""
     scopes: frozenset[Action] | None = None
+    memberships: Mapping[str, Role] = Field(default_factory=dict)
+    only: str | None = None
 
-    def may(self, action: Action, *, owner: str | None = None) -> bool:
-        """Whether the action is allowed: at all, or on a thing of this owner."""
+    @property
+    def home(self) -> str:
+        """The project of what is submitted without naming one."""
+        return self.only or self.name
+
+    def may(self, action: Action, *, owner: str | None = None, project: str | None = None) -> bool:
+        """Whether the action is allowed: at all, or on a thing of this owner in this project.
+
+        With an owner alone, in the personal project of that one.
+        """
         if self.scopes is not None and action not in self.scopes:
+            return False
+        if action in IN_PROJECTS:
+            project = project or owner
+            if project is not None:
+                return self._may_in(project, action, owner)
+            projects = self.projects(action)
+            return projects is None or bool(projects)
+        if self.only is not None and action not in _BESIDES:
             return False
         reach = POLICY[self.role].get(action)
         return reach == Reach.ALL or (reach == Reach.OWN and owner in (None, self.name))
 
-    def require(self, action: Action, *, owner: str | None = None) -> None:
+    def reaches_all(self, action: Action) -> bool:
+        """Whether the action is allowed whosesoever a thing is."""
+        return self.only is None and POLICY[self.role].get(action) == Reach.ALL
+
+    def sees(self, project: str) -> bool:
+        """Whether one may know of what is in a project, whatever the key is for."""
+        return self._may_in(project, Action.JOBS_READ, None)
+
+    def projects(self, action: Action) -> frozenset[str] | None:
+        """The projects in which an action is allowed, at least on one's own; None: in all."""
+        if self.reaches_all(action):
+            return None
+        mine = {self.name, *self.memberships} if self.only is None else {self.only}
+        return frozenset(name for name in mine if self._may_in(name, action, self.name))
+
+    def _may_in(self, project: str, action: Action, owner: str | None) -> bool:
+        if self.only is not None and project != self.only:
+            return False
+        if POLICY[self.role].get(action) == Reach.ALL:
+            return True
+        role = self.role if project == self.name else self.memberships.get(project)
+        if role is None:
+            return False
+        reach = POLICY[role].get(action)
+        return reach is not None and (reach != Reach.OWN or owner in (None, self.name))
+
+    def require(
+        self, action: Action, *, owner: str | None = None, project: str | None = None
+    ) -> None:
         """Go on only if it is allowed.
 
         Raises:
             Forbidden: names the action and the roles that may.
         """
-        if self.may(action, owner=owner):
+        if self.may(action, owner=owner, project=project):
             return
         if self.scopes is not None and action not in self.scopes:
             raise Forbidden(
                 f"the API key `{self.credential}` of `{self.name}` has not the scope "
                 f"`{action.replace('.', ':')}`",
+                action=action,
+            )
+        if self.only is not None and action not in IN_PROJECTS:
+            raise Forbidden(
+                f"the API key `{self.credential}` of `{self.name}` is for the project "
+                f"`{self.only}` only, and `{action}` is about the whole server",
+                action=action,
+            )
+        if action in IN_PROJECTS and owner is not None:
+            project = project or owner
+        if project is not None and not self.may(action, project=project):
+            role = self.memberships.get(project)
+            what = "is not in it" if role is None else f"is {role} there"
+            raise Forbidden(
+                f"`{self.name}` may not do `{action}` in the project `{project}`, as it {what}. "
+                f"{_who(action)}",
                 action=action,
             )
         if owner is not None and self.may(action):
@@ -148,6 +244,8 @@ class Principal(BaseModel):
 
 
 _THINGS: Final = {Action.KEYS_CHANGE: "keys"}
+_BESIDES: Final = frozenset({Action.SERVER_READ, Action.PROVIDERS_READ})
+"""What one needs to run jobs, though it is about the whole server."""
 
 LOCAL_ADMIN: Final = "local"
 """The name of whoever has the plain `api.key`, and of this machine where there is no key."""

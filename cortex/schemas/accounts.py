@@ -92,6 +92,11 @@ class KeyCreate(BaseModel):
         description="What it may do at most, such as `jobs:read`, `jobs:*` or `read` (all that "
         "changes nothing); empty: whatever the role of its user allows.",
     )
+    project: UserName | None = Field(
+        default=None,
+        description="The only project in which it opens anything; default: wherever its user may "
+        "go.",
+    )
     expires_in: Lifetime | None = Field(
         default=None, description="Such as `90d`, at most ten years; default: never."
     )

@@ -19,6 +19,7 @@ class GroupSummary(View):
     id: str
     name: str
     owner: str
+    project: str = ""
     state: GroupState
     reason: Reason | None = None
     message: str = ""

@@ -70,6 +70,7 @@ class JobSummary(View):
     id: str
     name: str
     owner: str
+    project: str = ""
     state: JobState
     reason: Reason | None = None
     message: str = ""

@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from cortex.domain.accounts import USER_NAME
 from cortex.domain.money import POSITIVE, Money, format_amount
 from cortex.domain.money.budgets import BudgetAction, BudgetPeriod, BudgetScope
 from cortex.domain.money.ledger import EntryKind
@@ -48,6 +49,13 @@ _SCOPES: Final[list[Any]] = [
     },
     {
         "properties": {
+            "scope": {"const": "project"},
+            "scope_value": {"type": "string", "pattern": USER_NAME},
+        },
+        "required": ["scope", "scope_value"],
+    },
+    {
+        "properties": {
             "scope": {"const": "label"},
             "scope_value": {"type": "string", "pattern": LABEL},
         },
@@ -73,10 +81,13 @@ class BudgetCreate(BaseModel):
 
     name: Name = Field(description="Stands in every message about it.")
     scope: BudgetScope = Field(
-        default=BudgetScope.SYSTEM, description="All jobs, those of a user, or those with a label."
+        default=BudgetScope.SYSTEM,
+        description="All jobs, those of a user, those in a project, or those with a label.",
     )
     scope_value: str | None = Field(
-        default=None, max_length=400, description="The user's name, or the label as `key=value`."
+        default=None,
+        max_length=400,
+        description="Name of the user or of the project, or the label as `key=value`.",
     )
     period: BudgetPeriod = Field(
         default=BudgetPeriod.MONTH, description="In UTC; weeks begin on Monday."
@@ -92,9 +103,11 @@ class BudgetCreate(BaseModel):
     def _whose(self) -> Self:
         value = self.scope_value
         if self.scope is BudgetScope.SYSTEM and value is not None:
-            raise ValueError("`scope_value` is for the scopes `user` and `label` only")
+            raise ValueError("`scope_value` is for the scopes `user`, `project` and `label` only")
         if self.scope is BudgetScope.USER and not value:
             raise ValueError("`scope_value` must name the user whose jobs it is about")
+        if self.scope is BudgetScope.PROJECT and not re.fullmatch(USER_NAME, value or ""):
+            raise ValueError("`scope_value` must name the project whose jobs it is about")
         if self.scope is BudgetScope.LABEL and not re.fullmatch(LABEL, value or ""):
             raise ValueError("`scope_value` must be a label as `key=value`")
         return self

@@ -70,6 +70,7 @@ class StuckView(View):
     id: str
     name: str
     owner: str
+    project: str = ""
     state: str
     since: datetime = Field(description="From when the limit is counted.")
     limit: Duration

@@ -51,6 +51,7 @@ def new_job_view(
         "id": job.id,
         "name": job.spec.name,
         "owner": job.owner,
+        "project": job.project,
         "state": state,
         "labels": job.spec.labels,
         "cost": {"amount": "0", "currency": "USD"},

@@ -94,9 +94,11 @@ class TestOwners:
         client.headers.update(being("dora"))
         job_id = await submit(client)
         path = f"{JOBS}/{job_id}/{verb}"
+        answer = await client.post(path, json=body, headers=being("viewer"))
+        check_problem(answer, 403, "forbidden")
         answer = await client.post(path, json=body, headers=being("developer"))
-        problem = check_problem(answer, 403, "forbidden")
-        assert "own jobs only; this one is of `dora`" in problem.detail
+        problem = check_problem(answer, 404, "not_found")
+        assert problem.detail == f"there is no job `{job_id}`"
         assert (await client.get(f"{JOBS}/{job_id}")).json()["state"] == "pending"
         assert await audited(database) == []
         assert (await client.post(path, json=body)).status_code == 202

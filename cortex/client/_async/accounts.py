@@ -42,6 +42,7 @@ class AsyncAccountCalls:
         *,
         user: str | None = None,
         scopes: Sequence[str] = (),
+        project: str | None = None,
         expires_in: str | None = None,
     ) -> KeyCreated:
         """Make an API key; the answer is the only place where its text stands.
@@ -51,9 +52,12 @@ class AsyncAccountCalls:
             user: Whose it is; None: one's own.
             scopes: What it may do at most, such as `jobs:read`, `jobs:*` or `read`; none: all
                 that the role of its user allows.
+            project: The only one in which it opens anything; None: wherever its user may go.
             expires_in: Such as `90d`; None: never.
         """
-        return await self._transport.call(routes.create_key(name, user, scopes, expires_in))
+        return await self._transport.call(
+            routes.create_key(name, user, scopes, project, expires_in)
+        )
 
     async def revoke_key(self, key_id: str) -> None:
         """Let a key open nothing any more."""

@@ -1,5 +1,6 @@
 """The asynchronous client: the same as the blocking one, method by method."""
 
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,6 +13,7 @@ from cortex.client._async.jobs import AsyncJobCalls
 from cortex.client._async.money import AsyncMoneyCalls
 from cortex.client._async.outputs import AsyncOutputCalls
 from cortex.client._async.plugins import AsyncPluginCalls
+from cortex.client._async.projects import AsyncProjectCalls
 from cortex.client._async.providers import AsyncProviderCalls
 from cortex.client._async.reconcile import AsyncReconcileCalls
 from cortex.client._async.secrets import AsyncSecretCalls
@@ -31,6 +33,7 @@ class AsyncCortex(
     AsyncMoneyCalls,
     AsyncReconcileCalls,
     AsyncAccountCalls,
+    AsyncProjectCalls,
     AsyncSecretCalls,
     AsyncAuditCalls,
     AsyncTraceCalls,
@@ -54,6 +57,7 @@ class AsyncCortex(
         api_key: str | None = None,
         *,
         data_dir: Path | None = None,
+        project: str | None = None,
         timeout: float = 30.0,
         retry: RetryPolicy | None = None,
         stream_retry: RetryPolicy | None = None,
@@ -65,6 +69,8 @@ class AsyncCortex(
                 `cortex up` runs on this machine.
             api_key: None: `CORTEX_API_KEY`, else the local stack's.
             data_dir: Where to look for the local stack; None: the usual folder.
+            project: Where jobs and groups go that are submitted, unless the call says otherwise;
+                None: `CORTEX_PROJECT`, else one's personal project.
             timeout: Seconds that one answer may take.
             retry: How often to repeat a request.
             stream_retry: How often in a row to reconnect a live stream or a download.
@@ -73,6 +79,7 @@ class AsyncCortex(
             NotConfigured: nothing says where the server is.
         """
         self.connection = resolve(base_url, api_key, data_dir)
+        self._project = project or os.environ.get("CORTEX_PROJECT") or None
         self._transport = AsyncTransport(
             self.connection,
             timeout=timeout,

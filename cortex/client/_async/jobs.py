@@ -30,27 +30,37 @@ class AsyncJobCalls:
     """What `AsyncCortex` can do with jobs."""
 
     _transport: AsyncTransport
+    _project: str | None
 
-    async def submit(self, spec: Spec, *, idempotency_key: str | None = None) -> JobView:
+    async def submit(
+        self, spec: Spec, *, project: str | None = None, idempotency_key: str | None = None
+    ) -> JobView:
         """Hand in a job. It is accepted once, however often the request had to be sent.
 
         Args:
             spec: A `JobSpec`, or a mapping of its form.
+            project: Where it belongs; None: where this client's submissions go.
             idempotency_key: Your own, to make the call itself repeatable; None: a new one.
         """
-        return await self._transport.call(routes.submit(spec, idempotency_key or str(uuid4())))
+        key = idempotency_key or str(uuid4())
+        return await self._transport.call(routes.submit(spec, key, project or self._project))
 
     async def submit_batch(
-        self, specs: Sequence[Spec], *, idempotency_key: str | None = None
+        self,
+        specs: Sequence[Spec],
+        *,
+        project: str | None = None,
+        idempotency_key: str | None = None,
     ) -> BatchAccepted:
         """Hand in up to 1,000 jobs: all are accepted or none; the ids come in the same order.
 
         Args:
             specs: `JobSpec`s, or mappings of that form.
+            project: Where they belong; None: where this client's submissions go.
             idempotency_key: Your own, to make the call itself repeatable; None: a new one.
         """
         key = idempotency_key or str(uuid4())
-        return await self._transport.call(routes.submit_batch(specs, key))
+        return await self._transport.call(routes.submit_batch(specs, key, project or self._project))
 
     async def run(self, spec: Spec, *, timeout: float | None = None) -> JobView:
         """Hand in a job and wait for its end.

@@ -36,23 +36,34 @@ class AsyncMoneyCalls:
         return await self._transport.call(routes.ledger_csv(job_id, since, until))
 
     async def costs(
-        self, group_by: str = "provider", *, since: Since | None = None, until: Since | None = None
+        self,
+        group_by: str = "provider",
+        *,
+        since: Since | None = None,
+        until: Since | None = None,
+        project: str | None = None,
     ) -> CostReport:
         """What was charged and what is held.
 
         Args:
-            group_by: `provider`, `owner`, `job`, `group`, `cause`, `hour`, `day`, `week`, `month`
-                or `label:<key>`; or two of them with a comma.
+            group_by: `provider`, `owner`, `project`, `job`, `group`, `cause`, `hour`, `day`,
+                `week`, `month` or `label:<key>`; or two of them with a comma.
             since: Entries from this time on (a time, or how long ago).
             until: Entries before this time.
+            project: Of the jobs in this one only.
         """
-        return await self._transport.call(routes.costs(group_by, since, until))
+        return await self._transport.call(routes.costs(group_by, since, until, project))
 
     async def costs_csv(
-        self, group_by: str = "provider", *, since: Since | None = None, until: Since | None = None
+        self,
+        group_by: str = "provider",
+        *,
+        since: Since | None = None,
+        until: Since | None = None,
+        project: str | None = None,
     ) -> str:
         """The same as CSV."""
-        return await self._transport.call(routes.costs_csv(group_by, since, until))
+        return await self._transport.call(routes.costs_csv(group_by, since, until, project))
 
     async def forecast(self, period: BudgetPeriod = BudgetPeriod.MONTH) -> ForecastView:
         """What all jobs will have cost at the end of the present period."""
@@ -82,8 +93,8 @@ class AsyncMoneyCalls:
         Args:
             name: Stands in every message about it.
             amount: Such as `100 USD`.
-            scope: All jobs, those of a user, or those with a label.
-            scope_value: The user's name, or the label as `key=value`.
+            scope: All jobs, those of a user, those in a project, or those with a label.
+            scope_value: Name of the user or project, or the label as `key=value`.
             period: In UTC.
             action: `alert` tells only; `stop` also refuses and stops jobs.
             enabled: Whether it counts.

@@ -33,9 +33,19 @@ def keys(user: str | None) -> Call[KeyPage]:
 
 
 def create_key(
-    name: str, user: str | None, scopes: Sequence[str], expires_in: str | None
+    name: str,
+    user: str | None,
+    scopes: Sequence[str],
+    project: str | None,
+    expires_in: str | None,
 ) -> Call[KeyCreated]:
-    body = {"name": name, "user": user, "scopes": list(scopes), "expires_in": expires_in}
+    body = {
+        "name": name,
+        "user": user,
+        "scopes": list(scopes),
+        "project": project,
+        "expires_in": expires_in,
+    }
     return send("POST", "/keys", KeyCreated, body, repeatable=False)
 
 

@@ -1,7 +1,7 @@
 """The routes about groups: how each request is built and its answer read. No I/O."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from cortex.client._routes.call import V1, Call, get, post, query
@@ -21,10 +21,12 @@ class GroupFilter:
 
     Attributes:
         state: Such as `running`.
+        project: Where they belong.
         labels: All of them must be there.
     """
 
     state: str | None = None
+    project: str | None = None
     owner: str | None = None
     name: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -43,8 +45,9 @@ class MemberFilter:
     member: str | None = None
 
 
-def submit(spec: Group, key: str) -> Call[GroupView]:
-    return post("/groups", GroupView, group_json(spec), headers={"Idempotency-Key": key})
+def submit(spec: Group, key: str, project: str | None = None) -> Call[GroupView]:
+    call = post("/groups", GroupView, group_json(spec), headers={"Idempotency-Key": key})
+    return replace(call, params=query(project=project))
 
 
 def validate(spec: Group) -> Call[GroupValidation]:
@@ -54,7 +57,12 @@ def validate(spec: Group) -> Call[GroupValidation]:
 def groups(which: GroupFilter, limit: int, cursor: str | None) -> Call[GroupPage]:
     labels = tuple(("label", f"{key}={value}") for key, value in which.labels.items())
     params = query(
-        state=which.state, owner=which.owner, name=which.name, limit=limit, cursor=cursor
+        state=which.state,
+        project=which.project,
+        owner=which.owner,
+        name=which.name,
+        limit=limit,
+        cursor=cursor,
     )
     return get("/groups", GroupPage, params + labels)
 

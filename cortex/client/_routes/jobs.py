@@ -1,7 +1,7 @@
 """The routes of the API for jobs: submit, quote, look, cancel, extend."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -21,6 +21,7 @@ class JobFilter:
 
     Attributes:
         state: Such as `running`.
+        project: Where they belong.
         provider: Id of the provider of the newest attempt.
         labels: All of them must be there.
         group: Id of the group that they are members of.
@@ -29,6 +30,7 @@ class JobFilter:
     """
 
     state: str | None = None
+    project: str | None = None
     provider: str | None = None
     owner: str | None = None
     name: str | None = None
@@ -38,13 +40,17 @@ class JobFilter:
     created_before: Since | None = None
 
 
-def submit(spec: Spec, key: str) -> Call[JobView]:
-    return post("/jobs", JobView, spec_json(spec), headers={"Idempotency-Key": key})
+def submit(spec: Spec, key: str, project: str | None = None) -> Call[JobView]:
+    call = post("/jobs", JobView, spec_json(spec), headers={"Idempotency-Key": key})
+    return replace(call, params=query(project=project))
 
 
-def submit_batch(specs: Sequence[Spec], key: str) -> Call[BatchAccepted]:
+def submit_batch(
+    specs: Sequence[Spec], key: str, project: str | None = None
+) -> Call[BatchAccepted]:
     body = {"jobs": [spec_json(spec) for spec in specs]}
-    return post("/jobs/batch", BatchAccepted, body, headers={"Idempotency-Key": key})
+    call = post("/jobs/batch", BatchAccepted, body, headers={"Idempotency-Key": key})
+    return replace(call, params=query(project=project))
 
 
 def validate(spec: Spec) -> Call[Validation]:
@@ -59,6 +65,7 @@ def jobs(which: JobFilter, limit: int, cursor: str | None) -> Call[JobPage]:
     labels = tuple(("label", f"{key}={value}") for key, value in which.labels.items())
     params = query(
         state=which.state,
+        project=which.project,
         provider=which.provider,
         owner=which.owner,
         name=which.name,

@@ -24,12 +24,17 @@ def ledger_csv(job_id: str | None, since: Since | None, until: Since | None) -> 
     return Call("GET", f"{V1}/ledger", bytes.decode, params)
 
 
-def costs(group_by: str, since: Since | None, until: Since | None) -> Call[CostReport]:
-    return get("/costs", CostReport, query(group_by=group_by, since=since, until=until))
+def costs(
+    group_by: str, since: Since | None, until: Since | None, project: str | None = None
+) -> Call[CostReport]:
+    params = query(group_by=group_by, since=since, until=until, project=project)
+    return get("/costs", CostReport, params)
 
 
-def costs_csv(group_by: str, since: Since | None, until: Since | None) -> Call[str]:
-    params = (*query(group_by=group_by, since=since, until=until), _CSV)
+def costs_csv(
+    group_by: str, since: Since | None, until: Since | None, project: str | None = None
+) -> Call[str]:
+    params = (*query(group_by=group_by, since=since, until=until, project=project), _CSV)
     return Call("GET", f"{V1}/costs", bytes.decode, params)
 
 

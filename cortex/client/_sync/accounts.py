@@ -43,6 +43,7 @@ class AccountCalls:
         *,
         user: str | None = None,
         scopes: Sequence[str] = (),
+        project: str | None = None,
         expires_in: str | None = None,
     ) -> KeyCreated:
         """Make an API key; the answer is the only place where its text stands.
@@ -52,9 +53,10 @@ class AccountCalls:
             user: Whose it is; None: one's own.
             scopes: What it may do at most, such as `jobs:read`, `jobs:*` or `read`; none: all
                 that the role of its user allows.
+            project: The only one in which it opens anything; None: wherever its user may go.
             expires_in: Such as `90d`; None: never.
         """
-        return self._transport.call(routes.create_key(name, user, scopes, expires_in))
+        return self._transport.call(routes.create_key(name, user, scopes, project, expires_in))
 
     def revoke_key(self, key_id: str) -> None:
         """Let a key open nothing any more."""

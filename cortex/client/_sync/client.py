@@ -1,6 +1,7 @@
 """The blocking client: the same as the asynchronous one, method by method."""
 # Made from _async/client.py by `make format`; change that one.
 
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,6 +14,7 @@ from cortex.client._sync.jobs import JobCalls
 from cortex.client._sync.money import MoneyCalls
 from cortex.client._sync.outputs import OutputCalls
 from cortex.client._sync.plugins import PluginCalls
+from cortex.client._sync.projects import ProjectCalls
 from cortex.client._sync.providers import ProviderCalls
 from cortex.client._sync.reconcile import ReconcileCalls
 from cortex.client._sync.secrets import SecretCalls
@@ -32,6 +34,7 @@ class Cortex(
     MoneyCalls,
     ReconcileCalls,
     AccountCalls,
+    ProjectCalls,
     SecretCalls,
     AuditCalls,
     TraceCalls,
@@ -55,6 +58,7 @@ class Cortex(
         api_key: str | None = None,
         *,
         data_dir: Path | None = None,
+        project: str | None = None,
         timeout: float = 30.0,
         retry: RetryPolicy | None = None,
         stream_retry: RetryPolicy | None = None,
@@ -66,6 +70,8 @@ class Cortex(
                 `cortex up` runs on this machine.
             api_key: None: `CORTEX_API_KEY`, else the local stack's.
             data_dir: Where to look for the local stack; None: the usual folder.
+            project: Where jobs and groups go that are submitted, unless the call says otherwise;
+                None: `CORTEX_PROJECT`, else one's personal project.
             timeout: Seconds that one answer may take.
             retry: How often to repeat a request.
             stream_retry: How often in a row to reconnect a live stream or a download.
@@ -74,6 +80,7 @@ class Cortex(
             NotConfigured: nothing says where the server is.
         """
         self.connection = resolve(base_url, api_key, data_dir)
+        self._project = project or os.environ.get("CORTEX_PROJECT") or None
         self._transport = Transport(
             self.connection,
             timeout=timeout,

@@ -23,17 +23,22 @@ class GroupCalls:
     """What `Cortex` can do with groups."""
 
     _transport: Transport
+    _project: str | None
 
-    def submit_group(self, spec: Group, *, idempotency_key: str | None = None) -> GroupView:
+    def submit_group(
+        self, spec: Group, *, project: str | None = None, idempotency_key: str | None = None
+    ) -> GroupView:
         """Hand in several jobs as one: all are accepted, or none.
 
         It is accepted once, however often the request had to be sent.
 
         Args:
             spec: A `GroupSpec`, or a mapping of its form.
+            project: Where it belongs; None: where this client's submissions go.
             idempotency_key: Your own, to make the call itself repeatable; None: a new one.
         """
-        return self._transport.call(routes.submit(spec, idempotency_key or str(uuid4())))
+        key = idempotency_key or str(uuid4())
+        return self._transport.call(routes.submit(spec, key, project or self._project))
 
     def validate_group(self, spec: Group) -> GroupValidation:
         """What the jobs of a group spec become, and what they may cost; nothing is submitted."""

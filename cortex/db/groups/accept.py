@@ -26,18 +26,21 @@ from cortex.domain.states import JobState
 _STORE: Final = text(
     f"""
 WITH given AS (
-    SELECT e->>'id' AS id, e->>'name' AS name, e->>'owner' AS owner, e->'spec' AS spec,
+    SELECT e->>'id' AS id, e->>'name' AS name, e->>'owner' AS owner, e->>'project' AS project,
+        e->'spec' AS spec,
         decode(e->>'secrets', 'base64') AS secrets, e->'labels' AS labels,
         e->>'member' AS member, (e->>'gang')::int AS gang,
         e->>'event' AS event, e->'data' AS data, CAST(e->>'reserve' AS numeric) AS reserve, n
     FROM jsonb_array_elements(CAST(:jobs AS jsonb)) WITH ORDINALITY AS t(e, n)
 ), grouped AS (
-    INSERT INTO job_groups (id, name, owner, state, spec, labels)
-    VALUES (:id, :name, :owner, '{GroupState.PENDING}',
+    INSERT INTO job_groups (id, name, owner, project, state, spec, labels)
+    VALUES (:id, :name, :owner, :project, '{GroupState.PENDING}',
         CAST(:spec AS jsonb), CAST(:labels AS jsonb))
 ), stored AS (
-    INSERT INTO jobs (id, name, owner, spec, secrets, state, labels, group_id, member, gang, held)
-    SELECT id, name, owner, spec, secrets, :state, labels, :id, member, gang, true FROM given
+    INSERT INTO jobs (id, name, owner, project, spec, secrets, state, labels,
+        group_id, member, gang, held)
+    SELECT id, name, owner, project, spec, secrets, :state, labels,
+        :id, member, gang, true FROM given
 ), reserved AS (
     INSERT INTO job_reserves (job_id, usd) SELECT id, reserve FROM given WHERE reserve IS NOT NULL
 ), gangs AS (
@@ -74,6 +77,7 @@ class NewGroup:
     Attributes:
         members: Its jobs, in their order.
         needs: Job ids: which needs which.
+        project: Where it belongs; empty: the owner's personal one.
     """
 
     id: str
@@ -81,6 +85,10 @@ class NewGroup:
     spec: GroupSpec
     members: Sequence[NewMember]
     needs: Sequence[tuple[str, str]]
+    project: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "project", self.project or self.owner)
 
 
 class GroupAcceptanceRepository(Repository[Access]):
@@ -108,6 +116,7 @@ class GroupAcceptanceRepository(Repository[Access]):
                 "id": group.id,
                 "name": group.spec.name,
                 "owner": group.owner,
+                "project": group.project,
                 "spec": orjson.dumps(group.spec.masked()).decode(),
                 "labels": orjson.dumps(group.spec.labels).decode(),
                 "jobs": orjson.dumps(given).decode(),
@@ -130,6 +139,7 @@ def _group_data(group: NewGroup) -> dict[str, Any]:
         "state": GroupState.PENDING.value,
         "name": group.spec.name,
         "owner": group.owner,
+        "project": group.project,
         "labels": group.spec.labels,
         "members": len(group.members),
     }
@@ -141,6 +151,7 @@ def _row(group: NewGroup, member: NewMember, spec: Mapping[str, Any]) -> dict[st
         "id": job.id,
         "name": job.spec.name,
         "owner": job.owner,
+        "project": job.project,
         "spec": spec,
         "secrets": base64.b64encode(job.secrets).decode() if job.secrets is not None else None,
         "labels": job.spec.labels,
@@ -151,6 +162,7 @@ def _row(group: NewGroup, member: NewMember, spec: Mapping[str, Any]) -> dict[st
             "state": JobState.PENDING.value,
             "name": job.spec.name,
             "owner": job.owner,
+            "project": job.project,
             "labels": job.spec.labels,
             "group_id": group.id,
             "member": member.member.name,

@@ -49,6 +49,7 @@ class GroupHead:
     id: str
     name: str
     owner: str
+    project: str
     state: GroupState
     labels: dict[str, str]
 
@@ -80,11 +81,12 @@ class GroupRepository(Repository[Access]):
             JobGroupRow.id,
             JobGroupRow.name,
             JobGroupRow.owner,
+            JobGroupRow.project,
             JobGroupRow.state,
             JobGroupRow.labels,
         ).where(JobGroupRow.id.in_(group_ids))
         return [
-            GroupHead(row.id, row.name, row.owner, GroupState(row.state), row.labels)
+            GroupHead(row.id, row.name, row.owner, row.project, GroupState(row.state), row.labels)
             for row in await self.connection.execute(query)
         ]
 

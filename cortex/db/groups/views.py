@@ -17,7 +17,7 @@ from cortex.domain.errors import NotFound
 from cortex.domain.states import JobState
 
 _SUMMARY: Final = """
-    g.id, g.name, g.owner, g.state, g.reason, g.message, g.labels,
+    g.id, g.name, g.owner, g.project, g.state, g.reason, g.message, g.labels,
     m.total, m.counts, m.waiting,
     json_build_object('amount', trim_scale(m.cost)::text, 'currency', 'USD') AS cost,
     g.created_at, g.updated_at, g.finished_at, g.cancel_requested_at"""
@@ -58,9 +58,14 @@ _MEMBER: Final = f"""
 
 @dataclass(frozen=True)
 class GroupFilter:
-    """What a list of groups is narrowed to; every field narrows further."""
+    """What a list of groups is narrowed to; every field narrows further.
+
+    Attributes:
+        projects: Those of any of these; None: of all.
+    """
 
     states: Sequence[str] = ()
+    projects: frozenset[str] | None = None
     owner: str | None = None
     name: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -183,6 +188,8 @@ def _conditions(where: GroupFilter) -> tuple[list[str], list[Any]]:
     conditions: list[tuple[str, list[Any]]] = []
     if where.states:
         conditions.append(("g.state = ANY(%s)", [list(where.states)]))
+    if where.projects is not None:
+        conditions.append(("g.project = ANY(%s)", [sorted(where.projects)]))
     if where.owner is not None:
         conditions.append(("g.owner = %s", [where.owner]))
     if where.name is not None:

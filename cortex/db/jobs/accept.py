@@ -29,15 +29,18 @@ WITH sent AS (
     SELECT e, n FROM jsonb_array_elements(CAST(:jobs AS jsonb)) WITH ORDINALITY AS t(e, n)
 ), watched AS (
     SELECT 1 FROM budgets b WHERE b.enabled AND b.action = 'stop' AND EXISTS (
-        SELECT 1 FROM sent WHERE {covers("b", "sent.e->>'owner'", "(sent.e->'labels')")})
+        SELECT 1 FROM sent WHERE {
+        covers("b", "sent.e->>'owner'", "sent.e->>'project'", "(sent.e->'labels')")
+    })
 ), given AS (
-    SELECT e->>'id' AS id, e->>'name' AS name, e->>'owner' AS owner, e->'spec' AS spec,
+    SELECT e->>'id' AS id, e->>'name' AS name, e->>'owner' AS owner, e->>'project' AS project,
+        e->'spec' AS spec,
         decode(e->>'secrets', 'base64') AS secrets, e->'labels' AS labels,
         e->>'event' AS event, e->'data' AS data, CAST(e->>'reserve' AS numeric) AS reserve, n
     FROM sent WHERE CAST(:reserved AS boolean) OR NOT EXISTS (SELECT 1 FROM watched)
 ), stored AS (
-    INSERT INTO jobs (id, name, owner, spec, secrets, state, labels)
-    SELECT id, name, owner, spec, secrets, :state, labels FROM given
+    INSERT INTO jobs (id, name, owner, project, spec, secrets, state, labels)
+    SELECT id, name, owner, project, spec, secrets, :state, labels FROM given
 ), reserved AS (
     INSERT INTO job_reserves (job_id, usd) SELECT id, reserve FROM given WHERE reserve IS NOT NULL
 ), told AS (
@@ -107,6 +110,7 @@ def _row(job: NewJob, spec: dict[str, Any]) -> dict[str, Any]:
         "id": job.id,
         "name": job.spec.name,
         "owner": job.owner,
+        "project": job.project,
         "spec": spec,
         "secrets": base64.b64encode(job.secrets).decode() if job.secrets is not None else None,
         "labels": job.spec.labels,
@@ -115,6 +119,7 @@ def _row(job: NewJob, spec: dict[str, Any]) -> dict[str, Any]:
             "state": JobState.PENDING.value,
             "name": job.spec.name,
             "owner": job.owner,
+            "project": job.project,
             "labels": job.spec.labels,
         },
     }

@@ -15,23 +15,44 @@ from cortex.db.tables.jobs import JobRow
 from cortex.domain.errors import NotFound
 from cortex.domain.jobs import Job, Outcome, Reason
 from cortex.domain.money import Money
+from cortex.domain.money.budgets import Covered
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import JobState, job_sources
 
 
 @dataclass(frozen=True)
 class NewJob:
+    """A job that is accepted.
+
+    Attributes:
+        project: Where it belongs; empty: the owner's personal one.
+    """
+
     id: str
     owner: str
     spec: JobSpec
     secrets: bytes | None = None
+    project: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "project", self.project or self.owner)
+
+    @property
+    def covered(self) -> Covered:
+        """What decides which budgets cover it."""
+        return Covered(self.owner, self.project, self.spec.labels)
 
 
 @dataclass(frozen=True)
 class JobFilter:
-    """What a list of jobs is narrowed to; every field narrows further."""
+    """What a list of jobs is narrowed to; every field narrows further.
+
+    Attributes:
+        projects: Those of any of these; None: of all.
+    """
 
     states: Sequence[JobState] = ()
+    projects: frozenset[str] | None = None
     provider_id: str | None = None
     owner: str | None = None
     name: str | None = None

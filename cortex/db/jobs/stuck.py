@@ -14,7 +14,7 @@ from cortex.domain.trace.stuck import JobFacts
 
 # Running jobs are many; only those are read that may be late or out of sight.
 _JOBS: Final = text(f"""
-SELECT j.id, j.name, j.owner, j.state, j.message, j.group_id, j.deadline_at,
+SELECT j.id, j.name, j.owner, j.project, j.state, j.message, j.group_id, j.deadline_at,
     j.spec->'placement' AS placement,
     COALESCE((SELECT max(s.created_at) FROM job_status s
         WHERE s.job_id = j.id AND s.state = j.state), j.updated_at) AS entered_at,
@@ -36,7 +36,7 @@ ORDER BY j.created_at LIMIT :most
 """)
 
 _GANGS: Final = text("""
-SELECT g.id, g.name, g.owner, g.state, n.gang, n.deadline_at
+SELECT g.id, g.name, g.owner, g.project, g.state, n.gang, n.deadline_at
 FROM job_gangs n JOIN job_groups g ON g.id = n.group_id
 WHERE n.decision IS NULL AND n.deadline_at < now() AND g.finished_at IS NULL
 ORDER BY n.deadline_at LIMIT :most
@@ -69,6 +69,7 @@ def _facts(row: Row) -> JobFacts:
         id=row["id"],
         name=row["name"],
         owner=row["owner"],
+        project=row["project"],
         state=JobState(row["state"]),
         entered_at=row["entered_at"],
         message=row["message"],

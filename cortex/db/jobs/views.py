@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from itertools import product
 from typing import Any, Final
 
 from pydantic import BaseModel
@@ -72,6 +73,8 @@ _OF_LEASE: Final = {
         json_build_object('amount', trim_scale(l.cost)::text, 'currency', l.currency)
     END""",
 }
+_MOST_BRANCHES: Final = 40
+
 ADDED_LATER: Final = frozenset({"temporal_url"})
 """What of a `JobView` the database does not know."""
 
@@ -128,18 +131,24 @@ class JobReads:
 
     async def page(self, where: JobFilter, *, before: Place | None, limit: int) -> JsonPage:
         """Jobs of a list, newest first, after the place `before`."""
+        if where.projects is not None and not where.projects:
+            return JsonPage(items="", last=None)
         conditions, params = _conditions(where)
-        states = list(dict.fromkeys(state.value for state in where.states))
-        searches = bool(conditions or states)
+        choices = _choices(where)
+        branches = list(product(*choices.values()))
+        if len(branches) > _MOST_BRANCHES:
+            conditions.append("j.project = ANY(%s)")
+            params.append(choices.pop("j.project"))
+            branches = list(product(*choices.values()))
+        searches = bool(conditions or choices)
         if before is not None:
             conditions.append("(j.created_at, j.id) < (%s, %s)")
             params.extend(before)
-        if states:
-            conditions.append("j.state = %s")
-            params = [value for state in states for value in (*params, state)]
+        conditions += [f"{column} = %s" for column in choices]
+        params = [value for branch in branches for value in (*params, *branch)]
         narrowed = f"WHERE {' AND '.join(conditions)}" if conditions else ""
         # How many jobs have a value decides between its index and the newest jobs, filtered.
-        statement = _page_statement(narrowed, max(1, len(states)), limit)
+        statement = _page_statement(narrowed, len(branches), limit)
         rows = await self._pool.fetch(statement, params, plan_anew=searches)
         items, time, job_id, more = rows[0]
         return JsonPage(items=items, last=(time, job_id) if more else None)
@@ -148,13 +157,13 @@ class JobReads:
 # One row for the whole page: a row for each job would cost more than all its texts. The limit is
 # part of the statement, since with one that it does not know PostgreSQL plans anew each time.
 @lru_cache(maxsize=256)
-def _page_statement(narrowed: str, states: int, limit: int) -> bytes:
-    # Of one state the index gives them in order, so that a page ends the search. Of several it
-    # does not, and the jobs of a rare state would be looked for among all: so each state is read
-    # by itself, no further than a page reaches, and what was read is merged.
+def _page_statement(narrowed: str, branches: int, limit: int) -> bytes:
+    # Of one state or project the index gives them in order, so that a page ends the search. Of
+    # several it does not, and the jobs of a rare one would be looked for among all: so each is
+    # read by itself, no further than a page reaches, and what was read is merged.
     newest = f"ORDER BY j.created_at DESC, j.id DESC LIMIT {limit:d} + 1"
     one = f"SELECT j.* FROM jobs j {narrowed} {newest}"
-    source = "jobs j" if states == 1 else f"({' UNION ALL '.join([f'({one})'] * states)}) j"
+    source = "jobs j" if branches == 1 else f"({' UNION ALL '.join([f'({one})'] * branches)}) j"
     return f"""
 SELECT coalesce(string_agg(p.job, ',' ORDER BY p.n) FILTER (WHERE p.n <= {limit:d}), ''),
     min(p.created_at) FILTER (WHERE p.n = {limit:d}), min(p.id) FILTER (WHERE p.n = {limit:d}),
@@ -162,13 +171,22 @@ SELECT coalesce(string_agg(p.job, ',' ORDER BY p.n) FILTER (WHERE p.n <= {limit:
 FROM (
     SELECT row_number() OVER () AS n, row_to_json(v)::text AS job, v.created_at, v.id
     FROM (
-        SELECT {_SUMMARY} FROM {source} {narrowed if states == 1 else ""} {newest}
+        SELECT {_SUMMARY} FROM {source} {narrowed if branches == 1 else ""} {newest}
     ) v
 ) p""".encode()
 
 
+def _choices(where: JobFilter) -> dict[str, list[str]]:
+    """The values that a column may have, each of which is read by itself."""
+    states = list(dict.fromkeys(state.value for state in where.states))
+    return {
+        **({"j.state": states} if states else {}),
+        **({"j.project": sorted(where.projects)} if where.projects is not None else {}),
+    }
+
+
 def _conditions(where: JobFilter) -> tuple[list[str], list[Any]]:
-    """All that narrows a list but its states."""
+    """All that narrows a list but its choices."""
     wanted: list[tuple[str, Any]] = [
         ("j.provider_id = %s", where.provider_id),
         ("j.owner = %s", where.owner),
@@ -213,6 +231,17 @@ class ReadRepository(Repository[Access]):
         if row is None:
             raise _no_job(job_id)
         return dict(row)
+
+    async def require(self, job_id: str, projects: frozenset[str] | None) -> None:
+        """Go on only if there is such a job, in one of these projects (None: in any).
+
+        Raises:
+            NotFound: there is none with this id, or it is elsewhere.
+        """
+        query = select(JobRow.project).where(JobRow.id == job_id)
+        project = (await self.connection.execute(query)).scalar_one_or_none()
+        if project is None or (projects is not None and project not in projects):
+            raise _no_job(job_id)
 
     async def events_after(self, job_id: str, position: str) -> bool:
         """Whether a job has committed events after a position, also ones not yet in order."""

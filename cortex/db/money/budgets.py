@@ -5,7 +5,7 @@ and reads the sums in a statement of its own after that: a sum in the same state
 of before the wait. What makes a sum smaller needs no lock.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -25,25 +25,23 @@ from cortex.domain.money.budgets import (
     BudgetPeriod,
     BudgetScope,
     BudgetState,
+    Covered,
     Period,
     period_of,
 )
 
-Covered = tuple[str, Mapping[str, str]]
-"""Owner and labels of a job: what decides which budgets cover it."""
 
-
-def stop_covers(owner: str, labels: str) -> str:
+def stop_covers(owner: str, project: str, labels: str) -> str:
     """That a budget which stops jobs covers a job."""
     return f"""EXISTS (SELECT 1 FROM budgets b
-        WHERE b.enabled AND b.action = 'stop' AND {covers("b", owner, labels)})"""
+        WHERE b.enabled AND b.action = 'stop' AND {covers("b", owner, project, labels)})"""
 
 
 _LOCK: Final = text(f"""
 SELECT b.*, clock_timestamp() AS now FROM budgets b
 WHERE b.enabled AND b.action = 'stop' AND EXISTS (
     SELECT 1 FROM jsonb_array_elements(CAST(:jobs AS jsonb)) AS g(e)
-    WHERE {covers("b", "g.e->>'owner'", "(g.e->'labels')")})
+    WHERE {covers("b", "g.e->>'owner'", "g.e->>'project'", "(g.e->'labels')")})
 ORDER BY b.id FOR NO KEY UPDATE OF b
 """)
 
@@ -121,7 +119,7 @@ class BudgetRepository(Repository[Access]):
 
         Until the transaction ends nobody else sets money aside under any of them.
         """
-        given = [{"owner": owner, "labels": dict(labels)} for owner, labels in jobs]
+        given = [{**job._asdict(), "labels": dict(job.labels)} for job in jobs]
         rows = await self.connection.execute(_LOCK, {"jobs": orjson.dumps(given).decode()})
         covering = rows.mappings().all()
         if not covering:

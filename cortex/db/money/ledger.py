@@ -8,6 +8,7 @@ from sqlalchemy import func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 
 from cortex.db.base import Access, Repository, Row, Transacts
+from cortex.db.tables.jobs import JobRow
 from cortex.db.tables.money import LedgerRow
 from cortex.domain.ids import new_id
 from cortex.domain.leases import Lease
@@ -96,10 +97,25 @@ class LedgerRepository(Repository[Access]):
         since: datetime | None = None,
         until: datetime | None = None,
         after: tuple[datetime, str] | None = None,
+        projects: frozenset[str] | None = None,
         limit: int = 500,
     ) -> list[LedgerEntry]:
-        """Entries, oldest first; `after` is the (created_at, id) of the last one seen."""
+        """Entries, oldest first.
+
+        Args:
+            job_id: Of this job only.
+            since: From this time on.
+            until: Before this time.
+            after: The (created_at, id) of the last one seen.
+            projects: Of jobs in these only; None: in all.
+            limit: At most so many.
+        """
         query = select(LedgerRow.__table__)
+        if projects is not None:
+            mine = select(JobRow.id).where(
+                JobRow.id == LedgerRow.job_id, JobRow.project.in_(projects)
+            )
+            query = query.where(mine.exists())
         if since is not None:
             query = query.where(LedgerRow.created_at >= since)
         if until is not None:

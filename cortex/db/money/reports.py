@@ -27,6 +27,7 @@ TIMES: Final = {
 _COLUMNS: Final = {
     "provider": "l.provider_id",
     "owner": "j.owner",
+    "project": "j.project",
     "job": "l.job_id",
     "group": "COALESCE(j.group_id, '(none)')",
     "cause": _CAUSE,
@@ -51,10 +52,22 @@ class Sum:
 
 class ReportRepository(Repository[Access]):
     async def costs(
-        self, keys: Sequence[str], *, since: datetime | None, until: datetime | None
+        self,
+        keys: Sequence[str],
+        *,
+        since: datetime | None,
+        until: datetime | None,
+        projects: frozenset[str] | None = None,
     ) -> list[Sum]:
-        """Sums by these keys (`KEYS`, or `label:<key>`): by time, or the dearest first."""
-        values: dict[str, object] = {"since": since, "until": until}
+        """Sums by these keys (`KEYS`, or `label:<key>`): by time, or the dearest first.
+
+        With `projects` of the jobs in these only.
+        """
+        values: dict[str, object] = {
+            "since": since,
+            "until": until,
+            "projects": None if projects is None else sorted(projects),
+        }
         columns: list[str] = []
         for number, key in enumerate(keys):
             if key.startswith(_LABEL):
@@ -73,6 +86,7 @@ class ReportRepository(Repository[Access]):
                 FROM ledger l JOIN jobs j ON j.id = l.job_id JOIN leases s ON s.key = l.lease_key
                 WHERE l.created_at >= COALESCE(CAST(:since AS timestamptz), '-infinity')
                     AND l.created_at < COALESCE(CAST(:until AS timestamptz), 'infinity')
+                    AND (CAST(:projects AS text[]) IS NULL OR j.project = ANY(:projects))
             )
             SELECT {groups}, COUNT(DISTINCT job_id), currency, SUM(charged), SUM(held),
                 SUM(charged * usd_rate), SUM(held * usd_rate)

@@ -15,13 +15,20 @@ from cortex.domain.money.forecast import Facts
 from cortex.domain.states import JobState, LeaseState
 
 
-def covers(budget: str, owner: str, labels: str) -> str:
-    """The condition that a budget covers a job, in SQL (`Budget.covers` says it in Python)."""
+def covers(budget: str, owner: str, project: str, labels: str) -> str:
+    """The condition that a budget covers a job, in SQL (`Budget.covers` says it in Python).
+
+    A question about several projects has their names, with commas between them.
+    """
     value = f"{budget}.scope_value"
     return f"""({budget}.scope = 'system'
         OR ({budget}.scope = 'user' AND {value} = {owner})
+        OR ({budget}.scope = 'project' AND {project} = ANY(string_to_array({value}, ',')))
         OR ({budget}.scope = 'label' AND {labels}->>split_part({value}, '=', 1)
             = substr({value}, strpos({value}, '=') + 1)))"""
+
+
+_COVERED: Final = covers("b", "j.owner", "j.project", "j.labels")
 
 
 @dataclass(frozen=True)
@@ -37,7 +44,7 @@ class Question:
 def _about(job_id: str) -> str:
     """Whether the job of a row counts; spares the look at the job where all of them do."""
     return f"""(b.scope = 'system' OR EXISTS (
-        SELECT 1 FROM jobs j WHERE j.id = {job_id} AND {covers("b", "j.owner", "j.labels")}))"""
+        SELECT 1 FROM jobs j WHERE j.id = {job_id} AND {_COVERED}))"""
 
 
 _ASKED: Final = """jsonb_to_recordset(CAST(:asked AS jsonb))
@@ -62,7 +69,7 @@ _CHARGED: Final = f"""CASE WHEN b.scope = 'system' THEN
         (SELECT COALESCE(SUM(l.amount * l.usd_rate), 0) FROM ledger l WHERE {_BILLS})
     ELSE
         (SELECT COALESCE(SUM(l.amount * l.usd_rate), 0) FROM ledger l
-            JOIN jobs j ON j.id = l.job_id AND {covers("b", "j.owner", "j.labels")} WHERE {_BILLS})
+            JOIN jobs j ON j.id = l.job_id AND {_COVERED} WHERE {_BILLS})
     END"""
 
 # What counts against each budget now: bills of its period, open holds (or what is used, if more),
@@ -108,7 +115,7 @@ _BURDENS: Final = text(f"""
 SELECT j.id AS job_id, j.state IN ({_ENDING}) AS ending,
     COALESCE(leased.frees, 0) + COALESCE(r.usd, 0) AS frees, COALESCE(leased.costs, false) AS costs
 FROM {_ASKED} JOIN jobs j ON j.state NOT IN ({JOB_ENDED})
-    AND {covers("b", "j.owner", "j.labels")}
+    AND {_COVERED}
 LEFT JOIN job_reserves r ON r.job_id = j.id AND r.released_at IS NULL
 LEFT JOIN LATERAL (
     SELECT SUM(GREATEST((SELECT SUM(l.amount * l.usd_rate) FROM ledger l

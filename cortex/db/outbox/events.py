@@ -9,10 +9,11 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, insert, select, text, tuple_, union_all
+from sqlalchemy import ColumnElement, insert, or_, select, text, tuple_, union_all
 
 from cortex.db.base import Access, Repository, Row, Transacts
 from cortex.db.tables.events import EventRow
+from cortex.db.tables.groups import JobGroupRow
 from cortex.db.tables.jobs import JobRow
 from cortex.domain.errors import InvalidRequest
 from cortex.domain.events import Event, EventType, NewEvent
@@ -55,9 +56,16 @@ class EventRepository(Repository[Access]):
         await self.connection.execute(insert(EventRow), event_rows(events))
 
     async def page(
-        self, after: str | None, *, job_id: str | None = None, limit: int = 500
+        self,
+        after: str | None,
+        *,
+        job_id: str | None = None,
+        projects: frozenset[str] | None = None,
+        limit: int = 500,
     ) -> list[Event]:
         """Events after a position, oldest first.
+
+        With `projects` those of jobs and groups in these only, and none about anything else.
 
         Raises:
             InvalidRequest: `after` is no position.
@@ -65,6 +73,8 @@ class EventRepository(Repository[Access]):
         query = select(EventRow.__table__).where(_HORIZON, *_after(after))
         if job_id is not None:
             query = query.where(EventRow.job_id == job_id)
+        if projects is not None:
+            query = query.where(_in_projects(projects))
         query = query.order_by(EventRow.tx, EventRow.seq).limit(limit)
         rows = (await self.connection.execute(query)).mappings()
         return [event_of(row) for row in rows]
@@ -93,6 +103,18 @@ class EventRepository(Repository[Access]):
         rows = (await self.connection.execute(query)).mappings()
         return [event_of(row) for row in rows]
 
+    async def of_projects(
+        self, events: Sequence[Event], projects: frozenset[str]
+    ) -> frozenset[str]:
+        """The ids of those events that are about jobs or groups in these projects."""
+        query = select(EventRow.id).where(
+            EventRow.id.in_([event.id for event in events]), _in_projects(projects)
+        )
+        # The table is partitioned by time.
+        if events:
+            query = query.where(EventRow.created_at >= min(event.time for event in events))
+        return frozenset((await self.connection.execute(query)).scalars())
+
     async def latest(self) -> str:
         """The position after every event that is visible now; for `tail`."""
         query = (
@@ -109,6 +131,14 @@ def _after(position: str | None) -> list[ColumnElement[bool]]:
     if position is None:
         return []
     return [tuple_(EventRow.tx, EventRow.seq) > parse_position(position)]
+
+
+def _in_projects(projects: frozenset[str]) -> ColumnElement[bool]:
+    jobs = select(JobRow.id).where(JobRow.id == EventRow.job_id, JobRow.project.in_(projects))
+    groups = select(JobGroupRow.id).where(
+        JobGroupRow.id == EventRow.subject, JobGroupRow.project.in_(projects)
+    )
+    return or_(jobs.exists(), EventRow.job_id.is_(None) & groups.exists())
 
 
 def event_of(row: Row) -> Event:

@@ -32,6 +32,7 @@ class ApiKeyRow(Base):
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
     name: Mapped[str] = mapped_column(server_default="")
     prefix: Mapped[str]
+    project: Mapped[str | None]
     hash: Mapped[str] = mapped_column(unique=True)
     scopes: Mapped[list[str]] = mapped_column(server_default="{}")
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)

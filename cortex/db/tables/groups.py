@@ -19,6 +19,7 @@ class JobGroupRow(Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str]
     owner: Mapped[str]
+    project: Mapped[str] = mapped_column(server_default="")
     state: Mapped[str]
     reason: Mapped[str | None]
     message: Mapped[str] = mapped_column(server_default="")
@@ -33,6 +34,7 @@ class JobGroupRow(Base):
     __table_args__ = (
         Index("job_groups_created", "created_at", "id"),
         Index("job_groups_state_created", "state", "created_at"),
+        Index("job_groups_project_created", "project", "created_at"),
     )
 
 

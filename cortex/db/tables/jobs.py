@@ -25,6 +25,7 @@ class JobRow(Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str]
     owner: Mapped[str]
+    project: Mapped[str] = mapped_column(server_default="")
     spec: Mapped[dict[str, Any]]
     secrets: Mapped[bytes | None]
     state: Mapped[str]
@@ -61,6 +62,7 @@ class JobRow(Base):
         Index("jobs_created", "created_at", "id"),
         Index("jobs_state_created", "state", "created_at"),
         Index("jobs_owner_created", "owner", "created_at"),
+        Index("jobs_project_created", "project", "created_at"),
         Index("jobs_name_created", "name", "created_at"),
         Index("jobs_provider_created", "provider_id", "created_at"),
         Index(

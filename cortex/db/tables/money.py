@@ -76,7 +76,7 @@ class BudgetRow(Base):
     updated_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
     __table_args__ = (
-        CheckConstraint("scope IN ('system', 'user', 'label')", name="budgets_scope"),
+        CheckConstraint("scope IN ('system', 'user', 'project', 'label')", name="budgets_scope"),
         CheckConstraint("period IN ('day', 'week', 'month')", name="budgets_period"),
         CheckConstraint("action IN ('alert', 'stop')", name="budgets_action"),
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -22,6 +22,7 @@ class BudgetScope(StrEnum):
 
     SYSTEM = "system"
     USER = "user"
+    PROJECT = "project"
     LABEL = "label"
 
 
@@ -61,6 +62,14 @@ def period_of(kind: BudgetPeriod, now: datetime) -> Period:
     return Period(start=start, end=(start + timedelta(days=32)).replace(day=1))
 
 
+class Covered(NamedTuple):
+    """What of a job decides which budgets cover it."""
+
+    owner: str
+    project: str
+    labels: Mapping[str, str]
+
+
 class Budget(BaseModel):
     """What may be spent within a period by the jobs of a scope."""
 
@@ -87,22 +96,21 @@ class Budget(BaseModel):
         """Whether it refuses and stops jobs now."""
         return self.enabled and self.action is BudgetAction.STOP
 
-    def covers(self, owner: str, labels: Mapping[str, str]) -> bool:
-        """Whether it is about a job of this owner with these labels."""
+    def covers(self, job: Covered) -> bool:
+        """Whether it is about this job."""
         if self.scope is BudgetScope.SYSTEM:
             return True
         value = self.scope_value or ""
         if self.scope is BudgetScope.USER:
-            return value == owner
+            return value == job.owner
+        if self.scope is BudgetScope.PROJECT:
+            return value == job.project
         key, _, text = value.partition("=")
-        return labels.get(key) == text
+        return job.labels.get(key) == text
 
     def whose(self) -> str:
-        """`all jobs`, `jobs of alice`, `jobs with team=ml`."""
-        if self.scope is BudgetScope.SYSTEM:
-            return "all jobs"
-        word = "of" if self.scope is BudgetScope.USER else "with"
-        return f"jobs {word} {self.scope_value}"
+        """`all jobs`, `jobs of alice`, `jobs in project ml`, `jobs with team=ml`."""
+        return f"{_WHOSE[self.scope]}{self.scope_value or ''}"
 
     def in_own(self, usd: Decimal) -> Money:
         """An amount of USD in the budget's own currency."""
@@ -159,17 +167,22 @@ class BudgetState(BaseModel):
         return [mark for mark in THRESHOLDS if self.spending.total * 100 >= limit * mark]
 
 
-Asked = tuple[str, Mapping[str, str], Decimal]
-"""Owner and labels of a job, and the USD that are to be set aside for it."""
+_WHOSE: Final = {
+    BudgetScope.SYSTEM: "all jobs",
+    BudgetScope.USER: "jobs of ",
+    BudgetScope.PROJECT: "jobs in project ",
+    BudgetScope.LABEL: "jobs with ",
+}
+
+Asked = tuple[Covered, Decimal]
+"""A job, and the USD that are to be set aside for it."""
 
 
 def first_refusal(states: Iterable[BudgetState], asked: Iterable[Asked]) -> str | None:
     """Why not all of this may be set aside: the first budget that has not enough left."""
     wanted = list(asked)
     for state in states:
-        total = sum(
-            (usd for owner, labels, usd in wanted if state.budget.covers(owner, labels)), Decimal(0)
-        )
+        total = sum((usd for job, usd in wanted if state.budget.covers(job)), Decimal(0))
         why = state.refusal(total)
         if why is not None:
             return why

@@ -62,6 +62,7 @@ class JobFacts:
     id: str
     name: str
     owner: str
+    project: str
     state: JobState
     entered_at: datetime
     message: str
@@ -91,6 +92,7 @@ class Stuck:
     id: str
     name: str
     owner: str
+    project: str
     state: str
     since: datetime
     limit: timedelta
@@ -116,6 +118,7 @@ def stuck(job: JobFacts, limits: StuckRules, now: datetime) -> Stuck | None:
         id=job.id,
         name=job.name,
         owner=job.owner,
+        project=job.project,
         state=job.state.value,
         since=since,
         limit=limit,
@@ -182,6 +185,7 @@ def stuck_gang(
     *,
     name: str,
     owner: str,
+    project: str,
     state: str,
     gang: int,
     deadline_at: datetime,
@@ -195,6 +199,7 @@ def stuck_gang(
         id=group_id,
         name=name,
         owner=owner,
+        project=project,
         state=state,
         since=deadline_at,
         limit=limit,

@@ -8,12 +8,16 @@ their hash and kept for a few seconds; whoever is changed there is forgotten her
 import asyncio
 import hashlib
 import hmac
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Final
 
 import structlog
 
-from cortex.db.accounts import CHANNELS, KeyHolder, KeyUse
+from cortex.db import projects
+from cortex.db.accounts import CHANNELS as ACCOUNTS
+from cortex.db.accounts import KeyHolder, KeyUse
 from cortex.db.engine import Database
 from cortex.db.notify import Notifier
 from cortex.domain.accounts import is_key, key_hash, scopes_of
@@ -22,9 +26,14 @@ from cortex.domain.rights import Principal, Role
 from cortex.settings import ApiSettings
 from cortex.tasks import end_task
 
+CHANNELS: Final = (*ACCOUNTS, projects.CHANNEL)
+"""What is listened to."""
+
 _KEPT: Final = 10.0
 _MOST_KEPT: Final = 10_000
 _WRITE_EVERY: Final = 15.0
+
+_NONE: Final[Mapping[str, Role]] = MappingProxyType({})
 
 _log = structlog.get_logger(__name__)
 
@@ -58,6 +67,7 @@ class Authenticator:
         self._database = database
         self._notifier = notifier
         self._kept: dict[str, tuple[float, KeyHolder | None]] = {}
+        self._memberships: dict[str, tuple[float, Mapping[str, Role]]] = {}
         self._changes = 0
         self._uses: dict[str, KeyUse] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -94,7 +104,30 @@ class Authenticator:
             request_id=request_id,
             credential=holder.prefix,
             scopes=scopes_of(holder.scopes),
+            memberships=await self.memberships(holder.name, holder.role),
+            only=holder.project,
         )
+
+    async def memberships(self, name: str, role: Role) -> Mapping[str, Role]:
+        """The projects that somebody is in; admins need not be asked for, they may do everything.
+
+        Raises:
+            DatabaseUnavailable: PostgreSQL cannot be asked.
+        """
+        if role is Role.ADMIN:
+            return _NONE
+        now = asyncio.get_running_loop().time()
+        until, known = self._memberships.get(name, (0.0, _NONE))
+        if now < until:
+            return known
+        changes = self._changes
+        async with self._database.reading() as tx:
+            known = await tx.projects.memberships(name)
+        if len(self._memberships) >= _MOST_KEPT:
+            self._memberships.clear()
+        if changes == self._changes:
+            self._memberships[name] = (now + _KEPT, known)
+        return known
 
     async def _holder(self, key: str) -> KeyHolder | None:
         hashed, now = key_hash(key), asyncio.get_running_loop().time()
@@ -117,6 +150,7 @@ class Authenticator:
                 changed.clear()
                 self._changes += 1
                 self._kept.clear()
+                self._memberships.clear()
 
     async def _write_uses(self) -> None:
         while True:

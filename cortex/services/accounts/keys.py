@@ -1,12 +1,13 @@
 """API keys: made, listed and revoked."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from cortex.db.engine import Database
 from cortex.domain.accounts import NewKey, User, key_hash, scopes_of
 from cortex.domain.errors import FieldError, InvalidRequest, NotFound
 from cortex.domain.ids import new_id
-from cortex.domain.rights import POLICY, Action, Principal
+from cortex.domain.rights import IN_PROJECTS, POLICY, Action, Principal, Role
 from cortex.schemas.accounts import KeyCreate, KeyCreated, KeyPage
 
 
@@ -42,7 +43,9 @@ class ApiKeys:
         made, key_id = NewKey.make(), new_id("key")
         async with self._database.transaction() as tx:
             user = _user_of(await tx.accounts.find_user(name), name)
-            _check_scopes(wanted.scopes, user, by)
+            memberships = await tx.projects.memberships(name)
+            _check_scopes(wanted.scopes, user, memberships, by)
+            _check_project(wanted.project, user, memberships)
             expires_at = None
             if wanted.expires_in is not None:
                 expires_at = datetime.now(UTC) + wanted.expires_in
@@ -53,12 +56,13 @@ class ApiKeys:
                 prefix=made.prefix,
                 hash=key_hash(made.text),
                 scopes=wanted.scopes,
+                project=wanted.project,
                 expires_at=expires_at,
                 created_by=by.name,
             )
             info = await tx.accounts.key(key_id)
             after = info.model_dump(
-                mode="json", include={"user", "name", "prefix", "scopes", "expires_at"}
+                mode="json", include={"user", "name", "prefix", "project", "scopes", "expires_at"}
             )
             await tx.audit.add(by, "key.create", key_id, before={}, after=after)
         return KeyCreated(key=made.text, info=info)
@@ -96,11 +100,25 @@ def _user_of(user: User | None, name: str) -> User:
     )
 
 
-def _check_scopes(scopes: tuple[str, ...], user: User, by: Principal) -> None:
+def _check_project(project: str | None, user: User, memberships: Mapping[str, Role]) -> None:
+    """A key is bound to a project where its user may do something."""
+    if project in (None, user.name) or project in memberships:
+        return
+    message = f"`{user.name}` is not in the project `{project}`"
+    raise InvalidRequest(
+        f"the key is not valid: `project` {message}",
+        errors=[FieldError(field="project", message=message)],
+    )
+
+
+def _check_scopes(
+    scopes: tuple[str, ...], user: User, memberships: Mapping[str, Role], by: Principal
+) -> None:
     """A key is never stronger than the one it is made with, and each scope is of some use."""
+    roles = [POLICY[role].keys() & IN_PROJECTS for role in memberships.values()]
+    possible = frozenset(POLICY[user.role]).union(*roles)
     for scope in scopes:
-        allowed = (scopes_of((scope,)) or frozenset()) & POLICY[user.role].keys()
-        if not allowed:
+        if not (scopes_of((scope,)) or frozenset()) & possible:
             raise _no_scope(f"`{scope}` is of no use: the role `{user.role}` never allows it")
     wanted = scopes_of(scopes)
     if by.scopes is not None and (wanted is None or not wanted <= by.scopes):

@@ -35,7 +35,7 @@ class Users:
         """Add a user.
 
         Raises:
-            Conflict: there is one of this name, here or in the settings.
+            Conflict: there is one of this name, here or in the settings, or a project.
         """
         if wanted.name == LOCAL_ADMIN:
             raise Conflict(f"`{LOCAL_ADMIN}` is the owner of the plain `api.key`")
@@ -45,6 +45,9 @@ class Users:
                 f"(`[api.keys.{wanted.name}]`); take another name, or remove that key first"
             )
         async with self._database.transaction() as tx:
+            await tx.projects.lock_names()
+            if await tx.projects.find(wanted.name) is not None:
+                raise Conflict(f"`{wanted.name}` is the name of a project")
             added = await tx.accounts.add_user(new_id("usr"), wanted.name, wanted.kind, wanted.role)
             if not added:
                 raise Conflict(f"there is a user `{wanted.name}` already")

@@ -14,6 +14,10 @@ class Scope(Protocol):
     """What a stream is about."""
 
     @property
+    def projects(self) -> frozenset[str] | None:
+        """Of what it covers only what is in these is shown; None: all of it."""
+
+    @property
     def endless(self) -> bool:
         """Whether it goes on until the process stops."""
 
@@ -33,9 +37,11 @@ class Scope(Protocol):
         """Whether it has committed events after a position, also ones not yet in order."""
 
 
+@dataclass(frozen=True)
 class Everything:
-    """All events."""
+    """All events; with `projects` those of jobs and groups in these."""
 
+    projects: frozenset[str] | None = None
     endless = True
 
     def covers(self, event: Event) -> bool:
@@ -45,7 +51,7 @@ class Everything:
         return False
 
     async def page(self, tx: Reading, after: str, limit: int) -> list[Event]:
-        return await tx.events.page(after, limit=limit)
+        return await tx.events.page(after, projects=self.projects, limit=limit)
 
     async def end(self, tx: Reading) -> Mapping[str, Any] | None:
         return None
@@ -59,6 +65,7 @@ class OfJob:
     """The events of one job."""
 
     job_id: str
+    projects = None
     endless = False
 
     def covers(self, event: Event) -> bool:
@@ -85,6 +92,7 @@ class OfGroup:
 
     group_id: str
     job_ids: frozenset[str]
+    projects = None
     endless = False
 
     def covers(self, event: Event) -> bool:

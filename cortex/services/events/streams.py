@@ -76,8 +76,9 @@ class Streams:
                             and await self._has_ended(scope)
                         )
                     if events:
+                        shown = await self._shown(scope, events)
                         position = events[-1].position
-                        yield [_event_item(event) for event in events]
+                        yield [_event_item(event) for event in shown]
                     if ended and not past:
                         end = await self._end(scope, position)
                         if end is not None:
@@ -156,6 +157,13 @@ class Streams:
     async def _page(self, scope: Scope, after: str) -> list[Event]:
         async with self._database.reading() as tx:
             return await scope.page(tx, after, _PAGE)
+
+    async def _shown(self, scope: Scope, events: list[Event]) -> list[Event]:
+        if scope.projects is None:
+            return events
+        async with self._database.reading() as tx:
+            seen = await tx.events.of_projects(events, scope.projects)
+        return [event for event in events if event.id in seen]
 
     async def _has_ended(self, scope: Scope) -> bool:
         async with self._database.reading() as tx:

@@ -31,7 +31,7 @@ class GroupControl:
             if not heads:
                 raise NotFound(f"there is no group `{group_id[:60]}`")
             if by is not None:
-                by.require(Action.JOBS_CANCEL, owner=heads[0].owner)
+                by.require(Action.JOBS_CANCEL, owner=heads[0].owner, project=heads[0].project)
             if heads[0].state.terminal:
                 raise GroupAlreadyEnded(
                     f"group `{group_id}` has ended as `{heads[0].state}`; "

@@ -30,7 +30,7 @@ from cortex.schemas.groups import ExpandedMember, GroupValidation
 from cortex.security.keyring import KeyRing
 from cortex.security.places import job_place
 from cortex.services.jobs.admission import Assessment, assess
-from cortex.services.jobs.idempotency import check_key, fingerprint
+from cortex.services.jobs.idempotency import check_key, fingerprint, in_project
 from cortex.services.money.reserves import require_room, upper_bound
 from cortex.services.plugins import PluginDirectory
 from cortex.services.providers.queries import ProviderRegistry
@@ -93,8 +93,16 @@ class GroupSubmissions:
 
         return await asyncio.to_thread(work)
 
-    async def submit(self, spec: GroupSpec, owner: str, key: str | None = None) -> AcceptedGroup:
+    async def submit(
+        self, spec: GroupSpec, owner: str, key: str | None = None, *, project: str = ""
+    ) -> AcceptedGroup:
         """Accept a group with all its members, or nothing of it.
+
+        Args:
+            spec: What is to run.
+            owner: Who submits it.
+            key: Of an `Idempotency-Key`.
+            project: Where it belongs; empty: the owner's personal one.
 
         Raises:
             InvalidRequest, NoProviderCanRun, OverBudget: a member is not taken, so none is.
@@ -108,12 +116,14 @@ class GroupSubmissions:
         members = await asyncio.to_thread(expand, spec)
         async with self._database.transaction() as tx:
             if key is not None:
-                mark, former = await asyncio.to_thread(self._fingerprints, spec, members)
+                mark, former = await asyncio.to_thread(
+                    self._fingerprints, spec, members, in_project("", owner, project or owner)
+                )
                 seen = await tx.idempotency.seen(owner, key, mark, former)
                 if seen is not None:
                     return AcceptedGroup(seen[0], replayed=True)
             assessments = await asyncio.to_thread(_assess_all, spec, members, market)
-            group, specs = await asyncio.to_thread(self._prepare, spec, members, owner)
+            group, specs = await asyncio.to_thread(self._prepare, spec, members, owner, project)
             if key is not None:
                 await tx.idempotency.remember(owner, key, fingerprint=mark, job_ids=[group.id])
             reserves = await _reserves(tx, group, assessments, market)
@@ -128,19 +138,21 @@ class GroupSubmissions:
             self._settings.jobs.max_duration,
         )
 
-    def _fingerprints(self, spec: GroupSpec, members: Sequence[ExpandedJob]) -> tuple[str, str]:
+    def _fingerprints(
+        self, spec: GroupSpec, members: Sequence[ExpandedJob], where: str
+    ) -> tuple[str, str]:
         """Of today, and as it was when the fractions of a document were not kept as text."""
         masked = spec.masked()
         specs = [member.spec for member in members]
         keys = self._settings.encryption_keys
         today, former = (
-            fingerprint(f"group {orjson.dumps(shown, option=_SORTED).decode()}", specs, keys)
+            fingerprint(f"group{where} {orjson.dumps(shown, option=_SORTED).decode()}", specs, keys)
             for shown in (masked, _with_fractions(masked, shape_of(GroupSpec)))
         )
         return today, former
 
     def _prepare(
-        self, spec: GroupSpec, members: Sequence[ExpandedJob], owner: str
+        self, spec: GroupSpec, members: Sequence[ExpandedJob], owner: str, project: str
     ) -> tuple[NewGroup, list[dict[str, Any]]]:
         group_id = new_id("grp")
         # Sorted, so that members are listed in the order of the spec.
@@ -148,13 +160,15 @@ class GroupSubmissions:
         ids = {member.name: job_id for member, job_id in zip(members, made, strict=True)}
         jobs = [
             NewMember(
-                self._new_job(ids[expanded.name], expanded.job(group_id, ids), owner), expanded
+                self._new_job(ids[expanded.name], expanded.job(group_id, ids), owner, project),
+                expanded,
             )
             for expanded in members
         ]
         group = NewGroup(
             id=group_id,
             owner=owner,
+            project=project,
             spec=spec,
             members=jobs,
             needs=[
@@ -163,9 +177,9 @@ class GroupSubmissions:
         )
         return group, [new_member.job.spec.model_dump(mode="json") for new_member in jobs]
 
-    def _new_job(self, job_id: str, spec: JobSpec, owner: str) -> NewJob:
+    def _new_job(self, job_id: str, spec: JobSpec, owner: str, project: str) -> NewJob:
         secrets = self._keys.encrypt(spec.secrets(), job_place(job_id)) if spec.secret_env else None
-        return NewJob(id=job_id, owner=owner, spec=spec, secrets=secrets)
+        return NewJob(id=job_id, owner=owner, spec=spec, secrets=secrets, project=project)
 
 
 def _with_fractions(value: Any, shape: Shape) -> Any:
@@ -188,7 +202,7 @@ async def _reserves(
         BudgetUsedUp: there is not enough left.
     """
     jobs = [member.job for member in group.members]
-    states = await tx.budgets.lock_covering([(job.owner, job.spec.labels) for job in jobs])
+    states = await tx.budgets.lock_covering([job.covered for job in jobs])
     if not states:
         return None
     bounds = [

@@ -62,7 +62,7 @@ class JobControl:
             As `cancel`.
         """
         job = await tx.jobs.get(job_id)
-        by.require(Action.JOBS_CANCEL, owner=job.owner)
+        by.require(Action.JOBS_CANCEL, owner=job.owner, project=job.project)
         if job.state == JobState.CANCELLING:
             return None
         refuse_ended(job, "cancelled")
@@ -95,7 +95,8 @@ class JobControl:
         limits = LengthLimits.of(self._settings.jobs.max_duration, await self._registry.all())
         delivery: Delivery | None = None
         async with self._database.transaction() as tx:
-            by.require(Action.JOBS_EXTEND, owner=(await tx.jobs.get(job_id)).owner)
+            job = await tx.jobs.get(job_id)
+            by.require(Action.JOBS_EXTEND, owner=job.owner, project=job.project)
             done = key is not None and await self._seen(tx, job_id, duration, by, key)
             if not done:
                 await tx.jobs.lock(job_id)

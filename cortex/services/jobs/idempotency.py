@@ -34,6 +34,11 @@ def check_key(key: str | None) -> str | None:
     return key
 
 
+def in_project(kind: str, owner: str, project: str) -> str:
+    """The kind of a request in a project; in the personal one it is as before there were any."""
+    return kind if project == owner else f"{kind} in {project}"
+
+
 def fingerprint(kind: str, specs: Sequence[JobSpec], encryption_keys: SecretStr | None) -> str:
     """A digest of the normalised specs, secrets included."""
     content = [[spec.model_dump(mode="json"), spec.secrets()] for spec in specs]

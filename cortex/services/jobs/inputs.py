@@ -11,15 +11,27 @@ from cortex.domain.spec.inputs import Input, both_put, placed
 from cortex.domain.states import TERMINAL_JOB_STATES
 
 
-async def require_inputs(tx: Reading, specs: Sequence[JobSpec], *, batch: bool = False) -> None:
+async def require_inputs(
+    tx: Reading,
+    specs: Sequence[JobSpec],
+    *,
+    batch: bool = False,
+    seen: frozenset[str] | None = None,
+) -> None:
     """Go on only if the inputs of all these jobs can be had.
+
+    Args:
+        tx: To look with.
+        specs: The jobs.
+        batch: They came together: an error names the job by its index.
+        seen: The projects from whose jobs they may be; None: from all.
 
     Raises:
         InvalidRequest: one cannot; says why.
     """
     for index, spec in enumerate(specs):
         for number, wanted in enumerate(spec.inputs):
-            problem = await _problem(tx, wanted)
+            problem = await _problem(tx, wanted, seen)
             if problem is not None:
                 before = f"jobs[{index}]." if batch else ""
                 where = f"{before}inputs[{number}].{problem[0]}"
@@ -54,12 +66,15 @@ async def _twice(tx: Reading, inputs: Sequence[Input]) -> tuple[int, str] | None
     return None
 
 
-async def _problem(tx: Reading, wanted: Input) -> tuple[str, str] | None:
+async def _problem(
+    tx: Reading, wanted: Input, seen: frozenset[str] | None
+) -> tuple[str, str] | None:
     """The field that is wrong and what is wrong with it."""
     source = wanted.source
     if not is_job_id(source):
         return "from", f"`{source[:60]}` must be the id of a job; names are for members of a group"
     try:
+        await tx.reads.require(source, seen)
         state = (await tx.reads.state(source))["state"]
     except NotFound:
         return "from", f"there is no job `{source}`"

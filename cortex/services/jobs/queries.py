@@ -88,8 +88,15 @@ class Queries:
             raise NotFound(f"job `{job_id}` renders nothing, so it has no frames")
         return frame_page(render.numbers(), known, state=state, after=after, limit=limit)
 
-    async def events(self, *, job_id: str | None, after: str | None, limit: int) -> EventPage:
-        """Events after a position, oldest first.
+    async def events(
+        self,
+        *,
+        job_id: str | None,
+        after: str | None,
+        limit: int,
+        projects: frozenset[str] | None = None,
+    ) -> EventPage:
+        """Events after a position, oldest first; with `projects` of what is in these only.
 
         Raises:
             NotFound: there is no such job.
@@ -98,7 +105,7 @@ class Queries:
         async with self._database.reading() as tx:
             if job_id is not None:
                 await tx.reads.state(job_id)
-            events = await tx.events.page(after, job_id=job_id, limit=limit)
+            events = await tx.events.page(after, job_id=job_id, projects=projects, limit=limit)
         return EventPage(
             items=tuple(event_view(event) for event in events),
             next_cursor=events[-1].position if events else None,

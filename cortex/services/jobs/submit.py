@@ -21,7 +21,7 @@ from cortex.schemas.jobs import AcceptedJob, BatchAccepted, Validation
 from cortex.security.keyring import KeyRing
 from cortex.security.places import job_place
 from cortex.services.jobs.admission import Assessment, assess, at_index
-from cortex.services.jobs.idempotency import check_key, fingerprint
+from cortex.services.jobs.idempotency import check_key, fingerprint, in_project
 from cortex.services.jobs.inputs import require_inputs
 from cortex.services.money.reserves import require_room, upper_bound
 from cortex.services.plugins import PluginDirectory
@@ -80,16 +80,31 @@ class Submissions:
         self._settings = settings
         self._keys = KeyRing.from_setting(settings.encryption_keys)
 
-    async def validate(self, spec: JobSpec) -> Validation:
+    async def validate(self, spec: JobSpec, visible: frozenset[str] | None = None) -> Validation:
         """What `submit` would say, without storing anything."""
-        await self._check_inputs(spec)
+        await self._check_inputs(spec, visible)
         assessment = self._assess(spec, await self._market())
         return Validation(
             spec=spec, estimates=assessment.estimates, objections=assessment.objections
         )
 
-    async def submit(self, spec: JobSpec, owner: str, key: str | None = None) -> Accepted:
+    async def submit(
+        self,
+        spec: JobSpec,
+        owner: str,
+        key: str | None = None,
+        *,
+        project: str = "",
+        visible: frozenset[str] | None = None,
+    ) -> Accepted:
         """Accept one job; its answer is a `JobView`.
+
+        Args:
+            spec: What is to run.
+            owner: Who submits it.
+            key: Of an `Idempotency-Key`.
+            project: Where it belongs; empty: the owner's personal one.
+            visible: The projects whose jobs may give it inputs; None: all.
 
         Raises:
             InvalidRequest, NoProviderCanRun, OverBudget: it is not taken; nothing is stored.
@@ -98,17 +113,17 @@ class Submissions:
         """
         check_key(key)
         market = await self._market()
-        jobs = self._new_jobs([spec], owner)
+        jobs = self._new_jobs([spec], owner, project)
         if key is None:
-            await self._check_inputs(spec)
+            await self._check_inputs(spec, visible)
             self._assess(spec, market)
             stored = await self._store_at_once(jobs, market)
         else:
             async with self._database.transaction() as tx:
-                seen = await self._seen(tx, "job", [spec], owner, key)
+                seen = await self._seen(tx, "job", jobs, key)
                 if seen is not None:
                     return Accepted(await self._view(tx, seen[0]), seen[0], replayed=True)
-                await require_inputs(tx, [spec])
+                await require_inputs(tx, [spec], seen=visible)
                 self._assess(spec, market)
                 await self._remember(tx, "job", jobs, key)
                 stored = await self._store(tx, jobs, market)
@@ -117,7 +132,13 @@ class Submissions:
         return Accepted(view, jobs[0].id, replayed=False)
 
     async def submit_batch(
-        self, specs: Sequence[JobSpec], owner: str, key: str | None = None
+        self,
+        specs: Sequence[JobSpec],
+        owner: str,
+        key: str | None = None,
+        *,
+        project: str = "",
+        visible: frozenset[str] | None = None,
     ) -> Accepted:
         """Accept all of these jobs or none; the answer is a `BatchAccepted`.
 
@@ -126,12 +147,12 @@ class Submissions:
         """
         check_key(key)
         market = await self._market()
-        jobs = self._new_jobs(specs, owner)
+        jobs = self._new_jobs(specs, owner, project)
         async with self._database.transaction() as tx:
-            seen = await self._seen(tx, "batch", specs, owner, key)
+            seen = await self._seen(tx, "batch", jobs, key)
             if seen is not None:
                 return Accepted(await _accepted(tx, seen), seen[0], replayed=True)
-            await require_inputs(tx, specs, batch=True)
+            await require_inputs(tx, specs, batch=True, seen=visible)
             await self._assess_all(specs, market)
             await self._remember(tx, "batch", jobs, key)
             stored = await self._store(tx, jobs, market)
@@ -141,10 +162,10 @@ class Submissions:
         )
         return Accepted(BatchAccepted(jobs=accepted), jobs[0].id, replayed=False)
 
-    async def _check_inputs(self, spec: JobSpec) -> None:
+    async def _check_inputs(self, spec: JobSpec, visible: frozenset[str] | None) -> None:
         if spec.inputs:
             async with self._database.reading() as tx:
-                await require_inputs(tx, [spec])
+                await require_inputs(tx, [spec], seen=visible)
 
     async def _market(self) -> _Market:
         return _Market(await self._registry.all(), await self._plugins.strategies())
@@ -170,11 +191,17 @@ class Submissions:
         else:
             await asyncio.to_thread(check)
 
-    def _new_jobs(self, specs: Sequence[JobSpec], owner: str) -> list[NewJob]:
+    def _new_jobs(self, specs: Sequence[JobSpec], owner: str, project: str) -> list[NewJob]:
         # Sorted, so that a batch is listed in its own order.
         ids = sorted(new_id("job") for _ in specs)
         return [
-            NewJob(id=job_id, owner=owner, spec=spec, secrets=self._sealed(spec, job_id))
+            NewJob(
+                id=job_id,
+                owner=owner,
+                spec=spec,
+                secrets=self._sealed(spec, job_id),
+                project=project,
+            )
             for job_id, spec in zip(ids, specs, strict=True)
         ]
 
@@ -184,22 +211,24 @@ class Submissions:
         return self._keys.encrypt(spec.secrets(), job_place(job_id))
 
     async def _seen(
-        self, tx: Transaction, kind: Kind, specs: Sequence[JobSpec], owner: str, key: str | None
+        self, tx: Transaction, kind: Kind, jobs: Sequence[NewJob], key: str | None
     ) -> list[str] | None:
         if key is None:
             return None
-        mark = fingerprint(kind, specs, self._settings.encryption_keys)
-        return await tx.idempotency.seen(owner, key, mark)
+        return await tx.idempotency.seen(jobs[0].owner, key, self._mark(kind, jobs))
 
     async def _remember(
         self, tx: Transaction, kind: Kind, jobs: Sequence[NewJob], key: str | None
     ) -> None:
         if key is None:
             return
-        mark = fingerprint(kind, [job.spec for job in jobs], self._settings.encryption_keys)
         await tx.idempotency.remember(
-            jobs[0].owner, key, fingerprint=mark, job_ids=[job.id for job in jobs]
+            jobs[0].owner, key, fingerprint=self._mark(kind, jobs), job_ids=[job.id for job in jobs]
         )
+
+    def _mark(self, kind: Kind, jobs: Sequence[NewJob]) -> str:
+        where = in_project(kind, jobs[0].owner, jobs[0].project)
+        return fingerprint(where, [job.spec for job in jobs], self._settings.encryption_keys)
 
     async def _store_at_once(self, jobs: Sequence[NewJob], market: _Market) -> _Stored:
         """In one statement, which needs no transaction; in one if a budget must be asked."""
@@ -216,7 +245,7 @@ class Submissions:
     async def _reserve(self, tx: Transaction, jobs: Sequence[NewJob], market: _Market) -> _Stored:
         """Store them with what they may cost set aside, if every budget allows that."""
         bounds = await self._bounds(jobs, market)
-        states = await tx.budgets.lock_covering([(job.owner, job.spec.labels) for job in jobs])
+        states = await tx.budgets.lock_covering([job.covered for job in jobs])
         require_room(states, jobs, bounds)
         stored = await self._write(tx, jobs, bounds if states else [None] * len(jobs))
         if stored is None:
@@ -273,6 +302,7 @@ def _fresh_job(job: NewJob, created_at: datetime) -> Job:
         id=job.id,
         name=job.spec.name,
         owner=job.owner,
+        project=job.project,
         spec=job.spec,
         state=JobState.PENDING,
         labels=job.spec.labels,

@@ -37,8 +37,9 @@ class Billing:
         limit: int,
         since: datetime | None = None,
         until: datetime | None = None,
+        projects: frozenset[str] | None = None,
     ) -> LedgerPage:
-        """Entries, oldest first.
+        """Entries, oldest first; with `projects` of the jobs in these only.
 
         Raises:
             NotFound: there is no such job.
@@ -47,9 +48,14 @@ class Billing:
         after = decode_cursor(cursor)
         async with self._database.reading() as tx:
             if job_id is not None:
-                await tx.reads.state(job_id)
+                await tx.reads.require(job_id, projects)
             entries = await tx.ledger.page(
-                job_id=job_id, since=since, until=until, after=after, limit=limit + 1
+                job_id=job_id,
+                since=since,
+                until=until,
+                after=after,
+                projects=projects,
+                limit=limit + 1,
             )
         more, entries = len(entries) > limit, entries[:limit]
         return LedgerPage(
@@ -58,27 +64,41 @@ class Billing:
         )
 
     async def ledger_csv(
-        self, *, job_id: str | None, since: datetime | None, until: datetime | None
+        self,
+        *,
+        job_id: str | None,
+        since: datetime | None,
+        until: datetime | None,
+        projects: frozenset[str] | None = None,
     ) -> AsyncIterator[str]:
-        """All entries as CSV, piece by piece.
+        """All entries as CSV, piece by piece; with `projects` of the jobs in these only.
 
         Raises:
             NotFound: there is no such job; before the first piece.
         """
         if job_id is not None:
             async with self._database.reading() as tx:
-                await tx.reads.state(job_id)
-        return self._pieces(job_id, since, until)
+                await tx.reads.require(job_id, projects)
+        return self._pieces(job_id, since, until, projects)
 
     async def _pieces(
-        self, job_id: str | None, since: datetime | None, until: datetime | None
+        self,
+        job_id: str | None,
+        since: datetime | None,
+        until: datetime | None,
+        projects: frozenset[str] | None,
     ) -> AsyncIterator[str]:
         yield csv_text([LEDGER_HEADING])
         after: tuple[datetime, str] | None = None
         while True:
             async with self._database.reading() as tx:
                 entries = await tx.ledger.page(
-                    job_id=job_id, since=since, until=until, after=after, limit=_ROWS_AT_ONCE
+                    job_id=job_id,
+                    since=since,
+                    until=until,
+                    after=after,
+                    projects=projects,
+                    limit=_ROWS_AT_ONCE,
                 )
             if not entries:
                 return
@@ -86,16 +106,23 @@ class Billing:
             after = (entries[-1].created_at, entries[-1].id)
 
     async def costs(
-        self, group_by: str, *, since: datetime | None, until: datetime | None
+        self,
+        group_by: str,
+        *,
+        since: datetime | None,
+        until: datetime | None,
+        projects: frozenset[str] | None = None,
     ) -> CostReport:
         """What was charged and what is held, per group and currency.
+
+        With `projects` by the jobs in these only.
 
         Raises:
             InvalidRequest: `group_by` is no grouping.
         """
         keys = _keys(group_by)
         async with self._database.reading() as tx:
-            costs = await tx.reports.costs(keys, since=since, until=until)
+            costs = await tx.reports.costs(keys, since=since, until=until, projects=projects)
         totals: defaultdict[str, Decimal] = defaultdict(Decimal)
         for cost in costs:
             totals[cost.currency] += cost.charged

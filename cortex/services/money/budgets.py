@@ -8,7 +8,7 @@ from cortex.db.engine import Database, Reading, Transaction
 from cortex.db.money.budgets import question
 from cortex.db.money.spending import Question
 from cortex.domain.audit import changed_values
-from cortex.domain.errors import FieldError, InvalidRequest
+from cortex.domain.errors import FieldError, InvalidRequest, NotFound
 from cortex.domain.events import EventType
 from cortex.domain.ids import new_id
 from cortex.domain.money import Money, format_amount
@@ -20,7 +20,7 @@ from cortex.domain.money.budgets import (
     period_of,
 )
 from cortex.domain.money.forecast import METHOD, Facts, outlook
-from cortex.domain.rights import Principal
+from cortex.domain.rights import Action, Principal
 from cortex.schemas.money import BudgetCreate, BudgetUpdate, BudgetView, ForecastView
 from cortex.services.jobs.admission import usd_rates
 from cortex.services.providers.queries import ProviderRegistry
@@ -85,25 +85,36 @@ class Budgets:
             await tx.budgets.remove(budget_id)
             await _tell(tx, budget, "remove", by, _values(budget), {})
 
-    async def get(self, budget_id: str) -> BudgetView:
+    async def get(self, budget_id: str, by: Principal | None = None) -> BudgetView:
         """One budget with what counts against it now.
 
         Raises:
-            NotFound: there is none with this id.
+            NotFound: there is none with this id, or none that `by` may see.
         """
         async with self._database.reading() as tx:
-            return (await _views(tx, [await tx.budgets.get(budget_id)]))[0]
+            budget = await tx.budgets.get(budget_id)
+            if by is not None and not _sees(by, budget):
+                raise NotFound(f"there is no budget `{budget_id[:60]}`")
+            return (await _views(tx, [budget]))[0]
 
-    async def all(self) -> list[BudgetView]:
-        """Every budget, the oldest first."""
+    async def all(self, by: Principal | None = None) -> list[BudgetView]:
+        """Every budget that `by` may see, the oldest first."""
         async with self._database.reading() as tx:
-            return await _views(tx, await tx.budgets.all())
+            budgets = await tx.budgets.all()
+            return await _views(tx, [each for each in budgets if by is None or _sees(by, each)])
 
-    async def forecast(self, period: BudgetPeriod) -> ForecastView:
-        """What all jobs together will have cost at the end of the present period, in USD."""
+    async def forecast(
+        self, period: BudgetPeriod, projects: frozenset[str] | None = None
+    ) -> ForecastView:
+        """What jobs together will have cost at the end of the present period, in USD.
+
+        All of them; with `projects` those in these.
+        """
+        scope = BudgetScope.SYSTEM if projects is None else BudgetScope.PROJECT
+        value = None if projects is None else ",".join(sorted(projects))
         async with self._database.reading() as tx:
             now = await tx.spending.now()
-            asked = Question("all", BudgetScope.SYSTEM.value, None, period_of(period, now))
+            asked = Question("all", scope.value, value, period_of(period, now))
             facts = (await tx.spending.facts([asked]))[asked.id]
         return _forecast(facts, period, "USD", Decimal(1))
 
@@ -119,6 +130,14 @@ class Budgets:
                 errors=[FieldError(field="currency", message=message)],
             )
         return rate
+
+
+def _sees(by: Principal, budget: Budget) -> bool:
+    """One sees those of one's projects, and the one of one's own jobs."""
+    projects = by.projects(Action.MONEY_READ)
+    if projects is None or (budget.scope is BudgetScope.PROJECT and budget.scope_value in projects):
+        return True
+    return budget.scope is BudgetScope.USER and budget.scope_value == by.name
 
 
 async def _views(tx: Reading, budgets: Sequence[Budget]) -> list[BudgetView]:

@@ -44,7 +44,7 @@ def require_room(
     Raises:
         BudgetUsedUp: names the budget, what is left and what is asked for.
     """
-    asked = [(job.owner, job.spec.labels, usd) for job, usd in zip(jobs, bounds, strict=True)]
+    asked = [(job.covered, usd) for job, usd in zip(jobs, bounds, strict=True)]
     why = first_refusal(states, asked)
     if why is not None:
         what = "the job is" if len(jobs) == 1 else f"the {len(jobs)} jobs are"
@@ -75,8 +75,8 @@ async def allow_extension(
             return
         length = job.spec.duration + job.extension
         more = reserve * Decimal(duration // _MICRO) / Decimal(length // _MICRO)
-    states = await tx.budgets.lock_covering([(job.owner, job.labels)])
-    why = first_refusal(states, [(job.owner, job.labels, more or Decimal(0))])
+    states = await tx.budgets.lock_covering([job.covered])
+    why = first_refusal(states, [(job.covered, more or Decimal(0))])
     if why is not None:
         raise BudgetUsedUp(
             f"job `{job.id}` is not extended: {why}",

@@ -22,6 +22,7 @@ async def find_stuck(database: Database, limits: StuckRules) -> list[Stuck]:
             row.id,
             name=row.name,
             owner=row.owner,
+            project=row.project,
             state=row.state,
             gang=row.gang,
             deadline_at=row.deadline_at,
@@ -66,9 +67,13 @@ class StuckJobs:
         self._database = database
         self._limits = limits
 
-    async def page(self, limit: int) -> StuckPage:
-        """The longest first; `total` counts all."""
-        subjects = await find_stuck(self._database, self._limits)
+    async def page(self, limit: int, projects: frozenset[str] | None = None) -> StuckPage:
+        """The longest first; `total` counts all. With `projects` what is in these only."""
+        subjects = [
+            subject
+            for subject in await find_stuck(self._database, self._limits)
+            if projects is None or subject.project in projects
+        ]
         views = (
             StuckView.model_validate(subject, from_attributes=True) for subject in subjects[:limit]
         )

@@ -13,6 +13,7 @@ from cortex.domain.money.budgets import (
     BudgetScope,
     BudgetState,
     Burden,
+    Covered,
     Spending,
     first_refusal,
     period_of,
@@ -83,15 +84,22 @@ class TestCovers:
             ("system", None, True),
             ("user", "alice", True),
             ("user", "bob", False),
+            ("project", "vision", True),
+            ("project", "alice", False),
             ("label", "team=ml", True),
             ("label", "team=m", False),
             ("label", "query=a=b", True),
             ("label", "other=", False),
         ],
     )
-    def test_by_owner_and_labels(self, scope: str, value: str | None, covered: bool) -> None:
+    def test_by_owner_project_and_labels(
+        self, scope: str, value: str | None, covered: bool
+    ) -> None:
         labels = {"team": "ml", "query": "a=b"}
-        assert budget(scope, value).covers("alice", labels) is covered
+        assert budget(scope, value).covers(Covered("alice", "vision", labels)) is covered
+
+
+OF_B = Covered("b", "b", {})
 
 
 class TestRefusal:
@@ -114,11 +122,11 @@ class TestRefusal:
 
     def test_a_batch_counts_against_those_that_cover_it(self) -> None:
         states = [state("8"), state("9", scope="label", value="team=ml")]
-        fits = [("a", {"team": "ml"}, Decimal(1)), ("b", {}, Decimal(1))]
+        fits = [(Covered("a", "a", {"team": "ml"}), Decimal(1)), (OF_B, Decimal(1))]
         assert first_refusal(states, fits) is None
-        too_much = [*fits, ("b", {}, Decimal("0.1"))]
+        too_much = [*fits, (OF_B, Decimal("0.1"))]
         assert "10 USD per month for all jobs" in str(first_refusal(states, too_much))
-        labelled = [("a", {"team": "ml"}, Decimal("1.1"))]
+        labelled = [(Covered("a", "a", {"team": "ml"}), Decimal("1.1"))]
         assert "jobs with team=ml" in str(first_refusal(states, labelled))
 
 
