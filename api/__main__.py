@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 
 from api.app import create_app
+from api.protocol import BoundedProtocol
 from cortex import faultpoints, garbage
 from cortex.domain.errors import CortexError, field_errors
 from cortex.loops import loop_factory
@@ -49,6 +50,7 @@ class Server(uvicorn.Server):
                 timeout_keep_alive=30,
                 timeout_graceful_shutdown=_GRACE_SECONDS,
                 ws="none",
+                http=BoundedProtocol,
             )
         )
         self._app = app

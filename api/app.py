@@ -13,6 +13,7 @@ from starlette.routing import compile_path
 
 from api.docs_page import add_docs
 from api.drop import DropMiddleware
+from api.headers import HeadersMiddleware, allow_origins
 from api.middleware import (
     AdmissionMiddleware,
     AuthMiddleware,
@@ -117,7 +118,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(BodyMiddleware, settings=settings.api)
     app.add_middleware(AuthMiddleware, settings=settings.api)
     app.add_middleware(ContextMiddleware)
+    allow_origins(app, settings.api)
     _add_drop_box(app, settings)
+    app.add_middleware(HeadersMiddleware, settings=settings.api)
     return app
 
 

@@ -5,6 +5,7 @@ file of the same lower-case name in the folder `CORTEX_SECRETS_DIR` (`cortex_dat
 """
 
 import os
+import re
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -42,6 +43,15 @@ def _key_name(name: str) -> str:
     return check_user_name(name)
 
 
+def _origin(text: str) -> str:
+    """As browsers write it: what differs by a slash would never match."""
+    if text != "*" and not re.fullmatch(_ORIGIN, text):
+        raise ValueError("must be `*`, or scheme and host in lower case: `https://example.org`")
+    return text
+
+
+_ORIGIN = r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?"
+Origin = Annotated[str, AfterValidator(_origin)]
 KeyName = Annotated[str, AfterValidator(_key_name)]
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 Bytes = Annotated[int, BeforeValidator(parse_bytes)]
@@ -96,6 +106,17 @@ class ApiSettings(_Section):
     )
     admission_timeout: Duration = Field(
         default=timedelta(seconds=5), description="How long a request waits for its turn."
+    )
+    cors_origins: tuple[Origin, ...] = Field(
+        default=(),
+        description="Web pages of others that may use the API from a browser, such as "
+        "`https://dash.example.org`; `*`: all.",
+    )
+    hsts: Duration = Field(
+        default=timedelta(0),
+        ge=timedelta(0),
+        description="How long browsers are told to come by HTTPS only, where they came by it; "
+        "0: they are not told.",
     )
 
     @model_validator(mode="after")

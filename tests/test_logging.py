@@ -1,6 +1,7 @@
 """What a log says of an error, and what it must not say."""
 
 import logging
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -41,3 +42,33 @@ def test_a_traceback_shows_no_variables(
     assert "in fails" in said
     assert "a key of 18 letters is too short" in said
     assert "hunter2-the-secret" not in said
+
+
+_WICKED = "x\n2026-01-01T00:00:00Z [info     ] job.end\r\x1b[2J\x9b31m\u2028y"
+
+
+@pytest.mark.parametrize("log_format", ["console", "json"])
+def test_what_others_sent_makes_no_lines_of_its_own(
+    log: Any, log_format: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging(TelemetrySettings.model_validate({"log_format": log_format}))
+    log.warning(f"event {_WICKED}", path=_WICKED, names={_WICKED: [_WICKED]})
+    logging.getLogger("library").warning("of a library: %s", _WICKED)
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 2
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", said)
+
+
+@pytest.mark.parametrize("log_format", ["console", "json"])
+def test_nor_does_the_text_of_an_error(
+    log: Any, log_format: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging(TelemetrySettings.model_validate({"log_format": log_format}))
+    try:
+        raise ValueError(_WICKED)
+    except ValueError:
+        log.exception("it failed")
+    said = capsys.readouterr().err
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", said)
+    entries = [line for line in said.splitlines() if not line.startswith(" ")]
+    assert len(entries) == 1

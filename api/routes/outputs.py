@@ -18,9 +18,6 @@ from cortex.schemas.jobs import LeftOutView, OutputView
 
 router = api_router("outputs")
 
-# What a job wrote is never shown as a page of this server.
-_HARMLESS = {"x-content-type-options": "nosniff", "content-security-policy": "sandbox"}
-
 
 @router.get(
     "/jobs/{job_id}/outputs",
@@ -44,7 +41,7 @@ async def list_outputs(
     return StreamingResponse(
         tar_stream(files),
         media_type="application/x-tar",
-        headers={**_HARMLESS, "content-disposition": f'attachment; filename="{name}"'},
+        headers={"content-disposition": f'attachment; filename="{name}"'},
     )
 
 
@@ -80,7 +77,7 @@ async def get_output(
     """One file. `ETag` is its SHA-256; parts can be asked for with `Range`."""
     output, place = await services.queries.output(job_id, path)
     etag = f'"{output.sha256}"'
-    headers = {**_HARMLESS, "etag": etag, "cache-control": "private, no-cache"}
+    headers = {"etag": etag, "cache-control": "private, no-cache"}
     if if_none_match and etag in [
         tag.strip().removeprefix("W/") for tag in if_none_match.split(",")
     ]:

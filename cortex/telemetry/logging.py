@@ -1,15 +1,21 @@
 """Logs: structlog, with what libraries log through stdlib in the same form."""
 
+import io
 import logging
+import re
 import sys
+from textwrap import indent
+from typing import Final, TextIO
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
 from cortex.settings import TelemetrySettings
 
 # Chatty below WARNING, and nobody acts on it.
 _QUIET = ("httpx", "httpcore", "asyncio", "alembic", "psycopg.pool", "uvicorn.error")
+
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def configure_logging(settings: TelemetrySettings) -> None:
@@ -58,9 +64,34 @@ def configure_logging(settings: TelemetrySettings) -> None:
 
 def _rendered(log_format: str) -> list[Processor]:
     if log_format == "console":
-        # The default formatter prints all local variables, secrets too, and takes half a minute.
-        plain = structlog.dev.plain_traceback
-        return [
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)
-        ]
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=_write_traceback
+        )
+        return [_keep_to_one_line, renderer]
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+
+
+def _keep_to_one_line(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """What others sent makes no line of its own, and tells the terminal nothing.
+
+    Values are shown with quotes and escapes anyway, and so is all of a line in JSON.
+    """
+    text = event.get("event")
+    if isinstance(text, str):
+        event["event"] = _CONTROL.sub(_escape, text)
+    return event
+
+
+def _write_traceback(file: TextIO, exc_info: ExcInfo) -> None:
+    """The traceback, each line indented: none of them looks like an entry.
+
+    structlog's default prints all local variables, secrets too, and takes half a minute.
+    """
+    text = io.StringIO()
+    structlog.dev.plain_traceback(text, exc_info)
+    lines = text.getvalue().split("\n")
+    file.write(indent("\n".join(_CONTROL.sub(_escape, line) for line in lines), "  "))
+
+
+def _escape(match: re.Match[str]) -> str:
+    return ascii(match[0])[1:-1]

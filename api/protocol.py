@@ -1,0 +1,102 @@
+"""HTTP/1.1 on a connection, bounded in time and size.
+
+uvicorn waits without end for the head of a request, takes one of any size, and keeps a connection
+whose request was answered before its body came. Each lets anybody hold connections and memory
+without a key.
+"""
+
+import asyncio
+from typing import Any, ClassVar, Final
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+MAX_HEAD: Final = 64 * 1024
+"""Bytes of a request line with its headers; what comes with their last part is not counted."""
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """Closes connections whose request does not come, or does not fit.
+
+    Attributes:
+        head_seconds: From the connection, or from the first byte of a later request, to the end
+            of its headers.
+        rest_seconds: How long the rest of a body is still read when the answer was given.
+    """
+
+    head_seconds: ClassVar[float] = 30.0
+    rest_seconds: ClassVar[float] = 5.0
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._in_head = False
+        self._arrived = True  # the whole message, as far as one has begun
+        self._head_size = 0
+        self._head_end: asyncio.TimerHandle | None = None
+        self._rest_end: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._head_end = self.loop.call_later(self.head_seconds, self._head_is_late)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        for timer in self._head_end, self._rest_end:
+            if timer is not None:
+                timer.cancel()
+        self._head_end = self._rest_end = None
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._waits_for_head():
+            self._head_size += len(data)
+            if self._head_size > MAX_HEAD:
+                self._refuse(431)
+            elif self._head_end is None and not self.transport.is_closing():
+                self._head_end = self.loop.call_later(self.head_seconds, self._head_is_late)
+        elif self._head_end is not None:
+            self._head_end.cancel()
+            self._head_end = None
+
+    def on_message_begin(self) -> None:
+        self._in_head, self._arrived = True, False
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._in_head, self._head_size = False, 0
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._arrived = True
+        if self._rest_end is not None:
+            self._rest_end.cancel()
+            self._rest_end = None
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self._arrived and not self._in_head and not self.transport.is_closing():
+            self._rest_end = self.loop.call_later(self.rest_seconds, self.transport.close)
+
+    def _waits_for_head(self) -> bool:
+        return self._in_head or (self._arrived and not self._answering())
+
+    def _answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _head_is_late(self) -> None:
+        self._head_end = None
+        if self._answering():  # one request is worked on, the next has begun: it may take as long
+            self._head_end = self.loop.call_later(self.head_seconds, self._head_is_late)
+        elif self._in_head:
+            self._refuse(408)
+        else:
+            self.transport.close()
+
+    def _refuse(self, status: int) -> None:
+        """Say why, unless that would stand in the middle of another answer, and close."""
+        if self.transport.is_closing():
+            return
+        if not self._answering():
+            ending = b"content-length: 0\r\nconnection: close\r\n\r\n"
+            self.transport.write(STATUS_LINE[status] + ending)
+        self.transport.close()
