@@ -14,6 +14,7 @@ from starlette.routing import compile_path
 from api.docs_page import add_docs
 from api.drop import DropMiddleware
 from api.headers import HeadersMiddleware, allow_origins
+from api.limits import add_guess_limit, add_principal_limit, counters_of
 from api.middleware import (
     AdmissionMiddleware,
     AuthMiddleware,
@@ -88,12 +89,16 @@ def create_app(settings: Settings) -> FastAPI:
         Unprotected: it would listen beyond this machine without an API key.
     """
     _check_key(settings)
+    counters = counters_of(settings.api)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_services(settings) as services:
             app.state.services = services
-            yield
+            try:
+                yield
+            finally:
+                await counters.aclose()
 
     app = FastAPI(
         title="Cortex",
@@ -116,7 +121,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(PatienceMiddleware)
     app.add_middleware(AdmissionMiddleware, settings=settings.api)
     app.add_middleware(BodyMiddleware, settings=settings.api)
+    add_principal_limit(app, counters, settings.api)
     app.add_middleware(AuthMiddleware, settings=settings.api)
+    add_guess_limit(app, counters, settings.api)
     app.add_middleware(ContextMiddleware)
     allow_origins(app, settings.api)
     _add_drop_box(app, settings)

@@ -32,11 +32,12 @@ _SAID: Final = {
     413: "The body is too large.",
     415: "The body has another content type.",
     422: "Something in the request is not valid; `errors` says what.",
+    429: "Too many requests, or too many keys that are not valid; see `Retry-After`.",
     503: "The server is busy, or something it needs is away; see `Retry-After`.",
 }
 
 
-_ANY: Final = (401, 403, 422, 503)
+_ANY: Final = (401, 403, 422, 429, 503)
 _BODY: Final = (400, 408, 413, 415)
 
 
@@ -44,9 +45,30 @@ def problems(*statuses: int, body: bool = False) -> Responses:
     """The problem+json answers of a route, beside those that each has; `body`: it reads one."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {
-        status: {"description": _SAID[status], "content": content}
+        status: {"description": _SAID[status], "content": content, **_told(status)}
         for status in sorted({*statuses, *_ANY, *(_BODY if body else ())})
     }
+
+
+def _told(status: int) -> dict[str, Any]:
+    """The headers of a problem."""
+    if status not in (429, 503):
+        return {}
+    seconds = {"type": "integer", "minimum": 0}
+    again = {"description": "Seconds to wait.", "required": True, "schema": seconds}
+    return {"headers": {"Retry-After": again}}
+
+
+RATE_LIMIT: Final = {
+    "RateLimit-Policy": {
+        "description": "The limit (`q` requests in `w` seconds), where there is one.",
+        "schema": {"type": "string", "examples": ['"requests";q=600;w=60']},
+    },
+    "RateLimit": {
+        "description": "What is left (`r`) until the window ends (`t` seconds).",
+        "schema": {"type": "string", "examples": ['"requests";r=599;t=42']},
+    },
+}
 
 
 def streamed(what: str) -> Responses:
@@ -90,6 +112,7 @@ def document(app: FastAPI) -> None:
             "bearer": {"type": "http", "scheme": "bearer"},
             "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
         }
+        parts["headers"] = RATE_LIMIT
         schema["security"] = [{"bearer": []}, {"key": []}]
         for path, operations in schema["paths"].items():
             for operation in operations.values():
@@ -100,9 +123,15 @@ def document(app: FastAPI) -> None:
     app.openapi = openapi  # type: ignore[method-assign]
 
 
+_LIMITED: Final = {name: {"$ref": f"#/components/headers/{name}"} for name in RATE_LIMIT}
+
+
 def _complete(operation: dict[str, Any], *, public: bool) -> None:
     if public:
         operation["security"] = []
+    else:
+        for response in operation["responses"].values():
+            response.setdefault("headers", {}).update(_LIMITED)
     # FastAPI's own, in a form that is never sent.
     invalid = operation["responses"].get("422", {}).get("content", {})
     if "application/json" in invalid:

@@ -56,6 +56,17 @@ class ServerBusy(TooManyRequests):
     title = "The server is busy"
 
 
+class RateLimited(TooManyRequests):
+    """The caller has asked too often; nothing was done. `headers` say when to come again."""
+
+    code = "rate_limited"
+    title = "Too many requests"
+
+    def __init__(self, detail: str, *, headers: Mapping[str, str]) -> None:
+        super().__init__(detail)
+        self.headers = dict(headers)
+
+
 def problem_response(error: Exception, scope: Scope) -> Response:
     """The answer to an error. Unexpected ones are logged and say nothing internal."""
     if isinstance(error, CortexError) and type(error) is not CortexError:
@@ -128,6 +139,8 @@ def _field(problem: Mapping[str, Any]) -> FieldError:
 
 
 def _headers(error: CortexError) -> dict[str, str]:
+    if isinstance(error, RateLimited):
+        return error.headers
     if isinstance(error, ServiceUnavailable | TooManyRequests):
         return {"retry-after": RETRY_AFTER}
     if isinstance(error, NotAuthenticated):

@@ -107,6 +107,20 @@ class ApiSettings(_Section):
     admission_timeout: Duration = Field(
         default=timedelta(seconds=5), description="How long a request waits for its turn."
     )
+    requests_per_minute: int = Field(
+        default=0, ge=0, description="Of one user, with all keys together; 0: no limit."
+    )
+    failed_keys_per_minute: int = Field(
+        default=30,
+        ge=0,
+        description="Keys that are not valid, from one other machine, before more are refused "
+        "unseen; 0: no limit.",
+    )
+    redis_url: SecretStr | None = Field(
+        default=None,
+        description="Where several API processes count together (`redis://`, `rediss://`, "
+        "`unix://`); without it each counts for itself.",
+    )
     cors_origins: tuple[Origin, ...] = Field(
         default=(),
         description="Web pages of others that may use the API from a browser, such as "

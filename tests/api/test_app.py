@@ -153,8 +153,12 @@ class TestDocuments:
         answer = await client.get("/openapi.json")
         document = answer.json()
         refs = _refs(document)
-        schemas = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
-        assert refs <= schemas
+        parts = {
+            f"#/components/{kind}/{name}"
+            for kind in ("schemas", "headers")
+            for name in document["components"][kind]
+        }
+        assert refs <= parts
         submit_job = document["paths"][JOBS]["post"]
         assert "application/problem+json" in submit_job["responses"]["422"]["content"]
         assert "application/yaml" in submit_job["requestBody"]["content"]

@@ -56,7 +56,7 @@ class TestSecurityHeaders:
     async def test_https_only_by_setting_and_where_it_came_by_https(
         self, settings: Settings
     ) -> None:
-        strict = ApiSettings(key=settings.api.key, hsts="365d")  # type: ignore[arg-type]
+        strict = ApiSettings(key=settings.api.key, hsts="365d")
         async with client_of(settings.model_copy(update={"api": strict})) as client:
             plain = await client.get("/health/live")
             secure = await client.get("https://127.0.0.1/health/live")

@@ -41,7 +41,7 @@ async def test_starts_serves_and_ends_with_open_streams(
         async with httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{port}", headers=AUTH, trust_env=False
         ) as client:
-            await _live(client)
+            await live(client)
             headers = {"accept": "text/event-stream"}
             async with client.stream("GET", "/api/v1/events", headers=headers) as answer:
                 chunks = answer.aiter_bytes()
@@ -78,7 +78,7 @@ async def test_names_a_bad_setting() -> None:
     assert b"`api.port`" in log
 
 
-async def _live(client: httpx.AsyncClient) -> None:
+async def live(client: httpx.AsyncClient) -> None:
     async with asyncio.timeout(patience(60)):
         while True:
             try:
