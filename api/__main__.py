@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 import structlog
 import uvicorn
@@ -16,6 +17,7 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 
 from api.app import create_app
+from api.live import MAX_MESSAGE
 from api.protocol import BoundedProtocol
 from cortex import faultpoints, garbage
 from cortex.domain.errors import CortexError, field_errors
@@ -25,6 +27,13 @@ from cortex.telemetry.logging import configure_logging
 
 _GRACE_SECONDS = 5
 _log = structlog.get_logger(__name__)
+
+
+def _websocket(**options: Any) -> asyncio.Protocol:
+    """Loaded with the first client."""
+    from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+    return WebSocketsSansIOProtocol(**options)
 
 
 class Server(uvicorn.Server):
@@ -49,8 +58,11 @@ class Server(uvicorn.Server):
                 server_header=False,
                 timeout_keep_alive=30,
                 timeout_graceful_shutdown=_GRACE_SECONDS,
-                ws="none",
                 http=BoundedProtocol,
+                ws=_websocket,  # type: ignore[arg-type]
+                ws_max_size=MAX_MESSAGE,
+                # It would take 100 KiB and more for each client.
+                ws_per_message_deflate=False,
             )
         )
         self._app = app

@@ -4,12 +4,14 @@ Where somebody does not reach everything, a route about one job or group is refu
 in its path; one about many narrows what it gives by `SeenJobs` or `SeenMoney`.
 """
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, Query
 from starlette.requests import Request
+from starlette.types import Scope
 
-from api.middleware import PRINCIPAL
+from api.middleware import AGAIN, PRINCIPAL
 from cortex.domain.rights import Action, Principal
 from cortex.services.accounts.ownership import Ownership
 from cortex.services.projects import Projects
@@ -45,8 +47,23 @@ def needs(action: Action) -> Any:
 
 def principal_of(request: Request) -> Principal:
     """Who asks."""
-    principal: Principal = request.scope["state"][PRINCIPAL]
+    return caller_of(request.scope)
+
+
+def caller_of(scope: Scope) -> Principal:
+    """Who asks."""
+    principal: Principal = scope["state"][PRINCIPAL]
     return principal
+
+
+Again = Callable[[], Awaitable[Principal]]
+"""Finds out anew who asks: what is long under way may not be allowed any more."""
+
+
+def again_of(scope: Scope) -> Again:
+    """For whoever answers longer than a moment."""
+    again: Again = scope["state"][AGAIN]
+    return again
 
 
 async def _caller(request: Request) -> Principal:

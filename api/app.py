@@ -32,6 +32,7 @@ from api.routes import (
     groups,
     jobs,
     keys,
+    live,
     meta,
     outputs,
     plugins,
@@ -58,6 +59,7 @@ ROUTERS = tuple(
         groups,
         trace,
         streams,
+        live,
         outputs,
         billing,
         budgets,
@@ -115,6 +117,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     mount(app, ROUTERS)
     app.state.paths = _paths()
+    app.state.live_sessions = set()
     document(app)
     add_docs(app)
     # The last one added is the outermost.

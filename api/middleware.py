@@ -4,10 +4,13 @@ All are plain ASGI: nothing is wrapped that does not need it.
 """
 
 import asyncio
+import base64
+import contextlib
 import ipaddress
 import re
 import secrets
 import time
+from functools import partial
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
@@ -30,10 +33,16 @@ from cortex.services.accounts.authentication import Authenticator, SettingsKeys
 from cortex.services.audit.denials import Attempt
 from cortex.settings import ApiSettings
 
+_REQUESTS: Final = ("http", "websocket")
+_ANSWERS: Final = ("http.response.start", "websocket.http.response.start", "websocket.accept")
 API_PREFIX: Final = "/api/"
 MAX_STREAMS: Final = 1000
 PRINCIPAL: Final = "principal"
 """Where in the state of a request who asks is kept."""
+AGAIN: Final = "again"
+"""Where a function is kept that finds that out anew."""
+KEY_PROTOCOL: Final = "cortex.bearer."
+"""Before the key in base64url, among the subprotocols of a browser, which sends no headers."""
 
 _MAX_WAITING: Final = 1000
 _BODY_SECONDS: Final = 30.0
@@ -48,7 +57,7 @@ class ContextMiddleware:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in _REQUESTS:
             await self._app(scope, receive, send)
             return
         correlation_id = _correlation_id(scope)
@@ -59,9 +68,10 @@ class ContextMiddleware:
 
         async def send_marked(message: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
+            if message["type"] in _ANSWERS:
+                status = message.get("status", 101)
                 message.setdefault("headers", [])
+                message["headers"] = list(message["headers"])
                 message["headers"].append((b"x-request-id", correlation_id.encode()))
             await send(message)
 
@@ -94,16 +104,17 @@ class AuthMiddleware:
         self._keys = SettingsKeys(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith(API_PREFIX):
+        if scope["type"] in _REQUESTS and scope["path"].startswith(API_PREFIX):
             asking = await self._principal(scope)
+            again = partial(self._principal, scope)
             # A copy: what the server hands over may be shared between requests.
-            scope["state"] = {**scope.get("state", {}), PRINCIPAL: asking}
+            scope["state"] = {**scope.get("state", {}), PRINCIPAL: asking, AGAIN: again}
         await self._app(scope, receive, send)
 
     async def _principal(self, scope: Scope) -> Principal:
         headers, source = Headers(scope=scope), address_of(scope)
         request_id = structlog.contextvars.get_contextvars().get("correlation_id", "")
-        key = _key_sent(headers)
+        key = _key_sent(headers) or _key_offered(scope)
         authenticator: Authenticator = scope["app"].state.services.authenticator
         known = self._keys.find(key) if key else None
         if known is None and not self._keys and not is_key(key):
@@ -270,6 +281,16 @@ def _key_sent(headers: Headers) -> str:
     return token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
 
 
+def _key_offered(scope: Scope) -> str:
+    """A page of a browser cannot send headers with a WebSocket."""
+    for name in scope.get("subprotocols") or ():
+        if name.startswith(KEY_PROTOCOL):
+            text = name.removeprefix(KEY_PROTOCOL)
+            with contextlib.suppress(ValueError):
+                return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
+    return ""
+
+
 def _require_local(scope: Scope, headers: Headers) -> None:
     """Refuse other machines, and web pages of others that a local browser has open."""
     client = scope.get("client")
@@ -286,7 +307,8 @@ def _note_denial(scope: Scope, error: Forbidden | NotAuthenticated, request_id: 
     known = scope.get("state", {}).get(PRINCIPAL)
     nobody = Principal(name="", role=Role.VIEWER, source=address_of(scope), request_id=request_id)
     action = error.action if isinstance(error, Forbidden) else "authenticate"
-    attempt = Attempt(known or nobody, action, f"{scope['method']} {scope['path']}", error.detail)
+    subject = f"{scope.get('method', 'WS')} {scope['path']}"
+    attempt = Attempt(known or nobody, action, subject, error.detail)
     scope["app"].state.services.denials.note(attempt)
 
 

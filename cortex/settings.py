@@ -133,6 +133,13 @@ class ApiSettings(_Section):
         "0: they are not told.",
     )
 
+    max_sockets: int = Field(default=1000, ge=0, description="WebSockets at once, per process.")
+    slow_client: Duration = Field(
+        default=timedelta(seconds=10),
+        description="How long a WebSocket's client may leave a message waiting before it is cut "
+        "off.",
+    )
+
     @model_validator(mode="after")
     def _tells_apart(self) -> "ApiSettings":
         """A key that two have would make one of them the other."""

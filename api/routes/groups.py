@@ -182,4 +182,4 @@ async def group_events(
     if not wants_stream(request.scope):
         return answer(await services.group_queries.events(group_id, after=after, limit=limit))
     scope = await services.group_queries.scope(group_id)
-    return stream(services, scope, last_event_id or after, from_now=start == "now")
+    return stream(services, request, scope, last_event_id or after, from_now=start == "now")

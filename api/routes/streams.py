@@ -78,7 +78,8 @@ async def job_logs(
         return answer(await services.queries.logs(job_id, since=since, tail=tail, limit=limit))
     place = last_event_id or since
     await services.queries.require(job_id)
-    return sse_response(services.streams.logs(job_id, since=place, tail=tail, partial=partial))
+    lines = services.streams.logs(job_id, since=place, tail=tail, partial=partial)
+    return sse_response(lines, request)
 
 
 @router.get(
@@ -105,7 +106,7 @@ async def job_events(
     if not wants_stream(request.scope):
         return answer(await services.queries.events(job_id=job_id, after=after, limit=limit))
     await services.queries.require(job_id)
-    return stream(services, OfJob(job_id), last_event_id or after, from_now=start == "now")
+    return stream(services, request, OfJob(job_id), last_event_id or after, from_now=start == "now")
 
 
 @router.get(
@@ -133,9 +134,12 @@ async def all_events(
             await services.queries.events(job_id=None, after=after, limit=limit, projects=projects)
         )
     await services.database.ping()
-    return stream(services, Everything(projects), last_event_id or after, from_now=start != "start")
+    place = last_event_id or after
+    return stream(services, request, Everything(projects), place, from_now=start != "start")
 
 
-def stream(services: Services, scope: Scope, after: str | None, *, from_now: bool) -> Response:
+def stream(
+    services: Services, request: Request, scope: Scope, after: str | None, *, from_now: bool
+) -> Response:
     """The events of a scope as they come."""
-    return sse_response(services.streams.events(scope, after=after, from_now=from_now))
+    return sse_response(services.streams.events(scope, after=after, from_now=from_now), request)

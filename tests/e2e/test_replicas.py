@@ -1,6 +1,7 @@
 """Two API replicas on one database: whichever answers, nothing is lost or doubled."""
 
 import asyncio
+import json
 import subprocess
 import sys
 import uuid
@@ -11,6 +12,7 @@ from decimal import Decimal
 
 import httpx
 import pytest
+from websockets.asyncio.client import connect
 
 from cortex.client import AsyncCortex
 from cortex.embedded.config import free_ports
@@ -107,6 +109,38 @@ class TestEvents:
             got += await take(servers[turn % 2], after=place, count=7, until=ids - ended(got))
             turn += 1
         assert turn > 3
+        await check_complete(stack, begin, got, ids)
+
+
+class TestLive:
+    async def test_a_websocket_killed_and_resumed_in_a_run_of_500_jobs(
+        self, stack: Stack, replica: AsyncCortex
+    ) -> None:
+        """Now at this replica, now at the other one."""
+        begin = await latest(stack)
+        urls = [replica.connection.url, stack.client.connection.url]
+        head = {"authorization": f"Bearer {stack.config.api_key}"}
+        specs = [{"name": "n", "command": ["true"], "placement": {"providers": ["local"]}}] * 500
+        batch = await stack.client.submit_batch(specs)
+        ids = {job.id for job in batch.jobs}
+        got: list[EventView] = []
+        turn = 0
+        while not ids <= ended(got):
+            place = got[-1].cortexposition if got else begin
+            address = f"{urls[turn % 2].replace('http', 'ws', 1)}/api/v1/ws"
+            async with connect(address, additional_headers=head) as socket:
+                message = {"type": "subscribe", "id": "all", "after": place}
+                await socket.send(json.dumps(message))
+                for _ in range(400):
+                    async with asyncio.timeout(patience(60)):
+                        heard = json.loads(await socket.recv())
+                    if heard["type"] == "event":
+                        got.append(EventView.model_validate(heard["event"]))
+                    if ids <= ended(got):
+                        break
+                socket.transport.abort()
+            turn += 1
+        assert turn > 5
         await check_complete(stack, begin, got, ids)
 
 

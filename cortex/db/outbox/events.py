@@ -6,7 +6,7 @@ job's advisory lock first (`JobRepository.lock`), which makes that order causal 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, insert, or_, select, text, tuple_, union_all
@@ -61,11 +61,19 @@ class EventRepository(Repository[Access]):
         *,
         job_id: str | None = None,
         projects: frozenset[str] | None = None,
+        types: Collection[EventType] | None = None,
+        subjects: Collection[str] | None = None,
         limit: int = 500,
     ) -> list[Event]:
         """Events after a position, oldest first.
 
-        With `projects` those of jobs and groups in these only, and none about anything else.
+        Args:
+            after: The position of the last one seen; None: from the start.
+            job_id: Of this job only.
+            projects: Of jobs and groups in these only, and none about anything else; None: all.
+            types: Of these types only; None: of all.
+            subjects: About these, by their ids, and what belongs to the jobs among them; None: all.
+            limit: At most so many.
 
         Raises:
             InvalidRequest: `after` is no position.
@@ -75,6 +83,11 @@ class EventRepository(Repository[Access]):
             query = query.where(EventRow.job_id == job_id)
         if projects is not None:
             query = query.where(_in_projects(projects))
+        if types is not None:
+            query = query.where(EventRow.type.in_([event_type.value for event_type in types]))
+        if subjects is not None:
+            about = or_(EventRow.job_id.in_(subjects), EventRow.subject.in_(subjects))
+            query = query.where(about)
         query = query.order_by(EventRow.tx, EventRow.seq).limit(limit)
         rows = (await self.connection.execute(query)).mappings()
         return [event_of(row) for row in rows]

@@ -61,6 +61,46 @@ class Everything:
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """Events of some kinds, about some things.
+
+    Attributes:
+        projects: Of jobs and groups in these only; None: of all.
+        types: Of these types; None: of all.
+        subjects: Ids of jobs, groups and whatever else they may be about; None: about all.
+    """
+
+    projects: frozenset[str] | None = None
+    types: frozenset[EventType] | None = None
+    subjects: frozenset[str] | None = None
+    endless = True
+
+    def covers(self, event: Event) -> bool:
+        if self.types is not None and event.type not in self.types:
+            return False
+        about = {event.subject, event.job_id}
+        return self.subjects is None or not about.isdisjoint(self.subjects)
+
+    def ends_with(self, event: Event) -> bool:
+        return False
+
+    async def page(self, tx: Reading, after: str, limit: int) -> list[Event]:
+        return await tx.events.page(
+            after,
+            projects=self.projects,
+            types=self.types,
+            subjects=self.subjects,
+            limit=limit,
+        )
+
+    async def end(self, tx: Reading) -> Mapping[str, Any] | None:
+        return None
+
+    async def goes_on(self, tx: Reading, position: str) -> bool:
+        return True
+
+
+@dataclass(frozen=True)
 class OfJob:
     """The events of one job."""
 
