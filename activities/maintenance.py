@@ -22,6 +22,8 @@ _log = structlog.get_logger(__name__)
 _IDEMPOTENCY = timedelta(days=7)
 _DONE_COMMANDS = timedelta(days=2)
 _OLD_DRAFTS = timedelta(hours=1)
+_OLD_LINKS = timedelta(days=30)
+_OLD_SESSIONS = timedelta(days=30)
 _STALE_PARTS = timedelta(days=1)
 _OLD_CHECKS = timedelta(days=1)
 _MOST_CHECKS = 2000
@@ -53,6 +55,9 @@ class MaintenanceActivities:
             commands = await tx.commands.expire(_DONE_COMMANDS)
             drafts = await tx.managed.expire_drafts(_OLD_DRAFTS)
             findings = await tx.findings.expire(self._settings.retention.events)
+            sessions = await tx.sessions.expire(_OLD_SESSIONS)
+            links = await tx.links.expire(_OLD_LINKS)
+            attempts = await tx.logins.expire(2 * self._settings.lockout.forget)
         rotated = await rotate_secrets(self._database, self._keyring)
         parts = self._drop_stale_parts(now)
         checks = await self._drop_old_checks(now)
@@ -64,6 +69,9 @@ class MaintenanceActivities:
             "commands": commands,
             "provider_drafts": drafts,
             "findings": findings,
+            "sessions": sessions,
+            "login_links": links,
+            "login_attempts": attempts,
             "secrets_rotated": rotated,
             "output_parts": parts,
             "check_runs": checks,

@@ -27,6 +27,7 @@ from api.patience import PatienceMiddleware
 from api.problems import on_http_error, on_invalid_request
 from api.routes import (
     audit,
+    auth,
     billing,
     budgets,
     groups,
@@ -67,6 +68,7 @@ ROUTERS = tuple(
         plugins,
         projects,
         reconcile,
+        auth,
         users,
         keys,
         secrets,

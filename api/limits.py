@@ -19,7 +19,7 @@ import structlog
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.middleware import API_PREFIX, PRINCIPAL, address_of, is_loopback
+from api.middleware import API_PREFIX, PRINCIPAL, PUBLIC_PATHS, address_of, is_loopback
 from api.problems import RateLimited
 from cortex.domain.errors import NotAuthenticated
 from cortex.domain.rights import Principal
@@ -140,15 +140,16 @@ class PrincipalLimitMiddleware:
             await self._app(scope, receive, send)
             return
         principal: Principal = scope["state"][PRINCIPAL]
-        quota = await self._counters.take(self._limit, "principal", principal.name)
+        # Who logs in is nobody yet: one address must not use up the limit of all others.
+        kind, who = ("principal", principal.name) if principal.name else ("from", address_of(scope))
+        quota = await self._counters.take(self._limit, kind, who)
         if quota is None:
             await self._app(scope, receive, send)
             return
         told = quota.headers("requests")
         if quota.remaining < 0:
             raise RateLimited(
-                f"`{principal.name}` may send {self._limit} requests a minute; "
-                f"the next in {quota.reset} s",
+                f"`{who}` may send {self._limit} requests a minute; the next in {quota.reset} s",
                 headers={**told, "retry-after": str(quota.reset)},
             )
         raw = [(name.encode(), value.encode()) for name, value in told.items()]
@@ -177,7 +178,9 @@ class GuessLimitMiddleware:
         self._good: OrderedDict[bytes, None] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith(API_PREFIX):
+        path = scope.get("path", "")
+        if scope["type"] != "http" or not path.startswith(API_PREFIX) or path in PUBLIC_PATHS:
+            # Where keys are not looked at, none is found to be good; logins are slowed down anyway.
             await self._app(scope, receive, send)
             return
         sent, address = _credentials(scope), address_of(scope)

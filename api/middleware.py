@@ -23,11 +23,13 @@ from cortex.domain.accounts import is_key
 from cortex.domain.errors import (
     Forbidden,
     InvalidRequest,
+    LoginRefused,
     NotAuthenticated,
     NotFound,
     PayloadTooLarge,
 )
 from cortex.domain.rights import LOCAL_ADMIN, Principal, Role
+from cortex.domain.sessions import is_access_token
 from cortex.domain.units import format_bytes
 from cortex.services.accounts.authentication import Authenticator, SettingsKeys
 from cortex.services.audit.denials import Attempt
@@ -36,6 +38,10 @@ from cortex.settings import ApiSettings
 _REQUESTS: Final = ("http", "websocket")
 _ANSWERS: Final = ("http.response.start", "websocket.http.response.start", "websocket.accept")
 API_PREFIX: Final = "/api/"
+PUBLIC_PATHS: Final = frozenset(
+    f"/api/v1/auth/{name}" for name in ("jwks", "login", "redeem", "refresh")
+)
+"""Where nobody can say yet who asks. All other routes of the API name their action."""
 MAX_STREAMS: Final = 1000
 PRINCIPAL: Final = "principal"
 """Where in the state of a request who asks is kept."""
@@ -94,7 +100,7 @@ class ContextMiddleware:
 
 
 class AuthMiddleware:
-    """Finds out who asks, and lets nobody unknown in.
+    """Finds out who asks, and lets nobody unknown in but to the public paths.
 
     Without any key in the settings this machine itself may ask without one, as the local admin.
     """
@@ -114,10 +120,14 @@ class AuthMiddleware:
     async def _principal(self, scope: Scope) -> Principal:
         headers, source = Headers(scope=scope), address_of(scope)
         request_id = structlog.contextvars.get_contextvars().get("correlation_id", "")
+        if scope["path"] in PUBLIC_PATHS:
+            if not self._keys:
+                _require_local(scope, headers)
+            return Principal(name="", role=Role.VIEWER, source=source, request_id=request_id)
         key = _key_sent(headers) or _key_offered(scope)
         authenticator: Authenticator = scope["app"].state.services.authenticator
         known = self._keys.find(key) if key else None
-        if known is None and not self._keys and not is_key(key):
+        if known is None and not self._keys and not (is_key(key) or is_access_token(key)):
             _require_local(scope, headers)
             known = (LOCAL_ADMIN, Role.ADMIN)
         if known is not None:
@@ -131,7 +141,8 @@ class AuthMiddleware:
             )
         if not key:
             raise NotAuthenticated(
-                "send the API key as `Authorization: Bearer <key>` or `X-API-Key: <key>`"
+                "send the API key as `Authorization: Bearer <key>` or `X-API-Key: <key>`, or log "
+                "in and send the access token as `Authorization: Bearer <token>`"
             )
         return await authenticator.principal(key, source=source, request_id=request_id)
 
@@ -308,6 +319,8 @@ def _note_denial(scope: Scope, error: Forbidden | NotAuthenticated, request_id: 
     nobody = Principal(name="", role=Role.VIEWER, source=address_of(scope), request_id=request_id)
     action = error.action if isinstance(error, Forbidden) else "authenticate"
     subject = f"{scope.get('method', 'WS')} {scope['path']}"
+    if isinstance(error, LoginRefused):
+        action, subject = "session.login", error.name
     attempt = Attempt(known or nobody, action, subject, error.detail)
     scope["app"].state.services.denials.note(attempt)
 

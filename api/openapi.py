@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from api.middleware import API_PREFIX
+from api.middleware import API_PREFIX, PUBLIC_PATHS
 from api.problems import MEDIA_TYPE
 from cortex.domain.groups.json_schema import group_spec_schema
 from cortex.domain.names import NO_NUL
@@ -23,7 +23,7 @@ Responses = dict[int | str, dict[str, Any]]
 
 _SAID: Final = {
     400: "The body is neither JSON nor YAML, or a key stands twice in it.",
-    401: "No valid API key.",
+    401: "No valid API key or access token; the detail says why.",
     402: "A budget has not enough left; `detail` names it.",
     403: "The role of this API key does not allow it; the detail names the roles that do.",
     404: "There is no such thing.",
@@ -32,7 +32,7 @@ _SAID: Final = {
     413: "The body is too large.",
     415: "The body has another content type.",
     422: "Something in the request is not valid; `errors` says what.",
-    429: "Too many requests, or too many keys that are not valid; see `Retry-After`.",
+    429: "Too many requests, keys that are not valid, or failed logins; see `Retry-After`.",
     503: "The server is busy, or something it needs is away; see `Retry-After`.",
 }
 
@@ -116,7 +116,8 @@ def document(app: FastAPI) -> None:
         schema["security"] = [{"bearer": []}, {"key": []}]
         for path, operations in schema["paths"].items():
             for operation in operations.values():
-                _complete(operation, public=not path.startswith(API_PREFIX))
+                public = not path.startswith(API_PREFIX) or path in PUBLIC_PATHS
+                _complete(operation, public=public)
         app.openapi_schema = schema
         return schema
 

@@ -15,6 +15,7 @@ from cortex.domain.errors import (
     CortexError,
     FieldError,
     InvalidRequest,
+    LockedOut,
     NotAuthenticated,
     ServiceUnavailable,
     TooManyRequests,
@@ -141,6 +142,8 @@ def _field(problem: Mapping[str, Any]) -> FieldError:
 def _headers(error: CortexError) -> dict[str, str]:
     if isinstance(error, RateLimited):
         return error.headers
+    if isinstance(error, LockedOut):
+        return {"retry-after": str(error.retry_after)}
     if isinstance(error, ServiceUnavailable | TooManyRequests):
         return {"retry-after": RETRY_AFTER}
     if isinstance(error, NotAuthenticated):

@@ -15,9 +15,17 @@ from cortex.db.jobs.views import JobReads
 from cortex.db.notify import Notifier
 from cortex.db.outbox import events
 from cortex.db.readpool import ReadPool
+from cortex.security.keyring import KeyRing
 from cortex.services.accounts.authentication import CHANNELS, Authenticator
+from cortex.services.accounts.invitations import Invitations
 from cortex.services.accounts.keys import ApiKeys
+from cortex.services.accounts.lockout import Lockout
+from cortex.services.accounts.logins import Logins
 from cortex.services.accounts.ownership import Ownership
+from cortex.services.accounts.password_check import PasswordCheck
+from cortex.services.accounts.passwords import Passwords
+from cortex.services.accounts.sessions import Sessions
+from cortex.services.accounts.signing import AccessTokens
 from cortex.services.accounts.users import Users
 from cortex.services.audit.denials import Denials
 from cortex.services.audit.queries import AuditLog
@@ -77,6 +85,10 @@ class Services:
     projects: Projects
     users: Users
     keys: ApiKeys
+    tokens: AccessTokens
+    sessions: Sessions
+    logins: Logins
+    invitations: Invitations
     secrets: Secrets
     audit: AuditLog
     denials: Denials
@@ -100,7 +112,12 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         hub = EventHub(database, notifier)
         dispatcher = Dispatcher(database, client, settings.jobs)
         probe = HealthProbe(settings, client)
-        authenticator, denials = Authenticator(database, notifier), Denials(database)
+        keyring = KeyRing.from_setting(settings.encryption_keys)
+        tokens = AccessTokens(database, keyring, settings.sessions)
+        passwords = Passwords(settings.passwords)
+        check = PasswordCheck(database, passwords, Lockout(database, settings.lockout))
+        sessions = Sessions(database, tokens, settings.sessions)
+        authenticator, denials = Authenticator(database, notifier, tokens), Denials(database)
         for part in (notifier, hub, dispatcher, probe, authenticator, denials):
             await part.start()
             stack.push_async_callback(part.aclose)
@@ -140,6 +157,10 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             projects=Projects(database, settings.api),
             users=Users(database, settings.api),
             keys=ApiKeys(database),
+            tokens=tokens,
+            sessions=sessions,
+            logins=Logins(database, passwords, check, sessions),
+            invitations=Invitations(database, passwords),
             secrets=Secrets(database, client, settings),
             audit=AuditLog(database),
             denials=denials,

@@ -61,6 +61,8 @@ COMMANDS = {
     ),
     "users": Entry("users", "Add people and services, change what they may (admins).", _SEE),
     "projects": Entry("projects", "See and make projects, and who is in them.", _SEE),
+    "admin": Entry("admin", "Add the first administrator.", _SEE),
+    "redeem": Entry("admin", "Set your password with a token that an admin gave you.", _SEE),
     "keys": Entry("keys", "Make, list and revoke API keys.", _SEE),
     "secrets": Entry("secrets", "See which keys encrypt secrets; rotate them (admins).", _SEE),
     "audit": Entry("audit", "See who changed what, and who was denied (admins).", _SEE),

@@ -29,9 +29,12 @@ from pydantic_settings import (
 )
 
 from cortex.domain.accounts import check_user_name
+from cortex.domain.lockout import LockoutRules
+from cortex.domain.passwords import PasswordRules
 from cortex.domain.providers.circuit import CircuitRules
 from cortex.domain.providers.health import HealthRules
 from cortex.domain.rights import LOCAL_ADMIN, Role
+from cortex.domain.sessions import SessionRules
 from cortex.domain.spec import Weights
 from cortex.domain.trace.stuck import StuckRules
 from cortex.domain.units import parse_bytes, parse_duration
@@ -364,6 +367,9 @@ class Settings(BaseSettings):
     database: DatabaseSettings = Field(default_factory=DatabaseSettings)
     temporal: TemporalSettings = Field(default_factory=TemporalSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
+    passwords: PasswordRules = Field(default_factory=PasswordRules)
+    sessions: SessionRules = Field(default_factory=SessionRules)
+    lockout: LockoutRules = Field(default_factory=LockoutRules)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
     jobs: JobSettings = Field(default_factory=JobSettings)
     stuck: StuckRules = Field(default_factory=StuckRules)

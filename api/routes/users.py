@@ -14,6 +14,7 @@ from api.services import Using
 from cortex.domain.accounts import User
 from cortex.domain.rights import Action
 from cortex.schemas.accounts import UserCreate, UserPage, UserUpdate
+from cortex.schemas.auth import Invitation, InvitationRequest
 
 router = api_router("accounts")
 
@@ -71,3 +72,26 @@ async def update_user(
 ) -> Response:
     """Change the role, or switch a user off: it holds from the next request on."""
     return answer(await services.users.update(name, body, by))
+
+
+@router.post(
+    "/users/{name}/invitation",
+    dependencies=[needs(Action.USERS_CHANGE)],
+    status_code=201,
+    response_model=Invitation,
+    responses=problems(404, 409),
+)
+async def invite_user(
+    name: Name,
+    body: Annotated[
+        InvitationRequest, Depends(Body(InvitationRequest, "the invitation", optional=True))
+    ],
+    services: Using,
+    by: Caller,
+) -> Response:
+    """A token by which somebody sets their first password, or another one; it is shown once.
+
+    It is used once, with `POST /auth/redeem`; those that were made before are void.
+    """
+    invitation = await services.invitations.invite(name, body, by)
+    return answer(invitation, status=201, headers={"cache-control": "no-store"})

@@ -69,6 +69,29 @@ def change(
     _done(state, user, f"user `{name}` is now {now}")
 
 
+@users_app.command("invite")
+def invite(
+    ctx: typer.Context,
+    name: Name,
+    expires: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="Such as `12h`; else 3 days.")
+    ] = None,
+) -> None:
+    """Make a link by which somebody sets their first password, or another one; print its token."""
+    state = state_of(ctx)
+    with state.client() as cortex:
+        invitation = cortex.invite(name, expires_in=expires)
+        url = cortex.connection.url
+    if state.json:
+        render.print_json(invitation)
+        return
+    until = render.clock(invitation.expires_at)
+    render.say(
+        state, f"{invitation.kind.value} of `{name}` until {until}, for once; it is shown only now:"
+    )
+    print(f"cortex --url {url} redeem {invitation.token}")
+
+
 def _done(state: State, user: User, words: str) -> None:
     if state.json:
         render.print_json(user)

@@ -16,7 +16,7 @@ from cortex.domain.accounts import ApiKey, User, UserKind
 from cortex.domain.errors import NotFound
 from cortex.domain.rights import Role
 
-CHANNELS: Final = ("cortex_users", "cortex_api_keys")
+CHANNELS: Final = ("cortex_users", "cortex_api_keys", "cortex_sessions")
 """Told when somebody may do less, or more, than before."""
 
 _KEYS = select(
@@ -65,6 +65,14 @@ class KeyHolder:
     name: str
     role: Role
     active: bool
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """A user, and what is stored of their password; None: they have none."""
+
+    user: User
+    password_hash: str | None
 
 
 @dataclass(frozen=True)
@@ -124,6 +132,33 @@ class AccountRepository(Repository[Access]):
     ) -> None:
         values = {"role": role, "active": active, "updated_at": NOW}
         await self.connection.execute(update(UserRow).where(UserRow.id == user_id).values(**values))
+
+    async def credentials(self, name: str, *, lock: bool = False) -> Credentials | None:
+        """A user with what is stored of their password; None: there is none of this name."""
+        query = _USERS.add_columns(UserRow.password_hash).where(UserRow.name == name)
+        if lock:
+            query = query.with_for_update()
+        row = (await self.connection.execute(query)).mappings().first()
+        if row is None:
+            return None
+        given = dict(row)
+        return Credentials(password_hash=given.pop("password_hash"), user=User(**given))
+
+    async def set_password(self: "AccountRepository[Writes]", user_id: str, hash: str) -> None:
+        """Store another password."""
+        values = {"password_hash": hash, "password_changed_at": NOW}
+        await self.connection.execute(update(UserRow).where(UserRow.id == user_id).values(**values))
+
+    async def renew_hash(
+        self: "AccountRepository[Writes]", user_id: str, old: str, new: str
+    ) -> None:
+        """Store the same password at other costs, unless it was changed meanwhile."""
+        statement = (
+            update(UserRow)
+            .where(UserRow.id == user_id, UserRow.password_hash == old)
+            .values(password_hash=new)
+        )
+        await self.connection.execute(statement)
 
     async def add_key(
         self: "AccountRepository[Writes]",

@@ -27,6 +27,8 @@ from cortex.db.jobs.outputs import OutputRepository
 from cortex.db.jobs.repository import JobRepository
 from cortex.db.jobs.stuck import StuckRepository
 from cortex.db.jobs.views import ReadRepository
+from cortex.db.links import LinkRepository
+from cortex.db.logins import LoginRepository
 from cortex.db.money.budgets import BudgetRepository
 from cortex.db.money.ledger import LedgerRepository
 from cortex.db.money.reports import ReportRepository
@@ -44,6 +46,8 @@ from cortex.db.providers.track import TrackRepository
 from cortex.db.reconcile.findings import FindingRepository
 from cortex.db.reconcile.survey import SurveyRepository
 from cortex.db.secrets import SecretRepository
+from cortex.db.sessions import SessionRepository
+from cortex.db.signing import SigningKeyRepository
 from cortex.db.statements import allow_one_write, handed_out
 from cortex.db.trace import TraceRepository
 from cortex.domain.errors import DatabaseUnavailable
@@ -75,6 +79,10 @@ class UnitOfWork(Generic[Access]):
         self.circuits: CircuitRepository[Access] = CircuitRepository(connection)
         self.accounts: AccountRepository[Access] = AccountRepository(connection)
         self.projects: ProjectRepository[Access] = ProjectRepository(connection)
+        self.links: LinkRepository[Access] = LinkRepository(connection)
+        self.logins: LoginRepository[Access] = LoginRepository(connection)
+        self.sessions: SessionRepository[Access] = SessionRepository(connection)
+        self.signing: SigningKeyRepository[Access] = SigningKeyRepository(connection)
         self.secrets: SecretRepository[Access] = SecretRepository(connection)
         self.audit: AuditRepository[Access] = AuditRepository(connection)
         self.budgets: BudgetRepository[Access] = BudgetRepository(connection)

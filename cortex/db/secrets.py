@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import text
 
 from cortex.db.base import Access, Repository, Writes
-from cortex.security.places import job_place, provider_place
+from cortex.security.places import job_place, provider_place, signing_place
 
 _KEY: Final = "substring({column} from 2 for get_byte({column}, 0))"
 
@@ -36,8 +36,12 @@ class SealedCount:
     count: int
 
 
-_PLACES: Final = {"jobs": job_place, "providers": provider_place}
-_COLUMNS: Final = {"jobs": "secrets", "providers": "credentials"}
+_PLACES: Final = {
+    "jobs": job_place,
+    "providers": provider_place,
+    "signing_keys": signing_place,
+}
+_COLUMNS: Final = {"jobs": "secrets", "providers": "credentials", "signing_keys": "sealed"}
 
 
 def _statement(form: str, what: str) -> str:

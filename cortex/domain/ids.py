@@ -10,7 +10,21 @@ import time
 from typing import Final, Literal
 
 Prefix = Literal[
-    "job", "evt", "led", "cmd", "prv", "usr", "key", "whk", "grp", "bud", "dlv", "drf", "fnd"
+    "job",
+    "evt",
+    "led",
+    "cmd",
+    "prv",
+    "usr",
+    "key",
+    "whk",
+    "grp",
+    "bud",
+    "dlv",
+    "drf",
+    "fnd",
+    "ses",
+    "sig",
 ]
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"

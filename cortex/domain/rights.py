@@ -57,6 +57,10 @@ class Action(StrEnum):
     PROJECTS_CREATE = "projects.create"
     PROJECTS_CHANGE = "projects.change"
     """To say who is in a project, to describe and to archive it."""
+    SESSIONS_CHANGE = "sessions.change"
+    """To see and end sessions."""
+    ACCOUNT_CHANGE = "account.change"
+    """To change one's own password and second factor."""
 
 
 class Reach(StrEnum):
@@ -95,7 +99,11 @@ IN_PROJECTS: Final = frozenset(
 )
 """What a role within a project can allow; all else is a matter of the server."""
 
-_KEYS: Final = {Action.KEYS_CHANGE: Reach.OWN}
+_KEYS: Final = {
+    Action.KEYS_CHANGE: Reach.OWN,
+    Action.SESSIONS_CHANGE: Reach.OWN,
+    Action.ACCOUNT_CHANGE: Reach.OWN,
+}
 _LOOKS: Final = _READS | _KEYS | {Action.PROJECTS_READ: Reach.ALL}
 
 POLICY: Final = MappingProxyType(
@@ -243,7 +251,7 @@ class Principal(BaseModel):
         )
 
 
-_THINGS: Final = {Action.KEYS_CHANGE: "keys"}
+_THINGS: Final = {Action.KEYS_CHANGE: "keys", Action.SESSIONS_CHANGE: "sessions"}
 _BESIDES: Final = frozenset({Action.SERVER_READ, Action.PROVIDERS_READ})
 """What one needs to run jobs, though it is about the whole server."""
 

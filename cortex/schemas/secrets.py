@@ -8,7 +8,10 @@ from cortex.schemas._view import View
 class SealedView(View):
     """Ciphertexts of one kind under one key."""
 
-    what: str = Field(description="`jobs` (their `secret_env`), `providers` (their credentials).")
+    what: str = Field(
+        description="`jobs` (their `secret_env`), `providers` (their credentials), `signing_keys` "
+        "(of access tokens)."
+    )
     key: str = Field(description="Id of the encryption key.")
     count: int
     readable: bool = Field(description="False: the key is not in the ring, so nobody can open it.")

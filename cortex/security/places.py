@@ -18,3 +18,8 @@ def provider_place(provider_id: str) -> str:
 def draft_place(draft_id: str) -> str:
     """Of `provider_drafts.sealed`."""
     return f"draft:{draft_id}"
+
+
+def signing_place(key_id: str) -> str:
+    """Of `signing_keys.sealed`."""
+    return f"signing:{key_id}"

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from cortex.db.engine import Database
 from cortex.domain.offers import Capabilities, PriceSheet
 from cortex.settings import ApiSettings, DatabaseSettings, Settings, TemporalSettings
-from tests.api.support import KEY, NOWHERE, client_of
+from tests.api.support import CHEAP_PASSWORDS, KEY, NOWHERE, client_of
 from tests.support.providers import known_provider
 
 
@@ -23,6 +23,7 @@ def settings(database_url: str, tmp_path: Path) -> Settings:
         database=DatabaseSettings(url=SecretStr(database_url)),
         temporal=TemporalSettings(address=NOWHERE, ui_url="http://ui.test"),
         api=ApiSettings(key=SecretStr(KEY)),
+        passwords=CHEAP_PASSWORDS,
         encryption_keys=SecretStr(f"k1:{base64.b64encode(b'0' * 32).decode()}"),
     )
 

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from api.__main__ import Server
 from api.app import create_app
+from cortex.domain.passwords import PasswordRules
 from cortex.schemas.server import Problem
 from cortex.settings import Settings
 from providers.conformance import eventually as patient
@@ -19,6 +20,7 @@ from providers.conformance import eventually as patient
 KEY = "test-key"
 AUTH = {"authorization": f"Bearer {KEY}"}
 JOBS = "/api/v1/jobs"
+CHEAP_PASSWORDS = PasswordRules(memory=8 * 2**10, rounds=1)
 NOWHERE = "127.0.0.1:1"
 """An address where no Temporal listens."""
 

@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from api.access import Needs
 from api.app import ROUTERS, create_app
+from api.middleware import PUBLIC_PATHS
 from api.routing import PREFIX
 from cortex.db.engine import Database
 from cortex.domain.rights import Principal, Role
@@ -59,12 +60,19 @@ class TestRoutes:
         served = {path for path in create_app(settings).openapi()["paths"] if "/api/" in path}
         assert served <= {route.path_format for route in api_routes()}
 
-    def test_each_names_its_action(self) -> None:
+    def test_each_names_its_action_or_is_public(self) -> None:
         for route in api_routes():
-            assert len(needed(route)) == 1, f"{route.methods} {route.path} names no action"
+            names = len(needed(route)) == 1
+            told = f"{route.methods} {route.path} names no action"
+            assert names != (route.path in PUBLIC_PATHS), told
+        assert {route.path for route in api_routes() if not needed(route)} == {
+            f"{PREFIX}/auth/{name}" for name in ("jwks", "login", "redeem", "refresh")
+        }
 
     async def test_each_with_each_role(self, client: httpx.AsyncClient) -> None:
         for route in api_routes():
+            if route.path in PUBLIC_PATHS:
+                continue
             (need,) = needed(route)
             path = _filled(route)
             for role in Role:

@@ -31,6 +31,8 @@ MAY = (
         Action.PROJECTS_CREATE: {Role.ADMIN},
         Action.PROJECTS_CHANGE: {Role.ADMIN},
         Action.RECONCILE_READ: EVERYBODY - {Role.DEVELOPER},
+        Action.SESSIONS_CHANGE: EVERYBODY,
+        Action.ACCOUNT_CHANGE: EVERYBODY,
     }
     | dict.fromkeys(READS - {Action.RECONCILE_READ}, EVERYBODY)
     | dict.fromkeys(ADMINS, {Role.ADMIN})

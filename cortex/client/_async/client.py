@@ -7,6 +7,7 @@ from typing import Self
 
 from cortex.client._async.accounts import AsyncAccountCalls
 from cortex.client._async.audit import AsyncAuditCalls
+from cortex.client._async.auth import AsyncAuthCalls
 from cortex.client._async.events import AsyncEventCalls
 from cortex.client._async.groups import AsyncGroupCalls
 from cortex.client._async.jobs import AsyncJobCalls
@@ -34,6 +35,7 @@ class AsyncCortex(
     AsyncReconcileCalls,
     AsyncAccountCalls,
     AsyncProjectCalls,
+    AsyncAuthCalls,
     AsyncSecretCalls,
     AsyncAuditCalls,
     AsyncTraceCalls,

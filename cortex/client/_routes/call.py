@@ -96,6 +96,18 @@ def send(
     )
 
 
+def sent(method: str, path: str, body: Any, *, repeatable: bool = False) -> Call[None]:
+    """A request with a JSON body, whose answer has none."""
+    return Call(
+        method,
+        V1 + path,
+        lambda _: None,
+        body=encode(body),
+        headers=dict(JSON),
+        repeatable=repeatable,
+    )
+
+
 def job_path(job_id: str) -> str:
     """Where a job is, below the version."""
     return f"/jobs/{quoted(job_id, safe='')}"

@@ -8,6 +8,7 @@ from typing import Self
 
 from cortex.client._sync.accounts import AccountCalls
 from cortex.client._sync.audit import AuditCalls
+from cortex.client._sync.auth import AuthCalls
 from cortex.client._sync.events import EventCalls
 from cortex.client._sync.groups import GroupCalls
 from cortex.client._sync.jobs import JobCalls
@@ -35,6 +36,7 @@ class Cortex(
     ReconcileCalls,
     AccountCalls,
     ProjectCalls,
+    AuthCalls,
     SecretCalls,
     AuditCalls,
     TraceCalls,

@@ -19,6 +19,7 @@ class UserRow(Base):
     name: Mapped[str] = mapped_column(unique=True)
     kind: Mapped[str] = mapped_column(server_default="person")
     password_hash: Mapped[str | None]
+    password_changed_at: Mapped[datetime | None]
     role: Mapped[str]
     active: Mapped[bool] = mapped_column(server_default=text("true"))
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)

@@ -1,33 +1,39 @@
-"""Who asks: told from the API key that is sent.
+"""Who asks: told from the API key or the access token that is sent.
 
 Keys of the settings are known when the server starts. All others are in the database, looked up by
-their hash and kept for a few seconds; whoever is changed there is forgotten here at once
-(LISTEN), and after those seconds where that did not come through.
+their hash and kept for a few seconds, as are the sessions of access tokens; whoever is changed
+there is forgotten here at once (LISTEN), and after those seconds where that did not come through.
 """
 
 import asyncio
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 
 from cortex.db import projects
 from cortex.db.accounts import CHANNELS as ACCOUNTS
 from cortex.db.accounts import KeyHolder, KeyUse
-from cortex.db.engine import Database
+from cortex.db.engine import Database, Reading
 from cortex.db.notify import Notifier
+from cortex.db.sessions import SessionHolder
 from cortex.domain.accounts import is_key, key_hash, scopes_of
-from cortex.domain.errors import CortexError, NotAuthenticated
+from cortex.domain.errors import CortexError, NotAuthenticated, NotLoggedIn
 from cortex.domain.rights import Principal, Role
+from cortex.domain.sessions import is_access_token
+from cortex.services.accounts.sessions import ended_words
+from cortex.services.accounts.signing import AccessTokens
 from cortex.settings import ApiSettings
 from cortex.tasks import end_task
 
 CHANNELS: Final = (*ACCOUNTS, projects.CHANNEL)
 """What is listened to."""
+
+T = TypeVar("T")
 
 _KEPT: Final = 10.0
 _MOST_KEPT: Final = 10_000
@@ -61,13 +67,15 @@ class SettingsKeys:
 
 
 class Authenticator:
-    """Finds whose key was sent, and notes when it was used last."""
+    """Finds whose key or token was sent, and notes when a key was used last."""
 
-    def __init__(self, database: Database, notifier: Notifier) -> None:
+    def __init__(self, database: Database, notifier: Notifier, tokens: AccessTokens) -> None:
         self._database = database
         self._notifier = notifier
+        self._tokens = tokens
         self._kept: dict[str, tuple[float, KeyHolder | None]] = {}
         self._memberships: dict[str, tuple[float, Mapping[str, Role]]] = {}
+        self._sessions: dict[str, tuple[float, SessionHolder | None]] = {}
         self._changes = 0
         self._uses: dict[str, KeyUse] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -85,12 +93,14 @@ class Authenticator:
         await self._write()
 
     async def principal(self, key: str, *, source: str, request_id: str) -> Principal:
-        """Whoever this key lets in.
+        """Whoever this key or access token lets in.
 
         Raises:
-            NotAuthenticated: nobody; it says why where the key is one of ours.
+            NotAuthenticated: nobody; it says why where it is one of ours.
             DatabaseUnavailable: PostgreSQL cannot be asked.
         """
+        if is_access_token(key):
+            return await self._logged_in(key, source=source, request_id=request_id)
         holder = await self._holder(key) if is_key(key) else None
         if holder is None:
             raise NotAuthenticated("this API key is not valid")
@@ -116,32 +126,63 @@ class Authenticator:
         """
         if role is Role.ADMIN:
             return _NONE
-        now = asyncio.get_running_loop().time()
-        until, known = self._memberships.get(name, (0.0, _NONE))
-        if now < until:
-            return known
-        changes = self._changes
-        async with self._database.reading() as tx:
-            known = await tx.projects.memberships(name)
-        if len(self._memberships) >= _MOST_KEPT:
-            self._memberships.clear()
-        if changes == self._changes:
-            self._memberships[name] = (now + _KEPT, known)
-        return known
+
+        async def look(tx: Reading) -> Mapping[str, Role]:
+            return await tx.projects.memberships(name)
+
+        return await self._looked_up(self._memberships, name, look)
+
+    async def _logged_in(self, token: str, *, source: str, request_id: str) -> Principal:
+        claims = await self._tokens.read(token)
+
+        async def look(tx: Reading) -> SessionHolder | None:
+            return await tx.sessions.holder(claims.session)
+
+        holder = await self._looked_up(self._sessions, claims.session, look)
+        if holder is None or holder.name != claims.user:
+            raise NotLoggedIn("the session of this access token is not known, or not any more")
+        if holder.ended_at is not None:
+            words = f"{ended_words(holder.ended_why)} at {_time(holder.ended_at)}"
+            raise NotLoggedIn(f"the session `{holder.id}` {words}; log in")
+        if holder.expires_at <= datetime.now(UTC):
+            raise NotLoggedIn(f"the session has expired at {_time(holder.expires_at)}; log in")
+        if not holder.active:
+            raise NotLoggedIn(f"`{holder.name}` is switched off")
+        return Principal(
+            name=holder.name,
+            role=holder.role,
+            source=source,
+            request_id=request_id,
+            credential=holder.id,
+            memberships=await self.memberships(holder.name, holder.role),
+        )
 
     async def _holder(self, key: str) -> KeyHolder | None:
-        hashed, now = key_hash(key), asyncio.get_running_loop().time()
-        until, holder = self._kept.get(hashed, (0.0, None))
-        if now < until:
-            return holder
+        hashed = key_hash(key)
+
+        async def look(tx: Reading) -> KeyHolder | None:
+            return await tx.accounts.holder(hashed)
+
+        return await self._looked_up(self._kept, hashed, look)
+
+    async def _looked_up(
+        self,
+        kept: dict[str, tuple[float, T]],
+        what: str,
+        look: Callable[[Reading], Awaitable[T]],
+    ) -> T:
+        now = asyncio.get_running_loop().time()
+        known = kept.get(what)
+        if known is not None and now < known[0]:
+            return known[1]
         changes = self._changes
         async with self._database.reading() as tx:
-            holder = await tx.accounts.holder(hashed)
-        if len(self._kept) >= _MOST_KEPT:
-            self._kept.clear()
+            looked_up = await look(tx)
+        if len(kept) >= _MOST_KEPT:
+            kept.clear()
         if changes == self._changes:  # else it may be as it was before the change
-            self._kept[hashed] = (now + _KEPT, holder)
-        return holder
+            kept[what] = (now + _KEPT, looked_up)
+        return looked_up
 
     async def _forget_changed(self, channel: str) -> None:
         with self._notifier.subscribe(channel) as changed:
@@ -151,6 +192,7 @@ class Authenticator:
                 self._changes += 1
                 self._kept.clear()
                 self._memberships.clear()
+                self._sessions.clear()
 
     async def _write_uses(self) -> None:
         while True:

@@ -1,0 +1,53 @@
+"""The part of the asynchronous client that is about logging in."""
+
+from cortex.client._routes import auth as routes
+from cortex.client.transport import AsyncTransport
+from cortex.domain.sessions import Session
+from cortex.schemas.auth import Invitation, LoggedIn
+
+
+class AsyncAuthCalls:
+    """What `AsyncCortex` can do with passwords and sessions."""
+
+    _transport: AsyncTransport
+
+    async def login(self, name: str, password: str) -> LoggedIn:
+        """Open a session.
+
+        The access token of the answer is what to give to another client as its `api_key`, until it
+        expires; this client goes on as it was.
+        """
+        return await self._transport.call(routes.login(name, password))
+
+    async def refresh(self, refresh_token: str) -> LoggedIn:
+        """The next tokens of a session; the one that is given is used up."""
+        return await self._transport.call(routes.refresh(refresh_token))
+
+    async def invite(self, name: str, *, expires_in: str | None = None) -> Invitation:
+        """A token by which somebody sets their first password, or another one, once.
+
+        Args:
+            name: Of a person.
+            expires_in: Such as `12h`, at most 30 days; None: 3 days.
+        """
+        return await self._transport.call(routes.invite(name, expires_in))
+
+    async def redeem(self, token: str, password: str) -> None:
+        """Set a password with the token of an invitation or a reset."""
+        return await self._transport.call(routes.redeem(token, password))
+
+    async def logout(self) -> None:
+        """End the session whose access token this client has."""
+        return await self._transport.call(routes.logout())
+
+    async def sessions(self, user: str | None = None) -> tuple[Session, ...]:
+        """Open sessions, the newest first: one's own, for admins everybody's or those of a user."""
+        return (await self._transport.call(routes.sessions(user))).items
+
+    async def end_session(self, session_id: str) -> None:
+        """End a session: its tokens open nothing any more."""
+        return await self._transport.call(routes.end_session(session_id))
+
+    async def change_password(self, old: str, new: str) -> None:
+        """Change one's own password; all other sessions end."""
+        return await self._transport.call(routes.change_password(old, new))

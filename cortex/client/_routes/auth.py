@@ -1,0 +1,42 @@
+"""The routes about logging in: how each request is built and its answer read. No I/O."""
+
+from cortex.client._routes.call import V1, Call, get, query, send, sent
+from cortex.client.encoding import quoted
+from cortex.schemas.auth import Invitation, LoggedIn, SessionPage
+
+
+def login(name: str, password: str) -> Call[LoggedIn]:
+    body = {"name": name, "password": password}
+    return send("POST", "/auth/login", LoggedIn, body, repeatable=False)
+
+
+def refresh(refresh_token: str) -> Call[LoggedIn]:
+    # Within seconds the same token is answered with the same next one.
+    return send("POST", "/auth/refresh", LoggedIn, {"refresh_token": refresh_token})
+
+
+def invite(name: str, expires_in: str | None) -> Call[Invitation]:
+    body = {} if expires_in is None else {"expires_in": expires_in}
+    path = f"/users/{quoted(name, safe='')}/invitation"
+    return send("POST", path, Invitation, body, repeatable=False)
+
+
+def redeem(token: str, password: str) -> Call[None]:
+    return sent("POST", "/auth/redeem", {"token": token, "password": password})
+
+
+def logout() -> Call[None]:
+    return Call("POST", f"{V1}/auth/logout", lambda _: None)
+
+
+def sessions(user: str | None) -> Call[SessionPage]:
+    return get("/auth/sessions", SessionPage, query(user=user))
+
+
+def end_session(session_id: str) -> Call[None]:
+    return Call("DELETE", f"{V1}/auth/sessions/{quoted(session_id, safe='')}", lambda _: None)
+
+
+def change_password(old: str, new: str) -> Call[None]:
+    body = {"old_password": old, "new_password": new}
+    return sent("POST", "/auth/password", body)

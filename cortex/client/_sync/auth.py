@@ -1,0 +1,54 @@
+"""The part of the blocking client that is about logging in."""
+# Made from _async/auth.py by `make format`; change that one.
+
+from cortex.client._routes import auth as routes
+from cortex.client.transport import Transport
+from cortex.domain.sessions import Session
+from cortex.schemas.auth import Invitation, LoggedIn
+
+
+class AuthCalls:
+    """What `Cortex` can do with passwords and sessions."""
+
+    _transport: Transport
+
+    def login(self, name: str, password: str) -> LoggedIn:
+        """Open a session.
+
+        The access token of the answer is what to give to another client as its `api_key`, until it
+        expires; this client goes on as it was.
+        """
+        return self._transport.call(routes.login(name, password))
+
+    def refresh(self, refresh_token: str) -> LoggedIn:
+        """The next tokens of a session; the one that is given is used up."""
+        return self._transport.call(routes.refresh(refresh_token))
+
+    def invite(self, name: str, *, expires_in: str | None = None) -> Invitation:
+        """A token by which somebody sets their first password, or another one, once.
+
+        Args:
+            name: Of a person.
+            expires_in: Such as `12h`, at most 30 days; None: 3 days.
+        """
+        return self._transport.call(routes.invite(name, expires_in))
+
+    def redeem(self, token: str, password: str) -> None:
+        """Set a password with the token of an invitation or a reset."""
+        return self._transport.call(routes.redeem(token, password))
+
+    def logout(self) -> None:
+        """End the session whose access token this client has."""
+        return self._transport.call(routes.logout())
+
+    def sessions(self, user: str | None = None) -> tuple[Session, ...]:
+        """Open sessions, the newest first: one's own, for admins everybody's or those of a user."""
+        return (self._transport.call(routes.sessions(user))).items
+
+    def end_session(self, session_id: str) -> None:
+        """End a session: its tokens open nothing any more."""
+        return self._transport.call(routes.end_session(session_id))
+
+    def change_password(self, old: str, new: str) -> None:
+        """Change one's own password; all other sessions end."""
+        return self._transport.call(routes.change_password(old, new))

@@ -1,0 +1,125 @@
+"""What the routes about logging in take and answer."""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+
+from cortex.domain.links import LINK_TOKEN, LinkKind
+from cortex.domain.names import NO_NUL
+from cortex.domain.passwords import MOST_CHARACTERS, check_password
+from cortex.domain.quantities import Duration
+from cortex.domain.sessions import REFRESH_TOKEN, Session
+from cortex.domain.spec.rules import span
+from cortex.schemas._view import View
+from cortex.schemas.accounts import UserName
+
+Password = Annotated[
+    str,
+    AfterValidator(check_password),
+    Field(repr=False),
+    WithJsonSchema(
+        {"type": "string", "minLength": 1, "maxLength": MOST_CHARACTERS, "pattern": NO_NUL}
+    ),
+]
+
+
+LinkLifetime = Annotated[
+    Duration,
+    Field(ge=timedelta(minutes=1), le=timedelta(days=30)),
+    WithJsonSchema(span(timedelta(minutes=1), timedelta(days=30))),
+]
+
+
+class LoginRequest(BaseModel):
+    """Who logs in."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: UserName
+    password: Password
+
+
+class RefreshRequest(BaseModel):
+    """The refresh token that was given last."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    refresh_token: str = Field(pattern=REFRESH_TOKEN, repr=False)
+
+
+class PasswordChange(BaseModel):
+    """One's old and new password."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    old_password: Password
+    new_password: Password = Field(
+        description="At least `passwords.least_length` characters, and not easy to guess."
+    )
+
+
+class InvitationRequest(BaseModel):
+    """How long the link is good."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    expires_in: LinkLifetime = Field(default=timedelta(days=3), description="At most 30 days.")
+
+
+class Invitation(View):
+    """A link by which somebody sets a password, once. Its token is nowhere to be had again."""
+
+    token: str = Field(repr=False, description="For `POST /auth/redeem`.")
+    user: str
+    kind: LinkKind = Field(description="`reset`: they have a password already.")
+    expires_at: datetime
+
+
+class Redemption(BaseModel):
+    """The token of a link, and the new password."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    token: str = Field(pattern=LINK_TOKEN, repr=False)
+    password: Password = Field(
+        description="At least `passwords.least_length` characters, and not easy to guess."
+    )
+
+
+class LoggedIn(View):
+    """Tokens of a session. They are nowhere to be had again."""
+
+    access_token: str = Field(
+        repr=False, description="To be sent as `Authorization: Bearer <token>`; a JWT (Ed25519)."
+    )
+    token_type: Literal["Bearer"] = "Bearer"
+    expires_in: int = Field(description="Seconds that the access token is good for.")
+    refresh_token: str = Field(
+        repr=False, description="For `POST /auth/refresh`, once: each answer has the next one."
+    )
+    session: Session
+
+
+class SessionPage(View):
+    """Open sessions, the newest first."""
+
+    items: tuple[Session, ...]
+    current: str | None = Field(description="The one that asks; null: an API key asks.")
+
+
+class JwkView(View):
+    """A public key (RFC 8037)."""
+
+    kty: Literal["OKP"]
+    crv: Literal["Ed25519"]
+    x: str
+    kid: str
+    use: Literal["sig"]
+    alg: Literal["Ed25519"]
+
+
+class JwkSet(View):
+    """The public keys that access tokens are signed with."""
+
+    keys: tuple[JwkView, ...]

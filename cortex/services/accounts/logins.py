@@ -1,0 +1,75 @@
+"""Logging in, and changing one's password."""
+
+from cortex.db.accounts import Credentials
+from cortex.db.engine import Database
+from cortex.domain.errors import Conflict
+from cortex.domain.rights import Principal
+from cortex.schemas.auth import LoggedIn, LoginRequest, PasswordChange
+from cortex.services.accounts.password_check import PasswordCheck, refused
+from cortex.services.accounts.passwords import Passwords
+from cortex.services.accounts.sessions import Sessions, is_session
+
+
+class Logins:
+    """Lets people in by their passwords, and lets them change those."""
+
+    def __init__(
+        self, database: Database, passwords: Passwords, check: PasswordCheck, sessions: Sessions
+    ) -> None:
+        self._database = database
+        self._passwords = passwords
+        self._check = check
+        self._sessions = sessions
+
+    async def login(self, wanted: LoginRequest, by: Principal, client: str) -> LoggedIn:
+        """Open a session.
+
+        Args:
+            wanted: Name and password.
+            by: Nobody yet, from an address.
+            client: What the program that asks calls itself.
+
+        Raises:
+            LoginRefused: name or password is wrong.
+            LockedOut: too many have failed.
+            ServiceUnavailable: too many passwords are being checked, or tokens cannot be signed.
+        """
+        await self._sessions.prepare()
+        credentials = await self._check.of(wanted.name, wanted.password, by)
+        user = credentials.user
+        async with self._database.transaction() as tx:
+            now = await tx.accounts.credentials(wanted.name, lock=True)
+            # It may have been changed while the password was checked.
+            if now is None or now.password_hash != credentials.password_hash or not now.user.active:
+                raise refused(wanted.name)
+            session_id, refresh = await self._sessions.opened(tx, user, by, client)
+            owner = _as(credentials, by, session_id)
+            await tx.audit.add(owner, "session.login", session_id, client=client[:200])
+        await self._check.succeeded(wanted.name, by)
+        return await self._sessions.logged_in(session_id, refresh)
+
+    async def change_password(self, change: PasswordChange, by: Principal) -> None:
+        """Change one's own password; all other sessions end.
+
+        Raises:
+            Conflict: whoever asks has no password.
+            WrongPassword: the old one is.
+            LockedOut: too many were wrong.
+            InvalidRequest: the new one is too weak; says why.
+        """
+        credentials = await self._check.own(change.old_password, by)
+        await self._passwords.require_strong(change.new_password, by.name, field="new_password")
+        hashed = await self._passwords.hashed(change.new_password)
+        async with self._database.transaction() as tx:
+            now = await tx.accounts.credentials(by.name, lock=True)
+            if now is None or now.password_hash != credentials.password_hash:
+                raise Conflict("the password was changed by somebody else meanwhile")
+            await tx.accounts.set_password(now.user.id, hashed)
+            own = by.credential if is_session(by) else ""
+            ended = await tx.sessions.end_others(now.user.id, "password", but=own)
+            await tx.audit.add(by, "user.password", by.name, sessions_ended=ended)
+
+
+def _as(credentials: Credentials, by: Principal, session_id: str) -> Principal:
+    user = credentials.user
+    return by.model_copy(update={"name": user.name, "role": user.role, "credential": session_id})
