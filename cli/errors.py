@@ -115,8 +115,10 @@ def _from_api(error: "ApiError") -> CliError:  # type: ignore[name-defined]  # n
     details = [
         f"`{wrong.field}` {wrong.message}" for wrong in error.errors if wrong.message not in told
     ]
-    if error.status == 401:
-        details.append("give the key with --api-key or CORTEX_API_KEY")
+    if error.code == "not_logged_in":
+        details.append("`cortex login` logs in")
+    elif error.code == "not_authenticated":
+        details.append("log in with `cortex login`, or give a key: --api-key or CORTEX_API_KEY")
         details.append("`cortex status --show-key` prints that of the stack on this machine")
     if error.status == 403:
         details.append("another key is given with --api-key or CORTEX_API_KEY")

@@ -24,12 +24,16 @@ _WORDS = {
 
 
 async def ensure_server(state: State) -> None:
-    """See to it that a server can be asked: the named one, the running one, or a new one."""
+    """See to it that a server can be asked: the named one, the running one, that of the last
+    login, or a new one.
+    """
     if state.url or os.environ.get("CORTEX_URL"):
         return
     folder = state.folder()
     running = find_running(folder)
     if running is not None and running.ready:
+        return
+    if running is None and state.logins().newest() is not None:
         return
     words = "the stack is still starting" if running else "no server is running: starting one here"
     render.say(state, f"{words} (data in {folder})")

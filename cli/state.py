@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from cortex.client import AsyncCortex, Cortex, RetryPolicy
+    from cortex.client.logins import LoginStore
 
 TAIL = "cortex.tail"
 """Key in `ctx.meta` of the words after `--`."""
@@ -53,6 +54,12 @@ class State:
             retry=_impatient(),
             stream_retry=RetryPolicy(attempts=15),
         )
+
+    def logins(self) -> "LoginStore":
+        """The logins that are kept on this machine."""
+        from cortex.client.logins import store_in
+
+        return store_in(self.data_dir)
 
     def folder(self) -> Path:
         """The data folder of the embedded stack."""

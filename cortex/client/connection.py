@@ -1,4 +1,4 @@
-"""Where the server is and which key to send: arguments, environment, or the running local stack."""
+"""Where the server is and how to say who asks: arguments, environment, a login, the local stack."""
 
 import os
 from dataclasses import dataclass
@@ -7,18 +7,21 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from cortex.client.errors import NotConfigured
+from cortex.client.logins import LoginStore, StoredLogin, store_in
 
-Source = Literal["argument", "environment", "local stack"]
+Source = Literal["argument", "environment", "local stack", "login"]
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 @dataclass(frozen=True)
 class Connection:
-    """A server: its base URL, the key, and where the URL came from."""
+    """A server: its base URL, the key or the login, and where the URL came from."""
 
     url: str
     api_key: str | None
     source: Source
+    login: StoredLogin | None = None
+    store: LoginStore | None = None
 
     @property
     def trust_env(self) -> bool:
@@ -32,9 +35,11 @@ def resolve(
     """The server to talk to.
 
     Args:
-        base_url: Such as `http://127.0.0.1:8700`; None: `CORTEX_URL`, else the local stack.
-        api_key: None: `CORTEX_API_KEY`, else the local stack's if it is the one meant.
-        data_dir: Where to look for the local stack; None: the usual folder.
+        base_url: Such as `http://127.0.0.1:8700`; None: `CORTEX_URL`, else the local stack, else
+            the server of the last `cortex login`.
+        api_key: None: `CORTEX_API_KEY`, else the login that is kept for this server, else the local
+            stack's if it is the one meant.
+        data_dir: Where to look for the local stack and logins; None: the usual folder.
 
     Raises:
         NotConfigured: nothing names a server and no local stack runs, or the URL is none.
@@ -45,9 +50,27 @@ def resolve(
         return _local(key, data_dir)
     source: Source = "argument" if base_url else "environment"
     url = _checked(named)
+    if key is None and (connection := _logged_in(url, source, data_dir)) is not None:
+        return connection
     if key is None and urlsplit(url).hostname in _LOOPBACK:
         key = _key_of_local(url, data_dir)
     return Connection(url, key, source)
+
+
+def logged_in(login: StoredLogin, store: LoginStore, source: Source) -> Connection:
+    """The server of a login that is kept."""
+    if login.api_key is not None:
+        return Connection(login.url, login.api_key, source)
+    return Connection(login.url, None, source, login, store)
+
+
+def _logged_in(url: str, source: Source, data_dir: Path | None) -> Connection | None:
+    try:
+        store = store_in(data_dir)
+    except NotConfigured:  # settings that are broken here are no reason to fail with a server
+        return None
+    login = store.find(url)
+    return None if login is None else logged_in(login, store, source)
 
 
 def _checked(url: str) -> str:
@@ -62,7 +85,11 @@ def _local(key: str | None, data_dir: Path | None) -> Connection:
     from cortex.embedded.config import user_settings
     from cortex.embedded.control import find_running
 
-    running = find_running(data_dir or user_settings().data_dir)
+    folder = data_dir or user_settings().data_dir
+    running, store = find_running(folder), store_in(folder)
+    login = store.newest() if running is None else store.find(running.api_url)
+    if login is not None and key is None:
+        return logged_in(login, store, "login" if running is None else "local stack")
     if running is None:
         raise NotConfigured
     return Connection(running.api_url, key or running.api_key, "local stack")

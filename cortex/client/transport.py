@@ -12,6 +12,7 @@ from cortex.client._routes.call import Call
 from cortex.client.connection import Connection
 from cortex.client.downloads import Download
 from cortex.client.errors import BadAnswer, NotConfigured
+from cortex.client.logins import SessionAuth
 from cortex.client.retry import RetryPolicy, Tries
 from cortex.client.streams import Follower, Stream
 
@@ -35,6 +36,7 @@ class AsyncTransport:
         self._http = httpx.AsyncClient(
             base_url=connection.url,
             headers=_headers(connection),
+            auth=_auth(connection),
             timeout=httpx.Timeout(timeout, connect=min(timeout, 5.0)),
             trust_env=connection.trust_env,
         )
@@ -141,6 +143,7 @@ class Transport:
         self._http = httpx.Client(
             base_url=connection.url,
             headers=_headers(connection),
+            auth=_auth(connection),
             timeout=httpx.Timeout(timeout, connect=min(timeout, 5.0)),
             trust_env=connection.trust_env,
         )
@@ -236,6 +239,12 @@ def _headers(connection: Connection) -> dict[str, str]:
             raise NotConfigured("the API key has characters that no key has; was it copied whole?")
         headers["Authorization"] = f"Bearer {connection.api_key}"
     return headers
+
+
+def _auth(connection: Connection) -> SessionAuth | None:
+    if connection.login is None or connection.store is None:
+        return None
+    return SessionAuth(connection.login, connection.store)
 
 
 def _parsed(call: Call[T], response: httpx.Response) -> T:

@@ -1,0 +1,217 @@
+"""Logins that are kept on this machine: one file for each server, which only its owner may read.
+
+They lie beside the stack of `cortex up`, in the folder `logins`. Access tokens are refreshed by
+themselves.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import secrets
+import time
+from collections.abc import AsyncGenerator, Generator
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import httpx
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cortex.client.errors import ApiError, NotConfigured
+from cortex.client.retry import problem_of
+from cortex.schemas.auth import LoggedIn
+
+_EARLY: Final = 0.2
+"""Which part of its life an access token has left when it is refreshed."""
+_PUBLIC: Final = ("/api/v1/auth/login", "/api/v1/auth/refresh", "/api/v1/auth/redeem")
+
+
+class StoredLogin(BaseModel):
+    """A login as it is kept: tokens of a session, or an API key.
+
+    Attributes:
+        refresh_at: When the access token is to be refreshed, in seconds since 1970.
+        logged_in_at: The same, of the login: the newest one is the server that is meant if nothing
+            else names one.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    url: str
+    user: str
+    logged_in_at: float
+    api_key: str | None = Field(default=None, repr=False)
+    session: str = ""
+    access_token: str = Field(default="", repr=False)
+    refresh_token: str = Field(default="", repr=False)
+    refresh_at: float = 0.0
+
+    @classmethod
+    def of_session(cls, url: str, login: LoggedIn) -> "StoredLogin":
+        """What is kept of a login that was just made."""
+        now = time.time()
+        return cls(
+            url=url,
+            user=login.session.user,
+            logged_in_at=now,
+            session=login.session.id,
+            access_token=login.access_token,
+            refresh_token=login.refresh_token,
+            refresh_at=now + login.expires_in * (1 - _EARLY),
+        )
+
+    @classmethod
+    def of_key(cls, url: str, user: str, api_key: str) -> "StoredLogin":
+        """What is kept of an API key."""
+        return cls(url=url, user=user, logged_in_at=time.time(), api_key=api_key)
+
+    def refreshed(self, login: LoggedIn) -> "StoredLogin":
+        """The same session with its next tokens."""
+        following = self.of_session(self.url, login)
+        return following.model_copy(update={"logged_in_at": self.logged_in_at})
+
+
+class LoginStore:
+    """The logins in one data folder."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._folder = data_dir / "logins"
+
+    def find(self, url: str) -> StoredLogin | None:
+        """The login at this server, if there is one."""
+        return _read(self._path(url))
+
+    def newest(self) -> StoredLogin | None:
+        """The login that was made last, at whatever server."""
+        logins = [login for path in self._folder.glob("*.json") if (login := _read(path))]
+        return max(logins, key=lambda login: login.logged_in_at, default=None)
+
+    def keep(self, login: StoredLogin) -> None:
+        """Write it down, whole or not at all; nobody else may read it."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self._path(login.url)
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        try:
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(login.model_dump_json())
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def drop(self, url: str) -> None:
+        """Forget the login at this server."""
+        self._path(url).unlink(missing_ok=True)
+
+    def _path(self, url: str) -> Path:
+        host = urlsplit(url).hostname or "server"
+        return self._folder / f"{host}-{hashlib.sha256(url.encode()).hexdigest()[:12]}.json"
+
+
+class SessionAuth(httpx.Auth):
+    """Sends the access token of a login, and gets the next one in time.
+
+    Several programs share a login: what another has refreshed meanwhile is taken from the file, and
+    two that refresh at once are given the same next token by the server.
+    """
+
+    def __init__(self, login: StoredLogin, store: LoginStore) -> None:
+        self._login = login
+        self._store = store
+
+    def sync_auth_flow(
+        self, request: httpx.Request
+    ) -> Generator[httpx.Request, httpx.Response, None]:
+        """See `httpx.Auth`."""
+        if request.url.path in _PUBLIC:
+            yield request
+            return
+        if self._is_due():
+            self._reread()
+        if self._is_due():
+            answer = yield self._refresh()
+            answer.read()
+            self._take(answer)
+        used = self._authorize(request)
+        response = yield request
+        if response.status_code == 401 and used == self._login.access_token:
+            # Its time was up earlier than told, such as by a clock that was put right.
+            self._reread()
+            if used == self._login.access_token:
+                answer = yield self._refresh()
+                answer.read()
+                self._take(answer)
+            self._authorize(request)
+            yield request
+
+    async def async_auth_flow(
+        self, request: httpx.Request
+    ) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        """See `httpx.Auth`."""
+        if request.url.path in _PUBLIC:
+            yield request
+            return
+        if self._is_due():
+            await asyncio.to_thread(self._reread)
+        if self._is_due():
+            answer = yield self._refresh()
+            await answer.aread()
+            await asyncio.to_thread(self._take, answer)
+        used = self._authorize(request)
+        response = yield request
+        if response.status_code == 401 and used == self._login.access_token:
+            await asyncio.to_thread(self._reread)
+            if used == self._login.access_token:
+                answer = yield self._refresh()
+                await answer.aread()
+                await asyncio.to_thread(self._take, answer)
+            self._authorize(request)
+            yield request
+
+    def _is_due(self) -> bool:
+        return time.time() >= self._login.refresh_at
+
+    def _reread(self) -> None:
+        self._login = self._store.find(self._login.url) or self._login
+
+    def _refresh(self) -> httpx.Request:
+        return httpx.Request(
+            "POST",
+            f"{self._login.url}/api/v1/auth/refresh",
+            json={"refresh_token": self._login.refresh_token},
+        )
+
+    def _authorize(self, request: httpx.Request) -> str:
+        request.headers["Authorization"] = f"Bearer {self._login.access_token}"
+        return self._login.access_token
+
+    def _take(self, answer: httpx.Response) -> None:
+        if not answer.is_success:
+            raise ApiError(problem_of(answer))
+        self._login = self._login.refreshed(LoggedIn.model_validate_json(answer.content))
+        self._store.keep(self._login)
+
+
+def _read(path: Path) -> StoredLogin | None:
+    with contextlib.suppress(OSError, ValidationError, UnicodeDecodeError):
+        return StoredLogin.model_validate_json(path.read_text(encoding="utf-8"))
+    return None
+
+
+def store_in(data_dir: Path | None) -> LoginStore:
+    """The logins of a data folder; None: of the usual one.
+
+    Raises:
+        NotConfigured: the settings, which name it, cannot be read.
+    """
+    if data_dir is None:
+        # Loaded only when needed: with a key nobody looks for a login.
+        from cortex.embedded.config import user_settings
+        from cortex.embedded.errors import StackError
+
+        try:
+            data_dir = user_settings().data_dir
+        except StackError as error:
+            raise NotConfigured(str(error)) from None
+    return LoginStore(data_dir.expanduser().absolute())
