@@ -23,11 +23,11 @@ from cortex.domain.accounts import is_key
 from cortex.domain.errors import (
     Forbidden,
     InvalidRequest,
-    LoginRefused,
     NotAuthenticated,
     NotFound,
     PayloadTooLarge,
 )
+from cortex.domain.login_errors import LoginRefused
 from cortex.domain.rights import LOCAL_ADMIN, Principal, Role
 from cortex.domain.sessions import is_access_token
 from cortex.domain.units import format_bytes

@@ -116,8 +116,8 @@ def document(app: FastAPI) -> None:
         schema["security"] = [{"bearer": []}, {"key": []}]
         for path, operations in schema["paths"].items():
             for operation in operations.values():
-                public = not path.startswith(API_PREFIX) or path in PUBLIC_PATHS
-                _complete(operation, public=public)
+                limited = path.startswith(API_PREFIX)
+                _complete(operation, limited=limited, public=path in PUBLIC_PATHS)
         app.openapi_schema = schema
         return schema
 
@@ -127,10 +127,10 @@ def document(app: FastAPI) -> None:
 _LIMITED: Final = {name: {"$ref": f"#/components/headers/{name}"} for name in RATE_LIMIT}
 
 
-def _complete(operation: dict[str, Any], *, public: bool) -> None:
-    if public:
+def _complete(operation: dict[str, Any], *, limited: bool, public: bool) -> None:
+    if public or not limited:
         operation["security"] = []
-    else:
+    if limited:
         for response in operation["responses"].values():
             response.setdefault("headers", {}).update(_LIMITED)
     # FastAPI's own, in a form that is never sent.

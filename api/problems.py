@@ -15,12 +15,12 @@ from cortex.domain.errors import (
     CortexError,
     FieldError,
     InvalidRequest,
-    LockedOut,
     NotAuthenticated,
     ServiceUnavailable,
     TooManyRequests,
     field_error,
 )
+from cortex.domain.login_errors import LockedOut
 from cortex.schemas.server import Problem
 
 MEDIA_TYPE: Final = "application/problem+json"

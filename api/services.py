@@ -24,6 +24,7 @@ from cortex.services.accounts.logins import Logins
 from cortex.services.accounts.ownership import Ownership
 from cortex.services.accounts.password_check import PasswordCheck
 from cortex.services.accounts.passwords import Passwords
+from cortex.services.accounts.second_factors import SecondFactors
 from cortex.services.accounts.sessions import Sessions
 from cortex.services.accounts.signing import AccessTokens
 from cortex.services.accounts.users import Users
@@ -88,6 +89,7 @@ class Services:
     tokens: AccessTokens
     sessions: Sessions
     logins: Logins
+    second_factors: SecondFactors
     invitations: Invitations
     secrets: Secrets
     audit: AuditLog
@@ -116,6 +118,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         tokens = AccessTokens(database, keyring, settings.sessions)
         passwords = Passwords(settings.passwords)
         check = PasswordCheck(database, passwords, Lockout(database, settings.lockout))
+        second_factors = SecondFactors(database, keyring, check)
         sessions = Sessions(database, tokens, settings.sessions)
         authenticator, denials = Authenticator(database, notifier, tokens), Denials(database)
         for part in (notifier, hub, dispatcher, probe, authenticator, denials):
@@ -159,7 +162,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             keys=ApiKeys(database),
             tokens=tokens,
             sessions=sessions,
-            logins=Logins(database, passwords, check, sessions),
+            logins=Logins(database, passwords, check, second_factors, sessions),
+            second_factors=second_factors,
             invitations=Invitations(database, passwords),
             secrets=Secrets(database, client, settings),
             audit=AuditLog(database),

@@ -95,3 +95,15 @@ async def invite_user(
     """
     invitation = await services.invitations.invite(name, body, by)
     return answer(invitation, status=201, headers={"cache-control": "no-store"})
+
+
+@router.delete(
+    "/users/{name}/second-factor",
+    dependencies=[needs(Action.USERS_CHANGE)],
+    status_code=204,
+    responses=problems(404),
+)
+async def reset_second_factor(name: Name, services: Using, by: Caller) -> Response:
+    """Remove the second factor of somebody who has lost it. Harmless to repeat."""
+    await services.second_factors.reset(name, by)
+    return Response(status_code=204)

@@ -27,7 +27,7 @@ def login(
         bool, typer.Option("--key", help="Keep an API key instead; it is asked for too.")
     ] = False,
 ) -> None:
-    """Log in, and stay so: the password is asked for, or is the first line of stdin.
+    """Log in, and stay so: the password is asked for, or a line of stdin; then the code, if needed.
 
     What is needed later is kept in a file that only you may read, and refreshed by itself.
     """
@@ -120,12 +120,21 @@ def _end(login: "StoredLogin") -> None:
 
 
 def _log_in(state: State, name: str | None) -> str:
+    from cortex.client import ApiError
     from cortex.client.logins import StoredLogin
 
-    user = name or _asked_name()
+    user = name or _asked("Name")
     secret = asked_password()
     with state.client() as cortex:
-        made = cortex.login(user, secret)
+        try:
+            made = cortex.login(user, secret)
+        except ApiError as error:
+            if error.code != "second_factor_needed":
+                raise
+            code = _asked("Code")
+            if not code:
+                raise
+            made = cortex.login(user, secret, code=code)
         kept = StoredLogin.of_session(cortex.connection.url, made)
     state.logins().keep(kept)
     return kept.user
@@ -144,8 +153,7 @@ def _keep_key(state: State) -> str:
     return user
 
 
-def _asked_name() -> str:
-    if not interactive():
-        return sys.stdin.readline().strip()
-    print("Name: ", end="", file=sys.stderr, flush=True)
+def _asked(what: str) -> str:
+    if interactive():
+        print(f"{what}: ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip()

@@ -92,6 +92,16 @@ def invite(
     print(f"cortex --url {url} redeem {invitation.token}")
 
 
+@users_app.command("reset-second-factor")
+def reset_second_factor(ctx: typer.Context, name: Name) -> None:
+    """Remove the second factor of somebody who has lost it."""
+    state = state_of(ctx)
+    with state.client() as cortex:
+        cortex.reset_second_factor(name)
+    if not state.json:
+        render.say(state, f"`{name}` has no second factor any more")
+
+
 def _done(state: State, user: User, words: str) -> None:
     if state.json:
         render.print_json(user)

@@ -45,6 +45,7 @@ from cortex.db.providers.repository import ProviderRepository
 from cortex.db.providers.track import TrackRepository
 from cortex.db.reconcile.findings import FindingRepository
 from cortex.db.reconcile.survey import SurveyRepository
+from cortex.db.second_factors import SecondFactorRepository
 from cortex.db.secrets import SecretRepository
 from cortex.db.sessions import SessionRepository
 from cortex.db.signing import SigningKeyRepository
@@ -81,6 +82,7 @@ class UnitOfWork(Generic[Access]):
         self.projects: ProjectRepository[Access] = ProjectRepository(connection)
         self.links: LinkRepository[Access] = LinkRepository(connection)
         self.logins: LoginRepository[Access] = LoginRepository(connection)
+        self.second_factors: SecondFactorRepository[Access] = SecondFactorRepository(connection)
         self.sessions: SessionRepository[Access] = SessionRepository(connection)
         self.signing: SigningKeyRepository[Access] = SigningKeyRepository(connection)
         self.secrets: SecretRepository[Access] = SecretRepository(connection)

@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import text
 
 from cortex.db.base import Access, Repository, Writes
-from cortex.security.places import job_place, provider_place, signing_place
+from cortex.security.places import job_place, provider_place, signing_place, totp_place
 
 _KEY: Final = "substring({column} from 2 for get_byte({column}, 0))"
 
@@ -40,8 +40,14 @@ _PLACES: Final = {
     "jobs": job_place,
     "providers": provider_place,
     "signing_keys": signing_place,
+    "totp_seeds": totp_place,
 }
-_COLUMNS: Final = {"jobs": "secrets", "providers": "credentials", "signing_keys": "sealed"}
+_COLUMNS: Final = {
+    "jobs": "secrets",
+    "providers": "credentials",
+    "signing_keys": "sealed",
+    "totp_seeds": "sealed",
+}
 
 
 def _statement(form: str, what: str) -> str:

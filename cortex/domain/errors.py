@@ -57,24 +57,6 @@ class NotAuthenticated(CortexError):
     title = "No valid API key"
 
 
-class NotLoggedIn(NotAuthenticated):
-    """An access or refresh token, or a one-time link, opens nothing; the detail says why."""
-
-    code = "not_logged_in"
-    title = "The login is not valid, or not any more"
-
-
-class LoginRefused(NotAuthenticated):
-    """Never says whether there is such a user."""
-
-    code = "login_refused"
-    title = "The name or the password is wrong"
-
-    def __init__(self, detail: str, *, name: str) -> None:
-        super().__init__(detail)
-        self.name = name
-
-
 class Forbidden(CortexError):
     """Known, but without the right; the detail names the action and the roles that may."""
 
@@ -85,13 +67,6 @@ class Forbidden(CortexError):
     def __init__(self, detail: str, *, action: str) -> None:
         super().__init__(detail)
         self.action = action
-
-
-class WrongPassword(Forbidden):
-    """Somebody who has logged in must give their password once more, and it is another one."""
-
-    code = "wrong_password"
-    title = "The password is wrong"
 
 
 class NotFound(CortexError):
@@ -152,17 +127,6 @@ class TooManyRequests(CortexError):
     status_code = 429
     code = "too_many_requests"
     title = "The server is busy"
-
-
-class LockedOut(TooManyRequests):
-    """Too many failed logins; `retry_after` is in seconds."""
-
-    code = "locked_out"
-    title = "Too many failed logins"
-
-    def __init__(self, detail: str, *, retry_after: int) -> None:
-        super().__init__(detail)
-        self.retry_after = retry_after
 
 
 class ServiceUnavailable(CortexError):

@@ -9,6 +9,7 @@ from cortex.domain.links import LINK_TOKEN, LinkKind
 from cortex.domain.names import NO_NUL
 from cortex.domain.passwords import MOST_CHARACTERS, check_password
 from cortex.domain.quantities import Duration
+from cortex.domain.second_factor import CODE, SECOND_FACTOR
 from cortex.domain.sessions import REFRESH_TOKEN, Session
 from cortex.domain.spec.rules import span
 from cortex.schemas._view import View
@@ -38,6 +39,12 @@ class LoginRequest(BaseModel):
 
     name: UserName
     password: Password
+    code: str | None = Field(
+        default=None,
+        pattern=SECOND_FACTOR,
+        repr=False,
+        description="Of the second factor, where there is one: of the app, or a recovery code.",
+    )
 
 
 class RefreshRequest(BaseModel):
@@ -85,6 +92,35 @@ class Redemption(BaseModel):
     password: Password = Field(
         description="At least `passwords.least_length` characters, and not easy to guess."
     )
+
+
+class PasswordConfirmation(BaseModel):
+    """The password once more."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    password: Password
+
+
+class CodeConfirmation(BaseModel):
+    """A code that the app shows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    code: str = Field(pattern=CODE, repr=False)
+
+
+class Enrolment(View):
+    """A secret for an app that shows codes (TOTP). It is nowhere to be had again."""
+
+    secret: str = Field(repr=False)
+    uri: str = Field(repr=False, description="The same as `otpauth://`, for a QR code.")
+
+
+class RecoveryCodes(View):
+    """Codes for whoever has lost the app, each for one login. They are shown only now."""
+
+    recovery_codes: tuple[str, ...] = Field(repr=False)
 
 
 class LoggedIn(View):

@@ -10,7 +10,7 @@ class SealedView(View):
 
     what: str = Field(
         description="`jobs` (their `secret_env`), `providers` (their credentials), `signing_keys` "
-        "(of access tokens)."
+        "(of access tokens), `totp_seeds` (second factors)."
     )
     key: str = Field(description="Id of the encryption key.")
     count: int

@@ -20,6 +20,11 @@ def draft_place(draft_id: str) -> str:
     return f"draft:{draft_id}"
 
 
+def totp_place(user_id: str) -> str:
+    """Of `totp_seeds.sealed`."""
+    return f"totp:{user_id}"
+
+
 def signing_place(key_id: str) -> str:
     """Of `signing_keys.sealed`."""
     return f"signing:{key_id}"

@@ -19,7 +19,7 @@ from cortex.domain.rights import IN_PROJECTS, POLICY, Action, Reach, Role
 from cortex.settings import ApiKey, Settings
 from tests.api.groups import GROUPS, group
 from tests.api.support import JOBS, client_of, eventually, serve, spec
-from tests.api.test_access import api_routes, being, needed
+from tests.api.test_access import being, guarded_routes, needed
 
 SERVER = {role.value: role for role in Role}
 MEMBERS = {f"in-{role}": role for role in Role}
@@ -98,7 +98,7 @@ async def thing(client: httpx.AsyncClient, database: Database, owner: str, proje
 
 
 def routes_of_things() -> list[tuple[APIRoute, Action]]:
-    routes = [(route, needed(route)[0].action) for route in api_routes()]
+    routes = [(route, needed(route)[0].action) for route in guarded_routes()]
     return [
         (route, action)
         for route, action in routes
@@ -167,7 +167,7 @@ class TestMatrix:
             "/api/v1/groups/validate": "about no group that is there",
             "/api/v1/quotes": "about no job that is there",
         }
-        for route in api_routes():
+        for route in guarded_routes():
             (need,) = needed(route)
             if need.action not in IN_PROJECTS or any(
                 name in route.param_convertors for name in SUBJECTS

@@ -79,6 +79,19 @@ class TestPrincipals:
             assert (await client.get(INFO)).status_code == 429
             assert (await client.get(INFO, headers=ann)).status_code == 429
 
+    async def test_who_is_nobody_yet_is_told_apart_by_address(
+        self, settings: Settings, providers: None
+    ) -> None:
+        jwks = "/api/v1/auth/jwks"
+        async with (
+            serve(with_api(settings, requests_per_minute=1)) as (url, _),
+            httpx.AsyncClient(base_url=url, trust_env=False) as client,
+        ):
+            for address in (OTHER, "203.0.113.8"):
+                headers = {"x-forwarded-for": address}
+                assert (await client.get(jwks, headers=headers)).status_code == 200
+                assert (await client.get(jwks, headers=headers)).status_code == 429
+
     async def test_nothing_is_done_beyond_it(self, settings: Settings, providers: None) -> None:
         async with client_of(with_api(settings, requests_per_minute=2)) as client:
             await submit(client)
@@ -152,6 +165,19 @@ class TestGuesses:
             assert (await client.get(INFO, headers=wrong())).status_code == 401
             assert (await client.get(INFO, headers=wrong())).status_code == 429
             assert (await client.get(INFO, headers=good)).status_code == 200
+
+    async def test_a_key_is_not_good_where_keys_are_not_looked_at(
+        self, settings: Settings, providers: None
+    ) -> None:
+        """Else whoever guesses would send each key there first."""
+        async with (
+            serve(with_api(settings, failed_keys_per_minute=1)) as (url, _),
+            httpx.AsyncClient(base_url=url, trust_env=False) as client,
+        ):
+            for number, status in enumerate((401, 429, 429)):
+                keys = await client.get("/api/v1/auth/jwks", headers=wrong(number))
+                assert keys.status_code == 200
+                assert (await client.get(INFO, headers=wrong(number))).status_code == status
 
     async def test_this_machine_is_not_limited(self, settings: Settings, providers: None) -> None:
         async with client_of(with_api(settings, failed_keys_per_minute=1)) as client:

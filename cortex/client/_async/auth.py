@@ -2,8 +2,9 @@
 
 from cortex.client._routes import auth as routes
 from cortex.client.transport import AsyncTransport
+from cortex.domain.second_factor import SecondFactorState
 from cortex.domain.sessions import Session
-from cortex.schemas.auth import Invitation, LoggedIn
+from cortex.schemas.auth import Enrolment, Invitation, LoggedIn
 
 
 class AsyncAuthCalls:
@@ -11,17 +12,42 @@ class AsyncAuthCalls:
 
     _transport: AsyncTransport
 
-    async def login(self, name: str, password: str) -> LoggedIn:
+    async def login(self, name: str, password: str, *, code: str | None = None) -> LoggedIn:
         """Open a session.
 
         The access token of the answer is what to give to another client as its `api_key`, until it
         expires; this client goes on as it was.
+
+        Args:
+            name: Of a user.
+            password: Theirs.
+            code: Of their second factor, if they have one: of the app, or a recovery code.
         """
-        return await self._transport.call(routes.login(name, password))
+        return await self._transport.call(routes.login(name, password, code))
 
     async def refresh(self, refresh_token: str) -> LoggedIn:
         """The next tokens of a session; the one that is given is used up."""
         return await self._transport.call(routes.refresh(refresh_token))
+
+    async def second_factor(self) -> SecondFactorState:
+        """Whether one has a second factor."""
+        return await self._transport.call(routes.second_factor())
+
+    async def enrol_second_factor(self, password: str) -> Enrolment:
+        """A secret for an app that shows codes; logins need it once it is confirmed."""
+        return await self._transport.call(routes.enrol_second_factor(password))
+
+    async def confirm_second_factor(self, code: str) -> tuple[str, ...]:
+        """Show a code of the app; the answer is the only place where the recovery codes stand."""
+        return (await self._transport.call(routes.confirm_second_factor(code))).recovery_codes
+
+    async def disable_second_factor(self, password: str) -> None:
+        """Remove one's second factor."""
+        return await self._transport.call(routes.disable_second_factor(password))
+
+    async def reset_second_factor(self, name: str) -> None:
+        """Remove the second factor of somebody who has lost it (admins)."""
+        return await self._transport.call(routes.reset_second_factor(name))
 
     async def invite(self, name: str, *, expires_in: str | None = None) -> Invitation:
         """A token by which somebody sets their first password, or another one, once.

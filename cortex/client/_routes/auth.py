@@ -2,17 +2,42 @@
 
 from cortex.client._routes.call import V1, Call, get, query, send, sent
 from cortex.client.encoding import quoted
-from cortex.schemas.auth import Invitation, LoggedIn, SessionPage
+from cortex.domain.second_factor import SecondFactorState
+from cortex.schemas.auth import Enrolment, Invitation, LoggedIn, RecoveryCodes, SessionPage
 
 
-def login(name: str, password: str) -> Call[LoggedIn]:
-    body = {"name": name, "password": password}
+def login(name: str, password: str, code: str | None) -> Call[LoggedIn]:
+    body = {"name": name, "password": password, "code": code}
     return send("POST", "/auth/login", LoggedIn, body, repeatable=False)
 
 
 def refresh(refresh_token: str) -> Call[LoggedIn]:
     # Within seconds the same token is answered with the same next one.
     return send("POST", "/auth/refresh", LoggedIn, {"refresh_token": refresh_token})
+
+
+def second_factor() -> Call[SecondFactorState]:
+    return get("/auth/second-factor", SecondFactorState)
+
+
+def enrol_second_factor(password: str) -> Call[Enrolment]:
+    body = {"password": password}
+    return send("POST", "/auth/second-factor", Enrolment, body, repeatable=False)
+
+
+def confirm_second_factor(code: str) -> Call[RecoveryCodes]:
+    body = {"code": code}
+    return send("POST", "/auth/second-factor/confirm", RecoveryCodes, body, repeatable=False)
+
+
+def disable_second_factor(password: str) -> Call[None]:
+    body = {"password": password}
+    return sent("POST", "/auth/second-factor/disable", body, repeatable=True)
+
+
+def reset_second_factor(name: str) -> Call[None]:
+    path = f"{V1}/users/{quoted(name, safe='')}/second-factor"
+    return Call("DELETE", path, lambda _: None)
 
 
 def invite(name: str, expires_in: str | None) -> Call[Invitation]:

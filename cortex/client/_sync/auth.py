@@ -3,8 +3,9 @@
 
 from cortex.client._routes import auth as routes
 from cortex.client.transport import Transport
+from cortex.domain.second_factor import SecondFactorState
 from cortex.domain.sessions import Session
-from cortex.schemas.auth import Invitation, LoggedIn
+from cortex.schemas.auth import Enrolment, Invitation, LoggedIn
 
 
 class AuthCalls:
@@ -12,17 +13,42 @@ class AuthCalls:
 
     _transport: Transport
 
-    def login(self, name: str, password: str) -> LoggedIn:
+    def login(self, name: str, password: str, *, code: str | None = None) -> LoggedIn:
         """Open a session.
 
         The access token of the answer is what to give to another client as its `api_key`, until it
         expires; this client goes on as it was.
+
+        Args:
+            name: Of a user.
+            password: Theirs.
+            code: Of their second factor, if they have one: of the app, or a recovery code.
         """
-        return self._transport.call(routes.login(name, password))
+        return self._transport.call(routes.login(name, password, code))
 
     def refresh(self, refresh_token: str) -> LoggedIn:
         """The next tokens of a session; the one that is given is used up."""
         return self._transport.call(routes.refresh(refresh_token))
+
+    def second_factor(self) -> SecondFactorState:
+        """Whether one has a second factor."""
+        return self._transport.call(routes.second_factor())
+
+    def enrol_second_factor(self, password: str) -> Enrolment:
+        """A secret for an app that shows codes; logins need it once it is confirmed."""
+        return self._transport.call(routes.enrol_second_factor(password))
+
+    def confirm_second_factor(self, code: str) -> tuple[str, ...]:
+        """Show a code of the app; the answer is the only place where the recovery codes stand."""
+        return (self._transport.call(routes.confirm_second_factor(code))).recovery_codes
+
+    def disable_second_factor(self, password: str) -> None:
+        """Remove one's second factor."""
+        return self._transport.call(routes.disable_second_factor(password))
+
+    def reset_second_factor(self, name: str) -> None:
+        """Remove the second factor of somebody who has lost it (admins)."""
+        return self._transport.call(routes.reset_second_factor(name))
 
     def invite(self, name: str, *, expires_in: str | None = None) -> Invitation:
         """A token by which somebody sets their first password, or another one, once.

@@ -22,7 +22,8 @@ from cortex.db.engine import Database, Reading
 from cortex.db.notify import Notifier
 from cortex.db.sessions import SessionHolder
 from cortex.domain.accounts import is_key, key_hash, scopes_of
-from cortex.domain.errors import CortexError, NotAuthenticated, NotLoggedIn
+from cortex.domain.errors import CortexError, NotAuthenticated
+from cortex.domain.login_errors import NotLoggedIn
 from cortex.domain.rights import Principal, Role
 from cortex.domain.sessions import is_access_token
 from cortex.services.accounts.sessions import ended_words

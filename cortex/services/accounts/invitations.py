@@ -3,8 +3,9 @@
 from cortex.db.engine import Database
 from cortex.db.links import StoredLink
 from cortex.domain.accounts import UserKind
-from cortex.domain.errors import Conflict, NotFound, NotLoggedIn
+from cortex.domain.errors import Conflict, NotFound
 from cortex.domain.links import LinkKind, LinkToken
+from cortex.domain.login_errors import NotLoggedIn
 from cortex.domain.rights import Principal
 from cortex.schemas.auth import Invitation, InvitationRequest, Redemption
 from cortex.services.accounts.passwords import Passwords

@@ -4,8 +4,8 @@ import math
 
 from cortex.db.engine import Database
 from cortex.domain.audit import Outcome
-from cortex.domain.errors import LockedOut
 from cortex.domain.lockout import Limit, LockoutRules, network_of
+from cortex.domain.login_errors import LockedOut
 from cortex.domain.rights import Principal
 
 
@@ -44,6 +44,12 @@ class Lockout:
             raise LockedOut(
                 f"too many logins {what} have failed; try again in {seconds} s", retry_after=seconds
             )
+
+    async def take_back(self, name: str, by: Principal) -> None:
+        """This try was no failure, and no success yet: what was counted before stays."""
+        async with self._database.transaction() as tx:
+            await tx.logins.take_back("address", network_of(by.source), self._address)
+            await tx.logins.take_back("account", name, self._account)
 
     async def succeeded(self, name: str, by: Principal) -> None:
         """The password was right: what failed as this user counts no more.

@@ -3,10 +3,13 @@
 from cortex.db.accounts import Credentials
 from cortex.db.engine import Database
 from cortex.domain.errors import Conflict
+from cortex.domain.login_errors import SecondFactorNeeded
 from cortex.domain.rights import Principal
+from cortex.domain.sessions import RefreshToken
 from cortex.schemas.auth import LoggedIn, LoginRequest, PasswordChange
 from cortex.services.accounts.password_check import PasswordCheck, refused
 from cortex.services.accounts.passwords import Passwords
+from cortex.services.accounts.second_factors import SecondFactors
 from cortex.services.accounts.sessions import Sessions, is_session
 
 
@@ -14,39 +17,57 @@ class Logins:
     """Lets people in by their passwords, and lets them change those."""
 
     def __init__(
-        self, database: Database, passwords: Passwords, check: PasswordCheck, sessions: Sessions
+        self,
+        database: Database,
+        passwords: Passwords,
+        check: PasswordCheck,
+        second_factors: SecondFactors,
+        sessions: Sessions,
     ) -> None:
         self._database = database
         self._passwords = passwords
         self._check = check
         self._sessions = sessions
+        self._second_factors = second_factors
 
     async def login(self, wanted: LoginRequest, by: Principal, client: str) -> LoggedIn:
         """Open a session.
 
         Args:
-            wanted: Name and password.
+            wanted: Name and password, and the code of a second factor.
             by: Nobody yet, from an address.
             client: What the program that asks calls itself.
 
         Raises:
             LoginRefused: name or password is wrong.
+            SecondFactorNeeded: there is no code, or it is wrong.
             LockedOut: too many have failed.
             ServiceUnavailable: too many passwords are being checked, or tokens cannot be signed.
         """
         await self._sessions.prepare()
         credentials = await self._check.of(wanted.name, wanted.password, by)
-        user = credentials.user
+        try:
+            session_id, refresh = await self._opened(wanted, credentials, by, client)
+        except SecondFactorNeeded:
+            if wanted.code is None:
+                await self._check.undecided(wanted.name, by)
+            raise
+        await self._check.succeeded(wanted.name, by)
+        return await self._sessions.logged_in(session_id, refresh)
+
+    async def _opened(
+        self, wanted: LoginRequest, credentials: Credentials, by: Principal, client: str
+    ) -> tuple[str, RefreshToken]:
         async with self._database.transaction() as tx:
             now = await tx.accounts.credentials(wanted.name, lock=True)
             # It may have been changed while the password was checked.
             if now is None or now.password_hash != credentials.password_hash or not now.user.active:
                 raise refused(wanted.name)
-            session_id, refresh = await self._sessions.opened(tx, user, by, client)
-            owner = _as(credentials, by, session_id)
+            await self._second_factors.require(tx, now.user, wanted.code, by)
+            session_id, refresh = await self._sessions.opened(tx, now.user, by, client)
+            owner = _as(now, by, session_id)
             await tx.audit.add(owner, "session.login", session_id, client=client[:200])
-        await self._check.succeeded(wanted.name, by)
-        return await self._sessions.logged_in(session_id, refresh)
+        return session_id, refresh
 
     async def change_password(self, change: PasswordChange, by: Principal) -> None:
         """Change one's own password; all other sessions end.

@@ -3,7 +3,8 @@
 from cortex.db.accounts import Credentials
 from cortex.db.engine import Database
 from cortex.domain.accounts import UserKind
-from cortex.domain.errors import Conflict, LoginRefused, WrongPassword
+from cortex.domain.errors import Conflict
+from cortex.domain.login_errors import LoginRefused, WrongPassword
 from cortex.domain.rights import Action, Principal
 from cortex.services.accounts.lockout import Lockout
 from cortex.services.accounts.passwords import Checked, Passwords
@@ -37,6 +38,18 @@ class PasswordCheck:
         if credentials is None or not checked.right:
             raise refused(name)
         return await self._renewed(credentials, checked)
+
+    async def begin(self, name: str, by: Principal) -> None:
+        """Something else than a password is tried: it counts in the same way.
+
+        Raises:
+            LockedOut: too many have failed.
+        """
+        await self._lockout.begin(name, by)
+
+    async def undecided(self, name: str, by: Principal) -> None:
+        """The password was right, and something else is missing: it is no failure."""
+        await self._lockout.take_back(name, by)
 
     async def succeeded(self, name: str, by: Principal) -> None:
         """Whoever was checked may go on: the failures of the account are forgotten."""

@@ -7,8 +7,9 @@ from cortex.db.engine import Database, Transaction
 from cortex.db.sessions import TakenToken
 from cortex.domain.accounts import User
 from cortex.domain.audit import Outcome
-from cortex.domain.errors import Conflict, NotFound, NotLoggedIn
+from cortex.domain.errors import Conflict, NotFound
 from cortex.domain.ids import new_id
+from cortex.domain.login_errors import NotLoggedIn
 from cortex.domain.rights import Action, Principal
 from cortex.domain.sessions import RefreshToken, Session, SessionRules
 from cortex.schemas.auth import LoggedIn, SessionPage

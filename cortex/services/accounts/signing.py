@@ -13,8 +13,9 @@ import structlog
 
 from cortex.db.engine import Database
 from cortex.db.signing import StoredSigningKey
-from cortex.domain.errors import CortexError, NotLoggedIn
+from cortex.domain.errors import CortexError
 from cortex.domain.ids import new_id
+from cortex.domain.login_errors import NotLoggedIn
 from cortex.domain.sessions import SessionRules
 from cortex.security.keyring import KeyRing
 from cortex.security.places import signing_place
@@ -23,6 +24,8 @@ _SIGNS_FOR: Final = 30.0
 """Seconds after which a process asks whether another has replaced the key that signs."""
 _ASKS_EVERY: Final = 2.0
 """Seconds between two looks for keys that are not known yet, whatever is sent."""
+_KNOWN_FOR: Final = 60.0
+"""Seconds after which the keys are looked up anew: one that is deleted opens nothing any more."""
 _KEPT: Final = timedelta(hours=1)
 """How much longer than its tokens a replaced key is kept."""
 _MOST_KEPT: Final = 10_000
@@ -94,6 +97,8 @@ class AccessTokens:
             NotLoggedIn: it is not valid; says why.
             DatabaseUnavailable: its key is not known here yet, and PostgreSQL cannot be asked.
         """
+        if asyncio.get_running_loop().time() - self._asked_at >= _KNOWN_FOR:
+            await self._look_up_keys()
         digest = hashlib.sha256(token.encode()).digest()
         claims = self._checked.get(digest)
         if claims is None:
@@ -147,12 +152,20 @@ class AccessTokens:
             raise _unknown_key()
         now = asyncio.get_running_loop().time()
         if key_id not in self._public and now - self._asked_at >= _ASKS_EVERY:
-            self._asked_at = now
-            keys = {parts["kid"]: parts for parts in await self.published()}
-            self._public = {name: _tokens().read_key(parts) for name, parts in keys.items()}
+            await self._look_up_keys()
         if key_id not in self._public:
             raise _unknown_key()
         return self._public[key_id]
+
+    async def _look_up_keys(self) -> None:
+        self._asked_at = asyncio.get_running_loop().time()
+        published = {parts["kid"]: parts for parts in await self.published()}
+        if self._public.keys() - published.keys():  # what they have signed is good no more
+            self._checked.clear()
+        self._public = {
+            name: self._public.get(name) or _tokens().read_key(parts)
+            for name, parts in published.items()
+        }
 
     async def _signing_key(self) -> tuple[str, Any]:
         """The key that signs: read, or made."""

@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import text
 
 from cortex.db.engine import Database
-from cortex.domain.errors import LockedOut
 from cortex.domain.lockout import LockoutRules, network_of
+from cortex.domain.login_errors import LockedOut
 from cortex.domain.rights import Principal, Role
 from cortex.services.accounts.lockout import Lockout
 

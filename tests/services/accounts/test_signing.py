@@ -14,8 +14,9 @@ from sqlalchemy import text
 
 from activities.secrets import rotate_secrets
 from cortex.db.engine import Database
-from cortex.domain.errors import NotLoggedIn, ServiceUnavailable
+from cortex.domain.errors import ServiceUnavailable
 from cortex.domain.ids import new_id
+from cortex.domain.login_errors import NotLoggedIn
 from cortex.domain.sessions import SessionRules, is_access_token
 from cortex.security import tokens
 from cortex.security.keyring import KeyRing
@@ -226,6 +227,17 @@ class TestKeys:
         newer = await other.make("ann", "ses_1")
         assert (await one.read(newer)).user == "ann"
         assert parts(await one.make("ann", "ses_1"))[0]["kid"] == parts(newer)[0]["kid"]
+
+    async def test_one_that_is_deleted_opens_nothing_any_more(
+        self, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(signing, "_KNOWN_FOR", 0.0)
+        made = AccessTokens(database, RING, RULES)
+        token = await made.make("ann", "ses_1")
+        assert (await made.read(token)).user == "ann"
+        async with database.statement() as tx:
+            await tx.connection.execute(text("DELETE FROM signing_keys"))
+        assert "is not known" in await why(made, token)
 
     async def test_rotation_of_the_key_ring(self, database: Database) -> None:
         old, new = os.urandom(32), os.urandom(32)

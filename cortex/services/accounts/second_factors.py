@@ -1,0 +1,143 @@
+"""The second factor: enrolled, confirmed, asked for at logins, and removed."""
+
+from importlib import import_module
+from typing import Any, Final
+
+from cortex.db.engine import Database, Transaction
+from cortex.domain.accounts import User
+from cortex.domain.errors import Conflict, NotFound
+from cortex.domain.login_errors import InvalidCode, SecondFactorNeeded
+from cortex.domain.rights import Action, Principal
+from cortex.domain.second_factor import (
+    SecondFactorState,
+    is_app_code,
+    new_recovery_codes,
+    recovery_hash,
+)
+from cortex.schemas.auth import Enrolment, RecoveryCodes
+from cortex.security.keyring import KeyRing
+from cortex.security.places import totp_place
+from cortex.services.accounts.password_check import PasswordCheck
+
+_ISSUER: Final = "Cortex"
+
+
+class SecondFactors:
+    """Codes of an app, and recovery codes; one's own, but for what an admin may remove."""
+
+    def __init__(self, database: Database, keyring: KeyRing, check: PasswordCheck) -> None:
+        self._database = database
+        self._keyring = keyring
+        self._check = check
+
+    async def state(self, by: Principal) -> SecondFactorState:
+        """Whether whoever asks has one."""
+        async with self._database.reading() as tx:
+            user = await tx.accounts.find_user(by.name)
+            if user is None:
+                return SecondFactorState(confirmed_at=None, recovery_codes_left=0)
+            return await tx.second_factors.state(user.id)
+
+    async def enrol(self, password: str, by: Principal) -> Enrolment:
+        """A secret for an app; it is asked for once it is confirmed.
+
+        Raises:
+            Conflict: there is one already, or whoever asks has no password.
+            WrongPassword, LockedOut: it is not the password.
+            ServiceUnavailable: there is no encryption key to keep it with.
+        """
+        user = (await self._check.own(password, by)).user
+        secret: str = _totp().new_secret()
+        sealed = self._keyring.encrypt(
+            {"secret": secret}, totp_place(user.id), what="second factors"
+        )
+        async with self._database.transaction() as tx:
+            if not await tx.second_factors.enrol(user.id, sealed):
+                raise Conflict("you have a second factor already; disable it first")
+            await tx.audit.add(by, "second_factor.enrol", user.name)
+        return Enrolment(secret=secret, uri=_totp().uri(secret, user.name, _ISSUER))
+
+    async def confirm(self, code: str, by: Principal) -> RecoveryCodes:
+        """Show that the app has the secret: from now on logins need its codes.
+
+        Raises:
+            Conflict: nothing is to be confirmed.
+            InvalidCode: the code is wrong.
+            LockedOut: too many were.
+        """
+        await self._check.begin(by.name, by)
+        codes = new_recovery_codes()
+        async with self._database.transaction() as tx:
+            user = await tx.accounts.find_user(by.name)
+            seed = None if user is None else await tx.second_factors.seed(user.id, lock=True)
+            if user is None or seed is None or seed.confirmed_at is not None:
+                raise Conflict("nothing is to be confirmed: enrol a second factor first")
+            step = _totp().step_of(self._opened(user, seed.sealed), code, after=seed.last_step)
+            if step is None:
+                raise InvalidCode(
+                    "the code is wrong; is the clock of the device right?",
+                    action=Action.ACCOUNT_CHANGE,
+                )
+            await tx.second_factors.confirm(user.id, step, [recovery_hash(each) for each in codes])
+            await tx.audit.add(by, "second_factor.confirm", user.name)
+        await self._check.succeeded(by.name, by)
+        return RecoveryCodes(recovery_codes=tuple(codes))
+
+    async def require(self, tx: Transaction, user: User, code: str | None, by: Principal) -> None:
+        """Go on with a login only if its code is right, in the transaction of the login.
+
+        A code is used up: the step of an app, and a recovery code.
+
+        Raises:
+            SecondFactorNeeded: a code is needed and there is none, or it is wrong.
+        """
+        seed = await tx.second_factors.seed(user.id, lock=True)
+        if seed is None or seed.confirmed_at is None:
+            return
+        if code is None:
+            raise SecondFactorNeeded("a code of your second factor is needed too", name=user.name)
+        if is_app_code(code):
+            secret = self._opened(user, seed.sealed)
+            step = _totp().step_of(secret, code, after=seed.last_step)
+            good = step is not None and await tx.second_factors.use_step(user.id, step)
+        else:
+            good = await tx.second_factors.use_recovery_code(user.id, recovery_hash(code))
+            if good:
+                owner = by.model_copy(update={"name": user.name})
+                await tx.audit.add(owner, "second_factor.recovery", user.name)
+        if not good:
+            raise SecondFactorNeeded(
+                "the code is wrong, or was used already; take the next one", name=user.name
+            )
+
+    async def disable(self, password: str, by: Principal) -> None:
+        """Remove one's own. Harmless to repeat.
+
+        Raises:
+            Conflict: whoever asks has no password.
+            WrongPassword, LockedOut: it is not the password.
+        """
+        user = (await self._check.own(password, by)).user
+        async with self._database.transaction() as tx:
+            if await tx.second_factors.remove(user.id):
+                await tx.audit.add(by, "second_factor.disable", user.name)
+
+    async def reset(self, name: str, by: Principal) -> None:
+        """Remove somebody's, who has lost it. Harmless to repeat.
+
+        Raises:
+            NotFound: there is no such user.
+        """
+        async with self._database.transaction() as tx:
+            user = await tx.accounts.find_user(name)
+            if user is None:
+                raise NotFound(f"there is no user `{name[:60]}`")
+            if await tx.second_factors.remove(user.id):
+                await tx.audit.add(by, "second_factor.reset", name)
+
+    def _opened(self, user: User, sealed: bytes) -> str:
+        return self._keyring.decrypt(sealed, totp_place(user.id))["secret"]
+
+
+def _totp() -> Any:
+    return import_module("cortex.security.totp")
