@@ -67,8 +67,14 @@ KNOWN: Final = (
     Known(
         _VALID,
         "POST /api/v1/keys",
-        "^422 .*(is of no use: the role|has at most the scopes of that one)",
-        "what a key may be limited to depends on the role of its user",
+        "^422 .*(is of no use: the role|has at most the scopes of that one|is not in the project)",
+        "what a key may be limited to depends on the role of its user, and their projects",
+    ),
+    Known(
+        _VALID,
+        "POST /api/v1/auth/(redeem|password)",
+        "^422 .*the password is not taken: `(new_)?password` (must have at least|is easy to guess)",
+        "how hard a password is to guess is no rule that JSON Schema can say",
     ),
     Known(
         _VALID,
