@@ -10,6 +10,9 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 RENDER := $(VENV)/.render-installed
+AUDIT_BIN := .venv-audit/bin
+AUDIT := .venv-audit/.installed
+SOURCES := cortex api activities workflows providers cli simulators worker.py
 # Of the tests: many wait for a process or a clock, so two for each core keep both busy.
 WORKERS ?= 4
 RUNS ?= 5
@@ -22,7 +25,7 @@ BENCH_ARGS ?=
 FAULTS_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev render demo test test-slow test-busy faults lint format types contracts check provider hooks bench lock clean
+.PHONY: help venv dev render demo test test-slow test-busy faults lint format types contracts check provider hooks bench security lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +69,14 @@ test-busy: $(DEV) ## Both RUNS times (5) while every core is kept busy: no test 
 faults: $(DEV) ## Prove the promise: every crash point, network fault and kill (FAULTS_ARGS="-k ...")
 	$(BIN)/python -m tests.faults.report $(FAULTS_ARGS)
 
+# What bandit tells is explained in pyproject.toml; a name that is no secret, in the line itself.
+security: $(AUDIT) ## Static checks, known faults of what is pinned, made-up requests, planted secrets
+	$(AUDIT_BIN)/bandit --quiet --recursive --configfile pyproject.toml $(SOURCES)
+	$(AUDIT_BIN)/python scripts/audit_pins.py
+	$(PYTEST) -m "slow or not slow" tests/security tests/domain/test_rights.py \
+		tests/api/test_access.py tests/api/test_access_projects.py \
+		tests/api/test_openapi_schemathesis.py tests/e2e/test_planted_secrets.py $(PYTEST_ARGS)
+
 lint: $(DEV) ## Style: ruff check and ruff format --check; derived files are up to date
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -90,6 +101,11 @@ check: lint types contracts ## lint, types and contracts
 provider: $(DEV) ## Scaffold a network in this repository: make provider NAME=mynet
 	@$(BIN)/python scripts/new_provider.py "$(NAME)"
 
+$(AUDIT): $(DEV)
+	$(PYTHON) -m venv .venv-audit
+	$(AUDIT_BIN)/python -m pip install --quiet bandit==1.9.4 pip-audit==2.10.1 safety-db==2021.7.17
+	@touch $@
+
 hooks: $(DEV) ## Run the checks of what is committed before each commit (pre-commit, in this clone)
 	$(BIN)/pre-commit install
 
@@ -101,5 +117,5 @@ lock: $(BIN)/python ## Pin the newest versions that pyproject.toml allows
 	sh scripts/lock.sh $(BIN)/uv
 
 clean: ## Remove the environment and every cache
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+	rm -rf $(VENV) .venv-audit .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

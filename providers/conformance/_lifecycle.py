@@ -158,7 +158,9 @@ class LifecycleChecks(Harness):
     ) -> None:
         with caplog.at_level(logging.DEBUG):
             ref = await self.run(
-                provider, 'test "$TOKEN" = s3cret-value', secret_env={"TOKEN": "s3cret-value"}
+                provider,
+                'test "$TOKEN" = s3cret-value',
+                secret_env={"TOKEN": "s3cret-value"},  # nosec B105
             )
             await provider.cancel(ref)
         assert "s3cret-value" not in caplog.text

@@ -240,7 +240,7 @@ def send(path: str, url: str) -> None:
             data = file.read()
         request = urllib.request.Request(url, data=data, method="PUT")
         try:
-            with urllib.request.urlopen(request, timeout=120):
+            with urllib.request.urlopen(request, timeout=120):  # nosec B310
                 return
         except OSError as error:
             if wait is None:

@@ -1,0 +1,190 @@
+"""Secrets are planted in a whole stack with jobs on every network, and looked for everywhere."""
+
+import base64
+import json
+import os
+import secrets
+import urllib.parse
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from temporalio.client import Client
+
+from cortex.domain.rights import Role
+from cortex.domain.states import JobState
+from cortex.embedded.simulators import SIMULATORS, provider_id
+from tests.e2e.support import shell
+from tests.support import eventually
+from tests.support.stack import Stack, running_stack, short_folder
+
+pytestmark = pytest.mark.e2e
+
+_MOST = 64 * 2**20
+"""Larger files are none of ours: programs and images."""
+
+
+_OF_NETWORKS = {
+    "simulators/akash/akash.json": "the manifest, which its provider needs to start the container",
+    "simulators/golem/golem.db": "the script of an activity, which its node carries out",
+}
+"""What a network itself keeps of what it was sent: the secret has to get there somehow."""
+
+
+@dataclass
+class Planted:
+    """Secrets by what they are of, and what they may look like somewhere."""
+
+    by_name: dict[str, str] = field(default_factory=dict)
+
+    def new(self, name: str) -> str:
+        return self.by_name.setdefault(name, f"planted-{secrets.token_hex(16)}")
+
+    def forms(self) -> dict[bytes, str]:
+        forms: dict[bytes, str] = {}
+        for name, secret in self.by_name.items():
+            raw = secret.encode()
+            # Wherever base64 begins within a longer text, the middle of it stays the same.
+            shifted = [base64.b64encode(b"x" * n + raw)[4:-4] for n in range(3)]
+            other = [urllib.parse.quote(secret).encode(), raw.hex().encode()]
+            forms |= dict.fromkeys([raw, *shifted, *other], name)
+        return forms
+
+    def found(self, where: str, content: bytes) -> list[str]:
+        return sorted(
+            {f"{name}: {where}" for form, name in self.forms().items() if form in content}
+        )
+
+
+@pytest.fixture(scope="module")
+async def stack() -> AsyncIterator[Stack]:
+    with short_folder("ctx-sec-") as folder:
+        async with running_stack(folder, simulators=True) as running:
+            yield running
+
+
+async def histories(stack: Stack) -> bytes:
+    """Every history, as Temporal keeps it."""
+    client = await Client.connect(stack.config.temporal_address, namespace="cortex")
+    parts: list[bytes] = []
+    async for run in client.list_workflows(""):
+        handle = client.get_workflow_handle(run.id, run_id=run.run_id)
+        async for event in handle.fetch_history_events():
+            parts.append(event.SerializeToString())
+    assert len(parts) > 50
+    return b"\n".join(parts)
+
+
+async def database(stack: Stack) -> bytes:
+    """Every value of every table; bytes as they are stored."""
+    tables = await stack.rows("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+    parts: list[bytes] = []
+    for table in tables:
+        for row in await stack.rows(f'SELECT * FROM "{table["tablename"]}"'):
+            for value in row.values():
+                parts.append(
+                    bytes(value)
+                    if isinstance(value, bytes | memoryview)
+                    else json.dumps(value, default=str).encode()
+                )
+    assert len(parts) > 500
+    return b"\n".join(parts)
+
+
+async def answers(stack: Stack, ids: list[str]) -> bytes:
+    """What every GET route says."""
+    async with httpx.AsyncClient(
+        base_url=stack.config.api_url, headers={"X-API-Key": stack.config.api_key}, timeout=60
+    ) as http:
+        document = (await http.get("/openapi.json")).json()
+        given = {
+            "{job_id}": ids,
+            "{provider_id}": [provider_id(name) for name in SIMULATORS],
+            "{name}": ["planter"],
+            "{group_id}": [i for i in ids if i.startswith("grp")],
+        }
+        paths: list[str] = []
+        for path, methods in document["paths"].items():
+            if "get" not in methods:
+                continue
+            hole = next((hole for hole in given if hole in path), None)
+            values = given[hole] if hole else [""]
+            paths += [path.replace(hole or "\0", value) for value in values]
+        parts = [(await http.get(path)).content for path in paths if "{" not in path]
+    assert len(parts) > 60
+    return b"\n".join(parts)
+
+
+def files(folder: Path) -> Iterator[tuple[Path, bytes]]:
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.is_symlink() and path.stat().st_size < _MOST:
+            with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+                yield path, file.read()
+
+
+async def test_nothing_that_is_secret_is_anywhere(stack: Stack) -> None:
+    planted = Planted()
+    client = stack.client
+    await client.add_user("planter", Role.DEVELOPER)
+    key = await client.create_key("ci", user="planter")
+    planted.by_name["an API key"] = key.key[13:]
+    names = ["local", *(provider_id(name) for name in SIMULATORS if name != "render")]
+
+    async def online() -> bool:
+        known = {each.id for each in await client.providers() if each.status == "online"}
+        return known >= set(names)
+
+    await eventually(online, within=30, what="all providers")
+    script = 'test -n "$TOKEN" && test -n "$OTHER" && echo "it has ${#TOKEN} letters"'
+    ids: list[str] = []
+    for name in names:
+        job = await client.submit(
+            shell(
+                script,
+                secret_env={
+                    "TOKEN": planted.new(f"a secret of a job at {name}"),
+                    "OTHER": planted.new(f"another one at {name}"),
+                },
+                placement={"providers": [name]},
+                **({} if name == "local" else {"image": "busybox:1.36"}),
+            )
+        )
+        ids.append(job.id)
+    member: dict[str, Any] = {
+        "name": "m",
+        "command": ["sh", "-c", 'test -n "$TOKEN"'],
+        "count": 2,
+        "secret_env": {"TOKEN": planted.new("a secret of a group")},
+    }
+    view = await client.submit_group({"name": "g", "jobs": [member]})
+    for job_id in ids:
+        ended = await client.wait(job_id, timeout=300)
+        assert ended.state is JobState.COMPLETED, (ended.provider_id, ended.message)
+        told = [line.text async for line in client.logs(job_id)]
+        assert f"it has {len(planted.new('a secret of a group'))} letters" in told
+    group = await client.wait_group(view.id, timeout=300)
+    assert group.state == "completed"
+
+    leaks = planted.found("a table", await database(stack))
+    leaks += planted.found("a history of Temporal", await histories(stack))
+    leaks += planted.found("an answer of the API", await answers(stack, [*ids, view.id]))
+    for path, content in files(stack.config.data_dir):
+        name = str(path.relative_to(stack.config.data_dir))
+        if not name.startswith(tuple(_OF_NETWORKS)):
+            leaks += planted.found(name, content)
+    assert not leaks, "\n".join(leaks)
+
+
+def test_what_is_planted_would_be_found() -> None:
+    planted = Planted()
+    secret = planted.new("it")
+    for form in (
+        f"x{secret}y",
+        base64.b64encode(f"ab {secret} and more".encode()).decode(),
+        secret.encode().hex(),
+    ):
+        assert planted.found("here", form.encode()) == ["it: here"]
+    assert planted.found("here", b"nothing") == []
