@@ -62,7 +62,7 @@ def _render(url: str) -> dict[str, Any]:
         "driver": "dispersed",
         "url": url,
         "public_key": "pk_simulated_0001",
-        "secret_key": "sk_simulated_0001",  # nosec B105
+        "secret_key": "sk_simulated_0001",
         "blender_image": "cortex/blender:5",
         "images": {image: f"cortex/runner-{image}" for image in _IMAGES},
         "poll_interval": "1s",

@@ -160,7 +160,7 @@ class LifecycleChecks(Harness):
             ref = await self.run(
                 provider,
                 'test "$TOKEN" = s3cret-value',
-                secret_env={"TOKEN": "s3cret-value"},  # nosec B105
+                secret_env={"TOKEN": "s3cret-value"},
             )
             await provider.cancel(ref)
         assert "s3cret-value" not in caplog.text

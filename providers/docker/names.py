@@ -24,7 +24,7 @@ PORTS = "dev.cortex.ports"
 MEMORY = "dev.cortex.memory"
 STORAGE = "dev.cortex.storage"
 # On volumes that are marks, see `marks.py`.
-TOKEN = "dev.cortex.token"  # nosec B105
+TOKEN = "dev.cortex.token"
 SINCE = "dev.cortex.since"
 END = "dev.cortex.end"
 MESSAGE = "dev.cortex.message"

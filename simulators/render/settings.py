@@ -6,8 +6,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 PUBLIC_KEY = "pk_simulated_0001"
-SECRET_KEY = "sk_simulated_0001"  # nosec B105
-TOKEN = "gateway-token-simulated"  # nosec B105
+SECRET_KEY = "sk_simulated_0001"
+TOKEN = "gateway-token-simulated"
 
 
 class SimOffer(BaseModel):
