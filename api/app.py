@@ -30,6 +30,7 @@ from api.routes import (
     auth,
     billing,
     budgets,
+    bulk,
     groups,
     jobs,
     keys,
@@ -57,6 +58,7 @@ ROUTERS = tuple(
     module.router
     for module in (
         submission,
+        bulk,
         jobs,
         groups,
         trace,

@@ -36,6 +36,7 @@ from cortex.services.groups.control import GroupControl
 from cortex.services.groups.queries import GroupQueries
 from cortex.services.groups.submit import GroupSubmissions
 from cortex.services.health import HealthProbe
+from cortex.services.jobs.bulk import BulkCancels
 from cortex.services.jobs.control import JobControl
 from cortex.services.jobs.queries import Queries
 from cortex.services.jobs.quotes import Quotes
@@ -69,6 +70,7 @@ class Services:
     inspections: Inspections
     submissions: Submissions
     control: JobControl
+    bulk_cancels: BulkCancels
     groups: GroupSubmissions
     group_control: GroupControl
     group_queries: GroupQueries
@@ -144,6 +146,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                 database, registry=registry, plugins=plugins, settings=settings
             ),
             control=control,
+            bulk_cancels=BulkCancels(database, control, settings),
             resolutions=Resolutions(database, client, control, settings),
             stuck=StuckJobs(database, settings.stuck),
             traces=Traces(database, client),

@@ -1,6 +1,7 @@
 """Jobs: list, get, cancel, extend."""
 
-from typing import Annotated
+import inspect
+from typing import Annotated, Final
 
 from fastapi import Depends, Query
 from pydantic import Field
@@ -46,6 +47,12 @@ async def _filter(
     )
 
 
+Which = Annotated[JobFilter, Depends(_filter)]
+"""The jobs that a query asks for."""
+FILTER: Final = frozenset({*inspect.signature(_filter).parameters, "project"} - {"projects"})
+"""The parameters of that query."""
+
+
 @router.get(
     "/jobs",
     dependencies=[needs(Action.JOBS_READ)],
@@ -54,7 +61,7 @@ async def _filter(
 )
 async def list_jobs(
     services: Using,
-    where: Annotated[JobFilter, Depends(_filter)],
+    where: Which,
     limit: Annotated[int, Field(ge=1, le=500), WHOLE] = 50,
     cursor: Cursor = None,
 ) -> Response:

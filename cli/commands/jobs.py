@@ -12,6 +12,7 @@ import typer
 from rich.live import Live
 
 from cli import render
+from cli.bulk import cancel_matching, known_state, parse_where
 from cli.errors import BadInput, CliError, ExitCode, as_cli_error, show
 from cli.find import find_id, find_job
 from cli.frames import show_frames
@@ -21,7 +22,6 @@ from cli.state import State, state_of
 from cli.times import since
 from cli.trace_view import show_trace
 from cortex.client import ClientError, Cortex, JobFilter
-from cortex.domain.states import JobState
 from cortex.domain.units import format_duration, parse_duration
 from cortex.schemas.jobs import JobSummary, JobView
 from cortex.schemas.money import LedgerView
@@ -52,7 +52,7 @@ def jobs(
     """List jobs, newest first."""
     state = state_of(ctx)
     which = JobFilter(
-        state=_known_state(state_),
+        state=None if state_ is None else known_state(state_, "--state"),
         project=state.project,
         provider=provider,
         owner=owner,
@@ -77,16 +77,6 @@ def jobs(
         render.table(state, _COLUMNS, map(_row, items), right=_RIGHT, spare=_SPARE)
         if not all_ and len(items) == limit:
             render.say(state, f"the newest {limit}; --limit or --all shows more", style="dim")
-
-
-def _known_state(text: str | None) -> str | None:
-    if text is None:
-        return None
-    try:
-        return JobState(text.lower()).value
-    except ValueError:
-        names = ", ".join(state.value for state in JobState)
-        raise BadInput(f"--state `{text}`: there is no such state; it is one of {names}") from None
 
 
 def _take(cortex: Cortex, which: JobFilter, limit: int | None) -> Iterator[JobSummary]:
@@ -257,13 +247,40 @@ def _restarts(job: JobView) -> str:
 def cancel(
     ctx: typer.Context,
     job_ids: Annotated[
-        list[str], typer.Argument(metavar="ID...", help="Job ids, unique names, or @last.")
-    ],
+        list[str] | None,
+        typer.Argument(metavar="[ID...]", help="Job ids, unique names, or @last."),
+    ] = None,
     reason: Annotated[str, typer.Option(help="Is kept with the job.")] = "",
     wait: Annotated[bool, typer.Option("--wait", help="Until its lease is released.")] = False,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Instead of ids, all that match: state, name, owner, provider, group, "
+            "label=KEY=VALUE, since, until. May be repeated.",
+        ),
+    ] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Instead of ids, every job.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many match.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Cancel jobs. What they used is charged, the rest of their holds is released."""
     state = state_of(ctx)
+    if sum(map(bool, (job_ids, where, all_))) != 1:
+        raise BadInput("name jobs by their ids, by --where, or all of them by --all")
+    if not job_ids:
+        cancel_matching(
+            state,
+            parse_where(where or (), state.project),
+            reason=reason,
+            everything=all_,
+            dry_run=dry_run,
+            yes=yes,
+            wait=wait,
+        )
+        return
+    if dry_run:
+        raise BadInput("--dry-run goes with --where or --all")
     raise typer.Exit(asyncio.run(_cancel(state, job_ids, reason, wait=wait)))
 
 

@@ -19,6 +19,7 @@ from cortex.db.groups.accept import GroupAcceptanceRepository
 from cortex.db.groups.repository import GroupRepository
 from cortex.db.groups.views import GroupReadRepository
 from cortex.db.jobs.accept import AcceptanceRepository
+from cortex.db.jobs.bulk import BulkRepository
 from cortex.db.jobs.frames import FrameRepository
 from cortex.db.jobs.leases import LeaseRepository
 from cortex.db.jobs.lifecycle import StepRepository
@@ -92,6 +93,7 @@ class UnitOfWork(Generic[Access]):
         self.reports: ReportRepository[Access] = ReportRepository(connection)
         self.spending: SpendingRepository[Access] = SpendingRepository(connection)
         self.reads: ReadRepository[Access] = ReadRepository(connection)
+        self.bulk: BulkRepository[Access] = BulkRepository(connection)
         self.acceptance: AcceptanceRepository[Access] = AcceptanceRepository(connection)
         self.group_acceptance: GroupAcceptanceRepository[Access] = GroupAcceptanceRepository(
             connection

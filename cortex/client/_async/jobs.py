@@ -13,6 +13,7 @@ from cortex.client._routes.jobs import JobFilter, Spec
 from cortex.client.errors import WaitTimeout
 from cortex.client.transport import AsyncTransport
 from cortex.domain.units import parse_duration
+from cortex.schemas.bulk import BulkCancelView
 from cortex.schemas.jobs import (
     BatchAccepted,
     FramePage,
@@ -149,6 +150,31 @@ class AsyncJobCalls:
     async def cancel(self, job_id: str, *, reason: str = "") -> JobView:
         """Ask for a job's end; it is over when its lease is released (`wait`)."""
         return await self._transport.call(routes.cancel(job_id, reason))
+
+    async def cancel_jobs(
+        self,
+        which: JobFilter = _ALL,
+        *,
+        reason: str = "",
+        dry_run: bool = False,
+        everything: bool = False,
+        idempotency_key: str | None = None,
+    ) -> BulkCancelView:
+        """Ask for the end of all jobs that match and that one may cancel, up to 500 in one call.
+
+        Args:
+            which: The filter.
+            reason: Is kept with each job.
+            dry_run: Only count.
+            everything: Must be true where the filter is empty.
+            idempotency_key: Your own, to make the call itself repeatable: it is about the jobs that
+                were chosen the first time; None: a new one.
+        """
+        key = idempotency_key or str(uuid4())
+        call = routes.cancel_jobs(
+            which, reason=reason, dry_run=dry_run, everything=everything, key=key
+        )
+        return await self._transport.call(call)
 
     async def extend(
         self, job_id: str, duration: timedelta | str, *, idempotency_key: str | None = None

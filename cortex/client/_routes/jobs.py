@@ -7,8 +7,10 @@ from typing import Any
 
 from cortex.client._routes.call import Call, Since, get, job_path, post, query
 from cortex.client.encoding import plain
+from cortex.client.streams import Params
 from cortex.domain.spec import JobSpec
 from cortex.domain.units import format_duration
+from cortex.schemas.bulk import BulkCancelView
 from cortex.schemas.jobs import BatchAccepted, FramePage, JobPage, JobView, Quote, Validation
 
 Spec = JobSpec | Mapping[str, Any]
@@ -62,8 +64,20 @@ def quote(spec: Spec) -> Call[Quote]:
 
 
 def jobs(which: JobFilter, limit: int, cursor: str | None) -> Call[JobPage]:
+    return get("/jobs", JobPage, query(limit=limit, cursor=cursor) + _filter(which))
+
+
+def cancel_jobs(
+    which: JobFilter, *, reason: str, dry_run: bool, everything: bool, key: str
+) -> Call[BulkCancelView]:
+    body = {"reason": reason, "dry_run": dry_run, "all": everything}
+    call = post("/jobs/cancel", BulkCancelView, body, headers={"Idempotency-Key": key})
+    return replace(call, params=_filter(which))
+
+
+def _filter(which: JobFilter) -> Params:
     labels = tuple(("label", f"{key}={value}") for key, value in which.labels.items())
-    params = query(
+    narrowed = query(
         state=which.state,
         project=which.project,
         provider=which.provider,
@@ -72,10 +86,8 @@ def jobs(which: JobFilter, limit: int, cursor: str | None) -> Call[JobPage]:
         group=which.group,
         created_after=which.created_after,
         created_before=which.created_before,
-        limit=limit,
-        cursor=cursor,
     )
-    return get("/jobs", JobPage, params + labels)
+    return narrowed + labels
 
 
 def job(job_id: str) -> Call[JobView]:

@@ -133,7 +133,7 @@ class JobReads:
         """Jobs of a list, newest first, after the place `before`."""
         if where.projects is not None and not where.projects:
             return JsonPage(items="", last=None)
-        conditions, params = _conditions(where)
+        conditions, params = narrowed_by(where)
         choices = _choices(where)
         branches = list(product(*choices.values()))
         if len(branches) > _MOST_BRANCHES:
@@ -185,7 +185,7 @@ def _choices(where: JobFilter) -> dict[str, list[str]]:
     }
 
 
-def _conditions(where: JobFilter) -> tuple[list[str], list[Any]]:
+def narrowed_by(where: JobFilter) -> tuple[list[str], list[Any]]:
     """All that narrows a list but its choices."""
     wanted: list[tuple[str, Any]] = [
         ("j.provider_id = %s", where.provider_id),

@@ -50,6 +50,17 @@ class JobControl:
         self.deliver(delivery)
         return view
 
+    async def ask_to_end(self, job_id: str, reason: str, by: Principal) -> None:
+        """The same without an answer.
+
+        Raises:
+            As `cancel`.
+        """
+        async with self._database.transaction() as tx:
+            await tx.jobs.lock(job_id)
+            delivery = await self.cancel_within(tx, job_id, reason, by)
+        self.deliver(delivery)
+
     async def cancel_within(
         self, tx: Transaction, job_id: str, reason: str, by: Principal
     ) -> Delivery | None:
