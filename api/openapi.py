@@ -29,6 +29,7 @@ _SAID: Final = {
     404: "There is no such thing.",
     408: "The body did not arrive in time.",
     409: "It conflicts with the current state.",
+    412: "It is not at the version of `If-Match`; nothing was changed.",
     413: "The body is too large.",
     415: "The body has another content type.",
     422: "Something in the request is not valid; `errors` says what.",
@@ -69,6 +70,19 @@ RATE_LIMIT: Final = {
         "schema": {"type": "string", "examples": ['"requests";r=599;t=42']},
     },
 }
+
+
+def changed() -> Responses:
+    """That an answer has the `ETag` of the new version."""
+    tag = {"description": "For `If-Match` and `If-None-Match`.", "schema": {"type": "string"}}
+    return {200: {"headers": {"ETag": tag}}}
+
+
+UNCHANGED: Final[Responses] = {
+    **changed(),
+    304: {"description": "It is as `If-None-Match` says.", **changed()[200]},
+}
+"""Of a route that takes `If-None-Match`."""
 
 
 def streamed(what: str) -> Responses:

@@ -7,12 +7,14 @@ from starlette.responses import Response
 
 from api.access import Caller, needs
 from api.bodies import Body
-from api.openapi import problems
+from api.conditions import IfMatch, IfNoneMatch, tagged
+from api.openapi import UNCHANGED, changed, problems
 from api.respond import answer
 from api.routing import api_router
 from api.services import Using
 from cortex.domain.rights import Action
 from cortex.schemas.money import BudgetCreate, BudgetUpdate, BudgetView
+from cortex.services.money.budgets import budget_version
 
 router = api_router("billing")
 
@@ -53,18 +55,21 @@ async def create_budget(
     "/budgets/{budget_id}",
     dependencies=[needs(Action.MONEY_READ)],
     response_model=BudgetView,
-    responses=problems(404),
+    responses={**problems(404), **UNCHANGED},
 )
-async def get_budget(budget_id: str, services: Using, by: Caller) -> Response:
+async def get_budget(
+    budget_id: str, services: Using, by: Caller, if_none_match: IfNoneMatch = None
+) -> Response:
     """One budget: spent, held, reserved, left, and the forecast for the end of its period."""
-    return answer(await services.budgets.get(budget_id, by))
+    budget = await services.budgets.get(budget_id, by)
+    return tagged(budget, budget_version(budget), if_none_match)
 
 
 @router.patch(
     "/budgets/{budget_id}",
     dependencies=[needs(Action.BUDGETS_CHANGE)],
     response_model=BudgetView,
-    responses=problems(404),
+    responses={**problems(404, 412), **changed()},
 )
 async def update_budget(
     budget_id: str,
@@ -73,18 +78,20 @@ async def update_budget(
     ],
     services: Using,
     by: Caller,
+    expected: IfMatch,
 ) -> Response:
     """Change a budget. One that is lowered below what is used stops jobs, if it is to."""
-    return answer(await services.budgets.update(budget_id, body, by))
+    budget = await services.budgets.update(budget_id, body, by, expected)
+    return tagged(budget, budget_version(budget))
 
 
 @router.delete(
     "/budgets/{budget_id}",
     dependencies=[needs(Action.BUDGETS_CHANGE)],
     status_code=204,
-    responses=problems(404),
+    responses=problems(404, 412),
 )
-async def delete_budget(budget_id: str, services: Using, by: Caller) -> Response:
+async def delete_budget(budget_id: str, services: Using, by: Caller, expected: IfMatch) -> Response:
     """Remove a budget."""
-    await services.budgets.remove(budget_id, by)
+    await services.budgets.remove(budget_id, by, expected)
     return Response(status_code=204)

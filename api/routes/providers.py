@@ -9,7 +9,8 @@ from starlette.responses import Response
 
 from api.access import Caller, SeenJobs, needs
 from api.bodies import Body
-from api.openapi import problems
+from api.conditions import IfMatch, IfNoneMatch, tagged
+from api.openapi import UNCHANGED, changed, problems
 from api.params import WHOLE, Cursor, Flag, Moment, NumberCursor
 from api.respond import answer
 from api.routing import api_router
@@ -92,18 +93,21 @@ async def create_provider(
     "/providers/{provider_id}",
     dependencies=[needs(Action.PROVIDERS_READ)],
     response_model=ProviderView,
-    responses=problems(404),
+    responses={**problems(404), **UNCHANGED},
 )
-async def get_provider(provider_id: str, services: Using) -> Response:
+async def get_provider(
+    provider_id: str, services: Using, if_none_match: IfNoneMatch = None
+) -> Response:
     """One provider."""
-    return answer(await services.registry.view(provider_id))
+    provider = await services.registry.view(provider_id)
+    return tagged(provider, str(provider.version), if_none_match)
 
 
 @router.patch(
     "/providers/{provider_id}",
     dependencies=[needs(Action.PROVIDERS_CHANGE)],
     response_model=ProviderView,
-    responses=problems(404, 409),
+    responses={**problems(404, 409, 412), **changed()},
 )
 async def update_provider(
     provider_id: str,
@@ -112,20 +116,24 @@ async def update_provider(
     ],
     services: Using,
     by: Caller,
+    expected: IfMatch,
 ) -> Response:
     """Change a provider's configuration. What runs there goes on, with the new one."""
-    return answer(await services.providers.update(provider_id, body, by))
+    provider = await services.providers.update(provider_id, body, by, expected)
+    return tagged(provider, str(provider.version))
 
 
 @router.delete(
     "/providers/{provider_id}",
     dependencies=[needs(Action.PROVIDERS_CHANGE)],
     status_code=204,
-    responses=problems(404, 409),
+    responses=problems(404, 409, 412),
 )
-async def delete_provider(provider_id: str, services: Using, by: Caller) -> Response:
+async def delete_provider(
+    provider_id: str, services: Using, by: Caller, expected: IfMatch
+) -> Response:
     """Remove a provider and its credentials. One that holds leases is a conflict."""
-    await services.providers.remove(provider_id, by)
+    await services.providers.remove(provider_id, by, expected)
     return Response(status_code=204)
 
 

@@ -7,7 +7,8 @@ from starlette.responses import Response
 
 from api.access import Caller, needs
 from api.bodies import Body
-from api.openapi import problems
+from api.conditions import IfMatch, IfNoneMatch, tagged
+from api.openapi import UNCHANGED, changed, problems
 from api.respond import answer
 from api.routing import api_router
 from api.services import Using
@@ -15,6 +16,7 @@ from cortex.domain.accounts import User
 from cortex.domain.rights import Action
 from cortex.schemas.accounts import UserCreate, UserPage, UserUpdate
 from cortex.schemas.auth import Invitation, InvitationRequest
+from cortex.services.accounts.users import user_version
 
 router = api_router("accounts")
 
@@ -51,27 +53,30 @@ async def add_user(
     "/users/{name}",
     dependencies=[needs(Action.USERS_READ)],
     response_model=User,
-    responses=problems(404),
+    responses={**problems(404), **UNCHANGED},
 )
-async def get_user(name: Name, services: Using) -> Response:
+async def get_user(name: Name, services: Using, if_none_match: IfNoneMatch = None) -> Response:
     """One user."""
-    return answer(await services.users.get(name))
+    user = await services.users.get(name)
+    return tagged(user, user_version(user), if_none_match)
 
 
 @router.patch(
     "/users/{name}",
     dependencies=[needs(Action.USERS_CHANGE)],
     response_model=User,
-    responses=problems(404),
+    responses={**problems(404, 412), **changed()},
 )
 async def update_user(
     name: Name,
     body: Annotated[UserUpdate, Depends(Body(UserUpdate, "the change of the user"))],
     services: Using,
     by: Caller,
+    expected: IfMatch,
 ) -> Response:
     """Change the role, or switch a user off: it holds from the next request on."""
-    return answer(await services.users.update(name, body, by))
+    user = await services.users.update(name, body, by, expected)
+    return tagged(user, user_version(user))
 
 
 @router.post(

@@ -123,6 +123,14 @@ class PayloadTooLarge(CortexError):
     title = "The request is too large"
 
 
+class PreconditionFailed(CortexError):
+    """The thing is not at the version that the change is meant for; nothing was changed."""
+
+    status_code = 412
+    code = "precondition_failed"
+    title = "It was changed meanwhile"
+
+
 class TooManyRequests(CortexError):
     status_code = 429
     code = "too_many_requests"

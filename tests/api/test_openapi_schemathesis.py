@@ -125,6 +125,12 @@ KNOWN: Final = (
     ),
     Known(
         _VALID,
+        r"(PATCH|DELETE) /api/v1/(budgets|users|providers)/.*",
+        '^412 .*"code":"precondition_failed"',
+        "which version there is, the document cannot say",
+    ),
+    Known(
+        _VALID,
         "POST /api/v1/jobs/cancel",
         "^422 .*the filter is empty",
         "OpenAPI cannot say that a body is about the parameters of the query",

@@ -6,6 +6,7 @@ from cortex.domain.audit import changed_values
 from cortex.domain.errors import Conflict
 from cortex.domain.ids import new_id
 from cortex.domain.rights import LOCAL_ADMIN, Principal
+from cortex.domain.versions import ANY_VERSION, Expected, version_of
 from cortex.schemas.accounts import UserCreate, UserPage, UserUpdate
 from cortex.settings import ApiSettings
 
@@ -56,14 +57,18 @@ class Users:
             )
             return await tx.accounts.user(wanted.name)
 
-    async def update(self, name: str, change: UserUpdate, by: Principal) -> User:
+    async def update(
+        self, name: str, change: UserUpdate, by: Principal, expected: Expected = ANY_VERSION
+    ) -> User:
         """Change role or whether they may do anything at all; it holds at once.
 
         Raises:
             NotFound: there is none of this name.
+            PreconditionFailed: the user is not at the expected version.
         """
         async with self._database.transaction() as tx:
             user = await tx.accounts.lock_user(name)
+            expected.require(user_version(user), f"user `{name}`")
             role = user.role if change.role is None else change.role
             active = user.active if change.active is None else change.active
             old, new = changed_values(
@@ -73,3 +78,8 @@ class Users:
                 await tx.accounts.change_user(user.id, role, active)
                 await tx.audit.add(by, "user.update", name, before=old, after=new)
             return await tx.accounts.user(name)
+
+
+def user_version(user: User) -> str:
+    """The version of what can be changed about a user."""
+    return version_of({"role": user.role, "active": user.active})

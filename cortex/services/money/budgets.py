@@ -21,6 +21,7 @@ from cortex.domain.money.budgets import (
 )
 from cortex.domain.money.forecast import METHOD, Facts, outlook
 from cortex.domain.rights import Action, Principal
+from cortex.domain.versions import ANY_VERSION, Expected, version_of
 from cortex.schemas.money import BudgetCreate, BudgetUpdate, BudgetView, ForecastView
 from cortex.services.jobs.admission import usd_rates
 from cortex.services.providers.queries import ProviderRegistry
@@ -53,11 +54,18 @@ class Budgets:
             await _tell(tx, budget, "create", by, {}, _values(budget))
         return await self.get(budget.id)
 
-    async def update(self, budget_id: str, change: BudgetUpdate, by: Principal) -> BudgetView:
+    async def update(
+        self,
+        budget_id: str,
+        change: BudgetUpdate,
+        by: Principal,
+        expected: Expected = ANY_VERSION,
+    ) -> BudgetView:
         """Change a budget. Lowered below what is used, one that stops jobs does so soon.
 
         Raises:
             NotFound: there is no such budget.
+            PreconditionFailed: it is not at the expected version.
             InvalidRequest: no rate of its currency is known.
         """
         changes = change.changes()
@@ -65,6 +73,7 @@ class Budgets:
             changes["usd_rate"] = await self._rate(change.amount.currency)
         async with self._database.transaction() as tx:
             before = await tx.budgets.lock(budget_id)
+            expected.require(budget_version(before), f"budget `{budget_id}`")
             budget = before.model_copy(update=changes)
             if budget != before:
                 await tx.budgets.put(budget)
@@ -74,14 +83,16 @@ class Budgets:
                 await _tell(tx, budget, "update", by, old, new)
         return await self.get(budget_id)
 
-    async def remove(self, budget_id: str, by: Principal) -> None:
+    async def remove(self, budget_id: str, by: Principal, expected: Expected = ANY_VERSION) -> None:
         """Remove a budget. What was reserved under it stays so for others that cover the job.
 
         Raises:
             NotFound: there is no such budget.
+            PreconditionFailed: it is not at the expected version.
         """
         async with self._database.transaction() as tx:
             budget = await tx.budgets.lock(budget_id)
+            expected.require(budget_version(budget), f"budget `{budget_id}`")
             await tx.budgets.remove(budget_id)
             await _tell(tx, budget, "remove", by, _values(budget), {})
 
@@ -138,6 +149,11 @@ def _sees(by: Principal, budget: Budget) -> bool:
     if projects is None or (budget.scope is BudgetScope.PROJECT and budget.scope_value in projects):
         return True
     return budget.scope is BudgetScope.USER and budget.scope_value == by.name
+
+
+def budget_version(budget: Budget | BudgetView) -> str:
+    """The version of what people decide about it; its rate follows the price sheets by itself."""
+    return version_of({name: str(getattr(budget, name)) for name in BudgetCreate.model_fields})
 
 
 async def _views(tx: Reading, budgets: Sequence[Budget]) -> list[BudgetView]:

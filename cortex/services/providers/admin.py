@@ -26,6 +26,7 @@ from cortex.domain.events import EventType
 from cortex.domain.ids import new_id
 from cortex.domain.names import SECRET_MASK
 from cortex.domain.rights import Principal
+from cortex.domain.versions import ANY_VERSION, Expected
 from cortex.schemas.providers import (
     ProviderCreate,
     ProviderTest,
@@ -73,7 +74,11 @@ class ProviderAdmin:
         return await self._view(wanted.id)
 
     async def update(
-        self, provider_id: str, change: ProviderUpdate, actor: Principal
+        self,
+        provider_id: str,
+        change: ProviderUpdate,
+        actor: Principal,
+        expected: Expected = ANY_VERSION,
     ) -> ProviderView:
         """Change configuration or rate limit; what runs there goes on.
 
@@ -81,9 +86,11 @@ class ProviderAdmin:
             InvalidRequest: the configuration is not valid with the change.
             Conflict: it comes from the settings, or somebody else changed it meanwhile.
             NotFound: there is none with this id.
+            PreconditionFailed: it is not at the expected version.
         """
         async with self._database.transaction() as tx:
             before = await _own(tx, provider_id)
+            expected.require(str(before.version), f"provider `{provider_id}`")
         values: ProviderChanges = {}
         if "rate_limit" in change.model_fields_set:
             values["rate_limit"] = change.rate_limit
@@ -119,16 +126,20 @@ class ProviderAdmin:
                 await _audit(tx, actor, "enable" if on else "disable", provider_id, **data)
         return await self._view(provider_id)
 
-    async def remove(self, provider_id: str, actor: Principal) -> None:
+    async def remove(
+        self, provider_id: str, actor: Principal, expected: Expected = ANY_VERSION
+    ) -> None:
         """Remove it with its credentials; its jobs and bills stay.
 
         Raises:
             Conflict: it comes from the settings, or it holds leases.
             NotFound: there is none with this id.
+            PreconditionFailed: it is not at the expected version.
         """
         async with self._database.transaction() as tx:
             await tx.managed.lock(provider_id)
             provider = await tx.providers.get(provider_id)
+            expected.require(str(provider.version), f"provider `{provider_id}`")
             if provider.source == "settings" and provider.configured:
                 raise _read_only(provider_id)
             await tx.managed.lock_key(provider_id)
