@@ -35,11 +35,7 @@ class LinkRepository(Repository[Access]):
         created_by: str,
     ) -> datetime:
         """Add a link in place of those of this user that were not used; when it expires."""
-        await self.connection.execute(
-            delete(LoginLinkRow).where(
-                LoginLinkRow.user_id == user_id, LoginLinkRow.used_at.is_(None)
-            )
-        )
+        await self.void(user_id)
         statement = (
             insert(LoginLinkRow)
             .values(
@@ -52,6 +48,14 @@ class LinkRepository(Repository[Access]):
             .returning(LoginLinkRow.expires_at)
         )
         return (await self.connection.execute(statement)).scalar_one()
+
+    async def void(self: "LinkRepository[Writes]", user_id: str) -> None:
+        """Let those of a user that were not used open nothing any more."""
+        await self.connection.execute(
+            delete(LoginLinkRow).where(
+                LoginLinkRow.user_id == user_id, LoginLinkRow.used_at.is_(None)
+            )
+        )
 
     async def find(self, hash: str, *, lock: bool = False) -> StoredLink | None:
         """A link, also one that opens nothing any more; None: it is not known."""

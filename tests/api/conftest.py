@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import pytest
 from pydantic import SecretStr
 
 from cortex.db.engine import Database
+from cortex.domain.lockout import LockoutRules
 from cortex.domain.offers import Capabilities, PriceSheet
+from cortex.domain.sessions import SessionRules
 from cortex.settings import ApiSettings, DatabaseSettings, Settings, TemporalSettings
 from tests.api.support import CHEAP_PASSWORDS, KEY, NOWHERE, client_of
 from tests.support.providers import known_provider
@@ -24,6 +27,9 @@ def settings(database_url: str, tmp_path: Path) -> Settings:
         temporal=TemporalSettings(address=NOWHERE, ui_url="http://ui.test"),
         api=ApiSettings(key=SecretStr(KEY)),
         passwords=CHEAP_PASSWORDS,
+        # Minutes: a machine that stands still for seconds changes nothing.
+        sessions=SessionRules(grace=timedelta(minutes=1)),
+        lockout=LockoutRules(first_wait=timedelta(minutes=1), longest_wait=timedelta(hours=1)),
         encryption_keys=SecretStr(f"k1:{base64.b64encode(b'0' * 32).decode()}"),
     )
 

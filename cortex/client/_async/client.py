@@ -69,7 +69,8 @@ class AsyncCortex(
         Args:
             base_url: Such as `http://127.0.0.1:8700`; None: `CORTEX_URL`, else the stack that
                 `cortex up` runs on this machine.
-            api_key: None: `CORTEX_API_KEY`, else the local stack's.
+            api_key: None: `CORTEX_API_KEY`, else the login that `cortex login` keeps for this
+                server, else the local stack's.
             data_dir: Where to look for the local stack; None: the usual folder.
             project: Where jobs and groups go that are submitted, unless the call says otherwise;
                 None: `CORTEX_PROJECT`, else one's personal project.

@@ -70,7 +70,7 @@ class Logins:
         return session_id, refresh
 
     async def change_password(self, change: PasswordChange, by: Principal) -> None:
-        """Change one's own password; all other sessions end.
+        """Change one's own password; all other sessions end, and links to reset it are void.
 
         Raises:
             Conflict: whoever asks has no password.
@@ -86,6 +86,7 @@ class Logins:
             if now is None or now.password_hash != credentials.password_hash:
                 raise Conflict("the password was changed by somebody else meanwhile")
             await tx.accounts.set_password(now.user.id, hashed)
+            await tx.links.void(now.user.id)
             own = by.credential if is_session(by) else ""
             ended = await tx.sessions.end_others(now.user.id, "password", but=own)
             await tx.audit.add(by, "user.password", by.name, sessions_ended=ended)

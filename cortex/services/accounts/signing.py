@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
@@ -53,7 +54,15 @@ class Claims:
 class AccessTokens:
     """Makes and checks access tokens of this installation."""
 
-    def __init__(self, database: Database, keyring: KeyRing, rules: SessionRules) -> None:
+    def __init__(
+        self,
+        database: Database,
+        keyring: KeyRing,
+        rules: SessionRules,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._clock = clock
         self._database = database
         self._keyring = keyring
         self._rules = rules
@@ -78,7 +87,7 @@ class AccessTokens:
             ServiceUnavailable: there is no encryption key to keep the signing key with.
         """
         key_id, key = await self._signing_key()
-        now = datetime.now(UTC)
+        now = self._clock()
         content = {
             "iss": self._rules.issuer,
             "aud": self._rules.audience,
@@ -106,7 +115,7 @@ class AccessTokens:
             if len(self._checked) >= _MOST_KEPT:
                 self._checked.clear()
             self._checked[digest] = claims
-        now = datetime.now(UTC)
+        now = self._clock()
         if claims.expires_at <= now:
             self._checked.pop(digest, None)
             raise NotLoggedIn(

@@ -132,6 +132,16 @@ class TestReset:
         # What failed before is forgotten.
         await log_in(client, password=OTHER)
 
+    async def test_a_change_of_the_password_voids_it(
+        self, client: httpx.AsyncClient, database: Database
+    ) -> None:
+        await person(client, database)
+        login, reset = await log_in(client), await invited(client)
+        body = {"old_password": PASSWORD, "new_password": OTHER}
+        answer = await client.post(f"{AUTH}/password", json=body, headers=bearing(login))
+        assert answer.status_code == 204
+        check_problem(await redeemed(client, reset.token), 401, "not_logged_in")
+
     async def test_only_an_admin_makes_one(
         self, client: httpx.AsyncClient, database: Database
     ) -> None:

@@ -1,6 +1,7 @@
 """Failed logins are slowed down, for all processes together, and never for good."""
 
 import asyncio
+import math
 from datetime import timedelta
 
 import pytest
@@ -12,7 +13,8 @@ from cortex.domain.login_errors import LockedOut
 from cortex.domain.rights import Principal, Role
 from cortex.services.accounts.lockout import Lockout
 
-RULES = LockoutRules()
+RULES = LockoutRules(first_wait=timedelta(minutes=1), longest_wait=timedelta(hours=1))
+"""Minutes: a machine that stands still for a second changes nothing."""
 
 
 def coming_from(source: str = "192.0.2.1") -> Principal:
@@ -20,15 +22,15 @@ def coming_from(source: str = "192.0.2.1") -> Principal:
 
 
 async def fails(lockout: Lockout, name: str = "ann", source: str = "192.0.2.1") -> int:
-    """One failed login; how long it had to wait, in seconds; 0: not at all."""
+    """One failed login; how many minutes it had to wait; 0: it need not."""
     try:
         await lockout.begin(name, coming_from(source))
     except LockedOut as error:
-        return error.retry_after
+        return math.ceil(error.retry_after / 60)
     return 0
 
 
-async def pass_by(database: Database, seconds: float) -> None:
+async def pass_by(database: Database, minutes: float) -> None:
     """Let so much time pass for what is counted."""
     async with database.transaction() as tx:
         await tx.connection.execute(
@@ -36,7 +38,7 @@ async def pass_by(database: Database, seconds: float) -> None:
                 "UPDATE login_attempts SET last_at = last_at - CAST(:by AS interval), "
                 "locked_until = locked_until - CAST(:by AS interval)"
             ),
-            {"by": timedelta(seconds=seconds)},
+            {"by": timedelta(minutes=minutes)},
         )
 
 
@@ -56,7 +58,7 @@ class TestAccounts:
         lockout = Lockout(database, RULES)
         for number in range(4):
             assert await fails(lockout, source=f"192.0.2.{number}") == 0
-        assert await waits(database, lockout, 12) == [1, 2, 4, 8, 16, 32, 64, 128, 256] + [300] * 3
+        assert await waits(database, lockout, 12) == [1, 2, 4, 8, 16, 32] + [60] * 6
 
     async def test_other_accounts_are_not_held_up(self, database: Database) -> None:
         lockout = Lockout(database, RULES)
@@ -82,7 +84,7 @@ class TestAccounts:
         lockout = Lockout(database, RULES)
         for _ in range(5):
             await fails(lockout)
-        await pass_by(database, RULES.forget.total_seconds() + 1)
+        await pass_by(database, RULES.forget / timedelta(minutes=1) + 1)
         assert [await fails(lockout) for _ in range(6)] == [0] * 5 + [1]
 
     async def test_whoever_waits_does_not_make_it_longer(self, database: Database) -> None:
