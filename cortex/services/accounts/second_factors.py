@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from cortex.db.engine import Database, Transaction
 from cortex.domain.accounts import User
-from cortex.domain.errors import Conflict, NotFound
+from cortex.domain.errors import Conflict, CortexError, NotFound, ServiceUnavailable
 from cortex.domain.login_errors import InvalidCode, SecondFactorNeeded
 from cortex.domain.rights import Action, Principal
 from cortex.domain.second_factor import (
@@ -136,7 +136,13 @@ class SecondFactors:
                 await tx.audit.add(by, "second_factor.reset", name)
 
     def _opened(self, user: User, sealed: bytes) -> str:
-        return self._keyring.decrypt(sealed, totp_place(user.id))["secret"]
+        try:
+            return self._keyring.decrypt(sealed, totp_place(user.id))["secret"]
+        except CortexError as error:  # its encryption key was taken out of the ring
+            raise ServiceUnavailable(
+                f"codes of the app cannot be checked: {error.detail}. Use a recovery code, or let "
+                "an admin remove the second factor"
+            ) from None
 
 
 def _totp() -> Any:

@@ -1,11 +1,13 @@
 """The second factor: enrolled, asked for, used once, recovered from, removed."""
 
 import asyncio
+import base64
 import os
 import time
 
 import httpx
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import text
 
 from activities.secrets import rotate_secrets
@@ -217,6 +219,19 @@ class TestRemoval:
         answer = await try_login(client, password=OTHER)
         check_problem(answer, 401, "second_factor_needed")
         await log_in(client, password=OTHER, code=code_of(secret))
+
+    async def test_without_its_encryption_key_recovery_codes_are_left(
+        self, settings: Settings, client: httpx.AsyncClient, database: Database
+    ) -> None:
+        await person(client, database)
+        secret, codes = await confirmed(client, database, await log_in(client))
+        other = SecretStr(f"k9:{base64.b64encode(os.urandom(32)).decode()}")
+        async with client_of(settings.model_copy(update={"encryption_keys": other})) as changed:
+            problem = check_problem(
+                await try_login(changed, code=code_of(secret)), 503, "service_unavailable"
+            )
+            assert "encryption key `k1` is not configured" in problem.detail
+            await log_in(changed, code=codes.recovery_codes[0])
 
     async def test_without_encryption_keys_there_is_none(
         self, settings: Settings, client: httpx.AsyncClient, database: Database
