@@ -52,6 +52,9 @@ from cortex.db.sessions import SessionRepository
 from cortex.db.signing import SigningKeyRepository
 from cortex.db.statements import allow_one_write, handed_out
 from cortex.db.trace import TraceRepository
+from cortex.db.webhooks.deliveries import DeliveryRepository
+from cortex.db.webhooks.fanout import FanoutRepository
+from cortex.db.webhooks.repository import WebhookRepository
 from cortex.domain.errors import DatabaseUnavailable
 from cortex.settings import DatabaseSettings
 
@@ -107,6 +110,9 @@ class UnitOfWork(Generic[Access]):
         self.plugins: PluginRepository[Access] = PluginRepository(connection)
         self.findings: FindingRepository[Access] = FindingRepository(connection)
         self.survey: SurveyRepository[Access] = SurveyRepository(connection)
+        self.webhooks: WebhookRepository[Access] = WebhookRepository(connection)
+        self.fanout: FanoutRepository[Access] = FanoutRepository(connection)
+        self.deliveries: DeliveryRepository[Access] = DeliveryRepository(connection)
 
 
 Reading = UnitOfWork[Reads]

@@ -9,7 +9,13 @@ from typing import Final
 from sqlalchemy import text
 
 from cortex.db.base import Access, Repository, Writes
-from cortex.security.places import job_place, provider_place, signing_place, totp_place
+from cortex.security.places import (
+    job_place,
+    provider_place,
+    signing_place,
+    totp_place,
+    webhook_place,
+)
 
 _KEY: Final = "substring({column} from 2 for get_byte({column}, 0))"
 
@@ -41,12 +47,14 @@ _PLACES: Final = {
     "providers": provider_place,
     "signing_keys": signing_place,
     "totp_seeds": totp_place,
+    "webhooks": webhook_place,
 }
 _COLUMNS: Final = {
     "jobs": "secrets",
     "providers": "credentials",
     "signing_keys": "sealed",
     "totp_seeds": "sealed",
+    "webhooks": "secrets",
 }
 
 

@@ -51,6 +51,8 @@ class EventType(StrEnum):
     PROVIDER_DELETED = "provider.deleted"
     PROVIDER_ENABLED = "provider.enabled"
     PROVIDER_DISABLED = "provider.disabled"
+    WEBHOOK_DISABLED = "webhook.disabled"
+    """By Cortex itself: its receiver has not taken anything for long, or is gone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +89,7 @@ class Event(BaseModel):
     position: str = Field(description="Opaque cursor: the SSE `id`, for `Last-Event-ID`.")
     type: EventType
     subject: str = Field(
-        description="The id of what it happened to: job, lease, group, provider or budget."
+        description="The id of what it happened to: job, lease, group, provider, budget or webhook."
     )
     job_id: str | None = None
     time: datetime

@@ -61,6 +61,8 @@ class Action(StrEnum):
     """To see and end sessions."""
     ACCOUNT_CHANGE = "account.change"
     """To change one's own password and second factor."""
+    WEBHOOKS_READ = "webhooks.read"
+    WEBHOOKS_CHANGE = "webhooks.change"
 
 
 class Reach(StrEnum):
@@ -116,6 +118,8 @@ POLICY: Final = MappingProxyType(
             Action.JOBS_EXTEND: Reach.ALL,
             Action.PROVIDERS_OPERATE: Reach.ALL,
             Action.RECONCILE_RUN: Reach.ALL,
+            Action.WEBHOOKS_READ: Reach.ALL,
+            Action.WEBHOOKS_CHANGE: Reach.ALL,
         },
         Role.DEVELOPER: _KEYS
         | {
@@ -128,6 +132,8 @@ POLICY: Final = MappingProxyType(
             Action.JOBS_SUBMIT: Reach.PROJECT,
             Action.JOBS_CANCEL: Reach.OWN,
             Action.JOBS_EXTEND: Reach.OWN,
+            Action.WEBHOOKS_READ: Reach.OWN,
+            Action.WEBHOOKS_CHANGE: Reach.OWN,
         },
         Role.VIEWER: _LOOKS,
         Role.BILLING: _LOOKS | {Action.BUDGETS_CHANGE: Reach.ALL},
@@ -251,7 +257,12 @@ class Principal(BaseModel):
         )
 
 
-_THINGS: Final = {Action.KEYS_CHANGE: "keys", Action.SESSIONS_CHANGE: "sessions"}
+_THINGS: Final = {
+    Action.KEYS_CHANGE: "keys",
+    Action.SESSIONS_CHANGE: "sessions",
+    Action.WEBHOOKS_READ: "webhooks",
+    Action.WEBHOOKS_CHANGE: "webhooks",
+}
 _BESIDES: Final = frozenset({Action.SERVER_READ, Action.PROVIDERS_READ})
 """What one needs to run jobs, though it is about the whole server."""
 

@@ -36,7 +36,7 @@ class Notification(BaseModel):
 def notification_of(event: Event) -> Notification | None:
     """What is to be told of an event; None for most of them.
 
-    Told are: a job's end, what holds a job up, a provider's change of health.
+    Told are: a job's end, what holds a job up, a provider's change of health, a webhook's end.
     """
     data = {name: value for name, value in event.data.items() if isinstance(value, str)}
     text = data.get("message", "")
@@ -49,6 +49,8 @@ def notification_of(event: Event) -> Notification | None:
     if event.type is EventType.PROVIDER_STATUS_CHANGED and data.get("status") in _HEALTH:
         level, words = _HEALTH[data["status"]]
         return _note(event, level, f"provider {event.subject} {words}", text)
+    if event.type is EventType.WEBHOOK_DISABLED:
+        return _note(event, "error", f"webhook {event.subject} was disabled", text)
     return None
 
 

@@ -10,7 +10,7 @@ class SealedView(View):
 
     what: str = Field(
         description="`jobs` (their `secret_env`), `providers` (their credentials), `signing_keys` "
-        "(of access tokens), `totp_seeds` (second factors)."
+        "(of access tokens), `totp_seeds` (second factors), `webhooks` (what signs, headers)."
     )
     key: str = Field(description="Id of the encryption key.")
     count: int

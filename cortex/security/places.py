@@ -15,6 +15,11 @@ def provider_place(provider_id: str) -> str:
     return f"provider:{provider_id}"
 
 
+def webhook_place(webhook_id: str) -> str:
+    """Of `webhooks.secrets`."""
+    return f"webhook:{webhook_id}"
+
+
 def draft_place(draft_id: str) -> str:
     """Of `provider_drafts.sealed`."""
     return f"draft:{draft_id}"

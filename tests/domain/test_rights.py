@@ -13,7 +13,8 @@ from cortex.settings import ApiKey, ApiSettings
 ROOT = Path(__file__).parents[2]
 EVERYBODY = set(Role)
 ADMINS = {Action.AUDIT_READ, Action.SECRETS_READ, Action.USERS_READ}
-READS = {action for action in Action if action.endswith(".read")} - ADMINS
+RUNNERS = {Role.ADMIN, Role.OPERATOR, Role.DEVELOPER}
+READS = {action for action in Action if action.endswith(".read")} - ADMINS - {Action.WEBHOOKS_READ}
 # Written down a second time, on purpose: a change of the table must be meant.
 MAY = (
     {
@@ -33,6 +34,8 @@ MAY = (
         Action.RECONCILE_READ: EVERYBODY - {Role.DEVELOPER},
         Action.SESSIONS_CHANGE: EVERYBODY,
         Action.ACCOUNT_CHANGE: EVERYBODY,
+        Action.WEBHOOKS_READ: RUNNERS,
+        Action.WEBHOOKS_CHANGE: RUNNERS,
     }
     | dict.fromkeys(READS - {Action.RECONCILE_READ}, EVERYBODY)
     | dict.fromkeys(ADMINS, {Role.ADMIN})

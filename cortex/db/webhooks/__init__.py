@@ -1,0 +1,1 @@
+"""SQL about webhooks: themselves, the fan-out of events, the deliveries."""
