@@ -54,6 +54,7 @@ from cortex.db.outbox.commands import CHANNEL as COMMANDS_CHANNEL
 from cortex.db.outbox.events import CHANNEL as EVENTS_CHANNEL
 from cortex.db.providers.circuits import CHANNEL as CIRCUITS_CHANNEL
 from cortex.db.providers.repository import CHANNEL as PROVIDERS_CHANNEL
+from cortex.db.webhooks.repository import CHANNEL as WEBHOOKS_CHANNEL
 from cortex.domain.errors import CortexError, ServiceUnavailable
 from cortex.loops import loop_factory
 from cortex.plugins.host import PluginHost
@@ -66,6 +67,7 @@ from cortex.temporal.client import connect, prepare_namespace
 from cortex.temporal.contracts import TASK_QUEUE
 from cortex.temporal.outbox.relay import Relay
 from cortex.temporal.schedules import ensure_books, ensure_budgets, ensure_maintenance
+from cortex.webhooks.host import WebhookHost
 from workflows.registry import WORKFLOWS
 
 _log = structlog.get_logger("worker")
@@ -77,6 +79,7 @@ _CHANNELS = (
     PROVIDERS_CHANNEL,
     CIRCUITS_CHANNEL,
     LOOKED_AT,
+    WEBHOOKS_CHANNEL,
 )
 
 
@@ -91,6 +94,7 @@ class Service:
     notifier: Notifier
     relay: Relay
     plugins: PluginHost
+    webhooks: WebhookHost
     core: Worker | None
     queues: ProviderQueues
 
@@ -120,13 +124,25 @@ class Service:
         notifier = Notifier(settings.database, (*_CHANNELS, *events))
         relay = Relay(database, client, notifier, settings.jobs)
         plugins = PluginHost(loaded, database, notifier, settings.plugin_delivery)
+        webhooks = WebhookHost(database, notifier, settings)
         await fleet.start()
         await notifier.start()
         offered, steps = make_activities(settings, database, client, fleet, notifier, loaded)
         served = serves(settings.worker.queues, TASK_QUEUE)
         core = core_worker(client, settings, offered) if served else None
         queues = ProviderQueues(client, settings, fleet, notifier, steps)
-        return cls(settings, database, client, fleet, notifier, relay, plugins, core, queues)
+        return cls(
+            settings,
+            database,
+            client,
+            fleet,
+            notifier,
+            relay,
+            plugins,
+            webhooks,
+            core,
+            queues,
+        )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then hand over."""
@@ -140,6 +156,7 @@ class Service:
             await ensure_books(self.client, self.settings.reconcile)
             await self.relay.start()
             await self.plugins.start()
+            await self.webhooks.start()
             own = () if self.core is None else (TASK_QUEUE,)
             _log.info("worker.ready", queues=[*own, *self.queues.names])
             tasks = [
@@ -150,6 +167,7 @@ class Service:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self.webhooks.aclose()
             await self.plugins.aclose()
             await self.relay.aclose()
 

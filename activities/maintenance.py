@@ -27,6 +27,7 @@ _OLD_SESSIONS = timedelta(days=30)
 _STALE_PARTS = timedelta(days=1)
 _OLD_CHECKS = timedelta(days=1)
 _MOST_CHECKS = 2000
+_DELIVERIES = 5000
 
 
 class MaintenanceActivities:
@@ -58,6 +59,7 @@ class MaintenanceActivities:
             sessions = await tx.sessions.expire(_OLD_SESSIONS)
             links = await tx.links.expire(_OLD_LINKS)
             attempts = await tx.logins.expire(2 * self._settings.lockout.forget)
+        deliveries = await self._expire_deliveries()
         rotated = await rotate_secrets(self._database, self._keyring)
         parts = self._drop_stale_parts(now)
         checks = await self._drop_old_checks(now)
@@ -72,10 +74,25 @@ class MaintenanceActivities:
             "sessions": sessions,
             "login_links": links,
             "login_attempts": attempts,
+            "webhook_deliveries": deliveries,
             "secrets_rotated": rotated,
             "output_parts": parts,
             "check_runs": checks,
         }
+
+    async def _expire_deliveries(self) -> int:
+        """Many: a busy server makes millions a week."""
+        limits, expired = self._settings.webhooks, 0
+        while True:
+            async with self._database.transaction() as tx:
+                count = await tx.deliveries.expire(
+                    limits.keep_delivered, limits.keep_dead, limit=_DELIVERIES
+                )
+            expired += count
+            if activity.in_activity():
+                activity.heartbeat()
+            if count < _DELIVERIES:
+                return expired
 
     async def _drop_old_checks(self, now: datetime) -> int:
         """Runs of health checks and of reconcile: many, alike, and what they found is in tables."""

@@ -17,6 +17,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    IPvAnyNetwork,
     SecretStr,
     model_validator,
 )
@@ -318,6 +319,45 @@ class PluginDeliverySettings(_Section):
     )
 
 
+class WebhookSettings(_Section):
+    allowed_networks: tuple[IPvAnyNetwork, ...] = Field(
+        default=(),
+        description="Networks that webhooks may lead to although they are not public, such as "
+        "`10.20.0.0/16`; there also without TLS.",
+    )
+    allow_http: bool = Field(
+        default=False, description="Whether public addresses may be sent to without TLS."
+    )
+    timeout: Duration = Field(
+        default=timedelta(seconds=15),
+        gt=timedelta(0),
+        description="How long a receiver may take to answer, looking up its name included.",
+    )
+    first_wait: Duration = Field(
+        default=timedelta(seconds=5),
+        gt=timedelta(0),
+        description="After the first failed attempt; doubles with each.",
+    )
+    longest_wait: Duration = Field(
+        default=timedelta(hours=1), gt=timedelta(0), description="Between two attempts."
+    )
+    give_up_after: Duration = Field(
+        default=timedelta(hours=24), description="A delivery that is not taken for so long is dead."
+    )
+    disable_after: Duration = Field(
+        default=timedelta(days=3),
+        description="A webhook of which nothing was taken for so long is disabled.",
+    )
+    at_once: int = Field(default=32, ge=1, le=1000, description="Sent at once by a worker.")
+    per_webhook: int = Field(default=8, ge=1, le=1000, description="The same, to one webhook.")
+    keep_delivered: Duration = Field(
+        default=timedelta(days=3), description="How long is shown what was delivered."
+    )
+    keep_dead: Duration = Field(
+        default=timedelta(days=30), description="How long what is dead can be delivered by hand."
+    )
+
+
 class PluginSettings(BaseModel):
     """One plugin: the fields of its own configuration."""
 
@@ -392,6 +432,7 @@ class Settings(BaseSettings):
         default_factory=dict, description="Plugin name to its configuration."
     )
     plugin_delivery: PluginDeliverySettings = Field(default_factory=PluginDeliverySettings)
+    webhooks: WebhookSettings = Field(default_factory=WebhookSettings)
     providers: dict[str, ProviderSettings] = Field(
         default_factory=lambda: {"local": ProviderSettings(type="local")},
         description="Provider id to its type and configuration.",

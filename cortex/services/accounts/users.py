@@ -1,11 +1,11 @@
 """Users: made, changed and shown. Nobody is removed: their jobs and bills have their name."""
 
-from cortex.db.engine import Database
+from cortex.db.engine import Database, Transaction
 from cortex.domain.accounts import User
 from cortex.domain.audit import changed_values
 from cortex.domain.errors import Conflict
 from cortex.domain.ids import new_id
-from cortex.domain.rights import LOCAL_ADMIN, Principal
+from cortex.domain.rights import LOCAL_ADMIN, POLICY, Action, Principal, Role
 from cortex.domain.versions import ANY_VERSION, Expected, version_of
 from cortex.schemas.accounts import UserCreate, UserPage, UserUpdate
 from cortex.settings import ApiSettings
@@ -77,9 +77,17 @@ class Users:
             if new:
                 await tx.accounts.change_user(user.id, role, active)
                 await tx.audit.add(by, "user.update", name, before=old, after=new)
+                await _narrow_webhooks(tx, name, role, active)
             return await tx.accounts.user(name)
 
 
 def user_version(user: User) -> str:
     """The version of what can be changed about a user."""
     return version_of({"role": user.role, "active": user.active})
+
+
+async def _narrow_webhooks(tx: Transaction, name: str, role: Role, active: bool) -> None:
+    """What somebody may not see any more is not sent to their webhooks either."""
+    reach = POLICY[role].get(Action.WEBHOOKS_READ) if active else None
+    why = f"the role `{role}` has none" if active else "who is switched off"
+    await tx.webhooks.narrow(name, reach, f"it is of `{name}`: {why}")

@@ -1,0 +1,1 @@
+"""What Cortex does with webhooks when somebody asks."""
