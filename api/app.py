@@ -47,6 +47,7 @@ from api.routes import (
     submission,
     trace,
     users,
+    webhooks,
 )
 from api.routing import mount
 from api.services import open_services
@@ -76,6 +77,7 @@ ROUTERS = tuple(
         users,
         keys,
         secrets,
+        webhooks,
         audit,
         meta,
     )

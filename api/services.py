@@ -53,6 +53,8 @@ from cortex.services.secrets import Secrets
 from cortex.services.trace.resolve import Resolutions
 from cortex.services.trace.stuck import StuckJobs
 from cortex.services.trace.trace import Traces
+from cortex.services.webhooks.deliveries import WebhookDeliveries
+from cortex.services.webhooks.webhooks import Webhooks
 from cortex.settings import Settings
 from cortex.telemetry.tracing import configure_tracing
 from cortex.temporal.client import connect
@@ -94,6 +96,8 @@ class Services:
     second_factors: SecondFactors
     invitations: Invitations
     secrets: Secrets
+    webhooks: Webhooks
+    deliveries: WebhookDeliveries
     audit: AuditLog
     denials: Denials
     streams: Streams
@@ -169,6 +173,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             second_factors=second_factors,
             invitations=Invitations(database, passwords),
             secrets=Secrets(database, client, settings),
+            webhooks=Webhooks(database, settings),
+            deliveries=WebhookDeliveries(database),
             audit=AuditLog(database),
             denials=denials,
             streams=Streams(database, hub),

@@ -78,6 +78,12 @@ KNOWN: Final = (
     ),
     Known(
         _VALID,
+        r"(POST|PATCH) /api/v1/webhooks.*",
+        '^422 .*"field":"url"',
+        "which addresses, ports and schemes a webhook may have depends on the settings",
+    ),
+    Known(
+        _VALID,
         f"{_SPECS}|{_GROUPS}",
         '^(402|422) .*"code":"(no_provider|over_budget)"',
         "well-formed, and no provider here can run it, or a budget does not allow it",

@@ -20,6 +20,7 @@ from cortex.client._async.reconcile import AsyncReconcileCalls
 from cortex.client._async.secrets import AsyncSecretCalls
 from cortex.client._async.server import AsyncServerCalls
 from cortex.client._async.trace import AsyncTraceCalls
+from cortex.client._async.webhooks import AsyncWebhookCalls
 from cortex.client.connection import resolve
 from cortex.client.retry import RetryPolicy
 from cortex.client.transport import AsyncTransport
@@ -37,6 +38,7 @@ class AsyncCortex(
     AsyncProjectCalls,
     AsyncAuthCalls,
     AsyncSecretCalls,
+    AsyncWebhookCalls,
     AsyncAuditCalls,
     AsyncTraceCalls,
     AsyncPluginCalls,

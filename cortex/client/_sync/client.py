@@ -21,6 +21,7 @@ from cortex.client._sync.reconcile import ReconcileCalls
 from cortex.client._sync.secrets import SecretCalls
 from cortex.client._sync.server import ServerCalls
 from cortex.client._sync.trace import TraceCalls
+from cortex.client._sync.webhooks import WebhookCalls
 from cortex.client.connection import resolve
 from cortex.client.retry import RetryPolicy
 from cortex.client.transport import Transport
@@ -38,6 +39,7 @@ class Cortex(
     ProjectCalls,
     AuthCalls,
     SecretCalls,
+    WebhookCalls,
     AuditCalls,
     TraceCalls,
     PluginCalls,
