@@ -189,9 +189,10 @@ class Deliverer:
         if answer.taken:
             if not await tx.deliveries.end(delivery, attempt, DeliveryState.DELIVERED):
                 return
+            if health.failures >= _AN_OUTAGE or (health.failures and delivery.is_ping):
+                await tx.deliveries.hurry(delivery.webhook_id)
             if health.failures and not delivery.is_ping:
-                hurry = health.failures >= _AN_OUTAGE
-                await tx.deliveries.well(delivery.webhook_id, hurry=hurry)
+                await tx.deliveries.well(delivery.webhook_id)
             return
         gone = answer.status == GONE
         over = final or delivery.is_ping or self._is_over(delivery, gone=gone)

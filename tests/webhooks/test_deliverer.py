@@ -512,6 +512,22 @@ class TestPing:
         assert got.envelope["type"] == "cortex.webhook.ping"
         assert (got.id, got.envelope["subject"]) == (ping.id, made.info.id)
 
+    async def test_one_that_is_taken_ends_the_pauses(
+        self, database: Database, settings: Settings
+    ) -> None:
+        """Whoever has mended a receiver need not wait for an hour."""
+        async with receiving() as receiver:
+            made = await webhook(database, settings, receiver.url)
+            await happen(database, await new_job(database), 1)
+            worker = Worker(database, limited(settings, **PATIENT))
+            receiver.status = lambda got: 503
+            await worker.fan_out()
+            await worker.send_all()
+            receiver.status = lambda got: 204
+            await WebhookDeliveries(database).ping(made.info.id, ADMIN)
+            await worker.send_all()
+        assert receiver.notes == [1, None, 1]
+
 
 class TestRevoked:
     async def test_what_its_owner_may_not_see_any_more_is_not_sent(

@@ -92,20 +92,19 @@ UPDATE webhook_deliveries SET due_at = now() WHERE due_at IS NULL AND id = (
     ORDER BY tx, seq LIMIT 1)
 """)
 
-_WELL: Final = text(
-    "UPDATE webhooks SET failures = 0, failing_since = NULL, "
-    "hurried_at = CASE WHEN :hurried THEN now() ELSE hurried_at END WHERE id = :webhook_id"
-)
+_WELL: Final = text("UPDATE webhooks SET failures = 0, failing_since = NULL WHERE id = :webhook_id")
 _ILL: Final = text(
     "UPDATE webhooks SET failures = failures + 1, failing_since = coalesce(failing_since, now()) "
     "WHERE id = :webhook_id"
 )
-_HURRY: Final = text("""
-UPDATE webhook_deliveries SET due_at = now()
-WHERE webhook_id = :webhook_id AND state = 'pending' AND due_at > now() AND claim IS NULL
-    AND EXISTS (SELECT 1 FROM webhooks WHERE id = :webhook_id
-        AND (hurried_at IS NULL OR hurried_at < now() - interval '30 s'))
-""")
+_MAY_HURRY: Final = text(
+    "UPDATE webhooks SET hurried_at = now() WHERE id = :webhook_id "
+    "AND (hurried_at IS NULL OR hurried_at < now() - interval '30 s')"
+)
+_HURRY: Final = text(
+    "UPDATE webhook_deliveries SET due_at = now() WHERE webhook_id = :webhook_id "
+    "AND state = 'pending' AND due_at > now() AND claim IS NULL"
+)
 
 _REDELIVER: Final = text("""
 UPDATE webhook_deliveries SET state = 'pending', due_at = NULL, claim = NULL, ended_at = NULL,
@@ -246,13 +245,15 @@ class DeliveryRepository(Repository[Access]):
             await self.connection.execute(_NEXT, place)
         return True
 
-    async def well(self: "DeliveryRepository[Transacts]", webhook_id: str, *, hurry: bool) -> None:
-        """The receiver takes again; `hurry`: what waits for its next attempt is due now."""
+    async def well(self: "DeliveryRepository[Writes]", webhook_id: str) -> None:
+        """The receiver has taken one."""
+        await self.connection.execute(_WELL, {"webhook_id": webhook_id})
+
+    async def hurry(self: "DeliveryRepository[Transacts]", webhook_id: str) -> None:
+        """The receiver is back: what waits for its next attempt is due, at most every 30 s."""
         values = {"webhook_id": webhook_id}
-        hurried = False
-        if hurry:
-            hurried = bool((await self.connection.execute(_HURRY, values)).rowcount)
-        await self.connection.execute(_WELL, {**values, "hurried": hurried})
+        if (await self.connection.execute(_MAY_HURRY, values)).rowcount:
+            await self.connection.execute(_HURRY, values)
 
     async def ill(self: "DeliveryRepository[Writes]", webhook_id: str) -> None:
         """The receiver has not taken one."""

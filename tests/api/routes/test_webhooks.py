@@ -200,7 +200,7 @@ class TestOwners:
                 *(("POST", f"{path}/rotate-secret"), ("POST", f"{path}/redeliver")),
                 *(("GET", f"{path}/deliveries"), ("GET", f"{path}/deliveries/dlv_1")),
             ):
-                body = {} if method in ("PATCH", "POST") else None
+                body: dict[str, Any] | None = {} if method in ("PATCH", "POST") else None
                 answer = await client.request(method, each, json=body, headers=bob)
                 problem = check_problem(answer, 404, "not_found")
                 assert problem.detail == f"there is no webhook `{webhook_id}`"
