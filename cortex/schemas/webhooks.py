@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
@@ -137,10 +138,23 @@ Url = Annotated[
     ),
 ]
 Description = Annotated[str, Field(pattern=ONE_LINE, max_length=200)]
+_FORMS: Final = span(timedelta(0), LONGEST_OVERLAP)["anyOf"]
+_AT_ONCE: Final = {"const": "0s"}
+_TEXT: Final = re.compile(_FORMS[1]["pattern"])
+
+
+def _as_written(value: object) -> object:
+    """Texts in the forms of the document only: `0s`, `90m`, `24h`."""
+    if isinstance(value, str) and value != _AT_ONCE["const"] and not _TEXT.fullmatch(value):
+        raise ValueError("must be such as `24h`, `90m` or `0s`, 30 days at most")
+    return value
+
+
 Overlap = Annotated[
     Duration,
     Field(ge=timedelta(0), le=LONGEST_OVERLAP),
-    WithJsonSchema(span(timedelta(0), LONGEST_OVERLAP)),
+    BeforeValidator(_as_written),
+    WithJsonSchema({"anyOf": [*_FORMS, _AT_ONCE]}),
 ]
 
 

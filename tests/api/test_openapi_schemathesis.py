@@ -84,6 +84,12 @@ KNOWN: Final = (
     ),
     Known(
         _VALID,
+        r"PATCH /api/v1/webhooks/\{webhook_id\}",
+        "^422 .*must be given anew .* for another host",
+        "what a webhook has already is no matter of the document",
+    ),
+    Known(
+        _VALID,
         f"{_SPECS}|{_GROUPS}",
         '^(402|422) .*"code":"(no_provider|over_budget)"',
         "well-formed, and no provider here can run it, or a budget does not allow it",

@@ -76,8 +76,9 @@ class Users:
             )
             if new:
                 await tx.accounts.change_user(user.id, role, active)
-                await tx.audit.add(by, "user.update", name, before=old, after=new)
-                await _narrow_webhooks(tx, name, role, active)
+                changed = await _narrow_webhooks(tx, name, role, active)
+                more = {"webhooks": changed} if changed else {}
+                await tx.audit.add(by, "user.update", name, before=old, after=new, **more)
             return await tx.accounts.user(name)
 
 
@@ -86,8 +87,8 @@ def user_version(user: User) -> str:
     return version_of({"role": user.role, "active": user.active})
 
 
-async def _narrow_webhooks(tx: Transaction, name: str, role: Role, active: bool) -> None:
-    """What somebody may not see any more is not sent to their webhooks either."""
+async def _narrow_webhooks(tx: Transaction, name: str, role: Role, active: bool) -> list[str]:
+    """What somebody may not see any more is not sent to their webhooks either; which it changed."""
     reach = POLICY[role].get(Action.WEBHOOKS_READ) if active else None
     why = f"the role `{role}` has none" if active else "who is switched off"
-    await tx.webhooks.narrow(name, reach, f"it is of `{name}`: {why}")
+    return await tx.webhooks.narrow(name, reach, f"it is of `{name}`: {why}")

@@ -181,6 +181,19 @@ class TestChanges:
             answer = await client.post(HOOKS, json={"url": URL})
             check_problem(answer, 503, "service_unavailable")
 
+    @pytest.mark.parametrize("overlap", ["0s", "24h", "90 m", 0, 90.5, "30d"])
+    async def test_overlaps(self, client: httpx.AsyncClient, overlap: object) -> None:
+        path = f"{HOOKS}/{(await made(client))['info']['id']}/rotate-secret"
+        answer = await client.post(path, json={"overlap": overlap})
+        assert answer.status_code == 200, answer.text
+
+    @pytest.mark.parametrize("overlap", ["", "0", "soon", "-1h", "31d", -1, 2592001, True])
+    async def test_no_overlaps(self, client: httpx.AsyncClient, overlap: object) -> None:
+        path = f"{HOOKS}/{(await made(client))['info']['id']}/rotate-secret"
+        answer = await client.post(path, json={"overlap": overlap})
+        problem = check_problem(answer, 422, "invalid_request")
+        assert problem.errors[0].field == "overlap"
+
 
 class TestOwners:
     async def test_one_sees_and_changes_own_ones_only(self, client: httpx.AsyncClient) -> None:
@@ -255,6 +268,8 @@ class TestOwners:
             await worker.fan_out()
             await worker.send_all()
             assert receiver.notes == [3]
+            (entry,) = (await client.get("/api/v1/audit?action=user.update")).json()["items"]
+            assert entry["data"]["webhooks"] == [path.rsplit("/", 1)[1]]
             for change, why in (
                 ({"role": "viewer"}, "the role `viewer` has none"),
                 ({"role": "developer"}, "the role `viewer` has none"),
