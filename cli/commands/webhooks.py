@@ -33,6 +33,7 @@ Labels = Annotated[
 ]
 Group = Annotated[str | None, typer.Option(help="Only of this group and its members.")]
 Owner = Annotated[str | None, typer.Option(help="Only of this one's jobs.")]
+Project = Annotated[str | None, typer.Option(help="Only in this project.")]
 Headers = Annotated[
     list[str] | None,
     typer.Option(
@@ -67,6 +68,7 @@ def create(
     label: Labels = None,
     group: Group = None,
     owner: Owner = None,
+    project: Project = None,
     header: Headers = None,
     description: Description = None,
     off: Annotated[bool, typer.Option("--off", help="Send nothing yet.")] = False,
@@ -77,7 +79,7 @@ def create(
         made = cortex.create_webhook(
             url,
             events=event or None,
-            jobs=_jobs(label, group, owner),
+            jobs=_jobs(label, group, owner, project),
             headers=_pairs(header, "--header"),
             description=description,
             enabled=not off,
@@ -112,6 +114,7 @@ def show(ctx: typer.Context, webhook_id: Id) -> None:
             ("labels", " ".join(labels)),
             ("group", jobs.group or ""),
             ("of", jobs.owner or ""),
+            ("in", jobs.project or ""),
             ("headers", " ".join(webhook.headers)),
             ("state", _state(webhook)),
             ("why", webhook.disabled_reason),
@@ -132,6 +135,7 @@ def update(
     label: Labels = None,
     group: Group = None,
     owner: Owner = None,
+    project: Project = None,
     all_jobs: Annotated[
         bool, typer.Option("--all-jobs", help="Of all jobs again, whatever was chosen.")
     ] = False,
@@ -145,11 +149,11 @@ def update(
         bool, typer.Option("--skip-missed", help="Forget what happened while it was off.")
     ] = False,
 ) -> None:
-    """Change a webhook. Labels, group and owner that are given take the place of the former."""
+    """Change a webhook. What is given of labels, group, owner and project is all."""
     state = state_of(ctx)
     headers: dict[str, str | None] = {**(_pairs(header, "--header") or {})}
     headers |= dict.fromkeys(drop_header or ())
-    jobs = JobFilter() if all_jobs else _jobs(label, group, owner)
+    jobs = JobFilter() if all_jobs else _jobs(label, group, owner, project)
     given = (url, event, jobs, headers or None, description, enabled)
     if all(value is None for value in given) and not skip_missed:
         raise BadInput("say what to change; `cortex webhooks update --help` lists it")
@@ -277,10 +281,13 @@ def _ended(cortex: "Cortex", webhook_id: str, delivery: Delivery) -> Delivery:
     return delivery
 
 
-def _jobs(labels: Sequence[str] | None, group: str | None, owner: str | None) -> JobFilter | None:
-    if not labels and group is None and owner is None:
+def _jobs(
+    labels: Sequence[str] | None, group: str | None, owner: str | None, project: str | None
+) -> JobFilter | None:
+    if not labels and group is None and owner is None and project is None:
         return None
-    return JobFilter(labels=_pairs(labels, "--label") or {}, group=group, owner=owner)
+    chosen = _pairs(labels, "--label") or {}
+    return JobFilter(labels=chosen, group=group, owner=owner, project=project)
 
 
 def _pairs(given: Sequence[str] | None, option: str) -> dict[str, str] | None:

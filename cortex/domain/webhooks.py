@@ -5,7 +5,7 @@ receiver can tell a repeat.
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -38,6 +38,7 @@ class JobFilter(BaseModel):
     labels: dict[str, str] = Field(default_factory=dict)
     group: str | None = None
     owner: str | None = None
+    project: str | None = None
 
 
 class Webhook(BaseModel):
@@ -122,9 +123,10 @@ class Delivery(BaseModel):
 
 @dataclass(frozen=True)
 class Subject:
-    """Whose event it is: the owner, labels and group of its job or group; unknown: of neither."""
+    """Whose event it is: owner, project, labels and group of its job or group, if it has one."""
 
     owner: str | None = None
+    project: str | None = None
     labels: Mapping[str, str] | None = None
     group: str | None = None
 
@@ -145,9 +147,15 @@ def matches(pattern: str, event_type: str) -> bool:
     return event_type == pattern
 
 
-def is_visible(reach: Reach, owner: str, subject: Subject) -> bool:
-    """Whether a webhook of this owner may get events of this subject at all."""
-    return reach is Reach.ALL or subject.owner == owner
+def is_visible(reach: Reach, owner: str, projects: Collection[str], subject: Subject) -> bool:
+    """Whether a webhook of this owner may get events of this subject at all.
+
+    `projects` are those that the owner is in besides the personal one: who has left a project sees
+    nothing of it any more, own jobs neither.
+    """
+    if reach is Reach.ALL:
+        return True
+    return subject.owner == owner and subject.project in (owner, *projects)
 
 
 def wants(events: Sequence[str], jobs: JobFilter, event_type: str, subject: Subject) -> bool:
@@ -155,6 +163,8 @@ def wants(events: Sequence[str], jobs: JobFilter, event_type: str, subject: Subj
     if not any(matches(pattern, event_type) for pattern in events):
         return False
     if jobs.owner is not None and subject.owner != jobs.owner:
+        return False
+    if jobs.project is not None and subject.project != jobs.project:
         return False
     if jobs.group is not None and subject.group != jobs.group:
         return False

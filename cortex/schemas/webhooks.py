@@ -181,9 +181,12 @@ class JobFilterInput(BaseModel):
     owner: str | None = Field(
         default=None, pattern=USER_NAME, description="Whose; a developer gets own ones anyway."
     )
+    project: str | None = Field(default=None, pattern=USER_NAME, description="In this project.")
 
     def filter(self) -> JobFilter:
-        return JobFilter(labels=self.labels, group=self.group, owner=self.owner)
+        return JobFilter(
+            labels=self.labels, group=self.group, owner=self.owner, project=self.project
+        )
 
 
 class WebhookCreate(BaseModel):

@@ -115,7 +115,7 @@ class Fanout:
 
 
 def _is_for(webhook: Listening, event: Happened) -> bool:
-    return is_visible(webhook.reach, webhook.owner, event.subject) and wants(
+    return is_visible(webhook.reach, webhook.owner, webhook.projects, event.subject) and wants(
         webhook.events, webhook.jobs, event.type, event.subject
     )
 

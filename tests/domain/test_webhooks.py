@@ -17,7 +17,7 @@ from cortex.domain.webhooks import (
     wants,
 )
 
-RED = Subject("ann", {"team": "red", "tier": "a"}, "grp_1")
+RED = Subject("ann", "team", {"team": "red", "tier": "a"}, "grp_1")
 NOBODY = Subject()
 
 
@@ -55,6 +55,9 @@ def test_every_known_pattern_matches_something() -> None:
         (JobFilter(owner="ann"), RED, True),
         (JobFilter(owner="bob"), RED, False),
         (JobFilter(owner="ann"), NOBODY, False),
+        (JobFilter(project="team"), RED, True),
+        (JobFilter(project="ann"), RED, False),
+        (JobFilter(project="team"), NOBODY, False),
     ],
 )
 def test_jobs(jobs: JobFilter, subject: Subject, wanted: bool) -> None:
@@ -63,11 +66,13 @@ def test_jobs(jobs: JobFilter, subject: Subject, wanted: bool) -> None:
 
 
 def test_who_reaches_to_own_things_only() -> None:
-    assert is_visible(Reach.OWN, "ann", RED)
-    assert not is_visible(Reach.OWN, "bob", RED)
-    assert not is_visible(Reach.OWN, "bob", NOBODY)
-    assert is_visible(Reach.ALL, "bob", RED)
-    assert is_visible(Reach.ALL, "bob", NOBODY)
+    assert is_visible(Reach.OWN, "ann", ["team"], RED)
+    assert is_visible(Reach.OWN, "ann", [], Subject("ann", "ann"))
+    assert not is_visible(Reach.OWN, "ann", ["other"], RED)
+    assert not is_visible(Reach.OWN, "bob", ["team"], RED)
+    assert not is_visible(Reach.OWN, "bob", ["team"], NOBODY)
+    assert is_visible(Reach.ALL, "bob", [], RED)
+    assert is_visible(Reach.ALL, "bob", [], NOBODY)
 
 
 def test_pauses_grow_vary_and_are_bounded() -> None:

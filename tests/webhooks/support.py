@@ -123,7 +123,12 @@ async def webhook(
 
 
 async def new_job(
-    database: Database, owner: str = "ann", group: str | None = None, **labels: str
+    database: Database,
+    owner: str = "ann",
+    group: str | None = None,
+    *,
+    project: str | None = None,
+    **labels: str,
 ) -> str:
     """A job's row; its id."""
     from sqlalchemy import insert
@@ -137,6 +142,7 @@ async def new_job(
                 id=job_id,
                 name="x",
                 owner=owner,
+                project=project or owner,
                 spec={},
                 state="running",
                 labels=labels,

@@ -61,7 +61,8 @@ SELECT d.id AS delivery_id, d.webhook_id, d.event_id, d.body, d.attempts,
     now() - d.queued_at AS age, w.url, w.secrets, w.owner AS webhook_owner, w.reach,
     w.previous_until > now() AS overlap,
     e.id, e.tx, e.seq, e.type, e.subject, e.job_id, e.created_at, e.data,
-    coalesce(j.owner, g.owner) AS owner
+    coalesce(j.owner, g.owner) AS owner, coalesce(j.project, g.project) AS project,
+    ARRAY(SELECT project FROM project_members WHERE member = w.owner) AS projects
 FROM webhook_deliveries AS d JOIN webhooks AS w ON w.id = d.webhook_id
 LEFT JOIN events AS e ON d.event_id IS NOT NULL AND e.tx = d.tx AND e.seq = d.seq
 LEFT JOIN jobs AS j ON j.id = e.job_id
@@ -152,6 +153,7 @@ class ClaimedDelivery:
         body: Of a ping.
         subject: Whose event it is.
         owner: Whose webhook it is.
+        projects: Those that the owner is in.
         overlap: Whether the secret of before signs as well.
         attempts: How often it was tried in vain.
         age: How long ago it was queued.
@@ -164,6 +166,7 @@ class ClaimedDelivery:
     sealed: bytes
     owner: str
     reach: Reach
+    projects: tuple[str, ...]
     overlap: bool
     event: Event | None
     body: dict[str, Any] | None
@@ -337,10 +340,11 @@ def _claimed(row: Row, claim: str) -> ClaimedDelivery:
         sealed=bytes(row["secrets"]),
         owner=row["webhook_owner"],
         reach=Reach(row["reach"]),
+        projects=tuple(row["projects"]),
         overlap=bool(row["overlap"]),
         event=None if row["id"] is None else event_of(row),
         body=row["body"],
-        subject=Subject(owner=row["owner"]),
+        subject=Subject(row["owner"], row["project"]),
         attempts=row["attempts"],
         age=row["age"],
     )

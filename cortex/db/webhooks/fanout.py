@@ -25,7 +25,9 @@ SELECT EXISTS (SELECT 1 FROM webhooks WHERE enabled) AS wanted, EXISTS (
 """)
 
 _SUBSCRIBERS: Final = text("""
-SELECT id, owner, reach, events, jobs, tx, seq FROM webhooks WHERE enabled
+SELECT id, owner, reach, events, jobs, tx, seq,
+    ARRAY(SELECT project FROM project_members WHERE member = webhooks.owner) AS projects
+FROM webhooks WHERE enabled
 ORDER BY id FOR NO KEY UPDATE
 """)
 
@@ -34,8 +36,8 @@ ORDER BY id FOR NO KEY UPDATE
 _PAGE: Final = text("""
 SELECT e.id, e.type, e.tx, e.seq, coalesce(e.job_id, e.subject) AS lane,
     e.tx < pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS settled,
-    coalesce(j.owner, g.owner) AS owner, coalesce(j.labels, g.labels) AS labels,
-    coalesce(j.group_id, g.id) AS group_id
+    coalesce(j.owner, g.owner) AS owner, coalesce(j.project, g.project) AS project,
+    coalesce(j.labels, g.labels) AS labels, coalesce(j.group_id, g.id) AS group_id
 FROM events AS e
 LEFT JOIN jobs AS j ON j.id = e.job_id
 LEFT JOIN job_groups AS g ON e.job_id IS NULL AND g.id = e.subject
@@ -78,6 +80,7 @@ class Listening:
     id: str
     owner: str
     reach: Reach
+    projects: tuple[str, ...]
     events: tuple[str, ...]
     jobs: JobFilter
     position: Position
@@ -114,6 +117,7 @@ class FanoutRepository(Repository[Access]):
                 id=row.id,
                 owner=row.owner,
                 reach=Reach(row.reach),
+                projects=tuple(row.projects),
                 events=tuple(row.events),
                 jobs=JobFilter.model_validate(row.jobs),
                 position=(row.tx, row.seq),
@@ -132,7 +136,7 @@ class FanoutRepository(Repository[Access]):
                 lane=row.lane,
                 position=(row.tx, row.seq),
                 settled=row.settled,
-                subject=Subject(row.owner, row.labels, row.group_id),
+                subject=Subject(row.owner, row.project, row.labels, row.group_id),
             )
             for row in rows
         ]

@@ -1,5 +1,7 @@
 """Users: made, changed and shown. Nobody is removed: their jobs and bills have their name."""
 
+from typing import Any
+
 from cortex.db.engine import Database, Transaction
 from cortex.domain.accounts import User
 from cortex.domain.audit import changed_values
@@ -77,7 +79,7 @@ class Users:
             if new:
                 await tx.accounts.change_user(user.id, role, active)
                 changed = await _narrow_webhooks(tx, name, role, active)
-                more = {"webhooks": changed} if changed else {}
+                more: dict[str, Any] = {"webhooks": changed} if changed else {}
                 await tx.audit.add(by, "user.update", name, before=old, after=new, **more)
             return await tx.accounts.user(name)
 

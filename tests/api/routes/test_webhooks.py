@@ -150,7 +150,7 @@ class TestChanges:
             ({"events": ["jo*"]}, "events"),
             ({"jobs": {"labels": {"a=b": "c"}}}, "jobs.labels"),
             ({"jobs": {"group": "grp_1"}}, "jobs.group"),
-            ({"jobs": {"project": "x"}}, "jobs.project"),
+            ({"jobs": {"project": "X"}}, "jobs.project"),
             ({"headers": {"Host": "x"}}, "headers.Host"),
             ({"headers": {"Webhook-Id": "x"}}, "headers.Webhook-Id"),
             ({"headers": {"a b": "x"}}, "headers.a b"),
@@ -247,6 +247,41 @@ class TestOwners:
         assert [(each["waiting"], each["dead"]) for each in listed] == [(0, 0)] * 3
         assert sorted(all_.notes) == ["hers", "his", "nobody's"]
 
+    async def test_who_has_left_a_project_hears_nothing_of_it(
+        self, client: httpx.AsyncClient, database: Database, settings: Settings
+    ) -> None:
+        ann = await key_of(client, "ann", "developer")
+        await client.post("/api/v1/projects", json={"name": "team"})
+        member = "/api/v1/projects/team/members/ann"
+        await client.put(member, json={"role": "developer"})
+        async with receiving() as receiver:
+            await client.post(HOOKS, json={"url": receiver.url}, headers=ann)
+            job = await new_job(database, "ann", project="team")
+            await happen(database, job, "in it")
+            worker = Worker(database, settings)
+            await worker.fan_out()
+            await worker.send_all()
+            await happen(database, job, "waits")
+            await worker.fan_out()
+            assert (await client.delete(member)).status_code == 204
+            await happen(database, job, "left")
+            await happen(database, await new_job(database, "ann"), "own")
+            await worker.fan_out()
+            await worker.send_all()
+        assert receiver.notes == ["in it", "own"]
+
+    async def test_a_key_of_one_project_makes_none(self, client: httpx.AsyncClient) -> None:
+        """A webhook would tell of more than the key may see."""
+        await key_of(client, "ann", "developer")
+        await client.post("/api/v1/projects", json={"name": "team"})
+        await client.put("/api/v1/projects/team/members/ann", json={"role": "developer"})
+        body = {"name": "x", "user": "ann", "project": "team"}
+        key = (await client.post("/api/v1/keys", json=body)).json()["key"]
+        answer = await client.post(
+            HOOKS, json={"url": URL}, headers={"authorization": f"Bearer {key}"}
+        )
+        assert "`team`" in check_problem(answer, 403, "forbidden").detail
+
     async def test_a_key_that_may_not_read_jobs_makes_none(self, client: httpx.AsyncClient) -> None:
         headers = await key_of(client, "ann", "developer", "webhooks:change")
         answer = await client.post(HOOKS, json={"url": URL}, headers=headers)
@@ -291,13 +326,13 @@ class TestFilters:
         async with database.statement() as tx:
             await tx.connection.execute(
                 text(
-                    "INSERT INTO job_groups (id, name, owner, state, spec, labels) "
-                    "VALUES (:id, 'x', 'bob', 'running', '{}', '{\"team\": \"red\"}')"
+                    "INSERT INTO job_groups (id, name, owner, project, state, spec, labels) "
+                    "VALUES (:id, 'x', 'bob', 'bob', 'running', '{}', '{\"team\": \"red\"}')"
                 ),
                 {"id": group},
             )
         plain = await new_job(database, "ann")
-        red = await new_job(database, "ann", team="red", tier="a")
+        red = await new_job(database, "ann", project="team", team="red", tier="a")
         member = await new_job(database, "bob", group)
         filters: dict[str, dict[str, Any]] = {
             "progress": {"events": ["job.progress"]},
@@ -305,6 +340,7 @@ class TestFilters:
             "both": {"jobs": {"labels": {"team": "red", "tier": "b"}}},
             "group": {"jobs": {"group": group}},
             "bob": {"jobs": {"owner": "bob"}},
+            "project": {"jobs": {"project": "team"}},
             "other": {"events": ["group.*", "provider.status.changed"]},
         }
         async with receiving() as receiver:
@@ -329,6 +365,7 @@ class TestFilters:
             "both": [],
             "group": ["group", "member"],
             "bob": ["group", "member"],
+            "project": ["red"],
             "other": ["akash", "group"],
         }
 
