@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import secrets
+import time
 import urllib.parse
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -14,9 +15,11 @@ import httpx
 import pytest
 from temporalio.client import Client
 
+from cortex.client import ApiError, AsyncCortex
 from cortex.domain.rights import Role
 from cortex.domain.states import JobState
 from cortex.embedded.simulators import SIMULATORS, provider_id
+from cortex.security import totp
 from tests.e2e.support import shell
 from tests.support import eventually
 from tests.support.stack import Stack, running_stack, short_folder
@@ -125,9 +128,36 @@ def files(folder: Path) -> Iterator[tuple[Path, bytes]]:
                 yield path, file.read()
 
 
+async def plant_logins(stack: Stack, planted: Planted) -> None:
+    """Whatever somebody who logs in types, and is given."""
+    client, password = stack.client, planted.new("a password")
+    await client.add_user("person", Role.DEVELOPER)
+    invitation = await client.invite("person")
+    await client.redeem(invitation.token, password)
+    with pytest.raises(ApiError):
+        await client.login("person", planted.new("a wrong password"))
+    first = await client.login("person", password)
+    login = await client.refresh(first.refresh_token)
+    async with AsyncCortex(stack.config.api_url, login.access_token) as own:
+        secret = (await own.enrol_second_factor(password)).secret
+        codes = await own.confirm_second_factor(totp.code_at(secret, time.time()))
+        assert [each.id for each in await own.sessions()] == [login.session.id]
+    await client.login("person", password, code=codes[0])
+    planted.by_name |= {
+        "the token of a link": invitation.token[4:],
+        "a refresh token": first.refresh_token[4:],
+        "the next refresh token": login.refresh_token[4:],
+        "an access token": login.access_token.rpartition(".")[2],
+        "a second factor": secret,
+        "a recovery code": codes[1],
+        "a used recovery code": codes[0],
+    }
+
+
 async def test_nothing_that_is_secret_is_anywhere(stack: Stack) -> None:
     planted = Planted()
     client = stack.client
+    await plant_logins(stack, planted)
     await client.add_user("planter", Role.DEVELOPER)
     key = await client.create_key("ci", user="planter")
     planted.by_name["an API key"] = key.key[13:]
