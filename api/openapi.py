@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from api.fields import allow_fewer
 from api.middleware import API_PREFIX, PUBLIC_PATHS
 from api.problems import MEDIA_TYPE
 from cortex.domain.groups.json_schema import group_spec_schema
@@ -132,6 +133,7 @@ def document(app: FastAPI) -> None:
             for operation in operations.values():
                 limited = path.startswith(API_PREFIX)
                 _complete(operation, limited=limited, public=path in PUBLIC_PATHS)
+        allow_fewer(schema)
         app.openapi_schema = schema
         return schema
 

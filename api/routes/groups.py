@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from api.access import Caller, SeenJobs, Target, needs
 from api.bodies import Body, NotedBody, Parsed
+from api.fields import SOME, chosen, fields_of
 from api.middleware import wants_stream
 from api.openapi import problems, streamed
 from api.params import WHOLE, Cursor, GroupId, IdempotencyKey, Labels, MemberCursor
@@ -22,7 +23,7 @@ from cortex.domain.groups.states import GroupState
 from cortex.domain.rights import Action
 from cortex.domain.states import JobState
 from cortex.schemas.events import EventPage
-from cortex.schemas.groups import GroupPage, GroupValidation, GroupView
+from cortex.schemas.groups import GroupPage, GroupSummary, GroupValidation, GroupView
 from cortex.schemas.jobs import CancelRequest
 
 router = api_router("groups")
@@ -111,9 +112,13 @@ async def list_groups(
     where: Annotated[GroupFilter, Depends(_filter)],
     limit: Annotated[int, Field(ge=1, le=500), WHOLE] = 50,
     cursor: Cursor = None,
+    fields: Annotated[str | None, fields_of(GroupSummary), SOME] = None,
 ) -> Response:
     """Groups, newest first."""
-    return answer(await services.group_queries.page(where, cursor=cursor, limit=limit))
+    page = await services.group_queries.page(
+        where, cursor=cursor, limit=limit, fields=chosen(fields)
+    )
+    return answer(page)
 
 
 @router.get(

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from api.access import Caller, SeenJobs, needs
 from api.bodies import Body
+from api.fields import SOME, chosen, fields_of
 from api.openapi import problems
 from api.params import WHOLE, Cursor, IdempotencyKey, JobId, Labels, Moment, NumberCursor
 from api.respond import answer, labels_of
@@ -18,7 +19,14 @@ from cortex.db.jobs.repository import JobFilter
 from cortex.domain.rendering.frames import MAX_FRAMES, FrameState
 from cortex.domain.rights import Action
 from cortex.domain.states import JobState
-from cortex.schemas.jobs import CancelRequest, ExtendRequest, FramePage, JobPage, JobView
+from cortex.schemas.jobs import (
+    CancelRequest,
+    ExtendRequest,
+    FramePage,
+    JobPage,
+    JobSummary,
+    JobView,
+)
 
 router = api_router("jobs")
 
@@ -64,9 +72,11 @@ async def list_jobs(
     where: Which,
     limit: Annotated[int, Field(ge=1, le=500), WHOLE] = 50,
     cursor: Cursor = None,
+    fields: Annotated[str | None, fields_of(JobSummary), SOME] = None,
 ) -> Response:
     """Jobs, newest first."""
-    return answer(await services.queries.jobs(where, cursor=cursor, limit=limit))
+    page = await services.queries.jobs(where, cursor=cursor, limit=limit, fields=chosen(fields))
+    return answer(page)
 
 
 @router.get(

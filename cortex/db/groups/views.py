@@ -1,13 +1,13 @@
 """Groups as JSON, written by PostgreSQL as `cortex.schemas.groups` has them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import select, tuple_
 
 from cortex.db.base import Access, Repository
-from cortex.db.jobs.views import JsonPage, Place
+from cortex.db.jobs.views import JsonPage, Place, in_order, object_of
 from cortex.db.outbox.events import parse_position
 from cortex.db.readpool import ReadPool
 from cortex.db.tables.events import EventRow
@@ -15,12 +15,15 @@ from cortex.db.tables.groups import JobGroupRow
 from cortex.db.tables.jobs import JobRow
 from cortex.domain.errors import NotFound
 from cortex.domain.states import JobState
+from cortex.schemas.groups import GroupSummary
 
 _SUMMARY: Final = """
     g.id, g.name, g.owner, g.project, g.state, g.reason, g.message, g.labels,
     m.total, m.counts, m.waiting,
     json_build_object('amount', trim_scale(m.cost)::text, 'currency', 'USD') AS cost,
     g.created_at, g.updated_at, g.finished_at, g.cancel_requested_at"""
+
+_OF_MEMBERS: Final = frozenset({"total", "counts", "waiting", "cost"})
 
 # Charges are booked to jobs in USD.
 _MEMBERS: Final = f"""
@@ -104,17 +107,29 @@ class GroupReads:
         view: str = rows[0][0]
         return view
 
-    async def page(self, where: GroupFilter, *, before: Place | None, limit: int) -> JsonPage:
-        """Groups of a list, newest first, after the place `before`."""
+    async def page(
+        self,
+        where: GroupFilter,
+        *,
+        before: Place | None,
+        limit: int,
+        fields: Collection[str] | None = None,
+    ) -> JsonPage:
+        """Groups of a list, newest first, after the place `before`; with these fields, or all."""
         conditions, params = _conditions(where)
         if before is not None:
             conditions.append("(g.created_at, g.id) < (%s, %s)")
             params.extend(before)
         narrowed = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+        entry, columns, members = "row_to_json(v)", _SUMMARY, _MEMBERS
+        if fields is not None:
+            entry = object_of(in_order(GroupSummary, fields))
+            if not _OF_MEMBERS & set(fields):  # then they need not be counted
+                columns, members = "g.*", ""
         statement = (
-            f"SELECT v.created_at, v.id, row_to_json(v)::text FROM ("
-            f"SELECT {_SUMMARY} FROM (SELECT * FROM job_groups g {narrowed} "
-            f"ORDER BY g.created_at DESC, g.id DESC LIMIT %s) g {_MEMBERS}) v "
+            f"SELECT v.created_at, v.id, {entry}::text FROM ("
+            f"SELECT {columns} FROM (SELECT * FROM job_groups g {narrowed} "
+            f"ORDER BY g.created_at DESC, g.id DESC LIMIT %s) g {members}) v "
             f"ORDER BY v.created_at DESC, v.id DESC"
         )
         rows = await self._pool.fetch(statement.encode(), (*params, limit + 1), plan_anew=True)

@@ -3,7 +3,7 @@
 A list of 100 jobs is one finished text here: no row is taken apart and put together again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -129,8 +129,15 @@ class JobReads:
         view: str = rows[0][0]
         return view
 
-    async def page(self, where: JobFilter, *, before: Place | None, limit: int) -> JsonPage:
-        """Jobs of a list, newest first, after the place `before`."""
+    async def page(
+        self,
+        where: JobFilter,
+        *,
+        before: Place | None,
+        limit: int,
+        fields: Collection[str] | None = None,
+    ) -> JsonPage:
+        """Jobs of a list, newest first, after the place `before`; with these fields, or all."""
         if where.projects is not None and not where.projects:
             return JsonPage(items="", last=None)
         conditions, params = narrowed_by(where)
@@ -148,7 +155,8 @@ class JobReads:
         params = [value for branch in branches for value in (*params, *branch)]
         narrowed = f"WHERE {' AND '.join(conditions)}" if conditions else ""
         # How many jobs have a value decides between its index and the newest jobs, filtered.
-        statement = _page_statement(narrowed, len(branches), limit)
+        shown = None if fields is None else in_order(JobSummary, fields)
+        statement = _page_statement(narrowed, len(branches), limit, shown)
         rows = await self._pool.fetch(statement, params, plan_anew=searches)
         items, time, job_id, more = rows[0]
         return JsonPage(items=items, last=(time, job_id) if more else None)
@@ -157,23 +165,44 @@ class JobReads:
 # One row for the whole page: a row for each job would cost more than all its texts. The limit is
 # part of the statement, since with one that it does not know PostgreSQL plans anew each time.
 @lru_cache(maxsize=256)
-def _page_statement(narrowed: str, branches: int, limit: int) -> bytes:
+def _page_statement(
+    narrowed: str, branches: int, limit: int, fields: tuple[str, ...] | None
+) -> bytes:
     # Of one state or project the index gives them in order, so that a page ends the search. Of
     # several it does not, and the jobs of a rare one would be looked for among all: so each is
     # read by itself, no further than a page reaches, and what was read is merged.
     newest = f"ORDER BY j.created_at DESC, j.id DESC LIMIT {limit:d} + 1"
     one = f"SELECT j.* FROM jobs j {narrowed} {newest}"
     source = "jobs j" if branches == 1 else f"({' UNION ALL '.join([f'({one})'] * branches)}) j"
+    # What is not shown is not reckoned either; the place of a page needs time and id.
+    columns = _SUMMARY if fields is None else _only({*fields, "created_at", "id"})
+    entry = "row_to_json(v)" if fields is None else object_of(fields)
     return f"""
 SELECT coalesce(string_agg(p.job, ',' ORDER BY p.n) FILTER (WHERE p.n <= {limit:d}), ''),
     min(p.created_at) FILTER (WHERE p.n = {limit:d}), min(p.id) FILTER (WHERE p.n = {limit:d}),
     count(*) > {limit:d}
 FROM (
-    SELECT row_number() OVER () AS n, row_to_json(v)::text AS job, v.created_at, v.id
+    SELECT row_number() OVER () AS n, {entry}::text AS job, v.created_at, v.id
     FROM (
-        SELECT {_SUMMARY} FROM {source} {narrowed if branches == 1 else ""} {newest}
+        SELECT {columns} FROM {source} {narrowed if branches == 1 else ""} {newest}
     ) v
 ) p""".encode()
+
+
+def in_order(view: type[BaseModel], fields: Collection[str]) -> tuple[str, ...]:
+    """Those fields that a view has, as it orders them: one statement for each choice."""
+    return tuple(name for name in view.model_fields if name in fields)
+
+
+def object_of(fields: Sequence[str]) -> str:
+    """SQL of the JSON object with these columns of `v`; their names come from a view."""
+    pairs = ", ".join(f"'{name}', v.{name}" for name in fields)
+    return f"json_build_object({pairs})"
+
+
+def _only(fields: Collection[str]) -> str:
+    columns = [f"{_OF_JOB.get(name, f'j.{name}')} AS {name}" for name in sorted(fields)]
+    return ", ".join(columns)
 
 
 def _choices(where: JobFilter) -> dict[str, list[str]]:

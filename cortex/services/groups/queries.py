@@ -1,5 +1,7 @@
 """What the API reads of groups. They come as finished JSON."""
 
+from collections.abc import Collection
+
 from cortex.db.engine import Database
 from cortex.db.groups.views import GroupFilter, GroupReads, MemberFilter
 from cortex.schemas.events import EventPage
@@ -17,13 +19,22 @@ class GroupQueries:
         self._groups = groups
         self._settings = settings
 
-    async def page(self, where: GroupFilter, *, cursor: str | None, limit: int) -> str:
-        """A `GroupPage`, newest first.
+    async def page(
+        self,
+        where: GroupFilter,
+        *,
+        cursor: str | None,
+        limit: int,
+        fields: Collection[str] | None = None,
+    ) -> str:
+        """A `GroupPage`, newest first; with some `fields` of each group only, or with all.
 
         Raises:
             InvalidRequest: `cursor` is none of ours.
         """
-        page = await self._groups.page(where, before=decode_cursor(cursor), limit=limit)
+        page = await self._groups.page(
+            where, before=decode_cursor(cursor), limit=limit, fields=fields
+        )
         place = f'"{encode_cursor(page.last)}"' if page.last else "null"
         return f'{{"items":[{page.items}],"next_cursor":{place}}}'
 

@@ -1,6 +1,6 @@
 """What the API reads: jobs, logs, events, outputs."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,22 @@ class Queries:
         self._jobs = jobs
         self._settings = settings
 
-    async def jobs(self, where: JobFilter, *, cursor: str | None, limit: int) -> str:
-        """A `JobPage`, newest first.
+    async def jobs(
+        self,
+        where: JobFilter,
+        *,
+        cursor: str | None,
+        limit: int,
+        fields: Collection[str] | None = None,
+    ) -> str:
+        """A `JobPage`, newest first; with some `fields` of each job only, or with all.
 
         Raises:
             InvalidRequest: `cursor` is none of ours.
         """
-        page = await self._jobs.page(where, before=decode_cursor(cursor), limit=limit)
+        page = await self._jobs.page(
+            where, before=decode_cursor(cursor), limit=limit, fields=fields
+        )
         place = f'"{encode_cursor(page.last)}"' if page.last else "null"
         return f'{{"items":[{page.items}],"next_cursor":{place}}}'
 
