@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from api.examples import EXAMPLES
 from api.fields import allow_fewer
 from api.middleware import API_PREFIX, PUBLIC_PATHS
 from api.problems import MEDIA_TYPE
@@ -108,7 +109,9 @@ def sheet() -> Responses:
 
 def body_schema(model: type[BaseModel], *, yaml: bool = False, required: bool = True) -> Any:
     """The request body of a route that reads it itself."""
-    schema = {"schema": {"$ref": f"#/components/schemas/{_input(model.__name__)}"}}
+    schema: dict[str, Any] = {"schema": {"$ref": f"#/components/schemas/{_input(model.__name__)}"}}
+    if model.__name__ in EXAMPLES:
+        schema["examples"] = EXAMPLES[model.__name__]
     kinds = ["application/json", *(["application/yaml"] if yaml else [])]
     return {"requestBody": {"required": required, "content": dict.fromkeys(kinds, schema)}}
 

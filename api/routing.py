@@ -20,9 +20,10 @@ from fastapi.routing import APIRoute, APIRouter
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from api.bodies import Body
+from api.deprecation import Deprecation, deprecation_of, response_headers
 from api.openapi import body_schema, problems
 
 PREFIX: Final = "/api/v1"
@@ -179,7 +180,11 @@ class Route(APIRoute):
             options["openapi_extra"] = body_schema(
                 body.model, yaml=body.yaml, required=not body.optional
             )
+        going = deprecation_of(endpoint)
+        if going is not None:
+            _announce(going, options, inspect.getdoc(endpoint) or "")
         super().__init__(path, endpoint, **options)
+        self._going = going.headers() if going else None
         self.body = body
         self._plan = self._made()
 
@@ -199,6 +204,8 @@ class Route(APIRoute):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        if self._going is not None:
+            send = _marking(send, self._going)
         if self._plan is None or scope["method"] not in (self.methods or ()):
             await super().handle(scope, receive, send)
             return
@@ -208,6 +215,26 @@ class Route(APIRoute):
             raise RequestValidationError(errors)
         response = await self._plan.call(**arguments)
         await response(scope, receive, send)
+
+
+def _announce(going: Deprecation, options: dict[str, Any], about: str) -> None:
+    """What the document says of a route that goes away."""
+    options["deprecated"] = True
+    options["description"] = f"{about}\n\n{going.words()}".strip()
+    told = dict(options.get("responses") or {})
+    status = options.get("status_code") or 200
+    answer = dict(told.get(status, {}))
+    answer["headers"] = {**answer.get("headers", {}), **response_headers(going)}
+    options["responses"] = {**told, status: answer}
+
+
+def _marking(send: Send, headers: list[tuple[bytes, bytes]]) -> Send:
+    async def send_marked(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), *headers]
+        await send(message)
+
+    return send_marked
 
 
 def _body_of(endpoint: Callable[..., Any]) -> Body[Any] | None:
