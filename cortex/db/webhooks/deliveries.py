@@ -29,26 +29,28 @@ from cortex.domain.webhooks import (
 )
 
 _KEPT_ATTEMPTS: Final = 20
+_PENDING: Final = DeliveryState.PENDING.value
+_DEAD: Final = DeliveryState.DEAD.value
 
-_DUE: Final = text("""
+_DUE: Final = text(f"""
 SELECT
     EXISTS (SELECT 1 FROM webhooks AS w CROSS JOIN LATERAL (
         SELECT 1 FROM webhook_deliveries AS d
-        WHERE d.webhook_id = w.id AND d.state = 'pending' AND d.due_at <= now()
+        WHERE d.webhook_id = w.id AND d.state = '{_PENDING}' AND d.due_at <= now()
             AND (w.enabled OR d.event_id IS NULL) LIMIT 1) AS d
         WHERE w.id <> ALL(CAST(:full AS text[]))) AS due,
     (SELECT min(next.due_at) - now() FROM webhooks AS w CROSS JOIN LATERAL (
         SELECT d.due_at FROM webhook_deliveries AS d
-        WHERE d.webhook_id = w.id AND d.state = 'pending' AND d.due_at > now()
+        WHERE d.webhook_id = w.id AND d.state = '{_PENDING}' AND d.due_at > now()
         ORDER BY d.due_at LIMIT 1) AS next) AS next_in
 """)
 
 # Materialised: planned as a part of the update it might be carried out, and lock, more than once.
-_CLAIM: Final = text("""
+_CLAIM: Final = text(f"""
 WITH chosen AS MATERIALIZED (
     SELECT due.id FROM webhooks AS w CROSS JOIN LATERAL (
         SELECT d.id FROM webhook_deliveries AS d
-        WHERE d.webhook_id = w.id AND d.state = 'pending' AND d.due_at <= now()
+        WHERE d.webhook_id = w.id AND d.state = '{_PENDING}' AND d.due_at <= now()
             AND (w.enabled OR d.event_id IS NULL)
         ORDER BY d.due_at LIMIT :each FOR UPDATE SKIP LOCKED) AS due
     WHERE w.id <> ALL(CAST(:full AS text[])) LIMIT :limit)
@@ -81,15 +83,15 @@ UPDATE webhook_deliveries SET claim = NULL, attempts = attempts + 1,
     log = (CASE WHEN jsonb_array_length(log) >= {_KEPT_ATTEMPTS} THEN log - 0 ELSE log END)
         || CAST(:attempt AS jsonb),
     state = :state,
-    due_at = CASE WHEN :state = 'pending' THEN now() + CAST(:wait AS interval) END,
-    ended_at = CASE WHEN :state <> 'pending' THEN now() END
-WHERE id = :id AND claim = :claim AND state = 'pending' RETURNING lane
+    due_at = CASE WHEN :state = '{_PENDING}' THEN now() + CAST(:wait AS interval) END,
+    ended_at = CASE WHEN :state <> '{_PENDING}' THEN now() END
+WHERE id = :id AND claim = :claim AND state = '{_PENDING}' RETURNING lane
 """)
 
-_NEXT: Final = text("""
+_NEXT: Final = text(f"""
 UPDATE webhook_deliveries SET due_at = now() WHERE due_at IS NULL AND id = (
     SELECT id FROM webhook_deliveries
-    WHERE webhook_id = :webhook_id AND lane = :lane AND state = 'pending'
+    WHERE webhook_id = :webhook_id AND lane = :lane AND state = '{_PENDING}'
     ORDER BY tx, seq LIMIT 1)
 """)
 
@@ -104,20 +106,21 @@ _MAY_HURRY: Final = text(
 )
 _HURRY: Final = text(
     "UPDATE webhook_deliveries SET due_at = now() WHERE webhook_id = :webhook_id "
-    "AND state = 'pending' AND due_at > now() AND claim IS NULL"
+    f"AND state = '{_PENDING}' AND due_at > now() AND claim IS NULL"
 )
 
-_REDELIVER: Final = text("""
-UPDATE webhook_deliveries SET state = 'pending', due_at = NULL, claim = NULL, ended_at = NULL,
+_REDELIVER: Final = text(f"""
+UPDATE webhook_deliveries SET state = '{_PENDING}', due_at = NULL, claim = NULL, ended_at = NULL,
     queued_at = now()
 WHERE webhook_id = :webhook_id AND event_id IS NOT NULL AND CASE
-    WHEN CAST(:id AS text) IS NULL THEN state = 'dead' ELSE id = :id AND state <> 'pending' END
+    WHEN CAST(:id AS text) IS NULL THEN state = '{_DEAD}'
+    ELSE id = :id AND state <> '{_PENDING}' END
 """)
 # After it: the oldest of each lane is due, and what is behind one that was called back is not.
-_HEADS: Final = text("""
+_HEADS: Final = text(f"""
 UPDATE webhook_deliveries AS d SET due_at = CASE WHEN head THEN now() END
 FROM (SELECT id, row_number() OVER (PARTITION BY lane ORDER BY tx, seq) = 1 AS head
-    FROM webhook_deliveries WHERE webhook_id = :webhook_id AND state = 'pending') AS places
+    FROM webhook_deliveries WHERE webhook_id = :webhook_id AND state = '{_PENDING}') AS places
 WHERE d.id = places.id AND d.claim IS NULL AND head <> (d.due_at IS NOT NULL)
 """)
 
@@ -126,11 +129,11 @@ INSERT INTO webhook_deliveries (id, webhook_id, event_type, lane, tx, seq, body,
 VALUES (:id, :webhook_id, :event_type, :id, 0, 0, CAST(:body AS jsonb), now())
 """)
 
-_EXPIRE: Final = text("""
+_EXPIRE: Final = text(f"""
 DELETE FROM webhook_deliveries WHERE id IN (
     SELECT id FROM webhook_deliveries
     WHERE ended_at < now() - least(CAST(:dead AS interval), CAST(:delivered AS interval))
-    AND ended_at < now() - CASE WHEN state = 'dead' THEN CAST(:dead AS interval)
+    AND ended_at < now() - CASE WHEN state = '{_DEAD}' THEN CAST(:dead AS interval)
         ELSE CAST(:delivered AS interval) END
     LIMIT :limit)
 """)

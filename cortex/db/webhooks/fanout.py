@@ -13,9 +13,10 @@ from sqlalchemy import text
 from cortex.db.base import Access, Repository, Transacts
 from cortex.domain.ids import new_id
 from cortex.domain.rights import Reach
-from cortex.domain.webhooks import JobFilter, Subject
+from cortex.domain.webhooks import DeliveryState, JobFilter, Subject
 
 _LOCK: Final = 0x636F7274_776562  # of this house; not of Temporal or of migrations
+_PENDING: Final = DeliveryState.PENDING.value
 
 _BEHIND: Final = text("""
 SELECT EXISTS (SELECT 1 FROM webhooks WHERE enabled) AS wanted, EXISTS (
@@ -46,12 +47,12 @@ WHERE (e.tx, e.seq) > (:tx, :seq) ORDER BY e.tx, e.seq LIMIT :limit
 
 # Only the oldest that waits in a lane is due. Whoever ends it makes the next one due, under the
 # lock on the webhook that is held here too.
-_QUEUE: Final = text("""
+_QUEUE: Final = text(f"""
 INSERT INTO webhook_deliveries (id, webhook_id, event_id, event_type, lane, tx, seq, due_at)
 SELECT n.id, :webhook_id, n.event_id, n.event_type, n.lane, n.tx, n.seq,
     CASE WHEN n.first AND NOT EXISTS (
         SELECT 1 FROM webhook_deliveries AS d
-        WHERE d.webhook_id = :webhook_id AND d.lane = n.lane AND d.state = 'pending')
+        WHERE d.webhook_id = :webhook_id AND d.lane = n.lane AND d.state = '{_PENDING}')
     THEN now() END
 FROM unnest(CAST(:ids AS text[]), CAST(:event_ids AS text[]), CAST(:types AS text[]),
     CAST(:lanes AS text[]), CAST(:txs AS bigint[]), CAST(:seqs AS bigint[]),
