@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Final
 
 from cli import render
 from cli.state import State
@@ -86,7 +87,7 @@ def _row(budget: BudgetView) -> tuple[str, ...]:
 def _whose(budget: BudgetView) -> str:
     if budget.scope is BudgetScope.SYSTEM:
         return "all"
-    return f"{'of ' if budget.scope is BudgetScope.USER else ''}{budget.scope_value}"
+    return f"{_OF.get(budget.scope, '')}{budget.scope_value}"
 
 
 def _action(budget: BudgetView) -> str:
@@ -104,3 +105,6 @@ def _short(amount: Money) -> str:
     """For tables: no more than six digits behind the point."""
     rounded = amount.amount.quantize(Decimal("0.000001"))
     return str(Money(amount=rounded, currency=amount.currency))
+
+
+_OF: Final = {BudgetScope.USER: "of ", BudgetScope.PROJECT: "in "}

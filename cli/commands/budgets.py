@@ -47,22 +47,31 @@ def add(
     label: Annotated[
         str | None, typer.Option(metavar="KEY=VALUE", help="Only for jobs with this label.")
     ] = None,
+    of_project: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only for the jobs in this project.")
+    ] = None,
     period: Annotated[BudgetPeriod, typer.Option(help="In UTC.")] = BudgetPeriod.MONTH,
     stop: Stop = None,
 ) -> None:
-    """Add a budget: for all jobs, for those of a user, or for those with a label."""
+    """Add a budget: for all jobs, or those of a user, in a project, or with a label."""
     state = state_of(ctx)
-    if user is not None and label is not None:
-        raise BadInput("give --user or --label, not both; two budgets may cover one job")
-    scope = BudgetScope.SYSTEM
-    if user is not None or label is not None:
-        scope = BudgetScope.USER if user is not None else BudgetScope.LABEL
+    given = {
+        BudgetScope.USER: user,
+        BudgetScope.PROJECT: of_project,
+        BudgetScope.LABEL: label,
+    }
+    scopes = [scope for scope, value in given.items() if value is not None]
+    if len(scopes) > 1:
+        raise BadInput(
+            "give one of --user, --of-project and --label; several budgets may cover one job"
+        )
+    scope = scopes[0] if scopes else BudgetScope.SYSTEM
     with state.client() as cortex:
         made = cortex.create_budget(
             name,
             amount,
             scope=scope,
-            scope_value=user if user is not None else label,
+            scope_value=given.get(scope),
             period=period,
             action=BudgetAction.STOP if stop else BudgetAction.ALERT,
         )
