@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.middleware import ANSWERS, REQUESTS
 from cortex.settings import ApiSettings
 
 Raw = tuple[bytes, bytes]
@@ -59,13 +60,13 @@ class HeadersMiddleware:
         self._secure = (*_ALWAYS, *([(b"strict-transport-security", value)] if seconds else ()))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in REQUESTS:
             await self._app(scope, receive, send)
             return
-        always = self._secure if scope["scheme"] == "https" else _ALWAYS
+        always = self._secure if scope["scheme"] in ("https", "wss") else _ALWAYS
 
         async def send_marked(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] in ANSWERS:
                 headers = [*message.get("headers", ()), *always]
                 said = {name for name, _ in headers}
                 headers.extend(header for header in _UNLESS_SAID if header[0] not in said)

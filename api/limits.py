@@ -19,7 +19,16 @@ import structlog
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.middleware import API_PREFIX, PRINCIPAL, PUBLIC_PATHS, address_of, is_loopback
+from api.middleware import (
+    ANSWERS,
+    API_PREFIX,
+    KEY_PROTOCOL,
+    PRINCIPAL,
+    PUBLIC_PATHS,
+    REQUESTS,
+    address_of,
+    is_loopback,
+)
 from api.problems import RateLimited
 from cortex.domain.errors import NotAuthenticated
 from cortex.domain.rights import Principal
@@ -128,7 +137,10 @@ class Counters:
 
 
 class PrincipalLimitMiddleware:
-    """Limits how often one principal asks, with all keys together. A stream counts once."""
+    """Limits how often one principal asks, with all keys together.
+
+    A stream counts once, and so does a WebSocket.
+    """
 
     def __init__(self, app: ASGIApp, counters: Counters, limit: int) -> None:
         self._app = app
@@ -136,7 +148,7 @@ class PrincipalLimitMiddleware:
         self._limit = limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith(API_PREFIX):
+        if scope["type"] not in REQUESTS or not scope["path"].startswith(API_PREFIX):
             await self._app(scope, receive, send)
             return
         principal: Principal = scope["state"][PRINCIPAL]
@@ -155,7 +167,7 @@ class PrincipalLimitMiddleware:
         raw = [(name.encode(), value.encode()) for name, value in told.items()]
 
         async def send_told(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] in ANSWERS:
                 message["headers"] = [*message.get("headers", ()), *raw]
             await send(message)
 
@@ -179,7 +191,8 @@ class GuessLimitMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
-        if scope["type"] != "http" or not path.startswith(API_PREFIX) or path in PUBLIC_PATHS:
+        here = scope["type"] in REQUESTS and path.startswith(API_PREFIX)
+        if not here or path in PUBLIC_PATHS:
             # Where keys are not looked at, none is found to be good; logins are slowed down anyway.
             await self._app(scope, receive, send)
             return
@@ -193,8 +206,9 @@ class GuessLimitMiddleware:
         try:
             await self._app(scope, receive, send)
         except NotAuthenticated:
-            self._good.pop(mark, None)  # revoked, or expired
-            await self._note_failure(address)
+            if PRINCIPAL not in scope.get("state", ()):  # else it is about something further in
+                self._good.pop(mark, None)  # revoked, or expired
+                await self._note_failure(address)
             raise
         finally:
             if PRINCIPAL in scope.get("state", ()):
@@ -243,7 +257,10 @@ def counters_of(settings: ApiSettings) -> Counters:
 
 def _credentials(scope: Scope) -> bytes:
     sent = [value for name, value in scope["headers"] if name in (b"authorization", b"x-api-key")]
-    return b"\n".join(sent)
+    offered = [
+        name.encode() for name in scope.get("subprotocols") or () if name.startswith(KEY_PROTOCOL)
+    ]
+    return b"\n".join([*sent, *offered])
 
 
 @lru_cache(maxsize=1024)

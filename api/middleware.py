@@ -35,8 +35,8 @@ from cortex.services.accounts.authentication import Authenticator, SettingsKeys
 from cortex.services.audit.denials import Attempt
 from cortex.settings import ApiSettings
 
-_REQUESTS: Final = ("http", "websocket")
-_ANSWERS: Final = ("http.response.start", "websocket.http.response.start", "websocket.accept")
+REQUESTS: Final = ("http", "websocket")
+ANSWERS: Final = ("http.response.start", "websocket.http.response.start", "websocket.accept")
 API_PREFIX: Final = "/api/"
 PUBLIC_PATHS: Final = frozenset(
     f"/api/v1/auth/{name}" for name in ("jwks", "login", "redeem", "refresh")
@@ -63,7 +63,7 @@ class ContextMiddleware:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in _REQUESTS:
+        if scope["type"] not in REQUESTS:
             await self._app(scope, receive, send)
             return
         correlation_id = _correlation_id(scope)
@@ -74,7 +74,7 @@ class ContextMiddleware:
 
         async def send_marked(message: Message) -> None:
             nonlocal status
-            if message["type"] in _ANSWERS:
+            if message["type"] in ANSWERS:
                 status = message.get("status", 101)
                 message.setdefault("headers", [])
                 message["headers"] = list(message["headers"])
@@ -110,7 +110,7 @@ class AuthMiddleware:
         self._keys = SettingsKeys(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] in _REQUESTS and scope["path"].startswith(API_PREFIX):
+        if scope["type"] in REQUESTS and scope["path"].startswith(API_PREFIX):
             asking = await self._principal(scope)
             again = partial(self._principal, scope)
             # A copy: what the server hands over may be shared between requests.

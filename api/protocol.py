@@ -29,6 +29,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._in_head = False
+        self._upgraded = False
         self._arrived = True  # the whole message, as far as one has begun
         self._head_size = 0
         self._head_end: asyncio.TimerHandle | None = None
@@ -45,9 +46,14 @@ class BoundedProtocol(HttpToolsProtocol):
                 timer.cancel()
         self._head_end = self._rest_end = None
 
+    def handle_websocket_upgrade(self) -> None:
+        """From here on the connection is a WebSocket's, with limits of its own."""
+        super().handle_websocket_upgrade()
+        self._upgraded = True
+
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self._waits_for_head():
+        if not self._upgraded and self._waits_for_head():
             self._head_size += len(data)
             if self._head_size > MAX_HEAD:
                 self._refuse(431)

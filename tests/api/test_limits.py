@@ -6,11 +6,14 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 import structlog
 from pydantic import SecretStr
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from api.app import create_app
 from api.limits import Counters
@@ -117,6 +120,17 @@ class TestPrincipals:
                 answer = await client.get(INFO)
                 assert answer.headers["ratelimit"].startswith('"requests";r=0;')
 
+    async def test_a_websocket_counts_once(self, settings: Settings, providers: None) -> None:
+        async with serve(with_api(settings, requests_per_minute=1)) as (url, _):
+            address = f"{url.replace('http', 'ws', 1)}/api/v1/ws"
+            async with connect(address, additional_headers=AUTH) as socket:
+                await (await socket.ping())
+                with pytest.raises(InvalidStatus) as refused:
+                    async with connect(address, additional_headers=AUTH):
+                        pass
+            assert refused.value.response.status_code == 429
+            assert int(refused.value.response.headers["retry-after"]) >= 1
+
     def test_every_route_says_so_in_the_document(self, settings: Settings) -> None:
         document = create_app(settings).openapi()
         for path, operations in document["paths"].items():
@@ -178,6 +192,26 @@ class TestGuesses:
                 keys = await client.get("/api/v1/auth/jwks", headers=wrong(number))
                 assert keys.status_code == 200
                 assert (await client.get(INFO, headers=wrong(number))).status_code == status
+
+    async def test_nor_over_a_websocket(self, settings: Settings, providers: None) -> None:
+        async with serve(with_api(settings, failed_keys_per_minute=2)) as (url, _):
+            address = f"{url.replace('http', 'ws', 1)}/api/v1/ws"
+            statuses = []
+            for number in range(4):
+                protocol = f"cortex.bearer.{'abcd'[number] * 8}"
+                options: list[dict[str, Any]] = [
+                    {"additional_headers": wrong(number)},
+                    {
+                        "additional_headers": {"x-forwarded-for": OTHER},
+                        "subprotocols": ["cortex.v1", protocol],
+                    },
+                ]
+                with pytest.raises(InvalidStatus) as refused:
+                    async with connect(address, **options[number % 2]):
+                        pass
+                statuses.append(refused.value.response.status_code)
+                assert refused.value.response.headers["x-content-type-options"] == "nosniff"
+            assert statuses == [401, 401, 429, 429]
 
     async def test_this_machine_is_not_limited(self, settings: Settings, providers: None) -> None:
         async with client_of(with_api(settings, failed_keys_per_minute=1)) as client:

@@ -1,9 +1,13 @@
 """Connections that would hold the server up, with real sockets."""
 
 import asyncio
+import json
+import re
+import time
 from collections.abc import AsyncIterator
 
 import pytest
+from websockets.asyncio.client import connect
 
 from api import protocol
 from api.protocol import MAX_HEAD, BoundedProtocol
@@ -39,6 +43,13 @@ class Line:
         """The head of the next answer."""
         async with asyncio.timeout(patience(30)):
             return await self._reader.readuntil(b"\r\n\r\n")
+
+    async def body(self, head: bytes) -> bytes:
+        """The body of the answer with this head."""
+        length = re.search(rb"content-length: ([0-9]+)", head.lower())
+        assert length is not None, head
+        async with asyncio.timeout(patience(30)):
+            return await self._reader.readexactly(int(length[1]))
 
     def close(self) -> None:
         self._writer.close()
@@ -124,9 +135,23 @@ class TestHeads:
         for _ in range(3):
             await line.send(request[:100])
             await line.send(request[100:])
-            assert (await line.head()).startswith(b"HTTP/1.1 200")
-            await line.send(b"")
-            await asyncio.wait_for(line._reader.readuntil(b"}"), patience(30))
+            answered = await line.head()
+            assert answered.startswith(b"HTTP/1.1 200")
+            await line.body(answered)
+
+
+async def test_a_websocket_has_no_head_to_wait_for(
+    address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BoundedProtocol, "head_seconds", 0.2)
+    host, port = address
+    key = {"authorization": f"Bearer {KEY}"}
+    async with connect(f"ws://{host}:{port}/api/v1/ws", additional_headers=key) as socket:
+        until = time.monotonic() + 3 * BoundedProtocol.head_seconds
+        while time.monotonic() < until:
+            async with asyncio.timeout(patience(20)):
+                await (await socket.ping())
+            await asyncio.sleep(0.02)
 
 
 class TestBodies:
@@ -152,11 +177,31 @@ class TestBodies:
             pass
         assert (await line.head()).startswith(b"HTTP/1.1 413")
 
+    async def test_one_that_drips_does_not_hold_the_server(
+        self, line: Line, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("api.middleware._BODY_SECONDS", 0.3)
+        await line.send(POST + KEYED + b"Content-Length: 100000\r\n\r\n")
+
+        async def drip() -> None:
+            while True:
+                await line.send(b" ")
+                await asyncio.sleep(0.02)
+
+        dripping = asyncio.create_task(drip())
+        try:
+            assert (await line.head()).startswith(b"HTTP/1.1 408")
+        finally:
+            dripping.cancel()
+            await asyncio.gather(dripping, return_exceptions=True)
+
     async def test_the_connection_is_good_after_a_body_that_was_refused(self, line: Line) -> None:
         body = b"a" * (3 * 2**20)
         length = f"Content-Length: {len(body)}\r\n\r\n".encode()
         await line.send(POST + KEYED + length + body)
-        assert (await line.head()).startswith(b"HTTP/1.1 413")
+        answered = await line.head()
+        assert answered.startswith(b"HTTP/1.1 413")
+        await line.body(answered)
         await line.send(f"GET {JOBS} HTTP/1.1\r\n".encode() + KEYED + b"\r\n")
         assert b"HTTP/1.1 200" in await line.head()
 
@@ -180,6 +225,23 @@ class TestInjection:
         answered = await line.head()
         assert b"set-cookie" not in answered.lower()
         assert answered.startswith((b"HTTP/1.1 400", b"HTTP/1.1 200"))
+
+    @pytest.mark.parametrize("wicked", ["a\r\nSet-Cookie: b=c", "a\nb", "a\x1b[2J", "a\0", "a\x9b"])
+    async def test_no_name_or_label_has_line_ends(self, line: Line, wicked: str) -> None:
+        good = {"name": "a", "command": ["true"]}
+        bodies: list[dict[str, object]] = [
+            {**good, "name": wicked},
+            {**good, "labels": {"team": wicked}},
+            {**good, "labels": {wicked: "team"}},
+        ]
+        for spec in bodies:
+            body = json.dumps(spec).encode()
+            length = f"Content-Length: {len(body)}\r\n\r\n".encode()
+            await line.send(POST + KEYED + length + body)
+            answered = await line.head()
+            assert answered.startswith(b"HTTP/1.1 422"), spec
+            assert b"set-cookie" not in answered.lower()
+            await line.body(answered)
 
     @pytest.mark.parametrize("path", ["%0d%0aSet-Cookie:%20a=b", "a%0aSet-Cookie:b", "%1b[31m"])
     async def test_a_path_with_line_ends(self, line: Line, path: str) -> None:
