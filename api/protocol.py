@@ -1,8 +1,8 @@
 """HTTP/1.1 on a connection, bounded in time and size.
 
-uvicorn waits without end for the head of a request, takes one of any size, and keeps a connection
-whose request was answered before its body came. Each lets anybody hold connections and memory
-without a key.
+uvicorn waits without end for the head of a request, takes one of any size, keeps a connection whose
+request was answered before its body came, and waits for whoever does not read an answer. Each lets
+anybody hold connections and memory without a key.
 """
 
 import asyncio
@@ -21,10 +21,12 @@ class BoundedProtocol(HttpToolsProtocol):
         head_seconds: From the connection, or from the first byte of a later request, to the end
             of its headers.
         rest_seconds: How long the rest of a body is still read when the answer was given.
+        stall_seconds: How long a client may take next to nothing of an answer that waits for it.
     """
 
     head_seconds: ClassVar[float] = 30.0
     rest_seconds: ClassVar[float] = 5.0
+    stall_seconds: ClassVar[float] = 120.0
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -34,6 +36,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_size = 0
         self._head_end: asyncio.TimerHandle | None = None
         self._rest_end: asyncio.TimerHandle | None = None
+        self._stall_end: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -41,10 +44,10 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        for timer in self._head_end, self._rest_end:
+        for timer in self._head_end, self._rest_end, self._stall_end:
             if timer is not None:
                 timer.cancel()
-        self._head_end = self._rest_end = None
+        self._head_end = self._rest_end = self._stall_end = None
 
     def handle_websocket_upgrade(self) -> None:
         """From here on the connection is a WebSocket's, with limits of its own."""
@@ -82,6 +85,17 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if not self._arrived and not self._in_head and not self.transport.is_closing():
             self._rest_end = self.loop.call_later(self.rest_seconds, self.transport.close)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        # Not `close`: that would wait for the client to take the rest.
+        self._stall_end = self.loop.call_later(self.stall_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._stall_end is not None:
+            self._stall_end.cancel()
+            self._stall_end = None
 
     def _waits_for_head(self) -> bool:
         return self._in_head or (self._arrived and not self._answering())

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import socket
 import time
 from collections.abc import AsyncIterator
 
@@ -13,7 +14,7 @@ from api import protocol
 from api.protocol import MAX_HEAD, BoundedProtocol
 from cortex.settings import Settings
 from tests.api.support import JOBS, KEY, serve
-from tests.support import patience
+from tests.support import eventually, patience
 
 HOST = b"Host: 127.0.0.1\r\n"
 KEYED = HOST + f"Authorization: Bearer {KEY}\r\n".encode()
@@ -146,11 +147,11 @@ async def test_a_websocket_has_no_head_to_wait_for(
     monkeypatch.setattr(BoundedProtocol, "head_seconds", 0.2)
     host, port = address
     key = {"authorization": f"Bearer {KEY}"}
-    async with connect(f"ws://{host}:{port}/api/v1/ws", additional_headers=key) as socket:
+    async with connect(f"ws://{host}:{port}/api/v1/ws", additional_headers=key) as one:
         until = time.monotonic() + 3 * BoundedProtocol.head_seconds
         while time.monotonic() < until:
             async with asyncio.timeout(patience(20)):
-                await (await socket.ping())
+                await (await one.ping())
             await asyncio.sleep(0.02)
 
 
@@ -204,6 +205,42 @@ class TestBodies:
         await line.body(answered)
         await line.send(f"GET {JOBS} HTTP/1.1\r\n".encode() + KEYED + b"\r\n")
         assert b"HTTP/1.1 200" in await line.head()
+
+
+class TestReaders:
+    async def test_one_that_takes_nothing(
+        self, settings: Settings, providers: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(BoundedProtocol, "stall_seconds", 0.3)
+        async with serve(settings) as (url, server):
+            host, port = url.removeprefix("http://").split(":")
+            silent = socket.socket()
+            silent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            silent.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(silent, (host, int(port)))
+            # Several at once: more than the buffers of the system hold.
+            asked = b"GET /docs/assets/swagger-ui-bundle.js HTTP/1.1\r\n" + HOST + b"\r\n"
+            await loop.sock_sendall(silent, asked * 8)
+            connections = server.server_state.connections
+
+            async def taken() -> bool:
+                return len(connections) == 1
+
+            async def given_up() -> bool:
+                return not connections
+
+            await eventually(taken)
+            await eventually(given_up)
+            silent.close()
+
+    async def test_one_that_takes_its_time(
+        self, line: Line, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(BoundedProtocol, "stall_seconds", 5.0)
+        await line.send(b"GET /docs/assets/swagger-ui-bundle.js HTTP/1.1\r\n" + HOST + b"\r\n")
+        answered = await line.head()
+        assert len(await line.body(answered)) > 1_000_000
 
 
 class TestInjection:
