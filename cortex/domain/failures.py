@@ -27,6 +27,7 @@ class FailureType(StrEnum):
     FORBIDDEN = "Forbidden"
     NOT_FOUND = "NotFound"
     CONFLICT = "Conflict"
+    PRECONDITION_FAILED = "PreconditionFailed"
     IDEMPOTENCY_CONFLICT = "IdempotencyConflict"
     JOB_ALREADY_ENDED = "JobAlreadyEnded"
     GROUP_ALREADY_ENDED = "GroupAlreadyEnded"

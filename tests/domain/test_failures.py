@@ -35,6 +35,7 @@ ON_THE_WIRE = [
     "OutcomeUnknown",
     "OverBudget",
     "PayloadTooLarge",
+    "PreconditionFailed",
     "ProviderError",
     "PullFailed",
     "RateLimited",
