@@ -88,7 +88,8 @@ class Narrowed:
         seen = principal_of(request).projects(self.action)
         if project is None:
             return seen
-        return frozenset({project} if seen is None else {project} & seen)
+        projects: Projects = request.app.state.services.projects
+        return frozenset({await projects.known(project, seen)})
 
 
 async def _target(

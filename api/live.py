@@ -26,6 +26,7 @@ from cortex.domain.errors import (
 )
 from cortex.domain.rights import Action, Principal
 from cortex.schemas.live import INCOMING, Incoming, Ping, Subscribe, Unsubscribe
+from cortex.services.accounts.authentication import Authenticator
 from cortex.services.accounts.ownership import Ownership
 from cortex.services.events.scopes import Chosen
 from cortex.services.events.streams import Item, Streams
@@ -60,6 +61,7 @@ class LiveSession:
         socket: It.
         by: Who asked for it.
         again: Finds out anew who asks.
+        authenticator: Tells when somebody may do less, or more, than before.
         streams: Where events come from.
         ownership: Says whose jobs and groups are.
         database: To look up the members of groups.
@@ -72,6 +74,7 @@ class LiveSession:
         by: Principal,
         again: Again,
         *,
+        authenticator: Authenticator,
         streams: Streams,
         ownership: Ownership,
         database: Database,
@@ -80,6 +83,8 @@ class LiveSession:
         self._socket = socket
         self._by = by
         self._again = again
+        self._authenticator = authenticator
+        self._checked = authenticator.changes
         self._streams = streams
         self._ownership = ownership
         self._database = database
@@ -154,6 +159,7 @@ class LiveSession:
             )
 
     async def _subscribe(self, asked: Subscribe) -> None:
+        await self._check()
         if asked.id in self._subscriptions:
             raise InvalidRequest(f"there is a subscription `{asked.id}` already")
         if len(self._subscriptions) >= _MOST:
@@ -193,25 +199,35 @@ class LiveSession:
     async def _stream(self, asked: Subscribe, scope: Chosen) -> None:
         batches = self._streams.events(scope, after=asked.after, from_now=asked.start == "now")
         async for batch in batches:
+            if self._checked != self._authenticator.changes:
+                await self._check()
             for item in batch:
                 await self._send_bytes(_event(asked.id, item), item.id)
         raise _Over(GOING_AWAY, "the server stops; connect again, and resume")
 
     async def _watch(self) -> None:
-        """A sign of life now and then, and whether the client may still see what it gets."""
+        """A sign of life now and then, and an end when the client may see less, or more."""
         while True:
-            await asyncio.sleep(_HEARTBEAT)
             try:
-                now = await self._again()
-            except NotAuthenticated as error:
-                raise _Over(NOT_ALLOWED, error.detail) from None
-            except CortexError:
-                continue  # it cannot be told now
-            if not now.may(Action.JOBS_READ) or now.projects(Action.JOBS_READ) != self._by.projects(
-                Action.JOBS_READ
-            ):
-                raise _Over(NOT_ALLOWED, "what you may see has changed; connect again")
-            await self._send({"type": "heartbeat"})
+                async with asyncio.timeout(_HEARTBEAT):
+                    await self._authenticator.next_change()
+            except TimeoutError:
+                await self._send({"type": "heartbeat"})
+            await self._check()
+
+    async def _check(self) -> None:
+        """Go on only if the client may still see what it gets."""
+        changes = self._authenticator.changes
+        try:
+            now = await self._again()
+        except NotAuthenticated as error:
+            raise _Over(NOT_ALLOWED, error.detail) from None
+        except CortexError:
+            return  # it cannot be told now
+        seen = self._by.projects(Action.JOBS_READ)
+        if not now.may(Action.JOBS_READ) or now.projects(Action.JOBS_READ) != seen:
+            raise _Over(NOT_ALLOWED, "what you may see has changed; connect again")
+        self._checked = changes
 
     async def _send(self, message: dict[str, Any]) -> None:
         await self._send_bytes(orjson.dumps(message), None)

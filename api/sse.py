@@ -11,6 +11,7 @@ from starlette.types import Scope
 from api.access import again_of, caller_of
 from cortex.domain.errors import CortexError, NotAuthenticated
 from cortex.domain.rights import Action
+from cortex.services.accounts.authentication import Authenticator
 from cortex.services.events.streams import Batch, Item
 
 _LOOK_EVERY: Final = 10.0
@@ -30,20 +31,20 @@ def sse_response(batches: AsyncIterator[Batch], request: Request) -> StreamingRe
 
 async def _while_allowed(batches: AsyncIterator[Batch], scope: Scope) -> AsyncIterator[Batch]:
     """Ends when the key is revoked, or the client may see less: connecting again tells it why."""
+    authenticator: Authenticator = scope["app"].state.services.authenticator
     loop = asyncio.get_running_loop()
-    looked, seen = loop.time(), caller_of(scope).projects(Action.JOBS_READ)
+    seen, looked, changes = caller_of(scope).projects(Action.JOBS_READ), loop.time(), 0
     async for batch in batches:
-        yield batch
-        if loop.time() - looked < _LOOK_EVERY:
-            continue
-        looked = loop.time()
-        try:
-            if (await again_of(scope)()).projects(Action.JOBS_READ) != seen:
+        if changes != authenticator.changes or loop.time() - looked >= _LOOK_EVERY:
+            looked, changes = loop.time(), authenticator.changes
+            try:
+                if (await again_of(scope)()).projects(Action.JOBS_READ) != seen:
+                    return
+            except NotAuthenticated:
                 return
-        except NotAuthenticated:
-            return
-        except CortexError:
-            continue  # it cannot be told now
+            except CortexError:
+                changes = 0  # it cannot be told now: look again soon
+        yield batch
 
 
 async def _frames(batches: AsyncIterator[Batch]) -> AsyncIterator[bytes]:

@@ -55,6 +55,7 @@ def root(
         api_key=api_key,
         data_dir=data_dir,
         project=project or os.environ.get("CORTEX_PROJECT") or None,
+        project_named=project is not None,
         json=json,
         color=color,
         tail=ctx.meta.get(TAIL),

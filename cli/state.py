@@ -24,6 +24,7 @@ class State:
     api_key: str | None = None
     data_dir: Path | None = None
     project: str | None = None
+    project_named: bool = False
     json: bool = False
     color: bool = True
     tail: list[str] | None = field(default=None)

@@ -74,6 +74,7 @@ async def redeem(
 ) -> Response:
     """Set a password with the token of an invitation or a reset, once. Then log in."""
     await services.invitations.redeem(body, by)
+    services.authenticator.forget()
     return Response(status_code=204)
 
 
@@ -86,6 +87,7 @@ async def redeem(
 async def logout(services: Using, by: Caller) -> Response:
     """End the session that asks."""
     await services.sessions.log_out(by)
+    services.authenticator.forget()
     return Response(status_code=204)
 
 
@@ -115,6 +117,7 @@ async def end_session(
 ) -> Response:
     """End a session: its tokens open nothing from the next request on. Harmless to repeat."""
     await services.sessions.end(session_id, by)
+    services.authenticator.forget()
     return Response(status_code=204)
 
 
@@ -131,4 +134,5 @@ async def change_password(
 ) -> Response:
     """Change one's own password: all other sessions end. API keys stay."""
     await services.logins.change_password(body, by)
+    services.authenticator.forget()
     return Response(status_code=204)

@@ -72,7 +72,7 @@ async def ledger(
     "/costs",
     dependencies=[needs(Action.MONEY_READ)],
     response_model=CostReport,
-    responses=problems() | sheet(),
+    responses=problems(404) | sheet(),
 )
 async def costs(
     services: Using,
@@ -99,7 +99,7 @@ async def costs(
     "/costs/forecast",
     dependencies=[needs(Action.MONEY_READ)],
     response_model=ForecastView,
-    responses=problems(),
+    responses=problems(404),
 )
 async def forecast(
     services: Using, projects: SeenMoney, period: BudgetPeriod = BudgetPeriod.MONTH

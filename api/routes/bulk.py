@@ -26,7 +26,7 @@ _HOW: Final = "give a filter as of `GET /jobs`, or `all: true` in the body for e
     "/jobs/cancel",
     dependencies=[needs(Action.JOBS_CANCEL)],
     response_model=BulkCancelView,
-    responses=problems(409),
+    responses=problems(404, 409),
 )
 async def cancel_jobs(
     request: Request,

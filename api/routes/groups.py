@@ -105,7 +105,7 @@ async def validate_group(
     "/groups",
     dependencies=[needs(Action.JOBS_READ)],
     response_model=GroupPage,
-    responses=problems(),
+    responses=problems(404),
 )
 async def list_groups(
     services: Using,

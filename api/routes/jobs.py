@@ -65,7 +65,7 @@ FILTER: Final = frozenset({*inspect.signature(_filter).parameters, "project"} - 
     "/jobs",
     dependencies=[needs(Action.JOBS_READ)],
     response_model=JobPage,
-    responses=problems(),
+    responses=problems(404),
 )
 async def list_jobs(
     services: Using,

@@ -58,4 +58,5 @@ async def revoke_key(
 ) -> Response:
     """Revoke a key: it opens nothing from the next request on. Harmless to repeat."""
     await services.keys.revoke(key_id, by)
+    services.authenticator.forget()
     return Response(status_code=204)

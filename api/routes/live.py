@@ -32,6 +32,7 @@ async def live(socket: WebSocket) -> None:
         socket,
         principal,
         again_of(socket.scope),
+        authenticator=services.authenticator,
         streams=services.streams,
         ownership=services.ownership,
         database=services.database,

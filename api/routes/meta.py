@@ -39,6 +39,7 @@ async def info(services: Using, by: Caller) -> Response:
             docs="/docs",
             user=by.name,
             role=by.role,
+            project=by.only,
         )
     )
 

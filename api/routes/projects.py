@@ -90,7 +90,9 @@ async def put_member(
     by: Caller,
 ) -> Response:
     """Let somebody in, or give them another role there; it holds from the next request on."""
-    return answer(await services.projects.put_member(project, member, body.role, by))
+    changed = await services.projects.put_member(project, member, body.role, by)
+    services.authenticator.forget()
+    return answer(changed)
 
 
 @router.delete(
@@ -102,4 +104,5 @@ async def put_member(
 async def remove_member(project: Name, member: MemberName, services: Using, by: Caller) -> Response:
     """Let somebody be in it no longer. What they have submitted goes on."""
     await services.projects.remove_member(project, member, by)
+    services.authenticator.forget()
     return Response(status_code=204)

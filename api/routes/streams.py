@@ -114,7 +114,7 @@ async def job_events(
     dependencies=[needs(Action.JOBS_READ)],
     tags=["events"],
     response_model=EventPage,
-    responses=problems() | streamed("CloudEvents by their type"),
+    responses=problems(404) | streamed("CloudEvents by their type"),
 )
 async def all_events(
     request: Request,

@@ -49,7 +49,7 @@ async def trace_group(group_id: GroupId, services: Using) -> Response:
     "/stuck",
     dependencies=[needs(Action.JOBS_READ)],
     response_model=StuckPage,
-    responses=problems(),
+    responses=problems(404),
 )
 async def list_stuck(
     services: Using,

@@ -76,6 +76,7 @@ async def update_user(
 ) -> Response:
     """Change the role, or switch a user off: it holds from the next request on."""
     user = await services.users.update(name, body, by, expected)
+    services.authenticator.forget()
     return tagged(user, user_version(user))
 
 

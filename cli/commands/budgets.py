@@ -55,6 +55,11 @@ def add(
 ) -> None:
     """Add a budget: for all jobs, or those of a user, in a project, or with a label."""
     state = state_of(ctx)
+    if state.project_named and of_project is None:
+        raise BadInput(
+            f"for a budget of a project write `--of-project {state.project}`; `--project` says "
+            "where submissions go"
+        )
     given = {
         BudgetScope.USER: user,
         BudgetScope.PROJECT: of_project,

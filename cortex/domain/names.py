@@ -19,6 +19,8 @@ WORDS: Final = rf"^[^\u0000]*[^{_CONTROL}{_SPACE}][^\u0000]*$"
 LABEL: Final = rf"^[^={_CONTROL}]{{1,63}}=[^{_CONTROL}]{{0,255}}$"
 """A label as `key=value`."""
 
+_ONE_LINE = re.compile(ONE_LINE)
+
 SECRET_MASK: Final = "**********"
 """Stands where a secret is not shown."""
 
@@ -37,3 +39,23 @@ def check_name(value: str) -> str:
             "and begin and end with a letter or digit"
         )
     return value
+
+
+def one_line(value: str) -> str:
+    """The text, if it is one line in which something is to be seen.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not _ONE_LINE.fullmatch(value):
+        raise ValueError("must be one line of text, without control characters")
+    return value
+
+
+def one_line_or_none(value: str) -> str:
+    """The same, or nothing at all.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    return one_line(value) if value else value

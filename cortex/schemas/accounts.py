@@ -14,7 +14,7 @@ from cortex.domain.accounts import (
     known_scopes,
     scopes_of,
 )
-from cortex.domain.names import ONE_LINE
+from cortex.domain.names import ONE_LINE, one_line
 from cortex.domain.quantities import Duration
 from cortex.domain.rights import Role
 from cortex.domain.spec.rules import span
@@ -52,6 +52,14 @@ Lifetime = Annotated[
 ]
 
 
+KeyPurpose = Annotated[
+    str,
+    Field(max_length=100),
+    AfterValidator(one_line),
+    WithJsonSchema({"type": "string", "pattern": ONE_LINE, "maxLength": 100}),
+]
+
+
 class UserCreate(BaseModel):
     """Somebody new."""
 
@@ -84,7 +92,7 @@ class KeyCreate(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(pattern=ONE_LINE, max_length=100, description="What it is for.")
+    name: KeyPurpose = Field(description="What it is for.")
     user: UserName | None = Field(default=None, description="Whose it is; default: one's own.")
     scopes: Scopes = Field(
         default=(),

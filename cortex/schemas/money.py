@@ -20,7 +20,7 @@ from cortex.domain.accounts import USER_NAME
 from cortex.domain.money import POSITIVE, Money, format_amount
 from cortex.domain.money.budgets import BudgetAction, BudgetPeriod, BudgetScope
 from cortex.domain.money.ledger import EntryKind
-from cortex.domain.names import LABEL, ONE_LINE
+from cortex.domain.names import LABEL, ONE_LINE, one_line
 from cortex.schemas._view import View
 
 
@@ -29,12 +29,6 @@ def _positive(value: Money) -> Money:
     if kept.amount <= 0:
         raise ValueError("must be more than zero")
     return kept
-
-
-def _printable(value: str) -> str:
-    if not re.fullmatch(ONE_LINE, value):
-        raise ValueError("must be printable characters")
-    return value
 
 
 # Whose jobs it is about, by its scope.
@@ -69,7 +63,7 @@ Amount = Annotated[Money, AfterValidator(_positive), WithJsonSchema(POSITIVE)]
 Name = Annotated[
     str,
     Field(max_length=80),
-    AfterValidator(_printable),
+    AfterValidator(one_line),
     WithJsonSchema({"type": "string", "pattern": ONE_LINE, "minLength": 1, "maxLength": 80}),
 ]
 

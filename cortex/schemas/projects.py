@@ -2,14 +2,20 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, WithJsonSchema
 
+from cortex.domain.names import ONE_LINE, one_line_or_none
 from cortex.domain.projects import Project
 from cortex.domain.rights import Role
 from cortex.schemas._view import View
 from cortex.schemas.accounts import UserName
 
-Description = Annotated[str, StringConstraints(max_length=1000)]
+Description = Annotated[
+    str,
+    Field(max_length=1000),
+    AfterValidator(one_line_or_none),
+    WithJsonSchema({"type": "string", "pattern": f"^$|{ONE_LINE}", "maxLength": 1000}),
+]
 
 
 class ProjectCreate(BaseModel):

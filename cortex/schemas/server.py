@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from pydantic import Field
+
 from cortex.domain.errors import FieldError
 from cortex.domain.rights import Role
 from cortex.schemas._view import View
@@ -26,6 +28,9 @@ class Info(View):
     docs: str
     user: str = ""
     role: Role | None = None
+    project: str | None = Field(
+        default=None, description="The only project that the key opens; none: no such limit."
+    )
 
 
 class Check(View):

@@ -17,7 +17,7 @@ from pydantic import (
 
 from cortex.domain.accounts import USER_NAME
 from cortex.domain.ids import GROUP_ID
-from cortex.domain.names import LABEL, ONE_LINE
+from cortex.domain.names import LABEL, ONE_LINE, one_line
 from cortex.domain.quantities import Duration
 from cortex.domain.spec.rules import span
 from cortex.domain.webhooks import Delivery, JobFilter, Webhook, known_patterns
@@ -137,7 +137,12 @@ Url = Annotated[
         "`headers`: whoever may see the webhook sees its URL.",
     ),
 ]
-Description = Annotated[str, Field(pattern=ONE_LINE, max_length=200)]
+Description = Annotated[
+    str,
+    Field(max_length=200),
+    AfterValidator(one_line),
+    WithJsonSchema({"type": "string", "pattern": ONE_LINE, "maxLength": 200}),
+]
 _FORMS: Final = span(timedelta(0), LONGEST_OVERLAP)["anyOf"]
 _AT_ONCE: Final = {"const": "0s"}
 _TEXT: Final = re.compile(_FORMS[1]["pattern"])

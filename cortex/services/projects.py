@@ -119,6 +119,23 @@ class Projects:
                 after={},
             )
 
+    async def known(self, name: str, seen: frozenset[str] | None) -> str:
+        """The name, if it is that of a project, made or personal, among those that one may see.
+
+        Raises:
+            NotFound: there is none, or it may not be seen (None: all may).
+        """
+        if seen is not None:
+            if name not in seen:
+                raise no_project(name)
+            return name
+        if name in self._configured:
+            return name
+        async with self._database.reading() as tx:
+            if await tx.projects.find(name) is None and not await tx.projects.is_user(name):
+                raise no_project(name)
+        return name
+
     async def choose(self, asked: str | None, by: Principal) -> str:
         """The project that a submission goes to: the one asked for, else the personal one.
 
@@ -154,7 +171,10 @@ def _require_seen(name: str, by: Principal) -> None:
 async def _locked(tx: Transaction, name: str, by: Principal) -> Project:
     _require_seen(name, by)
     project = await tx.projects.lock(name)
-    by.require(Action.PROJECTS_CHANGE, project=name)
+    # As it is now: who was just removed must not let themselves in again.
+    now = by.model_copy(update={"memberships": await tx.projects.memberships(by.name)})
+    _require_seen(name, now)
+    now.require(Action.PROJECTS_CHANGE, project=name)
     return project
 
 

@@ -18,7 +18,7 @@ from cortex.db.engine import Database
 from cortex.domain.rights import IN_PROJECTS, POLICY, Action, Reach, Role
 from cortex.settings import ApiKey, Settings
 from tests.api.groups import GROUPS, group
-from tests.api.support import JOBS, client_of, eventually, serve, spec
+from tests.api.support import AUTH, JOBS, client_of, serve, spec
 from tests.api.test_access import being, guarded_routes, needed
 
 SERVER = {role.value: role for role in Role}
@@ -191,7 +191,6 @@ class TestLeaks:
             f"{JOBS}?state=pending",
             f"{JOBS}?name=hello&limit=500",
             f"{JOBS}?group={hidden.group}",
-            f"{JOBS}?project=other",
             GROUPS,
             f"{GROUPS}?owner=dora",
             "/api/v1/events?limit=1000",
@@ -218,6 +217,13 @@ class TestLeaks:
         assert mine.job in seen
         events = (await client.get("/api/v1/events?limit=1000", headers=ann)).json()["items"]
         assert {event["subject"] for event in events} >= {mine.job, mine.group}
+        for path in (JOBS, GROUPS, "/api/v1/events", "/api/v1/costs", "/api/v1/ledger"):
+            for project in ("other", "nothing"):
+                answer = await client.get(path, params={"project": project}, headers=ann)
+                told = (answer.status_code, answer.json()["detail"])
+                assert told == (404, f"there is no project `{project}`"), path
+        answer = await client.get(JOBS, params={"project": "nothing"})
+        assert answer.status_code == 404  # for an admin as well
         answer = await client.get(f"/api/v1/ledger?job={hidden.job}", headers=ann)
         assert (answer.status_code, answer.json()["detail"]) == (
             404,
@@ -264,6 +270,14 @@ class TestLeaks:
                 while shown.json()["id"] not in heard:
                     heard += await anext(lines)
             assert hidden.json()["id"] not in heard
+            # Nothing that comes after the removal is sent: the stream ends instead.
+            await http.delete("/api/v1/projects/team/members/in-viewer", headers=AUTH)
+            late = await client.post(
+                JOBS, json=spec(), params={"project": "team"}, headers=being("dora")
+            )
+            async with asyncio.timeout(30):
+                rest = "".join([line async for line in lines])
+            assert late.json()["id"] not in rest
 
     async def test_who_leaves_a_project_sees_it_no_longer(
         self, client: httpx.AsyncClient, database: Database
@@ -272,12 +286,8 @@ class TestLeaks:
         head = being("in-viewer")
         assert (await client.get(f"{JOBS}/{mine.job}", headers=head)).status_code == 200
         await client.delete("/api/v1/projects/team/members/in-viewer")
-
-        async def hidden() -> bool:
-            answer = await client.get(f"{JOBS}/{mine.job}", headers=head)
-            return answer.status_code == 404
-
-        await eventually(hidden)
+        # From the very next request on.
+        assert (await client.get(f"{JOBS}/{mine.job}", headers=head)).status_code == 404
         assert (await client.get(JOBS, headers=head)).json()["items"] == []
 
 

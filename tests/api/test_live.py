@@ -284,18 +284,38 @@ class TestAccess:
     async def test_a_revoked_key_ends_it(
         self, server: str, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(api.live, "_HEARTBEAT", 0.05)
+        monkeypatch.setattr(api.live, "_HEARTBEAT", 3600.0)
         ann = await someone(client, "ann")
         keys = (await client.get("/api/v1/keys", params={"user": "ann"})).json()["items"]
         async with live(server, ann) as socket:
             await socket.subscribe()
-            await socket.hear(type="heartbeat")
             await client.delete(f"/api/v1/keys/{keys[0]['id']}")
             with pytest.raises(ConnectionClosed) as closed:
                 await socket.hear(type="nothing")
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == api.live.NOT_ALLOWED
         assert "was revoked" in closed.value.rcvd.reason
+
+    async def test_who_was_removed_hears_nothing_more(
+        self, server: str, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Neither of what was subscribed to, nor by a new subscription that reads the past."""
+        monkeypatch.setattr(api.live, "_HEARTBEAT", 3600.0)
+        ann = await someone(client, "ann")
+        await made(client)
+        await joined(client, "ann")
+        async with live(server, ann) as socket:
+            await socket.subscribe()
+            await client.delete("/api/v1/projects/vision/members/ann")
+            late = await submitted(client, params={"project": "vision"})
+            with contextlib.suppress(ConnectionClosed):
+                await socket.say(type="subscribe", id="b", **{"from": "start"})
+            with pytest.raises(ConnectionClosed) as closed:
+                await socket.hear(type="nothing")
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == api.live.NOT_ALLOWED
+        assert late not in str(socket.heard)
+        assert not [message for message in socket.heard if message.get("id") == "b"]
 
     async def test_at_most_so_many(self, settings: Settings, providers: None) -> None:
         few = settings.api.model_copy(update={"max_sockets": 2})

@@ -161,6 +161,12 @@ KNOWN: Final = (
     ),
     Known(
         "negative_data_rejection",
+        r"PATCH /api/v1/budgets/\{budget_id\}",
+        '^412 .*"code":"precondition_failed"',
+        "the same readings of YAML, with an `If-Match` beside them",
+    ),
+    Known(
+        "negative_data_rejection",
         r"(POST|PATCH) /api/v1/budgets.*",
         '^20[01] .*"name":"(true|false|null|[-+0-9.e]+)"',
         "in YAML text is what was written, and JSON Schema knows no such reading",

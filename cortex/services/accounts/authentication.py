@@ -78,6 +78,7 @@ class Authenticator:
         self._memberships: dict[str, tuple[float, Mapping[str, Role]]] = {}
         self._sessions: dict[str, tuple[float, SessionHolder | None]] = {}
         self._changes = 0
+        self._changed = asyncio.Event()
         self._uses: dict[str, KeyUse] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -118,6 +119,24 @@ class Authenticator:
             memberships=await self.memberships(holder.name, holder.role),
             only=holder.project,
         )
+
+    @property
+    def changes(self) -> int:
+        """Grows with each change of what somebody may, as far as this process knows of them."""
+        return self._changes
+
+    async def next_change(self) -> None:
+        """Wait for one."""
+        await self._changed.wait()
+
+    def forget(self) -> None:
+        """Somebody was changed: ask the database anew, and wake who sends what may not be sent."""
+        self._changes += 1
+        self._kept.clear()
+        self._memberships.clear()
+        self._sessions.clear()
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
 
     async def memberships(self, name: str, role: Role) -> Mapping[str, Role]:
         """The projects that somebody is in; admins need not be asked for, they may do everything.
@@ -190,10 +209,7 @@ class Authenticator:
             while True:
                 await changed.wait()
                 changed.clear()
-                self._changes += 1
-                self._kept.clear()
-                self._memberships.clear()
-                self._sessions.clear()
+                self.forget()
 
     async def _write_uses(self) -> None:
         while True:

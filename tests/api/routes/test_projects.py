@@ -73,6 +73,10 @@ class TestMaking:
             await client.post(PROJECTS, json={"name": "Not This"}), 422, "invalid_request"
         )
         assert problem.errors[0].field == "name"
+        for words in ("\x1b[31mred", "red\u202e", "two\nlines"):
+            answer = await client.patch(f"{PROJECTS}/vision", json={"description": words})
+            problem = check_problem(answer, 422, "invalid_request")
+            assert "without control characters" in problem.errors[0].message
 
     async def test_only_users_are_let_in(self, client: httpx.AsyncClient) -> None:
         await made(client)
@@ -98,6 +102,14 @@ class TestMaking:
             return [each["name"] for each in listed] == ["vision"]
 
         await eventually(sees)
+        gone = await client.delete(f"{PROJECTS}/vision/members/ann", headers=ann)
+        assert gone.status_code == 204
+        # From the very next request on, and not by a way back.
+        check_problem(await client.get(f"{PROJECTS}/vision", headers=ann), 404, "not_found")
+        answer = await client.put(
+            f"{PROJECTS}/vision/members/ann", json={"role": "admin"}, headers=ann
+        )
+        check_problem(answer, 403, "forbidden")
         answer = await client.patch(f"{PROJECTS}/vision", json={"description": "x"}, headers=bob)
         check_problem(answer, 403, "forbidden")
         check_problem(

@@ -47,6 +47,12 @@ async def test_a_project_its_members_and_their_jobs(
         shown = await call(url, "--project", "sound", "submit", str(file), key=key)
         assert "there is no project `sound`" in shown.output
 
+        shown = await call(url, "budget", "add", "b", "1 USD", "--project", "vision")
+        assert "write `--of-project vision`" in shown.output
+        assert (
+            "there is no project `nowhere`"
+            in (await call(url, "jobs", "--project", "nowhere")).output
+        )
         shown = await call(url, "budget", "add", "b", "1 USD", "--of-project", "vision")
         assert "budget `b` was added" in shown.output
         assert "in vision" in (await call(url, "budget", "list", key=key)).output
