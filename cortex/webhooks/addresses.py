@@ -10,9 +10,11 @@ import re
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import httpx
+if TYPE_CHECKING:
+    import httpx
+
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -88,12 +90,14 @@ def is_allowed(address: Address, rules: Rules, *, tls: bool) -> bool:
     return is_public(address) and (tls or rules.allow_http)
 
 
-def check_url(text: str, rules: Rules) -> httpx.URL:
+def check_url(text: str, rules: Rules) -> "httpx.URL":
     """The URL, as far as it can be judged without looking up a name.
 
     Raises:
         Refused: it is none, or one that is never sent to.
     """
+    import httpx  # takes some MiB, and many have no webhook
+
     try:
         url = httpx.URL(text)
         host = url.host
@@ -118,7 +122,7 @@ def check_url(text: str, rules: Rules) -> httpx.URL:
     return url
 
 
-async def addresses_of(url: httpx.URL, rules: Rules, resolve: Resolve) -> list[str]:
+async def addresses_of(url: "httpx.URL", rules: Rules, resolve: Resolve) -> list[str]:
     """The addresses that the URL's host has now and that may be connected to.
 
     Raises:
@@ -157,7 +161,7 @@ def _literal(host: str) -> Address | None:
         return None
 
 
-def _why(url: httpx.URL, rules: Rules) -> str:
+def _why(url: "httpx.URL", rules: Rules) -> str:
     if url.scheme == "http" and not rules.allow_http:
         return (
             "may not be sent to: without TLS (`http://`) only the networks of the setting "

@@ -7,13 +7,15 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Final
-
-import httpx
+from typing import TYPE_CHECKING, Final
 
 from cortex import faultpoints
 from cortex.webhooks.addresses import Refused, Resolve, Rules, addresses_of, check_url, look_up
 from cortex.webhooks.signing import signed_headers
+
+if TYPE_CHECKING:
+    import httpx
+
 
 GONE: Final = 410
 _KEPT: Final = 1024
@@ -71,7 +73,7 @@ class Sender:
         timeout: timedelta,
         *,
         resolve: Resolve = look_up,
-        certificates: Callable[[], ssl.SSLContext] = httpx.create_ssl_context,
+        certificates: Callable[[], ssl.SSLContext] | None = None,
     ) -> None:
         self._rules = rules
         self._timeout = timeout.total_seconds()
@@ -81,6 +83,8 @@ class Sender:
 
     async def send(self, message: Message) -> Answer:
         """Try once; whatever goes wrong is told by the answer."""
+        import httpx  # takes some MiB, and many never send
+
         began, now = time.monotonic(), datetime.now(UTC)
         status, body, wait, error = None, b"", None, ""
         try:
@@ -109,6 +113,8 @@ class Sender:
         )
 
     async def _sent(self, message: Message, now: datetime) -> tuple[int, bytes, timedelta | None]:
+        import httpx
+
         url = check_url(message.url, self._rules)
         addresses = await addresses_of(url, self._rules, self._resolve)
         signed = signed_headers(message.secrets, message.id, now, message.body)
@@ -131,14 +137,17 @@ class Sender:
         return await self._asked(url, last, headers, message.body)
 
     async def _asked(
-        self, url: httpx.URL, address: str, headers: Mapping[str, str], body: bytes
+        self, url: "httpx.URL", address: str, headers: Mapping[str, str], body: bytes
     ) -> tuple[int, bytes, timedelta | None]:
         """The transport itself: it knows no redirects, no cookies, no proxy of the environment.
 
         A new one each time: a connection that was verified for one name must not serve another.
         """
+        import httpx
+
         if self._certificates is None:
-            self._certificates = await asyncio.to_thread(self._make_certificates)
+            make = self._make_certificates or httpx.create_ssl_context
+            self._certificates = await asyncio.to_thread(make)
         faultpoints.passed("http", "before webhook POST")
         request = httpx.Request(
             "POST",
@@ -158,7 +167,7 @@ class Sender:
         return response.status_code, kept, wait
 
 
-async def _first_bytes(response: httpx.Response) -> bytes:
+async def _first_bytes(response: "httpx.Response") -> bytes:
     kept = b""
     async for piece in response.aiter_raw():
         kept += piece
@@ -175,7 +184,7 @@ def _judged(status: int) -> str:
     return f"it answered {status}"
 
 
-def _retry_after(response: httpx.Response) -> timedelta | None:
+def _retry_after(response: "httpx.Response") -> timedelta | None:
     text = response.headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
         return timedelta(seconds=min(int(text), 86400))
@@ -188,7 +197,7 @@ def _retry_after(response: httpx.Response) -> timedelta | None:
     return min(max(when - datetime.now(UTC), timedelta(0)), timedelta(days=1))
 
 
-def _name(error: httpx.HTTPError) -> str:
+def _name(error: "httpx.HTTPError") -> str:
     """Its kind and its words, which name no URL: httpx puts none into those of the transport."""
     words = str(error).strip()
     return f"{type(error).__name__}: {words}" if words else type(error).__name__

@@ -3,8 +3,6 @@
 from datetime import UTC, datetime
 from typing import Any
 
-import httpx
-
 from cortex.db.engine import Database, Reading, Transaction
 from cortex.db.webhooks.repository import NewWebhook, StoredWebhook, no_webhook
 from cortex.domain.audit import changed_values
@@ -214,6 +212,8 @@ def _check_headers(old: Webhook, url: str, given: set[str]) -> None:
 
 def _origin(url: str) -> str:
     """Scheme, host and port: the rest of a URL may be a secret."""
+    import httpx  # takes some MiB, and many have no webhook
+
     parsed = httpx.URL(url)
     return f"{parsed.scheme}://{parsed.netloc.decode('ascii')}"
 
