@@ -24,6 +24,9 @@ from tests.integration.story import troubles
 from tests.support import eventually
 from tests.support.rows import open_holds
 
+# Each starts all networks and a stage anew.
+pytestmark = pytest.mark.slow
+
 WRONG_KEYS: dict[str, dict[str, Any]] = {
     "akash": {"api_key": "ac.sk.wrong"},
     "golem": {"app_key": "wrong"},

@@ -111,12 +111,13 @@ class TestCancel:
             "name=two",
             "label=a=c",
             "owner=ann",
-            "project=nothing",
             "provider=local",
             "group=grp_1",
             "created_before=1h",
         ):
             assert (await cancel(client, f"?{query}")).matched == 0, query
+        answer = await client.post(f"{PATH}?project=nothing", json={})
+        assert "no project `nothing`" in check_problem(answer, 404, "not_found").detail
         assert await states(client) == {job_id: "pending"}
 
 
@@ -170,9 +171,12 @@ class TestWhose:
             answer = await client.post(PATH, json=body, headers=who)
             assert answer.json()["matched"] == count
         # Also where they are named.
-        for query in ("owner=ann", "project=ann", "project=eve"):
-            answer = await client.post(f"{PATH}?{query}", json=body, headers=bob)
-            assert answer.json()["matched"] == 0, query
+        answer = await client.post(f"{PATH}?owner=ann", json=body, headers=bob)
+        assert answer.json()["matched"] == 0
+        for project in ("ann", "eve", "nothing"):
+            answer = await client.post(f"{PATH}?project={project}", json=body, headers=bob)
+            problem = check_problem(answer, 404, "not_found")
+            assert problem.detail == f"there is no project `{project}`"
         answer = await client.post(PATH, json={"all": True}, headers=bob)
         assert answer.json()["jobs"] == bobs
         assert await states(client) == dict.fromkeys(anns + eves, "pending") | {
