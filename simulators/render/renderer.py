@@ -201,6 +201,8 @@ class Farm:
             self._move(job, "cancelled")
             return
         seen = await self.snapshot(job)
+        if job.over or job.state == "cancelling":
+            return  # asked for while it was looked at: the next step ends it
         if seen is None or seen.state is RunState.STARTING:
             return
         if not seen.state.final:
