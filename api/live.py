@@ -118,7 +118,8 @@ class LiveSession:
             over = error
         except (WebSocketDisconnect, OSError):  # the client is gone
             over = _Over(_NORMAL, "")
-        except RuntimeError:  # of starlette: it was closed meanwhile
+        except RuntimeError as error:  # of starlette, where it was closed meanwhile
+            _log.info("live.closed", error=str(error))
             over = _Over(_NORMAL, "")
         except Exception:
             _log.exception("live.failed")
