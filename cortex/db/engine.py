@@ -11,6 +11,7 @@ from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from cortex import faultpoints
+from cortex.db import session_options
 from cortex.db.accounts import AccountRepository
 from cortex.db.audit import AuditRepository
 from cortex.db.base import Access, Reads, Transacts, Writes
@@ -62,7 +63,9 @@ from cortex.settings import DatabaseSettings
 # its promotion is read-only (25006), an idle transaction is ended (25P03).
 _AWAY_FOR_READS = ("08", "53", "57", "58", "25P03")
 _AWAY = (*_AWAY_FOR_READS, "25006")
-_OPTIONS = "-c timezone=UTC -c statement_timeout=60000 -c idle_in_transaction_session_timeout=60000"
+_OPTIONS = (
+    f"{session_options.ALL} -c statement_timeout=60000 -c idle_in_transaction_session_timeout=60000"
+)
 
 
 class UnitOfWork(Generic[Access]):

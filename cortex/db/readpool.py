@@ -9,13 +9,16 @@ from typing import Any, Final
 import psycopg
 from psycopg.abc import Params
 
+from cortex.db import session_options
 from cortex.domain.errors import DatabaseUnavailable
 from cortex.settings import DatabaseSettings
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 _SIZE: Final = 6
-_OPTIONS: Final = "-c timezone=UTC -c statement_timeout=30000 -c default_transaction_read_only=on"
+_OPTIONS: Final = (
+    f"{session_options.ALL} -c statement_timeout=30000 -c default_transaction_read_only=on"
+)
 
 
 class ReadPool:

@@ -2,8 +2,11 @@
 
 import asyncio
 import contextlib
+import os
+import socket
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
 
 import pytest
 import pytest_asyncio
@@ -20,11 +23,17 @@ from cortex.domain.errors import DatabaseUnavailable
 from cortex.domain.ids import new_id
 from cortex.domain.spec import JobSpec
 from cortex.settings import DatabaseSettings
-from tests.support import patience
+from tests.support import eventually, patience
 
 DECLARE = Direct(text("INSERT INTO providers (id, type) VALUES (:id, 'null')"))
 COUNT = Direct(text("SELECT count(*) AS n FROM providers WHERE id LIKE :like"))
 SLEEP = Direct(text("SELECT pg_sleep(60)"))
+SLEEPERS = Direct(
+    text("""
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND application_name = :name AND wait_event = 'PgSleep'
+""")
+)
 PID = Direct(text("SELECT pg_backend_pid() AS pid"))
 OF_OTHERS = Direct(
     text("""
@@ -46,6 +55,11 @@ async def few(database: Database, database_url: str) -> AsyncIterator[Database]:
 async def count(database: Database, like: str = "%") -> int:
     async with database.reading() as tx:
         return int(await COUNT.scalar(tx.connection, {"like": like}))
+
+
+async def sleeps(database: Database) -> bool:
+    async with database.reading() as tx:
+        return bool(await SLEEPERS.scalar(tx.connection, {"name": "few"}))
 
 
 async def pids(database: Database) -> set[int]:
@@ -171,6 +185,32 @@ class TestErrors:
         async with asyncio.timeout(patience(10)):
             assert len(await pids(few)) == 3
         assert await count(few) == 0
+
+    async def test_one_whose_client_is_gone_soon_lets_go_of_what_it_locked(
+        self, database: Database, few: Database
+    ) -> None:
+        """A request to cancel may come before the statement that it means, and is then lost."""
+
+        async def hung_up_on(locked: asyncio.Event) -> None:
+            async with few.transaction() as tx:
+                await DECLARE.run(tx.connection, {"id": "p"})
+                raw = await tx.connection.get_raw_connection()
+                sleeping = asyncio.create_task(SLEEP.run(tx.connection, {}))
+                await eventually(partial(sleeps, database), what="the statement runs")
+                assert raw.driver_connection is not None
+                with socket.socket(fileno=os.dup(raw.driver_connection.fileno())) as line:
+                    line.shutdown(socket.SHUT_RDWR)
+                locked.set()
+                await sleeping
+
+        locked = asyncio.Event()
+        holder = asyncio.create_task(hung_up_on(locked))
+        async with asyncio.timeout(patience(10)):
+            await locked.wait()
+            async with database.statement() as tx:
+                await DECLARE.run(tx.connection, {"id": "p"})
+        with pytest.raises(DatabaseUnavailable):
+            await holder
 
 
 class TestFaultPoints:
