@@ -23,6 +23,7 @@ _IDEMPOTENCY = timedelta(days=7)
 _DONE_COMMANDS = timedelta(days=2)
 _OLD_DRAFTS = timedelta(hours=1)
 _OLD_LINKS = timedelta(days=30)
+_OLD_LOGINS = timedelta(hours=1)
 _OLD_SESSIONS = timedelta(days=30)
 _STALE_PARTS = timedelta(days=1)
 _OLD_CHECKS = timedelta(days=1)
@@ -58,6 +59,7 @@ class MaintenanceActivities:
             findings = await tx.findings.expire(self._settings.retention.events)
             sessions = await tx.sessions.expire(_OLD_SESSIONS)
             links = await tx.links.expire(_OLD_LINKS)
+            sso = await tx.sso.expire(_OLD_LOGINS)
             attempts = await tx.logins.expire(2 * self._settings.lockout.forget)
         deliveries = await self._expire_deliveries()
         rotated = await rotate_secrets(self._database, self._keyring)
@@ -74,6 +76,7 @@ class MaintenanceActivities:
             "sessions": sessions,
             "login_links": links,
             "login_attempts": attempts,
+            "sso_logins": sso,
             "webhook_deliveries": deliveries,
             "secrets_rotated": rotated,
             "output_parts": parts,

@@ -24,10 +24,10 @@ from api.middleware import (
     API_PREFIX,
     KEY_PROTOCOL,
     PRINCIPAL,
-    PUBLIC_PATHS,
     REQUESTS,
     address_of,
     is_loopback,
+    is_public,
 )
 from api.problems import RateLimited
 from cortex.domain.errors import NotAuthenticated
@@ -192,7 +192,7 @@ class GuessLimitMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
         here = scope["type"] in REQUESTS and path.startswith(API_PREFIX)
-        if not here or path in PUBLIC_PATHS:
+        if not here or is_public(path):
             # Where keys are not looked at, none is found to be good; logins are slowed down anyway.
             await self._app(scope, receive, send)
             return

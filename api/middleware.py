@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import structlog
 from starlette.datastructures import Headers
+from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import RequestTimeout, ServerBusy, problem_response
@@ -39,7 +40,11 @@ REQUESTS: Final = ("http", "websocket")
 ANSWERS: Final = ("http.response.start", "websocket.http.response.start", "websocket.accept")
 API_PREFIX: Final = "/api/"
 PUBLIC_PATHS: Final = frozenset(
-    f"/api/v1/auth/{name}" for name in ("jwks", "login", "redeem", "refresh")
+    f"/api/v1/auth/{name}"
+    for name in (
+        *("jwks", "login", "redeem", "refresh"),
+        *("oidc", "oidc/{name}/start", "oidc/{name}/callback"),
+    )
 )
 """Where nobody can say yet who asks. All other routes of the API name their action."""
 MAX_STREAMS: Final = 1000
@@ -50,6 +55,7 @@ AGAIN: Final = "again"
 KEY_PROTOCOL: Final = "cortex.bearer."
 """Before the key in base64url, among the subprotocols of a browser, which sends no headers."""
 
+_PUBLIC: Final = tuple(compile_path(path)[0] for path in PUBLIC_PATHS if "{" in path)
 _MAX_WAITING: Final = 1000
 _BODY_SECONDS: Final = 30.0
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -120,7 +126,7 @@ class AuthMiddleware:
     async def _principal(self, scope: Scope) -> Principal:
         headers, source = Headers(scope=scope), address_of(scope)
         request_id = structlog.contextvars.get_contextvars().get("correlation_id", "")
-        if scope["path"] in PUBLIC_PATHS:
+        if is_public(scope["path"]):
             if not self._keys:
                 _require_local(scope, headers)
             return Principal(name="", role=Role.VIEWER, source=source, request_id=request_id)
@@ -274,6 +280,13 @@ def wants_stream(scope: Scope) -> bool:
         return True
     follow = parse_qs(scope["query_string"].decode("latin-1")).get("follow", [""])[-1]
     return path.endswith("/logs") and follow == "true"
+
+
+def is_public(path: str) -> bool:
+    """Whether the path of a request is one of the public ones."""
+    return path in PUBLIC_PATHS or (
+        path.startswith("/api/v1/auth/") and any(form.match(path) for form in _PUBLIC)
+    )
 
 
 def is_loopback(host: str) -> bool:

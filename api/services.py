@@ -17,6 +17,7 @@ from cortex.db.outbox import events
 from cortex.db.readpool import ReadPool
 from cortex.security.keyring import KeyRing
 from cortex.services.accounts.authentication import CHANNELS, Authenticator
+from cortex.services.accounts.identities import Identities
 from cortex.services.accounts.invitations import Invitations
 from cortex.services.accounts.keys import ApiKeys
 from cortex.services.accounts.lockout import Lockout
@@ -27,6 +28,7 @@ from cortex.services.accounts.passwords import Passwords
 from cortex.services.accounts.second_factors import SecondFactors
 from cortex.services.accounts.sessions import Sessions
 from cortex.services.accounts.signing import AccessTokens
+from cortex.services.accounts.sso import SingleSignOn
 from cortex.services.accounts.users import Users
 from cortex.services.audit.denials import Denials
 from cortex.services.audit.queries import AuditLog
@@ -95,6 +97,7 @@ class Services:
     logins: Logins
     second_factors: SecondFactors
     invitations: Invitations
+    sso: SingleSignOn
     secrets: Secrets
     webhooks: Webhooks
     deliveries: WebhookDeliveries
@@ -130,6 +133,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         for part in (notifier, hub, dispatcher, probe, authenticator, denials):
             await part.start()
             stack.push_async_callback(part.aclose)
+        users = Users(database, settings.api)
         registry = ProviderRegistry(database)
         plugins = PluginDirectory(database)
         control = JobControl(database, registry=registry, dispatcher=dispatcher, settings=settings)
@@ -165,13 +169,14 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             authenticator=authenticator,
             ownership=Ownership(database),
             projects=Projects(database, settings.api),
-            users=Users(database, settings.api),
+            users=users,
             keys=ApiKeys(database),
             tokens=tokens,
             sessions=sessions,
             logins=Logins(database, passwords, check, second_factors, sessions),
             second_factors=second_factors,
             invitations=Invitations(database, passwords),
+            sso=SingleSignOn(database, sessions, Identities(users), settings.oidc),
             secrets=Secrets(database, client, settings),
             webhooks=Webhooks(database, settings),
             deliveries=WebhookDeliveries(database),

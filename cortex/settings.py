@@ -37,6 +37,7 @@ from cortex.domain.providers.health import HealthRules
 from cortex.domain.rights import LOCAL_ADMIN, Role
 from cortex.domain.sessions import SessionRules
 from cortex.domain.spec import Weights
+from cortex.domain.sso import SSO_NAME, OidcProvider, is_safe_url
 from cortex.domain.trace.stuck import StuckRules
 from cortex.domain.units import parse_bytes, parse_duration
 
@@ -54,8 +55,17 @@ def _origin(text: str) -> str:
     return text
 
 
+def _base_url(text: str) -> str:
+    """Without a slash at its end: paths are put behind it."""
+    if not is_safe_url(text) or not re.fullmatch(r"[^?#@]+", text):
+        raise ValueError("must be such as `https://cortex.example.org`")
+    return text.rstrip("/")
+
+
 _ORIGIN = r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?"
 Origin = Annotated[str, AfterValidator(_origin)]
+BaseUrl = Annotated[str, AfterValidator(_base_url)]
+SsoName = Annotated[str, Field(pattern=SSO_NAME)]
 KeyName = Annotated[str, AfterValidator(_key_name)]
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 Bytes = Annotated[int, BeforeValidator(parse_bytes)]
@@ -98,6 +108,11 @@ class ApiKey(_Section):
 class ApiSettings(_Section):
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8700, ge=1, le=65535)
+    public_url: BaseUrl | None = Field(
+        default=None,
+        description="How browsers reach it, such as `https://cortex.example.org`: for logins by "
+        "other services, and by a browser; None: only those on this machine.",
+    )
     key: SecretStr | None = Field(
         default=None, description="The API key that clients send; whoever has it is admin `local`."
     )
@@ -410,6 +425,9 @@ class Settings(BaseSettings):
     passwords: PasswordRules = Field(default_factory=PasswordRules)
     sessions: SessionRules = Field(default_factory=SessionRules)
     lockout: LockoutRules = Field(default_factory=LockoutRules)
+    oidc: dict[SsoName, OidcProvider] = Field(
+        default_factory=dict, description="Services by which people log in (OpenID Connect)."
+    )
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
     jobs: JobSettings = Field(default_factory=JobSettings)
     stuck: StuckRules = Field(default_factory=StuckRules)

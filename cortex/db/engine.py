@@ -51,6 +51,7 @@ from cortex.db.second_factors import SecondFactorRepository
 from cortex.db.secrets import SecretRepository
 from cortex.db.sessions import SessionRepository
 from cortex.db.signing import SigningKeyRepository
+from cortex.db.sso import SsoRepository
 from cortex.db.statements import allow_one_write, handed_out
 from cortex.db.trace import TraceRepository
 from cortex.db.webhooks.deliveries import DeliveryRepository
@@ -91,6 +92,7 @@ class UnitOfWork(Generic[Access]):
         self.logins: LoginRepository[Access] = LoginRepository(connection)
         self.second_factors: SecondFactorRepository[Access] = SecondFactorRepository(connection)
         self.sessions: SessionRepository[Access] = SessionRepository(connection)
+        self.sso: SsoRepository[Access] = SsoRepository(connection)
         self.signing: SigningKeyRepository[Access] = SigningKeyRepository(connection)
         self.secrets: SecretRepository[Access] = SecretRepository(connection)
         self.audit: AuditRepository[Access] = AuditRepository(connection)

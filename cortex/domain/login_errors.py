@@ -28,6 +28,13 @@ class SecondFactorNeeded(LoginRefused):
     title = "A code of the second factor is needed"
 
 
+class SsoRefused(LoginRefused):
+    """Another service was asked who somebody is, and the answer does not let them in."""
+
+    code = "sso_refused"
+    title = "The login by another service is refused"
+
+
 class WrongPassword(Forbidden):
     """Somebody who has logged in must give their password once more, and it is another one."""
 

@@ -71,7 +71,11 @@ class TestRoutes:
             told = f"{route.methods} {route.path} names no action"
             assert names != (route.path in PUBLIC_PATHS), told
         assert {route.path for route in api_routes() if not needed(route)} == {
-            f"{PREFIX}/auth/{name}" for name in ("jwks", "login", "redeem", "refresh")
+            f"{PREFIX}/auth/{name}"
+            for name in (
+                *("jwks", "login", "redeem", "refresh"),
+                *("oidc", "oidc/{name}/start", "oidc/{name}/callback"),
+            )
         }
 
     async def test_each_with_each_role(self, client: httpx.AsyncClient) -> None:

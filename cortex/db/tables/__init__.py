@@ -18,6 +18,7 @@ from cortex.db.tables import (
     second_factors,
     sessions,
     settings,
+    sso,
     templates,
     webhooks,
 )
@@ -42,6 +43,7 @@ __all__ = (
     "second_factors",
     "sessions",
     "settings",
+    "sso",
     "templates",
     "webhooks",
 )

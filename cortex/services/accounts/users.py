@@ -40,6 +40,11 @@ class Users:
         Raises:
             Conflict: there is one of this name, here or in the settings, or a project.
         """
+        async with self._database.transaction() as tx:
+            return await self.add_in(tx, wanted, by)
+
+    async def add_in(self, tx: Transaction, wanted: UserCreate, by: Principal, **told: Any) -> User:
+        """The same in a transaction; `told` goes into the audit log."""
         if wanted.name == LOCAL_ADMIN:
             raise Conflict(f"`{LOCAL_ADMIN}` is the owner of the plain `api.key`")
         if wanted.name in self._configured:
@@ -47,17 +52,15 @@ class Users:
                 f"`{wanted.name}` has a key in the settings of the server "
                 f"(`[api.keys.{wanted.name}]`); take another name, or remove that key first"
             )
-        async with self._database.transaction() as tx:
-            await tx.projects.lock_names()
-            if await tx.projects.find(wanted.name) is not None:
-                raise Conflict(f"`{wanted.name}` is the name of a project")
-            added = await tx.accounts.add_user(new_id("usr"), wanted.name, wanted.kind, wanted.role)
-            if not added:
-                raise Conflict(f"there is a user `{wanted.name}` already")
-            await tx.audit.add(
-                by, "user.create", wanted.name, before={}, after=wanted.model_dump(mode="json")
-            )
-            return await tx.accounts.user(wanted.name)
+        await tx.projects.lock_names()
+        if await tx.projects.find(wanted.name) is not None:
+            raise Conflict(f"`{wanted.name}` is the name of a project")
+        added = await tx.accounts.add_user(new_id("usr"), wanted.name, wanted.kind, wanted.role)
+        if not added:
+            raise Conflict(f"there is a user `{wanted.name}` already")
+        after = wanted.model_dump(mode="json")
+        await tx.audit.add(by, "user.create", wanted.name, before={}, after=after, **told)
+        return await tx.accounts.user(wanted.name)
 
     async def update(
         self, name: str, change: UserUpdate, by: Principal, expected: Expected = ANY_VERSION
@@ -73,15 +76,22 @@ class Users:
             expected.require(user_version(user), f"user `{name}`")
             role = user.role if change.role is None else change.role
             active = user.active if change.active is None else change.active
-            old, new = changed_values(
-                {"role": user.role, "active": user.active}, {"role": role, "active": active}
-            )
-            if new:
-                await tx.accounts.change_user(user.id, role, active)
-                changed = await _narrow_webhooks(tx, name, role, active)
-                more: dict[str, Any] = {"webhooks": changed} if changed else {}
-                await tx.audit.add(by, "user.update", name, before=old, after=new, **more)
-            return await tx.accounts.user(name)
+            return await change_in(tx, user, role, active, by)
+
+
+async def change_in(
+    tx: Transaction, user: User, role: Role, active: bool, by: Principal, **told: Any
+) -> User:
+    """Change a user in a transaction that has locked them; `told` goes into the audit log."""
+    old, new = changed_values(
+        {"role": user.role, "active": user.active}, {"role": role, "active": active}
+    )
+    if new:
+        await tx.accounts.change_user(user.id, role, active)
+        changed = await _narrow_webhooks(tx, user.name, role, active)
+        more: dict[str, Any] = {"webhooks": changed} if changed else {}
+        await tx.audit.add(by, "user.update", user.name, before=old, after=new, **more, **told)
+    return await tx.accounts.user(user.name)
 
 
 def user_version(user: User) -> str:
