@@ -10,6 +10,8 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 RENDER := $(VENV)/.render-installed
+OIDC_FOLDER := tests/support/oidc
+OIDC := $(OIDC_FOLDER)/node_modules/.installed
 AUDIT_BIN := .venv-audit/bin
 AUDIT := .venv-audit/.installed
 SOURCES := cortex api activities workflows providers cli simulators worker.py
@@ -25,7 +27,7 @@ BENCH_ARGS ?=
 FAULTS_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev render demo test test-slow test-busy faults lint format types contracts check provider hooks bench security lock clean
+.PHONY: help venv dev render oidc demo test test-slow test-busy faults lint format types contracts check provider hooks bench security lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +54,13 @@ $(RENDER): requirements-render.txt $(RUNTIME)
 
 render: $(RENDER) ## Add Blender (about 1 GB) for render jobs on this machine; needs Python 3.11
 
+# Node and npm of the wheel: `npm` starts the `node` that it finds first.
+$(OIDC): $(OIDC_FOLDER)/package-lock.json $(DEV)
+	cd $(OIDC_FOLDER) && PATH="$(abspath $(BIN)):$$PATH" npm ci --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
+
+oidc: $(OIDC) ## Install the OpenID provider that slow tests log in by
+
 demo: $(RUNTIME) ## Run real jobs on an embedded stack, show results and bills, clean up
 	$(BIN)/cortex demo $(DEMO_ARGS)
 
@@ -60,10 +69,10 @@ test: $(DEV) ## What needs no whole stack and enumerates nothing; names its slow
 
 # Each of these has several processes of its own.
 test-slow: WORKERS = 2
-test-slow: $(DEV) ## The rest: whole stacks from outside, browser, kills, the spread part of the proofs
+test-slow: $(DEV) $(OIDC) ## The rest: whole stacks from outside, browser, kills, the spread part of the proofs
 	$(PYTEST) -m "$(SLOW)" tests $(PYTEST_ARGS)
 
-test-busy: $(DEV) ## Both RUNS times (5) while every core is kept busy: no test may depend on a quiet machine
+test-busy: $(DEV) $(OIDC) ## Both RUNS times (5) while every core is kept busy: no test may depend on a quiet machine
 	@sh scripts/test-busy.sh $(RUNS)
 
 faults: $(DEV) ## Prove the promise: every crash point, network fault and kill (FAULTS_ARGS="-k ...")
