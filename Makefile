@@ -121,7 +121,7 @@ hooks: $(DEV) ## Run the checks of what is committed before each commit (pre-com
 bench: $(RUNTIME) ## Measure (BENCH_ARGS="--help" lists the options)
 	$(BIN)/python -m bench $(BENCH_ARGS)
 
-lock: $(BIN)/python ## Pin the newest versions that pyproject.toml allows
+lock: $(BIN)/python ## Pin the newest versions that pyproject.toml allows (KEEP=1: what is pinned stays)
 	$(BIN)/python -m pip install --quiet uv
 	sh scripts/lock.sh $(BIN)/uv
 

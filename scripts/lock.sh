@@ -11,8 +11,8 @@ uv=$1
 compile() { # compile OUTPUT ARGUMENT...
     output=$1
     shift
-    # A fresh file each time: an old one would hold its versions. No index or link is written.
-    rm -f "$output"
+    # An old file holds its versions: for a new package alone (KEEP=1). No index or link is written.
+    [ -n "${KEEP:-}" ] || rm -f "$output"
     "$uv" pip compile --quiet --universal --python-version 3.11 --no-header \
         --annotation-style line --output-file "$output" "$@"
     { echo "# Made by 'make lock' from pyproject.toml; do not edit." && cat "$output"; } >"$output.new"

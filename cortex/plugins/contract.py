@@ -5,6 +5,7 @@ plugin runs inside the worker: what it raises is caught, what it blocks is block
 """
 
 from collections.abc import Collection, Sequence
+from datetime import timedelta
 from typing import ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
@@ -17,7 +18,8 @@ from cortex.plugins.notifications import Notification
 class PluginConfig(BaseModel):
     """What `[plugins.<name>]` may hold; each plugin adds its own fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # What is wrong may be a secret.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class Away(Exception):
@@ -54,6 +56,7 @@ class Plugin(Generic[ConfigT]):
         Config: The class of its configuration; secrets are `SecretStr` fields.
         events: The types that `on_event` gets; empty for all.
         from_start: Whether it gets the events of before its first start, too.
+        timeout: How long it may take for one event; None: as `plugin_delivery.timeout` says.
         strategies: Ways to rank offers that it adds; may be set in `__init__`.
         channels: Notification channels that it adds; may be set in `__init__`.
     """
@@ -61,6 +64,7 @@ class Plugin(Generic[ConfigT]):
     Config: ClassVar[type[PluginConfig]] = PluginConfig
     events: ClassVar[Collection[EventType]] = ()
     from_start: ClassVar[bool] = False
+    timeout: ClassVar[timedelta | None] = None
     strategies: Sequence[PlacementStrategy] = ()
     channels: Sequence[NotificationChannel] = ()
 

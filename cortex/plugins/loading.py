@@ -1,12 +1,12 @@
-"""Finds plugins through entry points (group `cortex.plugins`) and makes them.
+"""Finds plugins through entry points (group `cortex.plugins`), and makes them and our own.
 
 A plugin that cannot be loaded is told of and left out: it must keep no worker from working.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from importlib.metadata import EntryPoint, distribution, entry_points
+from typing import Any, Final
 
 import structlog
 from pydantic import ValidationError
@@ -18,8 +18,14 @@ from cortex.plugins.contract import NotificationChannel, Plugin
 from cortex.settings import PluginSettings
 
 GROUP = "cortex.plugins"
+OURS: Final = {
+    name: EntryPoint(name, value, GROUP)
+    for name, value in {"rabbitmq": "cortex.sinks.rabbitmq:RabbitMQ"}.items()
+}
+"""Those that come with Cortex: there where they are configured."""
 _log = structlog.get_logger(__name__)
 _LONGEST = 300
+_PACKAGE: Final = "cortex-orchestrator"
 
 
 @dataclass(frozen=True)
@@ -49,10 +55,12 @@ class Loaded:
 
 
 def load_plugins(settings: Mapping[str, PluginSettings]) -> list[Loaded]:
-    """Every installed plugin that is not switched off, by name."""
+    """Every installed plugin that is not switched off, and ours that are configured, by name."""
     points: dict[str, EntryPoint] = {}
     for point in entry_points(group=GROUP):
         points.setdefault(point.name, point)
+    for name in OURS.keys() & settings.keys():
+        points.setdefault(name, OURS[name])
     nothing = PluginSettings()
     loaded = []
     for name in sorted(points.keys() | settings.keys()):
@@ -89,8 +97,8 @@ def sentence(error: Exception) -> str:
 
 
 def _load(point: EntryPoint, settings: PluginSettings) -> Loaded:
-    package = point.dist.name if point.dist else ""
-    version = point.dist.version if point.dist else ""
+    dist = distribution(_PACKAGE) if point in OURS.values() else point.dist
+    package, version = (dist.name, dist.version) if dist else ("", "")
     try:
         plugin = _make(point, settings)
     except Exception as error:  # foreign code: whatever it is, the worker goes on without it

@@ -73,8 +73,9 @@ class Handout:
         self._notifier = notifier
         self._settings = settings
         self._owner = owner
+        self._timeout = subscriber.timeout or settings.timeout
         # One event must fit into the half of a claim, so that it never ends unnoticed.
-        self._ttl = max(timedelta(seconds=30), 3 * settings.timeout)
+        self._ttl = max(timedelta(seconds=30), 3 * self._timeout)
         # Tries in vain while the receiver is away: they make the pauses longer, and skip nothing.
         self._away = 0
 
@@ -138,7 +139,7 @@ class Handout:
     async def _try(self, event: Event) -> _Refusal | None:
         """Why it was not taken; None if it was."""
         try:
-            await take_within(self._subscriber, event, self._settings.timeout.total_seconds())
+            await take_within(self._subscriber, event, self._timeout.total_seconds())
         except Exception as error:  # a plugin's: whatever it is, the others go on
             _log.warning(
                 "plugin.raised",

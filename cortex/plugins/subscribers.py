@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Protocol
 
 from cortex.domain.events import Event
@@ -21,6 +22,10 @@ class Subscriber(Protocol):
     def from_start(self) -> bool:
         """Whether a new one gets all that happened before."""
 
+    @property
+    def timeout(self) -> timedelta | None:
+        """How long it may take for one event; None: as long as any."""
+
     def wants(self, event: Event) -> bool:
         """Whether the event is for it."""
 
@@ -39,6 +44,10 @@ class Listener:
     def from_start(self) -> bool:
         return self.plugin.from_start
 
+    @property
+    def timeout(self) -> timedelta | None:
+        return self.plugin.timeout
+
     def wants(self, event: Event) -> bool:
         return not self.plugin.events or event.type in self.plugin.events
 
@@ -52,6 +61,7 @@ class Notifying:
 
     id: str
     channel: NotificationChannel
+    timeout: timedelta | None = None
     from_start: bool = False
 
     def wants(self, event: Event) -> bool:
@@ -71,7 +81,8 @@ def subscribers_of(loaded: Loaded) -> list[Subscriber]:
     if loaded.plugin.subscribes:
         subscribers.append(Listener(loaded.name, loaded.plugin))
     subscribers += [
-        Notifying(f"{loaded.name}/{channel.name}", channel) for channel in loaded.channels
+        Notifying(f"{loaded.name}/{channel.name}", channel, loaded.plugin.timeout)
+        for channel in loaded.channels
     ]
     return subscribers
 

@@ -1,0 +1,1 @@
+"""Plugins that come with Cortex: where events go when there is a section `[plugins.<name>]`."""
