@@ -20,7 +20,11 @@ from cortex.settings import PluginSettings
 GROUP = "cortex.plugins"
 OURS: Final = {
     name: EntryPoint(name, value, GROUP)
-    for name, value in {"rabbitmq": "cortex.sinks.rabbitmq:RabbitMQ"}.items()
+    for name, value in {
+        "chat": "cortex.sinks.chat:Chat",
+        "email": "cortex.sinks.email:Email",
+        "rabbitmq": "cortex.sinks.rabbitmq:RabbitMQ",
+    }.items()
 }
 """Those that come with Cortex: there where they are configured."""
 _log = structlog.get_logger(__name__)
