@@ -92,10 +92,11 @@ lint: $(DEV) ## Style: ruff check and ruff format --check; derived files are up 
 	$(BIN)/python scripts/make_sync_client.py --check
 	$(BIN)/python scripts/truth_tables.py --check
 
-format: $(DEV) ## Repair what ruff can repair; make the blocking client and the truth tables
+format: $(DEV) ## Repair what ruff can repair; make the files that are derived from others
 	$(BIN)/python scripts/make_sync_client.py
 	$(BIN)/python scripts/truth_tables.py
 	$(BIN)/python scripts/role_matrix.py
+	$(BIN)/python -m api.graphql.schema > docs/schema.graphql
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

@@ -30,14 +30,23 @@ class Needs:
         self.action = action
 
     async def __call__(self, request: Request) -> None:
-        principal = principal_of(request)
-        principal.require(self.action)
         subject = next(
             (request.path_params[name] for name in SUBJECTS if name in request.path_params), None
         )
-        if subject is not None and not principal.reaches_all(self.action):
-            ownership: Ownership = request.app.state.services.ownership
-            await ownership.require(principal, self.action, subject)
+        ownership: Ownership = request.app.state.services.ownership
+        await require(principal_of(request), self.action, subject, ownership)
+
+
+async def require(by: Principal, action: Action, subject: str | None, ownership: Ownership) -> None:
+    """Go on only if this may be done, to this job or group where one is named.
+
+    Raises:
+        NotFound: there is none with this id, or none that `by` may know of.
+        Forbidden: it may not be done.
+    """
+    by.require(action)
+    if subject is not None and not by.reaches_all(action):
+        await ownership.require(by, action, subject)
 
 
 def needs(action: Action) -> Any:
@@ -85,11 +94,18 @@ class Narrowed:
         request: Request,
         project: Annotated[str | None, Query(description="Only what is in this project.")] = None,
     ) -> Seen:
-        seen = principal_of(request).projects(self.action)
-        if project is None:
-            return seen
         projects: Projects = request.app.state.services.projects
-        return frozenset({await projects.known(project, seen)})
+        return await narrowed(principal_of(request), self.action, project, projects)
+
+
+async def narrowed(by: Principal, action: Action, project: str | None, projects: Projects) -> Seen:
+    """The projects that a list is about: all that may be seen, or the one that is asked for.
+
+    Raises:
+        NotFound: there is no such project, or none that `by` may know of.
+    """
+    seen = by.projects(action)
+    return seen if project is None else frozenset({await projects.known(project, seen)})
 
 
 async def _target(

@@ -9,13 +9,15 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
-from starlette.routing import compile_path
+from starlette.routing import Route, compile_path
 
 from api.docs_page import add_docs
 from api.drop import DropMiddleware
+from api.graphql.http import answer_graphql
 from api.headers import HeadersMiddleware, allow_origins
 from api.limits import add_guess_limit, add_principal_limit, counters_of
 from api.middleware import (
+    GRAPHQL,
     AdmissionMiddleware,
     AuthMiddleware,
     BodyMiddleware,
@@ -126,6 +128,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     mount(app, ROUTERS)
+    app.router.routes.append(Route(GRAPHQL, answer_graphql, methods=["POST"]))
     app.state.paths = _paths()
     app.state.live_sessions = set()
     document(app)

@@ -21,11 +21,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.middleware import (
     ANSWERS,
-    API_PREFIX,
     KEY_PROTOCOL,
     PRINCIPAL,
     REQUESTS,
     address_of,
+    in_api,
     is_loopback,
     is_public,
 )
@@ -148,7 +148,7 @@ class PrincipalLimitMiddleware:
         self._limit = limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in REQUESTS or not scope["path"].startswith(API_PREFIX):
+        if scope["type"] not in REQUESTS or not in_api(scope):
             await self._app(scope, receive, send)
             return
         principal: Principal = scope["state"][PRINCIPAL]
@@ -191,7 +191,7 @@ class GuessLimitMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
-        here = scope["type"] in REQUESTS and path.startswith(API_PREFIX)
+        here = scope["type"] in REQUESTS and in_api(scope)
         if not here or is_public(path):
             # Where keys are not looked at, none is found to be good; logins are slowed down anyway.
             await self._app(scope, receive, send)

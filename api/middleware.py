@@ -39,6 +39,8 @@ from cortex.settings import ApiSettings
 REQUESTS: Final = ("http", "websocket")
 ANSWERS: Final = ("http.response.start", "websocket.http.response.start", "websocket.accept")
 API_PREFIX: Final = "/api/"
+GRAPHQL: Final = "/graphql"
+"""Where the same is answered in GraphQL. To look at it (GET) gives a page that knows nothing."""
 PUBLIC_PATHS: Final = frozenset(
     f"/api/v1/auth/{name}"
     for name in (
@@ -100,7 +102,7 @@ class ContextMiddleware:
             if isinstance(error, Forbidden | NotAuthenticated):
                 _note_denial(scope, error, correlation_id)
             await problem_response(error, scope)(scope, receive, send_marked)
-        if status >= 500 and scope["path"].startswith(API_PREFIX):
+        if status >= 500 and in_api(scope):
             took = round(time.monotonic() - began, 3)
             _log.warning("request.refused", path=scope["path"], status=status, seconds=took)
 
@@ -116,7 +118,7 @@ class AuthMiddleware:
         self._keys = SettingsKeys(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] in REQUESTS and scope["path"].startswith(API_PREFIX):
+        if scope["type"] in REQUESTS and in_api(scope):
             asking = await self._principal(scope)
             again = partial(self._principal, scope)
             # A copy: what the server hands over may be shared between requests.
@@ -217,7 +219,7 @@ class AdmissionMiddleware:
         self._streams = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith(API_PREFIX):
+        if scope["type"] != "http" or not in_api(scope):
             await self._app(scope, receive, send)
         elif wants_stream(scope):
             await self._stream(scope, receive, send)
@@ -269,6 +271,14 @@ class AdmissionMiddleware:
             ) from None
         finally:
             self._waiting -= 1
+
+
+def in_api(scope: Scope) -> bool:
+    """Whether a request is one of those that somebody must be known for."""
+    path: str = scope["path"]
+    if path == GRAPHQL:
+        return scope.get("method") not in ("GET", "HEAD")
+    return path.startswith(API_PREFIX)
 
 
 def wants_stream(scope: Scope) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.middleware import API_PREFIX
+from api.middleware import in_api
 from api.problems import problem_response
 from cortex.domain.errors import DatabaseUnavailable
 
@@ -49,7 +49,7 @@ class PatienceMiddleware:
         self._watch: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith(API_PREFIX):
+        if scope["type"] != "http" or not in_api(scope):
             await self._app(scope, receive, send)
             return
         task = asyncio.current_task()

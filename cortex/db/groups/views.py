@@ -38,7 +38,7 @@ CROSS JOIN LATERAL (
     ) s
 ) m"""
 
-_GROUP: Final = f"""
+_GROUPS: Final = f"""
 SELECT row_to_json(v)::text FROM (
     SELECT {_SUMMARY}, g.spec,
         (SELECT coalesce(json_agg(row_to_json(a) ORDER BY a.gang), '[]') FROM (
@@ -46,7 +46,7 @@ SELECT row_to_json(v)::text FROM (
                 (SELECT count(*) FROM jobs j WHERE j.group_id = g.id AND j.gang = k.gang)
                     AS members
             FROM job_gangs k WHERE k.group_id = g.id) a) AS gangs
-    FROM job_groups g {_MEMBERS} WHERE g.id = %s
+    FROM job_groups g {_MEMBERS} WHERE g.id = ANY(%s)
 ) v""".encode()
 
 _MEMBER: Final = f"""
@@ -101,11 +101,14 @@ class GroupReads:
         Raises:
             NotFound: there is none with this id.
         """
-        rows = await self._pool.fetch(_GROUP, (group_id,))
-        if not rows:
+        stored = await self.groups([group_id])
+        if not stored:
             raise _no_group(group_id)
-        view: str = rows[0][0]
-        return view
+        return stored[0]
+
+    async def groups(self, group_ids: Sequence[str]) -> list[str]:
+        """Those of these groups that are there, each as `group` gives it, in any order."""
+        return [row[0] for row in await self._pool.fetch(_GROUPS, (list(group_ids),))]
 
     async def page(
         self,
@@ -143,10 +146,17 @@ class GroupReads:
         self, group_id: str, where: MemberFilter, *, limit: int
     ) -> tuple[list[str], str | None]:
         """Members in the order of the spec as JSON, and the id of the last if there are more."""
+        return (await self.members_of([group_id], where, limit=limit))[group_id]
+
+    async def members_of(
+        self, group_ids: Sequence[str], where: MemberFilter, *, limit: int
+    ) -> dict[str, tuple[list[str], str | None]]:
+        """The same of several groups: for each, as many members at most."""
+        pages: dict[str, tuple[list[str], str | None]] = dict.fromkeys(group_ids, ([], None))
         if limit == 0:
-            return [], None
-        conditions: list[str] = ["j.group_id = %s"]
-        values: list[Any] = [group_id]
+            return pages
+        conditions: list[str] = ["j.group_id = g.id"]
+        values: list[Any] = [list(group_ids)]
         if where.states:
             conditions.append("j.state = ANY(%s)")
             values.append([state.value for state in where.states])
@@ -157,12 +167,19 @@ class GroupReads:
             conditions.append("j.id > %s")
             values.append(where.after)
         statement = (
-            f"SELECT v.id, row_to_json(v)::text FROM (SELECT {_MEMBER} FROM jobs j "
+            "SELECT g.id, v.id, row_to_json(v)::text FROM unnest(%s::text[]) g (id) "
+            f"CROSS JOIN LATERAL (SELECT {_MEMBER} FROM jobs j "
             f"WHERE {' AND '.join(conditions)} ORDER BY j.id LIMIT %s) v ORDER BY v.id"
         )
-        rows = await self._pool.fetch(statement.encode(), (*values, limit + 1), plan_anew=True)
-        last = rows[limit - 1][0] if len(rows) > limit else None
-        return [row[1] for row in rows[:limit]], last
+        found: dict[str, list[tuple[str, str]]] = {group_id: [] for group_id in group_ids}
+        for group_id, job_id, view in await self._pool.fetch(
+            statement.encode(), (*values, limit + 1), plan_anew=True
+        ):
+            found[group_id].append((job_id, view))
+        for group_id, rows in found.items():
+            last = rows[limit - 1][0] if len(rows) > limit else None
+            pages[group_id] = [view for _, view in rows[:limit]], last
+        return pages
 
 
 class GroupReadRepository(Repository[Access]):

@@ -100,6 +100,7 @@ SELECT row_to_json(v)::text FROM (
 
 
 _JOB_ALONE: Final = _job("%s").encode()
+_JOBS: Final = _job("ANY(%s)").encode()
 _JOB_INSIDE: Final = text(_job(":id"))
 
 
@@ -128,6 +129,10 @@ class JobReads:
             raise _no_job(job_id)
         view: str = rows[0][0]
         return view
+
+    async def jobs(self, job_ids: Sequence[str]) -> list[str]:
+        """Those of these jobs that are there, each as `job` gives it, in any order."""
+        return [row[0] for row in await self._pool.fetch(_JOBS, (list(job_ids),))]
 
     async def page(
         self,

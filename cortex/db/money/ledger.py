@@ -1,6 +1,6 @@
 """The ledger: append-only, one charge and one release per lease (the database insists)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 
@@ -125,6 +125,19 @@ class LedgerRepository(Repository[Access]):
         if after is not None:
             query = query.where(tuple_(LedgerRow.created_at, LedgerRow.id) > after)
         query = query.order_by(LedgerRow.created_at, LedgerRow.id).limit(limit)
+        return [entry_of(row) for row in (await self.connection.execute(query)).mappings()]
+
+    async def of_jobs(self, job_ids: Sequence[str], *, limit: int) -> list[LedgerEntry]:
+        """The first entries of each of these jobs, as many of each at most, oldest first."""
+        place = func.row_number().over(
+            partition_by=LedgerRow.job_id, order_by=(LedgerRow.created_at, LedgerRow.id)
+        )
+        every = (
+            select(LedgerRow.__table__, place.label("place"))
+            .where(LedgerRow.job_id.in_(job_ids))
+            .subquery()
+        )
+        query = select(every).where(every.c.place <= limit).order_by(every.c.job_id, every.c.place)
         return [entry_of(row) for row in (await self.connection.execute(query)).mappings()]
 
 

@@ -9,7 +9,20 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, insert, or_, select, text, tuple_, union_all
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Text,
+    cast,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    true,
+    tuple_,
+    union_all,
+)
 
 from cortex.db.base import Access, Repository, Row, Transacts
 from cortex.db.tables.events import EventRow
@@ -91,6 +104,29 @@ class EventRepository(Repository[Access]):
         query = query.order_by(EventRow.tx, EventRow.seq).limit(limit)
         rows = (await self.connection.execute(query)).mappings()
         return [event_of(row) for row in rows]
+
+    async def of_jobs(
+        self, job_ids: Sequence[str], after: str | None, *, limit: int
+    ) -> dict[str, list[Event]]:
+        """Events of each of these jobs after a position, oldest first, as many of each at most.
+
+        Raises:
+            InvalidRequest: `after` is no position.
+        """
+        every = func.unnest(cast(list(job_ids), ARRAY(Text)))
+        jobs = every.table_valued("id", name="asked").render_derived()
+        one = (
+            select(EventRow.__table__)
+            .where(_HORIZON, *_after(after), EventRow.job_id == jobs.c.id)
+            .order_by(EventRow.tx, EventRow.seq)
+            .limit(limit)
+            .lateral()
+        )
+        query = select(one).select_from(jobs).join(one, true()).order_by(one.c.tx, one.c.seq)
+        found: dict[str, list[Event]] = {job_id: [] for job_id in job_ids}
+        for row in (await self.connection.execute(query)).mappings():
+            found[row["job_id"]].append(event_of(row))
+        return found
 
     async def group_page(self, group_id: str, after: str | None, *, limit: int) -> list[Event]:
         """Events of a group and of its members after a position, oldest first.

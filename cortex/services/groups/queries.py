@@ -1,6 +1,6 @@
 """What the API reads of groups. They come as finished JSON."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from cortex.db.engine import Database
 from cortex.db.groups.views import GroupFilter, GroupReads, MemberFilter
@@ -51,9 +51,23 @@ class GroupQueries:
 
     async def members(self, group_id: str, where: MemberFilter, *, limit: int) -> str:
         """A `MemberPage`, in the order of the group's spec."""
-        items, last = await self._groups.members(group_id, where, limit=limit)
-        place = f'"{last}"' if last else "null"
-        return f'{{"items":[{",".join(items)}],"next_cursor":{place}}}'
+        return (await self.members_of([group_id], where, limit=limit))[group_id]
+
+    async def members_of(
+        self, group_ids: Sequence[str], where: MemberFilter, *, limit: int
+    ) -> dict[str, str]:
+        """A `MemberPage` of each of these groups, by its id."""
+        pages = await self._groups.members_of(group_ids, where, limit=limit)
+        return {
+            group_id: f'{{"items":[{",".join(items)}],"next_cursor":{_place(last)}}}'
+            for group_id, (items, last) in pages.items()
+        }
+
+    async def groups(self, group_ids: Sequence[str]) -> str:
+        """A JSON array of those of these groups that are there: each a `GroupView` without members
+        and link, in any order.
+        """
+        return f"[{','.join(await self._groups.groups(group_ids))}]"
 
     async def scope(self, group_id: str) -> OfGroup:
         """What a stream of its events covers.
@@ -79,3 +93,7 @@ class GroupQueries:
             items=tuple(event_view(event) for event in events),
             next_cursor=events[-1].position if events else None,
         )
+
+
+def _place(last: str | None) -> str:
+    return f'"{last}"' if last else "null"

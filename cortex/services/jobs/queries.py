@@ -1,6 +1,6 @@
 """What the API reads: jobs, logs, events, outputs."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,12 @@ class Queries:
             NotFound: there is no such job.
         """
         return job_view(await self._jobs.job(job_id), self._settings.temporal, job_id)
+
+    async def details(self, job_ids: Sequence[str]) -> str:
+        """A JSON array of those of these jobs that are there: each a `JobView` without its link, in
+        any order.
+        """
+        return f"[{','.join(await self._jobs.jobs(job_ids))}]"
 
     async def logs(
         self, job_id: str, *, since: str | None, tail: int | None, limit: int
@@ -119,6 +125,24 @@ class Queries:
             items=tuple(event_view(event) for event in events),
             next_cursor=events[-1].position if events else None,
         )
+
+    async def events_of(
+        self, job_ids: Sequence[str], *, after: str | None, limit: int
+    ) -> dict[str, EventPage]:
+        """The same for several jobs, by their ids: of each as many events at most.
+
+        Raises:
+            InvalidRequest: `after` is no position.
+        """
+        async with self._database.reading() as tx:
+            found = await tx.events.of_jobs(job_ids, after, limit=limit)
+        return {
+            job_id: EventPage(
+                items=tuple(event_view(event) for event in events),
+                next_cursor=events[-1].position if events else None,
+            )
+            for job_id, events in found.items()
+        }
 
     async def require(self, job_id: str) -> Mapping[str, Any]:
         """State, reason, message and exit code of a job.

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
@@ -11,7 +11,7 @@ from cortex.db.engine import Database
 from cortex.db.money.reports import KEYS
 from cortex.domain.errors import FieldError, InvalidRequest
 from cortex.domain.money import Money
-from cortex.schemas.money import CostReport, CostRow, LedgerPage
+from cortex.schemas.money import CostReport, CostRow, LedgerPage, LedgerView
 from cortex.services.money.sheets import LEDGER_HEADING, ledger_rows
 from cortex.services.pagination import decode_cursor, encode_cursor
 from cortex.services.sheets import csv_text
@@ -62,6 +62,17 @@ class Billing:
             items=tuple(ledger_view(entry) for entry in entries),
             next_cursor=encode_cursor((entries[-1].created_at, entries[-1].id)) if more else None,
         )
+
+    async def charges_of(
+        self, job_ids: Sequence[str], *, limit: int
+    ) -> dict[str, list[LedgerView]]:
+        """The first entries of each of these jobs, by their ids, oldest first."""
+        async with self._database.reading() as tx:
+            entries = await tx.ledger.of_jobs(job_ids, limit=limit)
+        found: dict[str, list[LedgerView]] = {job_id: [] for job_id in job_ids}
+        for entry in entries:
+            found[entry.job_id].append(ledger_view(entry))
+        return found
 
     async def ledger_csv(
         self,

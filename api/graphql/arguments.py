@@ -1,0 +1,78 @@
+"""Arguments of fields, read as REST reads its parameters."""
+
+from datetime import datetime
+from typing import Any, Final
+
+from pydantic import TypeAdapter, ValidationError
+
+import api.respond
+from api.graphql.pages import wrong
+from api.params import Moment
+from cortex.domain.errors import NotFound
+from cortex.domain.ids import is_group_id, is_job_id
+from cortex.services.pagination import todays_form
+
+_MOMENT: Final[TypeAdapter[datetime]] = TypeAdapter(Moment)
+
+
+def job_id(text: str) -> str:
+    """The id of a job.
+
+    Raises:
+        NotFound: no job has one of this form.
+    """
+    if not is_job_id(text):
+        raise named("job", text)
+    return text
+
+
+def group_id(text: str) -> str:
+    """The id of a group.
+
+    Raises:
+        NotFound: no group has one of this form.
+    """
+    if not is_group_id(text):
+        raise named("group", text)
+    return text
+
+
+def named(what: str, text: str) -> NotFound:
+    """There is none."""
+    return NotFound(f"there is no {what} `{text[:60]}`")
+
+
+def moment(name: str, text: str | None) -> datetime | None:
+    """A time.
+
+    Raises:
+        InvalidRequest: it is none.
+    """
+    if text is None:
+        return None
+    try:
+        return _MOMENT.validate_python(text)
+    except ValidationError as error:
+        message = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
+        raise wrong(camel(name), message) from None
+
+
+def camel(name: str) -> str:
+    """A name as the schema has it."""
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+def labels_of(given: list[str] | None) -> dict[str, str]:
+    """Labels from `key=value`.
+
+    Raises:
+        InvalidRequest: one has another form, or a key stands there with two values.
+    """
+    return api.respond.labels_of(given or [])
+
+
+def cursor_of(after: str | None) -> str | None:
+    """A cursor, in the form of today."""
+    cursor: Any = todays_form(after)
+    return None if cursor is None else str(cursor)

@@ -1,0 +1,1 @@
+"""What the GraphQL API shows: each type with the action that lets one see it."""
