@@ -16,8 +16,8 @@ from cortex.domain.rights import Action, Principal
 from cortex.services.accounts.ownership import Ownership
 from cortex.services.projects import Projects
 
-SUBJECTS: Final = ("job_id", "group_id")
-"""The parameters of a path that name something which belongs to a project."""
+SUBJECTS: Final = {"job_id": "job", "group_id": "group", "template_id": "template"}
+"""The parameters of a path that name something which belongs to a project, and what that is."""
 
 Seen = frozenset[str] | None
 """The projects that a list is narrowed to; None: all."""
@@ -30,15 +30,23 @@ class Needs:
         self.action = action
 
     async def __call__(self, request: Request) -> None:
-        subject = next(
-            (request.path_params[name] for name in SUBJECTS if name in request.path_params), None
-        )
+        named = next((name for name in SUBJECTS if name in request.path_params), None)
+        subject = None if named is None else request.path_params[named]
+        what = None if named is None else SUBJECTS[named]
         ownership: Ownership = request.app.state.services.ownership
-        await require(principal_of(request), self.action, subject, ownership)
+        await require(principal_of(request), self.action, subject, ownership, what)
 
 
-async def require(by: Principal, action: Action, subject: str | None, ownership: Ownership) -> None:
-    """Go on only if this may be done, to this job or group where one is named.
+async def require(
+    by: Principal,
+    action: Action,
+    subject: str | None,
+    ownership: Ownership,
+    what: str | None = None,
+) -> None:
+    """Go on only if this may be done, to this job, group or so where one is named.
+
+    `what` says what it would be if it were there; by default a job or group.
 
     Raises:
         NotFound: there is none with this id, or none that `by` may know of.
@@ -46,7 +54,7 @@ async def require(by: Principal, action: Action, subject: str | None, ownership:
     """
     by.require(action)
     if subject is not None and not by.reaches_all(action):
-        await ownership.require(by, action, subject)
+        await ownership.require(by, action, subject, what)
 
 
 def needs(action: Action) -> Any:
@@ -123,3 +131,4 @@ Target = Annotated[str, Depends(_target)]
 
 SeenJobs = Annotated[Seen, Depends(Narrowed(Action.JOBS_READ))]
 SeenMoney = Annotated[Seen, Depends(Narrowed(Action.MONEY_READ))]
+SeenTemplates = Annotated[Seen, Depends(Narrowed(Action.TEMPLATES_READ))]

@@ -23,7 +23,7 @@ from cortex.db.jobs.logs import LOG_CURSOR
 from cortex.db.money.reports import KEYS
 from cortex.db.outbox.events import POSITION
 from cortex.domain.errors import NotFound
-from cortex.domain.ids import GROUP_ID, JOB_ID, is_group_id, is_job_id
+from cortex.domain.ids import GROUP_ID, JOB_ID, TEMPLATE_ID, is_group_id, is_job_id
 from cortex.domain.names import LABEL
 from cortex.domain.units import parse_duration
 from cortex.services.jobs.idempotency import IDEMPOTENCY_KEY, MAX_KEY_LENGTH
@@ -162,6 +162,12 @@ def _group(value: str) -> str:
     return value
 
 
+def _template(value: str) -> str:
+    if not re.fullmatch(TEMPLATE_ID, value):
+        raise NotFound(f"there is no template `{value[:60]}`")
+    return value
+
+
 # What has another form is no wrong parameter: there is nothing with such an id.
 JobText = Annotated[str, AfterValidator(_job), WithJsonSchema(_text(JOB_ID))]
 JobId = Annotated[JobText, Path(description="Id of a job.")]
@@ -172,12 +178,20 @@ GroupId = Annotated[
     Path(description="Id of a group."),
 ]
 
+TemplateId = Annotated[
+    str,
+    AfterValidator(_template),
+    WithJsonSchema(_text(TEMPLATE_ID)),
+    Path(description="Id of a template."),
+]
+
 _NO_CURSOR: Final = "is no cursor; use the `next_cursor` of the page before, or none"
 _NO_MEMBER: Final = "is no cursor; use the `members.next_cursor` of the page before, or none"
 _PAGE: Final = Query(description="`next_cursor` of the page before.")
 Cursor = Annotated[
     Annotated[str, Form(CURSOR, _NO_CURSOR), BeforeValidator(todays_form)] | None, _PAGE
 ]
+TemplateCursor = Annotated[Annotated[str, Form(TEMPLATE_ID, _NO_CURSOR)] | None, _PAGE]
 NumberCursor = Annotated[Annotated[str, Form(NUMBER, _NO_CURSOR)] | None, _PAGE]
 MemberCursor = Annotated[
     Annotated[str, Form(JOB_ID, _NO_MEMBER)] | None,

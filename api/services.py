@@ -52,6 +52,7 @@ from cortex.services.providers.inspection import Inspections
 from cortex.services.providers.queries import ProviderRegistry
 from cortex.services.reconcile import Reconciling
 from cortex.services.secrets import Secrets
+from cortex.services.templates import Templates
 from cortex.services.trace.resolve import Resolutions
 from cortex.services.trace.stuck import StuckJobs
 from cortex.services.trace.trace import Traces
@@ -99,6 +100,7 @@ class Services:
     invitations: Invitations
     sso: SingleSignOn
     secrets: Secrets
+    templates: Templates
     webhooks: Webhooks
     deliveries: WebhookDeliveries
     audit: AuditLog
@@ -137,22 +139,23 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         registry = ProviderRegistry(database)
         plugins = PluginDirectory(database)
         control = JobControl(database, registry=registry, dispatcher=dispatcher, settings=settings)
+        projects = Projects(database, settings.api)
+        submissions = Submissions(
+            database,
+            registry=registry,
+            plugins=plugins,
+            dispatcher=dispatcher,
+            settings=settings,
+        )
+        groups = GroupSubmissions(database, registry=registry, plugins=plugins, settings=settings)
         yield Services(
             settings=settings,
             database=database,
             registry=registry,
             providers=ProviderAdmin(database, client, registry, settings),
             inspections=Inspections(client, registry),
-            submissions=Submissions(
-                database,
-                registry=registry,
-                plugins=plugins,
-                dispatcher=dispatcher,
-                settings=settings,
-            ),
-            groups=GroupSubmissions(
-                database, registry=registry, plugins=plugins, settings=settings
-            ),
+            submissions=submissions,
+            groups=groups,
             control=control,
             bulk_cancels=BulkCancels(database, control, settings),
             resolutions=Resolutions(database, client, control, settings),
@@ -168,7 +171,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             reconcile=Reconciling(database, client, registry),
             authenticator=authenticator,
             ownership=Ownership(database),
-            projects=Projects(database, settings.api),
+            projects=projects,
             users=users,
             keys=ApiKeys(database),
             tokens=tokens,
@@ -178,6 +181,9 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             invitations=Invitations(database, passwords),
             sso=SingleSignOn(database, sessions, Identities(users), settings.oidc),
             secrets=Secrets(database, client, settings),
+            templates=Templates(
+                database, projects=projects, jobs=submissions, groups=groups, settings=settings
+            ),
             webhooks=Webhooks(database, settings),
             deliveries=WebhookDeliveries(database),
             audit=AuditLog(database),

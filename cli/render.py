@@ -234,6 +234,11 @@ def to_json(value: object) -> str:
     return orjson.dumps(value, default=_dumped).decode()
 
 
+def indented(value: object) -> str:
+    """JSON for people."""
+    return orjson.dumps(value, default=_dumped, option=orjson.OPT_INDENT_2).decode()
+
+
 def duration(seconds: float) -> str:
     return span(timedelta(seconds=seconds))
 

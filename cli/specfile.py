@@ -35,6 +35,7 @@ from cortex.schemas.jobs import BatchRequest
 
 MAX_BYTES = 4 * 2**20
 _SHOWN = 20
+_GROUP_FORM = "a group is one mapping with `jobs:`, see examples/group.yaml"
 
 
 @dataclass
@@ -132,14 +133,14 @@ def load(path: str) -> list[Document]:
     return documents
 
 
-def load_whole(path: str, model: type[BaseModel]) -> Document:
+def load_whole(path: str, model: type[BaseModel], form: str = _GROUP_FORM) -> Document:
     """A file (`-`: standard input) with one mapping, whatever it has under `jobs:`.
 
     Raises:
         BadInput: it cannot be read, is no YAML or JSON, or holds anything else.
     """
     source = "<stdin>" if path == "-" else path
-    document = parse_whole(_read(path), source, model)
+    document = parse_whole(_read(path), source, model, form)
     folder = Path.cwd() if path == "-" else Path(path).absolute().parent
     jobs = document.data.get("jobs")
     if isinstance(jobs, list):
@@ -147,7 +148,9 @@ def load_whole(path: str, model: type[BaseModel]) -> Document:
     return document
 
 
-def parse_whole(raw: bytes, source: str, model: type[BaseModel]) -> Document:
+def parse_whole(
+    raw: bytes, source: str, model: type[BaseModel], form: str = _GROUP_FORM
+) -> Document:
     """The one mapping in the content of a file; see `load_whole`."""
     documents = _documents(raw, source)
     if len(documents) == 1:
@@ -157,9 +160,7 @@ def parse_whole(raw: bytes, source: str, model: type[BaseModel]) -> Document:
         what = _kind(data)
     else:
         what = f"{len(documents)} documents"
-    raise BadInput(
-        f"{source} holds {what}; a group is one mapping with `jobs:`, see examples/group.yaml"
-    )
+    raise BadInput(f"{source} holds {what}; {form}")
 
 
 def _located(job: Any, source: str, folder: Path) -> Any:

@@ -212,6 +212,7 @@ def _facts(job: JobView) -> list[tuple[str, str]]:
         ("scene", spec.render.scene if spec.render else ""),
         ("frames", spec.render.frames if spec.render else ""),
         ("command", render.command([*spec.command, *spec.args])),
+        ("template", f"{job.template.name}@{job.template.version}" if job.template else ""),
         ("resources", f"{render.cores(asked['cpu'])}, {asked['memory']} memory{gpu}"),
         ("labels", " ".join(f"{key}={value}" for key, value in job.labels.items())),
         ("secrets", " ".join(spec.secret_env)),

@@ -13,15 +13,21 @@ from cli.options import RunOptions
 from cli.quotes import show_quote
 from cli.specfile import Document, load
 from cli.state import State, state_of
-from cortex.client import ApiError, AsyncCortex
+from cli.templates import Named, filling_of, find_template
+from cortex.client import ApiError, AsyncCortex, Filling
 from cortex.domain.errors import FieldError
+from cortex.domain.groups.states import GroupState
 from cortex.domain.money import Money
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import JobState
+from cortex.schemas.groups import GroupView
 from cortex.schemas.jobs import AcceptedJob, JobView, Validation
 
 app = typer.Typer()
 Files = Annotated[list[str], typer.Argument(help="YAML or JSON files; `-`: standard input.")]
+MaybeFiles = Annotated[
+    list[str] | None, typer.Argument(help="YAML or JSON files; `-`: standard input.")
+]
 File = Annotated[str, typer.Argument(help="A YAML or JSON file; `-`: standard input.")]
 _MAX_BATCH = 1000
 _AT_ONCE = 20
@@ -124,15 +130,39 @@ async def _run(state: State, document: Document, spec: JobSpec, timeout: float |
 @app.command("submit")
 def submit(
     ctx: typer.Context,
-    files: Files,
+    files: MaybeFiles = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until all have ended.")] = False,
+    template: Annotated[
+        str | None,
+        typer.Option(metavar="NAME[@VERSION]", help="In place of files: what a template becomes."),
+    ] = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option("--param", "-p", metavar="NAME=VALUE", help="Of a parameter of the template."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any field of what the template becomes: `resources.cpu=2`."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what the template becomes; submit nothing.")
+    ] = False,
 ) -> None:
-    """Submit jobs from files and print their ids.
+    """Submit jobs from files, or what a template becomes, and print their ids.
 
     A file holds one job, several separated by `---`, or a list of them under `jobs:`. Of several
     jobs (up to 1,000) all are accepted or none.
     """
     state = state_of(ctx)
+    if (template is None) is not bool(files):
+        raise BadInput("give either files, or a template with --template")
+    if template is not None:
+        named = Named.of(template)
+        filling = filling_of(named, param, set_)
+        raise typer.Exit(submit_template(state, named.name, filling, wait=wait, dry_run=dry_run))
+    if param or set_ or dry_run:
+        raise BadInput("--param, --set and --dry-run are for --template")
+    files = files or []
     documents = [document for path in files for document in load(path)]
     specs = _checked(documents)
     _tell(state, documents)
@@ -157,6 +187,34 @@ async def _submit(
             return ExitCode.OK
         render.say(state, f"{len(jobs)} job(s) accepted; waiting for their ends")
         return await wait_for_all(state, cortex, [job.id for job in jobs])
+
+
+def submit_template(state: State, name: str, filling: Filling, *, wait: bool, dry_run: bool) -> int:
+    """Submit what a template becomes, or show it."""
+    with state.client() as cortex:
+        template_id = find_template(state, cortex, name).id
+        if dry_run:
+            told = cortex.preview_template(template_id, filling)
+            render.print_json(told) if state.json else print(render.indented(told.spec))
+            return ExitCode.OK
+        made = cortex.submit_template(template_id, filling)
+        if not wait:
+            render.print_json(made) if state.json else print(made.id)
+            return ExitCode.OK
+        if isinstance(made, GroupView):
+            render.say(state, f"group `{made.id}` was accepted; waiting for its end")
+            ended = cortex.wait_group(made.id)
+            if state.json:
+                render.print_json(ended)
+            else:
+                print(f"{ended.id}  {ended.name}  {ended.state.value}", flush=True)
+            return ExitCode.OK if ended.state is GroupState.COMPLETED else ExitCode.FAILED
+    return asyncio.run(_wait_for_one(state, made.id))
+
+
+async def _wait_for_one(state: State, job_id: str) -> int:
+    async with state.aclient() as cortex:
+        return await wait_for_all(state, cortex, [job_id])
 
 
 async def wait_for_all(state: State, cortex: AsyncCortex, job_ids: list[str]) -> int:

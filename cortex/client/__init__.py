@@ -3,6 +3,7 @@
 from cortex.client._async.client import AsyncCortex
 from cortex.client._routes.groups import GroupFilter, MemberFilter
 from cortex.client._routes.jobs import JobFilter, Spec
+from cortex.client._routes.templates import Filling
 from cortex.client._sync.client import Cortex
 from cortex.client.connection import Connection
 from cortex.client.errors import (
@@ -30,6 +31,7 @@ __all__ = [
     "ConnectionFailed",
     "Cortex",
     "DamagedDownload",
+    "Filling",
     "GroupFilter",
     "GroupSpec",
     "GroupWaitTimeout",

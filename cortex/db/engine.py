@@ -53,6 +53,7 @@ from cortex.db.sessions import SessionRepository
 from cortex.db.signing import SigningKeyRepository
 from cortex.db.sso import SsoRepository
 from cortex.db.statements import allow_one_write, handed_out
+from cortex.db.templates import TemplateRepository
 from cortex.db.trace import TraceRepository
 from cortex.db.webhooks.deliveries import DeliveryRepository
 from cortex.db.webhooks.fanout import FanoutRepository
@@ -115,6 +116,7 @@ class UnitOfWork(Generic[Access]):
         self.plugins: PluginRepository[Access] = PluginRepository(connection)
         self.findings: FindingRepository[Access] = FindingRepository(connection)
         self.survey: SurveyRepository[Access] = SurveyRepository(connection)
+        self.templates: TemplateRepository[Access] = TemplateRepository(connection)
         self.webhooks: WebhookRepository[Access] = WebhookRepository(connection)
         self.fanout: FanoutRepository[Access] = FanoutRepository(connection)
         self.deliveries: DeliveryRepository[Access] = DeliveryRepository(connection)

@@ -13,14 +13,19 @@ from cortex.db.tables.base import NOW
 from cortex.db.tables.groups import JobGroupRow
 from cortex.db.tables.jobs import JobRow
 from cortex.db.tables.projects import ProjectMemberRow, ProjectRow
+from cortex.db.tables.templates import TemplateRow
 from cortex.domain.errors import NotFound
-from cortex.domain.ids import is_group_id
 from cortex.domain.projects import Member, Project
 from cortex.domain.rights import Role
 
 CHANNEL: Final = "cortex_project_members"
 """Told when somebody comes, goes, or has another role."""
 
+_OWNED: Final[Mapping[str, type[JobRow | JobGroupRow | TemplateRow]]] = {
+    "grp": JobGroupRow,
+    "tpl": TemplateRow,
+}
+"""By the prefix of an id; all else are jobs."""
 _NAMES: Final = text("SELECT pg_advisory_xact_lock(hashtextextended('names', 0))")
 
 
@@ -136,8 +141,8 @@ class ProjectRepository(Repository[Access]):
         return (await self.connection.execute(query)).first() is not None
 
     async def whose(self, subject_id: str) -> Whose | None:
-        """Where a job or a group belongs; None if there is none with this id."""
-        table = JobGroupRow if is_group_id(subject_id) else JobRow
+        """Where a job, group or template belongs; None if there is none with this id."""
+        table = _OWNED.get(subject_id.partition("_")[0], JobRow)
         query = select(table.owner, table.project).where(table.id == subject_id)
         row = (await self.connection.execute(query)).first()
         return None if row is None else Whose(row.owner, row.project)

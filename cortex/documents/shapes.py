@@ -1,7 +1,7 @@
 """Where text belongs in a document: read off the model that it is for."""
 
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr
 
-from cortex.domain.written import AsWritten, SizeText
+from cortex.domain.written import AsWritten, ReadAs, SizeText
 
 _UNIONS: Final = (Union, types.UnionType)
 _LISTS: Final = (tuple, list, set, frozenset)
@@ -72,6 +72,14 @@ def shape_of(model: type[BaseModel]) -> Shape:
     return Shape("exact", fields)
 
 
+def shape_of_any(models: Sequence[type[BaseModel]]) -> Shape:
+    """The places of what one of these is made from; what several have is read as by the first."""
+    fields: dict[str, Shape] = {}
+    for model in reversed(models):
+        fields.update(shape_of(model).fields)
+    return Shape("exact", fields)
+
+
 def _of(annotation: Any, metadata: tuple[Any, ...] = ()) -> Shape:
     """The place of an annotation. `metadata` is that of an outer `Annotated`."""
     if get_origin(annotation) is Annotated:
@@ -81,6 +89,9 @@ def _of(annotation: Any, metadata: tuple[Any, ...] = ()) -> Shape:
         return Shape("written")
     if any(isinstance(mark, SizeText) for mark in metadata):
         return Shape(size=True)
+    for mark in metadata:
+        if isinstance(mark, ReadAs):
+            return shape_of_any(mark.models)
     origin = get_origin(annotation)
     if origin in _UNIONS:
         choices = [choice for choice in get_args(annotation) if choice is not type(None)]

@@ -25,11 +25,15 @@ Prefix = Literal[
     "fnd",
     "ses",
     "sig",
+    "tpl",
+    "sch",
 ]
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 JOB_ID: Final = "^job_[0-9a-hjkmnp-tv-z]{26}$"
 GROUP_ID: Final = "^grp_[0-9a-hjkmnp-tv-z]{26}$"
+TEMPLATE_ID: Final = "^tpl_[0-9a-hjkmnp-tv-z]{26}$"
+SCHEDULE_ID: Final = "^sch_[0-9a-hjkmnp-tv-z]{26}$"
 _JOB_ID: Final = re.compile(JOB_ID)
 _GROUP_ID: Final = re.compile(GROUP_ID)
 

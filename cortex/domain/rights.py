@@ -63,6 +63,8 @@ class Action(StrEnum):
     """To change one's own password and second factor."""
     WEBHOOKS_READ = "webhooks.read"
     WEBHOOKS_CHANGE = "webhooks.change"
+    TEMPLATES_READ = "templates.read"
+    TEMPLATES_CHANGE = "templates.change"
 
 
 class Reach(StrEnum):
@@ -85,6 +87,7 @@ _READS: Final = {
         Action.PROVIDERS_READ,
         Action.PLUGINS_READ,
         Action.RECONCILE_READ,
+        Action.TEMPLATES_READ,
     )
 }
 
@@ -95,6 +98,8 @@ IN_PROJECTS: Final = frozenset(
         Action.JOBS_CANCEL,
         Action.JOBS_EXTEND,
         Action.MONEY_READ,
+        Action.TEMPLATES_READ,
+        Action.TEMPLATES_CHANGE,
         Action.PROJECTS_READ,
         Action.PROJECTS_CHANGE,
     }
@@ -120,6 +125,7 @@ POLICY: Final = MappingProxyType(
             Action.RECONCILE_RUN: Reach.ALL,
             Action.WEBHOOKS_READ: Reach.ALL,
             Action.WEBHOOKS_CHANGE: Reach.ALL,
+            Action.TEMPLATES_CHANGE: Reach.ALL,
         },
         Role.DEVELOPER: _KEYS
         | {
@@ -134,6 +140,8 @@ POLICY: Final = MappingProxyType(
             Action.JOBS_EXTEND: Reach.OWN,
             Action.WEBHOOKS_READ: Reach.OWN,
             Action.WEBHOOKS_CHANGE: Reach.OWN,
+            Action.TEMPLATES_READ: Reach.PROJECT,
+            Action.TEMPLATES_CHANGE: Reach.OWN,
         },
         Role.VIEWER: _LOOKS,
         Role.BILLING: _LOOKS | {Action.BUDGETS_CHANGE: Reach.ALL},
@@ -262,6 +270,7 @@ _THINGS: Final = {
     Action.SESSIONS_CHANGE: "sessions",
     Action.WEBHOOKS_READ: "webhooks",
     Action.WEBHOOKS_CHANGE: "webhooks",
+    Action.TEMPLATES_CHANGE: "templates",
 }
 _BESIDES: Final = frozenset({Action.SERVER_READ, Action.PROVIDERS_READ})
 """What one needs to run jobs, though it is about the whole server."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import BeforeValidator, SecretStr, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, SecretStr, WithJsonSchema
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,13 @@ class AsWritten:
 @dataclass(frozen=True)
 class SizeText:
     """Marks a field for the reader of documents: it is a size in bytes."""
+
+
+@dataclass(frozen=True)
+class ReadAs:
+    """Marks a mapping for the reader of documents: what stands in it is for these models."""
+
+    models: tuple[type[BaseModel], ...]
 
 
 def as_text(value: object) -> object:

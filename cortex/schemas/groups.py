@@ -9,6 +9,7 @@ from cortex.domain.groups.states import GroupState
 from cortex.domain.jobs import Reason
 from cortex.domain.money import Money
 from cortex.domain.states import JobState
+from cortex.domain.templates import TemplateRef
 from cortex.schemas._view import View
 from cortex.schemas.jobs import CostEstimate
 
@@ -80,6 +81,9 @@ class GroupView(GroupSummary):
 
     spec: dict[str, Any]
     gangs: tuple[GangView, ...] = ()
+    template: TemplateRef | None = Field(
+        default=None, description="The template that it was made from."
+    )
     members: MemberPage
     temporal_url: str | None = Field(default=None, description="The run in Temporal's Web UI.")
 

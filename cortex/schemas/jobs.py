@@ -16,6 +16,7 @@ from cortex.domain.spec import JobSpec, Weights
 from cortex.domain.spec.extensions import EXTENSION_SCHEMA, without_extensions
 from cortex.domain.spec.rules import span
 from cortex.domain.states import JobState, LeaseState, RunState
+from cortex.domain.templates import TemplateRef
 from cortex.schemas._view import View
 
 
@@ -110,6 +111,9 @@ class JobView(JobSummary):
     )
     warned_at: datetime | None = Field(
         default=None, description="When it was told that this deadline is near."
+    )
+    template: TemplateRef | None = Field(
+        default=None, description="The template that it was made from."
     )
     log_bytes: int = 0
     log_dropped_bytes: int = 0

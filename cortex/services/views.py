@@ -57,6 +57,7 @@ def new_job_view(
         "cost": {"amount": "0", "currency": "USD"},
         "created_at": created_at,
         "spec": spec,
+        "template": job.template and job.template.model_dump(),
         "history": [{"state": state, "attempt": 0, "message": "", "time": created_at}],
         "temporal_url": temporal_url(temporal, job.id),
     }

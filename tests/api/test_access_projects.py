@@ -15,9 +15,11 @@ from sqlalchemy import text
 
 from api.access import SUBJECTS
 from cortex.db.engine import Database
+from cortex.domain.ids import new_id
 from cortex.domain.rights import IN_PROJECTS, POLICY, Action, Reach, Role
 from cortex.settings import ApiKey, Settings
 from tests.api.groups import GROUPS, group
+from tests.api.routes.test_templates import TEMPLATES
 from tests.api.support import AUTH, JOBS, client_of, serve, spec
 from tests.api.test_access import being, guarded_routes, needed
 
@@ -28,12 +30,16 @@ MEMBERS = {f"in-{role}": role for role in Role}
 
 @dataclass(frozen=True)
 class Thing:
-    """A job and a group that somebody has in a project."""
+    """A job, a group and so on that somebody has in a project."""
 
     owner: str
     project: str
     job: str
     group: str
+    template: str
+
+    def id_of(self, parameter: str) -> str:
+        return str(getattr(self, SUBJECTS[parameter]))
 
 
 @dataclass(frozen=True)
@@ -88,13 +94,16 @@ async def thing(client: httpx.AsyncClient, database: Database, owner: str, proje
     head = being("dora")
     job = (await client.post(JOBS, json=spec(), params=where, headers=head)).json()["id"]
     made = (await client.post(GROUPS, json=group(), params=where, headers=head)).json()["id"]
+    body = {"name": new_id("tpl"), "job": spec()}
+    template = await client.post(TEMPLATES, json=body, params=where, headers=head)
+    shape = template.json()["id"]
     async with database.transaction() as tx:
-        for table, name in (("jobs", job), ("job_groups", made)):
+        for table, name in (("jobs", job), ("job_groups", made), ("templates", shape)):
             await tx.connection.execute(
                 text(f"UPDATE {table} SET owner = :owner, project = :project WHERE id = :id"),
                 {"owner": owner, "project": project, "id": name},
             )
-    return Thing(owner, project, job, made)
+    return Thing(owner, project, job, made, shape)
 
 
 def routes_of_things() -> list[tuple[APIRoute, Action]]:
@@ -139,12 +148,13 @@ class TestMatrix:
     ) -> None:
         path, subject = _path(route, case.thing)
         # No body: who may goes on, to an answer about that; nothing is changed but by `cancel`.
-        if path.endswith("/cancel") and case.reach(action) == "yes":
+        if (method == "DELETE" or path.endswith("/cancel")) and case.reach(action) == "yes":
             return
         answer = await client.request(method, path, headers=being(case.who))
         where = (method, route.path, case)
         expected = case.reach(action)
-        missing = f"there is no {'job' if subject.startswith('job') else 'group'} `{subject}`"
+        named = next(name for name in SUBJECTS if name in route.param_convertors)
+        missing = f"there is no {SUBJECTS[named]} `{subject}`"
         if method == "HEAD":
             assert (answer.status_code == 403) == (expected == "no"), where
         elif expected == "hidden":
@@ -193,6 +203,7 @@ class TestLeaks:
             f"{JOBS}?group={hidden.group}",
             GROUPS,
             f"{GROUPS}?owner=dora",
+            TEMPLATES,
             "/api/v1/events?limit=1000",
             "/api/v1/ledger?limit=1000",
             "/api/v1/ledger?format=csv",
@@ -207,6 +218,7 @@ class TestLeaks:
             assert answer.status_code == 200, answer.text
             assert hidden.job not in answer.text, path
             assert hidden.group not in answer.text, path
+            assert hidden.template not in answer.text, path
             assert "other" not in answer.text, path
         costs = (await client.get("/api/v1/costs", headers=ann)).json()
         assert costs["total_usd"] == "2"
@@ -313,7 +325,7 @@ def _roles(case: Case, action: Action) -> list[Role]:
 def _path(route: APIRoute, of: Thing) -> tuple[str, str]:
     path, subject = route.path, ""
     for name in route.param_convertors:
-        value = {"job_id": of.job, "group_id": of.group}.get(name, "nothing")
+        value = of.id_of(name) if name in SUBJECTS else "nothing"
         subject = value if name in SUBJECTS else subject
         path = path.replace(f"{{{name}:path}}", "a").replace(f"{{{name}}}", value)
     return path, subject

@@ -36,6 +36,7 @@ MAY = (
         Action.ACCOUNT_CHANGE: EVERYBODY,
         Action.WEBHOOKS_READ: RUNNERS,
         Action.WEBHOOKS_CHANGE: RUNNERS,
+        Action.TEMPLATES_CHANGE: RUNNERS,
     }
     | dict.fromkeys(READS - {Action.RECONCILE_READ}, EVERYBODY)
     | dict.fromkeys(ADMINS, {Role.ADMIN})

@@ -19,6 +19,7 @@ from cortex.client._async.providers import AsyncProviderCalls
 from cortex.client._async.reconcile import AsyncReconcileCalls
 from cortex.client._async.secrets import AsyncSecretCalls
 from cortex.client._async.server import AsyncServerCalls
+from cortex.client._async.templates import AsyncTemplateCalls
 from cortex.client._async.trace import AsyncTraceCalls
 from cortex.client._async.webhooks import AsyncWebhookCalls
 from cortex.client.connection import resolve
@@ -38,6 +39,7 @@ class AsyncCortex(
     AsyncProjectCalls,
     AsyncAuthCalls,
     AsyncSecretCalls,
+    AsyncTemplateCalls,
     AsyncWebhookCalls,
     AsyncAuditCalls,
     AsyncTraceCalls,

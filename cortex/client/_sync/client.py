@@ -20,6 +20,7 @@ from cortex.client._sync.providers import ProviderCalls
 from cortex.client._sync.reconcile import ReconcileCalls
 from cortex.client._sync.secrets import SecretCalls
 from cortex.client._sync.server import ServerCalls
+from cortex.client._sync.templates import TemplateCalls
 from cortex.client._sync.trace import TraceCalls
 from cortex.client._sync.webhooks import WebhookCalls
 from cortex.client.connection import resolve
@@ -39,6 +40,7 @@ class Cortex(
     ProjectCalls,
     AuthCalls,
     SecretCalls,
+    TemplateCalls,
     WebhookCalls,
     AuditCalls,
     TraceCalls,

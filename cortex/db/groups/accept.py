@@ -21,6 +21,7 @@ from cortex.domain.groups.expand import ExpandedJob, GroupSpec
 from cortex.domain.groups.states import GroupState
 from cortex.domain.ids import new_id
 from cortex.domain.states import JobState
+from cortex.domain.templates import TemplateRef
 
 # Guards nothing: nobody knows these ids before. All of it is there at once, or nothing.
 _STORE: Final = text(
@@ -33,14 +34,14 @@ WITH given AS (
         e->>'event' AS event, e->'data' AS data, CAST(e->>'reserve' AS numeric) AS reserve, n
     FROM jsonb_array_elements(CAST(:jobs AS jsonb)) WITH ORDINALITY AS t(e, n)
 ), grouped AS (
-    INSERT INTO job_groups (id, name, owner, project, state, spec, labels)
+    INSERT INTO job_groups (id, name, owner, project, state, spec, labels, template)
     VALUES (:id, :name, :owner, :project, '{GroupState.PENDING}',
-        CAST(:spec AS jsonb), CAST(:labels AS jsonb))
+        CAST(:spec AS jsonb), CAST(:labels AS jsonb), CAST(:template AS jsonb))
 ), stored AS (
     INSERT INTO jobs (id, name, owner, project, spec, secrets, state, labels,
-        group_id, member, gang, held)
+        group_id, member, gang, held, template)
     SELECT id, name, owner, project, spec, secrets, :state, labels,
-        :id, member, gang, true FROM given
+        :id, member, gang, true, CAST(:template AS jsonb) FROM given
 ), reserved AS (
     INSERT INTO job_reserves (job_id, usd) SELECT id, reserve FROM given WHERE reserve IS NOT NULL
 ), gangs AS (
@@ -78,6 +79,7 @@ class NewGroup:
         members: Its jobs, in their order.
         needs: Job ids: which needs which.
         project: Where it belongs; empty: the owner's personal one.
+        template: What it was made from, if from one.
     """
 
     id: str
@@ -86,6 +88,7 @@ class NewGroup:
     members: Sequence[NewMember]
     needs: Sequence[tuple[str, str]]
     project: str = ""
+    template: TemplateRef | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "project", self.project or self.owner)
@@ -119,6 +122,7 @@ class GroupAcceptanceRepository(Repository[Access]):
                 "project": group.project,
                 "spec": orjson.dumps(group.spec.masked()).decode(),
                 "labels": orjson.dumps(group.spec.labels).decode(),
+                "template": group.template and group.template.model_dump_json(),
                 "jobs": orjson.dumps(given).decode(),
                 "state": JobState.PENDING.value,
                 "dependents": [dependent for dependent, _ in group.needs],

@@ -40,7 +40,7 @@ CROSS JOIN LATERAL (
 
 _GROUPS: Final = f"""
 SELECT row_to_json(v)::text FROM (
-    SELECT {_SUMMARY}, g.spec,
+    SELECT {_SUMMARY}, g.spec, g.template,
         (SELECT coalesce(json_agg(row_to_json(a) ORDER BY a.gang), '[]') FROM (
             SELECT k.gang, k.decision, k.reason, k.started_at, k.deadline_at, k.decided_at,
                 (SELECT count(*) FROM jobs j WHERE j.group_id = g.id AND j.gang = k.gang)

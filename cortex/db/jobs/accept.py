@@ -36,11 +36,12 @@ WITH sent AS (
     SELECT e->>'id' AS id, e->>'name' AS name, e->>'owner' AS owner, e->>'project' AS project,
         e->'spec' AS spec,
         decode(e->>'secrets', 'base64') AS secrets, e->'labels' AS labels,
+        e->'template' AS template,
         e->>'event' AS event, e->'data' AS data, CAST(e->>'reserve' AS numeric) AS reserve, n
     FROM sent WHERE CAST(:reserved AS boolean) OR NOT EXISTS (SELECT 1 FROM watched)
 ), stored AS (
-    INSERT INTO jobs (id, name, owner, project, spec, secrets, state, labels)
-    SELECT id, name, owner, project, spec, secrets, :state, labels FROM given
+    INSERT INTO jobs (id, name, owner, project, spec, secrets, state, labels, template)
+    SELECT id, name, owner, project, spec, secrets, :state, labels, template FROM given
 ), reserved AS (
     INSERT INTO job_reserves (job_id, usd) SELECT id, reserve FROM given WHERE reserve IS NOT NULL
 ), told AS (
@@ -106,7 +107,8 @@ class AcceptanceRepository(Repository[Access]):
 
 
 def _row(job: NewJob, spec: dict[str, Any]) -> dict[str, Any]:
-    return {
+    made = {} if job.template is None else {"template": job.template.model_dump()}
+    return made | {
         "id": job.id,
         "name": job.spec.name,
         "owner": job.owner,

@@ -18,6 +18,7 @@ from cortex.domain.money import Money
 from cortex.domain.money.budgets import Covered
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import JobState, job_sources
+from cortex.domain.templates import TemplateRef
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class NewJob:
 
     Attributes:
         project: Where it belongs; empty: the owner's personal one.
+        template: What it was made from, if from one.
     """
 
     id: str
@@ -33,6 +35,7 @@ class NewJob:
     spec: JobSpec
     secrets: bytes | None = None
     project: str = ""
+    template: TemplateRef | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "project", self.project or self.owner)

@@ -30,6 +30,7 @@ class JobGroupRow(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     updated_at: Mapped[datetime] = mapped_column(server_default=NOW)
     finished_at: Mapped[datetime | None]
+    template: Mapped[dict[str, Any] | None]
 
     __table_args__ = (
         Index("job_groups_created", "created_at", "id"),

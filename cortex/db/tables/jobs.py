@@ -57,6 +57,7 @@ class JobRow(Base):
     cancel_requested_at: Mapped[datetime | None]
     warned_at: Mapped[datetime | None]
     restarted_at: Mapped[datetime | None]
+    template: Mapped[dict[str, Any] | None]
 
     __table_args__ = (
         Index("jobs_created", "created_at", "id"),

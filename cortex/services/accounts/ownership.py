@@ -1,4 +1,4 @@
-"""Whose a job or a group is, for those who do not reach everything.
+"""Whose a job, group or template is, for those who do not reach everything.
 
 Neither owner nor project ever changes, so what was read once is kept. Who is refused has cost one
 look into the database, whether the thing is there or not: the time it takes says nothing.
@@ -16,14 +16,16 @@ _MOST_KEPT: Final = 50_000
 
 
 class Ownership:
-    """Decides about single jobs and groups."""
+    """Decides about single things."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._kept: dict[str, Whose] = {}
 
-    async def require(self, by: Principal, action: Action, subject_id: str) -> None:
-        """Go on only if this may be done to it.
+    async def require(
+        self, by: Principal, action: Action, subject_id: str, what: str | None = None
+    ) -> None:
+        """Go on only if this may be done to it; `what` it is told to be if it is not there.
 
         Raises:
             NotFound: there is none with this id, or none that `by` may know of.
@@ -34,7 +36,7 @@ class Ownership:
             async with self._database.reading() as tx:
                 whose = await tx.projects.whose(subject_id)
         if whose is None or not by.sees(whose.project):
-            what = "group" if is_group_id(subject_id) else "job"
+            what = what or ("group" if is_group_id(subject_id) else "job")
             raise NotFound(f"there is no {what} `{subject_id[:60]}`")
         self._keep(subject_id, whose)
         by.require(action, owner=whose.owner, project=whose.project)

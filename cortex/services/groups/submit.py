@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -30,7 +30,7 @@ from cortex.schemas.groups import ExpandedMember, GroupValidation
 from cortex.security.keyring import KeyRing
 from cortex.security.places import job_place
 from cortex.services.jobs.admission import Assessment, assess
-from cortex.services.jobs.idempotency import check_key, fingerprint, in_project
+from cortex.services.jobs.idempotency import Origin, check_key, fingerprint, in_project
 from cortex.services.money.reserves import require_room, upper_bound
 from cortex.services.plugins import PluginDirectory
 from cortex.services.providers.queries import ProviderRegistry
@@ -94,7 +94,13 @@ class GroupSubmissions:
         return await asyncio.to_thread(work)
 
     async def submit(
-        self, spec: GroupSpec, owner: str, key: str | None = None, *, project: str = ""
+        self,
+        spec: GroupSpec,
+        owner: str,
+        key: str | None = None,
+        *,
+        project: str = "",
+        origin: Origin | None = None,
     ) -> AcceptedGroup:
         """Accept a group with all its members, or nothing of it.
 
@@ -103,6 +109,7 @@ class GroupSubmissions:
             owner: Who submits it.
             key: Of an `Idempotency-Key`.
             project: Where it belongs; empty: the owner's personal one.
+            origin: The template it was made from, and what was asked for.
 
         Raises:
             InvalidRequest, NoProviderCanRun, OverBudget: a member is not taken, so none is.
@@ -116,14 +123,19 @@ class GroupSubmissions:
         members = await asyncio.to_thread(expand, spec)
         async with self._database.transaction() as tx:
             if key is not None:
-                mark, former = await asyncio.to_thread(
-                    self._fingerprints, spec, members, in_project("", owner, project or owner)
+                mark, former = (
+                    (origin.mark, origin.mark)
+                    if origin is not None
+                    else await asyncio.to_thread(
+                        self._fingerprints, spec, members, in_project("", owner, project or owner)
+                    )
                 )
                 seen = await tx.idempotency.seen(owner, key, mark, former)
                 if seen is not None:
                     return AcceptedGroup(seen[0], replayed=True)
             assessments = await asyncio.to_thread(_assess_all, spec, members, market)
             group, specs = await asyncio.to_thread(self._prepare, spec, members, owner, project)
+            group = replace(group, template=origin.template if origin is not None else None)
             if key is not None:
                 await tx.idempotency.remember(owner, key, fingerprint=mark, job_ids=[group.id])
             reserves = await _reserves(tx, group, assessments, market)

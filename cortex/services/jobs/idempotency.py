@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
@@ -11,10 +12,24 @@ from pydantic import SecretStr
 
 from cortex.domain.errors import FieldError, InvalidRequest
 from cortex.domain.spec import JobSpec
+from cortex.domain.templates import TemplateRef
 
 MAX_KEY_LENGTH: Final = 255
 IDEMPOTENCY_KEY: Final = f"^[!-~]([ -~]{{0,{MAX_KEY_LENGTH - 2}}}[!-~])?$"
 """What a key looks like; a header holds nothing else, and no blank at its ends."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Of what is submitted otherwise than by its spec.
+
+    Attributes:
+        mark: The fingerprint of what was asked for; the same request may become another spec later.
+        template: What the spec was made from, if from a template.
+    """
+
+    mark: str
+    template: TemplateRef | None = None
 
 
 def check_key(key: str | None) -> str | None:

@@ -21,7 +21,7 @@ from cortex.schemas.jobs import AcceptedJob, BatchAccepted, Validation
 from cortex.security.keyring import KeyRing
 from cortex.security.places import job_place
 from cortex.services.jobs.admission import Assessment, assess, at_index
-from cortex.services.jobs.idempotency import check_key, fingerprint, in_project
+from cortex.services.jobs.idempotency import Origin, check_key, fingerprint, in_project
 from cortex.services.jobs.inputs import require_inputs
 from cortex.services.money.reserves import require_room, upper_bound
 from cortex.services.plugins import PluginDirectory
@@ -96,6 +96,7 @@ class Submissions:
         *,
         project: str = "",
         visible: frozenset[str] | None = None,
+        origin: Origin | None = None,
     ) -> Accepted:
         """Accept one job; its answer is a `JobView`.
 
@@ -105,6 +106,7 @@ class Submissions:
             key: Of an `Idempotency-Key`.
             project: Where it belongs; empty: the owner's personal one.
             visible: The projects whose jobs may give it inputs; None: all.
+            origin: The template it was made from, and what was asked for.
 
         Raises:
             InvalidRequest, NoProviderCanRun, OverBudget: it is not taken; nothing is stored.
@@ -113,19 +115,20 @@ class Submissions:
         """
         check_key(key)
         market = await self._market()
-        jobs = self._new_jobs([spec], owner, project)
+        jobs = self._new_jobs([spec], owner, project, origin)
         if key is None:
             await self._check_inputs(spec, visible)
             self._assess(spec, market)
             stored = await self._store_at_once(jobs, market)
         else:
             async with self._database.transaction() as tx:
-                seen = await self._seen(tx, "job", jobs, key)
+                mark = self._mark("job", jobs) if origin is None else origin.mark
+                seen = await tx.idempotency.seen(owner, key, mark)
                 if seen is not None:
                     return Accepted(await self._view(tx, seen[0]), seen[0], replayed=True)
                 await require_inputs(tx, [spec], seen=visible)
                 self._assess(spec, market)
-                await self._remember(tx, "job", jobs, key)
+                await tx.idempotency.remember(owner, key, fingerprint=mark, job_ids=[jobs[0].id])
                 stored = await self._store(tx, jobs, market)
         self._deliver(stored)
         view = new_job_view(jobs[0], stored.specs[0], stored.created_at, self._settings.temporal)
@@ -162,6 +165,11 @@ class Submissions:
         )
         return Accepted(BatchAccepted(jobs=accepted), jobs[0].id, replayed=False)
 
+    async def replayed(self, job_id: str) -> Accepted:
+        """The answer to a request that has made this job before."""
+        async with self._database.reading() as tx:
+            return Accepted(await self._view(tx, job_id), job_id, replayed=True)
+
     async def _check_inputs(self, spec: JobSpec, visible: frozenset[str] | None) -> None:
         if spec.inputs:
             async with self._database.reading() as tx:
@@ -191,7 +199,9 @@ class Submissions:
         else:
             await asyncio.to_thread(check)
 
-    def _new_jobs(self, specs: Sequence[JobSpec], owner: str, project: str) -> list[NewJob]:
+    def _new_jobs(
+        self, specs: Sequence[JobSpec], owner: str, project: str, origin: Origin | None = None
+    ) -> list[NewJob]:
         # Sorted, so that a batch is listed in its own order.
         ids = sorted(new_id("job") for _ in specs)
         return [
@@ -201,6 +211,7 @@ class Submissions:
                 spec=spec,
                 secrets=self._sealed(spec, job_id),
                 project=project,
+                template=origin.template if origin is not None else None,
             )
             for job_id, spec in zip(ids, specs, strict=True)
         ]
