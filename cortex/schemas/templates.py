@@ -19,7 +19,11 @@ HIGHEST: Final = 2**31 - 1
 
 ParameterName = Annotated[str, StringConstraints(pattern=PARAMETER_NAME)]
 Description = Annotated[str, StringConstraints(pattern=NO_NUL, max_length=2000)]
-Parameters = Annotated[dict[ParameterName, Parameter], Field(max_length=MOST_PARAMETERS)]
+_NAMED: Final[dict[str, Any]] = {"additionalProperties": False}
+"""JSON Schema has only what is said of names that match."""
+Parameters = Annotated[
+    dict[ParameterName, Parameter], Field(max_length=MOST_PARAMETERS, json_schema_extra=_NAMED)
+]
 JobPart = Annotated[dict[str, Any], ReadAs((JobSpec,))]
 GroupPart = Annotated[dict[str, Any], ReadAs((GroupSpec,))]
 Overrides = Annotated[dict[str, Any], ReadAs((JobSpec, GroupSpec))]
@@ -27,10 +31,18 @@ Version = Annotated[int, Field(ge=1, le=HIGHEST, strict=True)]
 _PLACEHOLDERS: Final = "with `${{ name }}` where a parameter belongs."
 
 
+def _has(name: str) -> dict[str, Any]:
+    return {"required": [name], "properties": {name: {"type": "object"}}}
+
+
 class TemplateCreate(BaseModel):
     """A new template: either a `job` or a `group`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={"oneOf": [_has("job"), _has("group")]},
+    )
 
     name: str = Field(pattern=NAME)
     description: Description = Field(default="", description="What it is for.")
@@ -65,6 +77,7 @@ class TemplateFill(BaseModel):
     params: dict[ParameterName, Given] = Field(
         default_factory=dict,
         max_length=MOST_PARAMETERS,
+        json_schema_extra=_NAMED,
         description="Values by the names of parameters.",
     )
     overrides: Overrides = Field(

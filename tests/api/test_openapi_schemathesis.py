@@ -90,6 +90,13 @@ KNOWN: Final = (
     ),
     Known(
         _VALID,
+        r"(POST|PATCH) /api/v1/templates.*",
+        "^422 .*(the template is not valid|is not for a template of a |the job spec is not valid"
+        "|what is given for|no_provider)",
+        "specs with placeholders are checked with what is filled in, parameters with each other",
+    ),
+    Known(
+        _VALID,
         f"{_SPECS}|{_GROUPS}",
         '^(402|422) .*"code":"(no_provider|over_budget)"',
         "well-formed, and no provider here can run it, or a budget does not allow it",
@@ -137,7 +144,7 @@ KNOWN: Final = (
     ),
     Known(
         _VALID,
-        r"(PATCH|DELETE) /api/v1/(budgets|users|providers)/.*",
+        r"(PATCH|DELETE) /api/v1/(budgets|users|providers|templates)/.*",
         '^412 .*"code":"precondition_failed"',
         "which version there is, the document cannot say",
     ),
