@@ -12,7 +12,7 @@ from tests.cli.commands.test_trace import call
 
 __all__ = ["providers", "settings"]
 
-EXAMPLE = str(Path(__file__).parents[3] / "examples/template.yaml")
+EXAMPLE = str(Path(__file__).parents[3] / "examples/templates/greet.yaml")
 
 
 async def test_a_template_from_its_begin_to_its_end(
