@@ -48,6 +48,14 @@ class Endpoint:
 
 
 @shown(Action.JOBS_READ)
+@strawberry.type(description="The template that something was made from.")
+class TemplateRef:
+    id: strawberry.ID
+    name: str
+    version: int
+
+
+@shown(Action.JOBS_READ)
 @strawberry.type(description="One attempt to run a job at one provider; what costs money.")
 class Lease:
     key: strawberry.ID
@@ -118,6 +126,7 @@ class Job:
     failures: int = detail("failures", int)
     restarted_at: Time | None = detail("restarted_at", Time | None)
     warned_at: Time | None = detail("warned_at", Time | None)
+    template: TemplateRef | None = detail("template", TemplateRef | None)
     log_bytes: Long = detail("log_bytes", Long)
     log_dropped_bytes: Long = detail("log_dropped_bytes", Long)
     cancel_requested_at: Time | None = detail("cancel_requested_at", Time | None)
@@ -213,6 +222,7 @@ class Group:
     cancel_requested_at: Time | None
     spec: Json = detail("spec", Json, "Secrets are masked.")
     gangs: list[Gang] = detail("gangs", list[Gang])
+    template: TemplateRef | None = detail("template", TemplateRef | None)
     temporal_url: str | None = detail("temporal_url", str | None)
 
     @resolved(Connection[Member], "In the order of the group's spec.")
