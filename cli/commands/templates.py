@@ -30,7 +30,7 @@ Params = Annotated[
     list[str] | None,
     typer.Option("--param", "-p", metavar="NAME=VALUE", help="Of a parameter; again for more."),
 ]
-_FORM = "a template is one mapping with `name`, `parameters` and `job`; see examples/templates/greet.yaml"
+_FORM = "a template is one mapping with a `job` or `group`; see examples/templates/greet.yaml"
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="Any field of the spec: `resources.cpu=2`.")
 ]

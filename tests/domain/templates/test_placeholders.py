@@ -11,7 +11,13 @@ from cortex.domain.templates.parameters import Value
 from cortex.domain.templates.placeholders import MOST_TEXT, TooLong, fill, merged, places
 
 SHAPE = shape_of(JobSpec)
-VALUES: dict[str, Value] = {"n": 3, "f": Decimal("0.10"), "t": True, "s": "a b", "braces": "${{ n }}"}
+VALUES: dict[str, Value] = {
+    "n": 3,
+    "f": Decimal("0.10"),
+    "t": True,
+    "s": "a b",
+    "braces": "${{ n }}",
+}
 
 
 @pytest.mark.parametrize(
