@@ -59,6 +59,7 @@ class MaintenanceActivities:
             findings = await tx.findings.expire(self._settings.retention.events)
             sessions = await tx.sessions.expire(_OLD_SESSIONS)
             links = await tx.links.expire(_OLD_LINKS)
+            devices = await tx.devices.expire(_OLD_LOGINS)
             sso = await tx.sso.expire(_OLD_LOGINS)
             attempts = await tx.logins.expire(2 * self._settings.lockout.forget)
         deliveries = await self._expire_deliveries()
@@ -77,6 +78,7 @@ class MaintenanceActivities:
             "login_links": links,
             "login_attempts": attempts,
             "sso_logins": sso,
+            "device_logins": devices,
             "webhook_deliveries": deliveries,
             "secrets_rotated": rotated,
             "output_parts": parts,

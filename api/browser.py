@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.middleware import is_loopback
+from api.routing import PREFIX
 from api.services import Services
 from cortex.domain.errors import ServiceUnavailable
 
@@ -52,3 +53,19 @@ class Kept:
     def drop(self, response: Response) -> None:
         """Let the browser forget it."""
         response.delete_cookie(self.name, secure=self._secure, httponly=True, samesite="lax")
+
+
+def redirect_uri(base: str, name: str) -> str:
+    """What a service has to know this server by."""
+    return f"{base}{PREFIX}/auth/oidc/{name}/callback"
+
+
+def login_cookie(state: str, base: str) -> Kept:
+    """Of one login by another service: two in one browser do not mix."""
+    mark = "".join(letter for letter in state[:12] if letter.isascii() and letter.isalnum())
+    return Kept(f"cortex-login-{mark}", base)
+
+
+def device_cookie(base: str) -> Kept:
+    """What the forms of this browser are made with."""
+    return Kept("cortex-device", base)

@@ -16,10 +16,10 @@ Raw = tuple[bytes, bytes]
 _INERT: Final = b"default-src 'none'; frame-ancestors 'none'; sandbox"
 _ALWAYS: Final[tuple[Raw, ...]] = (
     (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
 _UNLESS_SAID: Final[tuple[Raw, ...]] = (
+    (b"referrer-policy", b"no-referrer"),
     (b"content-security-policy", _INERT),
     (b"cache-control", b"no-store"),
 )

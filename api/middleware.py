@@ -46,6 +46,8 @@ PUBLIC_PATHS: Final = frozenset(
     for name in (
         *("jwks", "login", "redeem", "refresh"),
         *("oidc", "oidc/{name}/start", "oidc/{name}/callback"),
+        *("device", "device/start", "device/token"),
+        *("device/login", "device/sso/{name}", "device/confirm"),
     )
 )
 """Where nobody can say yet who asks. All other routes of the API name their action."""

@@ -24,7 +24,8 @@ _DATA: Final = frozenset({"default", "examples", "example", "enum", "const", "de
 Responses = dict[int | str, dict[str, Any]]
 
 _SAID: Final = {
-    400: "The body is neither JSON nor YAML, or a key stands twice in it.",
+    400: "The body is neither JSON nor YAML, or a key stands twice in it; of `/auth/device/token`: "
+    "the program is not let in, or not yet.",
     401: "No valid API key or access token; the detail says why.",
     402: "A budget has not enough left; `detail` names it.",
     403: "The role of this API key does not allow it; the detail names the roles that do.",

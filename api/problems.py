@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
+from api.pages import problem_page, wants_page
 from cortex.domain.errors import (
     CortexError,
     FieldError,
@@ -161,6 +162,8 @@ def _rendered(
     errors: Sequence[FieldError] = (),
     headers: Mapping[str, str] | None = None,
 ) -> Response:
+    if wants_page(scope):
+        return problem_page(title, detail, status, headers or {})
     problem = Problem(
         title=title,
         status=status,

@@ -17,6 +17,7 @@ from cortex.db.outbox import events
 from cortex.db.readpool import ReadPool
 from cortex.security.keyring import KeyRing
 from cortex.services.accounts.authentication import CHANNELS, Authenticator
+from cortex.services.accounts.devices import DeviceLogins
 from cortex.services.accounts.identities import Identities
 from cortex.services.accounts.invitations import Invitations
 from cortex.services.accounts.keys import ApiKeys
@@ -99,6 +100,7 @@ class Services:
     second_factors: SecondFactors
     invitations: Invitations
     sso: SingleSignOn
+    devices: DeviceLogins
     secrets: Secrets
     templates: Templates
     webhooks: Webhooks
@@ -128,7 +130,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         keyring = KeyRing.from_setting(settings.encryption_keys)
         tokens = AccessTokens(database, keyring, settings.sessions)
         passwords = Passwords(settings.passwords)
-        check = PasswordCheck(database, passwords, Lockout(database, settings.lockout))
+        lockout = Lockout(database, settings.lockout)
+        check = PasswordCheck(database, passwords, lockout)
         second_factors = SecondFactors(database, keyring, check)
         sessions = Sessions(database, tokens, settings.sessions)
         authenticator, denials = Authenticator(database, notifier, tokens), Denials(database)
@@ -180,6 +183,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             second_factors=second_factors,
             invitations=Invitations(database, passwords),
             sso=SingleSignOn(database, sessions, Identities(users), settings.oidc),
+            devices=DeviceLogins(database, sessions, lockout, settings.device_login),
             secrets=Secrets(database, client, settings),
             templates=Templates(
                 database, projects=projects, jobs=submissions, groups=groups, settings=settings

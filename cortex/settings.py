@@ -30,6 +30,7 @@ from pydantic_settings import (
 )
 
 from cortex.domain.accounts import check_user_name
+from cortex.domain.device import DeviceRules
 from cortex.domain.lockout import LockoutRules
 from cortex.domain.passwords import PasswordRules
 from cortex.domain.providers.circuit import CircuitRules
@@ -425,6 +426,7 @@ class Settings(BaseSettings):
     passwords: PasswordRules = Field(default_factory=PasswordRules)
     sessions: SessionRules = Field(default_factory=SessionRules)
     lockout: LockoutRules = Field(default_factory=LockoutRules)
+    device_login: DeviceRules = Field(default_factory=DeviceRules)
     oidc: dict[SsoName, OidcProvider] = Field(
         default_factory=dict, description="Services by which people log in (OpenID Connect)."
     )

@@ -7,16 +7,20 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from api.access import Caller
-from api.browser import Kept, base_url
+from api.browser import base_url, device_cookie, login_cookie, redirect_uri
+from api.login_pages import confirm_page
 from api.openapi import problems
 from api.respond import answer
 from api.routes.auth import NO_STORE, UserAgent
-from api.routing import PREFIX, api_router
-from api.services import Using
+from api.routing import api_router
+from api.services import Services, Using
+from cortex.db.engine import Transaction
+from cortex.domain.accounts import User
+from cortex.domain.rights import Principal
 from cortex.domain.sso import SSO_NAME
 from cortex.schemas.auth import LoggedIn
 from cortex.schemas.sso import SsoProviderPage
-from cortex.services.accounts.sso import LIFETIME, Return
+from cortex.services.accounts.sso import LIFETIME, Known, Return
 
 router = api_router("auth")
 
@@ -62,26 +66,35 @@ async def callback(
 ) -> Response:
     """Where a service sends the browser back to: opens a session, as a login by password does.
 
-    It works once, and only in the browser that was sent away.
+    It works once, and only in the browser that was sent away. Of a login for a program (`POST
+    /auth/device/start`) it shows the page that asks whether to let that in.
     """
     base = base_url(request, services)
     kept = login_cookie(state, base)
     back = Return(state, kept.read(request), code, iss, error, error_description)
     known = await services.sso.returned(name, back, redirect_uri(base, name), by)
-    logged_in, changed = await services.sso.logged_in(known, by, user_agent)
-    if changed:
-        services.authenticator.forget()
-    response = answer(logged_in, headers=NO_STORE)
+    if known.device_id is not None:
+        response = await _for_a_program(known, known.device_id, request, services, by)
+    else:
+        logged_in, changed = await services.sso.logged_in(known, by, user_agent)
+        if changed:
+            services.authenticator.forget()
+        response = answer(logged_in, headers=NO_STORE)
     kept.drop(response)
     return response
 
 
-def redirect_uri(base: str, name: str) -> str:
-    """What the service has to know this server by."""
-    return f"{base}{PREFIX}/auth/oidc/{name}/callback"
+async def _for_a_program(
+    known: Known, device_id: str, request: Request, services: Services, by: Principal
+) -> Response:
+    """Ask whether the program may that the login is for."""
+    secret = device_cookie(base_url(request, services)).read(request)
+    via = f"oidc:{known.service}"
 
+    async def named(tx: Transaction, user: User) -> None:
+        await services.devices.name(tx, device_id, user, via, secret)
 
-def login_cookie(state: str, base: str) -> Kept:
-    """Of one login: two in one browser do not mix."""
-    mark = "".join(letter for letter in state[:12] if letter.isascii() and letter.isalnum())
-    return Kept(f"cortex-login-{mark}", base)
+    _, changed = await services.sso.settled(known, by, named)
+    if changed:
+        services.authenticator.forget()
+    return confirm_page(await services.devices.named(device_id), secret)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import render
+from cli.errors import BadInput
 from cli.passwords import asked_password, new_password
 from cli.state import State, interactive, state_of
 
@@ -21,10 +22,15 @@ app.add_typer(sessions_app, name="sessions")
 def login(
     ctx: typer.Context,
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="Else it is asked for.")
+        str | None,
+        typer.Argument(metavar="NAME", help="Yours, else it is asked for; of a service (--sso)."),
     ] = None,
     key: Annotated[
         bool, typer.Option("--key", help="Keep an API key instead; it is asked for too.")
+    ] = False,
+    sso: Annotated[
+        bool,
+        typer.Option("--sso", help="With a browser, which may be on another machine."),
     ] = False,
 ) -> None:
     """Log in, and stay so: the password is asked for, or a line of stdin; then the code, if needed.
@@ -32,7 +38,14 @@ def login(
     What is needed later is kept in a file that only you may read, and refreshed by itself.
     """
     state = state_of(ctx)
-    user = _keep_key(state) if key else _log_in(state, name)
+    if key and sso:
+        raise BadInput("give either --key or --sso")
+    if sso:
+        from cli.browser_login import log_in_with_browser
+
+        user = log_in_with_browser(state, name)
+    else:
+        user = _keep_key(state) if key else _log_in(state, name)
     if not state.json:
         render.say(state, f"logged in as `{user}`; `cortex logout` ends it")
 

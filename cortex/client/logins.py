@@ -24,7 +24,10 @@ from cortex.schemas.auth import LoggedIn
 
 _EARLY: Final = 0.2
 """Which part of its life an access token has left when it is refreshed."""
-_PUBLIC: Final = ("/api/v1/auth/login", "/api/v1/auth/refresh", "/api/v1/auth/redeem")
+_PUBLIC: Final = tuple(
+    f"/api/v1/auth/{name}"
+    for name in ("login", "refresh", "redeem", "device/start", "device/token")
+)
 
 
 class StoredLogin(BaseModel):

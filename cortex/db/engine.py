@@ -16,6 +16,7 @@ from cortex.db.accounts import AccountRepository
 from cortex.db.audit import AuditRepository
 from cortex.db.base import Access, Reads, Transacts, Writes
 from cortex.db.boundaries import bounded, watch_writes
+from cortex.db.devices import DeviceRepository
 from cortex.db.groups.accept import GroupAcceptanceRepository
 from cortex.db.groups.repository import GroupRepository
 from cortex.db.groups.views import GroupReadRepository
@@ -93,6 +94,7 @@ class UnitOfWork(Generic[Access]):
         self.logins: LoginRepository[Access] = LoginRepository(connection)
         self.second_factors: SecondFactorRepository[Access] = SecondFactorRepository(connection)
         self.sessions: SessionRepository[Access] = SessionRepository(connection)
+        self.devices: DeviceRepository[Access] = DeviceRepository(connection)
         self.sso: SsoRepository[Access] = SsoRepository(connection)
         self.signing: SigningKeyRepository[Access] = SigningKeyRepository(connection)
         self.secrets: SecretRepository[Access] = SecretRepository(connection)

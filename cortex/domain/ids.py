@@ -21,6 +21,7 @@ Prefix = Literal[
     "grp",
     "bud",
     "dlv",
+    "dvc",
     "drf",
     "fnd",
     "ses",

@@ -1,6 +1,6 @@
 """Errors of logging in. No step of a workflow raises one of them."""
 
-from cortex.domain.errors import Forbidden, NotAuthenticated, TooManyRequests
+from cortex.domain.errors import CortexError, Forbidden, NotAuthenticated, TooManyRequests
 
 
 class NotLoggedIn(NotAuthenticated):
@@ -35,6 +35,13 @@ class SsoRefused(LoginRefused):
     title = "The login by another service is refused"
 
 
+class FormRefused(NotAuthenticated):
+    """A page of somebody else, or an old one, has sent a form."""
+
+    code = "form_refused"
+    title = "The form is not taken"
+
+
 class WrongPassword(Forbidden):
     """Somebody who has logged in must give their password once more, and it is another one."""
 
@@ -58,3 +65,29 @@ class LockedOut(TooManyRequests):
     def __init__(self, detail: str, *, retry_after: int) -> None:
         super().__init__(detail)
         self.retry_after = retry_after
+
+
+class DeviceError(CortexError):
+    """What a program hears that waits for its user (RFC 8628, 3.5)."""
+
+    status_code = 400
+
+
+class AuthorizationPending(DeviceError):
+    code = "authorization_pending"
+    title = "Nobody has approved the login yet"
+
+
+class SlowDown(DeviceError):
+    code = "slow_down"
+    title = "The program asks too often"
+
+
+class AccessDenied(DeviceError):
+    code = "access_denied"
+    title = "The login was denied"
+
+
+class ExpiredToken(DeviceError):
+    code = "expired_token"
+    title = "The login is over"

@@ -75,6 +75,8 @@ class TestRoutes:
             for name in (
                 *("jwks", "login", "redeem", "refresh"),
                 *("oidc", "oidc/{name}/start", "oidc/{name}/callback"),
+                *("device", "device/start", "device/token"),
+                *("device/login", "device/sso/{name}", "device/confirm"),
             )
         }
 

@@ -78,6 +78,12 @@ KNOWN: Final = (
     ),
     Known(
         _VALID,
+        "POST /api/v1/auth/device/token",
+        '^400 .*"code":"(authorization_pending|slow_down|expired_token)"',
+        "RFC 8628 wants a 400 as long as nobody has approved the program",
+    ),
+    Known(
+        _VALID,
         r"(POST|PATCH) /api/v1/webhooks.*",
         '^422 .*"field":"url"',
         "which addresses, ports and schemes a webhook may have depends on the settings",

@@ -4,11 +4,23 @@ from cortex.client._routes.call import V1, Call, get, query, send, sent
 from cortex.client.encoding import quoted
 from cortex.domain.second_factor import SecondFactorState
 from cortex.schemas.auth import Enrolment, Invitation, LoggedIn, RecoveryCodes, SessionPage
+from cortex.schemas.sso import DeviceLoginStarted
 
 
 def login(name: str, password: str, code: str | None) -> Call[LoggedIn]:
     body = {"name": name, "password": password, "code": code}
     return send("POST", "/auth/login", LoggedIn, body, repeatable=False)
+
+
+def start_device_login(client: str) -> Call[DeviceLoginStarted]:
+    body = {"client": client}
+    return send("POST", "/auth/device/start", DeviceLoginStarted, body)
+
+
+def device_session(device_code: str) -> Call[LoggedIn]:
+    # Not repeatable: the answer that is lost was the only one.
+    body = {"device_code": device_code}
+    return send("POST", "/auth/device/token", LoggedIn, body, repeatable=False)
 
 
 def refresh(refresh_token: str) -> Call[LoggedIn]:

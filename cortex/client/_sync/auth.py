@@ -6,6 +6,7 @@ from cortex.client.transport import Transport
 from cortex.domain.second_factor import SecondFactorState
 from cortex.domain.sessions import Session
 from cortex.schemas.auth import Enrolment, Invitation, LoggedIn
+from cortex.schemas.sso import DeviceLoginStarted
 
 
 class AuthCalls:
@@ -25,6 +26,27 @@ class AuthCalls:
             code: Of their second factor, if they have one: of the app, or a recovery code.
         """
         return self._transport.call(routes.login(name, password, code))
+
+    def start_device_login(self, client: str = "") -> DeviceLoginStarted:
+        """Begin to log in a program by a browser, which may be on another machine.
+
+        Show `user_code` and `verification_uri_complete` to its user, and ask `device_session` in
+        the interval that is said.
+
+        Args:
+            client: What the program is, in words that its user knows it by.
+        """
+        return self._transport.call(routes.start_device_login(client))
+
+    def device_session(self, device_code: str) -> LoggedIn:
+        """The session of a program whose user has approved it in a browser; once.
+
+        Raises:
+            ApiError: not yet, or not any more; its code is `authorization_pending` (ask again),
+                `slow_down` (the same, in an interval that is 5 s longer), `access_denied` or
+                `expired_token`.
+        """
+        return self._transport.call(routes.device_session(device_code))
 
     def refresh(self, refresh_token: str) -> LoggedIn:
         """The next tokens of a session; the one that is given is used up."""

@@ -3,6 +3,7 @@
 from cortex.db.tables import (
     accounts,
     audit,
+    devices,
     events,
     groups,
     jobs,
@@ -28,6 +29,7 @@ __all__ = (
     "Base",
     "accounts",
     "audit",
+    "devices",
     "events",
     "groups",
     "jobs",

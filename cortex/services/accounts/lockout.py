@@ -45,6 +45,27 @@ class Lockout:
                 f"too many logins {what} have failed; try again in {seconds} s", retry_after=seconds
             )
 
+    async def begin_code(self, by: Principal) -> None:
+        """Somebody tries a code that is nobody's: counted as a failure of the address.
+
+        Raises:
+            LockedOut: too many have failed; says when the next try is allowed.
+        """
+        address = network_of(by.source)
+        async with self._database.transaction() as tx:
+            attempt = await tx.logins.attempt("address", address, self._address)
+        if not attempt.failures:
+            seconds = max(1, math.ceil(attempt.wait))
+            raise LockedOut(
+                f"too many codes from `{address}` were wrong; try again in {seconds} s",
+                retry_after=seconds,
+            )
+
+    async def code_was_right(self, by: Principal) -> None:
+        """The code was no failure."""
+        async with self._database.transaction() as tx:
+            await tx.logins.take_back("address", network_of(by.source), self._address)
+
     async def take_back(self, name: str, by: Principal) -> None:
         """This try was no failure, and no success yet: what was counted before stays."""
         async with self._database.transaction() as tx:

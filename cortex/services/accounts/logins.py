@@ -1,7 +1,11 @@
 """Logging in, and changing one's password."""
 
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
 from cortex.db.accounts import Credentials
-from cortex.db.engine import Database
+from cortex.db.engine import Database, Transaction
+from cortex.domain.accounts import User
 from cortex.domain.errors import Conflict
 from cortex.domain.login_errors import SecondFactorNeeded
 from cortex.domain.rights import Principal
@@ -11,6 +15,8 @@ from cortex.services.accounts.password_check import PasswordCheck, refused
 from cortex.services.accounts.passwords import Passwords
 from cortex.services.accounts.second_factors import SecondFactors
 from cortex.services.accounts.sessions import Sessions, is_session
+
+T = TypeVar("T")
 
 
 class Logins:
@@ -45,29 +51,50 @@ class Logins:
             ServiceUnavailable: too many passwords are being checked, or tokens cannot be signed.
         """
         await self._sessions.prepare()
+
+        async def opened(tx: Transaction, user: User) -> tuple[str, RefreshToken]:
+            session_id, refresh = await self._sessions.opened(tx, user, by, client)
+            owner = _as(user, by, session_id)
+            await tx.audit.add(owner, "session.login", session_id, client=client[:200])
+            return session_id, refresh
+
+        return await self._sessions.logged_in(*await self.identified(wanted, by, opened))
+
+    async def identified(
+        self,
+        wanted: LoginRequest,
+        by: Principal,
+        then: Callable[[Transaction, User], Awaitable[T]],
+    ) -> T:
+        """What `then` makes of the user whose password, and code, it is, in one transaction.
+
+        Raises:
+            LoginRefused, SecondFactorNeeded, LockedOut, ServiceUnavailable: see `login`.
+        """
         credentials = await self._check.of(wanted.name, wanted.password, by)
         try:
-            session_id, refresh = await self._opened(wanted, credentials, by, client)
+            made = await self._made(wanted, credentials, by, then)
         except SecondFactorNeeded:
             if wanted.code is None:
                 await self._check.undecided(wanted.name, by)
             raise
         await self._check.succeeded(wanted.name, by)
-        return await self._sessions.logged_in(session_id, refresh)
+        return made
 
-    async def _opened(
-        self, wanted: LoginRequest, credentials: Credentials, by: Principal, client: str
-    ) -> tuple[str, RefreshToken]:
+    async def _made(
+        self,
+        wanted: LoginRequest,
+        credentials: Credentials,
+        by: Principal,
+        then: Callable[[Transaction, User], Awaitable[T]],
+    ) -> T:
         async with self._database.transaction() as tx:
             now = await tx.accounts.credentials(wanted.name, lock=True)
             # It may have been changed while the password was checked.
             if now is None or now.password_hash != credentials.password_hash or not now.user.active:
                 raise refused(wanted.name)
             await self._second_factors.require(tx, now.user, wanted.code, by)
-            session_id, refresh = await self._sessions.opened(tx, now.user, by, client)
-            owner = _as(now, by, session_id)
-            await tx.audit.add(owner, "session.login", session_id, client=client[:200])
-        return session_id, refresh
+            return await then(tx, now.user)
 
     async def change_password(self, change: PasswordChange, by: Principal) -> None:
         """Change one's own password; all other sessions end, and links to reset it are void.
@@ -92,6 +119,5 @@ class Logins:
             await tx.audit.add(by, "user.password", by.name, sessions_ended=ended)
 
 
-def _as(credentials: Credentials, by: Principal, session_id: str) -> Principal:
-    user = credentials.user
+def _as(user: User, by: Principal, session_id: str) -> Principal:
     return by.model_copy(update={"name": user.name, "role": user.role, "credential": session_id})

@@ -4,8 +4,10 @@ import asyncio
 import json
 import stat
 import time
+from datetime import timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 from sqlalchemy import text
 from typer.testing import CliRunner, Result
@@ -14,10 +16,12 @@ from cli.main import app
 from cortex.client import AsyncCortex
 from cortex.client.logins import LoginStore
 from cortex.db.engine import Database
+from cortex.domain.device import DeviceRules
 from cortex.settings import Settings
+from tests.api.browser import sent
 from tests.api.conftest import providers, settings
-from tests.api.logins import OTHER, PASSWORD, person
-from tests.api.support import KEY, client_of, serve
+from tests.api.logins import AUTH, OTHER, PASSWORD, person
+from tests.api.support import KEY, client_of, eventually, serve
 
 __all__ = ["providers", "settings"]
 
@@ -182,3 +186,56 @@ async def test_the_password_is_changed(settings: Settings, tmp_path: Path) -> No
         there.store.keep(login.model_copy(update={"refresh_at": 0.0}))
         assert (await there("jobs")).exit_code == 6
         assert (await here("login", "ann", stdin=f"{OTHER}\n")).exit_code == 0
+
+
+@pytest.mark.usefixtures("ann")
+class TestBrowser:
+    @pytest.fixture
+    def settings(self, settings: Settings) -> Settings:
+        quick = DeviceRules(interval=timedelta(milliseconds=100))
+        return settings.model_copy(update={"device_login": quick})
+
+    @pytest.mark.parametrize(
+        ("decision", "code", "told"),
+        [("approve", 0, "logged in as `ann`"), ("deny", 6, "was denied in the browser")],
+    )
+    async def test_it_waits_for_a_browser(
+        self,
+        settings: Settings,
+        database: Database,
+        tmp_path: Path,
+        decision: str,
+        code: int,
+        told: str,
+    ) -> None:
+        async with serve(settings) as (url, _), httpx.AsyncClient(base_url=url) as browser:
+            shell = Shell(url, tmp_path / "home")
+            waiting = asyncio.create_task(shell("login", "--sso"))
+            user_code = await eventually_given(database)
+            page = await browser.get(f"{AUTH}/device", params={"user_code": user_code})
+            page = await sent(browser, page, name="ann", password=PASSWORD, code="")
+            await sent(browser, page, decision=decision)
+            shown = await waiting
+            assert (shown.exit_code, told in shown.output) == (code, True), shown.output
+            address = f"{url}{AUTH}/device?user_code={user_code}"
+            assert address in shown.output
+            if decision == "approve":
+                assert await shell.user() == "ann"
+
+    async def test_with_a_key_it_makes_no_sense(self, settings: Settings, tmp_path: Path) -> None:
+        shown = await Shell("http://127.0.0.1:1", tmp_path)("login", "--sso", "--key")
+        assert (shown.exit_code, "either --key or --sso" in shown.output) == (2, True)
+
+
+async def eventually_given(database: Database) -> str:
+    """The code that the command was given."""
+    codes: list[str] = []
+
+    async def given() -> bool:
+        async with database.reading() as tx:
+            query = text("SELECT code FROM device_logins")
+            codes.extend((await tx.connection.execute(query)).scalars())
+        return bool(codes)
+
+    await eventually(given)
+    return codes[0]
