@@ -129,6 +129,27 @@ async def _target(
 Target = Annotated[str, Depends(_target)]
 """The project that a submission goes to."""
 
+
+async def _draft_target(
+    request: Request,
+    project: Annotated[
+        str | None,
+        Query(
+            description="Where it would go, and whose secrets it may refer to; "
+            "default: one's personal project."
+        ),
+    ] = None,
+) -> str:
+    principal = principal_of(request)
+    if project is None:
+        return principal.home
+    projects: Projects = request.app.state.services.projects
+    return await projects.choose(project, principal)
+
+
+DraftTarget = Annotated[str, Depends(_draft_target)]
+"""The project that something which is only looked at would go to."""
+
 SeenJobs = Annotated[Seen, Depends(Narrowed(Action.JOBS_READ))]
 SeenMoney = Annotated[Seen, Depends(Narrowed(Action.MONEY_READ))]
 SeenTemplates = Annotated[Seen, Depends(Narrowed(Action.TEMPLATES_READ))]

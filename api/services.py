@@ -46,6 +46,7 @@ from cortex.services.jobs.quotes import Quotes
 from cortex.services.jobs.submit import Submissions
 from cortex.services.money.billing import Billing
 from cortex.services.money.budgets import Budgets
+from cortex.services.named_secrets import NamedSecrets
 from cortex.services.plugins import PluginDirectory
 from cortex.services.projects import Projects
 from cortex.services.providers.admin import ProviderAdmin
@@ -103,6 +104,7 @@ class Services:
     devices: DeviceLogins
     secrets: Secrets
     templates: Templates
+    named_secrets: NamedSecrets
     webhooks: Webhooks
     deliveries: WebhookDeliveries
     audit: AuditLog
@@ -188,6 +190,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             templates=Templates(
                 database, projects=projects, jobs=submissions, groups=groups, settings=settings
             ),
+            named_secrets=NamedSecrets(database, projects, settings),
             webhooks=Webhooks(database, settings),
             deliveries=WebhookDeliveries(database),
             audit=AuditLog(database),

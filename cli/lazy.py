@@ -69,7 +69,7 @@ COMMANDS = {
     "admin": Entry("admin", "Add the first administrator.", _SEE),
     "redeem": Entry("admin", "Set your password with a token that an admin gave you.", _SEE),
     "keys": Entry("keys", "Make, list and revoke API keys.", _SEE),
-    "secrets": Entry("secrets", "See which keys encrypt secrets; rotate them (admins).", _SEE),
+    "secrets": Entry("secrets", "Keep secrets for jobs of a project; rotate keys (admins).", _SEE),
     "templates": Entry("templates", "Keep job and group specs with parameters, by name.", _JOBS),
     "webhooks": Entry("webhooks", "Have events sent to a URL; see what became of each.", _SEE),
     "audit": Entry("audit", "See who changed what, and who was denied (admins).", _SEE),

@@ -26,6 +26,7 @@ class RunOptions:
     gpu: str | None = None
     env: Sequence[str] = ()
     secret_env: Sequence[str] = ()
+    project_secrets: Sequence[str] = ()
     labels: Sequence[str] = ()
     ports: Sequence[str] = ()
     providers: Sequence[str] = ()
@@ -102,9 +103,13 @@ class RunOptions:
 
     def _put_pairs(self, document: Document) -> None:
         env = dict(_pair(text, "--env") for text in self.env)
-        secrets = dict(_secret(text) for text in self.secret_env)
+        secrets: dict[str, Any] = dict(_secret(text) for text in self.secret_env)
+        for text in self.project_secrets:
+            variable, name = _pair(text, "--project-secret")
+            secrets[variable] = {"secret": name}
         labels = dict(_pair(text, "--label") for text in self.labels)
-        pairs = (("env", "--env", env), ("secret_env", "--secret-env", secrets))
+        option = "--project-secret" if self.project_secrets else "--secret-env"
+        pairs = (("env", "--env", env), ("secret_env", option, secrets))
         for path, option, values in (*pairs, ("labels", "--label", labels)):
             old = document.data.get(path)
             if values:

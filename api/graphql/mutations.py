@@ -105,6 +105,7 @@ class Mutation:
             idempotency_key,
             project=await services.projects.choose(project, by),
             visible=by.projects(Action.JOBS_READ),
+            by=by,
         )
         return _job_change(accepted.answer, replayed=accepted.replayed)
 
@@ -152,7 +153,11 @@ class Mutation:
         by, services = context.by, context.services
         model = await _spec(spec, GroupSpec, "the group spec")
         accepted = await services.groups.submit(
-            model, by.name, idempotency_key, project=await services.projects.choose(project, by)
+            model,
+            by.name,
+            idempotency_key,
+            project=await services.projects.choose(project, by),
+            by=by,
         )
         return {"id": accepted.group_id, "replayed": accepted.replayed}
 

@@ -7,7 +7,7 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.access import Caller, SeenJobs, Target, needs
+from api.access import Caller, DraftTarget, SeenJobs, Target, needs
 from api.bodies import Body, NotedBody, Parsed
 from api.fields import SOME, chosen, fields_of
 from api.middleware import wants_stream
@@ -78,7 +78,7 @@ async def submit_group(
     The answer has the first members only. The same `Idempotency-Key` with the same spec gives the
     same group again; with another spec it is a conflict.
     """
-    accepted = await services.groups.submit(spec, by.name, idempotency_key, project=project)
+    accepted = await services.groups.submit(spec, by.name, idempotency_key, project=project, by=by)
     headers = {"location": f"/api/v1/groups/{accepted.group_id}"}
     if accepted.replayed:
         headers["idempotency-replayed"] = "true"
@@ -90,14 +90,16 @@ async def submit_group(
     "/groups/validate",
     dependencies=[needs(Action.JOBS_SUBMIT)],
     response_model=GroupValidation,
-    responses=problems(),
+    responses=problems(404, 409),
 )
 async def validate_group(
     parsed: Annotated[Parsed[GroupSpec], Depends(NotedBody(GroupSpec, _SPEC, yaml=True))],
     services: Using,
+    by: Caller,
+    project: DraftTarget,
 ) -> Response:
     """What the jobs of a group spec become, and what they may cost; nothing is stored."""
-    validation = await services.groups.validate(parsed.model)
+    validation = await services.groups.validate(parsed.model, project=project, by=by)
     return answer(validation.model_copy(update={"notes": parsed.notes}))
 
 

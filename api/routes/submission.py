@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.responses import Response
 
-from api.access import Caller, Target, needs
+from api.access import Caller, DraftTarget, Target, needs
 from api.bodies import Body, NotedBody, Parsed
 from api.openapi import problems
 from api.params import IdempotencyKey
@@ -42,7 +42,12 @@ async def submit(
     is a conflict.
     """
     accepted = await services.submissions.submit(
-        spec, by.name, idempotency_key, project=project, visible=by.projects(Action.JOBS_READ)
+        spec,
+        by.name,
+        idempotency_key,
+        project=project,
+        visible=by.projects(Action.JOBS_READ),
+        by=by,
     )
     return _accepted(accepted, location=f"/api/v1/jobs/{accepted.job_id}")
 
@@ -68,6 +73,7 @@ async def submit_batch(
         idempotency_key,
         project=project,
         visible=by.projects(Action.JOBS_READ),
+        by=by,
     )
     return _accepted(accepted)
 
@@ -76,15 +82,18 @@ async def submit_batch(
     "/jobs/validate",
     dependencies=[needs(Action.JOBS_SUBMIT)],
     response_model=Validation,
-    responses=problems(),
+    responses=problems(404, 409),
 )
 async def validate(
     parsed: Annotated[Parsed[JobSpec], Depends(NotedBody(JobSpec, _SPEC, yaml=True))],
     services: Using,
     by: Caller,
+    project: DraftTarget,
 ) -> Response:
     """Check a spec as submitting it would, without storing anything."""
-    validation = await services.submissions.validate(parsed.model, by.projects(Action.JOBS_READ))
+    validation = await services.submissions.validate(
+        parsed.model, by.projects(Action.JOBS_READ), project=project, by=by
+    )
     return answer(validation.model_copy(update={"notes": parsed.notes}))
 
 
@@ -92,13 +101,17 @@ async def validate(
     "/quotes",
     dependencies=[needs(Action.JOBS_SUBMIT)],
     response_model=Quote,
-    responses=problems(),
+    responses=problems(404, 409),
 )
 async def quote(
-    spec: Annotated[JobSpec, Depends(Body(JobSpec, _SPEC, yaml=True))], services: Using
+    spec: Annotated[JobSpec, Depends(Body(JobSpec, _SPEC, yaml=True))],
+    services: Using,
+    by: Caller,
+    project: DraftTarget,
 ) -> Response:
     """Ask all providers for offers, and rank them by the spec's strategy."""
-    return answer(await services.quotes.quote(spec))
+    clear = await services.submissions.clear(spec, project=project, by=by)
+    return answer(await services.quotes.quote(clear))
 
 
 def _accepted(accepted: Accepted, location: str | None = None) -> Response:

@@ -22,6 +22,7 @@ from cli.state import State, state_of
 from cli.times import since
 from cli.trace_view import show_trace
 from cortex.client import ClientError, Cortex, JobFilter
+from cortex.domain.spec import JobSpec
 from cortex.domain.units import format_duration, parse_duration
 from cortex.schemas.jobs import JobSummary, JobView
 from cortex.schemas.money import LedgerView
@@ -215,7 +216,7 @@ def _facts(job: JobView) -> list[tuple[str, str]]:
         ("template", f"{job.template.name}@{job.template.version}" if job.template else ""),
         ("resources", f"{render.cores(asked['cpu'])}, {asked['memory']} memory{gpu}"),
         ("labels", " ".join(f"{key}={value}" for key, value in job.labels.items())),
-        ("secrets", " ".join(spec.secret_env)),
+        ("secrets", " ".join(_secrets(spec))),
         ("created", f"{render.clock(job.created_at)} by {job.owner}"),
         ("started", render.clock(job.started_at)),
         ("finished", render.clock(job.finished_at)),
@@ -235,6 +236,12 @@ def _cost(job: JobView) -> str:
         return str(job.cost)
     told = "as its network tells" if not now.estimated else "estimated as price times time"
     return f"{now} so far, {told} ({render.clock(now.as_of)})"
+
+
+def _secrets(spec: JobSpec) -> list[str]:
+    """Its secret variables; with `NAME` those that came from a secret of the project."""
+    kept = spec.references()
+    return [f"{name}=`{kept[name]}`" if name in kept else name for name in spec.secret_env]
 
 
 def _restarts(job: JobView) -> str:

@@ -54,6 +54,10 @@ def run(
         list[str] | None,
         typer.Option(help="KEY=VALUE, or KEY to take it from your environment; kept encrypted."),
     ] = None,
+    project_secret: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=NAME", help="From the secret NAME of the project."),
+    ] = None,
     label: Annotated[list[str] | None, typer.Option("--label", "-l", help="KEY=VALUE.")] = None,
     port: Annotated[list[str] | None, typer.Option(help="Port: `8080`, `53/udp`.")] = None,
     provider: Annotated[list[str] | None, typer.Option(help="Allowed provider id.")] = None,
@@ -92,6 +96,7 @@ def run(
         gpu=gpu,
         env=env or (),
         secret_env=secret_env or (),
+        project_secrets=project_secret or (),
         labels=label or (),
         ports=port or (),
         providers=provider or (),

@@ -37,6 +37,7 @@ from cortex.db.money.ledger import LedgerRepository
 from cortex.db.money.reports import ReportRepository
 from cortex.db.money.reserves import ReserveRepository
 from cortex.db.money.spending import SpendingRepository
+from cortex.db.named_secrets import NamedSecretRepository
 from cortex.db.outbox.commands import CommandRepository
 from cortex.db.outbox.events import EventRepository
 from cortex.db.outbox.idempotency import IdempotencyRepository
@@ -98,6 +99,7 @@ class UnitOfWork(Generic[Access]):
         self.sso: SsoRepository[Access] = SsoRepository(connection)
         self.signing: SigningKeyRepository[Access] = SigningKeyRepository(connection)
         self.secrets: SecretRepository[Access] = SecretRepository(connection)
+        self.named_secrets: NamedSecretRepository[Access] = NamedSecretRepository(connection)
         self.audit: AuditRepository[Access] = AuditRepository(connection)
         self.budgets: BudgetRepository[Access] = BudgetRepository(connection)
         self.reserves: ReserveRepository[Access] = ReserveRepository(connection)

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from cortex.db.base import Access, Repository, Writes
 from cortex.security.places import (
     job_place,
+    named_secret_place,
     provider_place,
     signing_place,
     totp_place,
@@ -44,6 +45,7 @@ class SealedCount:
 
 _PLACES: Final = {
     "jobs": job_place,
+    "named_secrets": named_secret_place,
     "providers": provider_place,
     "signing_keys": signing_place,
     "totp_seeds": totp_place,
@@ -51,6 +53,7 @@ _PLACES: Final = {
 }
 _COLUMNS: Final = {
     "jobs": "secrets",
+    "named_secrets": "sealed",
     "providers": "credentials",
     "signing_keys": "sealed",
     "totp_seeds": "sealed",

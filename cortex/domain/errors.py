@@ -171,10 +171,15 @@ def field_error(loc: tuple[int | str, ...], message: str, kind: str) -> FieldErr
     return FieldError(field=path, message=_message(message, kind))
 
 
+_UNWRITTEN = ("[key]", "[value]", "[reference]")
+"""Parts of a path that nobody has written: pydantic's word for a key that is wrong, and which of
+several forms a value was taken for."""
+
+
 def _path(loc: tuple[int | str, ...]) -> str:
     text = ""
     for part in loc:
-        if part == "[key]":  # pydantic's word for a key that is wrong; the path names it
+        if part in _UNWRITTEN:
             continue
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
     return text or "spec"

@@ -24,6 +24,7 @@ Prefix = Literal[
     "dvc",
     "drf",
     "fnd",
+    "sec",
     "ses",
     "sig",
     "tpl",

@@ -1,4 +1,4 @@
-"""Names of jobs and groups."""
+"""Names of jobs, groups and secrets."""
 
 import re
 from typing import Final
@@ -24,7 +24,11 @@ _ONE_LINE = re.compile(ONE_LINE)
 SECRET_MASK: Final = "**********"
 """Stands where a secret is not shown."""
 
+SECRET_NAME: Final = "^[A-Za-z0-9_]([A-Za-z0-9._-]{0,61}[A-Za-z0-9_])?$"
+"""What a name of a secret of a project looks like."""
+
 _NAME = re.compile(NAME)
+_SECRET_NAME = re.compile(SECRET_NAME)
 
 
 def check_name(value: str) -> str:
@@ -37,6 +41,20 @@ def check_name(value: str) -> str:
         raise ValueError(
             "must be 1 to 63 lower-case letters, digits, `.`, `_` or `-`, "
             "and begin and end with a letter or digit"
+        )
+    return value
+
+
+def check_secret_name(value: str) -> str:
+    """The name of a secret, if it is one.
+
+    Raises:
+        ValueError: it is not; says what such a name is made of.
+    """
+    if not _SECRET_NAME.fullmatch(value):
+        raise ValueError(
+            "must be the name of a secret: 1 to 63 letters, digits, `.`, `_` or `-`, "
+            "and begin and end with a letter, a digit or `_`"
         )
     return value
 

@@ -49,6 +49,11 @@ class Action(StrEnum):
     AUDIT_READ = "audit.read"
     SECRETS_READ = "secrets.read"
     SECRETS_ROTATE = "secrets.rotate"
+    NAMED_SECRETS_READ = "named-secrets.read"
+    """To see the names of a project's secrets; the values nobody sees."""
+    NAMED_SECRETS_CHANGE = "named-secrets.change"
+    NAMED_SECRETS_USE = "named-secrets.use"
+    """To submit jobs that get them."""
     USERS_READ = "users.read"
     USERS_CHANGE = "users.change"
     KEYS_CHANGE = "keys.change"
@@ -102,6 +107,9 @@ IN_PROJECTS: Final = frozenset(
         Action.TEMPLATES_CHANGE,
         Action.PROJECTS_READ,
         Action.PROJECTS_CHANGE,
+        Action.NAMED_SECRETS_READ,
+        Action.NAMED_SECRETS_CHANGE,
+        Action.NAMED_SECRETS_USE,
     }
 )
 """What a role within a project can allow; all else is a matter of the server."""
@@ -123,6 +131,10 @@ POLICY: Final = MappingProxyType(
             Action.JOBS_EXTEND: Reach.ALL,
             Action.PROVIDERS_OPERATE: Reach.ALL,
             Action.RECONCILE_RUN: Reach.ALL,
+            Action.NAMED_SECRETS_READ: Reach.ALL,
+            # A job can print what it gets: not those of projects that one is not in.
+            Action.NAMED_SECRETS_CHANGE: Reach.PROJECT,
+            Action.NAMED_SECRETS_USE: Reach.PROJECT,
             Action.WEBHOOKS_READ: Reach.ALL,
             Action.WEBHOOKS_CHANGE: Reach.ALL,
             Action.TEMPLATES_CHANGE: Reach.ALL,
@@ -138,12 +150,15 @@ POLICY: Final = MappingProxyType(
             Action.JOBS_SUBMIT: Reach.PROJECT,
             Action.JOBS_CANCEL: Reach.OWN,
             Action.JOBS_EXTEND: Reach.OWN,
+            Action.NAMED_SECRETS_READ: Reach.PROJECT,
+            Action.NAMED_SECRETS_CHANGE: Reach.OWN,
+            Action.NAMED_SECRETS_USE: Reach.PROJECT,
             Action.WEBHOOKS_READ: Reach.OWN,
             Action.WEBHOOKS_CHANGE: Reach.OWN,
             Action.TEMPLATES_READ: Reach.PROJECT,
             Action.TEMPLATES_CHANGE: Reach.OWN,
         },
-        Role.VIEWER: _LOOKS,
+        Role.VIEWER: _LOOKS | {Action.NAMED_SECRETS_READ: Reach.ALL},
         Role.BILLING: _LOOKS | {Action.BUDGETS_CHANGE: Reach.ALL},
     }
 )
@@ -267,6 +282,7 @@ class Principal(BaseModel):
 
 _THINGS: Final = {
     Action.KEYS_CHANGE: "keys",
+    Action.NAMED_SECRETS_CHANGE: "secrets",
     Action.SESSIONS_CHANGE: "sessions",
     Action.WEBHOOKS_READ: "webhooks",
     Action.WEBHOOKS_CHANGE: "webhooks",

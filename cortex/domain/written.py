@@ -1,11 +1,24 @@
 """Text that is taken as it was written, also where it looks like a number or a truth."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Final
 
-from pydantic import BaseModel, BeforeValidator, SecretStr, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    SecretStr,
+    Tag,
+    WithJsonSchema,
+)
+
+from cortex.domain.names import SECRET_NAME, check_secret_name
 
 
 @dataclass(frozen=True)
@@ -44,14 +57,52 @@ def as_text(value: object) -> object:
     return value
 
 
-_SCHEMA = {"type": ["string", "number", "boolean"]}
+_SCHEMA: Final[dict[str, object]] = {"type": ["string", "number", "boolean"]}
 
 WrittenText = Annotated[
     str, BeforeValidator(as_text), WithJsonSchema(_SCHEMA, mode="validation"), AsWritten()
 ]
+
+
+class SecretReference(BaseModel):
+    """A named secret of the job's project, in place of a value."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    secret: Annotated[str, AfterValidator(check_secret_name)] = Field(
+        description="Name of the secret."
+    )
+
+
+_REFERENCE: Final = {
+    "type": "object",
+    "properties": {
+        "secret": {
+            "type": "string",
+            "pattern": SECRET_NAME,
+            "description": "Name of a secret of the project that the job goes to.",
+        }
+    },
+    "required": ["secret"],
+    "additionalProperties": False,
+}
+_WRITE_ONLY: Final = {"format": "password", "writeOnly": True}
+
+
+def secret_schema(*values: Mapping[str, object]) -> dict[str, object]:
+    """What a secret is: one of these values, which are written only, or a reference."""
+    return {"anyOf": [*({**value, **_WRITE_ONLY} for value in values), _REFERENCE]}
+
+
+def _form(value: object) -> str:
+    return "[reference]" if isinstance(value, Mapping | SecretReference) else "[value]"
+
+
 WrittenSecret = Annotated[
-    SecretStr,
-    BeforeValidator(as_text),
-    WithJsonSchema({**_SCHEMA, "format": "password", "writeOnly": True}, mode="validation"),
+    Annotated[SecretStr, BeforeValidator(as_text), Tag("[value]")]
+    | Annotated[SecretReference, Tag("[reference]")],
+    Discriminator(_form),
+    WithJsonSchema(secret_schema(_SCHEMA), mode="validation"),
     AsWritten(),
 ]
+"""A secret, or the name of one that is kept in the project."""

@@ -15,6 +15,11 @@ def provider_place(provider_id: str) -> str:
     return f"provider:{provider_id}"
 
 
+def named_secret_place(secret_id: str) -> str:
+    """Of `named_secrets.sealed`."""
+    return f"secret:{secret_id}"
+
+
 def webhook_place(webhook_id: str) -> str:
     """Of `webhooks.secrets`."""
     return f"webhook:{webhook_id}"

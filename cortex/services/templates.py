@@ -190,9 +190,11 @@ class Templates:
         spec = await _made(template, wanted)
         shown = shown_spec(spec)
         if isinstance(spec, GroupSpec):
-            told = await self._groups.validate(spec)
+            told = await self._groups.validate(spec, project=template.project, by=by)
             return TemplatePreview(template=template.ref, spec=shown, group=told)
-        said = await self._jobs.validate(spec, by.projects(Action.JOBS_READ))
+        said = await self._jobs.validate(
+            spec, by.projects(Action.JOBS_READ), project=template.project, by=by
+        )
         return TemplatePreview(template=template.ref, spec=shown, job=said)
 
     async def submit(
@@ -247,7 +249,7 @@ class Templates:
         """Submit a spec that was made from a template."""
         if isinstance(spec, GroupSpec):
             return await self._groups.submit(
-                spec, by.name, key, project=template.project, origin=origin
+                spec, by.name, key, project=template.project, origin=origin, by=by
             )
         return await self._jobs.submit(
             spec,
@@ -256,6 +258,7 @@ class Templates:
             project=template.project,
             visible=by.projects(Action.JOBS_READ),
             origin=origin,
+            by=by,
         )
 
 

@@ -159,7 +159,7 @@ async def audited(database: Database) -> list[tuple[str, str, str, str]]:
 
 
 def _filled(route: APIRoute) -> str:
-    path = route.path
+    path = route.path_format
     for name in route.param_convertors:
-        path = path.replace(f"{{{name}:path}}", "a").replace(f"{{{name}}}", "nothing")
+        path = path.replace(f"{{{name}}}", "nothing")
     return path

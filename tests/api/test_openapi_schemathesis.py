@@ -150,7 +150,7 @@ KNOWN: Final = (
     ),
     Known(
         _VALID,
-        r"(PATCH|DELETE) /api/v1/(budgets|users|providers|templates)/.*",
+        r"(PUT|PATCH|DELETE) /api/v1/(budgets|users|providers|secrets|templates)/.*",
         '^412 .*"code":"precondition_failed"',
         "which version there is, the document cannot say",
     ),
@@ -171,6 +171,12 @@ KNOWN: Final = (
         r"(POST|PATCH) /api/v1/providers.*",
         "^422 .*contains a NUL character",
         "JSON Schema has no rule for all texts below an object of any form",
+    ),
+    Known(
+        _VALID,
+        f"{_SPECS}|{_GROUPS}",
+        "^422 .*`(x-[^`]*)?` contains a NUL character",
+        "nor below an extension, or for its name",
     ),
     Known(
         "negative_data_rejection",

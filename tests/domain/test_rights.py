@@ -14,7 +14,11 @@ ROOT = Path(__file__).parents[2]
 EVERYBODY = set(Role)
 ADMINS = {Action.AUDIT_READ, Action.SECRETS_READ, Action.USERS_READ}
 RUNNERS = {Role.ADMIN, Role.OPERATOR, Role.DEVELOPER}
-READS = {action for action in Action if action.endswith(".read")} - ADMINS - {Action.WEBHOOKS_READ}
+READS = (
+    {action for action in Action if action.endswith(".read")}
+    - ADMINS
+    - {Action.WEBHOOKS_READ, Action.NAMED_SECRETS_READ}
+)
 # Written down a second time, on purpose: a change of the table must be meant.
 MAY = (
     {
@@ -37,6 +41,9 @@ MAY = (
         Action.WEBHOOKS_READ: RUNNERS,
         Action.WEBHOOKS_CHANGE: RUNNERS,
         Action.TEMPLATES_CHANGE: RUNNERS,
+        Action.NAMED_SECRETS_READ: RUNNERS | {Role.VIEWER},
+        Action.NAMED_SECRETS_CHANGE: RUNNERS,
+        Action.NAMED_SECRETS_USE: RUNNERS,
     }
     | dict.fromkeys(READS - {Action.RECONCILE_READ}, EVERYBODY)
     | dict.fromkeys(ADMINS, {Role.ADMIN})

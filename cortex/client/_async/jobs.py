@@ -96,13 +96,23 @@ class AsyncJobCalls:
             too_late=WaitTimeout,
         )
 
-    async def validate(self, spec: Spec) -> Validation:
-        """Check a spec: its normalised form, who could run it for how much, who not and why."""
-        return await self._transport.call(routes.validate(spec))
+    async def validate(self, spec: Spec, *, project: str | None = None) -> Validation:
+        """Check a spec: its normalised form, who could run it for how much, who not and why.
 
-    async def quote(self, spec: Spec) -> Quote:
-        """Ask every provider for offers, ranked by the spec's strategy; nothing is submitted."""
-        return await self._transport.call(routes.quote(spec))
+        Args:
+            spec: A `JobSpec`, or a mapping of its form.
+            project: Whose secrets it may refer to; None: where this client's submissions go.
+        """
+        return await self._transport.call(routes.validate(spec, project or self._project))
+
+    async def quote(self, spec: Spec, *, project: str | None = None) -> Quote:
+        """Ask every provider for offers, ranked by the spec's strategy; nothing is submitted.
+
+        Args:
+            spec: A `JobSpec`, or a mapping of its form.
+            project: Whose secrets it may refer to; None: where this client's submissions go.
+        """
+        return await self._transport.call(routes.quote(spec, project or self._project))
 
     async def job(self, job_id: str) -> JobView:
         """Everything about one job."""

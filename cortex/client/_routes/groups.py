@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from pydantic import SecretStr
+
 from cortex.client._routes.call import V1, Call, get, post, query
 from cortex.client.encoding import plain, quoted
 from cortex.client.streams import Stream
@@ -50,8 +52,9 @@ def submit(spec: Group, key: str, project: str | None = None) -> Call[GroupView]
     return replace(call, params=query(project=project))
 
 
-def validate(spec: Group) -> Call[GroupValidation]:
-    return post("/groups/validate", GroupValidation, group_json(spec))
+def validate(spec: Group, project: str | None = None) -> Call[GroupValidation]:
+    call = post("/groups/validate", GroupValidation, group_json(spec))
+    return replace(call, params=query(project=project))
 
 
 def groups(which: GroupFilter, limit: int, cursor: str | None) -> Call[GroupPage]:
@@ -107,8 +110,10 @@ def group_json(spec: Group) -> dict[str, Any]:
     parts = [(body.get("defaults", {}), spec.defaults), *zip(body["jobs"], spec.jobs, strict=True)]
     for sent, part in parts:
         if part.secret_env:
-            sent["secret_env"] = {
-                name: secret.get_secret_value() for name, secret in part.secret_env.items()
+            sent["secret_env"] |= {
+                name: secret.get_secret_value()
+                for name, secret in part.secret_env.items()
+                if isinstance(secret, SecretStr)
             }
     return body
 

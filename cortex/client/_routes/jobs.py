@@ -55,12 +55,13 @@ def submit_batch(
     return replace(call, params=query(project=project))
 
 
-def validate(spec: Spec) -> Call[Validation]:
-    return post("/jobs/validate", Validation, spec_json(spec))
+def validate(spec: Spec, project: str | None = None) -> Call[Validation]:
+    call = post("/jobs/validate", Validation, spec_json(spec))
+    return replace(call, params=query(project=project))
 
 
-def quote(spec: Spec) -> Call[Quote]:
-    return post("/quotes", Quote, spec_json(spec))
+def quote(spec: Spec, project: str | None = None) -> Call[Quote]:
+    return replace(post("/quotes", Quote, spec_json(spec)), params=query(project=project))
 
 
 def jobs(which: JobFilter, limit: int, cursor: str | None) -> Call[JobPage]:
@@ -114,5 +115,7 @@ def spec_json(spec: Spec) -> dict[str, Any]:
         return dict(plain(spec))
     body = spec.model_dump(mode="json", exclude_unset=True)
     if spec.secret_env:
-        body["secret_env"] = spec.secrets()
+        body["secret_env"] |= {
+            name: value for name, value in spec.secrets().items() if name not in spec.references()
+        }
     return body

@@ -40,9 +40,14 @@ class GroupCalls:
         key = idempotency_key or str(uuid4())
         return self._transport.call(routes.submit(spec, key, project or self._project))
 
-    def validate_group(self, spec: Group) -> GroupValidation:
-        """What the jobs of a group spec become, and what they may cost; nothing is submitted."""
-        return self._transport.call(routes.validate(spec))
+    def validate_group(self, spec: Group, *, project: str | None = None) -> GroupValidation:
+        """What the jobs of a group spec become, and what they may cost; nothing is submitted.
+
+        Args:
+            spec: A `GroupSpec`, or a mapping of its form.
+            project: Whose secrets it may refer to; None: where this client's submissions go.
+        """
+        return self._transport.call(routes.validate(spec, project or self._project))
 
     def group(
         self,

@@ -3,6 +3,7 @@
 
 from cortex.client._routes import secrets as routes
 from cortex.client.transport import Transport
+from cortex.domain.named_secrets import NamedSecret
 from cortex.schemas.secrets import RotationView
 
 
@@ -10,6 +11,7 @@ class SecretCalls:
     """What `Cortex` can do about secrets."""
 
     _transport: Transport
+    _project: str | None
 
     def secret_rotation(self) -> RotationView:
         """With which keys secrets are encrypted, and how many are still under an older one."""
@@ -18,3 +20,30 @@ class SecretCalls:
     def rotate_secrets(self) -> RotationView:
         """Let the workers encrypt with the newest key what is under an older one."""
         return self._transport.call(routes.rotate())
+
+    def secrets(self, project: str | None = None) -> tuple[NamedSecret, ...]:
+        """The secrets of a project, by name, without their values.
+
+        Args:
+            project: Which; None: where this client's submissions go.
+        """
+        page = self._transport.call(routes.secrets(project or self._project))
+        return page.items
+
+    def secret(self, name: str, project: str | None = None) -> NamedSecret:
+        """One secret, without its value."""
+        return self._transport.call(routes.secret(name, project or self._project))
+
+    def set_secret(self, name: str, value: str, project: str | None = None) -> NamedSecret:
+        """Set a secret of a project, whether it is there already or not.
+
+        Args:
+            name: Jobs refer to it by that: `secret_env: {TOKEN: {secret: NAME}}`.
+            value: At most 16,384 characters.
+            project: Which; None: where this client's submissions go.
+        """
+        return self._transport.call(routes.set_secret(name, value, project or self._project))
+
+    def delete_secret(self, name: str, project: str | None = None) -> None:
+        """Take a secret away; jobs that were accepted with it keep their copy."""
+        self._transport.call(routes.delete_secret(name, project or self._project))

@@ -29,7 +29,7 @@ from cortex.domain.rendering import RENDER_OUTPUTS, RENDER_RESOURCES, Render
 from cortex.domain.spec.extensions import EXTENSION_SCHEMA, without_extensions
 from cortex.domain.spec.inputs import MAX_INPUTS, Input
 from cortex.domain.spec.runtime import AutoExtend, Retries
-from cortex.domain.written import WrittenSecret, WrittenText
+from cortex.domain.written import SecretReference, WrittenSecret, WrittenText
 
 MAX_ENV_BYTES = 128 * 1024
 MAX_COMMAND_BYTES = 128 * 1024
@@ -184,7 +184,10 @@ class JobSpec(_Model):
     )
     workdir: str | None = None
     env: dict[str, WrittenText] = Field(default_factory=dict)
-    secret_env: dict[str, WrittenSecret] = Field(default_factory=dict)
+    secret_env: dict[str, WrittenSecret] = Field(
+        default_factory=dict,
+        description="Secret variables: a value, or `{secret: NAME}` for one kept in the project.",
+    )
     read_only_root: bool = False
     resources: Resources = Field(default_factory=Resources)
     ports: tuple[Port, ...] = Field(default=(), max_length=32)
@@ -261,13 +264,15 @@ class JobSpec(_Model):
     @field_validator("env")
     @classmethod
     def _plain_env(cls, value: dict[str, str]) -> dict[str, str]:
-        _check_env(value)
+        check_env(value)
         return value
 
     @field_validator("secret_env")
     @classmethod
-    def _hidden_env(cls, value: dict[str, SecretStr]) -> dict[str, SecretStr]:
-        _check_env({name: secret.get_secret_value() for name, secret in value.items()})
+    def _hidden_env(
+        cls, value: dict[str, SecretStr | SecretReference]
+    ) -> dict[str, SecretStr | SecretReference]:
+        check_env({name: _clear(secret) for name, secret in value.items()})
         return value
 
     @field_validator("workdir")
@@ -305,8 +310,13 @@ class JobSpec(_Model):
         return _positive_money(value)
 
     @field_serializer("secret_env", when_used="json")
-    def _masked(self, value: dict[str, SecretStr]) -> dict[str, str]:
-        return dict.fromkeys(value, SECRET_MASK)
+    def _masked(
+        self, value: dict[str, SecretStr | SecretReference]
+    ) -> dict[str, str | dict[str, str]]:
+        return {
+            name: SECRET_MASK if isinstance(secret, SecretStr) else secret.model_dump()
+            for name, secret in value.items()
+        }
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -339,11 +349,22 @@ class JobSpec(_Model):
         return RENDER_OUTPUTS if self.render.previews else RENDER_OUTPUTS[:1]
 
     def secrets(self) -> dict[str, str]:
-        """The secret variables in clear; for encryption and for the provider only."""
-        return {name: secret.get_secret_value() for name, secret in self.secret_env.items()}
+        """The secret variables in clear; for encryption and for the provider only.
+
+        Those that are references read as the mask, as all do of a spec that was stored.
+        """
+        return {name: _clear(secret) for name, secret in self.secret_env.items()}
+
+    def references(self) -> dict[str, str]:
+        """The secret variables that are kept in the project, with the names of the secrets."""
+        return {
+            name: secret.secret
+            for name, secret in self.secret_env.items()
+            if isinstance(secret, SecretReference)
+        }
 
     def with_secrets(self, secrets: Mapping[str, str]) -> "JobSpec":
-        """This spec with the real secrets in place of the stored mask."""
+        """This spec with the real secrets in place of the stored masks and references."""
         hidden = {name: SecretStr(secrets[name]) for name in self.secret_env}
         return self.model_copy(update={"secret_env": hidden})
 
@@ -352,7 +373,16 @@ class JobSpec(_Model):
         return {**self.env, **self.secrets()}
 
 
-def _check_env(env: Mapping[str, str]) -> None:
+def _clear(secret: SecretStr | SecretReference) -> str:
+    return secret.get_secret_value() if isinstance(secret, SecretStr) else SECRET_MASK
+
+
+def check_env(env: Mapping[str, str]) -> None:
+    """Refuse variables that no program can be given, or too many of them.
+
+    Raises:
+        ValueError: says which, never its value.
+    """
     for name, text in env.items():
         if not _ENV_NAME.fullmatch(name):
             raise ValueError(

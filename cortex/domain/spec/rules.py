@@ -10,6 +10,7 @@ from typing import Any, Final
 from cortex.domain.money import POSITIVE
 from cortex.domain.names import NAME, NO_NUL, WORDS
 from cortex.domain.spec.forms import ABSOLUTE, RELATIVE, between, cores, duration, size
+from cortex.domain.written import secret_schema
 
 _Schema = dict[str, Any]
 _SECOND: Final = timedelta(seconds=1)
@@ -129,7 +130,10 @@ _OF_JOB: Final[dict[str, _Schema]] = {
         ]
     },
     "env": {"propertyNames": _ENV, "additionalProperties": _VALUE},
-    "secret_env": {"propertyNames": _ENV, "additionalProperties": _VALUE},
+    "secret_env": {
+        "propertyNames": _ENV,
+        "additionalProperties": secret_schema(_TEXT, {"type": ["number", "boolean"]}),
+    },
     "duration": span(_SECOND, timedelta(days=90)),
     "budget": {"anyOf": [POSITIVE, {"type": "null"}]},
     "outputs": {"items": {"type": "string", "pattern": f"^/?{RELATIVE}$"}},

@@ -25,12 +25,14 @@ from cortex.domain.errors import (
 from cortex.domain.groups.expand import ExpandedJob, GroupSpec, expand
 from cortex.domain.ids import new_id
 from cortex.domain.money import Money
+from cortex.domain.rights import Principal
 from cortex.domain.spec import JobSpec
 from cortex.schemas.groups import ExpandedMember, GroupValidation
 from cortex.security.keyring import KeyRing
 from cortex.security.places import job_place
 from cortex.services.jobs.admission import Assessment, assess
 from cortex.services.jobs.idempotency import Origin, check_key, fingerprint, in_project
+from cortex.services.jobs.references import Opened, Secrets, write_down
 from cortex.services.money.reserves import require_room, upper_bound
 from cortex.services.plugins import PluginDirectory
 from cortex.services.providers.queries import ProviderRegistry
@@ -79,7 +81,9 @@ class GroupSubmissions:
         self._settings = settings
         self._keys = KeyRing.from_setting(settings.encryption_keys)
 
-    async def validate(self, spec: GroupSpec) -> GroupValidation:
+    async def validate(
+        self, spec: GroupSpec, *, project: str = "", by: Principal | None = None
+    ) -> GroupValidation:
         """What `submit` would say, and what the group's jobs become; nothing is stored.
 
         Raises:
@@ -87,9 +91,15 @@ class GroupSubmissions:
         """
         market = await self._market()
 
+        members = await asyncio.to_thread(expand, spec)
+        opened = Opened({})
+        if any(member.spec.references() for member in members):
+            secrets = Secrets(self._keys, project or (by.name if by else ""), by)
+            async with self._database.reading() as tx:
+                opened = await secrets.of_group(tx, spec)
+
         def work() -> GroupValidation:
-            members = expand(spec)
-            return _validation(spec, members, _assess_all(spec, members, market))
+            return _validation(spec, members, _assess_all(spec, members, market, opened))
 
         return await asyncio.to_thread(work)
 
@@ -101,6 +111,7 @@ class GroupSubmissions:
         *,
         project: str = "",
         origin: Origin | None = None,
+        by: Principal | None = None,
     ) -> AcceptedGroup:
         """Accept a group with all its members, or nothing of it.
 
@@ -110,9 +121,11 @@ class GroupSubmissions:
             key: Of an `Idempotency-Key`.
             project: Where it belongs; empty: the owner's personal one.
             origin: The template it was made from, and what was asked for.
+            by: Whose right to use the project's secrets counts; None: it may refer to none.
 
         Raises:
             InvalidRequest, NoProviderCanRun, OverBudget: a member is not taken, so none is.
+            Forbidden: it refers to secrets that `by` may not use.
             BudgetUsedUp: a budget has not enough left for all of them.
             IdempotencyConflict: the key was used for another spec.
             ServiceUnavailable: the database is away, or no provider is registered yet.
@@ -133,9 +146,14 @@ class GroupSubmissions:
                 seen = await tx.idempotency.seen(owner, key, mark, former)
                 if seen is not None:
                     return AcceptedGroup(seen[0], replayed=True)
-            assessments = await asyncio.to_thread(_assess_all, spec, members, market)
-            group, specs = await asyncio.to_thread(self._prepare, spec, members, owner, project)
+            opened = await Secrets(self._keys, project or owner, by).of_group(tx, spec)
+            assessments = await asyncio.to_thread(_assess_all, spec, members, market, opened)
+            group = await asyncio.to_thread(
+                self._prepare, spec, members, opened, owner=owner, project=project
+            )
             group = replace(group, template=origin.template if origin is not None else None)
+            specs = [member.job.spec.model_dump(mode="json") for member in group.members]
+            await write_down(tx, opened)
             if key is not None:
                 await tx.idempotency.remember(owner, key, fingerprint=mark, job_ids=[group.id])
             reserves = await _reserves(tx, group, assessments, market)
@@ -164,20 +182,34 @@ class GroupSubmissions:
         return today, former
 
     def _prepare(
-        self, spec: GroupSpec, members: Sequence[ExpandedJob], owner: str, project: str
-    ) -> tuple[NewGroup, list[dict[str, Any]]]:
+        self,
+        spec: GroupSpec,
+        members: Sequence[ExpandedJob],
+        opened: Opened,
+        *,
+        owner: str,
+        project: str,
+    ) -> NewGroup:
         group_id = new_id("grp")
         # Sorted, so that members are listed in the order of the spec.
         made = sorted(new_id("job") for _ in members)
         ids = {member.name: job_id for member, job_id in zip(members, made, strict=True)}
         jobs = [
             NewMember(
-                self._new_job(ids[expanded.name], expanded.job(group_id, ids), owner, project),
+                self._sealed(
+                    NewJob(
+                        id=ids[expanded.name],
+                        owner=owner,
+                        spec=expanded.job(group_id, ids),
+                        project=project,
+                    ),
+                    opened,
+                ),
                 expanded,
             )
             for expanded in members
         ]
-        group = NewGroup(
+        return NewGroup(
             id=group_id,
             owner=owner,
             project=project,
@@ -187,11 +219,12 @@ class GroupSubmissions:
                 (ids[expanded.name], ids[name]) for expanded in members for name in expanded.needs
             ],
         )
-        return group, [new_member.job.spec.model_dump(mode="json") for new_member in jobs]
 
-    def _new_job(self, job_id: str, spec: JobSpec, owner: str, project: str) -> NewJob:
-        secrets = self._keys.encrypt(spec.secrets(), job_place(job_id)) if spec.secret_env else None
-        return NewJob(id=job_id, owner=owner, spec=spec, secrets=secrets, project=project)
+    def _sealed(self, job: NewJob, opened: Opened) -> NewJob:
+        if not job.spec.secret_env:
+            return job
+        secrets = opened.clear(job.spec).secrets()
+        return replace(job, secrets=self._keys.encrypt(secrets, job_place(job.id)))
 
 
 def _with_fractions(value: Any, shape: Shape) -> Any:
@@ -226,17 +259,19 @@ async def _reserves(
 
 
 def _assess_all(
-    spec: GroupSpec, members: Sequence[ExpandedJob], market: _Market
+    spec: GroupSpec, members: Sequence[ExpandedJob], market: _Market, opened: Opened
 ) -> list[Assessment]:
     places = {job.array: number for number, job in enumerate(spec.jobs)}
     assessments = []
     for member in members:
+        number = places[member.array]
+        clear = opened.member(member, number).spec
         try:
-            assessments.append(market.assess(member.spec))
+            assessments.append(market.assess(clear))
         except ServiceUnavailable:
             raise
         except CortexError as error:
-            raise _of_member(error, member, places[member.array]) from None
+            raise _of_member(error, member, number) from None
     return assessments
 
 

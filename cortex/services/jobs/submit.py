@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, Literal
@@ -15,6 +15,7 @@ from cortex.domain.errors import CortexError
 from cortex.domain.ids import new_id
 from cortex.domain.jobs import Job
 from cortex.domain.money import Money
+from cortex.domain.rights import Principal
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import JobState
 from cortex.schemas.jobs import AcceptedJob, BatchAccepted, Validation
@@ -23,6 +24,7 @@ from cortex.security.places import job_place
 from cortex.services.jobs.admission import Assessment, assess, at_index
 from cortex.services.jobs.idempotency import Origin, check_key, fingerprint, in_project
 from cortex.services.jobs.inputs import require_inputs
+from cortex.services.jobs.references import Opened, Secrets, write_down
 from cortex.services.money.reserves import require_room, upper_bound
 from cortex.services.plugins import PluginDirectory
 from cortex.services.providers.queries import ProviderRegistry
@@ -33,6 +35,7 @@ from cortex.temporal.outbox.dispatcher import HEAD_START, Delivery, Dispatcher
 Kind = Literal["job", "batch"]
 
 _NOTHING: Final = Money.zero()
+_NONE: Final = Opened({})
 # From here on checking takes long enough to be done beside the event loop.
 _MANY = 20
 
@@ -80,13 +83,36 @@ class Submissions:
         self._settings = settings
         self._keys = KeyRing.from_setting(settings.encryption_keys)
 
-    async def validate(self, spec: JobSpec, visible: frozenset[str] | None = None) -> Validation:
+    async def validate(
+        self,
+        spec: JobSpec,
+        visible: frozenset[str] | None = None,
+        *,
+        project: str = "",
+        by: Principal | None = None,
+    ) -> Validation:
         """What `submit` would say, without storing anything."""
         await self._check_inputs(spec, visible)
-        assessment = self._assess(spec, await self._market())
+        market = await self._market()
+        assessment = self._assess(await self.clear(spec, project=project, by=by), market)
         return Validation(
             spec=spec, estimates=assessment.estimates, objections=assessment.objections
         )
+
+    async def clear(
+        self, spec: JobSpec, *, project: str = "", by: Principal | None = None
+    ) -> JobSpec:
+        """The spec with the values of the secrets that it refers to.
+
+        Raises:
+            CortexError: as `submit` does, as far as secrets are concerned.
+        """
+        if not spec.references():
+            return spec
+        secrets = Secrets(self._keys, project or (by.name if by else ""), by)
+        async with self._database.reading() as tx:
+            opened = await secrets.of_jobs(tx, [spec], batch=False)
+        return opened.clear(spec)
 
     async def submit(
         self,
@@ -97,6 +123,7 @@ class Submissions:
         project: str = "",
         visible: frozenset[str] | None = None,
         origin: Origin | None = None,
+        by: Principal | None = None,
     ) -> Accepted:
         """Accept one job; its answer is a `JobView`.
 
@@ -107,29 +134,32 @@ class Submissions:
             project: Where it belongs; empty: the owner's personal one.
             visible: The projects whose jobs may give it inputs; None: all.
             origin: The template it was made from, and what was asked for.
+            by: Whose right to use the project's secrets counts; None: it may refer to none.
 
         Raises:
             InvalidRequest, NoProviderCanRun, OverBudget: it is not taken; nothing is stored.
+            Forbidden: it refers to secrets that `by` may not use.
             IdempotencyConflict: the key was used for another spec.
             ServiceUnavailable: the database is away, or no provider is registered yet.
         """
         check_key(key)
         market = await self._market()
         jobs = self._new_jobs([spec], owner, project, origin)
-        if key is None:
+        if key is None and not spec.references():
             await self._check_inputs(spec, visible)
             self._assess(spec, market)
             stored = await self._store_at_once(jobs, market)
         else:
             async with self._database.transaction() as tx:
                 mark = self._mark("job", jobs) if origin is None else origin.mark
-                seen = await tx.idempotency.seen(owner, key, mark)
+                seen = await _seen(tx, owner, key, mark)
                 if seen is not None:
                     return Accepted(await self._view(tx, seen[0]), seen[0], replayed=True)
                 await require_inputs(tx, [spec], seen=visible)
-                self._assess(spec, market)
-                await tx.idempotency.remember(owner, key, fingerprint=mark, job_ids=[jobs[0].id])
-                stored = await self._store(tx, jobs, market)
+                opened = await self._open(tx, jobs, by, batch=False)
+                self._assess(opened.clear(spec), market)
+                await _remember(tx, jobs, key, mark)
+                stored = await self._store(tx, jobs, market, opened)
         self._deliver(stored)
         view = new_job_view(jobs[0], stored.specs[0], stored.created_at, self._settings.temporal)
         return Accepted(view, jobs[0].id, replayed=False)
@@ -142,6 +172,7 @@ class Submissions:
         *,
         project: str = "",
         visible: frozenset[str] | None = None,
+        by: Principal | None = None,
     ) -> Accepted:
         """Accept all of these jobs or none; the answer is a `BatchAccepted`.
 
@@ -152,13 +183,15 @@ class Submissions:
         market = await self._market()
         jobs = self._new_jobs(specs, owner, project)
         async with self._database.transaction() as tx:
-            seen = await self._seen(tx, "batch", jobs, key)
+            mark = self._mark("batch", jobs)
+            seen = await _seen(tx, owner, key, mark)
             if seen is not None:
                 return Accepted(await _accepted(tx, seen), seen[0], replayed=True)
             await require_inputs(tx, specs, batch=True, seen=visible)
-            await self._assess_all(specs, market)
-            await self._remember(tx, "batch", jobs, key)
-            stored = await self._store(tx, jobs, market)
+            opened = await self._open(tx, jobs, by, batch=True)
+            await self._assess_all(specs, opened, market)
+            await _remember(tx, jobs, key, mark)
+            stored = await self._store(tx, jobs, market, opened)
         self._deliver(stored)
         accepted = tuple(
             AcceptedJob(id=job.id, name=job.spec.name, state=JobState.PENDING) for job in jobs
@@ -186,11 +219,17 @@ class Submissions:
             strategies=market.strategies,
         )
 
-    async def _assess_all(self, specs: Sequence[JobSpec], market: _Market) -> None:
+    async def _open(
+        self, tx: Reading, jobs: Sequence[NewJob], by: Principal | None, *, batch: bool
+    ) -> Opened:
+        secrets = Secrets(self._keys, jobs[0].project, by)
+        return await secrets.of_jobs(tx, [job.spec for job in jobs], batch=batch)
+
+    async def _assess_all(self, specs: Sequence[JobSpec], opened: Opened, market: _Market) -> None:
         def check() -> None:
             for index, spec in enumerate(specs):
                 try:
-                    self._assess(spec, market)
+                    self._assess(opened.clear(spec), market)
                 except CortexError as error:
                     raise at_index(error, index) from None
 
@@ -209,33 +248,17 @@ class Submissions:
                 id=job_id,
                 owner=owner,
                 spec=spec,
-                secrets=self._sealed(spec, job_id),
                 project=project,
                 template=origin.template if origin is not None else None,
             )
             for job_id, spec in zip(ids, specs, strict=True)
         ]
 
-    def _sealed(self, spec: JobSpec, job_id: str) -> bytes | None:
-        if not spec.secret_env:
-            return None
-        return self._keys.encrypt(spec.secrets(), job_place(job_id))
-
-    async def _seen(
-        self, tx: Transaction, kind: Kind, jobs: Sequence[NewJob], key: str | None
-    ) -> list[str] | None:
-        if key is None:
-            return None
-        return await tx.idempotency.seen(jobs[0].owner, key, self._mark(kind, jobs))
-
-    async def _remember(
-        self, tx: Transaction, kind: Kind, jobs: Sequence[NewJob], key: str | None
-    ) -> None:
-        if key is None:
-            return
-        await tx.idempotency.remember(
-            jobs[0].owner, key, fingerprint=self._mark(kind, jobs), job_ids=[job.id for job in jobs]
-        )
+    def _sealed(self, job: NewJob, opened: Opened) -> NewJob:
+        if not job.spec.secret_env:
+            return job
+        secrets = opened.clear(job.spec).secrets()
+        return replace(job, secrets=self._keys.encrypt(secrets, job_place(job.id)))
 
     def _mark(self, kind: Kind, jobs: Sequence[NewJob]) -> str:
         where = in_project(kind, jobs[0].owner, jobs[0].project)
@@ -243,19 +266,26 @@ class Submissions:
 
     async def _store_at_once(self, jobs: Sequence[NewJob], market: _Market) -> _Stored:
         """In one statement, which needs no transaction; in one if a budget must be asked."""
+        sealed = [self._sealed(job, _NONE) for job in jobs]
         async with self._database.statement() as tx:
-            stored = await self._write(tx, jobs)
+            stored = await self._write(tx, sealed)
         if stored is not None:
             return stored
         async with self._database.transaction() as tx:
-            return await self._reserve(tx, jobs, market)
+            return await self._reserve(tx, sealed, _NONE, market)
 
-    async def _store(self, tx: Transaction, jobs: Sequence[NewJob], market: _Market) -> _Stored:
-        return await self._write(tx, jobs) or await self._reserve(tx, jobs, market)
+    async def _store(
+        self, tx: Transaction, jobs: Sequence[NewJob], market: _Market, opened: Opened
+    ) -> _Stored:
+        sealed = [self._sealed(job, opened) for job in jobs]
+        await write_down(tx, opened)
+        return await self._write(tx, sealed) or await self._reserve(tx, sealed, opened, market)
 
-    async def _reserve(self, tx: Transaction, jobs: Sequence[NewJob], market: _Market) -> _Stored:
+    async def _reserve(
+        self, tx: Transaction, jobs: Sequence[NewJob], opened: Opened, market: _Market
+    ) -> _Stored:
         """Store them with what they may cost set aside, if every budget allows that."""
-        bounds = await self._bounds(jobs, market)
+        bounds = await self._bounds(jobs, opened, market)
         states = await tx.budgets.lock_covering([job.covered for job in jobs])
         require_room(states, jobs, bounds)
         stored = await self._write(tx, jobs, bounds if states else [None] * len(jobs))
@@ -263,11 +293,14 @@ class Submissions:
             raise RuntimeError("jobs with their reserves were not stored")
         return stored
 
-    async def _bounds(self, jobs: Sequence[NewJob], market: _Market) -> list[Decimal]:
+    async def _bounds(
+        self, jobs: Sequence[NewJob], opened: Opened, market: _Market
+    ) -> list[Decimal]:
         def reckon() -> list[Decimal]:
+            assessed = [self._assess(opened.clear(job.spec), market) for job in jobs]
             return [
-                upper_bound(job.spec, self._assess(job.spec, market).estimates, market.providers)
-                for job in jobs
+                upper_bound(job.spec, each.estimates, market.providers)
+                for job, each in zip(jobs, assessed, strict=True)
             ]
 
         return reckon() if len(jobs) < _MANY else await asyncio.to_thread(reckon)
@@ -299,6 +332,16 @@ class Submissions:
 
     async def _view(self, tx: Reading, job_id: str) -> str:
         return job_view(await tx.reads.job(job_id), self._settings.temporal, job_id)
+
+
+async def _seen(tx: Transaction, owner: str, key: str | None, mark: str) -> list[str] | None:
+    return None if key is None else await tx.idempotency.seen(owner, key, mark)
+
+
+async def _remember(tx: Transaction, jobs: Sequence[NewJob], key: str | None, mark: str) -> None:
+    if key is not None:
+        ids = [job.id for job in jobs]
+        await tx.idempotency.remember(jobs[0].owner, key, fingerprint=mark, job_ids=ids)
 
 
 async def _accepted(tx: Reading, job_ids: Sequence[str]) -> BatchAccepted:

@@ -17,10 +17,10 @@ __all__ = ["client", "providers", "settings"]
 VIEWER = "a-key-that-only-looks"
 
 
-async def call(url: str, *args: str, key: str = KEY) -> Result:
+async def call(url: str, *args: str, key: str = KEY, stdin: str | None = None) -> Result:
     """Run the command, beside the server's event loop."""
     words = ["--url", url, "--api-key", key, *args]
-    return await asyncio.to_thread(CliRunner().invoke, app, words)
+    return await asyncio.to_thread(CliRunner().invoke, app, words, input=stdin)
 
 
 @pytest.fixture
