@@ -59,6 +59,7 @@ class MaintenanceActivities:
             findings = await tx.findings.expire(self._settings.retention.events)
             sessions = await tx.sessions.expire(_OLD_SESSIONS)
             links = await tx.links.expire(_OLD_LINKS)
+            challenges = await tx.passkeys.expire(_OLD_LOGINS)
             devices = await tx.devices.expire(_OLD_LOGINS)
             sso = await tx.sso.expire(_OLD_LOGINS)
             attempts = await tx.logins.expire(2 * self._settings.lockout.forget)
@@ -79,6 +80,7 @@ class MaintenanceActivities:
             "login_attempts": attempts,
             "sso_logins": sso,
             "device_logins": devices,
+            "passkey_challenges": challenges,
             "webhook_deliveries": deliveries,
             "secrets_rotated": rotated,
             "output_parts": parts,

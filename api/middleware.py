@@ -44,7 +44,7 @@ GRAPHQL: Final = "/graphql"
 PUBLIC_PATHS: Final = frozenset(
     f"/api/v1/auth/{name}"
     for name in (
-        *("jwks", "login", "redeem", "refresh"),
+        *("jwks", "login", "login/passkey", "redeem", "refresh"),
         *("oidc", "oidc/{name}/start", "oidc/{name}/callback"),
         *("device", "device/start", "device/token"),
         *("device/login", "device/sso/{name}", "device/confirm"),

@@ -24,6 +24,7 @@ from cortex.services.accounts.keys import ApiKeys
 from cortex.services.accounts.lockout import Lockout
 from cortex.services.accounts.logins import Logins
 from cortex.services.accounts.ownership import Ownership
+from cortex.services.accounts.passkeys import Passkeys
 from cortex.services.accounts.password_check import PasswordCheck
 from cortex.services.accounts.passwords import Passwords
 from cortex.services.accounts.second_factors import SecondFactors
@@ -99,6 +100,7 @@ class Services:
     sessions: Sessions
     logins: Logins
     second_factors: SecondFactors
+    passkeys: Passkeys
     invitations: Invitations
     sso: SingleSignOn
     devices: DeviceLogins
@@ -134,7 +136,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         passwords = Passwords(settings.passwords)
         lockout = Lockout(database, settings.lockout)
         check = PasswordCheck(database, passwords, lockout)
-        second_factors = SecondFactors(database, keyring, check)
+        passkeys = Passkeys(database, check, settings.passkeys, settings.api)
+        second_factors = SecondFactors(database, keyring, check, passkeys)
         sessions = Sessions(database, tokens, settings.sessions)
         authenticator, denials = Authenticator(database, notifier, tokens), Denials(database)
         for part in (notifier, hub, dispatcher, probe, authenticator, denials):
@@ -183,6 +186,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             sessions=sessions,
             logins=Logins(database, passwords, check, second_factors, sessions),
             second_factors=second_factors,
+            passkeys=passkeys,
             invitations=Invitations(database, passwords),
             sso=SingleSignOn(database, sessions, Identities(users), settings.oidc),
             devices=DeviceLogins(database, sessions, lockout, settings.device_login),

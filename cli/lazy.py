@@ -64,7 +64,9 @@ COMMANDS = {
     "login": Entry("login", "Log in with a password or a key, and stay so.", _SEE),
     "logout": Entry("login", "End the login that is kept on this machine.", _SEE),
     "password": Entry("login", "Change your password.", _SEE),
-    "second-factor": Entry("second_factor", "Add codes of an app to your password.", _SEE),
+    "second-factor": Entry(
+        "second_factor", "Add codes of an app, or passkeys, to your password.", _SEE
+    ),
     "sessions": Entry("login", "See where you are logged in, and end it there.", _SEE),
     "admin": Entry("admin", "Add the first administrator.", _SEE),
     "redeem": Entry("admin", "Set your password with a token that an admin gave you.", _SEE),

@@ -32,6 +32,7 @@ from pydantic_settings import (
 from cortex.domain.accounts import check_user_name
 from cortex.domain.device import DeviceRules
 from cortex.domain.lockout import LockoutRules
+from cortex.domain.passkeys import PasskeyRules
 from cortex.domain.passwords import PasswordRules
 from cortex.domain.providers.circuit import CircuitRules
 from cortex.domain.providers.health import HealthRules
@@ -424,6 +425,7 @@ class Settings(BaseSettings):
     temporal: TemporalSettings = Field(default_factory=TemporalSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
     passwords: PasswordRules = Field(default_factory=PasswordRules)
+    passkeys: PasskeyRules = Field(default_factory=PasskeyRules)
     sessions: SessionRules = Field(default_factory=SessionRules)
     lockout: LockoutRules = Field(default_factory=LockoutRules)
     device_login: DeviceRules = Field(default_factory=DeviceRules)

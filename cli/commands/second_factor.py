@@ -1,6 +1,7 @@
 """`second-factor`."""
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -11,7 +12,9 @@ from cli.state import interactive, state_of
 
 app = typer.Typer()
 factor_app = typer.Typer(no_args_is_help=True, help="Codes of an app, beside your password.")
+passkeys_app = typer.Typer(no_args_is_help=True, help="Your passkeys, which browsers register.")
 app.add_typer(factor_app, name="second-factor")
+factor_app.add_typer(passkeys_app, name="passkeys")
 
 
 @factor_app.command("status")
@@ -22,6 +25,9 @@ def status(ctx: typer.Context) -> None:
         factor = cortex.second_factor()
     if state.json:
         render.print_json(factor)
+    elif factor.confirmed_at is None and factor.passkeys:
+        left, many = factor.recovery_codes_left, factor.passkeys
+        render.say(state, f"you have {many} passkeys and no app; {left} recovery codes are left")
     elif factor.confirmed_at is None:
         render.say(state, "you have no second factor; `cortex second-factor enable` adds one")
     else:
@@ -75,3 +81,51 @@ def _code() -> str:
     if not code:
         raise BadInput("no code was given; the second factor is not asked for yet")
     return code
+
+
+@passkeys_app.command("list")
+def list_passkeys(ctx: typer.Context) -> None:
+    """List your passkeys: what you call them, since when, used when."""
+    state = state_of(ctx)
+    with state.client() as cortex:
+        passkeys = cortex.passkeys()
+    if state.json:
+        render.print_json(*passkeys)
+    elif not passkeys:
+        render.say(state, "you have no passkeys; a browser registers them (docs/security.md)")
+    else:
+        rows = [
+            (each.id, each.name, render.clock(each.created_at),
+             render.clock(each.last_used_at) if each.last_used_at else "never")
+            for each in passkeys
+        ]  # fmt: skip
+        render.table(state, ("ID", "NAME", "SINCE", "USED"), rows)
+
+
+@passkeys_app.command("rename")
+def rename_passkey(
+    ctx: typer.Context,
+    passkey_id: Annotated[str, typer.Argument(metavar="ID")],
+    name: Annotated[str, typer.Argument(metavar="NAME")],
+) -> None:
+    """Give a passkey another name."""
+    state = state_of(ctx)
+    with state.client() as cortex:
+        passkey = cortex.rename_passkey(passkey_id, name)
+    if state.json:
+        render.print_json(passkey)
+    else:
+        render.say(state, f"`{passkey.id}` is called `{passkey.name}` now")
+
+
+@passkeys_app.command("remove")
+def remove_passkey(
+    ctx: typer.Context, passkey_id: Annotated[str, typer.Argument(metavar="ID")]
+) -> None:
+    """Remove a passkey; your password is asked for, or a line of stdin."""
+    state = state_of(ctx)
+    password = asked_password()
+    with state.client() as cortex:
+        cortex.remove_passkey(passkey_id, password)
+    if not state.json:
+        render.say(state, f"`{passkey_id}` was removed")

@@ -41,6 +41,7 @@ from cortex.db.named_secrets import NamedSecretRepository
 from cortex.db.outbox.commands import CommandRepository
 from cortex.db.outbox.events import EventRepository
 from cortex.db.outbox.idempotency import IdempotencyRepository
+from cortex.db.passkeys import PasskeyRepository
 from cortex.db.plugins import PluginRepository
 from cortex.db.projects import ProjectRepository
 from cortex.db.providers.circuits import CircuitRepository
@@ -96,6 +97,7 @@ class UnitOfWork(Generic[Access]):
         self.second_factors: SecondFactorRepository[Access] = SecondFactorRepository(connection)
         self.sessions: SessionRepository[Access] = SessionRepository(connection)
         self.devices: DeviceRepository[Access] = DeviceRepository(connection)
+        self.passkeys: PasskeyRepository[Access] = PasskeyRepository(connection)
         self.sso: SsoRepository[Access] = SsoRepository(connection)
         self.signing: SigningKeyRepository[Access] = SigningKeyRepository(connection)
         self.secrets: SecretRepository[Access] = SecretRepository(connection)

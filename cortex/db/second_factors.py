@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from cortex.db.base import Access, Repository, Transacts, Writes
 from cortex.db.tables.base import NOW
+from cortex.db.tables.passkeys import PasskeyRow
 from cortex.db.tables.second_factors import RecoveryCodeRow, TotpSeedRow
 from cortex.domain.second_factor import SecondFactorState
 
@@ -45,7 +46,11 @@ class SecondFactorRepository(Repository[Access]):
         )
         left = (await self.connection.execute(query)).scalar_one()
         confirmed = seed.confirmed_at if seed is not None else None
-        return SecondFactorState(confirmed_at=confirmed, recovery_codes_left=int(left))
+        own = select(func.count()).where(PasskeyRow.user_id == user_id)
+        passkeys = (await self.connection.execute(own)).scalar_one()
+        return SecondFactorState(
+            confirmed_at=confirmed, recovery_codes_left=int(left), passkeys=int(passkeys)
+        )
 
     async def enrol(self: "SecondFactorRepository[Writes]", user_id: str, sealed: bytes) -> bool:
         """Put a secret there that is to be confirmed; False if there is one that was."""
@@ -66,9 +71,19 @@ class SecondFactorRepository(Repository[Access]):
             .where(TotpSeedRow.id == user_id)
             .values(confirmed_at=NOW, last_step=step)
         )
+        await self.renew_recovery_codes(user_id, hashes)
+
+    async def renew_recovery_codes(
+        self: "SecondFactorRepository[Transacts]", user_id: str, hashes: Sequence[str]
+    ) -> None:
+        """These, and no others any more."""
         await self.connection.execute(
-            insert(RecoveryCodeRow), [{"user_id": user_id, "hash": hash} for hash in hashes]
+            delete(RecoveryCodeRow).where(RecoveryCodeRow.user_id == user_id)
         )
+        if hashes:
+            await self.connection.execute(
+                insert(RecoveryCodeRow), [{"user_id": user_id, "hash": hash} for hash in hashes]
+            )
 
     async def use_step(self: "SecondFactorRepository[Writes]", user_id: str, step: int) -> bool:
         """Note the use of a time step; False if it, or a later one, was used before."""
@@ -95,9 +110,6 @@ class SecondFactorRepository(Repository[Access]):
         return bool((await self.connection.execute(statement)).rowcount)
 
     async def remove(self: "SecondFactorRepository[Transacts]", user_id: str) -> bool:
-        """Forget it, with its recovery codes; False if there was none."""
-        await self.connection.execute(
-            delete(RecoveryCodeRow).where(RecoveryCodeRow.user_id == user_id)
-        )
+        """Forget the secret of the app; False if there was none."""
         gone = await self.connection.execute(delete(TotpSeedRow).where(TotpSeedRow.id == user_id))
         return bool(gone.rowcount)

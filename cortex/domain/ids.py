@@ -15,6 +15,7 @@ Prefix = Literal[
     "led",
     "cmd",
     "prv",
+    "pky",
     "usr",
     "key",
     "whk",

@@ -25,14 +25,16 @@ class SecondFactorState(BaseModel):
     """Whether somebody has a second factor.
 
     Attributes:
-        confirmed_at: Since when; None: there is none.
+        confirmed_at: Since when there is an app that shows codes; None: there is none.
         recovery_codes_left: Recovery codes that were not used yet.
+        passkeys: How many there are.
     """
 
     model_config = ConfigDict(frozen=True)
 
     confirmed_at: datetime | None
     recovery_codes_left: int
+    passkeys: int = 0
 
 
 def is_app_code(text: str) -> bool:

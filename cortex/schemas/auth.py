@@ -14,6 +14,7 @@ from cortex.domain.sessions import REFRESH_TOKEN, Session
 from cortex.domain.spec.rules import span
 from cortex.schemas._view import View
 from cortex.schemas.accounts import UserName
+from cortex.schemas.credentials import PasskeyAssertion
 
 Password = Annotated[
     str,
@@ -44,6 +45,11 @@ class LoginRequest(BaseModel):
         pattern=SECOND_FACTOR,
         repr=False,
         description="Of the second factor, where there is one: of the app, or a recovery code.",
+    )
+    passkey: PasskeyAssertion | None = Field(
+        default=None,
+        repr=False,
+        description="In its place, what a device has signed (`POST /auth/login/passkey`).",
     )
 
 

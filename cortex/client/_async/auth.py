@@ -1,10 +1,15 @@
 """The part of the asynchronous client that is about logging in."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from cortex.client._routes import auth as routes
 from cortex.client.transport import AsyncTransport
+from cortex.domain.passkeys import Passkey
 from cortex.domain.second_factor import SecondFactorState
 from cortex.domain.sessions import Session
 from cortex.schemas.auth import Enrolment, Invitation, LoggedIn
+from cortex.schemas.passkeys import PasskeyAdded, PasskeyOptions
 from cortex.schemas.sso import DeviceLoginStarted
 
 
@@ -67,8 +72,28 @@ class AsyncAuthCalls:
         """Remove one's second factor."""
         return await self._transport.call(routes.disable_second_factor(password))
 
+    async def passkeys(self) -> tuple[Passkey, ...]:
+        """One's passkeys, the oldest first."""
+        return (await self._transport.call(routes.passkeys())).items
+
+    async def passkey_options(self, password: str) -> PasskeyOptions:
+        """What a browser needs to let a device make a passkey."""
+        return await self._transport.call(routes.passkey_options(password))
+
+    async def add_passkey(self, name: str, credential: Mapping[str, Any]) -> PasskeyAdded:
+        """Register what `navigator.credentials.create` has given (`toJSON()`)."""
+        return await self._transport.call(routes.add_passkey(name, credential))
+
+    async def rename_passkey(self, passkey_id: str, name: str) -> Passkey:
+        """Give a passkey another name."""
+        return await self._transport.call(routes.rename_passkey(passkey_id, name))
+
+    async def remove_passkey(self, passkey_id: str, password: str) -> None:
+        """Remove a passkey; it needs the password."""
+        return await self._transport.call(routes.remove_passkey(passkey_id, password))
+
     async def reset_second_factor(self, name: str) -> None:
-        """Remove the second factor of somebody who has lost it (admins)."""
+        """Remove the app and the passkeys of somebody who has lost them (admins)."""
         return await self._transport.call(routes.reset_second_factor(name))
 
     async def invite(self, name: str, *, expires_in: str | None = None) -> Invitation:

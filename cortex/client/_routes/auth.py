@@ -1,9 +1,14 @@
 """The routes about logging in: how each request is built and its answer read. No I/O."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from cortex.client._routes.call import V1, Call, get, query, send, sent
 from cortex.client.encoding import quoted
+from cortex.domain.passkeys import Passkey
 from cortex.domain.second_factor import SecondFactorState
 from cortex.schemas.auth import Enrolment, Invitation, LoggedIn, RecoveryCodes, SessionPage
+from cortex.schemas.passkeys import PasskeyAdded, PasskeyOptions, PasskeyPage
 from cortex.schemas.sso import DeviceLoginStarted
 
 
@@ -45,6 +50,29 @@ def confirm_second_factor(code: str) -> Call[RecoveryCodes]:
 def disable_second_factor(password: str) -> Call[None]:
     body = {"password": password}
     return sent("POST", "/auth/second-factor/disable", body, repeatable=True)
+
+
+def passkeys() -> Call[PasskeyPage]:
+    return get("/auth/passkeys", PasskeyPage)
+
+
+def passkey_options(password: str) -> Call[PasskeyOptions]:
+    return send("POST", "/auth/passkeys/options", PasskeyOptions, {"password": password})
+
+
+def add_passkey(name: str, credential: Mapping[str, Any]) -> Call[PasskeyAdded]:
+    body = {"name": name, "credential": dict(credential)}
+    return send("POST", "/auth/passkeys", PasskeyAdded, body, repeatable=False)
+
+
+def rename_passkey(passkey_id: str, name: str) -> Call[Passkey]:
+    path = f"/auth/passkeys/{quoted(passkey_id, safe='')}"
+    return send("PATCH", path, Passkey, {"name": name})
+
+
+def remove_passkey(passkey_id: str, password: str) -> Call[None]:
+    path = f"/auth/passkeys/{quoted(passkey_id, safe='')}/remove"
+    return sent("POST", path, {"password": password})
 
 
 def reset_second_factor(name: str) -> Call[None]:

@@ -1,11 +1,16 @@
 """The part of the blocking client that is about logging in."""
 # Made from _async/auth.py by `make format`; change that one.
 
+from collections.abc import Mapping
+from typing import Any
+
 from cortex.client._routes import auth as routes
 from cortex.client.transport import Transport
+from cortex.domain.passkeys import Passkey
 from cortex.domain.second_factor import SecondFactorState
 from cortex.domain.sessions import Session
 from cortex.schemas.auth import Enrolment, Invitation, LoggedIn
+from cortex.schemas.passkeys import PasskeyAdded, PasskeyOptions
 from cortex.schemas.sso import DeviceLoginStarted
 
 
@@ -68,8 +73,28 @@ class AuthCalls:
         """Remove one's second factor."""
         return self._transport.call(routes.disable_second_factor(password))
 
+    def passkeys(self) -> tuple[Passkey, ...]:
+        """One's passkeys, the oldest first."""
+        return (self._transport.call(routes.passkeys())).items
+
+    def passkey_options(self, password: str) -> PasskeyOptions:
+        """What a browser needs to let a device make a passkey."""
+        return self._transport.call(routes.passkey_options(password))
+
+    def add_passkey(self, name: str, credential: Mapping[str, Any]) -> PasskeyAdded:
+        """Register what `navigator.credentials.create` has given (`toJSON()`)."""
+        return self._transport.call(routes.add_passkey(name, credential))
+
+    def rename_passkey(self, passkey_id: str, name: str) -> Passkey:
+        """Give a passkey another name."""
+        return self._transport.call(routes.rename_passkey(passkey_id, name))
+
+    def remove_passkey(self, passkey_id: str, password: str) -> None:
+        """Remove a passkey; it needs the password."""
+        return self._transport.call(routes.remove_passkey(passkey_id, password))
+
     def reset_second_factor(self, name: str) -> None:
-        """Remove the second factor of somebody who has lost it (admins)."""
+        """Remove the app and the passkeys of somebody who has lost them (admins)."""
         return self._transport.call(routes.reset_second_factor(name))
 
     def invite(self, name: str, *, expires_in: str | None = None) -> Invitation:

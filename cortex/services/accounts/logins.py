@@ -11,6 +11,7 @@ from cortex.domain.login_errors import SecondFactorNeeded
 from cortex.domain.rights import Principal
 from cortex.domain.sessions import RefreshToken
 from cortex.schemas.auth import LoggedIn, LoginRequest, PasswordChange
+from cortex.services.accounts.passkeys import Signed
 from cortex.services.accounts.password_check import PasswordCheck, refused
 from cortex.services.accounts.passwords import Passwords
 from cortex.services.accounts.second_factors import SecondFactors
@@ -72,10 +73,11 @@ class Logins:
             LoginRefused, SecondFactorNeeded, LockedOut, ServiceUnavailable: see `login`.
         """
         credentials = await self._check.of(wanted.name, wanted.password, by)
+        signed = await self._second_factors.signed(wanted)
         try:
-            made = await self._made(wanted, credentials, by, then)
+            made = await self._made(wanted, credentials, signed, by, then)
         except SecondFactorNeeded:
-            if wanted.code is None:
+            if wanted.code is None and signed is None:
                 await self._check.undecided(wanted.name, by)
             raise
         await self._check.succeeded(wanted.name, by)
@@ -85,6 +87,7 @@ class Logins:
         self,
         wanted: LoginRequest,
         credentials: Credentials,
+        signed: Signed | None,
         by: Principal,
         then: Callable[[Transaction, User], Awaitable[T]],
     ) -> T:
@@ -93,7 +96,7 @@ class Logins:
             # It may have been changed while the password was checked.
             if now is None or now.password_hash != credentials.password_hash or not now.user.active:
                 raise refused(wanted.name)
-            await self._second_factors.require(tx, now.user, wanted.code, by)
+            await self._second_factors.require(tx, now.user, wanted.code, signed, by)
             return await then(tx, now.user)
 
     async def change_password(self, change: PasswordChange, by: Principal) -> None:

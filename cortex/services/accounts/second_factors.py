@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import Any, Final
 
 from cortex.db.engine import Database, Transaction
+from cortex.db.second_factors import StoredSeed
 from cortex.domain.accounts import User
 from cortex.domain.errors import Conflict, CortexError, NotFound, ServiceUnavailable
 from cortex.domain.login_errors import InvalidCode, SecondFactorNeeded
@@ -14,9 +15,10 @@ from cortex.domain.second_factor import (
     new_recovery_codes,
     recovery_hash,
 )
-from cortex.schemas.auth import Enrolment, RecoveryCodes
+from cortex.schemas.auth import Enrolment, LoginRequest, RecoveryCodes
 from cortex.security.keyring import KeyRing
 from cortex.security.places import totp_place
+from cortex.services.accounts.passkeys import Passkeys, Signed
 from cortex.services.accounts.password_check import PasswordCheck
 
 _ISSUER: Final = "Cortex"
@@ -25,8 +27,11 @@ _ISSUER: Final = "Cortex"
 class SecondFactors:
     """Codes of an app, and recovery codes; one's own, but for what an admin may remove."""
 
-    def __init__(self, database: Database, keyring: KeyRing, check: PasswordCheck) -> None:
+    def __init__(
+        self, database: Database, keyring: KeyRing, check: PasswordCheck, passkeys: Passkeys
+    ) -> None:
         self._database = database
+        self._passkeys = passkeys
         self._keyring = keyring
         self._check = check
 
@@ -83,20 +88,53 @@ class SecondFactors:
         await self._check.succeeded(by.name, by)
         return RecoveryCodes(recovery_codes=tuple(codes))
 
-    async def require(self, tx: Transaction, user: User, code: str | None, by: Principal) -> None:
-        """Go on with a login only if its code is right, in the transaction of the login.
+    async def signed(self, wanted: LoginRequest) -> Signed | None:
+        """What a device has signed for a login, whose challenge is used up by that."""
+        if wanted.passkey is None:
+            return None
+        return await self._passkeys.signed(wanted.passkey.model_dump())
+
+    async def require(
+        self,
+        tx: Transaction,
+        user: User,
+        code: str | None,
+        signed: Signed | None,
+        by: Principal,
+    ) -> None:
+        """Go on with a login only if its second factor is right, in the transaction of the login.
 
         A code is used up: the step of an app, and a recovery code.
 
         Raises:
-            SecondFactorNeeded: a code is needed and there is none, or it is wrong.
+            SecondFactorNeeded: one is needed and there is none, or it is wrong.
         """
         seed = await tx.second_factors.seed(user.id, lock=True)
-        if seed is None or seed.confirmed_at is None:
+        confirmed = seed is not None and seed.confirmed_at is not None
+        known = await tx.passkeys.of(user.id)
+        if not confirmed and not known:
             return
-        if code is None:
-            raise SecondFactorNeeded("a code of your second factor is needed too", name=user.name)
+        if signed is not None:
+            await self._passkeys.require(tx, user, known, signed)
+        elif code is not None:
+            await self._require_code(tx, user, seed if confirmed else None, code, by)
+        else:
+            words = (
+                "a passkey, or a code of your second factor,"
+                if known
+                else ("a code of your second factor")
+            )
+            raise SecondFactorNeeded(f"{words} is needed too", name=user.name)
+
+    async def _require_code(
+        self, tx: Transaction, user: User, seed: StoredSeed | None, code: str, by: Principal
+    ) -> None:
         if is_app_code(code):
+            if seed is None:
+                raise SecondFactorNeeded(
+                    "you have no app that shows codes: use a passkey, or a recovery code",
+                    name=user.name,
+                )
             secret = self._opened(user, seed.sealed)
             step = _totp().step_of(secret, code, after=seed.last_step)
             good = step is not None and await tx.second_factors.use_step(user.id, step)
@@ -111,7 +149,7 @@ class SecondFactors:
             )
 
     async def disable(self, password: str, by: Principal) -> None:
-        """Remove one's own. Harmless to repeat.
+        """Remove one's own app; passkeys stay, and recovery codes with them. Harmless to repeat.
 
         Raises:
             Conflict: whoever asks has no password.
@@ -120,10 +158,12 @@ class SecondFactors:
         user = (await self._check.own(password, by)).user
         async with self._database.transaction() as tx:
             if await tx.second_factors.remove(user.id):
+                if not await tx.passkeys.count(user.id):
+                    await tx.second_factors.renew_recovery_codes(user.id, [])
                 await tx.audit.add(by, "second_factor.disable", user.name)
 
     async def reset(self, name: str, by: Principal) -> None:
-        """Remove somebody's, who has lost it. Harmless to repeat.
+        """Remove somebody's app and passkeys, who has lost them. Harmless to repeat.
 
         Raises:
             NotFound: there is no such user.
@@ -132,8 +172,10 @@ class SecondFactors:
             user = await tx.accounts.find_user(name)
             if user is None:
                 raise NotFound(f"there is no user `{name[:60]}`")
-            if await tx.second_factors.remove(user.id):
-                await tx.audit.add(by, "second_factor.reset", name)
+            passkeys = await tx.passkeys.remove(user.id)
+            if await tx.second_factors.remove(user.id) or passkeys:
+                await tx.second_factors.renew_recovery_codes(user.id, [])
+                await tx.audit.add(by, "second_factor.reset", name, passkeys=passkeys)
 
     def _opened(self, user: User, sealed: bytes) -> str:
         try:

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from cortex.client import AsyncCortex
 from cortex.security import totp
 from cortex.settings import Settings
 from tests.api.logins import PASSWORD
 from tests.api.support import KEY, serve
 from tests.cli.commands.test_login import Shell, ann, providers, settings
 from tests.support import patience
+from tests.support.authenticator import Authenticator
 
 __all__ = ["ann", "providers", "settings"]
 
@@ -58,3 +60,32 @@ async def test_it_is_added_needed_and_removed(settings: Settings, tmp_path: Path
         assert (await shell("login", "ann", stdin=f"{PASSWORD}\n")).exit_code == 0
         shown = await shell("users", "reset-second-factor", "ann", "--api-key", KEY)
         assert "`ann` has no second factor any more" in shown.output
+
+
+@pytest.mark.usefixtures("ann")
+async def test_passkeys_are_listed_named_and_removed(settings: Settings, tmp_path: Path) -> None:
+    """A browser has registered one."""
+    async with serve(settings) as (url, _):
+        shell = Shell(url, tmp_path / "home")
+        await shell("login", "ann", stdin=f"{PASSWORD}\n")
+        passkeys = ("second-factor", "passkeys")
+        assert "you have no passkeys" in (await shell(*passkeys, "list")).output
+        login = shell.store.find(url)
+        assert login is not None
+        assert login.access_token is not None
+        async with AsyncCortex(url, login.access_token) as cortex:
+            options = await cortex.passkey_options(PASSWORD)
+            made = Authenticator().create(options.publicKey)
+            added = await cortex.add_passkey("blue key", made)
+        passkey, codes = added.passkey.id, added.recovery_codes or ()
+        shown = await shell(*passkeys, "rename", passkey, "red key")
+        assert "is called `red key` now" in shown.output
+        assert "red key" in (await shell(*passkeys, "list")).output
+        assert "1 passkeys and no app; 10" in (await shell("second-factor", "status")).output
+        nothing = await shell("login", "ann", stdin=f"{PASSWORD}\n")
+        assert (nothing.exit_code, "a passkey, or a code" in nothing.output) == (6, True)
+        done = await shell("login", "ann", stdin=f"{PASSWORD}\n{codes[0]}\n")
+        assert done.exit_code == 0, done.output
+        shown = await shell(*passkeys, "remove", passkey, stdin=f"{PASSWORD}\n")
+        assert "was removed" in shown.output
+        assert (await shell("login", "ann", stdin=f"{PASSWORD}\n")).exit_code == 0
