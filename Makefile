@@ -91,6 +91,7 @@ lint: $(DEV) ## Style: ruff check and ruff format --check; derived files are up 
 	$(BIN)/ruff format --check .
 	$(BIN)/python scripts/make_sync_client.py --check
 	$(BIN)/python scripts/truth_tables.py --check
+	$(BIN)/python scripts/check_migrations.py
 
 format: $(DEV) ## Repair what ruff can repair; make the files that are derived from others
 	$(BIN)/python scripts/make_sync_client.py
