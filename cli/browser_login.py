@@ -43,7 +43,8 @@ def log_in_with_browser(state: State, service: str | None) -> str:
                     raise
                 interval += _SLOWER if error.code == "slow_down" else 0
                 continue
-            kept = StoredLogin.of_session(cortex.connection.url, made)
+            connection = cortex.connection
+            kept = StoredLogin.of_session(connection.url, made, connection.profile_name)
             state.logins().keep(kept)
             return kept.user
     raise CliError("nobody has logged in in time", code="timeout", exit_code=ExitCode.TIMEOUT)

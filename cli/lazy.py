@@ -16,10 +16,11 @@ from cli.errors import as_cli_error, show
 from cli.state import TAIL, State
 
 _SWITCHES = ("--json", "--no-color")
-_VALUES = ("--url", "--api-key", "--project", "--data-dir")
+_VALUES = ("--url", "--api-key", "--profile", "--project", "--data-dir")
 _TAKES_COMMAND = frozenset({"run", "worker", "api"})
 _EPILOG = (
-    "Also here: --json, --no-color, --url, --api-key, --project, --data-dir (see `cortex --help`)."
+    "Also here: --json, --no-color, --url, --api-key, --profile, --project, --data-dir (see "
+    "`cortex --help`)."
 )
 
 
@@ -63,6 +64,7 @@ COMMANDS = {
     "projects": Entry("projects", "See and make projects, and who is in them.", _SEE),
     "login": Entry("login", "Log in with a password or a key, and stay so.", _SEE),
     "logout": Entry("login", "End the login that is kept on this machine.", _SEE),
+    "profile": Entry("profiles", "Name servers, each with a project and a login.", _SEE),
     "password": Entry("login", "Change your password.", _SEE),
     "second-factor": Entry(
         "second_factor", "Add codes of an app, or passkeys, to your password.", _SEE

@@ -1,6 +1,5 @@
 """The stack on this machine: started in the background when `run` needs one, and told about."""
 
-import os
 import shlex
 import sys
 
@@ -27,7 +26,7 @@ async def ensure_server(state: State) -> None:
     """See to it that a server can be asked: the named one, the running one, that of the last
     login, or a new one.
     """
-    if state.url or os.environ.get("CORTEX_URL"):
+    if state.server_named():
         return
     folder = state.folder()
     running = find_running(folder)
@@ -46,7 +45,7 @@ async def ensure_server(state: State) -> None:
 
 def running(state: State) -> StackInfo | None:
     """The stack on this machine, unless another server is named."""
-    if state.url or os.environ.get("CORTEX_URL"):
+    if state.server_named():
         return None
     return find_running(state.folder())
 
@@ -86,6 +85,8 @@ def show_links(state: State, *, api_url: str, temporal_ui: str, api_key: str, st
 
 def dir_option(state: State) -> str:
     """The options to repeat in a hint: of the server, or of a folder that is not the usual one."""
+    if state.profile:
+        return f"--profile {shlex.quote(state.profile)} "
     if state.url:
         return f"--url {shlex.quote(state.url)} "
     return f"--data-dir {shlex.quote(str(state.data_dir))} " if state.data_dir else ""

@@ -27,10 +27,14 @@ def root(
     ctx: typer.Context,
     url: Annotated[
         str | None,
-        typer.Option(help="The server; else CORTEX_URL, else the stack on this machine."),
+        typer.Option(help="The server; else CORTEX_URL, a profile, the stack on this machine."),
     ] = None,
     api_key: Annotated[
         str | None, typer.Option(help="Its API key; else CORTEX_API_KEY, else the stack's.")
+    ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(help="A server by name (`cortex profile`), in place of --url."),
     ] = None,
     project: Annotated[
         str | None,
@@ -53,9 +57,9 @@ def root(
     ctx.obj = State(
         url=url,
         api_key=api_key,
+        profile=profile,
         data_dir=data_dir,
-        project=project or os.environ.get("CORTEX_PROJECT") or None,
-        project_named=project is not None,
+        asked_project=project,
         json=json,
         color=color,
         tail=ctx.meta.get(TAIL),

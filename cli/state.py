@@ -11,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from cortex.client import AsyncCortex, Cortex, RetryPolicy
     from cortex.client.logins import LoginStore
+    from cortex.client.profiles import ProfileStore
 
 TAIL = "cortex.tail"
 """Key in `ctx.meta` of the words after `--`."""
@@ -22,9 +23,9 @@ class State:
 
     url: str | None = None
     api_key: str | None = None
+    profile: str | None = None
     data_dir: Path | None = None
-    project: str | None = None
-    project_named: bool = False
+    asked_project: str | None = None
     json: bool = False
     color: bool = True
     tail: list[str] | None = field(default=None)
@@ -37,6 +38,7 @@ class State:
             self.url,
             self.api_key,
             data_dir=self.data_dir,
+            profile=self.profile,
             project=self.project,
             timeout=timeout,
             retry=_impatient(),
@@ -50,17 +52,48 @@ class State:
             self.url,
             self.api_key,
             data_dir=self.data_dir,
+            profile=self.profile,
             project=self.project,
             timeout=timeout,
             retry=_impatient(),
             stream_retry=RetryPolicy(attempts=15),
         )
 
-    def logins(self) -> "LoginStore":
-        """The logins that are kept on this machine."""
+    def logins(self, profile: str = "") -> "LoginStore":
+        """The logins that are kept on this machine, those of a profile first."""
         from cortex.client.logins import store_in
 
-        return store_in(self.data_dir)
+        return store_in(self.data_dir, profile)
+
+    def profiles(self) -> "ProfileStore":
+        """The profiles that are kept on this machine."""
+        from cortex.client.logins import folder_of
+        from cortex.client.profiles import ProfileStore
+
+        return ProfileStore(folder_of(self.data_dir))
+
+    def server_named(self) -> str:
+        """URL of the server that is named; empty: the stack on this machine is meant."""
+        from cortex.client.logins import folder_of
+        from cortex.client.profiles import chosen
+
+        url = self.url or ("" if self.profile else os.environ.get("CORTEX_URL"))
+        if url:
+            return url
+        profile = chosen(folder_of(self.data_dir), self.profile)
+        return "" if profile is None else profile.url
+
+    @property
+    def project(self) -> str | None:
+        """The project that is meant: the given one, `CORTEX_PROJECT`'s, or the profile's."""
+        from cortex.client.logins import folder_of
+        from cortex.client.profiles import chosen
+
+        asked = self.asked_project or os.environ.get("CORTEX_PROJECT")
+        if asked or self.url or (os.environ.get("CORTEX_URL") and not self.profile):
+            return asked or None
+        profile = chosen(folder_of(self.data_dir), self.profile)
+        return None if profile is None else profile.project
 
     def folder(self) -> Path:
         """The data folder of the embedded stack."""

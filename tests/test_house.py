@@ -139,6 +139,12 @@ def declared() -> dict[str, list[Requirement]]:
         "render": [
             Requirement(line) for line in project["optional-dependencies"].get("render", [])
         ],
+        "extras": [
+            Requirement(line)
+            for extra, lines in project["optional-dependencies"].items()
+            if extra not in ("embedded", "render")
+            for line in lines
+        ],
         "dev": [Requirement(line) for line in PROJECT["dependency-groups"]["dev"]],
     }
 
@@ -199,7 +205,7 @@ class TestRequirements:
         explained = {canonicalize_name(name) for name in re.findall(r"^- `([\w.-]+)`", text, re.M)}
         wanted = {
             canonicalize_name(each.name)
-            for group in ("run time", "embedded", "render")
+            for group in ("run time", "embedded", "render", "extras")
             for each in declared()[group]
         }
         assert explained >= wanted, sorted(wanted - explained)

@@ -55,7 +55,7 @@ def add(
 ) -> None:
     """Add a budget: for all jobs, or those of a user, in a project, or with a label."""
     state = state_of(ctx)
-    if state.project_named and of_project is None:
+    if state.asked_project is not None and of_project is None:
         raise BadInput(
             f"for a budget of a project write `--of-project {state.project}`; `--project` says "
             "where submissions go"

@@ -55,13 +55,13 @@ def logout(ctx: typer.Context) -> None:
     """End the login that is kept for this server, and forget it."""
     state = state_of(ctx)
     with state.client() as cortex:
-        url = cortex.connection.url
-    known = state.logins().find(url)
+        url, store = cortex.connection.url, state.logins(cortex.connection.profile_name)
+    known = store.find(url)
     try:
         if known is not None and known.session:
             _end(known)
     finally:
-        state.logins().drop(url)
+        store.drop(url)
     if not state.json:
         words = f"logged out of {url}" if known else f"nobody was logged in at {url}"
         render.say(state, words)
@@ -148,7 +148,8 @@ def _log_in(state: State, name: str | None) -> str:
             if not code:
                 raise
             made = cortex.login(user, secret, code=code)
-        kept = StoredLogin.of_session(cortex.connection.url, made)
+        connection = cortex.connection
+        kept = StoredLogin.of_session(connection.url, made, connection.profile_name)
     state.logins().keep(kept)
     return kept.user
 
@@ -159,10 +160,10 @@ def _keep_key(state: State) -> str:
 
     key = asked_password("API key")
     with state.client() as cortex:
-        url = cortex.connection.url
+        url, profile = cortex.connection.url, cortex.connection.profile_name
     with Cortex(url, key, data_dir=state.data_dir) as cortex:
         user = cortex.info().user
-    state.logins().keep(StoredLogin.of_key(url, user, key))
+    state.logins().keep(StoredLogin.of_key(url, user, key, profile))
     return user
 
 

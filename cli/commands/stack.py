@@ -152,7 +152,7 @@ def status(
         key = _key(state)
         print(render.to_json({"api_key": key}) if state.json else key)
         return
-    named = state.url or os.environ.get("CORTEX_URL")
+    named = state.server_named()
     stack = None if named else stack_status(state.folder())
     health, why = _health(state)
     if state.json:
@@ -160,7 +160,7 @@ def status(
     else:
         if stack is not None:
             _show_stack(state, stack)
-        _show_health(state, health, why, named or "")
+        _show_health(state, health, why, named)
     if health is None or health.status != "ok":
         raise typer.Exit(ExitCode.UNREACHABLE)
 

@@ -7,8 +7,6 @@ themselves.
 import asyncio
 import contextlib
 import hashlib
-import os
-import secrets
 import time
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
@@ -19,6 +17,7 @@ import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cortex.client.errors import ApiError, NotConfigured
+from cortex.client.profiles import write_private
 from cortex.client.retry import problem_of
 from cortex.schemas.auth import LoggedIn
 
@@ -37,11 +36,13 @@ class StoredLogin(BaseModel):
         refresh_at: When the access token is to be refreshed, in seconds since 1970.
         logged_in_at: The same, of the login: the newest one is the server that is meant if nothing
             else names one.
+        profile: The profile that it is of; empty: of none.
     """
 
     model_config = ConfigDict(frozen=True)
 
     url: str
+    profile: str = ""
     user: str
     logged_in_at: float
     api_key: str | None = Field(default=None, repr=False)
@@ -51,11 +52,12 @@ class StoredLogin(BaseModel):
     refresh_at: float = 0.0
 
     @classmethod
-    def of_session(cls, url: str, login: LoggedIn) -> "StoredLogin":
+    def of_session(cls, url: str, login: LoggedIn, profile: str = "") -> "StoredLogin":
         """What is kept of a login that was just made."""
         now = time.time()
         return cls(
             url=url,
+            profile=profile,
             user=login.session.user,
             logged_in_at=now,
             session=login.session.id,
@@ -65,51 +67,49 @@ class StoredLogin(BaseModel):
         )
 
     @classmethod
-    def of_key(cls, url: str, user: str, api_key: str) -> "StoredLogin":
+    def of_key(cls, url: str, user: str, api_key: str, profile: str = "") -> "StoredLogin":
         """What is kept of an API key."""
-        return cls(url=url, user=user, logged_in_at=time.time(), api_key=api_key)
+        now = time.time()
+        return cls(url=url, profile=profile, user=user, logged_in_at=now, api_key=api_key)
 
     def refreshed(self, login: LoggedIn) -> "StoredLogin":
         """The same session with its next tokens."""
-        following = self.of_session(self.url, login)
+        following = self.of_session(self.url, login, self.profile)
         return following.model_copy(update={"logged_in_at": self.logged_in_at})
 
 
 class LoginStore:
-    """The logins in one data folder."""
+    """The logins in one data folder; with a profile its own come first."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, profile: str = "") -> None:
         self._folder = data_dir / "logins"
+        self._profile = profile
 
     def find(self, url: str) -> StoredLogin | None:
-        """The login at this server, if there is one."""
-        return _read(self._path(url))
+        """The login at this server, if there is one; the profile's, else that of no profile."""
+        own = _read(self._path(url, self._profile))
+        return own or (_read(self._path(url, "")) if self._profile else None)
 
     def newest(self) -> StoredLogin | None:
-        """The login that was made last, at whatever server."""
+        """The login of no profile that was made last, at whatever server."""
         logins = [login for path in self._folder.glob("*.json") if (login := _read(path))]
-        return max(logins, key=lambda login: login.logged_in_at, default=None)
+        plain = [login for login in logins if not login.profile]
+        return max(plain, key=lambda login: login.logged_in_at, default=None)
 
     def keep(self, login: StoredLogin) -> None:
         """Write it down, whole or not at all; nobody else may read it."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = self._path(login.url)
-        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        try:
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(login.model_dump_json())
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
+        write_private(self._path(login.url, login.profile), login.model_dump_json())
 
     def drop(self, url: str) -> None:
-        """Forget the login at this server."""
-        self._path(url).unlink(missing_ok=True)
+        """Forget the login at this server that `find` finds; harmless if there is none."""
+        login = self.find(url)
+        self._path(url, login.profile if login else self._profile).unlink(missing_ok=True)
 
-    def _path(self, url: str) -> Path:
+    def _path(self, url: str, profile: str) -> Path:
         host = urlsplit(url).hostname or "server"
-        return self._folder / f"{host}-{hashlib.sha256(url.encode()).hexdigest()[:12]}.json"
+        whole = f"{profile}\n{url}" if profile else url
+        return self._folder / f"{host}-{hashlib.sha256(whole.encode()).hexdigest()[:12]}.json"
 
 
 class SessionAuth(httpx.Auth):
@@ -202,8 +202,17 @@ def _read(path: Path) -> StoredLogin | None:
     return None
 
 
-def store_in(data_dir: Path | None) -> LoginStore:
-    """The logins of a data folder; None: of the usual one.
+def store_in(data_dir: Path | None, profile: str = "") -> LoginStore:
+    """The logins of a data folder, for a profile; None: of the usual folder.
+
+    Raises:
+        NotConfigured: the settings, which name it, cannot be read.
+    """
+    return LoginStore(folder_of(data_dir), profile)
+
+
+def folder_of(data_dir: Path | None) -> Path:
+    """The data folder; None: the usual one.
 
     Raises:
         NotConfigured: the settings, which name it, cannot be read.
@@ -217,4 +226,4 @@ def store_in(data_dir: Path | None) -> LoginStore:
             data_dir = user_settings().data_dir
         except StackError as error:
             raise NotConfigured(str(error)) from None
-    return LoginStore(data_dir.expanduser().absolute())
+    return data_dir.expanduser().absolute()

@@ -64,6 +64,7 @@ class Cortex(
         api_key: str | None = None,
         *,
         data_dir: Path | None = None,
+        profile: str | None = None,
         project: str | None = None,
         timeout: float = 30.0,
         retry: RetryPolicy | None = None,
@@ -72,13 +73,15 @@ class Cortex(
         """Find the server; it is not contacted yet.
 
         Args:
-            base_url: Such as `http://127.0.0.1:8700`; None: `CORTEX_URL`, else the stack that
-                `cortex up` runs on this machine.
+            base_url: Such as `http://127.0.0.1:8700`; None: the profile's, `CORTEX_URL`, that of
+                `CORTEX_PROFILE` or the profile in use, else the stack that `cortex up` runs on
+                this machine.
             api_key: None: `CORTEX_API_KEY`, else the login that `cortex login` keeps for this
                 server, else the local stack's.
             data_dir: Where to look for the local stack; None: the usual folder.
+            profile: Name of a profile (`cortex profile`), in place of a URL.
             project: Where jobs and groups go that are submitted, unless the call says otherwise;
-                None: `CORTEX_PROJECT`, else one's personal project.
+                None: `CORTEX_PROJECT`, the profile's, else one's personal project.
             timeout: Seconds that one answer may take.
             retry: How often to repeat a request.
             stream_retry: How often in a row to reconnect a live stream or a download.
@@ -86,8 +89,9 @@ class Cortex(
         Raises:
             NotConfigured: nothing says where the server is.
         """
-        self.connection = resolve(base_url, api_key, data_dir)
-        self._project = project or os.environ.get("CORTEX_PROJECT") or None
+        self.connection = resolve(base_url, api_key, data_dir, profile)
+        of_profile = self.connection.profile.project if self.connection.profile else None
+        self._project = project or os.environ.get("CORTEX_PROJECT") or of_profile
         self._transport = Transport(
             self.connection,
             timeout=timeout,

@@ -35,8 +35,12 @@ class Shell:
         self.store = LoginStore(folder)
 
     async def __call__(self, *args: str, stdin: str = "") -> Result:
-        words = ["--url", self.url, "--data-dir", str(self.folder), *args]
+        words = [*self.words(), *args]
         return await asyncio.to_thread(CliRunner().invoke, app, words, input=stdin)
+
+    def words(self) -> list[str]:
+        """Where the command finds what it needs."""
+        return ["--url", self.url, "--data-dir", str(self.folder)]
 
     async def user(self) -> str:
         """As whom it is known."""
