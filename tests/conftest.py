@@ -40,6 +40,8 @@ _SHARED_MEMORY = "/dev/shm"
 _ROOM = 4 * 2**30
 _DAEMON = Path(__file__).parent / "providers" / "golem" / "real"
 
+# Nor may logins of tests get into the keyring of whoever runs them.
+os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.fail.Keyring"
 # Settings of the machine must not leak into tests.
 for _name in [name for name in os.environ if name.startswith("CORTEX_")]:
     if not _name.startswith(("CORTEX_REQUIRE_", "CORTEX_CONFORMANCE_", "CORTEX_FAULTS")):

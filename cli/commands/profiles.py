@@ -134,13 +134,13 @@ def remove(ctx: typer.Context, name: Name) -> None:
 
 
 def _who(state: State, profile: Profile) -> str:
-    login = state.logins(profile.name).find(profile.url)
+    login = state.logins(profile.name).known(profile.url)
     return "" if login is None else login.user
 
 
 def _forget_login(state: State, profile: Profile) -> None:
     """The profile's own; one that others share stays."""
     logins = state.logins(profile.name)
-    login = logins.find(profile.url)
+    login = logins.known(profile.url)
     if login is not None and login.profile == profile.name:
         logins.drop(profile.url)

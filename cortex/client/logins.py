@@ -1,4 +1,5 @@
-"""Logins that are kept on this machine: one file for each server, which only its owner may read.
+"""Logins that are kept on this machine: one file for each server, which only its owner may read;
+their secrets in the desktop's keyring, where there is one.
 
 They lie beside the stack of `cortex up`, in the folder `logins`. Access tokens are refreshed by
 themselves.
@@ -7,8 +8,9 @@ themselves.
 import asyncio
 import contextlib
 import hashlib
+import json
 import time
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -19,10 +21,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cortex.client.errors import ApiError, NotConfigured
 from cortex.client.profiles import write_private
 from cortex.client.retry import problem_of
+from cortex.client.vault import SERVICE, Vault, desktop_vault, vault_errors
 from cortex.schemas.auth import LoggedIn
 
 _EARLY: Final = 0.2
 """Which part of its life an access token has left when it is refreshed."""
+_SECRETS: Final = ("api_key", "access_token", "refresh_token")
 _PUBLIC: Final = tuple(
     f"/api/v1/auth/{name}"
     for name in ("login", "refresh", "redeem", "device/start", "device/token")
@@ -37,6 +41,7 @@ class StoredLogin(BaseModel):
         logged_in_at: The same, of the login: the newest one is the server that is meant if nothing
             else names one.
         profile: The profile that it is of; empty: of none.
+        in_keyring: Whether the file is without its secrets, which the desktop's keyring keeps.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -50,6 +55,7 @@ class StoredLogin(BaseModel):
     access_token: str = Field(default="", repr=False)
     refresh_token: str = Field(default="", repr=False)
     refresh_at: float = 0.0
+    in_keyring: bool = False
 
     @classmethod
     def of_session(cls, url: str, login: LoggedIn, profile: str = "") -> "StoredLogin":
@@ -79,32 +85,88 @@ class StoredLogin(BaseModel):
 
 
 class LoginStore:
-    """The logins in one data folder; with a profile its own come first."""
+    """The logins in one data folder; with a profile its own come first.
 
-    def __init__(self, data_dir: Path, profile: str = "") -> None:
+    Args:
+        data_dir: That folder.
+        profile: Name of a profile; empty: none.
+        vault: Finds the desktop's keyring, which keeps the secrets of what is kept from now on.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        profile: str = "",
+        *,
+        vault: Callable[[], Vault | None] = desktop_vault,
+    ) -> None:
         self._folder = data_dir / "logins"
         self._profile = profile
+        self._vault = vault
 
     def find(self, url: str) -> StoredLogin | None:
-        """The login at this server, if there is one; the profile's, else that of no profile."""
+        """The login at this server, if there is one; the profile's, else that of no profile.
+
+        Raises:
+            NotConfigured: its secrets are in a keyring that cannot be asked.
+        """
+        login = self.known(url)
+        return None if login is None else self._opened(login)
+
+    def known(self, url: str) -> StoredLogin | None:
+        """The same, as far as it can be told without the keyring."""
         own = _read(self._path(url, self._profile))
         return own or (_read(self._path(url, "")) if self._profile else None)
 
     def newest(self) -> StoredLogin | None:
-        """The login of no profile that was made last, at whatever server."""
+        """The login of no profile that was made last, at whatever server; see `find`."""
         logins = [login for path in self._folder.glob("*.json") if (login := _read(path))]
         plain = [login for login in logins if not login.profile]
-        return max(plain, key=lambda login: login.logged_in_at, default=None)
+        last = max(plain, key=lambda login: login.logged_in_at, default=None)
+        return None if last is None else self._opened(last)
 
     def keep(self, login: StoredLogin) -> None:
         """Write it down, whole or not at all; nobody else may read it."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_private(self._path(login.url, login.profile), login.model_dump_json())
+        path = self._path(login.url, login.profile)
+        kept = self._sealed(path.stem, login)
+        write_private(path, kept.model_dump_json())
 
     def drop(self, url: str) -> None:
         """Forget the login at this server that `find` finds; harmless if there is none."""
-        login = self.find(url)
-        self._path(url, login.profile if login else self._profile).unlink(missing_ok=True)
+        login = self.known(url)
+        path = self._path(url, login.profile if login else self._profile)
+        if login is not None and login.in_keyring and (vault := self._vault()) is not None:
+            with contextlib.suppress(*vault_errors()):
+                vault.delete_password(SERVICE, path.stem)
+        path.unlink(missing_ok=True)
+
+    def _sealed(self, entry: str, login: StoredLogin) -> StoredLogin:
+        """It without its secrets, where a keyring has taken them."""
+        vault = self._vault()
+        if vault is not None:
+            secrets = {name: getattr(login, name) for name in _SECRETS}
+            with contextlib.suppress(*vault_errors()):
+                vault.set_password(SERVICE, entry, json.dumps(secrets))
+                blank = dict.fromkeys(_SECRETS[1:], "")
+                return login.model_copy(update={**blank, "api_key": None, "in_keyring": True})
+        return login.model_copy(update={"in_keyring": False})
+
+    def _opened(self, login: StoredLogin) -> StoredLogin:
+        """It with its secrets."""
+        if not login.in_keyring:
+            return login
+        vault, kept = self._vault(), None
+        if vault is not None:
+            with contextlib.suppress(*vault_errors()):
+                kept = vault.get_password(SERVICE, self._path(login.url, login.profile).stem)
+        if kept is None:
+            raise NotConfigured(
+                f"the login at {login.url} is kept in a keyring that cannot be read now: unlock "
+                "it, or log in anew (`cortex login`)"
+            )
+        secrets = {name: value for name, value in json.loads(kept).items() if name in _SECRETS}
+        return login.model_copy(update=secrets)
 
     def _path(self, url: str, profile: str) -> Path:
         host = urlsplit(url).hostname or "server"
