@@ -45,6 +45,7 @@ from activities.reconcile.run import ReconcileActivities
 from activities.runtime.builder import Builder
 from activities.runtime.fleet import Fleet
 from activities.runtime.queues import ProviderQueues, check_queues, make_worker, serves
+from activities.schedules import ScheduleActivities
 from cortex import faultpoints, garbage
 from cortex.db.engine import Database
 from cortex.db.jobs.leases import CHANNEL as LEASES_CHANNEL
@@ -60,6 +61,7 @@ from cortex.loops import loop_factory
 from cortex.plugins.host import PluginHost
 from cortex.plugins.loading import Loaded, load_plugins, strategies_of
 from cortex.security.keyring import KeyRing
+from cortex.services.schedules.opening import open_firing
 from cortex.settings import Settings
 from cortex.telemetry.logging import configure_logging
 from cortex.telemetry.tracing import configure_tracing
@@ -210,6 +212,7 @@ def make_activities(
     budgets = BudgetActivities(database)
     reconcile = ReconcileActivities(database, fleet, client, settings)
     rescue = RescueActivities(database, client)
+    schedules = ScheduleActivities(open_firing(settings, database, client))
     core: list[Callable[..., Any]] = [
         placement.place,
         placement.quote,
@@ -221,6 +224,7 @@ def make_activities(
         maintenance.maintain,
         drafts.check_draft,
         budgets.check_budgets,
+        schedules.fire,
         reconcile.reconcile_books,
         rescue.plan_rescue,
     ]

@@ -16,7 +16,12 @@ from cortex.domain.rights import Action, Principal
 from cortex.services.accounts.ownership import Ownership
 from cortex.services.projects import Projects
 
-SUBJECTS: Final = {"job_id": "job", "group_id": "group", "template_id": "template"}
+SUBJECTS: Final = {
+    "job_id": "job",
+    "group_id": "group",
+    "template_id": "template",
+    "schedule_id": "schedule",
+}
 """The parameters of a path that name something which belongs to a project, and what that is."""
 
 Seen = frozenset[str] | None
@@ -152,4 +157,5 @@ DraftTarget = Annotated[str, Depends(_draft_target)]
 
 SeenJobs = Annotated[Seen, Depends(Narrowed(Action.JOBS_READ))]
 SeenMoney = Annotated[Seen, Depends(Narrowed(Action.MONEY_READ))]
+SeenSchedules = Annotated[Seen, Depends(Narrowed(Action.SCHEDULES_READ))]
 SeenTemplates = Annotated[Seen, Depends(Narrowed(Action.TEMPLATES_READ))]

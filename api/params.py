@@ -23,7 +23,7 @@ from cortex.db.jobs.logs import LOG_CURSOR
 from cortex.db.money.reports import KEYS
 from cortex.db.outbox.events import POSITION
 from cortex.domain.errors import NotFound
-from cortex.domain.ids import GROUP_ID, JOB_ID, TEMPLATE_ID, is_group_id, is_job_id
+from cortex.domain.ids import GROUP_ID, JOB_ID, SCHEDULE_ID, TEMPLATE_ID, is_group_id, is_job_id
 from cortex.domain.names import LABEL
 from cortex.domain.units import parse_duration
 from cortex.services.jobs.idempotency import IDEMPOTENCY_KEY, MAX_KEY_LENGTH
@@ -168,6 +168,12 @@ def _template(value: str) -> str:
     return value
 
 
+def _schedule(value: str) -> str:
+    if not re.fullmatch(SCHEDULE_ID, value):
+        raise NotFound(f"there is no schedule `{value[:60]}`")
+    return value
+
+
 # What has another form is no wrong parameter: there is nothing with such an id.
 JobText = Annotated[str, AfterValidator(_job), WithJsonSchema(_text(JOB_ID))]
 JobId = Annotated[JobText, Path(description="Id of a job.")]
@@ -178,6 +184,12 @@ GroupId = Annotated[
     Path(description="Id of a group."),
 ]
 
+ScheduleId = Annotated[
+    str,
+    AfterValidator(_schedule),
+    WithJsonSchema(_text(SCHEDULE_ID)),
+    Path(description="Id of a schedule."),
+]
 TemplateId = Annotated[
     str,
     AfterValidator(_template),
@@ -191,6 +203,7 @@ _PAGE: Final = Query(description="`next_cursor` of the page before.")
 Cursor = Annotated[
     Annotated[str, Form(CURSOR, _NO_CURSOR), BeforeValidator(todays_form)] | None, _PAGE
 ]
+ScheduleCursor = Annotated[Annotated[str, Form(SCHEDULE_ID, _NO_CURSOR)] | None, _PAGE]
 TemplateCursor = Annotated[Annotated[str, Form(TEMPLATE_ID, _NO_CURSOR)] | None, _PAGE]
 NumberCursor = Annotated[Annotated[str, Form(NUMBER, _NO_CURSOR)] | None, _PAGE]
 MemberCursor = Annotated[

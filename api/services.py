@@ -54,6 +54,8 @@ from cortex.services.providers.admin import ProviderAdmin
 from cortex.services.providers.inspection import Inspections
 from cortex.services.providers.queries import ProviderRegistry
 from cortex.services.reconcile import Reconciling
+from cortex.services.schedules.firing import Firing
+from cortex.services.schedules.schedules import Schedules
 from cortex.services.secrets import Secrets
 from cortex.services.templates import Templates
 from cortex.services.trace.resolve import Resolutions
@@ -107,6 +109,7 @@ class Services:
     secrets: Secrets
     templates: Templates
     named_secrets: NamedSecrets
+    schedules: Schedules
     webhooks: Webhooks
     deliveries: WebhookDeliveries
     audit: AuditLog
@@ -156,6 +159,14 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             settings=settings,
         )
         groups = GroupSubmissions(database, registry=registry, plugins=plugins, settings=settings)
+        firing = Firing(
+            database,
+            projects=projects,
+            jobs=submissions,
+            groups=groups,
+            control=control,
+            settings=settings,
+        )
         yield Services(
             settings=settings,
             database=database,
@@ -195,6 +206,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                 database, projects=projects, jobs=submissions, groups=groups, settings=settings
             ),
             named_secrets=NamedSecrets(database, projects, settings),
+            schedules=Schedules(database, firing),
             webhooks=Webhooks(database, settings),
             deliveries=WebhookDeliveries(database),
             audit=AuditLog(database),

@@ -11,6 +11,7 @@ from workflows.provider_check import ProviderCheckWorkflow
 from workflows.quote import QuoteWorkflow
 from workflows.reconcile import ReconcileWorkflow
 from workflows.rescue import RescueWorkflow
+from workflows.scheduled import ScheduledWorkflow
 
 WORKFLOWS = (
     JobWorkflow,
@@ -24,4 +25,5 @@ WORKFLOWS = (
     InspectWorkflow,
     ReconcileWorkflow,
     RescueWorkflow,
+    ScheduledWorkflow,
 )

@@ -18,6 +18,7 @@ from cortex.domain.reconcile import (
     forsaken,
     forsaken_groups,
     stale_holds,
+    strayed_schedules,
     unserved,
 )
 from cortex.domain.states import JobState, LeaseState
@@ -31,6 +32,7 @@ from cortex.temporal.contracts import (
     rescue_id,
 )
 from cortex.temporal.describe import fates
+from cortex.temporal.firing import known
 
 Mend = Callable[[Finding], Awaitable[str | None]]
 """Does something about a finding. Says how it is settled; None: not yet."""
@@ -56,14 +58,19 @@ class Books:
             groups = await tx.survey.groups()
             holds = await tx.survey.holds()
             orphaned = await tx.survey.unserved()
+            schedules = await tx.schedules.all_told()
+            ids = await tx.schedules.ids()
         jobs = await fates(self._client, JOB_WORKFLOW, [case.job_id for case in cases])
         gone = await fates(self._client, GROUP_WORKFLOW, list(groups))
-        self.checked = len(cases) + len(groups) + len(holds)
+        fired = await known(self._client)
+        told = {each.id: each.told_revision >= each.revision for each in schedules}
+        self.checked = len(cases) + len(groups) + len(holds) + len(ids)
         return Compared(
             issues=[
                 *forsaken(cases, jobs),
                 *forsaken_groups(groups, gone),
                 *stale_holds(holds),
+                *strayed_schedules(told, fired, ids),
                 *(unserved(provider_id, keys) for provider_id, keys in orphaned.items()),
             ]
         )
@@ -76,6 +83,7 @@ class Books:
             FindingKind.LOST_START: self._start_again,
             FindingKind.GONE_GROUP: self._start_group,
             FindingKind.STALE_HOLD: self._release_hold,
+            FindingKind.SCHEDULE: self._tell_schedule,
         }
 
     async def _rescue(self, finding: Finding) -> None:
@@ -110,6 +118,12 @@ class Books:
             if finding.subject in await tx.survey.groups():
                 await tx.commands.add_for_group(finding.subject, "start_group")
         return "its workflow was ordered once more"
+
+    async def _tell_schedule(self, finding: Finding) -> str:
+        async with self._database.transaction() as tx:
+            await tx.schedules.tell_anew(finding.subject)
+            await tx.commands.add_for_schedule(finding.subject)
+        return "Temporal is told once more"
 
     async def _release_hold(self, finding: Finding) -> str:
         async with self._database.transaction() as tx:

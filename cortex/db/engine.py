@@ -50,6 +50,7 @@ from cortex.db.providers.repository import ProviderRepository
 from cortex.db.providers.track import TrackRepository
 from cortex.db.reconcile.findings import FindingRepository
 from cortex.db.reconcile.survey import SurveyRepository
+from cortex.db.schedules import ScheduleRepository
 from cortex.db.second_factors import SecondFactorRepository
 from cortex.db.secrets import SecretRepository
 from cortex.db.sessions import SessionRepository
@@ -122,6 +123,7 @@ class UnitOfWork(Generic[Access]):
         self.plugins: PluginRepository[Access] = PluginRepository(connection)
         self.findings: FindingRepository[Access] = FindingRepository(connection)
         self.survey: SurveyRepository[Access] = SurveyRepository(connection)
+        self.schedules: ScheduleRepository[Access] = ScheduleRepository(connection)
         self.templates: TemplateRepository[Access] = TemplateRepository(connection)
         self.webhooks: WebhookRepository[Access] = WebhookRepository(connection)
         self.fanout: FanoutRepository[Access] = FanoutRepository(connection)

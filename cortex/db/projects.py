@@ -13,6 +13,7 @@ from cortex.db.tables.base import NOW
 from cortex.db.tables.groups import JobGroupRow
 from cortex.db.tables.jobs import JobRow
 from cortex.db.tables.projects import ProjectMemberRow, ProjectRow
+from cortex.db.tables.schedules import ScheduleRow
 from cortex.db.tables.templates import TemplateRow
 from cortex.domain.errors import NotFound
 from cortex.domain.projects import Member, Project
@@ -21,9 +22,10 @@ from cortex.domain.rights import Role
 CHANNEL: Final = "cortex_project_members"
 """Told when somebody comes, goes, or has another role."""
 
-_OWNED: Final[Mapping[str, type[JobRow | JobGroupRow | TemplateRow]]] = {
+_OWNED: Final[Mapping[str, type[JobRow | JobGroupRow | TemplateRow | ScheduleRow]]] = {
     "grp": JobGroupRow,
     "tpl": TemplateRow,
+    "sch": ScheduleRow,
 }
 """By the prefix of an id; all else are jobs."""
 _NAMES: Final = text("SELECT pg_advisory_xact_lock(hashtextextended('names', 0))")

@@ -70,6 +70,8 @@ class Action(StrEnum):
     WEBHOOKS_CHANGE = "webhooks.change"
     TEMPLATES_READ = "templates.read"
     TEMPLATES_CHANGE = "templates.change"
+    SCHEDULES_READ = "schedules.read"
+    SCHEDULES_CHANGE = "schedules.change"
 
 
 class Reach(StrEnum):
@@ -93,6 +95,7 @@ _READS: Final = {
         Action.PLUGINS_READ,
         Action.RECONCILE_READ,
         Action.TEMPLATES_READ,
+        Action.SCHEDULES_READ,
     )
 }
 
@@ -105,6 +108,8 @@ IN_PROJECTS: Final = frozenset(
         Action.MONEY_READ,
         Action.TEMPLATES_READ,
         Action.TEMPLATES_CHANGE,
+        Action.SCHEDULES_READ,
+        Action.SCHEDULES_CHANGE,
         Action.PROJECTS_READ,
         Action.PROJECTS_CHANGE,
         Action.NAMED_SECRETS_READ,
@@ -138,6 +143,7 @@ POLICY: Final = MappingProxyType(
             Action.WEBHOOKS_READ: Reach.ALL,
             Action.WEBHOOKS_CHANGE: Reach.ALL,
             Action.TEMPLATES_CHANGE: Reach.ALL,
+            Action.SCHEDULES_CHANGE: Reach.ALL,
         },
         Role.DEVELOPER: _KEYS
         | {
@@ -157,6 +163,8 @@ POLICY: Final = MappingProxyType(
             Action.WEBHOOKS_CHANGE: Reach.OWN,
             Action.TEMPLATES_READ: Reach.PROJECT,
             Action.TEMPLATES_CHANGE: Reach.OWN,
+            Action.SCHEDULES_READ: Reach.PROJECT,
+            Action.SCHEDULES_CHANGE: Reach.OWN,
         },
         Role.VIEWER: _LOOKS | {Action.NAMED_SECRETS_READ: Reach.ALL},
         Role.BILLING: _LOOKS | {Action.BUDGETS_CHANGE: Reach.ALL},
@@ -287,6 +295,7 @@ _THINGS: Final = {
     Action.WEBHOOKS_READ: "webhooks",
     Action.WEBHOOKS_CHANGE: "webhooks",
     Action.TEMPLATES_CHANGE: "templates",
+    Action.SCHEDULES_CHANGE: "schedules",
 }
 _BESIDES: Final = frozenset({Action.SERVER_READ, Action.PROVIDERS_READ})
 """What one needs to run jobs, though it is about the whole server."""

@@ -1,5 +1,6 @@
 """What the routes about templates take and answer."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -31,8 +32,12 @@ Version = Annotated[int, Field(ge=1, le=HIGHEST, strict=True)]
 _PLACEHOLDERS: Final = "with `${{ name }}` where a parameter belongs."
 
 
-def _has(name: str) -> dict[str, Any]:
-    return {"required": [name], "properties": {name: {"type": "object"}}}
+def has_one_of(kinds: Mapping[str, str]) -> dict[str, Any]:
+    """JSON Schema of what has just one of these fields, each of this type, and not null."""
+    one = [
+        {"required": [name], "properties": {name: {"type": kind}}} for name, kind in kinds.items()
+    ]
+    return {"oneOf": one}
 
 
 class TemplateCreate(BaseModel):
@@ -41,7 +46,7 @@ class TemplateCreate(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
-        json_schema_extra={"oneOf": [_has("job"), _has("group")]},
+        json_schema_extra=has_one_of({"job": "object", "group": "object"}),
     )
 
     name: str = Field(pattern=NAME)

@@ -32,6 +32,7 @@ GROUP_WORKFLOW: Final = "JobGroup"
 RECONCILE_WORKFLOW: Final = "Reconcile"
 RESCUE_WORKFLOW: Final = "Rescue"
 BUDGETS_WORKFLOW: Final = "Budgets"
+SCHEDULED_WORKFLOW: Final = "Scheduled"
 
 RECONCILE_BOOKS: Final = "reconcile:books"
 """Id of the schedule that compares jobs, groups and holds with Temporal."""
@@ -68,6 +69,16 @@ def reconcile_id(provider_id: str) -> str:
     """Of the schedule that compares a provider's network with the lease table."""
     # `reconcile:books` is that of jobs, groups and holds; somebody may call a provider so.
     return f"reconcile:{'provider.' if provider_id == 'books' else ''}{provider_id}"
+
+
+def scheduled_id(schedule_id: str) -> str:
+    """Of the schedule in Temporal that fires a schedule of a user."""
+    return f"schedule:{schedule_id}"
+
+
+def firing_id(schedule_id: str) -> str:
+    """Of the workflows that a schedule starts; Temporal puts the time behind it."""
+    return f"scheduled:{schedule_id}"
 
 
 def rescue_id(job_id: str) -> str:
@@ -313,3 +324,29 @@ class RescueResult(_Message):
 
     state: JobState | None = None
     message: str = Field(default="")
+
+
+class ScheduledInput(_Message):
+    """Everything else about a schedule stands in the database.
+
+    Attributes:
+        revision: Of the row from which Temporal's schedule was made.
+    """
+
+    schedule_id: str
+    revision: int = 0
+
+
+class FiringInput(_Message):
+    """One time of a schedule."""
+
+    schedule_id: str
+    due_at: datetime
+
+
+class FiringResult(_Message):
+    """What became of it: the state of the run, and the id of its job or group."""
+
+    state: str
+    made: str | None = None
+    message: str = ""

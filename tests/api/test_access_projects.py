@@ -19,6 +19,7 @@ from cortex.domain.ids import new_id
 from cortex.domain.rights import IN_PROJECTS, POLICY, Action, Reach, Role
 from cortex.settings import ApiKey, Settings
 from tests.api.groups import GROUPS, group
+from tests.api.routes.test_schedules import SCHEDULES
 from tests.api.routes.test_templates import TEMPLATES
 from tests.api.support import AUTH, JOBS, client_of, serve, spec
 from tests.api.test_access import being, guarded_routes, needed
@@ -37,6 +38,7 @@ class Thing:
     job: str
     group: str
     template: str
+    schedule: str
 
     def id_of(self, parameter: str) -> str:
         return str(getattr(self, SUBJECTS[parameter]))
@@ -97,13 +99,16 @@ async def thing(client: httpx.AsyncClient, database: Database, owner: str, proje
     body = {"name": new_id("tpl"), "job": spec()}
     template = await client.post(TEMPLATES, json=body, params=where, headers=head)
     shape = template.json()["id"]
+    body = {"name": new_id("sch"), "cron": "0 3 * * *", "job": spec()}
+    nightly = (await client.post(SCHEDULES, json=body, params=where, headers=head)).json()["id"]
     async with database.transaction() as tx:
-        for table, name in (("jobs", job), ("job_groups", made), ("templates", shape)):
+        of = {"jobs": job, "job_groups": made, "templates": shape, "schedules": nightly}
+        for table, name in of.items():
             await tx.connection.execute(
                 text(f"UPDATE {table} SET owner = :owner, project = :project WHERE id = :id"),
                 {"owner": owner, "project": project, "id": name},
             )
-    return Thing(owner, project, job, made, shape)
+    return Thing(owner, project, job, made, shape, nightly)
 
 
 def routes_of_things() -> list[tuple[APIRoute, Action]]:
@@ -204,6 +209,7 @@ class TestLeaks:
             GROUPS,
             f"{GROUPS}?owner=dora",
             TEMPLATES,
+            SCHEDULES,
             "/api/v1/events?limit=1000",
             "/api/v1/ledger?limit=1000",
             "/api/v1/ledger?format=csv",
@@ -219,6 +225,7 @@ class TestLeaks:
             assert hidden.job not in answer.text, path
             assert hidden.group not in answer.text, path
             assert hidden.template not in answer.text, path
+            assert hidden.schedule not in answer.text, path
             assert "other" not in answer.text, path
         costs = (await client.get("/api/v1/costs", headers=ann)).json()
         assert costs["total_usd"] == "2"

@@ -44,6 +44,7 @@ MAY = (
         Action.NAMED_SECRETS_READ: RUNNERS | {Role.VIEWER},
         Action.NAMED_SECRETS_CHANGE: RUNNERS,
         Action.NAMED_SECRETS_USE: RUNNERS,
+        Action.SCHEDULES_CHANGE: RUNNERS,
     }
     | dict.fromkeys(READS - {Action.RECONCILE_READ}, EVERYBODY)
     | dict.fromkeys(ADMINS, {Role.ADMIN})

@@ -13,13 +13,14 @@ from cortex.db.tables.base import NOW
 from cortex.db.tables.outbox import CommandRow
 
 CHANNEL = "cortex_commands"
-CommandKind = Literal["start", "cancel", "extend", "start_group", "nudge"]
-"""`nudge` wakes the workflow of a job or group: it looks at the database and goes on from there."""
+CommandKind = Literal["start", "cancel", "extend", "start_group", "nudge", "schedule", "backfill"]
+"""`nudge` wakes the workflow of a job or group: it looks at the database and goes on from there.
+`schedule` makes Temporal's schedule what the row is when it is carried out; in any order."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """One thing to tell the workflow of a job or of a group."""
+    """One thing to tell the workflow of a job or of a group, or of a schedule."""
 
     id: int
     job_id: str | None
@@ -27,6 +28,12 @@ class Command:
     payload: dict[str, Any]
     attempts: int
     group_id: str | None = None
+    schedule_id: str | None = None
+
+    @property
+    def subject(self) -> str:
+        """Whom it is about."""
+        return self.job_id or self.group_id or self.schedule_id or ""
 
 
 # Only the oldest open command of a job or group is taken, so that they stay in order.
@@ -40,7 +47,7 @@ WHERE id IN (
         WHERE (earlier.job_id = due.job_id OR earlier.group_id = due.group_id)
             AND earlier.done_at IS NULL AND earlier.id < due.id)
     ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED)
-RETURNING id, job_id, kind, payload, attempts, group_id
+RETURNING id, job_id, kind, payload, attempts, group_id, schedule_id
 """)
 )
 
@@ -71,6 +78,17 @@ class CommandRepository(Repository[Access]):
             .returning(CommandRow.id)
         )
         return int((await self.connection.execute(statement)).scalar_one())
+
+    async def add_for_schedule(
+        self: "CommandRepository[Transacts]",
+        schedule_id: str,
+        kind: Literal["schedule", "backfill"] = "schedule",
+        payload: dict[str, Any] | None = None,
+    ) -> None:
+        """Have Temporal told how a schedule is now, or that a span is to be made up for."""
+        await self.connection.execute(
+            insert(CommandRow).values(schedule_id=schedule_id, kind=kind, payload=payload or {})
+        )
 
     async def add_many(
         self: "CommandRepository[Transacts]",

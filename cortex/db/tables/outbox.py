@@ -17,13 +17,15 @@ from cortex.db.tables.base import NOW, Base
 
 
 class CommandRow(Base):
-    """A workflow start or signal; without `done_at` it is not delivered yet."""
+    """A workflow start, a signal, or a schedule; without `done_at` it is not delivered yet."""
 
     __tablename__ = "commands"
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"))
     group_id: Mapped[str | None] = mapped_column(ForeignKey("job_groups.id"))
+    schedule_id: Mapped[str | None]
+    """Not a foreign key: Temporal is told of a schedule that is gone, too."""
     kind: Mapped[str]
     payload: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
@@ -34,9 +36,10 @@ class CommandRow(Base):
 
     __table_args__ = (
         CheckConstraint(
-            "kind IN ('start', 'cancel', 'extend', 'start_group', 'nudge')", name="commands_kind"
+            "kind IN ('start', 'cancel', 'extend', 'start_group', 'nudge', 'schedule', 'backfill')",
+            name="commands_kind",
         ),
-        CheckConstraint("num_nonnulls(job_id, group_id) = 1", name="commands_subject"),
+        CheckConstraint("num_nonnulls(job_id, group_id, schedule_id) = 1", name="commands_subject"),
         Index("commands_open", "id", postgresql_where=text("done_at IS NULL")),
         Index("commands_job", "job_id", "id"),
         Index("commands_group", "group_id", "id"),

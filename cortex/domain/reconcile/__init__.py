@@ -4,7 +4,7 @@ Three answers are told apart everywhere: there, definitely not there, and not kn
 not known now is `unsure`: it opens no finding and closes none.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -33,6 +33,8 @@ class FindingKind(StrEnum):
     """A job was accepted and never started."""
     GONE_GROUP = "gone_group"
     """A group has not ended and no workflow looks after it."""
+    SCHEDULE = "schedule"
+    """A schedule is not in Temporal as it is here."""
     UNSERVED = "unserved"
     """A provider holds leases and is in no worker's settings."""
 
@@ -51,7 +53,7 @@ class Issue(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     kind: FindingKind
-    subject: str = Field(description="Lease key, job, group or provider id.")
+    subject: str = Field(description="Lease key, or id of a job, group, schedule or provider.")
     message: str
     provider_id: str | None = None
     data: dict[str, str] = Field(default_factory=dict)
@@ -218,6 +220,39 @@ def stale_holds(holds: Sequence[OpenHold]) -> list[Issue]:
             data={"job": hold.job_id, "held": str(hold.held)},
         )
         for hold in holds
+    ]
+
+
+def strayed_schedules(
+    told: Mapping[str, bool], known: Collection[str], open_: Collection[str]
+) -> list[Issue]:
+    """Schedules that Temporal does not have as they are here.
+
+    Args:
+        told: Those of which Temporal need not be told now, and whether it has their last change.
+        known: Those that Temporal has.
+        open_: All that are here.
+    """
+    messages = {
+        **{
+            schedule_id: f"schedule `{schedule_id}` is not in Temporal, which is to fire it"
+            for schedule_id in told
+            if schedule_id not in known
+        },
+        **{
+            schedule_id: f"schedule `{schedule_id}` was changed, and Temporal was not told"
+            for schedule_id, is_told in told.items()
+            if not is_told and schedule_id in known
+        },
+        **{
+            schedule_id: f"Temporal fires the schedule `{schedule_id}`, which is not there any more"
+            for schedule_id in known
+            if schedule_id not in open_
+        },
+    }
+    return [
+        Issue(kind=FindingKind.SCHEDULE, subject=schedule_id, message=message)
+        for schedule_id, message in messages.items()
     ]
 
 

@@ -152,6 +152,8 @@ class GroupSubmissions:
                 self._prepare, spec, members, opened, owner=owner, project=project
             )
             group = replace(group, template=origin.template if origin is not None else None)
+            if origin is not None and origin.claim is not None:
+                await origin.claim(tx, group.id)
             specs = [member.job.spec.model_dump(mode="json") for member in group.members]
             await write_down(tx, opened)
             if key is not None:

@@ -3,13 +3,14 @@
 import hashlib
 import hmac
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 from pydantic import SecretStr
 
+from cortex.db.engine import Transaction
 from cortex.domain.errors import FieldError, InvalidRequest
 from cortex.domain.spec import JobSpec
 from cortex.domain.templates import TemplateRef
@@ -26,10 +27,13 @@ class Origin:
     Attributes:
         mark: The fingerprint of what was asked for; the same request may become another spec later.
         template: What the spec was made from, if from a template.
+        claim: Called within the transaction with the id of the job or group before it is stored;
+            what it raises stops that.
     """
 
-    mark: str
+    mark: str = ""
     template: TemplateRef | None = None
+    claim: Callable[[Transaction, str], Awaitable[None]] | None = None
 
 
 def check_key(key: str | None) -> str | None:

@@ -145,7 +145,8 @@ class Submissions:
         check_key(key)
         market = await self._market()
         jobs = self._new_jobs([spec], owner, project, origin)
-        if key is None and not spec.references():
+        claim = origin.claim if origin is not None else None
+        if key is None and claim is None and not spec.references():
             await self._check_inputs(spec, visible)
             self._assess(spec, market)
             stored = await self._store_at_once(jobs, market)
@@ -158,6 +159,8 @@ class Submissions:
                 await require_inputs(tx, [spec], seen=visible)
                 opened = await self._open(tx, jobs, by, batch=False)
                 self._assess(opened.clear(spec), market)
+                if claim is not None:
+                    await claim(tx, jobs[0].id)
                 await _remember(tx, jobs, key, mark)
                 stored = await self._store(tx, jobs, market, opened)
         self._deliver(stored)

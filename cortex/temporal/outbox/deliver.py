@@ -1,6 +1,7 @@
 """Telling Temporal what the database decided: starts and signals, harmless to repeat."""
 
 import asyncio
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -18,9 +19,10 @@ from cortex.db.groups.repository import GroupHead
 from cortex.db.outbox.commands import Command
 from cortex.domain.errors import TemporalUnavailable
 from cortex.domain.jobs import Job
+from cortex.domain.schedules import Schedule, Span
 from cortex.domain.units import format_bytes
 from cortex.settings import JobSettings
-from cortex.temporal import contracts
+from cortex.temporal import contracts, firing
 from cortex.temporal.contracts import CancelSignal, ExtendSignal, GroupInput, JobInput
 
 _CALL = timedelta(seconds=3)
@@ -37,7 +39,15 @@ _AWAY = frozenset(
 )
 
 
-Subject = Job | GroupHead
+@dataclass(frozen=True)
+class ScheduleNow:
+    """A schedule as it is; None: it is gone."""
+
+    id: str
+    schedule: Schedule | None
+
+
+Subject = Job | GroupHead | ScheduleNow
 """Whom a command is about."""
 
 
@@ -51,7 +61,9 @@ async def deliver(
     """
     try:
         async with asyncio.timeout(_CALL.total_seconds() + 2):
-            if isinstance(subject, GroupHead):
+            if isinstance(subject, ScheduleNow):
+                await _tell_schedule(client, command, subject)
+            elif isinstance(subject, GroupHead):
                 await _call_group(client, subject, settings)
             elif command.kind == "start":
                 await _start(client, command, subject, settings)
@@ -63,6 +75,15 @@ async def deliver(
         raise
     except (TimeoutError, RuntimeError) as error:  # RuntimeError: a lazy client's first connect
         raise TemporalUnavailable(f"Temporal does not answer: {error}") from error
+
+
+async def _tell_schedule(client: Client, command: Command, subject: ScheduleNow) -> None:
+    if command.kind == "schedule":
+        await firing.tell(client, subject.id, subject.schedule)
+    elif subject.schedule is not None:
+        # It may have been asked for before Temporal knew of the schedule.
+        await firing.tell(client, subject.id, subject.schedule)
+        await firing.backfill(client, subject.id, Span(**command.payload))
 
 
 async def _start(client: Client, command: Command, job: Job, settings: JobSettings) -> None:
@@ -123,7 +144,7 @@ async def _call_group(client: Client, group: GroupHead, settings: JobSettings) -
     )
 
 
-def _attributes(subject: Subject, group_id: str | None) -> TypedSearchAttributes:
+def _attributes(subject: Job | GroupHead, group_id: str | None) -> TypedSearchAttributes:
     attributes: list[SearchAttributePair[Any]] = [
         SearchAttributePair(contracts.STATUS, subject.state.value),
         SearchAttributePair(contracts.USER, subject.owner),

@@ -105,3 +105,14 @@ class Dispatcher:
                 await tx.commands.done(ids)
         except CortexError as error:
             _log.info("delivery.not_marked", commands=len(ids), why=error.detail)
+
+
+class LeftToRelay(Dispatcher):
+    """Delivers nothing: for a process that runs the relay itself."""
+
+    def has_room(self, count: int = 1) -> bool:
+        """There is none: the relay takes what was committed at once."""
+        return False
+
+    def offer(self, delivery: Delivery) -> None:
+        """Leave it to the relay."""

@@ -12,7 +12,7 @@ from cortex.db.outbox.commands import CHANNEL, Command
 from cortex.domain.errors import CortexError, DatabaseUnavailable
 from cortex.settings import JobSettings
 from cortex.tasks import end_task
-from cortex.temporal.outbox.deliver import Subject, deliver
+from cortex.temporal.outbox.deliver import ScheduleNow, Subject, deliver
 
 _log = structlog.get_logger(__name__)
 _BATCH = 50
@@ -68,19 +68,22 @@ class Relay:
             )
             groups = [command.group_id for command in commands if command.group_id]
             heads = await tx.groups.heads(groups) if groups else []
-        subjects: list[Subject] = [*jobs, *heads]
+            named = [command.schedule_id for command in commands if command.schedule_id]
+            schedules = [ScheduleNow(each, await tx.schedules.find(each)) for each in named]
+        subjects: list[Subject] = [*jobs, *heads, *schedules]
         by_id = {subject.id: subject for subject in subjects}
         slots = asyncio.Semaphore(_AT_ONCE)
         done = await asyncio.gather(
-            *(
-                self._deliver(command, by_id[command.job_id or command.group_id or ""], slots)
-                for command in commands
-            )
+            *(self._deliver(command, by_id[command.subject], slots) for command in commands)
         )
         delivered = [command_id for command_id in done if command_id is not None]
         if delivered:
             async with self._database.transaction() as tx:
                 await tx.commands.done(delivered)
+                told = {command.schedule_id for command in commands if command.id in delivered}
+                for now in schedules:
+                    if now.schedule is not None and now.id in told:
+                        await tx.schedules.told(now.id, now.schedule.revision)
         return len(commands)
 
     async def _deliver(
@@ -100,7 +103,7 @@ class Relay:
 
     async def _put_off(self, command: Command, why: str) -> None:
         wait = min(timedelta(seconds=2 ** min(command.attempts, 4)), _SLOWEST)
-        whose = command.job_id or command.group_id
+        whose = command.subject
         _log.warning("relay.put_off", subject=whose, command=command.kind, error=why)
         async with self._database.transaction() as tx:
             await tx.commands.failed(command, why, wait)
