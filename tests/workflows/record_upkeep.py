@@ -40,12 +40,13 @@ class UpkeepWorld:
     provider: str = field(default_factory=lambda: f"p-{uuid.uuid4().hex[:6]}")
     queue: str = field(default_factory=lambda: f"q-{uuid.uuid4().hex[:6]}")
     broken: bool = False
+    waits: int = 0
     shifts: int = 0
 
     def activities(self) -> list[Callable[..., Any]]:
         return [
             *(self.watch, self.quote, self.maintain, self.check_budgets),
-            *(self.check_health, self.check_draft, self.inspect_provider),
+            *(self.check_health, self.check_draft, self.inspect_provider, self.fire),
         ]
 
     @activity.defn
@@ -91,6 +92,13 @@ class UpkeepWorld:
             worker="w-1",
             recording_since=datetime(2026, 11, 29, tzinfo=UTC),
         )
+
+    @activity.defn
+    async def fire(self, due: contracts.FiringInput) -> contracts.FiringResult:
+        self.maybe_fail()
+        if activity.info().attempt <= self.waits:
+            raise ApplicationError("`job_1` has not ended yet", type="EarlierJobRuns")
+        return contracts.FiringResult(state="submitted", made=f"job of {due.schedule_id}")
 
     def maybe_fail(self) -> None:
         if self.broken:
@@ -155,6 +163,17 @@ async def not_inspected(world: UpkeepWorld) -> Handle:
     return await inspected(world)
 
 
+async def scheduled(world: UpkeepWorld) -> Handle:
+    due = contracts.ScheduledInput(schedule_id="sch_1", revision=2)
+    return await world.start(contracts.SCHEDULED_WORKFLOW, due)
+
+
+async def scheduled_later(world: UpkeepWorld) -> Handle:
+    """It waited for the end of the job before."""
+    world.waits = 3
+    return await scheduled(world)
+
+
 SCENARIOS: tuple[Callable[[UpkeepWorld], Awaitable[Handle]], ...] = (
     monitor,
     quote,
@@ -166,6 +185,8 @@ SCENARIOS: tuple[Callable[[UpkeepWorld], Awaitable[Handle]], ...] = (
     provider_check,
     inspected,
     not_inspected,
+    scheduled,
+    scheduled_later,
 )
 
 
