@@ -59,7 +59,10 @@ def _moment(value: object) -> object:
         return value
     if not isinstance(value, str) or not _TIME.fullmatch(value):
         raise ValueError("must be a time as in RFC 3339, such as `2026-12-01T06:00:00Z`")
-    time = datetime.fromisoformat(value.upper())
+    try:
+        time = datetime.fromisoformat(value.upper())
+    except ValueError:
+        raise ValueError("is no time of the calendar") from None
     if not _FIRST <= time < _LAST:
         raise ValueError("must be a time from 2000 to 2199")
     return time.astimezone(UTC)

@@ -103,6 +103,14 @@ KNOWN: Final = (
     ),
     Known(
         _VALID,
+        r"(POST|PATCH) /api/v1/schedules.*",
+        "^422 .*(the (schedule|change of the schedule|span) is not valid: `"
+        "(cron|timezone|start|end|start_at|end_at|job|params|overrides)[`.]|the job spec is not valid"
+        "|what is given for)",
+        "which texts name times, and which of them are to come, JSON Schema cannot say",
+    ),
+    Known(
+        _VALID,
         f"{_SPECS}|{_GROUPS}",
         '^(402|422) .*"code":"(no_provider|over_budget)"',
         "well-formed, and no provider here can run it, or a budget does not allow it",
@@ -150,7 +158,7 @@ KNOWN: Final = (
     ),
     Known(
         _VALID,
-        r"(PUT|PATCH|DELETE) /api/v1/(budgets|users|providers|secrets|templates)/.*",
+        r"(PUT|PATCH|DELETE) /api/v1/(budgets|users|providers|secrets|templates|schedules)/.*",
         '^412 .*"code":"precondition_failed"',
         "which version there is, the document cannot say",
     ),

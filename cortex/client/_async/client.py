@@ -17,6 +17,7 @@ from cortex.client._async.plugins import AsyncPluginCalls
 from cortex.client._async.projects import AsyncProjectCalls
 from cortex.client._async.providers import AsyncProviderCalls
 from cortex.client._async.reconcile import AsyncReconcileCalls
+from cortex.client._async.schedules import AsyncScheduleCalls
 from cortex.client._async.secrets import AsyncSecretCalls
 from cortex.client._async.server import AsyncServerCalls
 from cortex.client._async.templates import AsyncTemplateCalls
@@ -40,6 +41,7 @@ class AsyncCortex(
     AsyncAuthCalls,
     AsyncSecretCalls,
     AsyncTemplateCalls,
+    AsyncScheduleCalls,
     AsyncWebhookCalls,
     AsyncAuditCalls,
     AsyncTraceCalls,

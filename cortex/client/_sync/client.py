@@ -18,6 +18,7 @@ from cortex.client._sync.plugins import PluginCalls
 from cortex.client._sync.projects import ProjectCalls
 from cortex.client._sync.providers import ProviderCalls
 from cortex.client._sync.reconcile import ReconcileCalls
+from cortex.client._sync.schedules import ScheduleCalls
 from cortex.client._sync.secrets import SecretCalls
 from cortex.client._sync.server import ServerCalls
 from cortex.client._sync.templates import TemplateCalls
@@ -41,6 +42,7 @@ class Cortex(
     AuthCalls,
     SecretCalls,
     TemplateCalls,
+    ScheduleCalls,
     WebhookCalls,
     AuditCalls,
     TraceCalls,
