@@ -104,9 +104,8 @@ KNOWN: Final = (
     Known(
         _VALID,
         r"(POST|PATCH) /api/v1/schedules.*",
-        "^422 .*(the (schedule|change of the schedule|span) is not valid: `"
-        "(cron|timezone|start|end|start_at|end_at|job|params|overrides)[`.]|the job spec is not valid"
-        "|what is given for)",
+        "^422 .*(the (schedule|change of the schedule|span) is not valid: `(cron|timezone|start|end"
+        "|start_at|end_at|job|params|overrides)[`.]|the job spec is not valid|what is given for)",
         "which texts name times, and which of them are to come, JSON Schema cannot say",
     ),
     Known(
