@@ -61,7 +61,6 @@ from cortex.loops import loop_factory
 from cortex.plugins.host import PluginHost
 from cortex.plugins.loading import Loaded, load_plugins, strategies_of
 from cortex.security.keyring import KeyRing
-from cortex.services.schedules.opening import open_firing
 from cortex.settings import Settings
 from cortex.telemetry.logging import configure_logging
 from cortex.telemetry.tracing import configure_tracing
@@ -212,7 +211,7 @@ def make_activities(
     budgets = BudgetActivities(database)
     reconcile = ReconcileActivities(database, fleet, client, settings)
     rescue = RescueActivities(database, client)
-    schedules = ScheduleActivities(open_firing(settings, database, client))
+    schedules = ScheduleActivities(settings, database, client)
     core: list[Callable[..., Any]] = [
         placement.place,
         placement.quote,

@@ -19,7 +19,6 @@ from cortex.domain.errors import (
     CortexError,
     Forbidden,
     GroupAlreadyEnded,
-    IdempotencyConflict,
     InvalidRequest,
     JobAlreadyEnded,
     NotFound,
@@ -137,9 +136,9 @@ class Firing:
             return await self._settled(schedule, due_at, cause, error.fired)
         except ServiceUnavailable:
             raise
+        except Forbidden as error:  # to use a secret
+            return await self._pause(schedule, due_at, cause, error.detail)
         except CortexError as error:
-            if isinstance(error, Conflict) and not isinstance(error, IdempotencyConflict):
-                return await self._pause(schedule, due_at, cause, error.detail)
             return await self._settled(schedule, due_at, cause, _refused(error))
         fired = Fired(RunState.SUBMITTED, made)
         return await self._settled(schedule, due_at, cause, fired)
@@ -171,7 +170,7 @@ class Firing:
     ) -> str:
         if isinstance(spec, GroupSpec):
             group = await self._groups.submit(
-                spec, by.name, project=schedule.project, origin=origin
+                spec, by.name, project=schedule.project, origin=origin, by=by
             )
             return group.group_id
         job = await self._jobs.submit(
@@ -180,6 +179,7 @@ class Firing:
             project=schedule.project,
             visible=by.projects(Action.JOBS_READ),
             origin=origin,
+            by=by,
         )
         return job.job_id
 

@@ -157,6 +157,22 @@ class TestChanges:
         assert problem.errors[0].field == "params.token"
         assert "hush-hush" not in answer.text
 
+    async def test_a_secret_of_the_project_may_be_named(self, client: httpx.AsyncClient) -> None:
+        put = await client.put("/api/v1/secrets/hf", json={"value": "hush-hush"})
+        assert put.status_code in (200, 201), put.text
+        env = {"TOKEN": {"secret": "hf"}}
+        stored = await template(client, parameters={}, job={"command": ["env"], "secret_env": env})
+        assert stored.job == {"command": ["env"], "secret_env": env}
+        for values in (
+            {"name": "a", "job": spec(secret_env=env)},
+            {"name": "b", "job": None, "template": "greet"},
+        ):
+            view = await schedule(client, **values)
+            run = await trigger(client, view.id)
+            job = (await client.get(f"{JOBS}/{run.made}")).json()
+            assert job["spec"]["secret_env"] == env
+            assert "hush-hush" not in str(job)
+
 
 class TestByHand:
     async def test_trigger_runs_in_the_name_of_the_owner(self, client: httpx.AsyncClient) -> None:
