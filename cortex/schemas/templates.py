@@ -3,7 +3,14 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
 from cortex.domain.groups.spec import GroupSpec
 from cortex.domain.names import NAME, NO_NUL
@@ -28,7 +35,16 @@ Parameters = Annotated[
 JobPart = Annotated[dict[str, Any], ReadAs((JobSpec,))]
 GroupPart = Annotated[dict[str, Any], ReadAs((GroupSpec,))]
 Overrides = Annotated[dict[str, Any], ReadAs((JobSpec, GroupSpec))]
-Version = Annotated[int, Field(ge=1, le=HIGHEST, strict=True)]
+
+
+def _whole(value: object) -> object:
+    """A number without a fraction, as JSON Schema has integers: `3`, `3.0`."""
+    if isinstance(value, bool | str):
+        raise ValueError("must be a whole number")
+    return value
+
+
+Version = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=HIGHEST)]
 _PLACEHOLDERS: Final = "with `${{ name }}` where a parameter belongs."
 
 
