@@ -114,7 +114,11 @@ class Service:
         """
         check_queues(settings.worker.queues, list(settings.providers))
         client = await connect(
-            settings.temporal, lazy=False, runtime=runtime, interceptors=interceptors
+            settings.temporal,
+            KeyRing.from_setting(settings.encryption_keys),
+            lazy=False,
+            runtime=runtime,
+            interceptors=interceptors,
         )
         await prepare_namespace(client, settings.temporal.retention)
         database = Database(settings.database, application="cortex-worker")

@@ -52,6 +52,7 @@ from api.routes import (
     streams,
     submission,
     templates,
+    temporal,
     trace,
     users,
     webhooks,
@@ -90,6 +91,7 @@ ROUTERS = tuple(
         templates,
         schedules,
         webhooks,
+        temporal,
         audit,
         meta,
     )

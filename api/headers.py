@@ -31,6 +31,7 @@ _ASKED: Final = (
     "If-None-Match",
     "Last-Event-ID",
     "X-API-Key",
+    "X-Namespace",  # Temporal's Web UI sends it to its codec endpoint
     "X-Request-ID",
 )
 _SHOWN: Final = (

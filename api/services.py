@@ -48,6 +48,7 @@ from cortex.services.jobs.submit import Submissions
 from cortex.services.money.billing import Billing
 from cortex.services.money.budgets import Budgets
 from cortex.services.named_secrets import NamedSecrets
+from cortex.services.payloads import Payloads
 from cortex.services.plugins import PluginDirectory
 from cortex.services.projects import Projects
 from cortex.services.providers.admin import ProviderAdmin
@@ -110,6 +111,7 @@ class Services:
     templates: Templates
     named_secrets: NamedSecrets
     schedules: Schedules
+    payloads: Payloads
     webhooks: Webhooks
     deliveries: WebhookDeliveries
     audit: AuditLog
@@ -128,13 +130,13 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         pool = ReadPool(settings.database, application="cortex-api-reads")
         stack.push_async_callback(pool.aclose)
         tracing = configure_tracing(settings.telemetry, "cortex-api")
-        client = await connect(settings.temporal, lazy=True, interceptors=tracing)
+        keyring = KeyRing.from_setting(settings.encryption_keys)
+        client = await connect(settings.temporal, keyring, lazy=True, interceptors=tracing)
         channels = (events.CHANNEL, logs.CHANNEL, *CHANNELS)
         notifier = Notifier(settings.database, channels)
         hub = EventHub(database, notifier)
         dispatcher = Dispatcher(database, client, settings.jobs)
         probe = HealthProbe(settings, client)
-        keyring = KeyRing.from_setting(settings.encryption_keys)
         tokens = AccessTokens(database, keyring, settings.sessions)
         passwords = Passwords(settings.passwords)
         lockout = Lockout(database, settings.lockout)
@@ -207,6 +209,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             ),
             named_secrets=NamedSecrets(database, projects, settings),
             schedules=Schedules(database, firing),
+            payloads=Payloads(keyring, settings.temporal),
             webhooks=Webhooks(database, settings),
             deliveries=WebhookDeliveries(database),
             audit=AuditLog(database),

@@ -98,6 +98,11 @@ class TemporalSettings(_Section):
     ui_url: str = Field(default="http://127.0.0.1:8233", description="Web UI, for links.")
     api_key: SecretStr | None = Field(default=None, description="For Temporal Cloud.")
     tls: bool = Field(default=False, description="Connect with TLS.")
+    encrypt_payloads: bool = Field(
+        default=False,
+        description="Encrypt with `encryption_keys` whatever is told to Temporal. All processes "
+        "read it encrypted and in clear; older versions of Cortex do not.",
+    )
 
 
 class ApiKey(_Section):

@@ -54,6 +54,9 @@ class Action(StrEnum):
     NAMED_SECRETS_CHANGE = "named-secrets.change"
     NAMED_SECRETS_USE = "named-secrets.use"
     """To submit jobs that get them."""
+    TEMPORAL_DECODE = "temporal.decode"
+    """To see what Temporal keeps encrypted: of everybody's jobs."""
+    TEMPORAL_ENCODE = "temporal.encode"
     USERS_READ = "users.read"
     USERS_CHANGE = "users.change"
     KEYS_CHANGE = "keys.change"
@@ -136,6 +139,7 @@ POLICY: Final = MappingProxyType(
             Action.JOBS_EXTEND: Reach.ALL,
             Action.PROVIDERS_OPERATE: Reach.ALL,
             Action.RECONCILE_RUN: Reach.ALL,
+            Action.TEMPORAL_DECODE: Reach.ALL,
             Action.NAMED_SECRETS_READ: Reach.ALL,
             # A job can print what it gets: not those of projects that one is not in.
             Action.NAMED_SECRETS_CHANGE: Reach.PROJECT,

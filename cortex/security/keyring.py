@@ -52,7 +52,7 @@ class KeyRing:
         Raises:
             ServiceUnavailable: no key is configured; `what` names the secrets.
         """
-        return self._seal(json.dumps(dict(secrets)).encode(), place, what)
+        return self.seal(json.dumps(dict(secrets)).encode(), place, what=what)
 
     def decrypt(self, blob: bytes, place: str) -> dict[str, str]:
         """The secrets.
@@ -60,7 +60,7 @@ class KeyRing:
         Raises:
             CortexError: the key is not in the ring, or the data is not what was stored there.
         """
-        secrets: dict[str, str] = json.loads(self._open(blob, place))
+        secrets: dict[str, str] = json.loads(self.open(blob, place))
         return secrets
 
     @property
@@ -80,9 +80,14 @@ class KeyRing:
             CortexError: as `decrypt`.
             ServiceUnavailable: no key is configured.
         """
-        return self._seal(self._open(blob, place), place, "secrets")
+        return self.seal(self.open(blob, place), place)
 
-    def _seal(self, plain: bytes, place: str, what: str) -> bytes:
+    def seal(self, plain: bytes, place: str, *, what: str = "secrets") -> bytes:
+        """Encrypted data that opens only for the same `place`; begins with the id of its key.
+
+        Raises:
+            ServiceUnavailable: no key is configured; `what` names the data.
+        """
         if self._current is None:
             raise ServiceUnavailable(
                 f"{what} cannot be stored: no `encryption_keys` are configured on the server"
@@ -93,8 +98,13 @@ class KeyRing:
         sealed: bytes = _sealing().seal(key, nonce, plain, _bound(name, place))
         return bytes([len(name)]) + name + nonce + sealed
 
-    def _open(self, blob: bytes, place: str) -> bytes:
-        length = blob[0]
+    def open(self, blob: bytes, place: str) -> bytes:
+        """What was sealed for this `place`.
+
+        Raises:
+            CortexError: the key is not in the ring, or the data is not what was sealed there.
+        """
+        length = blob[0] if blob else 0
         name, rest = blob[1 : 1 + length], blob[1 + length :]
         key = self._keys.get(name.decode(errors="replace"))
         if key is None:

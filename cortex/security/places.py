@@ -38,3 +38,7 @@ def totp_place(user_id: str) -> str:
 def signing_place(key_id: str) -> str:
     """Of `signing_keys.sealed`."""
     return f"signing:{key_id}"
+
+
+PAYLOADS = "temporal"
+"""Of all payloads in Temporal: where one is used there is known to Temporal alone."""

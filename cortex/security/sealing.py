@@ -13,5 +13,5 @@ def unseal(key: bytes, nonce: bytes, sealed: bytes, bound: bytes) -> bytes | Non
     """What was sealed; None if it was not sealed so."""
     try:
         return AESGCM(key).decrypt(nonce, sealed, bound)
-    except InvalidTag:
+    except (InvalidTag, ValueError):  # the latter: it is too short to be anything
         return None

@@ -15,13 +15,14 @@ from temporalio.api.workflowservice.v1 import (
     RegisterNamespaceRequest,
 )
 from temporalio.client import Client, Interceptor
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.runtime import Runtime
 from temporalio.service import RetryConfig, RPCError, RPCStatusCode
 
 from cortex.domain.errors import TemporalUnavailable
+from cortex.security.keyring import KeyRing
 from cortex.settings import TemporalSettings
 from cortex.temporal.boundaries import bounded_calls
+from cortex.temporal.codec import data_converter
 from cortex.temporal.contracts import SEARCH_ATTRIBUTES
 
 # Short: whoever calls decides about trying again, and an API answer must not wait for minutes.
@@ -31,6 +32,7 @@ _RPC_TIMEOUT = timedelta(seconds=10)
 
 async def connect(
     settings: TemporalSettings,
+    keyring: KeyRing | None = None,
     *,
     lazy: bool = True,
     runtime: Runtime | None = None,
@@ -38,7 +40,10 @@ async def connect(
 ) -> Client:
     """A client; with `lazy` it connects at the first call, so a server that is away is no error.
 
+    Payloads are read with the key ring, and encrypted if the settings say so.
+
     Raises:
+        CortexError: they are to be encrypted, and there is no key.
         TemporalUnavailable: not lazy, and the server does not answer.
     """
     try:
@@ -47,7 +52,9 @@ async def connect(
             namespace=settings.namespace,
             api_key=settings.api_key.get_secret_value() if settings.api_key else None,
             tls=settings.tls,
-            data_converter=pydantic_data_converter,
+            data_converter=data_converter(
+                keyring or KeyRing({}), encrypt=settings.encrypt_payloads
+            ),
             retry_config=_RETRY,
             lazy=lazy,
             runtime=runtime,

@@ -22,6 +22,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from cortex.domain.errors import TemporalUnavailable
 from cortex.domain.reconcile import Fate
+from cortex.temporal.clear import clear_event, clear_failure, clear_payloads
 
 Life = Literal["running", "closed", "missing"]
 
@@ -93,7 +94,9 @@ async def look(client: Client, workflow_id: str) -> WorkflowRun:
     return WorkflowRun(
         life="running" if info.status in _LIVING else "closed",
         run_id=info.execution.run_id,
-        pending=tuple(_step(activity, client) for activity in description.pending_activities),
+        pending=tuple(
+            [await _step(activity, client) for activity in description.pending_activities]
+        ),
     )
 
 
@@ -140,7 +143,9 @@ def root_message(failure: Failure) -> str:
     return failure.message
 
 
-def _step(info: PendingActivityInfo, client: Client) -> PendingStep:
+async def _step(info: PendingActivityInfo, client: Client) -> PendingStep:
+    if info.HasField("last_failure"):
+        await clear_failure(client.data_converter, info.last_failure)
     running = info.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
     return PendingStep(
         activity_id=info.activity_id,
@@ -151,15 +156,14 @@ def _step(info: PendingActivityInfo, client: Client) -> PendingStep:
         started_at=time_of(info.last_started_time),
         next_at=None if running else time_of(info.next_attempt_schedule_time),
         error=root_message(info.last_failure) if info.HasField("last_failure") else "",
-        at=_details(info, client),
+        at=await _details(info, client),
     )
 
 
-def _details(info: PendingActivityInfo, client: Client) -> str:
+async def _details(info: PendingActivityInfo, client: Client) -> str:
+    payloads = await clear_payloads(client.data_converter, info.heartbeat_details.payloads)
     try:
-        details = client.data_converter.payload_converter.from_payloads(
-            info.heartbeat_details.payloads
-        )
+        details = client.data_converter.payload_converter.from_payloads(payloads)
     except Exception:  # of another version or encrypted: it is only shown
         return ""
     return " ".join(detail for detail in details if isinstance(detail, str))[:60]
@@ -211,7 +215,7 @@ async def fate(client: Client, workflow_id: str) -> Fate:
     if how is None:
         return RUNNING
     run = client.get_workflow_handle(workflow_id, run_id=description.run_id)
-    said = _said(await _last_event(run))
+    said = _said(await _last_event(client, run))
     end = description.close_time
     return Fate(status="closed", how=f"{how}{said}{_at(end)}", closed_at=end)
 
@@ -221,11 +225,12 @@ async def _running(client: Client, workflow: str) -> set[str]:
     return {execution.id async for execution in client.list_workflows(query, rpc_timeout=_CALL)}
 
 
-async def _last_event(run: WorkflowHandle[Any, Any]) -> HistoryEvent | None:
+async def _last_event(client: Client, run: WorkflowHandle[Any, Any]) -> HistoryEvent | None:
     last = None
     kind = WorkflowHistoryEventFilterType.CLOSE_EVENT
     try:
         async for event in run.fetch_history_events(event_filter_type=kind, rpc_timeout=_CALL):
+            await clear_event(client.data_converter, event)
             last = event
     except RPCError as error:
         if error.status != RPCStatusCode.NOT_FOUND:

@@ -19,6 +19,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from cortex.domain.errors import TemporalUnavailable
 from cortex.domain.trace.model import History, Ran
+from cortex.temporal.clear import clear_event
 from cortex.temporal.contracts import rescue_id
 from cortex.temporal.describe import PendingStep, WorkflowRun, look, root_message, time_of
 
@@ -91,6 +92,7 @@ async def _read(client: Client, workflow_id: str, sight: WorkflowRun) -> History
     book = _Book()
     count = 0
     async for event in handle.fetch_history_events(rpc_timeout=_CALL):
+        await clear_event(client.data_converter, event)
         book.take(event)
         count += 1
         if count >= _MOST_EVENTS:

@@ -31,6 +31,8 @@ MAY = (
         Action.PROVIDERS_CHANGE: {Role.ADMIN},
         Action.RECONCILE_RUN: {Role.ADMIN, Role.OPERATOR},
         Action.SECRETS_ROTATE: {Role.ADMIN},
+        Action.TEMPORAL_DECODE: {Role.ADMIN, Role.OPERATOR},
+        Action.TEMPORAL_ENCODE: {Role.ADMIN},
         Action.USERS_CHANGE: {Role.ADMIN},
         Action.KEYS_CHANGE: EVERYBODY,
         Action.PROJECTS_CREATE: {Role.ADMIN},
