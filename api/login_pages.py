@@ -9,9 +9,27 @@ from api import pages
 from api.routing import PREFIX
 from cortex.db.devices import DeviceLogin
 from cortex.domain.device import form_token
+from cortex.schemas.passkeys import PasskeyOptions
 from cortex.schemas.sso import SsoProviderView
 
 DEVICE_PAGE: Final = f"{PREFIX}/auth/device"
+
+# The device is asked when the button is pressed; what it has signed goes with the form.
+_ASK_DEVICE: Final = """
+const form = document.forms[0];
+form.addEventListener('submit', async (event) => {
+  event.preventDefault();
+  const options = JSON.parse(form.elements.options.value).publicKey;
+  const publicKey = PublicKeyCredential.parseRequestOptionsFromJSON(options);
+  try {
+    const credential = await navigator.credentials.get({publicKey});
+    form.elements.credential.value = JSON.stringify(credential);
+    form.submit();
+  } catch (error) {
+    form.querySelector('button').textContent = 'Try again: ' + error.name;
+  }
+});
+"""
 
 
 def code_page() -> HTMLResponse:
@@ -43,6 +61,26 @@ def login_page(
             for service in services
         ),
         pages.form(f"{DEVICE_PAGE}/login", hidden, fields, [("", "Log in by password")]),
+    )
+
+
+def passkey_page(
+    login: DeviceLogin, name: str, options: PasskeyOptions, browser_secret: str
+) -> HTMLResponse:
+    """Asks for a passkey, of somebody whose password was right."""
+    hidden = {
+        "user_code": login.code,
+        "form": form_token(browser_secret),
+        "name": name,
+        "options": options.model_dump_json(),
+        "credential": "",
+    }
+    return pages.page(
+        "Use your passkey",
+        _about(login),
+        pages.form(f"{DEVICE_PAGE}/passkey", hidden, [], [("", "Use a passkey")]),
+        pages.paragraph("Or go back, and type a code of your app or a recovery code."),
+        script=_ASK_DEVICE,
     )
 
 

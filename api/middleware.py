@@ -47,7 +47,7 @@ PUBLIC_PATHS: Final = frozenset(
         *("jwks", "login", "login/passkey", "redeem", "refresh"),
         *("oidc", "oidc/{name}/start", "oidc/{name}/callback"),
         *("device", "device/start", "device/token"),
-        *("device/login", "device/sso/{name}", "device/confirm"),
+        *("device/login", "device/passkey", "device/sso/{name}", "device/confirm"),
     )
 )
 """Where nobody can say yet who asks. All other routes of the API name their action."""

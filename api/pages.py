@@ -18,10 +18,17 @@ _STYLE: Final = (
     "background:none;color:inherit;text-decoration:none;text-align:center;width:100%;"
     "box-sizing:border-box;cursor:pointer}p.warning{border-left:.3rem solid;padding-left:.8rem}"
 )
-_MARK: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+
+
+def _hash(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+_POLICY: Final = (
+    f"default-src 'none'; style-src 'sha256-{_hash(_STYLE)}'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
 _HEADERS: Final = {
-    "content-security-policy": f"default-src 'none'; style-src 'sha256-{_MARK}'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "cache-control": "no-store",
     # The next request is to say that it comes from here; others hear nothing.
     "referrer-policy": "same-origin",
@@ -30,16 +37,24 @@ _HEADERS: Final = {
 _PATHS: Final = ("/api/v1/auth/device", "/api/v1/auth/oidc/")
 
 
-def page(title: str, *parts: str, status: int = 200) -> HTMLResponse:
-    """A page of parts, which are HTML already (`escaped`, `form`)."""
+def page(title: str, *parts: str, status: int = 200, script: str = "") -> HTMLResponse:
+    """A page of parts, which are HTML already (`escaped`, `form`).
+
+    Args:
+        title: Its heading.
+        parts: What follows.
+        status: Of the answer.
+        script: Ours, the only one that the page runs.
+    """
     heading = escaped(title)
-    body = "".join(parts)
+    body = "".join(parts) + (f"<script>{script}</script>" if script else "")
+    policy = f"{_POLICY}; script-src 'sha256-{_hash(script)}'" if script else _POLICY
     return HTMLResponse(
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{heading}</title>'
         '<meta name="viewport" content="width=device-width">'
         f"<style>{_STYLE}</style></head><body><h1>{heading}</h1>{body}</body></html>",
         status_code=status,
-        headers=_HEADERS,
+        headers={"content-security-policy": policy, **_HEADERS},
     )
 
 

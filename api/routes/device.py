@@ -18,19 +18,29 @@ from starlette.responses import RedirectResponse, Response
 from api.access import Caller
 from api.bodies import Body
 from api.browser import base_url, device_cookie, login_cookie, redirect_uri
-from api.login_pages import DEVICE_PAGE, code_page, confirm_page, done_page, login_page
+from api.login_pages import (
+    DEVICE_PAGE,
+    code_page,
+    confirm_page,
+    done_page,
+    login_page,
+    passkey_page,
+)
 from api.openapi import problems
 from api.respond import answer
 from api.routes.auth import NO_STORE, UserAgent
 from api.routing import api_router
 from api.services import Services, Using
 from cortex.db.engine import Transaction
-from cortex.domain.accounts import User
+from cortex.domain.accounts import User, check_user_name
 from cortex.domain.device import form_token
-from cortex.domain.errors import InvalidRequest
-from cortex.domain.login_errors import FormRefused, LoginRefused
+from cortex.domain.errors import Conflict, InvalidRequest
+from cortex.domain.login_errors import FormRefused, LoginRefused, SecondFactorNeeded
+from cortex.domain.rights import Principal
 from cortex.domain.sso import SSO_NAME
 from cortex.schemas.auth import LoggedIn, LoginRequest
+from cortex.schemas.credentials import PasskeyAssertion
+from cortex.schemas.passkeys import PasskeyLogin, PasskeyOptions
 from cortex.schemas.sso import DeviceLoginRequest, DeviceLoginStarted, DeviceTokenRequest
 from cortex.services.accounts.sso import LIFETIME
 
@@ -103,7 +113,32 @@ async def log_in(request: Request, services: Using, by: Caller) -> Response:
     async def named(tx: Transaction, user: User) -> None:
         await services.devices.name(tx, login.id, user, "password", secret)
 
-    await services.logins.identified(_wanted(sent), by, named)
+    wanted = _wanted(sent)
+    try:
+        await services.logins.identified(wanted, by, named)
+    except SecondFactorNeeded as error:
+        options = None if wanted.code else await _options(wanted, services, by)
+        if options is None:
+            raise error
+        return passkey_page(login, wanted.name, options, secret)
+    return confirm_page(await services.devices.named(login.id), secret)
+
+
+@router.post("/auth/device/passkey", include_in_schema=False)
+async def use_passkey(request: Request, services: Using, by: Caller) -> Response:
+    """A user whose password was right shows their passkey."""
+    sent, secret = await _sent(request, services)
+    login = await services.devices.look(sent.get("user_code", ""), by)
+    try:
+        credential = PasskeyAssertion.model_validate_json(sent.get("credential", ""))
+        name = check_user_name(sent.get("name", ""))
+    except ValueError:
+        raise FormRefused("no passkey was used; this page needs scripts, and a device") from None
+
+    async def named(tx: Transaction, user: User) -> None:
+        await services.devices.name(tx, login.id, user, "passkey", secret)
+
+    await services.logins.by_passkey(name, credential, by, named)
     return confirm_page(await services.devices.named(login.id), secret)
 
 
@@ -164,3 +199,15 @@ def _wanted(sent: dict[str, str]) -> LoginRequest:
         )
     except ValidationError:
         raise LoginRefused("the name or the password is wrong", name=name[:63]) from None
+
+
+async def _options(
+    wanted: LoginRequest, services: Services, by: Principal
+) -> PasskeyOptions | None:
+    """What the browser needs to ask for a passkey; None: the user has none."""
+    try:
+        return await services.passkeys.begin_login(
+            PasskeyLogin(name=wanted.name, password=wanted.password), by
+        )
+    except Conflict:
+        return None

@@ -64,6 +64,12 @@ class PasskeyRepository(Repository[Access]):
         row = (await self.connection.execute(statement)).first()
         return row[0] if row is not None and row[1] else None
 
+    async def void_challenges(self: "PasskeyRepository[Writes]", user_id: str) -> None:
+        """Whoever had the password that a challenge was given for has it no more."""
+        await self.connection.execute(
+            delete(PasskeyChallengeRow).where(PasskeyChallengeRow.user_id == user_id)
+        )
+
     async def of(self, user_id: str) -> list[StoredPasskey]:
         """A user's passkeys, for checking signatures."""
         query = select(

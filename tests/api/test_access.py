@@ -76,7 +76,7 @@ class TestRoutes:
                 *("jwks", "login", "login/passkey", "redeem", "refresh"),
                 *("oidc", "oidc/{name}/start", "oidc/{name}/callback"),
                 *("device", "device/start", "device/token"),
-                *("device/login", "device/sso/{name}", "device/confirm"),
+                *("device/login", "device/passkey", "device/sso/{name}", "device/confirm"),
             )
         }
 

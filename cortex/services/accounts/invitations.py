@@ -61,6 +61,7 @@ class Invitations:
             link = _good(await tx.links.find(token.hash, lock=True))
             await tx.links.use(token.hash)
             await tx.accounts.set_password(link.user_id, hashed)
+            await tx.passkeys.void_challenges(link.user_id)
             ended = await tx.sessions.end_others(link.user_id, "reset")
             await tx.logins.forget("account", link.name)
             owner = by.model_copy(update={"name": link.name})

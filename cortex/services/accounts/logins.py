@@ -11,6 +11,7 @@ from cortex.domain.login_errors import SecondFactorNeeded
 from cortex.domain.rights import Principal
 from cortex.domain.sessions import RefreshToken
 from cortex.schemas.auth import LoggedIn, LoginRequest, PasswordChange
+from cortex.schemas.credentials import PasskeyAssertion
 from cortex.services.accounts.passkeys import Signed
 from cortex.services.accounts.password_check import PasswordCheck, refused
 from cortex.services.accounts.passwords import Passwords
@@ -73,7 +74,9 @@ class Logins:
             LoginRefused, SecondFactorNeeded, LockedOut, ServiceUnavailable: see `login`.
         """
         credentials = await self._check.of(wanted.name, wanted.password, by)
-        signed = await self._second_factors.signed(wanted)
+        signed = (
+            None if wanted.passkey is None else await self._second_factors.signed(wanted.passkey)
+        )
         try:
             made = await self._made(wanted, credentials, signed, by, then)
         except SecondFactorNeeded:
@@ -81,6 +84,31 @@ class Logins:
                 await self._check.undecided(wanted.name, by)
             raise
         await self._check.succeeded(wanted.name, by)
+        return made
+
+    async def by_passkey(
+        self,
+        name: str,
+        credential: PasskeyAssertion,
+        by: Principal,
+        then: Callable[[Transaction, User], Awaitable[T]],
+    ) -> T:
+        """The same for a passkey that has signed a challenge, which only the password gives.
+
+        Raises:
+            LoginRefused: there is no such user, or they are switched off.
+            SecondFactorNeeded: it is not one of theirs, or the challenge is not good any more.
+            LockedOut: too many have failed.
+        """
+        await self._check.begin(name, by)
+        signed = await self._second_factors.signed(credential)
+        async with self._database.transaction() as tx:
+            now = await tx.accounts.credentials(name, lock=True)
+            if now is None or not now.user.active:
+                raise refused(name)
+            await self._second_factors.require_passkey(tx, now.user, signed)
+            made = await then(tx, now.user)
+        await self._check.succeeded(name, by)
         return made
 
     async def _made(
@@ -116,6 +144,7 @@ class Logins:
             if now is None or now.password_hash != credentials.password_hash:
                 raise Conflict("the password was changed by somebody else meanwhile")
             await tx.accounts.set_password(now.user.id, hashed)
+            await tx.passkeys.void_challenges(now.user.id)
             await tx.links.void(now.user.id)
             own = by.credential if is_session(by) else ""
             ended = await tx.sessions.end_others(now.user.id, "password", but=own)

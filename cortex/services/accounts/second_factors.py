@@ -15,7 +15,8 @@ from cortex.domain.second_factor import (
     new_recovery_codes,
     recovery_hash,
 )
-from cortex.schemas.auth import Enrolment, LoginRequest, RecoveryCodes
+from cortex.schemas.auth import Enrolment, RecoveryCodes
+from cortex.schemas.credentials import PasskeyAssertion
 from cortex.security.keyring import KeyRing
 from cortex.security.places import totp_place
 from cortex.services.accounts.passkeys import Passkeys, Signed
@@ -88,11 +89,17 @@ class SecondFactors:
         await self._check.succeeded(by.name, by)
         return RecoveryCodes(recovery_codes=tuple(codes))
 
-    async def signed(self, wanted: LoginRequest) -> Signed | None:
+    async def signed(self, credential: PasskeyAssertion) -> Signed:
         """What a device has signed for a login, whose challenge is used up by that."""
-        if wanted.passkey is None:
-            return None
-        return await self._passkeys.signed(wanted.passkey.model_dump())
+        return await self._passkeys.signed(credential.model_dump())
+
+    async def require_passkey(self, tx: Transaction, user: User, signed: Signed) -> None:
+        """Go on only if one of the user's passkeys has signed its challenge.
+
+        Raises:
+            SecondFactorNeeded: none has; says why.
+        """
+        await self._passkeys.require(tx, user, await tx.passkeys.of(user.id), signed)
 
     async def require(
         self,

@@ -1,6 +1,7 @@
 """Logging in a program by a browser: approved once, by whoever has just logged in for it."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -17,8 +18,10 @@ from cortex.schemas.auth import LoggedIn
 from cortex.schemas.sso import DeviceLoginStarted
 from cortex.settings import Settings
 from tests.api.browser import HTML, hidden, sent
-from tests.api.logins import AUTH, OTHER, PASSWORD, bearing, person
+from tests.api.logins import AUTH, OTHER, PASSWORD, bearing, log_in, person
+from tests.api.routes.test_passkeys import registered
 from tests.api.support import check_problem, client_of
+from tests.support.authenticator import Authenticator
 from tests.support.issuer import CLIENT, issuing
 
 DEVICE = f"{AUTH}/device"
@@ -103,6 +106,54 @@ class TestLogin:
             query = text("SELECT action, data->>'via' FROM audit_log WHERE actor = 'ann'")
             rows = [tuple(row) for row in await tx.connection.execute(query)]
         assert rows == [("session.approve", "password"), ("session.login", "device:password")]
+
+    async def test_by_passkey(
+        self, client: httpx.AsyncClient, browser: httpx.AsyncClient, database: Database
+    ) -> None:
+        await person(client, database)
+        device = Authenticator()
+        await registered(client, await log_in(client), device)
+        started = await begun(client)
+        page = await named(browser, started)
+        assert "Use your passkey" in page.text
+        policy = page.headers["content-security-policy"]
+        assert "script-src 'sha256-" in policy
+        assert "unsafe" not in policy
+        options = json.loads(hidden(page)["options"])["publicKey"]
+        credential = json.dumps(device.get(options))
+        answer = await sent(browser, page, credential="{}")
+        assert answer.status_code == 401
+        shown_page = await sent(browser, page, credential=credential)
+        assert "You are `ann`" in shown_page.text
+        answer = await sent(browser, page, credential=credential)
+        assert (answer.status_code, "used before" in answer.text) == (401, True)
+        await sent(browser, shown_page, decision="approve")
+        assert (await asked(client, started)).json()["session"]["user"] == "ann"
+
+    @pytest.mark.parametrize("change", ["user", "password", "switched off"])
+    async def test_a_passkey_alone_is_not_enough(
+        self,
+        client: httpx.AsyncClient,
+        browser: httpx.AsyncClient,
+        database: Database,
+        change: str,
+    ) -> None:
+        """Its challenge is for who knew the password, as long as it is that."""
+        await person(client, database)
+        await person(client, database, "bob")
+        login, device = await log_in(client), Authenticator()
+        await registered(client, login, device)
+        page = await named(browser, await begun(client))
+        credential = json.dumps(device.get(json.loads(hidden(page)["options"])["publicKey"]))
+        name = "bob" if change == "user" else "ann"
+        if change == "password":
+            body = {"old_password": PASSWORD, "new_password": OTHER}
+            answer = await client.post(f"{AUTH}/password", json=body, headers=bearing(login))
+            assert answer.status_code == 204, answer.text
+        elif change == "switched off":
+            await client.patch("/api/v1/users/ann", json={"active": False})
+        answer = await sent(browser, page, credential=credential, name=name)
+        assert answer.status_code == 401, answer.text
 
     async def test_denied(
         self, client: httpx.AsyncClient, browser: httpx.AsyncClient, database: Database
