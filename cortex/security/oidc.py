@@ -32,6 +32,8 @@ _ASKS_EVERY: Final = 10.0
 """Seconds after which a key that is not known makes us ask for the keys again."""
 _OLDEST: Final = 600.0
 """Seconds that a token which comes straight from the service may be old."""
+_RESTS: Final = 5.0
+"""Seconds that a service which did not answer is not asked again: many may be waiting for it."""
 _LARGEST: Final = 2**20
 _ENDPOINTS: Final = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 
@@ -74,6 +76,7 @@ class OidcClient:
         self._provider = provider
         self._about: _Known | None = None
         self._keys: _Known | None = None
+        self._away: tuple[float, str] = (0.0, "")
         self._asking = asyncio.Lock()
 
     async def login_url(self, exchange: Exchange) -> str:
@@ -171,7 +174,10 @@ class OidcClient:
         self, about: Mapping[str, Any], exchange: Exchange, code: str
     ) -> Mapping[str, Any]:
         try:
-            async with self._client(about) as client:
+            async with (
+                asyncio.timeout(self._provider.timeout.total_seconds()),
+                self._client(about) as client,
+            ):
                 token: Any = await client.fetch_token(
                     about["token_endpoint"],
                     grant_type="authorization_code",
@@ -181,7 +187,7 @@ class OidcClient:
                 )
         except _authlib.OAuthError as error:
             raise Refused(f"the service did not take the code: {_words(error.error)}") from None
-        except (_http.HTTPError, ValueError) as error:
+        except (_http.HTTPError, TimeoutError, ValueError) as error:
             raise Away(
                 f"its token endpoint does not answer well ({type(error).__name__})"
             ) from None
@@ -222,12 +228,24 @@ class OidcClient:
             raise Away(f"its `{name}` is no address with HTTPS")
 
     async def _json(self, url: str, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """An object from there, of bounded size."""
-        content = bytearray()
+        """An object from there, of bounded size, unless it did not answer just now."""
+        loop = asyncio.get_running_loop()
+        until, words = self._away
+        if loop.time() < until:
+            raise Away(words)
+        try:
+            return await self._asked(url, headers or {})
+        except Away as error:
+            self._away = (loop.time() + _RESTS, str(error))
+            raise
+
+    async def _asked(self, url: str, headers: Mapping[str, str]) -> dict[str, Any]:
+        content, seconds = bytearray(), self._provider.timeout.total_seconds()
         try:
             async with (
-                _http.AsyncClient(timeout=self._provider.timeout.total_seconds()) as client,
-                client.stream("GET", url, headers=dict(headers or {})) as answer,
+                asyncio.timeout(seconds),
+                _http.AsyncClient(timeout=seconds) as client,
+                client.stream("GET", url, headers=dict(headers)) as answer,
             ):
                 if answer.status_code != 200:
                     raise Away(f"`{url[:200]}` answers with status {answer.status_code}")
@@ -236,7 +254,7 @@ class OidcClient:
                     if len(content) > _LARGEST:
                         raise Away(f"`{url[:200]}` answers with more than 1 MiB")
             read = orjson.loads(bytes(content))
-        except _http.HTTPError as error:
+        except (_http.HTTPError, TimeoutError) as error:
             raise Away(f"`{url[:200]}` cannot be reached ({type(error).__name__})") from None
         except ValueError:
             read = None

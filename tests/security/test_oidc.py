@@ -17,10 +17,16 @@ NONCE = "n"
 Make = Callable[[Issuer], str]
 
 
+@pytest.fixture(scope="module")
+async def running() -> AsyncIterator[Issuer]:
+    async with issuing() as issuer:
+        yield issuer
+
+
 @pytest.fixture
-async def issuer() -> AsyncIterator[Issuer]:
-    async with issuing() as running:
-        yield running
+def issuer(running: Issuer) -> Issuer:
+    running.reset()
+    return running
 
 
 def client_of(issuer: Issuer, **values: Any) -> OidcClient:
@@ -183,3 +189,26 @@ class TestService:
         exchange = Exchange("state", NONCE, "v" * 43, "http://127.0.0.1/callback")
         with pytest.raises(Away, match="cannot be reached"):
             await OidcClient(provider).login_url(exchange)
+
+    async def test_it_rests_when_it_did_not_answer(
+        self, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Else all who want to log in wait for it, one after another."""
+        exchange = Exchange("state", NONCE, "v" * 43, "http://127.0.0.1/callback")
+        client = client_of(issuer)
+        issuer.status = 500
+        with pytest.raises(Away, match="status 500"):
+            await client.login_url(exchange)
+        issuer.status = 200
+        with pytest.raises(Away, match="status 500"):
+            await client.login_url(exchange)
+        monkeypatch.setattr(client, "_away", (0.0, ""))
+        assert (await client.login_url(exchange)).startswith(issuer.url)
+
+    async def test_one_that_hangs(self, issuer: Issuer) -> None:
+        issuer.hangs = True
+        exchange = Exchange("state", NONCE, "v" * 43, "http://127.0.0.1/callback")
+        client = client_of(issuer, timeout=timedelta(milliseconds=100))
+        with pytest.raises(Away, match="cannot be reached"):
+            await client.login_url(exchange)
+        issuer.released.set()

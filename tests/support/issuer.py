@@ -1,5 +1,6 @@
 """A small OpenID provider in this process, whose every answer a test can spoil."""
 
+import asyncio
 import base64
 import hashlib
 import time
@@ -36,6 +37,8 @@ class Issuer:
         published: Its public keys; `key` signs.
         asked: How often the keys were asked for.
         answer: Over what comes back to the callback; None takes one away.
+        status: Of what it says about itself.
+        hangs: Whether it does not say that before `released`.
     """
 
     url: str = ""
@@ -47,10 +50,17 @@ class Issuer:
     published: list[ECKey] = field(default_factory=list)
     token: str | None = None
     asked: int = 0
+    status: int = 200
+    hangs: bool = False
+    released: asyncio.Event = field(default_factory=asyncio.Event)
     _codes: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.published = [self.key]
+
+    def reset(self) -> None:
+        """As it was at the start, with another key."""
+        self.__dict__.update(Issuer(self.url).__dict__)
 
     def usual(self, nonce: str = "n") -> dict[str, Any]:
         """Good claims, with those of the test over them."""
@@ -84,6 +94,8 @@ class Issuer:
         return jwt.encode(named, dict(claims), signer, algorithms=[algorithm])
 
     async def configuration(self, _: Request) -> Response:
+        if self.hangs:
+            await self.released.wait()
         about = {
             "issuer": self.url,
             "authorization_endpoint": f"{self.url}/authorize",
@@ -92,7 +104,7 @@ class Issuer:
             "jwks_uri": f"{self.url}/jwks",
             **self.about,
         }
-        return JSONResponse(about)
+        return JSONResponse(about, self.status)
 
     async def jwks(self, _: Request) -> Response:
         self.asked += 1

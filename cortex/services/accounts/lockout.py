@@ -54,6 +54,11 @@ class Lockout:
         address = network_of(by.source)
         async with self._database.transaction() as tx:
             attempt = await tx.logins.attempt("address", address, self._address)
+            if attempt.failures == self._address.free:
+                why = f"codes from `{address}` too often"
+                await tx.audit.add(
+                    by, "session.lockout", address, outcome=Outcome.DENIED, reason=why
+                )
         if not attempt.failures:
             seconds = max(1, math.ceil(attempt.wait))
             raise LockedOut(

@@ -279,12 +279,18 @@ class TestPages:
         answer = await browser.get(DEVICE, params={"user_code": "<b>"})
         check_problem(answer, 404, "not_found")
 
-    async def test_an_unknown_code(self, browser: httpx.AsyncClient, settings: Settings) -> None:
+    async def test_an_unknown_code(
+        self, browser: httpx.AsyncClient, settings: Settings, database: Database
+    ) -> None:
         for _ in range(settings.lockout.address_free):
             page = await browser.get(DEVICE, params={"user_code": "BCDF-GHJK"}, headers=HTML)
             assert (page.status_code, "no program waits" in page.text) == (404, True)
         page = await browser.get(DEVICE, params={"user_code": "BCDF-GHJK"}, headers=HTML)
         assert (page.status_code, "too many codes" in page.text) == (429, True)
+        async with database.reading() as tx:
+            query = text("SELECT action, subject FROM audit_log WHERE outcome = 'denied'")
+            rows = [tuple(row) for row in await tx.connection.execute(query)]
+        assert rows == [("session.lockout", "127.0.0.1")]
 
     async def test_right_codes_count_as_nothing(
         self, client: httpx.AsyncClient, browser: httpx.AsyncClient, settings: Settings

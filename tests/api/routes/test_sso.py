@@ -20,10 +20,16 @@ from tests.support.issuer import CLIENT, Issuer, issuing
 START = f"{AUTH}/oidc/corp/start"
 
 
+@pytest.fixture(scope="module")
+async def running() -> AsyncIterator[Issuer]:
+    async with issuing() as issuer:
+        yield issuer
+
+
 @pytest.fixture
-async def issuer() -> AsyncIterator[Issuer]:
-    async with issuing() as running:
-        yield running
+def issuer(running: Issuer) -> Issuer:
+    running.reset()
+    return running
 
 
 @pytest.fixture
