@@ -9,11 +9,12 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
-from starlette.routing import Route, compile_path
+from starlette.routing import Route, WebSocketRoute, compile_path
 
 from api.docs_page import add_docs
 from api.drop import DropMiddleware
 from api.graphql.http import answer_graphql
+from api.graphql.socket import follow_graphql
 from api.headers import HeadersMiddleware, allow_origins
 from api.limits import add_guess_limit, add_principal_limit, counters_of
 from api.middleware import (
@@ -139,6 +140,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     mount(app, ROUTERS)
     app.router.routes.append(Route(GRAPHQL, answer_graphql, methods=["POST"]))
+    app.router.routes.append(WebSocketRoute(GRAPHQL, follow_graphql))
     app.state.paths = _paths()
     app.state.live_sessions = set()
     document(app)

@@ -1,4 +1,4 @@
-"""One client on the WebSocket: what it subscribes to, how it is kept up, how it is cut off.
+"""One client on a WebSocket: what it subscribes to, how it is kept up, how it is cut off.
 
 A client that reads too slowly is cut off, with the reason; it resumes each subscription after the
 position of the last event that it had, and has missed nothing then. Who may no longer see what is
@@ -7,7 +7,8 @@ sent is cut off as well.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 import orjson
@@ -16,7 +17,7 @@ from pydantic import ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from api.access import Again
-from cortex.db.engine import Database
+from api.services import Services
 from cortex.domain.errors import (
     CortexError,
     FieldError,
@@ -26,11 +27,9 @@ from cortex.domain.errors import (
 )
 from cortex.domain.rights import Action, Principal
 from cortex.schemas.live import INCOMING, Incoming, Ping, Subscribe, Unsubscribe
-from cortex.services.accounts.authentication import Authenticator
-from cortex.services.accounts.ownership import Ownership
-from cortex.services.events.scopes import Chosen
-from cortex.services.events.streams import Item, Streams
-from cortex.tasks import end_task
+from cortex.services.events.scopes import Chosen, Scope
+from cortex.services.events.streams import Item
+from cortex.tasks import end_task, end_tasks
 
 _NORMAL: Final = 1000
 GOING_AWAY: Final = 1001
@@ -46,7 +45,7 @@ _CLOSING: Final = 5.0
 _log = structlog.get_logger(__name__)
 
 
-class _Over(Exception):
+class Over(Exception):
     """The connection is to end, with this code and reason."""
 
     def __init__(self, code: int, reason: str) -> None:
@@ -54,44 +53,30 @@ class _Over(Exception):
         self.code, self.reason = code, reason
 
 
-class LiveSession:
-    """One accepted connection.
+class Session(ABC):
+    """One accepted connection, whatever is spoken over it.
 
     Args:
         socket: It.
         by: Who asked for it.
         again: Finds out anew who asks.
-        authenticator: Tells when somebody may do less, or more, than before.
-        streams: Where events come from.
-        ownership: Says whose jobs and groups are.
-        database: To look up the members of groups.
-        patience: Seconds that the client may take to make room for one message.
+        services: Where events come from, and who says what may be seen of them.
     """
 
-    def __init__(
-        self,
-        socket: WebSocket,
-        by: Principal,
-        again: Again,
-        *,
-        authenticator: Authenticator,
-        streams: Streams,
-        ownership: Ownership,
-        database: Database,
-        patience: float,
-    ) -> None:
+    def __init__(self, socket: WebSocket, by: Principal, again: Again, services: Services) -> None:
         self._socket = socket
         self._by = by
         self._again = again
-        self._authenticator = authenticator
-        self._checked = authenticator.changes
-        self._streams = streams
-        self._ownership = ownership
-        self._database = database
-        self._patience = patience
+        self._services = services
+        self._authenticator = services.authenticator
+        self._checked = services.authenticator.changes
+        self._streams = services.streams
+        self._ownership = services.ownership
+        self._database = services.database
+        self._patience = services.settings.api.slow_client.total_seconds()
         self._sending = asyncio.Lock()
         self._subscriptions: dict[str, asyncio.Task[None]] = {}
-        self._over: asyncio.Future[_Over] = asyncio.get_running_loop().create_future()
+        self._over: asyncio.Future[Over] = asyncio.get_running_loop().create_future()
 
     async def run(self) -> None:
         """Serve it until one of the two ends it."""
@@ -102,25 +87,26 @@ class LiveSession:
         try:
             over = await self._over
         finally:
-            for task in [*helpers, *self._subscriptions.values()]:
-                await end_task(task)
+            # All at once: where many are cut short, one after the other would take long.
+            await end_tasks([*helpers, *self._subscriptions.values()])
         if self._socket.client_state is WebSocketState.CONNECTED:
             with contextlib.suppress(TimeoutError, RuntimeError, WebSocketDisconnect, OSError):
                 async with asyncio.timeout(_CLOSING):
                     await self._socket.close(over.code, over.reason[:120])
 
     async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Whatever ends a part of it ends all of it."""
-        over = _Over(_FAILED, "something went wrong in the server; its log says what")
+        """Whatever breaks a part of it off ends all of it."""
+        over = Over(_FAILED, "something went wrong in the server; its log says what")
         try:
             await work()
-        except _Over as error:
+            return
+        except Over as error:
             over = error
         except (WebSocketDisconnect, OSError):  # the client is gone
-            over = _Over(_NORMAL, "")
+            over = Over(_NORMAL, "")
         except RuntimeError as error:  # of starlette, where it was closed meanwhile
             _log.info("live.closed", error=str(error))
-            over = _Over(_NORMAL, "")
+            over = Over(_NORMAL, "")
         except Exception:
             _log.exception("live.failed")
         if not self._over.done():
@@ -128,13 +114,115 @@ class LiveSession:
 
     async def _listen(self) -> None:
         while True:
-            message = await self._socket.receive()
-            if message["type"] == "websocket.disconnect":
-                raise WebSocketDisconnect(message.get("code") or 1005)
-            text = message.get("text")
-            if text is None:
-                raise _Over(UNREADABLE, "messages are text: JSON objects")
-            await self._take(text)
+            await self._take(await self._receive())
+
+    async def _receive(self) -> str:
+        message = await self._socket.receive()
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(message.get("code") or 1005)
+        text: str | None = message.get("text")
+        if text is None:
+            raise Over(UNREADABLE, "messages are text: JSON objects")
+        return text
+
+    @abstractmethod
+    async def _take(self, text: str) -> None:
+        """One message of the client."""
+
+    @abstractmethod
+    def _sign(self) -> dict[str, Any]:
+        """A message that says that the server lives."""
+
+    def _start(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Begin what a subscription of this name does."""
+        self._subscriptions[name] = asyncio.create_task(self._guarded(work))
+
+    def _require_room(self) -> None:
+        if len(self._subscriptions) >= _MOST:
+            raise InvalidRequest(f"a connection has at most {_MOST} subscriptions")
+
+    async def events(
+        self, scope: Scope, *, after: str | None, from_now: bool
+    ) -> AsyncIterator[Item]:
+        """The events of a scope as they come, until its last; each may be seen when it is given."""
+        async for batch in self._streams.events(scope, after=after, from_now=from_now):
+            if self._checked != self._authenticator.changes:
+                await self._check()
+            for item in batch:
+                if item.event == "end":
+                    return
+                yield item
+        raise Over(GOING_AWAY, "the server stops; connect again, and resume")
+
+    async def chosen(self, asked: Subscribe) -> Chosen:
+        """What is meant, as far as it may be seen.
+
+        Raises:
+            NotFound: there is no such job or group, or none that one may know of.
+        """
+        projects = self._by.projects(Action.JOBS_READ)
+        if asked.projects:
+            wanted = frozenset(asked.projects)
+            projects = wanted if projects is None else wanted & projects
+        subjects = {*asked.jobs, *asked.groups}
+        for subject in subjects:
+            await self._ownership.require(self._by, Action.JOBS_READ, subject)
+        members: list[str] = []
+        async with self._database.reading() as tx:
+            for group_id in asked.groups:
+                members += await tx.group_reads.job_ids(group_id)
+        return Chosen(
+            projects=projects,
+            types=asked.chosen_types(),
+            subjects=frozenset(subjects.union(members)) if subjects else None,
+        )
+
+    async def _watch(self) -> None:
+        """A sign of life now and then, and an end when the client may see less, or more."""
+        while True:
+            try:
+                async with asyncio.timeout(_HEARTBEAT):
+                    await self._authenticator.next_change()
+            except TimeoutError:
+                await self._send(self._sign())
+            await self._check()
+
+    async def _check(self) -> None:
+        """Go on only if the client may still see what it gets."""
+        changes = self._authenticator.changes
+        try:
+            now = await self._again()
+        except NotAuthenticated as error:
+            raise Over(NOT_ALLOWED, error.detail) from None
+        except CortexError:
+            return  # it cannot be told now
+        if not self._is_as_before(now):
+            raise Over(NOT_ALLOWED, "what you may see has changed; connect again")
+        self._checked = changes
+
+    def _is_as_before(self, now: Principal) -> bool:
+        """Whether one may still see the same as when the connection began."""
+        seen = self._by.projects(Action.JOBS_READ)
+        return now.may(Action.JOBS_READ) and now.projects(Action.JOBS_READ) == seen
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        await self._send_bytes(orjson.dumps(message), None)
+
+    async def _send_bytes(self, message: bytes, position: str | None) -> None:
+        async with self._sending:
+            try:
+                async with asyncio.timeout(self._patience):
+                    await self._socket.send_text(message.decode())
+            except TimeoutError:
+                place = f"; resume after the last event that you had (before {position})"
+                raise Over(TOO_SLOW, f"too slow{place if position else ''}") from None
+
+
+class LiveSession(Session):
+    """One connection to `/api/v1/ws`."""
+
+    def _sign(self) -> dict[str, Any]:
+        return {"type": "heartbeat"}
 
     async def _take(self, text: str) -> None:
         name = None
@@ -163,32 +251,10 @@ class LiveSession:
         await self._check()
         if asked.id in self._subscriptions:
             raise InvalidRequest(f"there is a subscription `{asked.id}` already")
-        if len(self._subscriptions) >= _MOST:
-            raise InvalidRequest(f"a connection has at most {_MOST} subscriptions")
-        scope = await self._scope(asked)
+        self._require_room()
+        scope = await self.chosen(asked)
         await self._send({"type": "subscribed", "id": asked.id})
-        self._subscriptions[asked.id] = asyncio.create_task(
-            self._guarded(lambda: self._stream(asked, scope))
-        )
-
-    async def _scope(self, asked: Subscribe) -> Chosen:
-        """What is meant, as far as it may be seen."""
-        projects = self._by.projects(Action.JOBS_READ)
-        if asked.projects:
-            wanted = frozenset(asked.projects)
-            projects = wanted if projects is None else wanted & projects
-        subjects = {*asked.jobs, *asked.groups}
-        for subject in subjects:
-            await self._ownership.require(self._by, Action.JOBS_READ, subject)
-        members: list[str] = []
-        async with self._database.reading() as tx:
-            for group_id in asked.groups:
-                members += await tx.group_reads.job_ids(group_id)
-        return Chosen(
-            projects=projects,
-            types=asked.chosen_types(),
-            subjects=frozenset(subjects.union(members)) if subjects else None,
-        )
+        self._start(asked.id, lambda: self._stream(asked, scope))
 
     async def _unsubscribe(self, asked: Unsubscribe) -> None:
         task = self._subscriptions.pop(asked.id, None)
@@ -198,49 +264,9 @@ class LiveSession:
         await self._send({"type": "unsubscribed", "id": asked.id})
 
     async def _stream(self, asked: Subscribe, scope: Chosen) -> None:
-        batches = self._streams.events(scope, after=asked.after, from_now=asked.start == "now")
-        async for batch in batches:
-            if self._checked != self._authenticator.changes:
-                await self._check()
-            for item in batch:
-                await self._send_bytes(_event(asked.id, item), item.id)
-        raise _Over(GOING_AWAY, "the server stops; connect again, and resume")
-
-    async def _watch(self) -> None:
-        """A sign of life now and then, and an end when the client may see less, or more."""
-        while True:
-            try:
-                async with asyncio.timeout(_HEARTBEAT):
-                    await self._authenticator.next_change()
-            except TimeoutError:
-                await self._send({"type": "heartbeat"})
-            await self._check()
-
-    async def _check(self) -> None:
-        """Go on only if the client may still see what it gets."""
-        changes = self._authenticator.changes
-        try:
-            now = await self._again()
-        except NotAuthenticated as error:
-            raise _Over(NOT_ALLOWED, error.detail) from None
-        except CortexError:
-            return  # it cannot be told now
-        seen = self._by.projects(Action.JOBS_READ)
-        if not now.may(Action.JOBS_READ) or now.projects(Action.JOBS_READ) != seen:
-            raise _Over(NOT_ALLOWED, "what you may see has changed; connect again")
-        self._checked = changes
-
-    async def _send(self, message: dict[str, Any]) -> None:
-        await self._send_bytes(orjson.dumps(message), None)
-
-    async def _send_bytes(self, message: bytes, position: str | None) -> None:
-        async with self._sending:
-            try:
-                async with asyncio.timeout(self._patience):
-                    await self._socket.send_text(message.decode())
-            except TimeoutError:
-                place = f"; resume after the last event that you had (before {position})"
-                raise _Over(TOO_SLOW, f"too slow{place if position else ''}") from None
+        events = self.events(scope, after=asked.after, from_now=asked.start == "now")
+        async for item in events:
+            await self._send_bytes(_event(asked.id, item), item.id)
 
 
 def _read(text: str) -> Incoming:

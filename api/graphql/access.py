@@ -5,6 +5,7 @@ seen by whoever may do the action that the type is marked with. `check_schema` m
 nobody comes to a type by a field of another action.
 """
 
+import inspect
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeVar
 
@@ -50,7 +51,9 @@ class Needs(FieldExtension):
         self, next_: Callable[..., Any], source: Any, info: Any, **arguments: Any
     ) -> Any:
         await self.check(source, info, arguments)
-        return await next_(source, info, **arguments)
+        result = next_(source, info, **arguments)
+        # That of a subscription is no awaitable: it gives one event after the other.
+        return await result if inspect.isawaitable(result) else result
 
     async def check(self, source: Row | None, info: Asked, arguments: dict[str, Any]) -> None:
         """Go on only if it is allowed.
@@ -64,7 +67,8 @@ class Needs(FieldExtension):
             assert source is not None
             by.require(self.action, owner=source["owner"], project=source["project"])
             return
-        named = [arguments[name] for name in self.subjects if arguments.get(name) is not None]
+        given = [arguments[name] for name in self.subjects if arguments.get(name) is not None]
+        named = [each for one in given for each in (one if isinstance(one, list) else [one])]
         for subject in named or [None]:
             await require(by, self.action, subject, services.ownership)
 
@@ -76,6 +80,7 @@ def guarded(
     *,
     subjects: tuple[str, ...] = (),
     inside: bool = False,
+    live: bool = False,
 ) -> Callable[[Callable[..., Any]], Any]:
     """A field with a resolver that needs an action.
 
@@ -85,9 +90,11 @@ def guarded(
         description: For the schema.
         subjects: See `Needs`.
         inside: See `Needs`.
+        live: It gives one value after the other, as a subscription.
     """
     need = Needs(action, subjects=subjects, inside=inside)
-    made: Callable[[Callable[..., Any]], Any] = strawberry.field(
+    make = strawberry.subscription if live else strawberry.field
+    made: Callable[[Callable[..., Any]], Any] = make(
         graphql_type=kind, description=description, extensions=[need]
     )
     return made

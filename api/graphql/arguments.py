@@ -1,5 +1,6 @@
 """Arguments of fields, read as REST reads its parameters."""
 
+import re
 from datetime import datetime
 from typing import Any, Final
 
@@ -8,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 import api.respond
 from api.graphql.pages import wrong
 from api.params import Moment
+from cortex.db.outbox.events import POSITION
 from cortex.domain.errors import NotFound
 from cortex.domain.ids import is_group_id, is_job_id
 from cortex.services.pagination import todays_form
@@ -55,6 +57,17 @@ def moment(name: str, text: str | None) -> datetime | None:
     except ValidationError as error:
         message = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
         raise wrong(camel(name), message) from None
+
+
+def position(text: str | None) -> str | None:
+    """The position of an event.
+
+    Raises:
+        InvalidRequest: it is none.
+    """
+    if text is not None and not re.fullmatch(POSITION, text):
+        raise wrong("after", "is no event position; use one that an event carried")
+    return text
 
 
 def camel(name: str) -> str:

@@ -11,6 +11,7 @@ from strawberry.dataloader import DataLoader
 from strawberry.types import Info
 
 from api.graphql.scalars import Row
+from api.live import Session
 from api.services import Services
 from cortex.db.groups.views import MemberFilter
 from cortex.domain.rights import Principal
@@ -95,12 +96,22 @@ class Context:
         by: Who asks.
         services: What REST's routes call too.
         document: The operation, parsed and checked.
+        live: The connection that a subscription goes over.
+        position: Of the event that was given last.
     """
 
     by: Principal
     services: Services
     document: Any = None
+    live: Session | None = None
+    position: str | None = None
     loaders: Loaders = field(init=False)
+
+    @property
+    def session(self) -> Session:
+        """The connection of a subscription."""
+        assert self.live is not None
+        return self.live
 
     def __post_init__(self) -> None:
         self.forget()

@@ -1,6 +1,6 @@
 """One operation from its request to its answer, over HTTP or a WebSocket."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from graphql import GraphQLError, OperationDefinitionNode, OperationType, get_operation_ast
@@ -61,6 +61,18 @@ class Operation:
             operation_name=self._request.operation_name,
         )
         return answered(context, result.data, result.errors)
+
+    async def follow(self, context: Context) -> AsyncGenerator[Any, None]:
+        """The answers to a subscription, as they come."""
+        context.document = self._document
+        results: Any = await SCHEMA.subscribe(
+            self.text,
+            variable_values=self.variables,
+            context_value=context,
+            operation_name=self._request.operation_name,
+        )
+        found: AsyncGenerator[Any, None] = results
+        return found
 
 
 def read_request(value: Any) -> Asking:

@@ -15,6 +15,7 @@ from api.graphql.errors import log_unexpected
 from api.graphql.mutations import Mutation
 from api.graphql.queries import Query
 from api.graphql.scalars import SCALARS, value_of
+from api.graphql.subscriptions import Subscription
 
 
 class _Prepared(SchemaExtension):
@@ -37,6 +38,7 @@ class _Schema(strawberry.Schema):
 SCHEMA: Final = _Schema(
     query=Query,
     mutation=Mutation,
+    subscription=Subscription,
     extensions=[_Prepared],
     config=StrawberryConfig(default_resolver=value_of, scalar_map=SCALARS),
 )

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from starlette.websockets import WebSocket
 
 from api.access import again_of, caller_of
-from api.live import LiveSession
+from api.live import LiveSession, Session
 from api.problems import ServerBusy
 from api.routing import PREFIX
 from api.services import Services
@@ -20,27 +20,23 @@ SUBPROTOCOL: Final = "cortex.events.v1"
 @router.websocket("/ws")
 async def live(socket: WebSocket) -> None:
     """Subscribe, unsubscribe, resume; see docs/api.md."""
+    offered = socket.scope.get("subprotocols") or []
+    await serve_session(socket, LiveSession, SUBPROTOCOL if SUBPROTOCOL in offered else None)
+
+
+async def serve_session(socket: WebSocket, kind: type[Session], subprotocol: str | None) -> None:
+    """Take a connection, if there is room, and serve it until it ends."""
     services: Services = socket.app.state.services
     principal = caller_of(socket.scope)
     principal.require(Action.JOBS_READ)
-    sessions: set[LiveSession] = socket.app.state.live_sessions
+    sessions: set[Session] = socket.app.state.live_sessions
     most = services.settings.api.max_sockets
     if len(sessions) >= most:
         raise ServerBusy(f"server busy: {most} WebSockets are open; try again later")
-    offered = socket.scope.get("subprotocols") or []
-    session = LiveSession(
-        socket,
-        principal,
-        again_of(socket.scope),
-        authenticator=services.authenticator,
-        streams=services.streams,
-        ownership=services.ownership,
-        database=services.database,
-        patience=services.settings.api.slow_client.total_seconds(),
-    )
+    session = kind(socket, principal, again_of(socket.scope), services)
     sessions.add(session)
     try:
-        await socket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
+        await socket.accept(subprotocol)
         await session.run()
     finally:
         sessions.discard(session)

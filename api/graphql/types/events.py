@@ -1,10 +1,16 @@
 """Events, as pages and live."""
 
+from typing import TYPE_CHECKING, Annotated, Any
+
 import strawberry
 
-from api.graphql.access import shown
+from api.graphql.access import resolved, shown
+from api.graphql.context import Asked
 from api.graphql.scalars import Json, Row, Time
 from cortex.domain.rights import Action
+
+if TYPE_CHECKING:
+    from api.graphql.types.jobs import Job
 
 
 @shown(Action.JOBS_READ)
@@ -19,6 +25,15 @@ class Event:
     )
     job_id: strawberry.ID | None
     data: Json
+
+    @resolved(
+        Annotated["Job", strawberry.lazy("api.graphql.types.jobs")] | None,
+        "The job that it is about, as it is now.",
+    )
+    async def job(self, info: Asked) -> Any:
+        row: Any = self
+        name = row["job_id"]
+        return await info.context.loaders.jobs.load(name) if name else None
 
 
 def event_row(event: Row) -> Row:
