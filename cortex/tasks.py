@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Coroutine, Iterable
+from typing import Any, Final, TypeVar
+
+T = TypeVar("T")
 
 _AGAIN: Final = 5.0
 """Seconds until a task that has not ended is cancelled again.
@@ -51,3 +53,22 @@ async def end_tasks(tasks: Iterable["asyncio.Future[Any]"]) -> None:
             task.exception()
     if asked is not None:
         raise asked
+
+
+async def apart(work: Coroutine[Any, Any, T]) -> T:
+    """Do this in a task of its own, and wait for it.
+
+    Below frames that others keep (SQLAlchemy's, with the exceptions that went through them) what is
+    cancelled keeps what it had open until it is collected. Apart from them nothing of it is kept.
+
+    Raises:
+        asyncio.CancelledError: the caller was cancelled, and so was the work; it has ended.
+        Exception: what it failed with.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait([task])
+    finally:
+        if not task.done():
+            await end_tasks([task])
+    return task.result()

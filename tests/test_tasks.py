@@ -7,7 +7,7 @@ import weakref
 import pytest
 
 from cortex import tasks
-from cortex.tasks import end_task, end_tasks
+from cortex.tasks import apart, end_task, end_tasks
 from tests.support import patience
 
 
@@ -134,3 +134,35 @@ async def test_nothing_of_it_is_kept() -> None:
         assert opened[0]() is None
     finally:
         gc.enable()
+
+
+class TestApart:
+    async def test_gives_what_the_work_gives(self) -> None:
+        async def work() -> int:
+            return 7
+
+        assert await apart(work()) == 7
+
+    async def test_raises_what_it_fails_with(self) -> None:
+        async def work() -> None:
+            raise ValueError("no")
+
+        with pytest.raises(ValueError, match="no"):
+            await apart(work())
+
+    async def test_is_cancelled_with_the_caller(self) -> None:
+        begun, ended = asyncio.Event(), asyncio.Event()
+
+        async def work() -> None:
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.set()
+
+        task = asyncio.create_task(apart(work()))
+        await begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert ended.is_set()

@@ -2,8 +2,9 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Generic
+from typing import Any, Generic
 
+import psycopg
 from psycopg_pool import PoolTimeout
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -64,6 +65,7 @@ from cortex.db.webhooks.fanout import FanoutRepository
 from cortex.db.webhooks.repository import WebhookRepository
 from cortex.domain.errors import DatabaseUnavailable
 from cortex.settings import DatabaseSettings
+from cortex.tasks import apart
 
 # SQLSTATE classes that mean "away or out of resources now", not "wrong statement"; a standby before
 # its promotion is read-only (25006), an idle transaction is ended (25P03).
@@ -162,6 +164,7 @@ class Database:
             # The same few connections: those that have the statements prepared.
             pool_use_lifo=True,
             connect_args={
+                "async_creator_fn": _connected,
                 "connect_timeout": max(2, int(settings.timeout.total_seconds())),
                 "application_name": application,
                 "options": " ".join((_OPTIONS, *options)),
@@ -220,6 +223,14 @@ class Database:
     async def aclose(self) -> None:
         await self.engine.dispose()
         await self._read_only.dispose()
+
+
+async def _connected(*args: Any, **options: Any) -> psycopg.AsyncConnection[Any]:
+    """A connection; if whoever wants it is cut short meanwhile, nothing is left of it.
+
+    PostgreSQL would wait a minute for the rest of a connection that was just being made.
+    """
+    return await apart(psycopg.AsyncConnection.connect(*args, **options))
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ from psycopg.abc import Params
 from cortex.db import session_options
 from cortex.domain.errors import DatabaseUnavailable
 from cortex.settings import DatabaseSettings
+from cortex.tasks import apart
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
@@ -102,7 +103,7 @@ class ReadPool:
         return rows
 
     async def _connect(self, plan_anew: bool) -> Connection:
-        return await psycopg.AsyncConnection.connect(
+        connecting = psycopg.AsyncConnection.connect(
             self._settings.url.get_secret_value(),
             autocommit=True,
             prepare_threshold=2,
@@ -110,3 +111,4 @@ class ReadPool:
             application_name=self._application,
             options=f"{_OPTIONS} -c plan_cache_mode=force_custom_plan" if plan_anew else _OPTIONS,
         )
+        return await apart(connecting)  # below frames that a library may keep
