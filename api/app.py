@@ -13,7 +13,7 @@ from starlette.routing import Route, WebSocketRoute, compile_path
 
 from api.docs_page import add_docs
 from api.drop import DropMiddleware
-from api.graphql.http import answer_graphql
+from api.graphql.http import serve_graphql
 from api.graphql.socket import follow_graphql
 from api.headers import HeadersMiddleware, allow_origins
 from api.limits import add_guess_limit, add_principal_limit, counters_of
@@ -139,8 +139,10 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     mount(app, ROUTERS)
-    app.router.routes.append(Route(GRAPHQL, answer_graphql, methods=["POST"]))
-    app.router.routes.append(WebSocketRoute(GRAPHQL, follow_graphql))
+    app.router.routes += [
+        Route(GRAPHQL, serve_graphql, methods=["GET", "POST"]),
+        WebSocketRoute(GRAPHQL, follow_graphql),
+    ]
     app.state.paths = _paths()
     app.state.live_sessions = set()
     document(app)

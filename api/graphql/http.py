@@ -1,4 +1,4 @@
-"""`POST /graphql`: one operation per request."""
+"""`/graphql`: one operation per request by POST; a page by GET."""
 
 from typing import Final
 
@@ -12,6 +12,7 @@ from api.access import principal_of
 from api.graphql.context import Context
 from api.graphql.documents import Documents
 from api.graphql.operations import Asking, Operation, read_request, refused
+from api.graphql.page import graphql_page
 from api.graphql.schema import CORE
 from api.problems import MalformedBody, UnsupportedMediaType
 from api.services import Services
@@ -21,6 +22,11 @@ from cortex.services.views import render
 ANSWER: Final = "application/graphql-response+json"
 _JSON: Final = "application/json"
 DOCUMENTS: Final = Documents(CORE)
+
+
+async def serve_graphql(request: Request) -> Response:
+    """The page for a browser that looks, an answer to an operation that is sent."""
+    return await (answer_graphql(request) if request.method == "POST" else graphql_page(request))
 
 
 async def answer_graphql(request: Request) -> Response:

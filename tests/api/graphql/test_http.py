@@ -81,6 +81,7 @@ class TestRequests:
     async def test_other_methods(self, client: httpx.AsyncClient, method: str) -> None:
         answer = await client.request(method, GRAPHQL)
         check_problem(answer, 405, "method_not_allowed")
+        assert {"GET", "POST"} <= set(answer.headers["allow"].split(", "))
 
     async def test_a_choice_of_operations(self, client: httpx.AsyncClient) -> None:
         query = "query a { me { user } } query b { me { role } }"

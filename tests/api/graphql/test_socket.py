@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 import api.graphql.socket as protocol
 import api.live
 from cortex.db.engine import Database
-from cortex.domain.events import EventType
+from cortex.domain.events import EventType, NewEvent
 from cortex.domain.rights import Role
 from cortex.settings import Settings
 from tests.api import test_live
@@ -337,10 +337,10 @@ class TestEnds:
         """And resumes where it was."""
         api_settings = settings.api.model_copy(update={"slow_client": timedelta(seconds=0.1)})
         many = 2000
+        data = {"message": "x" * 4000}
+        event = NewEvent(type=EventType.PROVIDER_UPDATED, subject="local", job_id=None, data=data)
         async with database.transaction() as tx:
-            for number in range(many):
-                data = {"message": f"{number}" + "x" * 4000}
-                await tx.events.add(EventType.PROVIDER_UPDATED, "local", data=data)
+            await tx.events.add_many([event] * many)
         slow = settings.model_copy(update={"api": api_settings})
         async with serve(slow) as (url, running):
             app: Any = running.config.app
