@@ -55,11 +55,13 @@ from cortex.db.outbox.commands import CHANNEL as COMMANDS_CHANNEL
 from cortex.db.outbox.events import CHANNEL as EVENTS_CHANNEL
 from cortex.db.providers.circuits import CHANNEL as CIRCUITS_CHANNEL
 from cortex.db.providers.repository import CHANNEL as PROVIDERS_CHANNEL
+from cortex.db.runtime_settings import CHANNEL as SETTINGS_CHANNEL
 from cortex.db.webhooks.repository import CHANNEL as WEBHOOKS_CHANNEL
 from cortex.domain.errors import CortexError, ServiceUnavailable
 from cortex.loops import loop_factory
 from cortex.plugins.host import PluginHost
 from cortex.plugins.loading import Loaded, load_plugins, strategies_of
+from cortex.runtime_settings import RuntimeSettings, SettingsFollower
 from cortex.security.keyring import KeyRing
 from cortex.settings import Settings
 from cortex.telemetry.logging import configure_logging
@@ -81,6 +83,7 @@ _CHANNELS = (
     CIRCUITS_CHANNEL,
     LOOKED_AT,
     WEBHOOKS_CHANNEL,
+    SETTINGS_CHANNEL,
 )
 
 
@@ -93,6 +96,7 @@ class Service:
     client: Client
     fleet: Fleet
     notifier: Notifier
+    follower: SettingsFollower
     relay: Relay
     plugins: PluginHost
     webhooks: WebhookHost
@@ -131,7 +135,9 @@ class Service:
         plugins = PluginHost(loaded, database, notifier, settings.plugin_delivery)
         webhooks = WebhookHost(database, notifier, settings)
         await fleet.start()
+        follower = SettingsFollower(database, notifier, RuntimeSettings(settings))
         await notifier.start()
+        await follower.start()
         offered, steps = make_activities(settings, database, client, fleet, notifier, loaded)
         served = serves(settings.worker.queues, TASK_QUEUE)
         core = core_worker(client, settings, offered) if served else None
@@ -142,6 +148,7 @@ class Service:
             client,
             fleet,
             notifier,
+            follower,
             relay,
             plugins,
             webhooks,
@@ -178,6 +185,7 @@ class Service:
 
     async def aclose(self) -> None:
         await self.relay.aclose()
+        await self.follower.aclose()
         await self.notifier.aclose()
         await self.fleet.aclose()
         await self.database.aclose()

@@ -142,26 +142,27 @@ class PrincipalLimitMiddleware:
     A stream counts once, and so does a WebSocket.
     """
 
-    def __init__(self, app: ASGIApp, counters: Counters, limit: int) -> None:
+    def __init__(self, app: ASGIApp, counters: Counters, settings: ApiSettings) -> None:
         self._app = app
         self._counters = counters
-        self._limit = limit
+        self._settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in REQUESTS or not in_api(scope):
+        limit = self._settings.requests_per_minute
+        if not limit or scope["type"] not in REQUESTS or not in_api(scope):
             await self._app(scope, receive, send)
             return
         principal: Principal = scope["state"][PRINCIPAL]
         # Who logs in is nobody yet: one address must not use up the limit of all others.
         kind, who = ("principal", principal.name) if principal.name else ("from", address_of(scope))
-        quota = await self._counters.take(self._limit, kind, who)
+        quota = await self._counters.take(limit, kind, who)
         if quota is None:
             await self._app(scope, receive, send)
             return
         told = quota.headers("requests")
         if quota.remaining < 0:
             raise RateLimited(
-                f"`{who}` may send {self._limit} requests a minute; the next in {quota.reset} s",
+                f"`{who}` may send {limit} requests a minute; the next in {quota.reset} s",
                 headers={**told, "retry-after": str(quota.reset)},
             )
         raw = [(name.encode(), value.encode()) for name, value in told.items()]
@@ -182,17 +183,17 @@ class GuessLimitMiddleware:
     go on. This machine itself is not limited: who is on it can read its keys.
     """
 
-    def __init__(self, app: ASGIApp, counters: Counters, limit: int) -> None:
+    def __init__(self, app: ASGIApp, counters: Counters, settings: ApiSettings) -> None:
         self._app = app
         self._counters = counters
-        self._limit = limit
+        self._settings = settings
         self._refused: OrderedDict[str, float] = OrderedDict()
         self._good: OrderedDict[bytes, None] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
         here = scope["type"] in REQUESTS and in_api(scope)
-        if not here or is_public(path):
+        if not self._settings.failed_keys_per_minute or not here or is_public(path):
             # Where keys are not looked at, none is found to be good; logins are slowed down anyway.
             await self._app(scope, receive, send)
             return
@@ -229,25 +230,20 @@ class GuessLimitMiddleware:
         )
 
     async def _note_failure(self, address: str) -> None:
-        quota = await self._counters.take(self._limit, "failed", address)
+        limit = self._settings.failed_keys_per_minute
+        quota = await self._counters.take(limit, "failed", address)
         if quota is not None and quota.remaining <= 0:
             _remember(self._refused, address, time.monotonic() + quota.reset)
 
 
 def add_principal_limit(app: FastAPI, counters: Counters, settings: ApiSettings) -> None:
     """Inside of authentication."""
-    if settings.requests_per_minute:
-        app.add_middleware(
-            PrincipalLimitMiddleware, counters=counters, limit=settings.requests_per_minute
-        )
+    app.add_middleware(PrincipalLimitMiddleware, counters=counters, settings=settings)
 
 
 def add_guess_limit(app: FastAPI, counters: Counters, settings: ApiSettings) -> None:
     """Around authentication."""
-    if settings.failed_keys_per_minute:
-        app.add_middleware(
-            GuessLimitMiddleware, counters=counters, limit=settings.failed_keys_per_minute
-        )
+    app.add_middleware(GuessLimitMiddleware, counters=counters, settings=settings)
 
 
 def counters_of(settings: ApiSettings) -> Counters:

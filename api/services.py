@@ -15,6 +15,8 @@ from cortex.db.jobs.views import JobReads
 from cortex.db.notify import Notifier
 from cortex.db.outbox import events
 from cortex.db.readpool import ReadPool
+from cortex.db.runtime_settings import CHANNEL as SETTINGS_CHANNEL
+from cortex.runtime_settings import RuntimeSettings, SettingsFollower
 from cortex.security.keyring import KeyRing
 from cortex.services.accounts.authentication import CHANNELS, Authenticator
 from cortex.services.accounts.devices import DeviceLogins
@@ -55,6 +57,7 @@ from cortex.services.providers.admin import ProviderAdmin
 from cortex.services.providers.inspection import Inspections
 from cortex.services.providers.queries import ProviderRegistry
 from cortex.services.reconcile import Reconciling
+from cortex.services.runtime_settings import SettingsDesk
 from cortex.services.schedules.firing import Firing
 from cortex.services.schedules.schedules import Schedules
 from cortex.services.secrets import Secrets
@@ -112,6 +115,7 @@ class Services:
     named_secrets: NamedSecrets
     schedules: Schedules
     payloads: Payloads
+    settings_desk: SettingsDesk
     webhooks: Webhooks
     deliveries: WebhookDeliveries
     audit: AuditLog
@@ -132,7 +136,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         tracing = configure_tracing(settings.telemetry, "cortex-api")
         keyring = KeyRing.from_setting(settings.encryption_keys)
         client = await connect(settings.temporal, keyring, lazy=True, interceptors=tracing)
-        channels = (events.CHANNEL, logs.CHANNEL, *CHANNELS)
+        channels = (events.CHANNEL, logs.CHANNEL, SETTINGS_CHANNEL, *CHANNELS)
         notifier = Notifier(settings.database, channels)
         hub = EventHub(database, notifier)
         dispatcher = Dispatcher(database, client, settings.jobs)
@@ -145,7 +149,9 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         second_factors = SecondFactors(database, keyring, check, passkeys)
         sessions = Sessions(database, tokens, settings.sessions)
         authenticator, denials = Authenticator(database, notifier, tokens), Denials(database)
-        for part in (notifier, hub, dispatcher, probe, authenticator, denials):
+        runtime = RuntimeSettings(settings)
+        follower = SettingsFollower(database, notifier, runtime)
+        for part in (notifier, follower, hub, dispatcher, probe, authenticator, denials):
             await part.start()
             stack.push_async_callback(part.aclose)
         users = Users(database, settings.api)
@@ -210,6 +216,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             named_secrets=NamedSecrets(database, projects, settings),
             schedules=Schedules(database, firing),
             payloads=Payloads(keyring, settings.temporal),
+            settings_desk=SettingsDesk(database, runtime),
             webhooks=Webhooks(database, settings),
             deliveries=WebhookDeliveries(database),
             audit=AuditLog(database),

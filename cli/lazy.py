@@ -76,6 +76,7 @@ COMMANDS = {
     "secrets": Entry("secrets", "Keep secrets for jobs of a project; rotate keys (admins).", _SEE),
     "templates": Entry("templates", "Keep job and group specs with parameters, by name.", _JOBS),
     "schedules": Entry("schedules", "Submit jobs by themselves, by cron.", _JOBS),
+    "settings": Entry("settings", "Change settings while Cortex runs (admins).", _SEE),
     "webhooks": Entry("webhooks", "Have events sent to a URL; see what became of each.", _SEE),
     "audit": Entry("audit", "See who changed what, and who was denied (admins).", _SEE),
     "up": Entry("stack", "Start the whole stack on this machine.", _SERVER),

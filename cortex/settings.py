@@ -67,6 +67,10 @@ def _base_url(text: str) -> str:
 _ORIGIN = r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?"
 Origin = Annotated[str, AfterValidator(_origin)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
+LogLevel = Annotated[
+    Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
+    BeforeValidator(lambda text: text.upper() if isinstance(text, str) else text),
+]
 SsoName = Annotated[str, Field(pattern=SSO_NAME)]
 KeyName = Annotated[str, AfterValidator(_key_name)]
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
@@ -201,6 +205,9 @@ class WorkerSettings(_Section):
 
 
 class JobSettings(_Section):
+    accept: bool = Field(
+        default=True, description="Whether new jobs and groups are taken; those that run go on."
+    )
     max_duration: Duration = Field(
         default=timedelta(days=30), description="Longest duration of a job, extensions included."
     )
@@ -322,7 +329,7 @@ class RetentionSettings(_Section):
 
 
 class TelemetrySettings(_Section):
-    log_level: str = Field(default="INFO")
+    log_level: LogLevel = Field(default="INFO", description="`DEBUG`, `INFO`, `WARNING`, `ERROR`.")
     log_format: str = Field(default="json", pattern="^(json|console)$")
     metrics_port: int | None = Field(default=None, description="Prometheus metrics of the worker.")
     otlp_endpoint: str | None = Field(

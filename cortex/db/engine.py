@@ -51,6 +51,7 @@ from cortex.db.providers.repository import ProviderRepository
 from cortex.db.providers.track import TrackRepository
 from cortex.db.reconcile.findings import FindingRepository
 from cortex.db.reconcile.survey import SurveyRepository
+from cortex.db.runtime_settings import RuntimeSettingsRepository
 from cortex.db.schedules import ScheduleRepository
 from cortex.db.second_factors import SecondFactorRepository
 from cortex.db.secrets import SecretRepository
@@ -127,6 +128,9 @@ class UnitOfWork(Generic[Access]):
         self.survey: SurveyRepository[Access] = SurveyRepository(connection)
         self.schedules: ScheduleRepository[Access] = ScheduleRepository(connection)
         self.templates: TemplateRepository[Access] = TemplateRepository(connection)
+        self.runtime_settings: RuntimeSettingsRepository[Access] = RuntimeSettingsRepository(
+            connection
+        )
         self.webhooks: WebhookRepository[Access] = WebhookRepository(connection)
         self.fanout: FanoutRepository[Access] = FanoutRepository(connection)
         self.deliveries: DeliveryRepository[Access] = DeliveryRepository(connection)

@@ -145,6 +145,13 @@ class ServiceUnavailable(CortexError):
     title = "A service that Cortex needs is away"
 
 
+class SubmissionsPaused(ServiceUnavailable):
+    """An admin has said that nothing new is taken (`jobs.accept`)."""
+
+    code = "submissions_paused"
+    title = "No new jobs are taken"
+
+
 class DatabaseUnavailable(ServiceUnavailable):
     code = "database_unavailable"
     title = "The database is away"

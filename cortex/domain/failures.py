@@ -28,6 +28,7 @@ class FailureType(StrEnum):
     NOT_FOUND = "NotFound"
     CONFLICT = "Conflict"
     PRECONDITION_FAILED = "PreconditionFailed"
+    SUBMISSIONS_PAUSED = "SubmissionsPaused"
     IDEMPOTENCY_CONFLICT = "IdempotencyConflict"
     JOB_ALREADY_ENDED = "JobAlreadyEnded"
     GROUP_ALREADY_ENDED = "GroupAlreadyEnded"

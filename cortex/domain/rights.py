@@ -69,6 +69,9 @@ class Action(StrEnum):
     """To see and end sessions."""
     ACCOUNT_CHANGE = "account.change"
     """To change one's own password and second factor."""
+    SETTINGS_READ = "settings.read"
+    SETTINGS_CHANGE = "settings.change"
+    """To change settings while Cortex runs."""
     WEBHOOKS_READ = "webhooks.read"
     WEBHOOKS_CHANGE = "webhooks.change"
     TEMPLATES_READ = "templates.read"
@@ -144,6 +147,7 @@ POLICY: Final = MappingProxyType(
             # A job can print what it gets: not those of projects that one is not in.
             Action.NAMED_SECRETS_CHANGE: Reach.PROJECT,
             Action.NAMED_SECRETS_USE: Reach.PROJECT,
+            Action.SETTINGS_READ: Reach.ALL,
             Action.WEBHOOKS_READ: Reach.ALL,
             Action.WEBHOOKS_CHANGE: Reach.ALL,
             Action.TEMPLATES_CHANGE: Reach.ALL,

@@ -19,14 +19,7 @@ _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def configure_logging(settings: TelemetrySettings) -> None:
-    """Send all logs of this process to stderr, one JSON object (or one pretty line) each.
-
-    Raises:
-        ValueError: `log_level` is no level.
-    """
-    level = logging.getLevelNamesMapping().get(settings.log_level.upper())
-    if level is None:
-        raise ValueError(f"`telemetry.log_level`: `{settings.log_level}` is no log level")
+    """Send all logs of this process to stderr, one JSON object (or one pretty line) each."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
@@ -55,9 +48,14 @@ def configure_logging(settings: TelemetrySettings) -> None:
             ],
         )
     )
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(level)
+    logging.getLogger().handlers[:] = [handler]
+    set_level(settings)
+
+
+def set_level(settings: TelemetrySettings) -> None:
+    """Let what is less than `log_level` not be logged from now on."""
+    level = logging.getLevelNamesMapping()[settings.log_level]
+    logging.getLogger().setLevel(level)
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
 

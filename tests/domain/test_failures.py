@@ -40,6 +40,7 @@ ON_THE_WIRE = [
     "PullFailed",
     "RateLimited",
     "ServiceUnavailable",
+    "SubmissionsPaused",
     "TemporalUnavailable",
     "TooManyRequests",
     "Unavailable",

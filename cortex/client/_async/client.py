@@ -20,6 +20,7 @@ from cortex.client._async.reconcile import AsyncReconcileCalls
 from cortex.client._async.schedules import AsyncScheduleCalls
 from cortex.client._async.secrets import AsyncSecretCalls
 from cortex.client._async.server import AsyncServerCalls
+from cortex.client._async.settings import AsyncSettingsCalls
 from cortex.client._async.templates import AsyncTemplateCalls
 from cortex.client._async.trace import AsyncTraceCalls
 from cortex.client._async.webhooks import AsyncWebhookCalls
@@ -38,6 +39,7 @@ class AsyncCortex(
     AsyncReconcileCalls,
     AsyncAccountCalls,
     AsyncProjectCalls,
+    AsyncSettingsCalls,
     AsyncAuthCalls,
     AsyncSecretCalls,
     AsyncTemplateCalls,

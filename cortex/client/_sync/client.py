@@ -21,6 +21,7 @@ from cortex.client._sync.reconcile import ReconcileCalls
 from cortex.client._sync.schedules import ScheduleCalls
 from cortex.client._sync.secrets import SecretCalls
 from cortex.client._sync.server import ServerCalls
+from cortex.client._sync.settings import SettingsCalls
 from cortex.client._sync.templates import TemplateCalls
 from cortex.client._sync.trace import TraceCalls
 from cortex.client._sync.webhooks import WebhookCalls
@@ -39,6 +40,7 @@ class Cortex(
     ReconcileCalls,
     AccountCalls,
     ProjectCalls,
+    SettingsCalls,
     AuthCalls,
     SecretCalls,
     TemplateCalls,

@@ -3,16 +3,19 @@
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import Integer
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cortex.db.tables.base import NOW, Base
 
 
-class SettingRow(Base):
-    """Runtime settings, changed through API or dashboard."""
+class SettingsVersionRow(Base):
+    """All that is set from one change on; the newest row holds."""
 
-    __tablename__ = "settings"
+    __tablename__ = "settings_versions"
 
-    key: Mapped[str] = mapped_column(primary_key=True)
-    value: Mapped[dict[str, Any]]
-    updated_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    version: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    values: Mapped[dict[str, Any]]
+    comment: Mapped[str] = mapped_column(server_default="")
+    changed_by: Mapped[str]
+    changed_at: Mapped[datetime] = mapped_column(server_default=NOW)

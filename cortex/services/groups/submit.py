@@ -30,7 +30,7 @@ from cortex.domain.spec import JobSpec
 from cortex.schemas.groups import ExpandedMember, GroupValidation
 from cortex.security.keyring import KeyRing
 from cortex.security.places import job_place
-from cortex.services.jobs.admission import Assessment, assess
+from cortex.services.jobs.admission import Assessment, assess, require_open
 from cortex.services.jobs.idempotency import Origin, check_key, fingerprint, in_project
 from cortex.services.jobs.references import Opened, Secrets, write_down
 from cortex.services.money.reserves import require_room, upper_bound
@@ -146,6 +146,7 @@ class GroupSubmissions:
                 seen = await tx.idempotency.seen(owner, key, mark, former)
                 if seen is not None:
                     return AcceptedGroup(seen[0], replayed=True)
+            require_open(self._settings.jobs)
             opened = await Secrets(self._keys, project or owner, by).of_group(tx, spec)
             assessments = await asyncio.to_thread(_assess_all, spec, members, market, opened)
             group = await asyncio.to_thread(

@@ -15,12 +15,14 @@ from cortex.domain.errors import (
     NoProviderCanRun,
     OverBudget,
     ServiceUnavailable,
+    SubmissionsPaused,
 )
 from cortex.domain.money import Money
 from cortex.domain.offers import PriceSheet
 from cortex.domain.spec import JobSpec, Strategy
 from cortex.domain.units import format_duration
 from cortex.schemas.jobs import CostEstimate, ProviderObjection
+from cortex.settings import JobSettings
 
 BUILT_IN: Final = frozenset(strategy.value for strategy in Strategy)
 """The strategies that need no plugin."""
@@ -71,6 +73,16 @@ def assess(
             for provider_id, reasons in sides.objections.items()
         ),
     )
+
+
+def require_open(settings: JobSettings) -> None:
+    """Go on only while new jobs are taken. What was taken before is still answered.
+
+    Raises:
+        SubmissionsPaused: they are not.
+    """
+    if not settings.accept:
+        raise SubmissionsPaused("no new jobs are taken just now; those that were taken go on")
 
 
 def check_words(spec: JobSpec) -> None:

@@ -21,7 +21,7 @@ from cortex.domain.states import JobState
 from cortex.schemas.jobs import AcceptedJob, BatchAccepted, Validation
 from cortex.security.keyring import KeyRing
 from cortex.security.places import job_place
-from cortex.services.jobs.admission import Assessment, assess, at_index
+from cortex.services.jobs.admission import Assessment, assess, at_index, require_open
 from cortex.services.jobs.idempotency import Origin, check_key, fingerprint, in_project
 from cortex.services.jobs.inputs import require_inputs
 from cortex.services.jobs.references import Opened, Secrets, write_down
@@ -147,6 +147,7 @@ class Submissions:
         jobs = self._new_jobs([spec], owner, project, origin)
         claim = origin.claim if origin is not None else None
         if key is None and claim is None and not spec.references():
+            require_open(self._settings.jobs)
             await self._check_inputs(spec, visible)
             self._assess(spec, market)
             stored = await self._store_at_once(jobs, market)
@@ -156,6 +157,7 @@ class Submissions:
                 seen = await _seen(tx, owner, key, mark)
                 if seen is not None:
                     return Accepted(await self._view(tx, seen[0]), seen[0], replayed=True)
+                require_open(self._settings.jobs)
                 await require_inputs(tx, [spec], seen=visible)
                 opened = await self._open(tx, jobs, by, batch=False)
                 self._assess(opened.clear(spec), market)
@@ -190,6 +192,7 @@ class Submissions:
             seen = await _seen(tx, owner, key, mark)
             if seen is not None:
                 return Accepted(await _accepted(tx, seen), seen[0], replayed=True)
+            require_open(self._settings.jobs)
             await require_inputs(tx, specs, batch=True, seen=visible)
             opened = await self._open(tx, jobs, by, batch=True)
             await self._assess_all(specs, opened, market)

@@ -1,0 +1,74 @@
+"""What the routes about settings take and answer."""
+
+from typing import Annotated
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StringConstraints,
+    WithJsonSchema,
+)
+
+from cortex.domain.names import ONE_LINE, one_line
+from cortex.domain.runtime_settings import NAMES, Scalar, SettingsVersion
+from cortex.schemas._view import View
+
+_LONGEST = 200
+Comment = Annotated[
+    str,
+    Field(max_length=_LONGEST),
+    AfterValidator(one_line),
+    WithJsonSchema({"type": "string", "pattern": ONE_LINE, "maxLength": _LONGEST}),
+]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+NewValue = StrictBool | StrictInt | Text | None
+
+
+class SettingView(View):
+    """One setting that can be changed while Cortex runs."""
+
+    name: str
+    value: Scalar = Field(description="What holds.")
+    origin: str = Field(description="`runtime`: it was set here; `start`: by file or environment.")
+    at_start: Scalar = Field(description="What holds when nothing is set here.")
+    description: str
+
+
+class SettingsView(View):
+    """The settings that can be changed while Cortex runs, by name."""
+
+    version: int = Field(description="Counts the changes.")
+    items: tuple[SettingView, ...]
+
+
+class SettingsUpdate(BaseModel):
+    """What is set, by names; null takes back what was set."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    values: dict[str, NewValue] = Field(
+        min_length=1,
+        max_length=len(NAMES),
+        examples=[{"api.requests_per_minute": 600, "jobs.accept": None}],
+    )
+    comment: Comment | None = Field(default=None, description="Why; kept in the history.")
+
+
+class SettingsRollback(BaseModel):
+    """Back to what was set at an earlier version."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: StrictInt = Field(ge=0, le=2**31 - 1, description="0: nothing is set.")
+    comment: Comment | None = None
+
+
+class SettingsHistory(View):
+    """Versions, the newest first."""
+
+    items: tuple[SettingsVersion, ...]
+    next_before: int | None = Field(default=None, description="`before` of the next page.")
