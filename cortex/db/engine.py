@@ -39,6 +39,7 @@ from cortex.db.money.reports import ReportRepository
 from cortex.db.money.reserves import ReserveRepository
 from cortex.db.money.spending import SpendingRepository
 from cortex.db.named_secrets import NamedSecretRepository
+from cortex.db.opening import Opener
 from cortex.db.outbox.commands import CommandRepository
 from cortex.db.outbox.events import EventRepository
 from cortex.db.outbox.idempotency import IdempotencyRepository
@@ -146,6 +147,7 @@ class Database:
 
     def __init__(self, settings: DatabaseSettings, *, application: str = "cortex") -> None:
         self.settings = settings
+        self._opener = Opener()
         self.engine = self._connect(application)
         if faultpoints.active is not None:
             watch_writes(self.engine)
@@ -167,6 +169,8 @@ class Database:
             pool_recycle=1800,
             # The same few connections: those that have the statements prepared.
             pool_use_lifo=True,
+            # It would be asked about at each new connection.
+            use_native_hstore=False,
             connect_args={
                 "async_creator_fn": _connected,
                 "connect_timeout": max(2, int(settings.timeout.total_seconds())),
@@ -197,7 +201,10 @@ class Database:
         Raises:
             DatabaseUnavailable: PostgreSQL cannot be reached, or broke off.
         """
-        async with _told(away=_AWAY_FOR_READS), self._read_only.connect() as connection:
+        async with (
+            _told(away=_AWAY_FOR_READS),
+            self._opener.connection(self._read_only) as connection,
+        ):
             yield Reading(connection)
 
     @asynccontextmanager
@@ -210,13 +217,17 @@ class Database:
             DatabaseUnavailable: PostgreSQL cannot be reached, or broke off.
             RuntimeError: a second statement would write.
         """
-        async with _told(away=_AWAY), self._autocommit.connect() as connection:
+        async with _told(away=_AWAY), self._opener.connection(self._autocommit) as connection:
             handed_out(connection)
             yield Statement(connection)
 
     @asynccontextmanager
     async def _begin(self) -> AsyncIterator[Transaction]:
-        async with _told(away=_AWAY), self.engine.begin() as connection:
+        async with (
+            _told(away=_AWAY),
+            self._opener.connection(self.engine) as connection,
+            connection.begin(),
+        ):
             yield Transaction(connection)
 
     async def ping(self) -> None:
@@ -225,6 +236,7 @@ class Database:
             await tx.connection.execute(text("SELECT 1"))
 
     async def aclose(self) -> None:
+        await self._opener.aclose()
         await self.engine.dispose()
         await self._read_only.dispose()
 

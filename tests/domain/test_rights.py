@@ -17,7 +17,7 @@ RUNNERS = {Role.ADMIN, Role.OPERATOR, Role.DEVELOPER}
 READS = (
     {action for action in Action if action.endswith(".read")}
     - ADMINS
-    - {Action.WEBHOOKS_READ, Action.NAMED_SECRETS_READ}
+    - {Action.WEBHOOKS_READ, Action.NAMED_SECRETS_READ, Action.SETTINGS_READ}
 )
 # Written down a second time, on purpose: a change of the table must be meant.
 MAY = (
@@ -42,6 +42,8 @@ MAY = (
         Action.ACCOUNT_CHANGE: EVERYBODY,
         Action.WEBHOOKS_READ: RUNNERS,
         Action.WEBHOOKS_CHANGE: RUNNERS,
+        Action.SETTINGS_READ: {Role.ADMIN, Role.OPERATOR},
+        Action.SETTINGS_CHANGE: {Role.ADMIN},
         Action.TEMPLATES_CHANGE: RUNNERS,
         Action.NAMED_SECRETS_READ: RUNNERS | {Role.VIEWER},
         Action.NAMED_SECRETS_CHANGE: RUNNERS,
