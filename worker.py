@@ -63,6 +63,7 @@ from cortex.plugins.host import PluginHost
 from cortex.plugins.loading import Loaded, load_plugins, strategies_of
 from cortex.runtime_settings import RuntimeSettings, SettingsFollower
 from cortex.security.keyring import KeyRing
+from cortex.security.kms import with_open_keys
 from cortex.settings import Settings
 from cortex.telemetry.logging import configure_logging
 from cortex.telemetry.tracing import configure_tracing
@@ -330,6 +331,7 @@ def main() -> None:
     settings = Settings()
     configure_logging(settings.telemetry)
     try:
+        settings = with_open_keys(settings)
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(main_async(settings))
     except CortexError as error:

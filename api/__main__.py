@@ -22,6 +22,7 @@ from api.protocol import BoundedProtocol
 from cortex import faultpoints, garbage
 from cortex.domain.errors import CortexError, field_errors
 from cortex.loops import loop_factory
+from cortex.security.kms import with_open_keys
 from cortex.settings import Settings
 from cortex.telemetry.logging import configure_logging
 
@@ -94,6 +95,7 @@ def main() -> None:
     try:
         settings = Settings()
         configure_logging(settings.telemetry)
+        settings = with_open_keys(settings)
         server = Server(create_app(settings), settings, ready=garbage.freeze)
     except ValidationError as error:
         problems = ", ".join(

@@ -387,6 +387,35 @@ class WebhookSettings(_Section):
     )
 
 
+class VaultSettings(_Section):
+    """Transit of Vault or OpenBao, for keys `id:vault:v1:…` of `encryption_keys`."""
+
+    address: str = Field(default="", description="Such as `https://vault.example.org:8200`.")
+    mount: str = Field(default="transit", description="Where the transit engine is.")
+    key: str = Field(default="cortex", description="The key there that wraps ours.")
+    namespace: str = Field(default="", description="Of Vault Enterprise.")
+    token_file: Path | None = Field(default=None, description="File that holds a token.")
+    token: SecretStr | None = None
+    role_id: str = Field(default="", description="Of AppRole, in place of a token.")
+    secret_id_file: Path | None = Field(default=None, description="File that holds its secret id.")
+    secret_id: SecretStr | None = None
+    approle_mount: str = Field(default="approle", description="Where AppRole is.")
+    ca_file: Path | None = Field(default=None, description="Whom to trust besides public CAs: PEM.")
+    timeout: Duration = Field(default=timedelta(seconds=5), description="Of one request.")
+
+
+class KmsSettings(_Section):
+    """Who opens keys of the ring that are wrapped, when a process starts."""
+
+    patience: Duration = Field(
+        default=timedelta(minutes=1), description="How long a start waits for them."
+    )
+    vault: VaultSettings = Field(default_factory=VaultSettings)
+    services: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Options of those that packages bring, by name."
+    )
+
+
 class PluginSettings(BaseModel):
     """One plugin: the fields of its own configuration."""
 
@@ -460,8 +489,10 @@ class Settings(BaseSettings):
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
     encryption_keys: SecretStr | None = Field(
         default=None,
-        description="Key ring: `id:base64` of 32 bytes each, comma-separated, newest first.",
+        description="Key ring: `id:base64` of 32 bytes each, comma-separated, newest first; or "
+        "`id:vault:v1:…` and the like, for keys that a service opens (`kms`).",
     )
+    kms: KmsSettings = Field(default_factory=KmsSettings)
     plugins: dict[str, PluginSettings] = Field(
         default_factory=dict, description="Plugin name to its configuration."
     )

@@ -12,6 +12,7 @@ import typer
 from cli import render
 from cli.errors import BadInput, ExitCode
 from cli.state import State, interactive, state_of
+from cortex.domain.errors import CortexError
 from cortex.schemas.secrets import RotationView
 
 _ASK_EVERY = 1.0
@@ -95,6 +96,33 @@ def delete_secret(
             cortex.delete_secret(name, project)
             if not state.json:
                 render.say(state, f"secret `{name}` was taken away")
+
+
+@secrets_app.command("new-key")
+def new_key(
+    ctx: typer.Context,
+    key_id: Annotated[str, typer.Argument(metavar="ID", help="Such as `k2`.")],
+    service: Annotated[
+        str | None,
+        typer.Option(help="`vault`, or another that wraps it; by the settings of this machine."),
+    ] = None,
+) -> None:
+    """Make a key, and print it as an entry of `encryption_keys`; nothing is changed by that.
+
+    Without --service it is in clear: whoever reads it can open secrets.
+    """
+    from cortex.embedded.config import user_settings
+    from cortex.security.kms import new_entry
+
+    state = state_of(ctx)
+    try:
+        entry = new_entry(key_id, service, user_settings().kms)
+    except CortexError as error:
+        raise BadInput(error.detail) from None
+    if state.json:
+        print(render.to_json({"entry": entry}))
+    else:
+        print(entry)
 
 
 def _value(name: str, from_file: Path | None, from_env: str | None) -> str:

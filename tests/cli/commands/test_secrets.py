@@ -5,6 +5,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import text
 
 from cortex.db.engine import Database
@@ -13,6 +14,7 @@ from cortex.settings import Settings
 from tests.api.conftest import providers, settings
 from tests.api.support import KEY, serve, spec
 from tests.cli.commands.test_trace import call
+from tests.security.vault_server import FakeVault, serving
 
 __all__ = ["providers", "settings"]
 
@@ -109,3 +111,17 @@ async def _sealed(settings: Settings, job_id: str) -> bytes:
             return bytes((await tx.connection.execute(query, {"id": job_id})).scalar_one())
     finally:
         await database.aclose()
+
+
+async def test_a_new_key_of_the_ring(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = await call("http://127.0.0.1:1", "secrets", "new-key", "k2")
+    (entry,) = shown.stdout.split()
+    assert KeyRing.from_setting(SecretStr(entry)).newest == "k2"
+    with serving(FakeVault()) as vault:
+        monkeypatch.setenv("CORTEX_KMS__VAULT__ADDRESS", vault.url)
+        monkeypatch.setenv("CORTEX_KMS__VAULT__TOKEN", "root-token")
+        words = ("--json", "secrets", "new-key", "k3", "--service", "vault")
+        shown = await call("http://127.0.0.1:1", *words)
+        assert json.loads(shown.stdout)["entry"].startswith("k3:vault:v1:")
+    shown = await call("http://127.0.0.1:1", "secrets", "new-key", "k3", "--service", "vault")
+    assert (shown.exit_code, "does not answer" in shown.output) == (2, True)
