@@ -83,7 +83,7 @@ security: $(AUDIT) ## Static checks, known faults of what is pinned, made-up req
 	$(AUDIT_BIN)/bandit --quiet --recursive --configfile pyproject.toml $(SOURCES)
 	$(AUDIT_BIN)/python scripts/audit_pins.py
 	$(PYTEST) -m "slow or not slow" tests/security tests/domain/test_rights.py \
-		tests/api/test_access.py tests/api/test_access_projects.py \
+		tests/api/test_access.py tests/api/test_access_projects.py tests/api/graphql \
 		tests/api/test_openapi_schemathesis.py tests/e2e/test_planted_secrets.py $(PYTEST_ARGS)
 
 lint: $(DEV) ## Style: ruff check and ruff format --check; derived files are up to date
