@@ -35,6 +35,7 @@ from api.routes import (
     budgets,
     bulk,
     device,
+    filters,
     groups,
     jobs,
     keys,
@@ -70,6 +71,7 @@ ROUTERS = tuple(
     for module in (
         submission,
         bulk,
+        filters,
         jobs,
         groups,
         trace,

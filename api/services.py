@@ -38,6 +38,7 @@ from cortex.services.audit.denials import Denials
 from cortex.services.audit.queries import AuditLog
 from cortex.services.events.hub import EventHub
 from cortex.services.events.streams import Streams
+from cortex.services.filters import SavedFilters
 from cortex.services.groups.control import GroupControl
 from cortex.services.groups.queries import GroupQueries
 from cortex.services.groups.submit import GroupSubmissions
@@ -116,6 +117,7 @@ class Services:
     schedules: Schedules
     payloads: Payloads
     settings_desk: SettingsDesk
+    filters: SavedFilters
     webhooks: Webhooks
     deliveries: WebhookDeliveries
     audit: AuditLog
@@ -217,6 +219,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             schedules=Schedules(database, firing),
             payloads=Payloads(keyring, settings.temporal),
             settings_desk=SettingsDesk(database, runtime),
+            filters=SavedFilters(database, projects),
             webhooks=Webhooks(database, settings),
             deliveries=WebhookDeliveries(database),
             audit=AuditLog(database),

@@ -75,6 +75,7 @@ COMMANDS = {
     "keys": Entry("keys", "Make, list and revoke API keys.", _SEE),
     "secrets": Entry("secrets", "Keep secrets for jobs of a project; rotate keys (admins).", _SEE),
     "templates": Entry("templates", "Keep job and group specs with parameters, by name.", _JOBS),
+    "filters": Entry("filters", "Keep filters of lists of jobs, by name.", _JOBS),
     "schedules": Entry("schedules", "Submit jobs by themselves, by cron.", _JOBS),
     "settings": Entry("settings", "Change settings while Cortex runs (admins).", _SEE),
     "webhooks": Entry("webhooks", "Have events sent to a URL; see what became of each.", _SEE),

@@ -65,16 +65,22 @@ FILTER: Final = frozenset({*inspect.signature(_filter).parameters, "project"} - 
     "/jobs",
     dependencies=[needs(Action.JOBS_READ)],
     response_model=JobPage,
-    responses=problems(404),
+    responses=problems(404, 409),
 )
 async def list_jobs(
     services: Using,
+    by: Caller,
     where: Which,
+    saved: Annotated[
+        str | None, Query(description="Name of a saved filter; what else is asked for counts.")
+    ] = None,
     limit: Annotated[int, Field(ge=1, le=500), WHOLE] = 50,
     cursor: Cursor = None,
     fields: Annotated[str | None, fields_of(JobSummary), SOME] = None,
 ) -> Response:
     """Jobs, newest first."""
+    if saved is not None:
+        where = await services.filters.narrowed(where, saved, by)
     page = await services.queries.jobs(where, cursor=cursor, limit=limit, fields=chosen(fields))
     return answer(page)
 

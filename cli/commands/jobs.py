@@ -47,6 +47,9 @@ def jobs(
     ] = None,
     before: Annotated[str | None, typer.Option("--until", help="Created before.")] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")] = 50,
+    saved: Annotated[
+        str | None, typer.Option(help="By a saved filter (`cortex filters`); options count too.")
+    ] = None,
     all_: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it anew each second.")] = False,
 ) -> None:
@@ -64,9 +67,9 @@ def jobs(
     )
     with state.client() as cortex:
         if watch:
-            _watch(state, cortex, which, limit)
+            _watch(state, cortex, which, saved, limit)
             return
-        listed = _take(cortex, which, None if all_ else limit)
+        listed = _take(cortex, which, saved, None if all_ else limit)
         if state.json:
             for summary in listed:
                 render.print_json(summary)
@@ -80,16 +83,18 @@ def jobs(
             render.say(state, f"the newest {limit}; --limit or --all shows more", style="dim")
 
 
-def _take(cortex: Cortex, which: JobFilter, limit: int | None) -> Iterator[JobSummary]:
+def _take(
+    cortex: Cortex, which: JobFilter, saved: str | None, limit: int | None
+) -> Iterator[JobSummary]:
     page_size = 100 if limit is None else min(limit, 100)
-    return islice(cortex.iter_jobs(which, page_size=page_size), limit)
+    return islice(cortex.iter_jobs(which, saved=saved, page_size=page_size), limit)
 
 
-def _watch(state: State, cortex: Cortex, which: JobFilter, limit: int) -> None:
+def _watch(state: State, cortex: Cortex, which: JobFilter, saved: str | None, limit: int) -> None:
     console = render.console(state)
     with Live(console=console, auto_refresh=False, screen=console.is_terminal) as live:
         while True:
-            rows = [_row(summary) for summary in _take(cortex, which, limit)]
+            rows = [_row(summary) for summary in _take(cortex, which, saved, limit)]
             table = render.drawn(_COLUMNS, rows, right=_RIGHT, spare=_SPARE, width=console.width)
             live.update(table, refresh=True)
             time.sleep(1.0)

@@ -18,6 +18,7 @@ from cortex.db.audit import AuditRepository
 from cortex.db.base import Access, Reads, Transacts, Writes
 from cortex.db.boundaries import bounded, watch_writes
 from cortex.db.devices import DeviceRepository
+from cortex.db.filters import SavedFilterRepository
 from cortex.db.groups.accept import GroupAcceptanceRepository
 from cortex.db.groups.repository import GroupRepository
 from cortex.db.groups.views import GroupReadRepository
@@ -128,6 +129,7 @@ class UnitOfWork(Generic[Access]):
         self.findings: FindingRepository[Access] = FindingRepository(connection)
         self.survey: SurveyRepository[Access] = SurveyRepository(connection)
         self.schedules: ScheduleRepository[Access] = ScheduleRepository(connection)
+        self.filters: SavedFilterRepository[Access] = SavedFilterRepository(connection)
         self.templates: TemplateRepository[Access] = TemplateRepository(connection)
         self.runtime_settings: RuntimeSettingsRepository[Access] = RuntimeSettingsRepository(
             connection

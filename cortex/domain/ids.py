@@ -30,6 +30,7 @@ Prefix = Literal[
     "sig",
     "tpl",
     "sch",
+    "flt",
 ]
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"

@@ -76,6 +76,8 @@ class Action(StrEnum):
     WEBHOOKS_CHANGE = "webhooks.change"
     TEMPLATES_READ = "templates.read"
     TEMPLATES_CHANGE = "templates.change"
+    FILTERS_CHANGE = "filters.change"
+    """To save filters of one's own; to share them takes the right to submit to the project."""
     SCHEDULES_READ = "schedules.read"
     SCHEDULES_CHANGE = "schedules.change"
 
@@ -129,6 +131,7 @@ _KEYS: Final = {
     Action.KEYS_CHANGE: Reach.OWN,
     Action.SESSIONS_CHANGE: Reach.OWN,
     Action.ACCOUNT_CHANGE: Reach.OWN,
+    Action.FILTERS_CHANGE: Reach.OWN,
 }
 _LOOKS: Final = _READS | _KEYS | {Action.PROJECTS_READ: Reach.ALL}
 

@@ -163,23 +163,29 @@ Overlap = Annotated[
 ]
 
 
+JobLabels = Annotated[
+    dict[str, str],
+    AfterValidator(_labels),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "propertyNames": {"pattern": LABEL_KEY},
+            "additionalProperties": {"type": "string", "pattern": LABEL_VALUE},
+            "maxProperties": MOST_LABELS,
+        }
+    ),
+]
+"""Labels that all must match."""
+
+
 class JobFilterInput(BaseModel):
     """Only events of these jobs and groups; what is not given does not matter."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    labels: Annotated[
-        dict[str, str],
-        AfterValidator(_labels),
-        WithJsonSchema(
-            {
-                "type": "object",
-                "propertyNames": {"pattern": LABEL_KEY},
-                "additionalProperties": {"type": "string", "pattern": LABEL_VALUE},
-                "maxProperties": MOST_LABELS,
-            }
-        ),
-    ] = Field(default_factory=dict, max_length=MOST_LABELS, description="All must match.")
+    labels: JobLabels = Field(
+        default_factory=dict, max_length=MOST_LABELS, description="All must match."
+    )
     group: str | None = Field(
         default=None, pattern=GROUP_ID, description="Of this group and its members."
     )

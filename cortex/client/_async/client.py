@@ -9,6 +9,7 @@ from cortex.client._async.accounts import AsyncAccountCalls
 from cortex.client._async.audit import AsyncAuditCalls
 from cortex.client._async.auth import AsyncAuthCalls
 from cortex.client._async.events import AsyncEventCalls
+from cortex.client._async.filters import AsyncFilterCalls
 from cortex.client._async.groups import AsyncGroupCalls
 from cortex.client._async.jobs import AsyncJobCalls
 from cortex.client._async.money import AsyncMoneyCalls
@@ -44,6 +45,7 @@ class AsyncCortex(
     AsyncSecretCalls,
     AsyncTemplateCalls,
     AsyncScheduleCalls,
+    AsyncFilterCalls,
     AsyncWebhookCalls,
     AsyncAuditCalls,
     AsyncTraceCalls,

@@ -64,8 +64,9 @@ def quote(spec: Spec, project: str | None = None) -> Call[Quote]:
     return replace(post("/quotes", Quote, spec_json(spec)), params=query(project=project))
 
 
-def jobs(which: JobFilter, limit: int, cursor: str | None) -> Call[JobPage]:
-    return get("/jobs", JobPage, query(limit=limit, cursor=cursor) + _filter(which))
+def jobs(which: JobFilter, saved: str | None, limit: int, cursor: str | None) -> Call[JobPage]:
+    params = query(saved=saved, limit=limit, cursor=cursor) + _filter(which)
+    return get("/jobs", JobPage, params)
 
 
 def cancel_jobs(

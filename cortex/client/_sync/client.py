@@ -10,6 +10,7 @@ from cortex.client._sync.accounts import AccountCalls
 from cortex.client._sync.audit import AuditCalls
 from cortex.client._sync.auth import AuthCalls
 from cortex.client._sync.events import EventCalls
+from cortex.client._sync.filters import FilterCalls
 from cortex.client._sync.groups import GroupCalls
 from cortex.client._sync.jobs import JobCalls
 from cortex.client._sync.money import MoneyCalls
@@ -45,6 +46,7 @@ class Cortex(
     SecretCalls,
     TemplateCalls,
     ScheduleCalls,
+    FilterCalls,
     WebhookCalls,
     AuditCalls,
     TraceCalls,

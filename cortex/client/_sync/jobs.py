@@ -120,20 +120,28 @@ class JobCalls:
         return self._transport.call(routes.job(job_id))
 
     def jobs(
-        self, which: JobFilter = _ALL, *, limit: int = 100, cursor: str | None = None
+        self,
+        which: JobFilter = _ALL,
+        *,
+        saved: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
     ) -> JobPage:
         """One page of jobs, newest first.
 
         Args:
             which: The filter.
+            saved: Name of a saved filter; what `which` says counts.
             limit: Jobs per page.
             cursor: `next_cursor` of the page before.
         """
-        return self._transport.call(routes.jobs(which, limit, cursor))
+        return self._transport.call(routes.jobs(which, saved, limit, cursor))
 
-    def iter_jobs(self, which: JobFilter = _ALL, *, page_size: int = 100) -> Iterator[JobSummary]:
+    def iter_jobs(
+        self, which: JobFilter = _ALL, *, saved: str | None = None, page_size: int = 100
+    ) -> Iterator[JobSummary]:
         """All jobs that match, newest first, page by page."""
-        pages = partial(routes.jobs, which, page_size)
+        pages = partial(routes.jobs, which, saved, page_size)
         yield from every_entry(self._transport, pages)
 
     def frames(
