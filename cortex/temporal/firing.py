@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from temporalio.api.common.v1 import Payload
 from temporalio.client import (
     Client,
     ScheduleActionStartWorkflow,
@@ -25,7 +26,7 @@ from temporalio.client import (
 from temporalio.client import Schedule as TemporalSchedule
 from temporalio.service import RPCError, RPCStatusCode
 
-from cortex.domain.errors import TemporalUnavailable
+from cortex.domain.errors import CortexError, TemporalUnavailable
 from cortex.domain.schedules import Schedule, Span
 from cortex.domain.schedules.cron import Cron, parse_cron
 from cortex.temporal.contracts import (
@@ -63,7 +64,7 @@ async def tell(client: Client, schedule_id: str, schedule: Schedule | None) -> N
     except ScheduleAlreadyRunningError:
 
         async def update(now: ScheduleUpdateInput) -> ScheduleUpdate | None:
-            older = await _revision(now.description.schedule) < schedule.revision
+            older = await _revision(client, now.description.schedule) < schedule.revision
             return ScheduleUpdate(schedule=wanted) if older else None
 
         await handle.update(update, rpc_timeout=_CALL)
@@ -157,16 +158,15 @@ def _ranges(values: Sequence[int]) -> list[ScheduleRange]:
     return [ScheduleRange(value, value) for value in values]
 
 
-async def _revision(schedule: TemporalSchedule) -> int:
+async def _revision(client: Client, schedule: TemporalSchedule) -> int:
     """Which revision it was made from; 0 if that cannot be told."""
     action = schedule.action
     if not isinstance(action, ScheduleActionStartWorkflow) or not action.args:
         return 0
-    (first,) = action.args[:1]
-    if isinstance(first, ScheduledInput):
-        return first.revision
-    raw = getattr(first, "data", b"")
-    try:
-        return ScheduledInput.model_validate_json(raw).revision
-    except ValueError:
-        return 0
+    given = action.args[0]
+    if isinstance(given, Payload):  # as Temporal keeps it, maybe encrypted
+        try:
+            (given,) = await client.data_converter.decode([given], [ScheduledInput])
+        except (RuntimeError, ValueError, CortexError):
+            return 0
+    return given.revision if isinstance(given, ScheduledInput) else 0
