@@ -1,11 +1,13 @@
 """Schedules on a real Temporal server: told, told again, fired, made up for, mended."""
 
+import base64
 import contextlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import text, update
 from temporalio.client import Client
 from temporalio.service import RPCError
@@ -17,9 +19,11 @@ from cortex.domain.rights import Principal, Role
 from cortex.domain.schedules import RunState, Schedule, ScheduleRun
 from cortex.domain.versions import ANY_VERSION
 from cortex.schemas.schedules import BackfillRequest, ScheduleCreate, ScheduleUpdate
+from cortex.security.keyring import KeyRing
 from cortex.services.schedules.opening import open_firing
 from cortex.services.schedules.schedules import Schedules
 from cortex.temporal import firing
+from cortex.temporal.client import connect
 from cortex.temporal.contracts import scheduled_id
 from cortex.temporal.outbox.relay import Relay
 from tests.integration.conftest import Stage, StageMaker
@@ -136,6 +140,20 @@ class TestTold:
         await again(stage)
         with pytest.raises(RPCError, match="not found"):
             await handle.describe()
+
+    async def test_what_comes_late_undoes_nothing_that_is_encrypted(
+        self, stage: Stage, schedules: Schedules, namespace: Client
+    ) -> None:
+        ring = KeyRing.from_setting(SecretStr(f"k1:{base64.b64encode(b'0' * 32).decode()}"))
+        hidden = stage.settings.temporal.model_copy(update={"encrypt_payloads": True})
+        client = await connect(hidden, keyring=ring)
+        schedule = await made(schedules)
+        later = schedule.model_copy(update={"revision": 2, "paused": True})
+        for each in (later, schedule):
+            await firing.tell(client, schedule.id, each)
+        held = (await namespace.get_schedule_handle(scheduled_id(schedule.id)).describe()).schedule
+        assert held.state.paused
+        assert schedule.cron not in str(held.action)
 
     async def test_next_runs_are_those_of_temporal(
         self, schedules: Schedules, stage: Stage, namespace: Client
