@@ -177,7 +177,7 @@ async def test_nothing_that_is_secret_is_anywhere(stack: Stack) -> None:
     for name in names:
         job = await client.submit(
             shell(
-                script,
+                f'test -n "$KEPT" && {script}' if name == "local" else script,
                 secret_env={
                     "TOKEN": planted.new(f"a secret of a job at {name}"),
                     "OTHER": planted.new(f"another one at {name}"),
