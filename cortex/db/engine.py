@@ -2,9 +2,8 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Generic
+from typing import Generic
 
-import psycopg
 from psycopg_pool import PoolTimeout
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -68,7 +67,6 @@ from cortex.db.webhooks.fanout import FanoutRepository
 from cortex.db.webhooks.repository import WebhookRepository
 from cortex.domain.errors import DatabaseUnavailable
 from cortex.settings import DatabaseSettings
-from cortex.tasks import apart
 
 # SQLSTATE classes that mean "away or out of resources now", not "wrong statement"; a standby before
 # its promotion is read-only (25006), an idle transaction is ended (25P03).
@@ -174,7 +172,6 @@ class Database:
             # It would be asked about at each new connection.
             use_native_hstore=False,
             connect_args={
-                "async_creator_fn": _connected,
                 "connect_timeout": max(2, int(settings.timeout.total_seconds())),
                 "application_name": application,
                 "options": " ".join((_OPTIONS, *options)),
@@ -241,14 +238,6 @@ class Database:
         await self._opener.aclose()
         await self.engine.dispose()
         await self._read_only.dispose()
-
-
-async def _connected(*args: Any, **options: Any) -> psycopg.AsyncConnection[Any]:
-    """A connection; if whoever wants it is cut short meanwhile, nothing is left of it.
-
-    PostgreSQL would wait a minute for the rest of a connection that was just being made.
-    """
-    return await apart(psycopg.AsyncConnection.connect(*args, **options))
 
 
 @asynccontextmanager

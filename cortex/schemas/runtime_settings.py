@@ -8,7 +8,6 @@ from pydantic import (
     ConfigDict,
     Field,
     StrictBool,
-    StrictInt,
     StringConstraints,
     WithJsonSchema,
 )
@@ -16,16 +15,18 @@ from pydantic import (
 from cortex.domain.names import ONE_LINE, one_line
 from cortex.domain.runtime_settings import NAMES, Scalar, SettingsVersion
 from cortex.schemas._view import View
+from cortex.schemas.numbers import Whole
 
 _LONGEST = 200
+_LONGEST_VALUE = 100
 Comment = Annotated[
     str,
     Field(max_length=_LONGEST),
     AfterValidator(one_line),
     WithJsonSchema({"type": "string", "pattern": ONE_LINE, "maxLength": _LONGEST}),
 ]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=100)]
-NewValue = StrictBool | StrictInt | Text | None
+Text = Annotated[str, StringConstraints(min_length=1, max_length=_LONGEST_VALUE)]
+NewValue = StrictBool | Whole | Text | None
 
 
 class SettingView(View):
@@ -50,7 +51,24 @@ class SettingsUpdate(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    values: dict[str, NewValue] = Field(
+    values: Annotated[
+        dict[str, NewValue],
+        WithJsonSchema(
+            {
+                "type": "object",
+                "propertyNames": {"enum": list(NAMES)},
+                "additionalProperties": {
+                    "anyOf": [
+                        {"type": "boolean"},
+                        {"type": "integer"},
+                        {"type": "string", "minLength": 1, "maxLength": _LONGEST_VALUE},
+                        {"type": "null"},
+                    ]
+                },
+                "minProperties": 1,
+            }
+        ),
+    ] = Field(
         min_length=1,
         max_length=len(NAMES),
         examples=[{"api.requests_per_minute": 600, "jobs.accept": None}],
@@ -63,7 +81,7 @@ class SettingsRollback(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    version: StrictInt = Field(ge=0, le=2**31 - 1, description="0: nothing is set.")
+    version: Whole = Field(ge=0, le=2**31 - 1, description="0: nothing is set.")
     comment: Comment | None = None
 
 

@@ -5,7 +5,6 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -21,6 +20,7 @@ from cortex.domain.written import ReadAs
 from cortex.schemas._view import View
 from cortex.schemas.groups import GroupValidation
 from cortex.schemas.jobs import Validation
+from cortex.schemas.numbers import Whole
 
 MOST_PARAMETERS: Final = 100
 HIGHEST: Final = 2**31 - 1
@@ -35,16 +35,7 @@ Parameters = Annotated[
 JobPart = Annotated[dict[str, Any], ReadAs((JobSpec,))]
 GroupPart = Annotated[dict[str, Any], ReadAs((GroupSpec,))]
 Overrides = Annotated[dict[str, Any], ReadAs((JobSpec, GroupSpec))]
-
-
-def _whole(value: object) -> object:
-    """A number without a fraction, as JSON Schema has integers: `3`, `3.0`."""
-    if isinstance(value, bool | str):
-        raise ValueError("must be a whole number")
-    return value
-
-
-Version = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=HIGHEST)]
+Version = Annotated[Whole, Field(ge=1, le=HIGHEST)]
 _PLACEHOLDERS: Final = "with `${{ name }}` where a parameter belongs."
 
 

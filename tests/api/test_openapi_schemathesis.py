@@ -17,16 +17,20 @@ from typing import Any, Final
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
-from cortex.settings import Settings
+from cortex.domain.rights import Role
+from cortex.settings import ApiKey, Settings
 from providers.conformance import slowdown
-from tests.api.support import KEY, serve
+from tests.api.support import serve
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 
 SECONDS: Final = int(os.environ.get("FUZZ_SECONDS", "25"))
 """Of each part; in the suite a minute for both, with the start of everything."""
 SEED: Final = int(os.environ.get("FUZZ_SEED", "24"))
+_KEY: Final = "key-of-whoever-1234"
+_SETTINGS: Final = "settings(/.*)?$"
 _WITH_SPECS: Final = "(groups|groups/validate|jobs|jobs/batch|jobs/validate|quotes)$"
 
 
@@ -107,6 +111,12 @@ KNOWN: Final = (
         "^422 .*(the (schedule|change of the schedule|span) is not valid: `(cron|timezone|start|end"
         "|start_at|end_at|job|params|overrides)[`.]|the job spec is not valid|what is given for)",
         "which texts name times, and which of them are to come, JSON Schema cannot say",
+    ),
+    Known(
+        _VALID,
+        "(PATCH|POST) /api/v1/settings.*",
+        "^(412|422) .*(the settings are not valid: `|precondition_failed)",
+        "what a setting may be depends on which one it is, and on the others",
     ),
     Known(
         _VALID,
@@ -221,7 +231,7 @@ class Finding:
         )
 
 
-async def run(url: str, folder: Path, *options: str) -> str:
+async def run(url: str, folder: Path, key: str, seconds: float, *options: str) -> str:
     """One run of schemathesis; its summary. What it saw is in `events.ndjson`."""
     async with httpx.AsyncClient(base_url=url, timeout=60) as http:
         (folder / "openapi.json").write_text((await http.get("/openapi.json")).text)
@@ -230,7 +240,7 @@ async def run(url: str, folder: Path, *options: str) -> str:
         "run",
         "openapi.json",
         f"--url={url}",
-        f"--max-time={round(SECONDS * slowdown())}",
+        f"--max-time={round(seconds * slowdown())}",
         f"--seed={SEED}",
         "--checks=all",
         "--mode=all",
@@ -242,7 +252,7 @@ async def run(url: str, folder: Path, *options: str) -> str:
         "--generation-database=none",
         "--report=ndjson",
         "--report-ndjson-path=events.ndjson",
-        f"--header=Authorization: Bearer {KEY}",
+        f"--header=Authorization: Bearer {key}",
         *options,
         cwd=folder,
         stdout=asyncio.subprocess.PIPE,
@@ -290,22 +300,53 @@ def tried(report: Path) -> int:
     return sum(len(scenario["recorder"].get("interactions", {})) for scenario in ended if scenario)
 
 
+@dataclass(frozen=True)
+class Part:
+    """Some of the routes, asked by one role for a part of the time."""
+
+    role: Role
+    share: float
+    least: int
+    options: tuple[str, ...]
+
+
+_MOST: Final = (f"--exclude-path-regex={_WITH_SPECS}|{_SETTINGS}",)
+
+
 # Requests with specs are large, and take schemathesis long to make: they have a time of their own.
+# What is set at run time changes what the others are answered.
 @pytest.mark.parametrize(
-    ("options", "least"),
+    "part",
     [
-        pytest.param([f"--exclude-path-regex={_WITH_SPECS}"], 100, id="all but specs"),
+        pytest.param(Part(Role.ADMIN, 1, 100, _MOST), id="all but specs"),
         pytest.param(
-            [f"--include-path-regex={_WITH_SPECS}", "--phases=fuzzing,stateful"], 5, id="specs"
+            Part(
+                Role.ADMIN,
+                1,
+                5,
+                (f"--include-path-regex={_WITH_SPECS}", "--phases=fuzzing,stateful"),
+            ),
+            id="specs",
+        ),
+        pytest.param(
+            Part(Role.ADMIN, 0.3, 20, (f"--include-path-regex={_SETTINGS}",)), id="settings"
+        ),
+        *(
+            pytest.param(Part(role, 0.3, 30, _MOST), id=f"as {role}")
+            for role in Role
+            if role is not Role.ADMIN
         ),
     ],
 )
 @pytest.mark.usefixtures("providers")
 async def test_the_document_says_what_the_api_does(
-    settings: Settings, tmp_path: Path, options: list[str], least: int
+    settings: Settings, tmp_path: Path, part: Part
 ) -> None:
-    async with serve(settings) as (url, _):
-        out = await run(url, tmp_path, *options)
+    keys = {"whoever": ApiKey(key=SecretStr(_KEY), role=part.role)}
+    api = settings.api.model_copy(update={"keys": keys})
+    least = part.least
+    async with serve(settings.model_copy(update={"api": api})) as (url, _):
+        out = await run(url, tmp_path, _KEY, SECONDS * part.share, *part.options)
     report = tmp_path / "events.ndjson"
     assert report.exists(), out[-3000:]
     unknown = [str(finding) for finding in findings(report) if not finding.known]

@@ -1,11 +1,8 @@
 """The three kinds of access: a read, one writing statement, a transaction."""
 
-import asyncio
 import contextlib
-import gc
 from datetime import timedelta
 
-import psycopg
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
@@ -18,11 +15,7 @@ from cortex.db.readpool import ReadPool
 from cortex.domain.ids import new_id
 from cortex.domain.spec import JobSpec
 from cortex.domain.states import JobState
-from cortex.embedded.config import StackConfig
 from cortex.settings import DatabaseSettings
-from cortex.tasks import end_tasks
-from tests.support import eventually
-from tests.support.databases import as_admin
 
 READ_ONLY = "read-only transaction"
 
@@ -122,29 +115,3 @@ async def _the_wrong_kind_does_not_type_check(database: Database) -> None:
 
 def test_transacts_is_the_widest() -> None:
     assert [kind.__name__ for kind in Transacts.__mro__[:-1]] == ["Transacts", "Writes", "Reads"]
-
-
-async def test_nothing_is_left_of_a_connection_that_is_cut_short(
-    postgres: StackConfig, database: Database
-) -> None:
-    """PostgreSQL would wait for it, and dropping its database for PostgreSQL."""
-    gc.disable()
-    try:
-        for number in range(30):
-            opening = Database(database.settings)
-            task = asyncio.create_task(opening.ping())
-            for _ in range(number):
-                await asyncio.sleep(0)
-            await end_tasks([task])
-            await opening.aclose()
-
-        url = as_admin(postgres, postgres.database_url)
-        async with await psycopg.AsyncConnection.connect(url, autocommit=True) as admin:
-
-            async def none_begun() -> bool:
-                query = "SELECT pid FROM pg_stat_activity WHERE state = 'starting'"
-                return not await (await admin.execute(query)).fetchall()
-
-            await eventually(none_begun)
-    finally:
-        gc.enable()
