@@ -1,0 +1,55 @@
+"""What all sections of the settings are made of."""
+
+import re
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+)
+
+from cortex.domain.accounts import check_user_name
+from cortex.domain.rights import LOCAL_ADMIN
+from cortex.domain.sso import SSO_NAME, is_safe_url
+from cortex.domain.units import parse_bytes, parse_duration
+
+
+def _key_name(name: str) -> str:
+    if name == LOCAL_ADMIN:
+        raise ValueError(f"`{LOCAL_ADMIN}` is the owner of the plain `api.key`")
+    return check_user_name(name)
+
+
+def _origin(text: str) -> str:
+    """As browsers write it: what differs by a slash would never match."""
+    if text != "*" and not re.fullmatch(_ORIGIN, text):
+        raise ValueError("must be `*`, or scheme and host in lower case: `https://example.org`")
+    return text
+
+
+def _base_url(text: str) -> str:
+    """Without a slash at its end: paths are put behind it."""
+    if not is_safe_url(text) or not re.fullmatch(r"[^?#@]+", text):
+        raise ValueError("must be such as `https://cortex.example.org`")
+    return text.rstrip("/")
+
+
+_ORIGIN = r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?"
+Origin = Annotated[str, AfterValidator(_origin)]
+BaseUrl = Annotated[str, AfterValidator(_base_url)]
+LogLevel = Annotated[
+    Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
+    BeforeValidator(lambda text: text.upper() if isinstance(text, str) else text),
+]
+SsoName = Annotated[str, Field(pattern=SSO_NAME)]
+KeyName = Annotated[str, AfterValidator(_key_name)]
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+Bytes = Annotated[int, BeforeValidator(parse_bytes)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")

@@ -1,0 +1,120 @@
+"""Sections about what is outside: plugins, webhooks, services that keep keys, networks."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    IPvAnyNetwork,
+    SecretStr,
+)
+
+from cortex.settings.base import Duration, Section
+
+
+class PluginDeliverySettings(Section):
+    tries: int = Field(default=5, ge=1, le=100, description="Of one event, then it is skipped.")
+    first_wait: Duration = Field(
+        default=timedelta(seconds=1), description="After the first failure; doubles with each."
+    )
+    longest_wait: Duration = Field(default=timedelta(minutes=1), description="Between two tries.")
+    timeout: Duration = Field(
+        default=timedelta(seconds=10), description="How long a plugin may take for one event."
+    )
+
+
+class WebhookSettings(Section):
+    allowed_networks: tuple[IPvAnyNetwork, ...] = Field(
+        default=(),
+        description="Networks that webhooks may lead to although they are not public, such as "
+        "`10.20.0.0/16`; there also without TLS.",
+    )
+    allow_http: bool = Field(
+        default=False, description="Whether public addresses may be sent to without TLS."
+    )
+    timeout: Duration = Field(
+        default=timedelta(seconds=15),
+        gt=timedelta(0),
+        description="How long a receiver may take to answer, looking up its name included.",
+    )
+    first_wait: Duration = Field(
+        default=timedelta(seconds=5),
+        gt=timedelta(0),
+        description="After the first failed attempt; doubles with each.",
+    )
+    longest_wait: Duration = Field(
+        default=timedelta(hours=1), gt=timedelta(0), description="Between two attempts."
+    )
+    give_up_after: Duration = Field(
+        default=timedelta(hours=24), description="A delivery that is not taken for so long is dead."
+    )
+    disable_after: Duration = Field(
+        default=timedelta(days=3),
+        description="A webhook of which nothing was taken for so long is disabled.",
+    )
+    at_once: int = Field(default=32, ge=1, le=1000, description="Sent at once by a worker.")
+    per_webhook: int = Field(default=8, ge=1, le=1000, description="The same, to one webhook.")
+    keep_delivered: Duration = Field(
+        default=timedelta(days=3), description="How long is shown what was delivered."
+    )
+    keep_dead: Duration = Field(
+        default=timedelta(days=30), description="How long what is dead can be delivered by hand."
+    )
+
+
+class VaultSettings(Section):
+    """Transit of Vault or OpenBao, for keys `id:vault:v1:…` of `encryption_keys`."""
+
+    address: str = Field(default="", description="Such as `https://vault.example.org:8200`.")
+    mount: str = Field(default="transit", description="Where the transit engine is.")
+    key: str = Field(default="cortex", description="The key there that wraps ours.")
+    namespace: str = Field(default="", description="Of Vault Enterprise.")
+    token_file: Path | None = Field(default=None, description="File that holds a token.")
+    token: SecretStr | None = None
+    role_id: str = Field(default="", description="Of AppRole, in place of a token.")
+    secret_id_file: Path | None = Field(default=None, description="File that holds its secret id.")
+    secret_id: SecretStr | None = None
+    approle_mount: str = Field(default="approle", description="Where AppRole is.")
+    ca_file: Path | None = Field(default=None, description="Whom to trust besides public CAs: PEM.")
+    timeout: Duration = Field(default=timedelta(seconds=5), description="Of one request.")
+
+
+class KmsSettings(Section):
+    """Who opens keys of the ring that are wrapped, when a process starts."""
+
+    patience: Duration = Field(
+        default=timedelta(minutes=1), description="How long a start waits for them."
+    )
+    vault: VaultSettings = Field(default_factory=VaultSettings)
+    services: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Options of those that packages bring, by name."
+    )
+
+
+class PluginSettings(BaseModel):
+    """One plugin: the fields of its own configuration."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    enabled: bool = True
+
+    def config(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class ProviderSettings(BaseModel):
+    """One provider: its `type`, and the fields of that type's configuration."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    type: str
+    enabled: bool = True
+    rate_limit: float | None = Field(
+        default=None, gt=0, description="Steps per second at most, all workers together."
+    )
+
+    def config(self) -> dict[str, Any]:
+        return {**(self.model_extra or {}), "enabled": self.enabled}
