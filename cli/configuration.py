@@ -1,6 +1,7 @@
 """Where each setting came from."""
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -22,6 +23,8 @@ from cortex.embedded.config import user_settings
 from cortex.settings import Settings, config_file
 
 _MASK = "**********"
+_PLUGINS = "plugins"
+_USER_INFO = re.compile(r"(://)[^/@\s]+@")
 _SECRET_WORDS = ("key", "secret", "token", "password", "mnemonic", "credential", "private")
 
 
@@ -109,8 +112,17 @@ def _entries(
     if isinstance(value, Mapping):
         for name, nested in value.items():
             yield from _entries(nested, (*path, str(name)), description)
+    elif path[0] == _PLUGINS and _names_places(value):
+        # Which of its fields are secret only the plugin knows, and such URLs hold tokens anywhere.
+        yield path, _MASK, description
     else:
         yield path, _text(value, path[-1]), description
+
+
+def _names_places(value: Any) -> bool:
+    if isinstance(value, tuple | list):
+        return any(_names_places(each) for each in value)
+    return isinstance(value, str) and "://" in value
 
 
 def _text(value: Any, name: str) -> str:
@@ -118,6 +130,8 @@ def _text(value: Any, name: str) -> str:
         return "-"
     if isinstance(value, SecretStr) or any(word in name.lower() for word in _SECRET_WORDS):
         return _MASK
+    if isinstance(value, str):
+        return _USER_INFO.sub(rf"\1{_MASK}@", value)
     if isinstance(value, timedelta):
         return format_duration(value)
     if isinstance(value, tuple | list):

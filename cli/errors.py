@@ -122,7 +122,9 @@ def _from_api(error: "ApiError") -> CliError:  # type: ignore[name-defined]  # n
         details.append("`cortex status --show-key` prints that of the stack on this machine")
     if error.status == 403:
         details.append("another key is given with --api-key or CORTEX_API_KEY")
-    if error.status >= 500 and error.problem.correlation_id:
+    if error.code == "submissions_paused":
+        details.append("try again later")
+    elif error.status >= 500 and error.problem.correlation_id:
         details.append(f"the server's log has more under `{error.problem.correlation_id}`")
     exit_code = _BY_STATUS.get(error.status, ExitCode.FAILED)
     return CliError(error.detail, details=details, code=error.code, exit_code=exit_code)

@@ -61,7 +61,7 @@ class RuntimeSettings:
                 made = type(model).model_validate(whole | _of(section, self._base) | given)
             except ValidationError as error:
                 wrong += [
-                    FieldError(field=f"{section}.{each.field}", message=each.message)
+                    FieldError(field=_named(section, each.field), message=each.message)
                     for each in field_errors(error)
                 ]
             else:
@@ -160,12 +160,19 @@ def _of(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _named(section: str, field: str) -> str:
+    # What is wrong with several of its fields together is told of "spec".
+    return section if field == "spec" else f"{section}.{field}"
+
+
 def _unknown(settings: Settings, name: str) -> str:
     section, _, field = name.partition(".")
-    model = getattr(settings, section, None)
-    if isinstance(model, BaseModel) and field in type(model).model_fields:
+    model = getattr(settings, section) if section in Settings.model_fields else None
+    # `encryption_keys` and `plugins.email` are of no section.
+    known = field in type(model).model_fields if isinstance(model, BaseModel) else True
+    if section in Settings.model_fields and known:
         return "is set where Cortex is started (file or environment): it needs a restart"
-    return "is no setting; `cortex settings` lists those that can be set while Cortex runs"
+    return "is no setting; `cortex settings list` has those that can be set while Cortex runs"
 
 
 def _invalid(errors: list[FieldError]) -> InvalidRequest:

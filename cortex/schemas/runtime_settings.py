@@ -1,14 +1,13 @@
 """What the routes about settings take and answer."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
-    StrictBool,
-    StringConstraints,
     WithJsonSchema,
 )
 
@@ -25,8 +24,19 @@ Comment = Annotated[
     AfterValidator(one_line),
     WithJsonSchema({"type": "string", "pattern": ONE_LINE, "maxLength": _LONGEST}),
 ]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=_LONGEST_VALUE)]
-NewValue = StrictBool | Whole | Text | None
+
+
+def _scalar(value: object) -> object:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if value is not None and not isinstance(value, bool | int | str):
+        raise ValueError("must be true, false, a whole number, text, or null")
+    if isinstance(value, str) and not 1 <= len(value) <= _LONGEST_VALUE:
+        raise ValueError(f"must have 1 to {_LONGEST_VALUE} characters")
+    return value
+
+
+NewValue = Annotated[Any, BeforeValidator(_scalar)]
 
 
 class SettingView(View):

@@ -51,5 +51,11 @@ Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 Bytes = Annotated[int, BeforeValidator(parse_bytes)]
 
 
+def check_waits(first: timedelta, longest: timedelta) -> None:
+    """The pauses between attempts grow from the first to the longest."""
+    if longest < first:
+        raise ValueError("`longest_wait` must not be less than `first_wait`")
+
+
 class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pydantic import (
     BaseModel,
@@ -10,9 +10,10 @@ from pydantic import (
     Field,
     IPvAnyNetwork,
     SecretStr,
+    model_validator,
 )
 
-from cortex.settings.base import Duration, Section
+from cortex.settings.base import Duration, Section, check_waits
 
 
 class PluginDeliverySettings(Section):
@@ -24,6 +25,11 @@ class PluginDeliverySettings(Section):
     timeout: Duration = Field(
         default=timedelta(seconds=10), description="How long a plugin may take for one event."
     )
+
+    @model_validator(mode="after")
+    def _waits_grow(self) -> Self:
+        check_waits(self.first_wait, self.longest_wait)
+        return self
 
 
 class WebhookSettings(Section):
@@ -63,6 +69,11 @@ class WebhookSettings(Section):
     keep_dead: Duration = Field(
         default=timedelta(days=30), description="How long what is dead can be delivered by hand."
     )
+
+    @model_validator(mode="after")
+    def _waits_grow(self) -> Self:
+        check_waits(self.first_wait, self.longest_wait)
+        return self
 
 
 class VaultSettings(Section):

@@ -101,7 +101,9 @@ class ApiSettings(Section):
         "0: they are not told.",
     )
 
-    max_sockets: int = Field(default=1000, ge=0, description="WebSockets at once, per process.")
+    max_sockets: int = Field(
+        default=1000, ge=0, le=1_000_000, description="WebSockets at once, per process."
+    )
     slow_client: Duration = Field(
         default=timedelta(seconds=10),
         description="How long a WebSocket's client may leave a message waiting before it is cut "

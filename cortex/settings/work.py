@@ -121,7 +121,9 @@ class LogSettings(Section):
     max_bytes: Bytes = Field(
         default=8 * 2**20, description="Kept per job: the first quarter and the newest rest."
     )
-    retention: Duration = Field(default=timedelta(days=30), description="After the job has ended.")
+    retention: Duration = Field(
+        default=timedelta(days=30), ge=timedelta(hours=1), description="After the job has ended."
+    )
 
 
 class DropSettings(Section):
@@ -150,7 +152,9 @@ class DiskSettings(Section):
 
 
 class RetentionSettings(Section):
-    events: Duration = Field(default=timedelta(days=90), description="Of history tables.")
+    events: Duration = Field(
+        default=timedelta(days=90), ge=timedelta(hours=1), description="Of history tables."
+    )
 
 
 class TelemetrySettings(Section):

@@ -1,5 +1,6 @@
 """Notices to chats and pagers through Apprise: Slack, Matrix, Discord, ntfy and a hundred more."""
 
+import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -79,5 +80,7 @@ def _service(url: str) -> "apprise.NotifyBase | None":
         import apprise  # an extra
     except ImportError:
         raise ModuleNotFoundError(_MISSING) from None
+    # It logs URLs with their tokens.
+    logging.getLogger("apprise").disabled = True
     service = apprise.Apprise.instantiate(url, suppress_exceptions=True)
     return service if isinstance(service, apprise.NotifyBase) else None

@@ -165,3 +165,25 @@ class TestWithoutServer:
         assert settings["providers.far.url"]["source"] == str(toml)
         assert settings["database.url"]["source"] == f"secrets folder {secrets}"
         assert settings["api.host"]["source"] == "default"
+
+    def test_config_shows_no_secret_of_a_url(self, tmp_path: Path) -> None:
+        toml = tmp_path / "cortex.toml"
+        toml.write_text(
+            """
+            [plugins.rabbitmq]
+            url = "amqps://cortex:hidden-1@broker.example.com/"
+            exchange = "mine"
+            [plugins.chat]
+            urls = ["slack://hidden-2/b/c", "ntfys://user:hidden-3@host/x"]
+            [providers.far]
+            type = "null"
+            url = "https://user:hidden-4@far.test"
+            """
+        )
+        env = {"CORTEX_CONFIG": str(toml)}
+        for command in (("config", "--json"), ("config", "--changed")):
+            done = cortex(*command, folder=tmp_path, stdin="", **env)
+            assert done.returncode == 0
+            assert "hidden" not in done.stdout
+            assert "mine" in done.stdout
+            assert "far.test" in done.stdout

@@ -39,11 +39,12 @@ async def test_one_that_is_away() -> None:
     assert "hunter2" not in str(told.value)
 
 
-def test_a_url_of_no_service_is_refused_and_not_shown() -> None:
+def test_a_url_of_no_service_is_refused_and_not_shown(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(ValidationError, match="number 2 is no URL that Apprise knows") as refused:
-        chat("json://localhost/", "nonsense://hunter2")
+        chat("json://localhost/", "slackk://hunter2/b/c")
     assert "hunter2" not in str(refused.value)
     section = PluginSettings.model_validate({"urls": ["slack://hunter2"]})
     (loaded,) = load_plugins({"chat": section})
     assert "`urls`" in loaded.problem
     assert "hunter2" not in loaded.problem
+    assert "hunter2" not in caplog.text
