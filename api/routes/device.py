@@ -1,8 +1,8 @@
 """Logging in a program by a browser elsewhere: what the program asks, and the pages.
 
 The pages are plain HTML. Each of their forms sends back what only a page of ours can know, which
-is derived from a cookie that no other page can read or set; and a browser that says from which
-page it comes must say this one.
+is derived from a cookie that no other page can read or set; and the browser must say that it comes
+from this server.
 """
 
 import hmac
@@ -182,12 +182,19 @@ async def _sent(request: Request, services: Services) -> tuple[dict[str, str], s
     secret = device_cookie(base).read(request)
     text = (await request.body()).decode(errors="replace")
     sent = dict(parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS))
-    origin = request.headers.get("origin", base)
     token = sent.get("form", "")
     right = secret and hmac.compare_digest(token.encode(), form_token(secret).encode())
-    if origin != base or not right:
+    if not _from_here(request, base) or not right:
         raise FormRefused("this form is not one of ours, or too old; open the page anew")
     return sent, secret
+
+
+def _from_here(request: Request, base: str) -> bool:
+    """Whether a browser says that it shows a page of ours; each says it one way or the other."""
+    origin = request.headers.get("origin")
+    if origin is None:
+        return request.headers.get("sec-fetch-site") == "same-origin"
+    return origin == base
 
 
 def _wanted(sent: dict[str, str]) -> LoginRequest:

@@ -25,6 +25,7 @@ from tests.support.authenticator import Authenticator
 from tests.support.issuer import CLIENT, issuing
 
 DEVICE = f"{AUTH}/device"
+OURS = {"origin": "http://127.0.0.1"}
 
 
 @pytest.fixture
@@ -308,9 +309,12 @@ class TestForms:
             {"form": ""},
             {"origin": "https://evil.test"},
             {"origin": "null"},
+            {"origin": ""},
+            {"origin": "", "sec-fetch-site": "same-site"},
+            {"origin": "https://evil.test", "sec-fetch-site": "same-origin"},
             {"cookies": "none"},
         ],
-        ids=["token", "no token", "origin", "no origin", "cookies"],
+        ids=lambda change: "-".join(f"{name}={value[:10]}" for name, value in change.items()),
     )
     @pytest.mark.parametrize("step", ["login", "confirm"])
     async def test_those_of_others_are_not_taken(
@@ -331,6 +335,8 @@ class TestForms:
             "decision": "approve",
         }
         headers = {"origin": change.get("origin", "http://127.0.0.1")}
+        headers["sec-fetch-site"] = change.get("sec-fetch-site", "")
+        headers = {name: value for name, value in headers.items() if value}
         if "form" in change:
             fields["form"] = change["form"]
         if "cookies" in change:
@@ -338,6 +344,16 @@ class TestForms:
         answer = await browser.post(f"{DEVICE}/{step}", data=fields, headers=headers)
         check_problem(answer, 401, "form_refused")
         check_problem(await asked(client, started), 400, "authorization_pending")
+
+    async def test_a_browser_may_say_otherwise_that_a_page_is_ours(
+        self, client: httpx.AsyncClient, browser: httpx.AsyncClient, database: Database
+    ) -> None:
+        await person(client, database)
+        page = await shown(browser, await begun(client))
+        fields = {**hidden(page), "name": "ann", "password": PASSWORD}
+        headers = {"sec-fetch-site": "same-origin"}
+        page = await browser.post(f"{DEVICE}/login", data=fields, headers=headers)
+        assert "You are `ann`" in page.text
 
     async def test_nobody_approves_who_has_not_logged_in_for_it(
         self, client: httpx.AsyncClient, browser: httpx.AsyncClient, database: Database
@@ -350,7 +366,7 @@ class TestForms:
         for user_code, who in ((second.user_code, browser), (first.user_code, client)):
             other = page if who is browser else await shown(client, first)
             fields = {**hidden(other), "user_code": user_code, "decision": "approve"}
-            answer = await who.post(f"{DEVICE}/confirm", data=fields)
+            answer = await who.post(f"{DEVICE}/confirm", data=fields, headers=OURS)
             check_problem(answer, 401, "not_logged_in")
 
     async def test_whoever_logs_in_last_is_meant(
