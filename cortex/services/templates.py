@@ -131,19 +131,17 @@ class Templates:
             PreconditionFailed: its latest version is another one.
             InvalidRequest: it could never be submitted, whatever is given.
         """
-        old = await self.get(template_id)
-        given = change.job if old.kind == "job" else change.group
-        other = next(kind for kind in _KINDS if kind != old.kind)
-        if getattr(change, other) is not None:
-            raise _invalid(other, f"is not for a template of a {old.kind}")
-        parameters = old.parameters if change.parameters is None else change.parameters
-        spec = await _checked(old.kind, old.spec if given is None else given, parameters)
-        description = old.description if change.description is None else change.description
         async with self._database.transaction() as tx:
-            locked = await tx.templates.lock(template_id)
-            expected.require(template_version(locked), f"template `{locked.name}`")
-            if locked.version != old.version:
-                raise Conflict(f"template `{locked.name}` was changed meanwhile; try again")
+            # Locked before it is looked at: changes at the same time are made one after another.
+            old = await tx.templates.lock(template_id)
+            expected.require(template_version(old), f"template `{old.name}`")
+            given = change.job if old.kind == "job" else change.group
+            other = next(kind for kind in _KINDS if kind != old.kind)
+            if getattr(change, other) is not None:
+                raise _invalid(other, f"is not for a template of a {old.kind}")
+            parameters = old.parameters if change.parameters is None else change.parameters
+            spec = await _checked(old.kind, old.spec if given is None else given, parameters)
+            description = old.description if change.description is None else change.description
             if (description, _stored(parameters), spec) == (
                 old.description,
                 _stored(old.parameters),

@@ -1,5 +1,6 @@
 """Templates through the API: versions, parameters, overrides, what is recorded."""
 
+import asyncio
 from typing import Any
 
 import httpx
@@ -89,6 +90,19 @@ class TestVersions:
         ]
         assert entries[1][1]["before"]["version"] == 1
         assert entries[1][1]["after"]["version"] == 2
+
+    async def test_changes_at_the_same_time_are_made_one_after_another(
+        self, client: httpx.AsyncClient
+    ) -> None:
+        stored = await template(client)
+        answers = await asyncio.gather(
+            *(
+                client.patch(f"{TEMPLATES}/{stored.id}", json={"description": f"{number}"})
+                for number in range(6)
+            )
+        )
+        assert [answer.status_code for answer in answers] == [200] * 6
+        assert sorted(answer.json()["version"] for answer in answers) == list(range(2, 8))
 
     async def test_names_are_those_of_a_project(self, client: httpx.AsyncClient) -> None:
         await template(client)
