@@ -12,6 +12,7 @@ from cortex.domain.groups.expand import expand
 from cortex.domain.groups.spec import GroupSpec
 from cortex.domain.money import format_amount
 from cortex.domain.templates import MODELS, Kind, Template
+from cortex.domain.templates.certain import certain_errors
 from cortex.domain.templates.parameters import Parameter, Value, values_of
 from cortex.domain.templates.placeholders import Place, TooLong, fill, merged, misplaced, places
 
@@ -145,6 +146,7 @@ def _misfits(
             values[name] = parameter.value(parameter.default)
     unknown_yet = [place.path for place in found if open_names.intersection(place.names)]
     model = MODELS[kind]
+    never = certain_errors(model, spec, parameters, found)
     try:
         checked = model.model_validate(fill(spec, values, shape_of(model)))
         if isinstance(checked, GroupSpec) and not open_names:
@@ -156,13 +158,14 @@ def _misfits(
     except CortexError as error:
         wrong = error.errors
     else:
-        return []
+        wrong = []
+    told = {each.field: each for each in never}
+    for each in wrong:
+        if not any(_within(each.field, path) for path in unknown_yet):
+            told.setdefault(each.field, each)
     return [
-        FieldError(
-            field=kind if each.field == "spec" else f"{kind}.{each.field}", message=each.message
-        )
-        for each in wrong
-        if not any(_within(each.field, path) for path in unknown_yet)
+        FieldError(field=kind if name == "spec" else f"{kind}.{name}", message=each.message)
+        for name, each in told.items()
     ]
 
 

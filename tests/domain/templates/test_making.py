@@ -47,6 +47,71 @@ def test_with_a_parameter_without_value(kind: str, spec: dict[str, Any], fields:
     assert wrong(kind, spec, a=TEXT) == fields
 
 
+TRUTH: dict[str, Any] = {"type": "boolean"}
+SMALL: dict[str, Any] = {"type": "choice", "choices": ["a", "b"]}
+
+
+@pytest.mark.parametrize("required", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "spec", "parameter", "fields"),
+    [
+        ("job", {"command": ["x"], "unknown": "${{ a }}"}, TEXT, ["job.unknown"]),
+        ("job", {"command": ["x"], "unknown": {"k": ["${{ a }}"]}}, TEXT, ["job.unknown"]),
+        (
+            "job",
+            {"command": ["x"], "resources": {"gpus": "x${{ a }}"}},
+            TEXT,
+            ["job.resources.gpus"],
+        ),
+        ("job", {"command": ["x"], "resources": "${{ a }}"}, TEXT, ["job.resources"]),
+        ("job", {"command": ["x"], "env": "${{ a }}"}, {"type": "integer"}, ["job.env"]),
+        ("job", {"command": ["x"], "duration": "${{ a }}"}, SMALL, ["job.duration"]),
+        ("job", {"command": ["x"], "duration": "${{ a }}"}, TEXT, []),
+        ("job", {"command": ["x"], "resources": {"cpu": "${{ a }}"}}, TEXT, []),
+        ("job", {"image": "x", "name": "${{ a }}"}, TRUTH, []),
+        (
+            "job",
+            {"image": "x", "name": "${{ a }}"},
+            {"type": "choice", "choices": ["No Name", "fine"]},
+            [],
+        ),
+        ("group", {"jobs": "${{ a }}"}, TEXT, ["group.jobs"]),
+        ("group", {"jobs": ["${{ a }}", {"name": "b"}]}, TEXT, ["group.jobs[0]"]),
+        (
+            "group",
+            {"jobs": [{"name": "a", "command": ["x"], "unknown": "${{ a }}"}]},
+            TEXT,
+            ["group.jobs[0].unknown"],
+        ),
+        (
+            "group",
+            {
+                "defaults": {"resources": "${{ a }}", "x-mine": "${{ a }}"},
+                "jobs": [{"name": "a", "command": ["x"]}],
+            },
+            TEXT,
+            ["group.defaults.resources"],
+        ),
+        (
+            "group",
+            {
+                "jobs": [
+                    {"name": "b", "command": ["x"]},
+                    {"name": "a-{index}", "command": ["{x}"], "matrix": {"x": [1, "${{ a }}"]}},
+                    {"name": "c", "command": ["${{ a }}"], "after": "b"},
+                ]
+            },
+            TEXT,
+            [],
+        ),
+    ],
+)
+def test_what_no_value_can_mend(
+    kind: str, spec: dict[str, Any], parameter: dict[str, Any], fields: list[str], required: bool
+) -> None:
+    assert wrong(kind, spec, a={**parameter, "required": required}) == fields
+
+
 def test_with_defaults_all_of_it_is_checked() -> None:
     spec = {"name": "${{ a }}", "image": "busybox"}
     assert wrong("job", spec, a={**TEXT, "default": "No Name"}) == ["job.name"]
