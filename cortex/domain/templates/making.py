@@ -88,6 +88,23 @@ def secret_parameters(template: Template) -> frozenset[str]:
     )
 
 
+def refers_to_secrets(spec: Mapping[str, Any]) -> bool:
+    """Whether a spec as it is written, or overrides, name secrets of the project anywhere."""
+    return any(
+        isinstance(value, Mapping) for _, env in _secret_envs(spec) for value in env.values()
+    )
+
+
+def values_in_clear(spec: Mapping[str, Any]) -> list[str]:
+    """The paths of secrets that stand in a spec, or in overrides, by their values."""
+    return [
+        f"{path}.{name}"
+        for path, env in _secret_envs(spec)
+        for name, value in env.items()
+        if value is not None and not isinstance(value, Mapping)
+    ]
+
+
 def json_values(value: Any) -> Any:
     """The same with fractions as text, which keeps every digit, as the database stores it."""
     if isinstance(value, Mapping):

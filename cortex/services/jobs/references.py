@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pydantic import SecretStr
 
 from cortex.db.engine import Reading, Transaction
+from cortex.db.named_secrets import SealedSecret
 from cortex.domain.errors import (
     CortexError,
     FieldError,
@@ -97,31 +98,10 @@ class Secrets:
         Raises:
             CortexError: as `of_jobs` does.
         """
-        wanted = [
-            (f"defaults.{place}", name) for place, name in _places(spec.defaults.secret_env or {})
-        ]
-        wanted += [
-            (f"jobs[{number}].{place}", name)
-            for number, job in enumerate(spec.jobs)
-            for place, name in _places(job.secret_env or {})
-        ]
-        return await self._open(tx, wanted, "group")
+        return await self._open(tx, _places_of_group(spec), "group")
 
     async def _open(self, tx: Reading, wanted: Sequence[tuple[str, str]], what: str) -> Opened:
-        if not wanted:
-            return Opened({})
-        self._require()
-        stored = await tx.named_secrets.sealed(self._project, {name for _, name in wanted})
-        known = {each.name for each in stored}
-        missing = [
-            FieldError(
-                field=place, message=f"there is no secret `{name}` in the project `{self._project}`"
-            )
-            for place, name in wanted
-            if name not in known
-        ]
-        if missing:
-            raise _invalid(missing, what)
+        stored = await _usable(tx, wanted, what, self._project, self._by)
         values: dict[str, str] = {}
         for each in stored:
             try:
@@ -133,19 +113,61 @@ class Secrets:
             values[each.name] = opened["value"]
         return Opened(values, [each.id for each in stored])
 
-    def _require(self) -> None:
-        if self._by is None:
-            raise Forbidden(
-                "what submits this job may use no secrets of the project",
-                action=Action.NAMED_SECRETS_USE,
-            )
-        self._by.require(Action.NAMED_SECRETS_USE, project=self._project)
+
+async def require_usable(
+    tx: Reading, spec: JobSpec | GroupSpec, *, project: str, by: Principal
+) -> None:
+    """Go on only if what a spec refers to is there and `by` may use it; nothing is opened.
+
+    Raises:
+        Forbidden: `by` may not use the secrets of the project.
+        InvalidRequest: the project has no secret of one of the names; says which.
+    """
+    if isinstance(spec, GroupSpec):
+        await _usable(tx, _places_of_group(spec), "group", project, by)
+    else:
+        await _usable(tx, list(_places(spec.secret_env)), "job", project, by)
 
 
 async def write_down(tx: Transaction, opened: Opened) -> None:
     """That secrets were used, in the transaction that stores the jobs."""
     if opened.ids:
         await tx.named_secrets.used(opened.ids)
+
+
+async def _usable(
+    tx: Reading, wanted: Sequence[tuple[str, str]], what: str, project: str, by: Principal | None
+) -> list[SealedSecret]:
+    if not wanted:
+        return []
+    if by is None:
+        raise Forbidden(
+            "what submits this job may use no secrets of the project",
+            action=Action.NAMED_SECRETS_USE,
+        )
+    by.require(Action.NAMED_SECRETS_USE, project=project)
+    stored = await tx.named_secrets.sealed(project, {name for _, name in wanted})
+    known = {each.name for each in stored}
+    missing = [
+        FieldError(field=place, message=f"there is no secret `{name}` in the project `{project}`")
+        for place, name in wanted
+        if name not in known
+    ]
+    if missing:
+        raise _invalid(missing, what)
+    return stored
+
+
+def _places_of_group(spec: GroupSpec) -> list[tuple[str, str]]:
+    wanted = [
+        (f"defaults.{place}", name) for place, name in _places(spec.defaults.secret_env or {})
+    ]
+    wanted += [
+        (f"jobs[{number}].{place}", name)
+        for number, job in enumerate(spec.jobs)
+        for place, name in _places(job.secret_env or {})
+    ]
+    return wanted
 
 
 def _places(env: Mapping[str, SecretStr | SecretReference]) -> Iterator[tuple[str, str]]:

@@ -3,16 +3,13 @@
 Each change is a row and a command to Temporal in one transaction; what Temporal has, follows.
 """
 
-import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from pydantic import ValidationError
-
 from cortex.db.engine import Database, Transaction
 from cortex.domain.audit import changed_values
-from cortex.domain.errors import Conflict, FieldError, InvalidRequest, NotFound
+from cortex.domain.errors import Conflict, NotFound
 from cortex.domain.ids import new_id
 from cortex.domain.rights import Action, Principal
 from cortex.domain.schedules import (
@@ -26,8 +23,7 @@ from cortex.domain.schedules import (
     ever_due,
     times_between,
 )
-from cortex.domain.spec import JobSpec
-from cortex.domain.templates.making import json_values, made_spec, secret_parameters
+from cortex.domain.templates.making import json_values
 from cortex.domain.versions import Expected, version_of
 from cortex.schemas.schedules import (
     BackfillRequest,
@@ -40,11 +36,11 @@ from cortex.schemas.schedules import (
 )
 from cortex.services.pagination import decode_cursor, encode_cursor
 from cortex.services.schedules.firing import Firing
+from cortex.services.schedules.wanted import invalid, same, says_what_runs, what_runs
 
 _SHOWN: Final = 5
 _PLAIN: Final = ("description", "cron", "timezone", "overlap", "catchup", "params", "overrides")
 _NOTHING: Final = timedelta(0)
-_SECRET: Final = "would be kept in clear: name a secret of the project instead"
 
 
 class Schedules:
@@ -82,7 +78,8 @@ class Schedules:
 
         Raises:
             InvalidRequest: what it says could not be submitted, or is never due.
-            Forbidden: `by` may not make schedules there.
+            Forbidden: `by` may not make schedules there, not submit there, or not use the secrets
+                that it refers to.
             NotFound: the project has no such template.
             Conflict: the project has one of this name, or too many.
         """
@@ -99,7 +96,9 @@ class Schedules:
             "paused": wanted.paused,
         }
         async with self._database.transaction() as tx:
-            values |= await _what(tx, project, wanted, wanted.params, wanted.overrides)
+            values |= await what_runs(
+                tx, project, wanted, params=wanted.params, overrides=wanted.overrides, by=by
+            )
             _check_due(values)
             if await tx.schedules.lock_project(project) >= MOST_PER_PROJECT:
                 raise Conflict(
@@ -121,6 +120,8 @@ class Schedules:
             NotFound: there is no such schedule, or no such template.
             PreconditionFailed: it was changed meanwhile.
             InvalidRequest: what it says could not be submitted, or is never due.
+            Forbidden: what runs would be otherwise, and `by` may not submit there, or not use the
+                secrets that it refers to then.
         """
         async with self._database.transaction() as tx:
             old = await tx.schedules.lock(schedule_id)
@@ -132,14 +133,11 @@ class Schedules:
                     given = getattr(change, name)
                     values[name] = given or _NOTHING if name == "jitter" else given
             both = {**old.model_dump(), **values}
-            if (
-                change.template
-                or change.job
-                or change.template_version
-                or (change.params is not None or change.overrides is not None)
-            ):
-                wanted = change if change.template or change.job is not None else _same(old, change)
-                values |= await _what(tx, old.project, wanted, both["params"], both["overrides"])
+            if says_what_runs(change):
+                params, overrides = both["params"], both["overrides"]
+                values |= await what_runs(
+                    tx, old.project, same(old, change), params=params, overrides=overrides, by=by
+                )
             _check_due(both)
             await tx.schedules.change(schedule_id, _stored(values))
             await tx.commands.add_for_schedule(schedule_id)
@@ -179,9 +177,11 @@ class Schedules:
 
         Raises:
             NotFound: there is no such schedule.
+            Forbidden: `by` may not submit there.
         """
         async with self._database.transaction() as tx:
             old = await tx.schedules.lock(schedule_id)
+            by.require(Action.JOBS_SUBMIT, project=old.project)
             if not old.paused:
                 return old
             values = {"paused": False, "note": "", "pause_reason": ""}
@@ -195,10 +195,12 @@ class Schedules:
         Raises:
             NotFound: there is no such schedule.
             Conflict: it was not taken; the detail says why.
+            Forbidden: `by` may not submit there.
         """
         now = datetime.now(UTC)
         async with self._database.transaction() as tx:
             schedule = await tx.schedules.get(schedule_id)
+            by.require(Action.JOBS_SUBMIT, project=schedule.project)
             await tx.audit.add(
                 by, "schedule.trigger", schedule_id, due_at=now.isoformat(), owner=schedule.owner
             )
@@ -219,19 +221,21 @@ class Schedules:
         Raises:
             NotFound: there is no such schedule.
             InvalidRequest: the span is empty, in the future, or has too many times.
+            Forbidden: `by` may not submit there.
         """
         if asked.end < asked.start:
-            raise _invalid("end", "is before the `start`")
+            raise invalid("end", "is before the `start`")
         if asked.end > datetime.now(UTC):
-            raise _invalid("end", "is in the future: it is fired by itself then")
+            raise invalid("end", "is in the future: it is fired by itself then")
         span = Span(start=asked.start, end=asked.end)
         async with self._database.transaction() as tx:
             old = await tx.schedules.lock(schedule_id)
+            by.require(Action.JOBS_SUBMIT, project=old.project)
             count = times_between(
                 old.cron, old.timezone, span.start, span.end, most=MOST_BACKFILLED
             )
             if count > MOST_BACKFILLED:
-                raise _invalid("start", f"the span has more than {MOST_BACKFILLED:,} times")
+                raise invalid("start", f"the span has more than {MOST_BACKFILLED:,} times")
             kept = [*old.backfills, span][-KEPT_BACKFILLS:]
             await tx.schedules.put_backfills(
                 schedule_id, [each.model_dump(mode="json") for each in kept]
@@ -289,74 +293,12 @@ def schedule_version(schedule: Schedule) -> str:
     return version_of({"id": schedule.id, "revision": schedule.revision})
 
 
-async def _what(
-    tx: Transaction,
-    project: str,
-    wanted: ScheduleCreate | ScheduleUpdate,
-    params: Mapping[str, str],
-    overrides: Mapping[str, Any],
-) -> dict[str, Any]:
-    """What is submitted, once it is known that it could be."""
-    if wanted.job is not None:
-        if params or overrides or wanted.template_version is not None:
-            raise _invalid("job", "takes no `params`, `overrides` and `template_version`")
-        _check_job(wanted.job)
-        nothing = {"template_id": None, "template": None, "template_version": None}
-        return {**nothing, "job": json_values(wanted.job)}
-    page = await tx.templates.page(frozenset({project}), name=wanted.template, before=None, limit=1)
-    if not page:
-        raise NotFound(
-            f"the project `{project}` has no template `{wanted.template}`",
-            errors=[FieldError(field="template", message="is no template of the project")],
-        )
-    template = await tx.templates.get(page[0].id, wanted.template_version)
-    hidden = sorted(secret_parameters(template) & set(params))
-    if hidden:
-        raise _invalid(f"params.{hidden[0]}", _SECRET)
-    if overrides.get("secret_env"):
-        raise _invalid("overrides.secret_env", _SECRET)
-    await asyncio.to_thread(made_spec, template, params, overrides)
-    return {
-        "template_id": template.id,
-        "template": template.name,
-        "template_version": wanted.template_version,
-        "job": None,
-        "overrides": json_values(overrides),
-    }
-
-
-def _check_job(job: Mapping[str, Any]) -> None:
-    env = job.get("secret_env")
-    for name, value in env.items() if isinstance(env, Mapping) else ():
-        if not isinstance(value, Mapping):
-            raise _invalid(f"job.secret_env.{name}", _SECRET)
-    try:
-        JobSpec.model_validate(job)
-    except ValidationError as error:
-        told = InvalidRequest.from_validation(error)
-        errors = [
-            FieldError(
-                field="job" if each.field == "spec" else f"job.{each.field}", message=each.message
-            )
-            for each in told.errors
-        ]
-        raise InvalidRequest(told.detail, errors=errors) from None
-
-
-def _same(old: Schedule, change: ScheduleUpdate) -> ScheduleUpdate:
-    """What it is of already, at another version if one is given."""
-    if old.template is None:
-        return change.model_copy(update={"job": old.job})
-    version = change.template_version or old.template_version
-    return change.model_copy(update={"template": old.template, "template_version": version})
-
-
 def _check_due(values: Mapping[str, Any]) -> None:
     start, end = values["start_at"], values["end_at"]
     if start is not None and end is not None and end <= start:
-        raise _invalid("end_at", "is not after `start_at`")
+        raise invalid("end_at", "is not after `start_at`")
     if not ever_due(values["cron"], values["timezone"], start, end, datetime.now(UTC)):
-        raise _invalid("cron", "is never due from now on, within `start_at` and `end_at`")
+        raise invalid("cron", "is never due from now on, within `start_at` and `end_at`")
 
 
 def _stored(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -377,10 +319,3 @@ def _audited(schedule: Schedule) -> dict[str, Any]:
             *("params", "overrides", "job"),
         },
     ) | {"params": sorted(schedule.params), "of_a_job": schedule.job is not None}
-
-
-def _invalid(field: str, message: str) -> InvalidRequest:
-    return InvalidRequest(
-        f"the schedule is not valid: `{field}` {message}",
-        errors=[FieldError(field=field, message=message)],
-    )
