@@ -131,6 +131,13 @@ class ScheduleRepository(Repository[Access]):
             query = query.where(ScheduleRow.id < before)
         return [_schedule(row) for row in (await self.connection.execute(query)).mappings()]
 
+    async def overrides_of_latest(self, template_id: str) -> list[dict[str, Any]]:
+        """What the schedules override that follow the latest version of a template."""
+        query = select(ScheduleRow.overrides).where(
+            ScheduleRow.template_id == template_id, ScheduleRow.template_version.is_(None)
+        )
+        return list((await self.connection.execute(query)).scalars())
+
     async def all_told(self) -> list[Told]:
         """Every schedule of which Temporal need not be told now, and how far it has been."""
         rows = (await self.connection.execute(_UNTOLD)).mappings()

@@ -11,7 +11,13 @@ from cortex.domain.ids import is_group_id, new_id
 from cortex.domain.rights import Action, Principal
 from cortex.domain.spec import JobSpec
 from cortex.domain.templates import MOST_PER_PROJECT, MOST_VERSIONS, Kind, Template
-from cortex.domain.templates.making import check_template, json_values, made_spec, shown_spec
+from cortex.domain.templates.making import (
+    check_template,
+    json_values,
+    made_spec,
+    refers_to_secrets,
+    shown_spec,
+)
 from cortex.domain.templates.parameters import Parameter
 from cortex.domain.versions import Expected, version_of
 from cortex.schemas.templates import (
@@ -94,12 +100,15 @@ class Templates:
 
         Raises:
             InvalidRequest: it could never be submitted, whatever is given.
-            Forbidden: `by` may not make templates there.
+            Forbidden: `by` may not make templates there, or not use the secrets that it refers to.
             Conflict: the project has one of this name, or too many.
         """
         by.require(Action.TEMPLATES_CHANGE, project=project)
         kind: Kind = "job" if wanted.job is not None else "group"
-        spec = await _checked(kind, wanted.job or wanted.group or {}, wanted.parameters)
+        written = wanted.job or wanted.group or {}
+        if refers_to_secrets(written):
+            by.require(Action.NAMED_SECRETS_USE, project=project)
+        spec = await _checked(kind, written, wanted.parameters)
         template_id = new_id("tpl")
         async with self._database.transaction() as tx:
             if await tx.templates.lock_project(project) >= MOST_PER_PROJECT:
@@ -130,6 +139,8 @@ class Templates:
             NotFound: there is no such template.
             PreconditionFailed: its latest version is another one.
             InvalidRequest: it could never be submitted, whatever is given.
+            Forbidden: `by` may not submit there what it becomes, or not use the secrets that it,
+                or a schedule of it, refers to.
         """
         async with self._database.transaction() as tx:
             # Locked before it is looked at: changes at the same time are made one after another.
@@ -140,7 +151,9 @@ class Templates:
             if getattr(change, other) is not None:
                 raise _invalid(other, f"is not for a template of a {old.kind}")
             parameters = old.parameters if change.parameters is None else change.parameters
-            spec = await _checked(old.kind, old.spec if given is None else given, parameters)
+            written = old.spec if given is None else given
+            _require_change(old, written, parameters, by)
+            spec = await _checked(old.kind, written, parameters)
             description = old.description if change.description is None else change.description
             if (description, _stored(parameters), spec) == (
                 old.description,
@@ -148,6 +161,9 @@ class Templates:
                 old.spec,
             ):
                 return old
+            overrides = await tx.schedules.overrides_of_latest(template_id)
+            if any(refers_to_secrets(each) for each in overrides):
+                by.require(Action.NAMED_SECRETS_USE, project=old.project)
             if old.latest >= MOST_VERSIONS:
                 raise Conflict(f"template `{old.name}` has {MOST_VERSIONS} versions, the most")
             await tx.templates.add_version(
@@ -272,6 +288,17 @@ async def _checked(
     await asyncio.to_thread(check_template, kind, spec, parameters)
     checked: dict[str, Any] = json_values(spec)
     return checked
+
+
+def _require_change(
+    old: Template, spec: Mapping[str, Any], parameters: Mapping[str, Parameter], by: Principal
+) -> None:
+    """Go on only if `by` may decide on what others submit from it, by schedules too."""
+    changed = json_values(spec) != old.spec or _stored(parameters) != _stored(old.parameters)
+    if changed:
+        by.require(Action.JOBS_SUBMIT, project=old.project)
+    if refers_to_secrets(old.spec) or refers_to_secrets(spec):
+        by.require(Action.NAMED_SECRETS_USE, project=old.project)
 
 
 async def _made(template: Template, wanted: TemplateFill) -> Any:
