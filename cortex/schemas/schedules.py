@@ -22,6 +22,7 @@ from cortex.domain.schedules import Overlap, ScheduleRun
 from cortex.domain.schedules.cron import CRON, LONGEST, parse_cron, parse_zone
 from cortex.domain.spec.rules import span
 from cortex.domain.templates.parameters import Given
+from cortex.domain.units import format_duration
 from cortex.schemas._view import View
 from cortex.schemas.templates import (
     MOST_PARAMETERS,
@@ -73,7 +74,8 @@ def _spelled(least: timedelta, most: timedelta) -> BeforeValidator:
 
     def as_written(value: object) -> object:
         if isinstance(value, str) and not text.fullmatch(value):
-            raise ValueError("must be such as `90s`, `10m` or `24h`, within its bounds")
+            bounds = f"from {format_duration(least)} to {format_duration(most)}"
+            raise ValueError(f"must be such as `90s`, `10m` or `24h`, {bounds}")
         return value
 
     return BeforeValidator(as_written)
@@ -249,6 +251,6 @@ class ScheduleRunPage(View):
 
 
 class BackfillView(View):
-    """How many times are made up for; those that had their job are not again."""
+    """How many times are made up for: those of the span that had no job yet."""
 
     count: int

@@ -6,7 +6,7 @@ an expression is one; when it is due is reckoned here as Temporal does it, which
 that the clock skips is left out, one that it shows twice is due twice.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
@@ -15,6 +15,10 @@ from zoneinfo import ZoneInfo, available_timezones
 CRON: Final = r"^[0-9A-Za-z*,/-]+( [0-9A-Za-z*,/-]+){4}$"
 """What an expression is made of; not everything of this form is one."""
 LONGEST: Final = 200
+_STEPS: Final = {"minute": 59, "hour": 23, "day of month": 31, "month": 12, "day of week": 7}
+"""The largest step of each field."""
+_NO_ZONES: Final = frozenset({"localtime", "Factory"})
+"""Files beside those of time zones: what the machine has, and that nobody has chosen one."""
 HORIZON: Final = timedelta(days=366 * 8 + 1)
 """Of what is not due within it, such as 30 February, it is said that it never is."""
 
@@ -84,6 +88,7 @@ def parse_cron(text: str) -> Cron:
         parsed = CronSim(text, datetime(2026, 1, 1, tzinfo=UTC))
     except CronSimError as error:
         raise ValueError(f"is no cron expression: {str(error).lower()}") from None
+    _check_steps(fields)
     weekdays = {day % 7 for day in parsed.weekdays if isinstance(day, int)}
     if len({day for day in parsed.weekdays if not isinstance(day, int)}) or min(parsed.days) < 1:
         raise ValueError("has `L` or `#`, which is not supported; write days as numbers or names")
@@ -97,12 +102,23 @@ def parse_cron(text: str) -> Cron:
     )
 
 
+def _check_steps(fields: Sequence[str]) -> None:
+    """A step over the whole range of a field means nothing but its first value."""
+    for (name, most), text in zip(_STEPS.items(), fields, strict=True):
+        for part in text.split(","):
+            step = part.partition("/")[2]
+            if step and int(step) > most:
+                raise ValueError(
+                    f"is no cron expression: the step of the {name} is {step[:20]}; {most} at most"
+                )
+
+
 def parse_zone(name: str) -> ZoneInfo:
     """A time zone of the IANA database.
 
     Raises:
         ValueError: there is none of this name.
     """
-    if name != "UTC" and name not in available_timezones():
+    if name in _NO_ZONES or (name != "UTC" and name not in available_timezones()):
         raise ValueError(f"`{name[:60]}` is no time zone; write one such as `Europe/Berlin`, `UTC`")
     return ZoneInfo(name)

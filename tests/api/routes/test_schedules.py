@@ -103,7 +103,8 @@ class TestChanges:
                 "is not after `start_at`",
             ),
             ({"start_at": "tomorrow"}, "start_at", "RFC 3339"),
-            ({"catchup": "1s"}, "catchup", "within its bounds"),
+            ({"catchup": "1s"}, "catchup", "from 10s to 30d"),
+            ({"jitter": "2h"}, "jitter", "from 1s to 1h"),
             ({"job": None}, "spec", "either a `template` or a `job`"),
             ({"job": {"command": ["x"], "cpu": 1}}, "job.cpu", "is not a known field"),
             (

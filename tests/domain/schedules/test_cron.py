@@ -49,6 +49,12 @@ def test_when_it_is_due(cron: str, after: str, times: list[str]) -> None:
         ("*/0 * * * *", "bad minute"),
         ("5-1 * * * *", "bad minute"),
         ("a b c d e", "bad minute"),
+        ("*/99999999999 * * * *", "the step of the minute is 99999999999; 59 at most"),
+        ("*/60 * * * *", "the step of the minute is 60; 59 at most"),
+        ("0 1,2-8/24 * * *", "the step of the hour is 24; 23 at most"),
+        ("0 0 */32 * *", "the step of the day of month is 32; 31 at most"),
+        ("0 0 1 */13 *", "the step of the month is 13; 12 at most"),
+        ("0 0 * * */8", "the step of the day of week is 8; 7 at most"),
         ("0 0 31 2,4 *", "bad day-of-month"),
         ("0 0 LW * *", "is not supported"),
         ("0 0 * * 1#2", "is not supported"),
@@ -62,7 +68,9 @@ def test_what_is_none(text: str, message: str) -> None:
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["", "Mars/Olympus", "../etc/passwd", "europe/berlin "])
+@pytest.mark.parametrize(
+    "name", ["", "Mars/Olympus", "../etc/passwd", "europe/berlin ", "localtime", "Factory"]
+)
 def test_what_is_no_zone(name: str) -> None:
     with pytest.raises(ValueError, match="no time zone"):
         parse_zone(name)
