@@ -256,7 +256,8 @@ def backfill(
         schedule_id = find_schedule(state, cortex, name).id
         count = cortex.backfill_schedule(schedule_id, first, last)
     if not state.json:
-        render.say(state, f"{count} {'time is' if count == 1 else 'times are'} made up for")
+        words = f"{count} {'time is' if count == 1 else 'times are'} made up for"
+        render.say(state, words if count else "nothing is made up for: each time had its job")
 
 
 @schedules_app.command("runs")

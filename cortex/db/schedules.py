@@ -165,6 +165,15 @@ class ScheduleRepository(Repository[Access]):
             )
         )
 
+    async def submitted(self, schedule_id: str, span: Span) -> frozenset[datetime]:
+        """The times in a span that had their job."""
+        query = select(ScheduleRunRow.due_at).where(
+            ScheduleRunRow.schedule_id == schedule_id,
+            ScheduleRunRow.due_at.between(span.start, span.end),
+            ScheduleRunRow.state == RunState.SUBMITTED.value,
+        )
+        return frozenset((await self.connection.execute(query)).scalars())
+
     async def remove(self: "ScheduleRepository[Transacts]", schedule_id: str) -> None:
         """Take a schedule away with its runs; not their jobs."""
         await self.connection.execute(delete(ScheduleRow).where(ScheduleRow.id == schedule_id))

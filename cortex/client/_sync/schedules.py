@@ -81,7 +81,7 @@ class ScheduleCalls:
         return self._transport.call(routes.trigger(schedule_id))
 
     def backfill_schedule(self, schedule_id: str, start: datetime, end: datetime) -> int:
-        """Submit all of a span of the past that was not; how many times it has."""
+        """Submit all of a span of the past that was not; how many times had no job yet."""
         return (self._transport.call(routes.backfill(schedule_id, start, end))).count
 
     def schedule_runs(

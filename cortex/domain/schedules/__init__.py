@@ -135,10 +135,12 @@ class Schedule(BaseModel):
         return any(span.start <= due_at <= span.end for span in self.backfills)
 
 
-def times_between(cron: str, timezone: str, start: datetime, end: datetime, most: int) -> int:
-    """How many times there are in a span, its ends included; at most one more than `most`."""
+def times_between(
+    cron: str, timezone: str, start: datetime, end: datetime, most: int
+) -> list[datetime]:
+    """The times in a span, its ends included; at most one more than `most`."""
     times = parse_cron(cron).times(parse_zone(timezone), start - timedelta(seconds=1))
-    return sum(1 for _ in islice((time for time in _until(times, end)), most + 1))
+    return list(islice(_until(times, end), most + 1))
 
 
 def _until(times: Any, end: datetime) -> Any:

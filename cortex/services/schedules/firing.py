@@ -151,6 +151,8 @@ class Firing:
         """
         if owner is None:
             raise NotFound(f"`{schedule.owner}`, who owns it, is switched off or gone")
+        if not owner.sees(schedule.project):
+            raise NotFound(f"`{owner.name}`, who owns it, is not in `{schedule.project}` any more")
         await self._projects.choose(schedule.project, owner)
         return owner
 

@@ -231,11 +231,12 @@ class Schedules:
         async with self._database.transaction() as tx:
             old = await tx.schedules.lock(schedule_id)
             by.require(Action.JOBS_SUBMIT, project=old.project)
-            count = times_between(
+            times = times_between(
                 old.cron, old.timezone, span.start, span.end, most=MOST_BACKFILLED
             )
-            if count > MOST_BACKFILLED:
+            if len(times) > MOST_BACKFILLED:
                 raise invalid("start", f"the span has more than {MOST_BACKFILLED:,} times")
+            count = len(set(times) - await tx.schedules.submitted(schedule_id, span))
             kept = [*old.backfills, span][-KEPT_BACKFILLS:]
             await tx.schedules.put_backfills(
                 schedule_id, [each.model_dump(mode="json") for each in kept]

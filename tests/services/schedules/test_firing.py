@@ -161,6 +161,9 @@ class TestRefused:
         span = BackfillRequest(start=late, end=late)
         assert (await schedules.backfill(schedule.id, span, ANN)).count == 1
         assert (await firing.fire(schedule.id, late)).state is RunState.SUBMITTED
+        assert (await schedules.backfill(schedule.id, span, ANN)).count == 0
+        wider = BackfillRequest(start=late - timedelta(minutes=2), end=late)
+        assert (await schedules.backfill(schedule.id, wider, ANN)).count == 2
 
     async def test_paused_is_not_fired_but_made_up_for(
         self, schedules: Schedules, firing: Firing
@@ -194,7 +197,8 @@ class TestRefused:
         fired = await firing.fire(schedule.id, NOW)
         assert fired.state is RunState.REFUSED
         now = await schedules.get(schedule.id)
-        assert (now.paused, now.pause_reason) == (True, "there is no project `vision`")
+        why = "`ann`, who owns it, is not in `vision` any more"
+        assert (now.paused, now.pause_reason) == (True, why)
         assert await jobs(database) == 0
         async with database.reading() as tx:
             query = "SELECT actor FROM audit_log WHERE action = 'schedule.pause'"
