@@ -6,8 +6,14 @@ from typing import Any, Final
 import structlog
 from graphql import GraphQLError
 
-from cortex.domain.errors import CortexError, InvalidRequest
+from cortex.domain.errors import CortexError, FieldError, InvalidRequest
 
+_ARGUMENTS: Final = {
+    "cursor": "after",
+    "next_cursor": "endCursor",
+    "Idempotency-Key": "idempotencyKey",
+}
+"""What REST calls otherwise than GraphQL."""
 _log = structlog.get_logger(__name__)
 _INTERNAL: Final = "something went wrong in the server; its log says what, under the correlation id"
 
@@ -23,7 +29,7 @@ def error_row(error: GraphQLError) -> dict[str, Any]:
     if error.path:
         row["path"] = error.path
     if known is not None:
-        row["message"] = known.detail
+        row["message"] = _in_graphql(known.detail)
         row["extensions"] = _extensions(known)
     elif _root(error) is None:
         row["extensions"] = {"code": InvalidRequest.code}
@@ -35,7 +41,7 @@ def error_row(error: GraphQLError) -> dict[str, Any]:
 
 def problem_row(error: CortexError) -> dict[str, Any]:
     """An error of the whole request."""
-    return {"message": error.detail, "extensions": _extensions(error)}
+    return {"message": _in_graphql(error.detail), "extensions": _extensions(error)}
 
 
 def cause_of(error: GraphQLError) -> CortexError | None:
@@ -65,8 +71,19 @@ def _root(error: GraphQLError) -> Exception | None:
 def _extensions(error: CortexError) -> dict[str, Any]:
     told: dict[str, Any] = {"code": error.code, "status": error.status_code}
     if error.errors:
-        told["errors"] = [each.model_dump() for each in error.errors]
+        told["errors"] = [
+            FieldError(
+                field=_ARGUMENTS.get(each.field, each.field), message=_in_graphql(each.message)
+            ).model_dump()
+            for each in error.errors
+        ]
     return {**told, **_correlated()}
+
+
+def _in_graphql(text: str) -> str:
+    for name, argument in _ARGUMENTS.items():
+        text = text.replace(f"`{name}`", f"`{argument}`")
+    return text
 
 
 def _correlated() -> dict[str, Any]:

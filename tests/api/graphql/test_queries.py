@@ -108,7 +108,7 @@ class TestJobs:
         [
             ("first: 0", "first"),
             ("first: 501", "first"),
-            ('after: "x"', "cursor"),
+            ('after: "x"', "after"),
             ('labels: ["x"]', "label"),
             ('createdAfter: "yesterday"', "createdAfter"),
         ],
