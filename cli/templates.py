@@ -50,6 +50,20 @@ def find_template(state: State, cortex: Cortex, name: str) -> TemplateSummary:
     raise BadInput(f"there is a template `{name}` in each of {projects}; say which with --project")
 
 
+def assignment(option: str, text: str) -> tuple[str, str]:
+    """Name and value of `NAME=VALUE`.
+
+    Raises:
+        BadInput: it is none; the value may be a secret and is not repeated.
+    """
+    name, equals, value = text.partition("=")
+    if not name:
+        raise BadInput(f"{option} must be `NAME=VALUE`; the name is missing")
+    if not equals:
+        raise BadInput(f"{option} `{name[:60]}`: write `NAME=VALUE`")
+    return name, value
+
+
 def filling_of(
     named: Named, params: Sequence[str] | None, overrides: Sequence[str] | None
 ) -> Filling:
@@ -60,12 +74,11 @@ def filling_of(
     """
     given: dict[str, str] = {}
     for text in params or ():
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            # The value may be a secret: it is not repeated.
-            raise BadInput(f"--param `{name[:60]}`: write `NAME=VALUE`")
+        name, value = assignment("--param", text)
+        if name in given:
+            raise BadInput(f"--param `{name[:60]}` is given twice")
         given[name] = value
     document = Document("--set", {})
-    for assignment in overrides or ():
-        set_field(document, assignment)
+    for override in overrides or ():
+        set_field(document, override)
     return Filling(version=named.version, params=given, overrides=document.data)

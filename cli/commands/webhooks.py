@@ -9,6 +9,7 @@ import typer
 from cli import render
 from cli.errors import BadInput, ExitCode
 from cli.state import state_of
+from cli.templates import assignment
 from cortex.domain.webhooks import Delivery, DeliveryState, JobFilter, Webhook
 
 if TYPE_CHECKING:
@@ -293,10 +294,9 @@ def _jobs(
 def _pairs(given: Sequence[str] | None, option: str) -> dict[str, str] | None:
     pairs: dict[str, str] = {}
     for text in given or ():
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            # The value may be a secret: it is not repeated.
-            raise BadInput(f"{option} `{name[:60]}`: write `NAME=VALUE`")
+        name, value = assignment(option, text)
+        if name in pairs:
+            raise BadInput(f"{option} `{name[:60]}` is given twice")
         pairs[name] = value
     return pairs or None
 

@@ -66,6 +66,8 @@ async def test_a_template_from_its_begin_to_its_end(
         (["submit", "a.yaml", "-p", "a=b"], "are for --template"),
         (["submit", "--template", "x@0"], "`x@0` is no template"),
         (["submit", "--template", "x", "-p", "s3cr3t"], "write `NAME=VALUE`"),
+        (["submit", "--template", "x", "-p", "=x"], "--param must be `NAME=VALUE`"),
+        (["submit", "--template", "x", "-p", "a=1", "-p", "a=2"], "--param `a` is given twice"),
         (["submit", "--template", "x", "--set", "nope"], "write it as `field=value`"),
         (["templates", "show", "x@1@2"], "is no template"),
     ],
