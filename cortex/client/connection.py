@@ -105,7 +105,15 @@ def checked_url(url: str) -> str:
     Raises:
         NotConfigured: it is none.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise NotConfigured("the server URL is none: brackets are for an IPv6 address") from None
+    if "@" in (parts.netloc or url):
+        # Not shown: there may be a password in it.
+        raise NotConfigured(
+            "the server URL has a name or password in it; leave them out, and use `cortex login`"
+        )
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise NotConfigured(f"`{url}` is no server URL; write it as `http://127.0.0.1:8700`")
     return url.rstrip("/").removesuffix("/api/v1")

@@ -22,6 +22,20 @@ class Home(Shell):
         return ["--data-dir", str(self.folder)]
 
 
+async def test_a_url_with_a_password_is_not_taken_and_not_shown(tmp_path: Path) -> None:
+    shell = Home("", tmp_path)
+    for words in (
+        ["profile", "add", "bad", "http://u:hush@127.0.0.1:1/"],
+        ["profile", "add", "bad", "ftp://u:hush@127.0.0.1:1/"],
+        ["--url", "http://u:hush@127.0.0.1:1", "sessions", "list"],
+    ):
+        shown = await shell(*words)
+        assert shown.exit_code != 0
+        assert "has a name or password in it" in shown.output
+        assert "hush" not in shown.output
+    assert not (tmp_path / "profiles.json").exists()
+
+
 @pytest.mark.usefixtures("ann")
 async def test_each_has_a_login_of_its_own(
     settings: Settings, database: Database, tmp_path: Path
