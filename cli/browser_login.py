@@ -4,9 +4,9 @@ import platform
 import time
 
 from cli import render
-from cli.errors import CliError, ExitCode
+from cli.errors import BadInput, CliError, ExitCode
 from cli.state import State
-from cortex.client import ApiError
+from cortex.client import ApiError, Cortex
 from cortex.client.encoding import quoted
 from cortex.client.logins import StoredLogin
 from cortex.schemas.sso import DeviceLoginStarted
@@ -24,9 +24,12 @@ def log_in_with_browser(state: State, service: str | None) -> str:
         service: By which to log in; None: whoever logs in chooses.
 
     Raises:
+        BadInput: the server has no such service.
         CliError: it was denied, or nobody came in time.
     """
     with state.client() as cortex:
+        if service is not None:
+            _check_service(cortex, service)
         started = cortex.start_device_login(f"cortex on {platform.node()[:60]}".strip())
         _show(state, started, service)
         interval, until = started.interval, time.monotonic() + started.expires_in
@@ -48,6 +51,14 @@ def log_in_with_browser(state: State, service: str | None) -> str:
             state.logins().keep(kept)
             return kept.user
     raise CliError("nobody has logged in in time", code="timeout", exit_code=ExitCode.TIMEOUT)
+
+
+def _check_service(cortex: Cortex, name: str) -> None:
+    known = [each.name for each in cortex.sso_services()]
+    if name not in known:
+        names = ", ".join(f"`{each}`" for each in known)
+        there = f"there are {names}" if known else "it has none"
+        raise BadInput(f"the server has no login service `{name[:60]}`; {there}")
 
 
 def _show(state: State, started: DeviceLoginStarted, service: str | None) -> None:

@@ -10,7 +10,7 @@ from cortex.domain.second_factor import SecondFactorState
 from cortex.domain.sessions import Session
 from cortex.schemas.auth import Enrolment, Invitation, LoggedIn
 from cortex.schemas.passkeys import PasskeyAdded, PasskeyOptions
-from cortex.schemas.sso import DeviceLoginStarted
+from cortex.schemas.sso import DeviceLoginStarted, SsoProviderView
 
 
 class AsyncAuthCalls:
@@ -30,6 +30,10 @@ class AsyncAuthCalls:
             code: Of their second factor, if they have one: of the app, or a recovery code.
         """
         return await self._transport.call(routes.login(name, password, code))
+
+    async def sso_services(self) -> tuple[SsoProviderView, ...]:
+        """The services by which people log in."""
+        return (await self._transport.call(routes.sso_services())).items
 
     async def start_device_login(self, client: str = "") -> DeviceLoginStarted:
         """Begin to log in a program by a browser, which may be on another machine.

@@ -9,12 +9,16 @@ from cortex.domain.passkeys import Passkey
 from cortex.domain.second_factor import SecondFactorState
 from cortex.schemas.auth import Enrolment, Invitation, LoggedIn, RecoveryCodes, SessionPage
 from cortex.schemas.passkeys import PasskeyAdded, PasskeyOptions, PasskeyPage
-from cortex.schemas.sso import DeviceLoginStarted
+from cortex.schemas.sso import DeviceLoginStarted, SsoProviderPage
 
 
 def login(name: str, password: str, code: str | None) -> Call[LoggedIn]:
     body = {"name": name, "password": password, "code": code}
     return send("POST", "/auth/login", LoggedIn, body, repeatable=False)
+
+
+def sso_services() -> Call[SsoProviderPage]:
+    return get("/auth/oidc", SsoProviderPage)
 
 
 def start_device_login(client: str) -> Call[DeviceLoginStarted]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import text
 from typer.testing import CliRunner, Result
 
@@ -17,6 +18,7 @@ from cortex.client import AsyncCortex
 from cortex.client.logins import LoginStore
 from cortex.db.engine import Database
 from cortex.domain.device import DeviceRules
+from cortex.domain.sso import OidcProvider
 from cortex.settings import Settings
 from tests.api.browser import sent
 from tests.api.conftest import providers, settings
@@ -225,6 +227,20 @@ class TestBrowser:
             assert address in shown.output
             if decision == "approve":
                 assert await shell.user() == "ann"
+
+    async def test_by_a_service_that_is_not_there(
+        self, settings: Settings, providers: None, tmp_path: Path
+    ) -> None:
+        okta = OidcProvider(
+            issuer="https://okta.test",
+            client_id="cortex",
+            client_secret=SecretStr("hush"),
+        )
+        for oidc, told in (({}, "it has none"), ({"okta": okta}, "there are `okta`")):
+            async with serve(settings.model_copy(update={"oidc": oidc})) as (url, _):
+                shown = await Shell(url, tmp_path)("login", "--sso", "nope")
+            assert shown.exit_code == 2
+            assert f"no login service `nope`; {told}" in " ".join(shown.output.split())
 
     async def test_with_a_key_it_makes_no_sense(self, settings: Settings, tmp_path: Path) -> None:
         shown = await Shell("http://127.0.0.1:1", tmp_path)("login", "--sso", "--key")
