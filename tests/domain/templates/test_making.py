@@ -98,7 +98,7 @@ SMALL: dict[str, Any] = {"type": "choice", "choices": ["a", "b"]}
                 "jobs": [
                     {"name": "b", "command": ["x"]},
                     {"name": "a-{index}", "command": ["{x}"], "matrix": {"x": [1, "${{ a }}"]}},
-                    {"name": "c", "command": ["${{ a }}"], "after": "b"},
+                    {"name": "c", "command": ["x", "${{ a }}"], "after": "b"},
                 ]
             },
             TEXT,
