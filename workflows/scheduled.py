@@ -28,7 +28,8 @@ class ScheduledWorkflow:
         return await workflow.execute_activity_method(
             ScheduleActivities.fire,
             FiringInput(schedule_id=scheduled.schedule_id, due_at=_due_at()),
-            start_to_close_timeout=timedelta(seconds=60),
+            # A worker that dies in it is noticed by this.
+            start_to_close_timeout=timedelta(seconds=20),
             retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=30), maximum_attempts=0),
             summary="submit what is due",
         )

@@ -15,10 +15,10 @@ from cortex.domain.errors import NotFound
 from cortex.domain.schedules import Cause, RunState, Schedule, ScheduleRun, Span
 
 # The newest job or group of a schedule that has not ended; a group's states have the same names.
-_OPEN: Final = text("""
+_OPEN: Final = text(f"""
 SELECT r.made FROM schedule_runs r
 LEFT JOIN jobs j ON j.id = r.made LEFT JOIN job_groups g ON g.id = r.made
-WHERE r.schedule_id = :schedule_id AND r.state = 'submitted'
+WHERE r.schedule_id = :schedule_id AND r.state = '{RunState.SUBMITTED}'
     AND COALESCE(j.state, g.state) NOT IN ('completed', 'failed', 'cancelled')
     AND (CAST(:before AS timestamptz) IS NULL OR r.due_at < :before)
 ORDER BY r.due_at DESC

@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from cortex.domain.events import Event, EventType
 from cortex.domain.jobs import Reason
 from cortex.domain.money.ledger import EntryKind
@@ -16,6 +18,8 @@ from tests.integration.conftest import Stage, StageMaker
 from tests.integration.networks import network
 from tests.integration.test_jobs import LOCAL, check_books, ledger, sh
 from tests.support import eventually
+
+pytestmark = pytest.mark.slow
 
 ENDLESS: dict[str, Any] = {"type": "null", "run_seconds": -1}
 """A network that runs on until somebody stops it."""

@@ -16,6 +16,8 @@ from tests.integration.conftest import Stage, StageMaker
 from tests.integration.groups import Group, job, submit
 from tests.integration.networks import Network, network
 
+pytestmark = pytest.mark.slow
+
 BUSY: dict[str, Any] = {
     "match": "POST /v1/leases",
     "fault": "rate_limit",

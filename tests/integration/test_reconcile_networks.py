@@ -37,7 +37,7 @@ from tests.support import eventually
 from tests.support.rows import set_job, set_lease
 from worker import Service
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 SPEC = JobSpec.model_validate(
     {
         "image": "busybox",

@@ -25,7 +25,7 @@ from tests.integration.story import troubles
 from tests.support import eventually, patience
 from tests.support.rows import open_holds
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 MONITOR = MonitorSettings(heartbeat_timeout=timedelta(seconds=3), tell_after=timedelta(seconds=1))
 Answer = Callable[[list[LeaseSnapshot]], list[LeaseSnapshot]]
 

@@ -17,7 +17,7 @@ from tests.support.fickle import FickleProvider, fickle, fickle_installed
 from tests.support.verify import by_name, command_for, refused, verified
 
 __all__ = ["api", "fickle", "fickle_installed", "shared_api", "shared_stage"]
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 PLANTED = "planted-key-4711"
 VARIABLE = "planted-variable-0815"
 
