@@ -13,6 +13,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 MAX_HEAD: Final = 64 * 1024
 """Bytes of a request line with its headers; what comes with their last part is not counted."""
 
+_MOST_UNREAD: Final = 8 * MAX_HEAD
+
 
 class BoundedProtocol(HttpToolsProtocol):
     """Closes connections whose request does not come, or does not fit.
@@ -22,15 +24,18 @@ class BoundedProtocol(HttpToolsProtocol):
             of its headers.
         rest_seconds: How long the rest of a body is still read when the answer was given.
         stall_seconds: How long a client may take next to nothing of an answer that waits for it.
+        linger_seconds: How long what still comes is thrown away when a request was refused.
     """
 
     head_seconds: ClassVar[float] = 30.0
     rest_seconds: ClassVar[float] = 5.0
     stall_seconds: ClassVar[float] = 120.0
+    linger_seconds: ClassVar[float] = 1.0
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._in_head = False
+        self._refused = False
         self._upgraded = False
         self._arrived = True  # the whole message, as far as one has begun
         self._head_size = 0
@@ -55,6 +60,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._upgraded = True
 
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            self._head_size += len(data)
+            if self._head_size > _MOST_UNREAD:
+                self.transport.close()
+            return
         super().data_received(data)
         if not self._upgraded and self._waits_for_head():
             self._head_size += len(data)
@@ -114,9 +124,15 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: int) -> None:
         """Say why, unless that would stand in the middle of another answer, and close."""
-        if self.transport.is_closing():
+        if self._refused or self.transport.is_closing():
             return
-        if not self._answering():
-            ending = b"content-length: 0\r\nconnection: close\r\n\r\n"
-            self.transport.write(STATUS_LINE[status] + ending)
-        self.transport.close()
+        if self._answering() or not self.transport.can_write_eof():
+            self.transport.close()
+            return
+        self._refused = True
+        ending = b"content-length: 0\r\nconnection: close\r\n\r\n"
+        self.transport.write(STATUS_LINE[status] + ending)
+        # Closed with something unread, the system resets the connection, and a client that still
+        # sends loses the answer.
+        self.transport.write_eof()
+        self._rest_end = self.loop.call_later(self.linger_seconds, self.transport.close)

@@ -16,6 +16,8 @@ from tests.integration.networks import Network, network
 from tests.integration.test_jobs import ledger
 from tests.support.rows import open_holds
 
+pytestmark = pytest.mark.slow
+
 MISSING = "lab/no-such-image:1"
 LIMITED = "lab/rate-limited:1"
 

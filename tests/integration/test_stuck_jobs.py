@@ -25,6 +25,8 @@ from tests.integration.test_traces import trace_of
 from tests.support import eventually
 from tests.support.rows import open_holds
 
+pytestmark = pytest.mark.slow
+
 DOWN = {"match": "* *", "fault": "drop_before", "times": 1_000_000}
 SHORT = StuckRules(cancelling=timedelta(seconds=1), settling=timedelta(seconds=1))
 

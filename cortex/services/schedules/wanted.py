@@ -72,6 +72,9 @@ async def what_runs(
             f"the project `{project}` has no template `{wanted.template}`",
             errors=[FieldError(field="template", message="is no template of the project")],
         )
+    if wanted.template_version is None:
+        # Whatever it becomes is run: it may refer to a secret one day.
+        by.require(Action.NAMED_SECRETS_USE, project=project)
     template = await tx.templates.get(page[0].id, wanted.template_version)
     hidden = sorted(secret_parameters(template) & set(params))
     if hidden:

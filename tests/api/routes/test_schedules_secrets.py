@@ -153,6 +153,25 @@ class TestKeysWithScopes:
         assert answer.status_code == 200, answer.text
 
 
+class TestWhatATemplateBecomes:
+    async def test_whoever_lets_it_run_may_use_secrets(
+        self, client: httpx.AsyncClient, ann: dict[str, str], eve: dict[str, str]
+    ) -> None:
+        """The template refers to none yet; it may, by the time that the schedule fires."""
+        which = {"which": {"type": "string", "default": "a"}}
+        await template(client, ann, parameters=which, job=spec(command=["${{ which }}"]))
+        path = await of_ann(client, ann, template="nightly")
+        key = await someone(client, "ann", scopes=["schedules:*", "jobs:submit"])
+        change: dict[str, Any] = {"params": {"which": "env"}}
+        refused(await client.patch(path, json=change, headers=eve))
+        told = check_problem(await client.patch(path, json=change, headers=key), 403, "forbidden")
+        assert "`named-secrets:use`" in told.detail
+        for who in (eve, key):
+            pinned = {**change, "template_version": 1}
+            assert (await client.patch(path, json=pinned, headers=who)).status_code == 200
+        assert (await client.patch(path, json=change, headers=ann)).status_code == 200
+
+
 class TestSecretsThatAreNotThere:
     async def test_are_told_at_once(self, client: httpx.AsyncClient) -> None:
         view = await schedule(client)

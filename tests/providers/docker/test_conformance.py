@@ -10,7 +10,7 @@ from providers.docker import DockerProvider
 from providers.registry import AnyProvider
 from tests.providers.docker.conftest import IMAGE, Podman, docker_config
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 class TestDocker(ProviderConformance):

@@ -30,7 +30,7 @@ from tests.support import patience
 
 # What Podman 4.3 says without catatonit.
 _NO_INIT = "container create: container-init binary not found on the host: stat /usr/bin/catatonit"
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 Make = Callable[..., Any]
 
 

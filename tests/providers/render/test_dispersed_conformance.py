@@ -10,6 +10,8 @@ from providers.registry import AnyProvider
 from tests.providers.render.network import Network, simulated
 from tests.providers.render.support import stand_in_scene
 
+pytestmark = pytest.mark.slow
+
 
 @pytest_asyncio.fixture
 async def network(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Network]:
