@@ -1,6 +1,6 @@
 """Numbers as JSON Schema has them."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import BeforeValidator
 
@@ -11,5 +11,8 @@ def _whole(value: object) -> object:
     return value
 
 
-Whole = Annotated[int, BeforeValidator(_whole)]
+WHOLE: Final = BeforeValidator(_whole)
+"""Behind the bounds: before them their names in the document would not be those of JSON Schema."""
+
+Whole = Annotated[int, WHOLE]
 """A number without a fraction: `3`, `3.0`; no text and no truth value."""

@@ -20,7 +20,7 @@ from cortex.domain.written import ReadAs
 from cortex.schemas._view import View
 from cortex.schemas.groups import GroupValidation
 from cortex.schemas.jobs import Validation
-from cortex.schemas.numbers import Whole
+from cortex.schemas.numbers import WHOLE
 
 MOST_PARAMETERS: Final = 100
 HIGHEST: Final = 2**31 - 1
@@ -35,7 +35,7 @@ Parameters = Annotated[
 JobPart = Annotated[dict[str, Any], ReadAs((JobSpec,))]
 GroupPart = Annotated[dict[str, Any], ReadAs((GroupSpec,))]
 Overrides = Annotated[dict[str, Any], ReadAs((JobSpec, GroupSpec))]
-Version = Annotated[Whole, Field(ge=1, le=HIGHEST)]
+Version = Annotated[int, Field(ge=1, le=HIGHEST), WHOLE]
 _PLACEHOLDERS: Final = "with `${{ name }}` where a parameter belongs."
 
 

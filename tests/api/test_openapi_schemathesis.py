@@ -191,6 +191,12 @@ KNOWN: Final = (
     ),
     Known(
         _VALID,
+        "POST /api/v1/temporal/codec/(en|de)code",
+        "^422 .*contains a NUL character",
+        "nor below the parts of a payload that are others' matter",
+    ),
+    Known(
+        _VALID,
         f"{_SPECS}|{_GROUPS}",
         "^422 .*`(x-[^`]*)?` contains a NUL character",
         "nor below an extension, or for its name",
