@@ -137,6 +137,8 @@ class SettingsFollower:
                     _log.error("settings.refused", version=refused, error=error.detail)
                 except CortexError as error:
                     _log.warning("settings.database_away", error=error.detail)
+                except Exception:  # such as a table that is still to come; it is looked for again
+                    _log.exception("settings.not_read")
                 await wait_event(changed, _LOOK_EVERY)
 
 

@@ -166,6 +166,26 @@ class TestTakenUp:
 
             await eventually(refused, what="it takes no jobs")
 
+    async def test_by_one_that_was_there_before_the_table(
+        self, settings: Settings, client: httpx.AsyncClient, database: Database
+    ) -> None:
+        await put(client, jobs__accept=False)
+
+        async def rename(old: str, new: str) -> None:
+            async with database.transaction() as tx:
+                await tx.connection.execute(text(f"ALTER TABLE {old} RENAME TO {new}"))
+
+        await rename("settings_versions", "elsewhere")
+        early = settings.model_copy(update={"jobs": type(settings.jobs)()})
+        async with client_of(early) as late:
+            assert (await late.post(JOBS, json=spec())).status_code == 202
+            await rename("elsewhere", "settings_versions")
+
+            async def refused() -> bool:
+                return (await late.post(JOBS, json=spec())).status_code == 503
+
+            await eventually(refused, what="it takes no jobs")
+
     async def test_no_new_jobs_while_those_that_were_taken_are_still_answered(
         self, client: httpx.AsyncClient
     ) -> None:
