@@ -27,7 +27,7 @@ BENCH_ARGS ?=
 FAULTS_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev render oidc demo test test-slow test-busy faults lint format types contracts check provider hooks bench security lock clean
+.PHONY: help venv dev render oidc real-temporal demo test test-slow test-busy faults lint format types contracts check provider hooks bench security lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ test: $(DEV) ## What needs no whole stack and enumerates nothing; names its slow
 test-slow: WORKERS = 2
 test-slow: $(DEV) $(OIDC) ## The rest: whole stacks from outside, browser, kills, the spread part of the proofs
 	$(PYTEST) -m "$(SLOW)" tests $(PYTEST_ARGS)
+
+real-temporal: ## Build Temporal's own server for tests on PostgreSQL (Go; 20 minutes, once, kept outside of the tree)
+	@sh scripts/real-temporal.sh
 
 test-busy: $(DEV) $(OIDC) ## Both RUNS times (5) while every core is kept busy: no test may depend on a quiet machine
 	@sh scripts/test-busy.sh $(RUNS)
