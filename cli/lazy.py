@@ -83,6 +83,7 @@ COMMANDS = {
     "up": Entry("stack", "Start the whole stack on this machine.", _SERVER),
     "down": Entry("stack", "Stop the stack.", _SERVER),
     "status": Entry("stack", "Show the stack's processes and the server's health.", _SERVER),
+    "doctor": Entry("stack", "Look for what is wrong here, and say what to do.", _SERVER),
     "demo": Entry(
         "stack", "See it all work: a stack, real jobs, their bills; then clean up.", _SERVER
     ),

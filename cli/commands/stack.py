@@ -1,8 +1,9 @@
-"""`up`, `down`, `status`, `demo`, `api`, `worker`, `db migrate`."""
+"""`up`, `down`, `status`, `doctor`, `demo`, `api`, `worker`, `db migrate`."""
 
 import asyncio
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from cli.errors import ExitCode
 from cli.local import dir_option, reporter, show_links
 from cli.state import State, state_of
 from cortex.client import ClientError, ConnectionFailed, NotConfigured
-from cortex.embedded.config import PortName, StackConfig
+from cortex.embedded.config import PortName, StackConfig, read_stack_file
 from cortex.embedded.control import (
     ProcessStatus,
     StackInfo,
@@ -26,6 +27,7 @@ from cortex.embedded.control import (
 from cortex.embedded.foreground import run_foreground
 from cortex.embedded.service import StackEvent
 from cortex.schemas.server import Health
+from cortex.settings import config_file
 
 app = typer.Typer()
 db_app = typer.Typer(no_args_is_help=True, help="Look after the database.")
@@ -252,6 +254,26 @@ def worker(ctx: typer.Context) -> None:
     _become("worker", ctx)
 
 
+@app.command("doctor")
+def doctor(ctx: typer.Context, data_dir: DataDir = None) -> None:
+    """Look for what is wrong with the installation on this machine, and say what to do.
+
+    Of the stack, if its folder has one; else of what the settings name (`cortex config`). Nothing
+    is changed. Ends with 1 if there is a fault.
+    """
+    state = _with_folder(ctx, data_dir)
+    args = ["--json"] if state.json else []
+    folder = state.folder()
+    if "CORTEX_DATABASE__URL" in os.environ or not read_stack_file(folder):
+        render.say(state, f"looking at what the settings name ({config_file()}, CORTEX_*)")
+        _exec("cortex.doctor", args)
+    running = (
+        "" if find_running(folder) else f", which is not running: `cortex {dir_option(state)}up`"
+    )
+    render.say(state, f"looking at the stack in {folder}{running}")
+    _exec("cortex.doctor", args, StackConfig.load(folder).environment())
+
+
 @db_app.command("migrate")
 def migrate() -> None:
     """Bring the database of the settings to the newest schema."""
@@ -262,11 +284,11 @@ def _become(module: str, ctx: typer.Context) -> None:
     _exec(module, [*ctx.args, *(state_of(ctx).tail or [])])
 
 
-def _exec(module: str, args: list[str]) -> None:
+def _exec(module: str, args: list[str], environment: Mapping[str, str] = os.environ) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     # -P: a file of the same name in the working folder is not ours.
-    os.execv(sys.executable, [sys.executable, "-P", "-m", module, *args])
+    os.execve(sys.executable, [sys.executable, "-P", "-m", module, *args], environment)
 
 
 def _with_folder(ctx: typer.Context, data_dir: Path | None) -> State:

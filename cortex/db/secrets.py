@@ -67,7 +67,7 @@ def _statement(form: str, what: str) -> str:
 
 
 # By the index of keys (of jobs: most have no secrets, and are not in it).
-_COUNT: Final = text(
+COUNT: Final = text(
     " UNION ALL ".join(
         _statement(
             "SELECT '{table}' AS what, {key} AS key, count(*) AS number FROM {table} "
@@ -102,7 +102,7 @@ KINDS: Final = tuple(_COLUMNS)
 class SecretRepository(Repository[Access]):
     async def counts(self) -> list[SealedCount]:
         """How many there are of each kind, by key."""
-        rows = (await self.connection.execute(_COUNT)).all()
+        rows = (await self.connection.execute(COUNT)).all()
         counts = [SealedCount(row.what, _text(row.key), row.number) for row in rows]
         return sorted(counts, key=lambda count: (count.what, count.key))
 

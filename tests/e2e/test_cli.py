@@ -54,6 +54,14 @@ class TestRun:
         await check_books(stack, [job["id"]])
 
 
+class TestDoctor:
+    async def test_finds_no_fault_in_a_stack_that_works(self, cortex: Command) -> None:
+        done = await cortex("doctor", "--json")
+        found = {finding["name"]: finding["verdict"] for finding in done.json()}
+        assert {"schema", "key ring", "search attributes", "workers", "api"} <= set(found)
+        assert set(found.values()) <= {"ok", "warning"}, done.out
+
+
 class TestKey:
     async def test_is_printed_alone_or_as_json(self, stack: Stack, cortex: Command) -> None:
         (shown,) = (await cortex("status", "--json", "--show-key")).json()

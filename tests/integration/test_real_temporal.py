@@ -4,6 +4,7 @@ import asyncio
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,7 @@ async def test_jobs_end_as_they_do_on_the_embedded_server(stage: Stage) -> None:
         bad = await stage.submit(**sh("exit 3", retries=1))
         late = await stage.submit(**sh("sleep 60", duration="2s"))
         endless = await stage.submit(**sh("echo on; sleep 300"))
-        await eventually(lambda: _in(stage, endless, JobState.RUNNING), within=60)
+        await eventually(partial(_in, stage, endless, JobState.RUNNING), within=60)
         await cancel(stage, endless)
         told = [await ended(stage, job_id) for job_id in (good, bad, late, endless)]
     assert [(job.state, job.reason) for job in told] == [
@@ -83,7 +84,7 @@ async def test_a_server_that_is_killed_loses_no_job(stage: Stage, server: RealTe
     async with stage.worker():
         running = [await stage.submit(**sh("echo on; sleep 4; echo off")) for _ in range(5)]
         for job_id in running:
-            await eventually(lambda one=job_id: _in(stage, one, JobState.RUNNING), within=60)
+            await eventually(partial(_in, stage, job_id, JobState.RUNNING), within=60)
         await server.end(signal.SIGKILL)
         waiting = [await stage.submit(**sh("true")) for _ in range(5)]
         await asyncio.sleep(5)  # the jobs end meanwhile, and nobody can be told

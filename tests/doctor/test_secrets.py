@@ -1,0 +1,47 @@
+"""A key ring that is broken, or lacks a key that something was encrypted with."""
+
+import base64
+
+import pytest
+from pydantic import SecretStr
+
+from cortex.doctor.findings import Verdict
+from cortex.doctor.secrets import check_key_ring
+from cortex.settings import Settings
+
+_KEY = base64.b64encode(bytes(32)).decode()
+
+
+@pytest.mark.parametrize(
+    ("ring", "stored", "verdict", "said", "fix"),
+    [
+        (f"k1:{_KEY}", {"k1": ["3 of jobs"]}, Verdict.OK, "`k1` encrypts", ""),
+        (f"k1:{_KEY}", {}, Verdict.OK, "`k1` encrypts", ""),
+        (
+            f"k2:{_KEY}",
+            {"k1": ["3 of jobs", "1 of webhooks"]},
+            Verdict.FAULT,
+            "key `k1` is not in it, and 3 of jobs, 1 of webhooks need it",
+            "from your backup",
+        ),
+        (
+            f"k2:{_KEY},k1:{_KEY}",
+            {"k1": ["3 of jobs"], "k2": ["1 of jobs"]},
+            Verdict.WARNING,
+            "`k2` encrypts; `k1` still in use",
+            "`cortex secrets rotate`",
+        ),
+        ("k1:short", {}, Verdict.FAULT, "must be `id:base64`", "`encryption_keys`"),
+        (None, {}, Verdict.WARNING, "there is none", "back it up"),
+        (None, {"k1": ["1 of jobs"]}, Verdict.FAULT, "key `k1` is not in it", "backup"),
+        (f"k1:{_KEY}", None, Verdict.UNKNOWN, "without the database", ""),
+    ],
+)
+def test_the_ring_against_what_is_stored(
+    ring: str | None, stored: dict[str, list[str]] | None, verdict: Verdict, said: str, fix: str
+) -> None:
+    found = check_key_ring(Settings(encryption_keys=ring and SecretStr(ring)), stored)
+    assert found.verdict == verdict
+    assert said in found.detail
+    assert fix in found.fix
+    assert _KEY not in found.detail
