@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -17,6 +18,7 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 
 from api.app import create_app
+from api.connections import connections_of
 from api.live import MAX_MESSAGE
 from api.protocol import BoundedProtocol
 from cortex import faultpoints, garbage
@@ -59,7 +61,7 @@ class Server(uvicorn.Server):
                 server_header=False,
                 timeout_keep_alive=30,
                 timeout_graceful_shutdown=_GRACE_SECONDS,
-                http=BoundedProtocol,
+                http=partial(BoundedProtocol, among=connections_of(settings.api)),  # type: ignore[arg-type]
                 ws=_websocket,  # type: ignore[arg-type]
                 ws_max_size=MAX_MESSAGE,
                 # It would take 100 KiB and more for each client.

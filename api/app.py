@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.routing import Route, WebSocketRoute, compile_path
 
+from api.admission import AdmissionMiddleware, BodyMiddleware, LiveStreams
 from api.docs_page import add_docs
 from api.drop import DropMiddleware
 from api.graphql.http import serve_graphql
@@ -19,9 +20,7 @@ from api.headers import HeadersMiddleware, allow_origins
 from api.limits import add_guess_limit, add_principal_limit, counters_of
 from api.middleware import (
     GRAPHQL,
-    AdmissionMiddleware,
     AuthMiddleware,
-    BodyMiddleware,
     ContextMiddleware,
     is_loopback,
 )
@@ -148,6 +147,7 @@ def create_app(settings: Settings) -> FastAPI:
         WebSocketRoute(GRAPHQL, follow_graphql),
     ]
     app.state.paths = _paths()
+    app.state.live_streams = LiveStreams(settings.api)
     app.state.live_sessions = set()
     document(app)
     add_docs(app)

@@ -7,6 +7,7 @@ sent is cut off as well.
 
 import asyncio
 import contextlib
+import random
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
@@ -178,10 +179,14 @@ class Session(ABC):
         )
 
     async def _watch(self) -> None:
-        """A sign of life now and then, and an end when the client may see less, or more."""
+        """A sign of life now and then, and an end when the client may see less, or more.
+
+        Clients that all came in the same moment, after a restart, do not get them in the same
+        moment.
+        """
         while True:
             try:
-                async with asyncio.timeout(_HEARTBEAT):
+                async with asyncio.timeout(_HEARTBEAT * random.uniform(0.6, 1)):
                     await self._authenticator.next_change()
             except TimeoutError:
                 await self._send(self._sign())
@@ -191,7 +196,8 @@ class Session(ABC):
         """Go on only if the client may still see what it gets."""
         changes = self._authenticator.changes
         try:
-            now = await self._again()
+            async with self._authenticator.turns:
+                now = await self._again()
         except NotAuthenticated as error:
             raise Over(NOT_ALLOWED, error.detail) from None
         except CortexError:

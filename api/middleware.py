@@ -1,9 +1,8 @@
-"""What every request passes, from the outside in: context, authentication, body, admission.
+"""What every request passes, from the outside in: context and authentication.
 
 All are plain ASGI: nothing is wrapped that does not need it.
 """
 
-import asyncio
 import base64
 import contextlib
 import ipaddress
@@ -12,26 +11,24 @@ import secrets
 import time
 from functools import partial
 from typing import Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import structlog
 from starlette.datastructures import Headers
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.problems import RequestTimeout, ServerBusy, problem_response
+from api.problems import problem_response
 from cortex.domain.accounts import is_key
 from cortex.domain.errors import (
     Forbidden,
     InvalidRequest,
     NotAuthenticated,
     NotFound,
-    PayloadTooLarge,
 )
 from cortex.domain.login_errors import LoginRefused
 from cortex.domain.rights import LOCAL_ADMIN, Principal, Role
 from cortex.domain.sessions import is_access_token
-from cortex.domain.units import format_bytes
 from cortex.services.accounts.authentication import Authenticator, SettingsKeys
 from cortex.services.audit.denials import Attempt
 from cortex.settings import ApiSettings
@@ -51,7 +48,6 @@ PUBLIC_PATHS: Final = frozenset(
     )
 )
 """Where nobody can say yet who asks. All other routes of the API name their action."""
-MAX_STREAMS: Final = 1000
 PRINCIPAL: Final = "principal"
 """Where in the state of a request who asks is kept."""
 AGAIN: Final = "again"
@@ -60,8 +56,6 @@ KEY_PROTOCOL: Final = "cortex.bearer."
 """Before the key in base64url, among the subprotocols of a browser, which sends no headers."""
 
 _PUBLIC: Final = tuple(compile_path(path)[0] for path in PUBLIC_PATHS if "{" in path)
-_MAX_WAITING: Final = 1000
-_BODY_SECONDS: Final = 30.0
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _log = structlog.get_logger(__name__)
 
@@ -157,141 +151,12 @@ class AuthMiddleware:
         return await authenticator.principal(key, source=source, request_id=request_id)
 
 
-class BodyMiddleware:
-    """Reads the body before the request takes a place, and refuses one that is too large."""
-
-    def __init__(self, app: ASGIApp, settings: ApiSettings) -> None:
-        self._app = app
-        self._limit = settings.max_body
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not _has_body(scope):
-            await self._app(scope, receive, send)
-            return
-        length = Headers(scope=scope).get("content-length", "")
-        if length.isdecimal() and int(length) > self._limit:
-            raise self._too_large()
-        try:
-            async with asyncio.timeout(_BODY_SECONDS):
-                body = await self._read(receive)
-        except TimeoutError:
-            raise RequestTimeout(f"the body did not arrive within {_BODY_SECONDS:g} s") from None
-        if body is None:
-            return
-        unread = True
-
-        async def receive_body() -> Message:
-            nonlocal unread
-            if unread:
-                unread = False
-                return {"type": "http.request", "body": body, "more_body": False}
-            return await receive()
-
-        await self._app(scope, receive_body, send)
-
-    async def _read(self, receive: Receive) -> bytes | None:
-        """The whole body; None if the client went away."""
-        body = bytearray()
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return None
-            body += message.get("body", b"")
-            if len(body) > self._limit:
-                raise self._too_large()
-            if not message.get("more_body", False):
-                return bytes(body)
-
-    def _too_large(self) -> PayloadTooLarge:
-        return PayloadTooLarge(f"the body may have at most {format_bytes(self._limit)}")
-
-
-class AdmissionMiddleware:
-    """Works on a bounded number of requests at once; more wait their turn, then are refused.
-
-    A place is free again when the answer begins: a slow reader holds none. Streams have their
-    own limit, and paths outside the API none at all.
-    """
-
-    def __init__(self, app: ASGIApp, settings: ApiSettings) -> None:
-        self._app = app
-        self._places = asyncio.Semaphore(settings.max_in_flight)
-        self._patience = settings.admission_timeout.total_seconds()
-        self._waiting = 0
-        self._streams = 0
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not in_api(scope):
-            await self._app(scope, receive, send)
-        elif wants_stream(scope):
-            await self._stream(scope, receive, send)
-        else:
-            await self._request(scope, receive, send)
-
-    async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._streams >= MAX_STREAMS:
-            raise ServerBusy(f"server busy: {MAX_STREAMS} streams are open; try again later")
-        self._streams += 1
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            self._streams -= 1
-
-    async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._enter()
-        held = True
-
-        def leave() -> None:
-            nonlocal held
-            if held:
-                held = False
-                self._places.release()
-
-        async def send_leaving(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                leave()
-            await send(message)
-
-        try:
-            await self._app(scope, receive, send_leaving)
-        finally:
-            leave()
-
-    async def _enter(self) -> None:
-        if not self._places.locked():
-            await self._places.acquire()
-            return
-        if self._waiting >= _MAX_WAITING:
-            raise ServerBusy("server busy: too many requests are waiting; try again")
-        self._waiting += 1
-        try:
-            async with asyncio.timeout(self._patience):
-                await self._places.acquire()
-        except TimeoutError:
-            raise ServerBusy(
-                f"server busy: no place became free within {self._patience:g} s; try again"
-            ) from None
-        finally:
-            self._waiting -= 1
-
-
 def in_api(scope: Scope) -> bool:
     """Whether a request is one of those that somebody must be known for."""
     path: str = scope["path"]
     if path == GRAPHQL:
         return scope.get("method") not in ("GET", "HEAD")
     return path.startswith(API_PREFIX)
-
-
-def wants_stream(scope: Scope) -> bool:
-    """Whether the request asks for server-sent events."""
-    path: str = scope["path"]
-    if scope["method"] != "GET" or not path.endswith(("/logs", "/events")):
-        return False
-    if "text/event-stream" in Headers(scope=scope).get("accept", ""):
-        return True
-    follow = parse_qs(scope["query_string"].decode("latin-1")).get("follow", [""])[-1]
-    return path.endswith("/logs") and follow == "true"
 
 
 def is_public(path: str) -> bool:
@@ -358,10 +223,3 @@ def address_of(scope: Scope) -> str:
 def _correlation_id(scope: Scope) -> str:
     given = Headers(scope=scope).get("x-request-id", "")
     return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
-
-
-def _has_body(scope: Scope) -> bool:
-    return any(
-        name in (b"content-length", b"transfer-encoding") and value != b"0"
-        for name, value in scope["headers"]
-    )

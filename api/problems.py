@@ -58,6 +58,13 @@ class ServerBusy(TooManyRequests):
     title = "The server is busy"
 
 
+class TooManyStreams(TooManyRequests):
+    """One user has as many live streams open as one may have; none was opened."""
+
+    code = "too_many_streams"
+    title = "Too many live streams"
+
+
 class RateLimited(TooManyRequests):
     """The caller has asked too often; nothing was done. `headers` say when to come again."""
 

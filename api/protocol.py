@@ -10,6 +10,8 @@ from typing import Any, ClassVar, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from api.connections import Connections
+
 MAX_HEAD: Final = 64 * 1024
 """Bytes of a request line with its headers; what comes with their last part is not counted."""
 
@@ -18,6 +20,9 @@ _MOST_UNREAD: Final = 8 * MAX_HEAD
 
 class BoundedProtocol(HttpToolsProtocol):
     """Closes connections whose request does not come, or does not fit.
+
+    Args:
+        among: All of this server.
 
     Attributes:
         head_seconds: From the connection, or from the first byte of a later request, to the end
@@ -32,8 +37,9 @@ class BoundedProtocol(HttpToolsProtocol):
     stall_seconds: ClassVar[float] = 120.0
     linger_seconds: ClassVar[float] = 1.0
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    def __init__(self, *args: Any, among: Connections, **options: Any) -> None:
         super().__init__(*args, **options)
+        self._among = among
         self._in_head = False
         self._refused = False
         self._upgraded = False
@@ -46,9 +52,11 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._head_end = self.loop.call_later(self.head_seconds, self._head_is_late)
+        self._among.enter(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        self._among.leave(self)
         for timer in self._head_end, self._rest_end, self._stall_end:
             if timer is not None:
                 timer.cancel()
@@ -58,6 +66,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """From here on the connection is a WebSocket's, with limits of its own."""
         super().handle_websocket_upgrade()
         self._upgraded = True
+        self._among.leave(self)
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
@@ -79,6 +88,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self._in_head, self._arrived = True, False
         super().on_message_begin()
+        self._among.mark(self, "owing")
 
     def on_headers_complete(self) -> None:
         self._in_head, self._head_size = False, 0
@@ -86,6 +96,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._arrived = True
+        self._among.mark(self, "busy" if self._answering() else "idle")
         if self._rest_end is not None:
             self._rest_end.cancel()
             self._rest_end = None
@@ -93,8 +104,17 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        if self._arrived and not self._answering():
+            self._among.mark(self, "idle")
         if not self._arrived and not self._in_head and not self.transport.is_closing():
             self._rest_end = self.loop.call_later(self.rest_seconds, self.transport.close)
+
+    def give_way(self, *, say_why: bool) -> None:
+        """Another connection needs its place."""
+        if say_why and (self._in_head or self.cycle is None):
+            self._refuse(503, b"server busy: all connections are taken; try again\n")
+        else:
+            self.transport.close()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -122,7 +142,7 @@ class BoundedProtocol(HttpToolsProtocol):
         else:
             self.transport.close()
 
-    def _refuse(self, status: int) -> None:
+    def _refuse(self, status: int, why: bytes = b"") -> None:
         """Say why, unless that would stand in the middle of another answer, and close."""
         if self._refused or self.transport.is_closing():
             return
@@ -130,8 +150,9 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
             return
         self._refused = True
-        ending = b"content-length: 0\r\nconnection: close\r\n\r\n"
-        self.transport.write(STATUS_LINE[status] + ending)
+        about = b"content-type: text/plain\r\nretry-after: 2\r\n" if why else b""
+        ending = b"content-length: %d\r\nconnection: close\r\n\r\n" % len(why)
+        self.transport.write(STATUS_LINE[status] + about + ending + why)
         # Closed with something unread, the system resets the connection, and a client that still
         # sends loses the answer.
         self.transport.write_eof()

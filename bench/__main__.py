@@ -5,6 +5,7 @@ jobs      a job against the bare workflow; a second time on the Temporal server 
 idle      running jobs while nothing happens
 api       the API under load
 profile   where a worker spends its time; needs py-spy, and on most machines root
+sockets   idle WebSockets (`--count`, 10,000), and requests that come a byte at a time
 scale     20,000 running jobs (`--count`), and ten minutes in which nothing happens
 disk      fills a small disk that it mounts (as root); ends with 1 if that brings a stack down
 """
@@ -19,7 +20,7 @@ from typing import Any
 # The sandbox loads workflow modules again and again: from bytecode, as in production.
 sys.dont_write_bytecode = False
 
-from bench import api, disk, idle, jobs, profile, scale  # noqa: E402
+from bench import api, disk, idle, jobs, profile, scale, sockets  # noqa: E402
 from cortex.loops import loop_factory  # noqa: E402
 
 
@@ -29,7 +30,7 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    choices = ["jobs", "idle", "api", "disk", "profile", "scale", []]
+    choices = ["jobs", "idle", "api", "disk", "profile", "scale", "sockets", []]
     parser.add_argument("which", nargs="*", choices=choices, default=[])
     parser.add_argument("--quick", action="store_true", help="small numbers, to see that it runs")
     parser.add_argument("--count", type=int, help="jobs per round, or in all")
@@ -62,6 +63,10 @@ def main() -> None:
         print(asyncio.run(api.measure_rows(rows=arguments.rows, seconds=seconds)))
     elif "api" in which:
         print(asyncio.run(api.measure(jobs=10_000, seconds=2 if quick else 8)))
+    if "sockets" in which:
+        count, seconds = (200, 3.0) if quick else (arguments.count or 10_000, 30.0)
+        slow = 100 if quick else 3000
+        print(asyncio.run(sockets.measure(sockets=count, slow=slow, seconds=seconds)))
     if "disk" in which:
         after = 15.0 if quick else 60.0
         plan = disk.Plan(arguments.disk, arguments.disk_type, arguments.writers, after=after)

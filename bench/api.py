@@ -29,7 +29,7 @@ SPEC = {"name": "bench", "command": ["true"]}
 
 async def measure(*, jobs: int, seconds: float) -> str:
     """Rates and latencies with 1 and 16 clients, as a table."""
-    async with _stack() as config:
+    async with open_stack() as config:
         await asyncio.sleep(5)
         idle = _memory(config.data_dir)
         async with await psycopg.AsyncConnection.connect(config.database_url) as connection:
@@ -41,7 +41,7 @@ async def measure(*, jobs: int, seconds: float) -> str:
 
 
 @asynccontextmanager
-async def _stack() -> AsyncIterator[StackConfig]:
+async def open_stack() -> AsyncIterator[StackConfig]:
     """A whole stack with the provider that runs nothing, in a folder of its own."""
     os.environ["CORTEX_PROVIDERS"] = json.dumps({"null": {"type": "null"}})
     with tempfile.TemporaryDirectory(prefix="ctx-bench-") as name:
@@ -74,7 +74,7 @@ _FILTERS = {
 
 async def measure_rows(*, rows: int, seconds: float) -> str:
     """The reads that people and programs make, in a table with so many jobs; p99 at 16 clients."""
-    async with _stack() as config:
+    async with open_stack() as config:
         async with await psycopg.AsyncConnection.connect(config.database_url) as connection:
             await fill(connection, rows)
             query = b"SELECT created_at, id FROM jobs ORDER BY created_at DESC, id DESC OFFSET %s"

@@ -8,9 +8,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access import Caller, DraftTarget, SeenJobs, Target, needs
+from api.admission import wants_stream
 from api.bodies import Body, NotedBody, Parsed
 from api.fields import SOME, chosen, fields_of
-from api.middleware import wants_stream
 from api.openapi import problems, streamed
 from api.params import WHOLE, Cursor, GroupId, IdempotencyKey, Labels, MemberCursor
 from api.respond import answer, labels_of

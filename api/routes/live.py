@@ -6,8 +6,8 @@ from fastapi import APIRouter
 from starlette.websockets import WebSocket
 
 from api.access import again_of, caller_of
+from api.admission import LiveStreams
 from api.live import LiveSession, Session
-from api.problems import ServerBusy
 from api.routing import PREFIX
 from api.services import Services
 from cortex.domain.rights import Action
@@ -25,18 +25,22 @@ async def live(socket: WebSocket) -> None:
 
 
 async def serve_session(socket: WebSocket, kind: type[Session], subprotocol: str | None) -> None:
-    """Take a connection, if there is room, and serve it until it ends."""
+    """Take a connection, if there is room, and serve it until it ends.
+
+    Raises:
+        ServerBusy: there is none on this server.
+        TooManyStreams: there is none for this user.
+    """
     services: Services = socket.app.state.services
     principal = caller_of(socket.scope)
     principal.require(Action.JOBS_READ)
     sessions: set[Session] = socket.app.state.live_sessions
-    most = services.settings.api.max_sockets
-    if len(sessions) >= most:
-        raise ServerBusy(f"server busy: {most} WebSockets are open; try again later")
-    session = kind(socket, principal, again_of(socket.scope), services)
-    sessions.add(session)
-    try:
-        await socket.accept(subprotocol)
-        await session.run()
-    finally:
-        sessions.discard(session)
+    live: LiveStreams = socket.app.state.live_streams
+    with live.socket(socket.scope):
+        session = kind(socket, principal, again_of(socket.scope), services)
+        sessions.add(session)
+        try:
+            await socket.accept(subprotocol)
+            await session.run()
+        finally:
+            sessions.discard(session)

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access import SeenJobs, needs
-from api.middleware import wants_stream
+from api.admission import wants_stream
 from api.openapi import problems, streamed
 from api.params import WHOLE, Flag, JobId, LogCursor, Position
 from api.respond import answer

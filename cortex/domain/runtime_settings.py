@@ -14,6 +14,8 @@ Scalar = bool | int | str
 NAMES: Final = (
     "api.failed_keys_per_minute",
     "api.max_sockets",
+    "api.max_streams",
+    "api.max_streams_per_user",
     "api.requests_per_minute",
     "api.slow_client",
     "jobs.accept",

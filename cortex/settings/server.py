@@ -101,8 +101,32 @@ class ApiSettings(Section):
         "0: they are not told.",
     )
 
+    max_connections: int = Field(
+        default=2000,
+        ge=16,
+        le=1_000_000,
+        description="HTTP connections at once, per process, without WebSockets. One more takes the "
+        "place of one whose request is not complete, or that waits for the next; then a 503.",
+    )
+    body_memory: Bytes = Field(
+        default=128 * 2**20,
+        description="Of the bodies of all requests together, per process; more get a 503.",
+    )
     max_sockets: int = Field(
         default=1000, ge=0, le=1_000_000, description="WebSockets at once, per process."
+    )
+    max_streams: int = Field(
+        default=1000,
+        ge=0,
+        le=1_000_000,
+        description="Streams of server-sent events at once, per process.",
+    )
+    max_streams_per_user: int = Field(
+        default=250,
+        ge=0,
+        le=1_000_000,
+        description="WebSockets and streams of one user at once, with all keys together, per "
+        "process; 0: no limit.",
     )
     slow_client: Duration = Field(
         default=timedelta(seconds=10),

@@ -181,7 +181,7 @@ class TestBodies:
     async def test_one_that_drips_does_not_hold_the_server(
         self, line: Line, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("api.middleware._BODY_SECONDS", 0.3)
+        monkeypatch.setattr("api.admission._BODY_SECONDS", 0.3)
         await line.send(POST + KEYED + b"Content-Length: 100000\r\n\r\n")
 
         async def drip() -> None:

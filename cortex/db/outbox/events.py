@@ -152,17 +152,19 @@ class EventRepository(Repository[Access]):
         rows = (await self.connection.execute(query)).mappings()
         return [event_of(row) for row in rows]
 
-    async def of_projects(
-        self, events: Sequence[Event], projects: frozenset[str]
-    ) -> frozenset[str]:
-        """The ids of those events that are about jobs or groups in these projects."""
-        query = select(EventRow.id).where(
-            EventRow.id.in_([event.id for event in events]), _in_projects(projects)
-        )
-        # The table is partitioned by time.
-        if events:
-            query = query.where(EventRow.created_at >= min(event.time for event in events))
-        return frozenset((await self.connection.execute(query)).scalars())
+    async def projects(self, events: Sequence[Event]) -> dict[str, str | None]:
+        """The project of each event, by the event's id; None: it is about no job and no group.
+
+        What is in a project stays there: the answer may be kept.
+        """
+        jobs = {event.job_id for event in events if event.job_id is not None}
+        groups = {event.subject for event in events if event.job_id is None}
+        owners: dict[str, str] = {}
+        for table, ids in ((JobRow, jobs), (JobGroupRow, groups)):
+            if ids:
+                query = select(table.id, table.project).where(table.id.in_(ids))
+                owners |= {row.id: row.project for row in await self.connection.execute(query)}
+        return {event.id: owners.get(event.job_id or event.subject) for event in events}
 
     async def latest(self) -> str:
         """The position after every event that is visible now; for `tail`."""

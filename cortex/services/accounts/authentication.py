@@ -10,8 +10,9 @@ import hashlib
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from types import MappingProxyType
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import structlog
 
@@ -29,7 +30,7 @@ from cortex.domain.sessions import is_access_token
 from cortex.services.accounts.sessions import ended_words
 from cortex.services.accounts.signing import AccessTokens
 from cortex.settings import ApiSettings
-from cortex.tasks import end_task
+from cortex.tasks import end_task, end_tasks
 
 CHANNELS: Final = (*ACCOUNTS, projects.CHANNEL)
 """What is listened to."""
@@ -37,6 +38,8 @@ CHANNELS: Final = (*ACCOUNTS, projects.CHANNEL)
 T = TypeVar("T")
 
 _KEPT: Final = 10.0
+_JOINED: Final = 2.0
+_AT_ONCE: Final = 4
 _MOST_KEPT: Final = 10_000
 _WRITE_EVERY: Final = 15.0
 
@@ -77,6 +80,9 @@ class Authenticator:
         self._kept: dict[str, tuple[float, KeyHolder | None]] = {}
         self._memberships: dict[str, tuple[float, Mapping[str, Role]]] = {}
         self._sessions: dict[str, tuple[float, SessionHolder | None]] = {}
+        self._looks: dict[tuple[int, int, str], tuple[float, asyncio.Task[Any]]] = {}
+        self.turns = asyncio.Semaphore(_AT_ONCE)
+        """For open streams that ask again, so that they leave the database to requests too."""
         self._changes = 0
         self._changed = asyncio.Event()
         self._uses: dict[str, KeyUse] = {}
@@ -92,6 +98,7 @@ class Authenticator:
         """Write the last uses, if the database is there."""
         for task in self._tasks:
             await end_task(task)
+        await end_tasks(task for _, task in list(self._looks.values()))
         await self._write()
 
     async def principal(self, key: str, *, source: str, request_id: str) -> Principal:
@@ -195,13 +202,37 @@ class Authenticator:
         known = kept.get(what)
         if known is not None and now < known[0]:
             return known[1]
-        changes = self._changes
+        # After a change all open streams ask in the same moment, and many of them the same.
+        place = (id(kept), self._changes, what)
+        began, task = self._looks.get(place, (now, None))
+        # One that takes longer may wait for a connection that has fallen silent.
+        if task is None or task.done() or now - began > _JOINED:
+            task = asyncio.create_task(self._look_up(kept, what, look))
+            self._looks[place] = now, task
+            task.add_done_callback(partial(self._looked, place))
+        # Whoever gives up waiting must not end the look of the others.
+        looked_up: T = await asyncio.shield(task)
+        return looked_up
+
+    def _looked(self, place: tuple[int, int, str], task: "asyncio.Task[Any]") -> None:
+        if self._looks.get(place, (0.0, None))[1] is task:
+            del self._looks[place]
+        if not task.cancelled():
+            task.exception()  # nobody may wait for it any more
+
+    async def _look_up(
+        self,
+        kept: dict[str, tuple[float, T]],
+        what: str,
+        look: Callable[[Reading], Awaitable[T]],
+    ) -> T:
+        changes, until = self._changes, asyncio.get_running_loop().time() + _KEPT
         async with self._database.reading() as tx:
             looked_up = await look(tx)
         if len(kept) >= _MOST_KEPT:
             kept.clear()
         if changes == self._changes:  # else it may be as it was before the change
-            kept[what] = (now + _KEPT, looked_up)
+            kept[what] = (until, looked_up)
         return looked_up
 
     async def _forget_changed(self, channel: str) -> None:

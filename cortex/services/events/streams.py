@@ -1,9 +1,10 @@
 """What live streams send, from where a client left off, until the job's end."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from cortex.db.engine import Database
 from cortex.db.jobs.logs import CHANNEL as LOG_CHANNEL
@@ -15,6 +16,8 @@ from cortex.services.events.hub import EventHub
 from cortex.services.events.scopes import OfJob, Scope
 from cortex.services.views import event_view, log_entry, render
 
+T = TypeVar("T")
+
 KEEP_ALIVE: Final = 15.0
 """Seconds of silence after which a stream says that it lives."""
 
@@ -23,6 +26,7 @@ LOOKS_EVERY: Final = 10.0
 
 _PAGE: Final = 500
 _AWAY: Final = 1.0
+_REMEMBERED: Final = 1000
 _START: Final = "0-0"
 _SHOWN: Final = ("state", "reason", "message", "exit_code")
 
@@ -46,6 +50,9 @@ class Streams:
     def __init__(self, database: Database, hub: EventHub) -> None:
         self._database = database
         self._hub = hub
+        self._items: OrderedDict[str, Item] = OrderedDict()
+        self._owners: OrderedDict[str, str | None] = OrderedDict()
+        self._looking = asyncio.Lock()
 
     async def events(
         self, scope: Scope, *, after: str | None, from_now: bool
@@ -78,7 +85,7 @@ class Streams:
                     if events:
                         shown = await self._shown(scope, events)
                         position = events[-1].position
-                        yield [_event_item(event) for event in shown]
+                        yield [self._item(event) for event in shown]
                     if ended and not past:
                         end = await self._end(scope, position)
                         if end is not None:
@@ -161,9 +168,29 @@ class Streams:
     async def _shown(self, scope: Scope, events: list[Event]) -> list[Event]:
         if scope.projects is None:
             return events
-        async with self._database.reading() as tx:
-            seen = await tx.events.of_projects(events, scope.projects)
-        return [event for event in events if event.id in seen]
+        owners = await self._owners_of(events)
+        return [event for event in events if owners[event.id] in scope.projects]
+
+    async def _owners_of(self, events: list[Event]) -> Mapping[str, str | None]:
+        """The projects of events: one look for all streams that get the same ones at once."""
+        if all(event.id in self._owners for event in events):
+            return {event.id: self._owners[event.id] for event in events}
+        async with self._looking:
+            known = {event.id: self._owners.get(event.id) for event in events}
+            unknown = [event for event in events if event.id not in self._owners]
+            if unknown:
+                async with self._database.reading() as tx:
+                    known |= await tx.events.projects(unknown)
+                _keep(self._owners, known)
+        return known
+
+    def _item(self, event: Event) -> Item:
+        """An event as all streams send it: made once, however many they are."""
+        item = self._items.get(event.id)
+        if item is None:
+            item = _event_item(event)
+            _keep(self._items, {event.id: item})
+        return item
 
     async def _has_ended(self, scope: Scope) -> bool:
         async with self._database.reading() as tx:
@@ -202,6 +229,12 @@ class Streams:
 
 async def _woken(*events: asyncio.Event) -> bool:
     """Wait for any of the events; False after `KEEP_ALIVE` seconds without."""
+    if len(events) == 1:  # no task is needed beside the stream's own: there may be thousands
+        try:
+            async with asyncio.timeout(KEEP_ALIVE):
+                return await events[0].wait()
+        except TimeoutError:
+            return False
     waits = [asyncio.ensure_future(event.wait()) for event in events]
     try:
         done, _ = await asyncio.wait(waits, timeout=KEEP_ALIVE, return_when=asyncio.FIRST_COMPLETED)
@@ -209,6 +242,13 @@ async def _woken(*events: asyncio.Event) -> bool:
     finally:
         for wait in waits:
             wait.cancel()
+
+
+def _keep(kept: OrderedDict[str, T], more: Mapping[str, T]) -> None:
+    """As the newest of a bounded number; those that are given are kept, however many."""
+    kept.update(more)
+    while len(kept) > max(_REMEMBERED, len(more)):
+        kept.popitem(last=False)
 
 
 def _event_item(event: Event) -> Item:
