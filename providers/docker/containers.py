@@ -28,7 +28,7 @@ class Containers:
     async def inspect(self, name_or_id: str) -> Container | None:
         """The container, or None if the engine definitely has none of this name."""
         try:
-            container = await self.engine.get(f"/containers/{segment(name_or_id)}/json")
+            container = await self.engine.get_one(f"/containers/{segment(name_or_id)}/json")
         except EngineRefused as refused:
             if refused.missing:
                 return None

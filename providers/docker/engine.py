@@ -1,5 +1,6 @@
 """HTTP over the engine's unix socket, with every failure turned into a typed error."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -18,7 +19,9 @@ Method = Literal["GET", "HEAD", "POST", "PUT", "DELETE"]
 # nothing older than 1.44, Podman 4 nothing newer than 1.41.
 API_VERSION = (1, 44)
 CALL_TIMEOUT = 30.0
-_LIST_TRIES = 5
+_READ_TRIES = 6
+_STUMBLE = 0.05
+"""Seconds until a read is repeated; what goes away takes no longer."""
 
 
 class EngineRefused(Unavailable):
@@ -37,6 +40,11 @@ class EngineRefused(Unavailable):
         """What the call was about does not exist. Podman says 500 if it goes away meanwhile."""
         gone = ("no such container", "no such volume")
         return self.status == 404 or any(words in self.message for words in gone)
+
+    @property
+    def stumbled(self) -> bool:
+        """It may be well the next moment: a read is worth repeating, an effect is not."""
+        return self.status == 500
 
 
 class Engine:
@@ -76,22 +84,47 @@ class Engine:
     ) -> Any:
         """The JSON answer of a GET."""
         answer = await self.call("GET", path, params=params, versioned=versioned)
+        return self._json(answer, path)
+
+    async def get_list(self, path: str, params: Mapping[str, str]) -> Any:
+        """A listing; asked again where Podman stumbles over an entry that is being removed."""
+        return self._json(await self._get_again(path, params, missing=True), path)
+
+    async def get_one(self, path: str) -> Any:
+        """What is there of one thing; asked again where Podman stumbles, as it is being removed.
+
+        Raises:
+            EngineRefused: it is `missing`, or the engine goes on stumbling.
+        """
+        return self._json(await self.get_raw(path), path)
+
+    async def get_raw(self, path: str, params: Mapping[str, str] | None = None) -> httpx.Response:
+        """The same, as it was answered."""
+        return await self._get_again(path, params, missing=False)
+
+    async def _get_again(
+        self, path: str, params: Mapping[str, str] | None, *, missing: bool
+    ) -> httpx.Response:
+        """Of something that may go away meanwhile: Podman says 500 then, in words of whatever part
+        of it found nothing any more, or in none. With `missing` it may also be an entry of it.
+        """
+        for _ in range(_READ_TRIES - 1):
+            try:
+                return await self.call("GET", path, params=params)
+            except EngineRefused as refused:
+                again = missing if refused.missing else refused.stumbled
+                if not again:
+                    raise
+            await asyncio.sleep(_STUMBLE)
+        return await self.call("GET", path, params=params)
+
+    def _json(self, answer: httpx.Response, path: str) -> Any:
         try:
             return answer.json()
         except ValueError:
             raise Unavailable(
                 f"{self._who} answered `GET {path}` with something else than JSON"
             ) from None
-
-    async def get_list(self, path: str, params: Mapping[str, str]) -> Any:
-        """A listing; asked again where Podman stumbles over an entry that is being removed."""
-        for _ in range(_LIST_TRIES):
-            try:
-                return await self.get(path, params)
-            except EngineRefused as refused:
-                if not refused.missing:
-                    raise
-        return await self.get(path, params)
 
     async def call(
         self,

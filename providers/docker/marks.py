@@ -71,7 +71,7 @@ class Marks:
 
     async def end(self, key: str) -> End | None:
         try:
-            volume = await self._engine.get(f"/volumes/{segment(f'cortex-{key}.end')}")
+            volume = await self._engine.get_one(f"/volumes/{segment(f'cortex-{key}.end')}")
         except EngineRefused as refused:
             if refused.missing:
                 return None

@@ -1,8 +1,10 @@
 """The engine goes away, comes back, or never was there."""
 
 import asyncio
+import json
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 from cortex.domain.states import RunState
 from providers.docker import DockerConfig, DockerProvider
 from providers.docker.config import default_socket
+from providers.docker.containers import Containers
 from providers.docker.engine import Engine
 from providers.errors import OutcomeUnknown, ProviderError, Unavailable
 from tests.providers.docker.conftest import Podman, job, log_text, new_key, until_final
@@ -117,6 +120,79 @@ class TestAbsence:
         await provider.aclose()
         server.close()
         await server.wait_closed()
+
+
+# What Podman is known to answer (its issues 10423, 15526, 10225) to a listing, or about one
+# container, while another call removes it.
+_STUMBLES = (
+    'error getting container from store "82b69ee0d0c4": container not known',
+    'error looking up container "b3286c587449" mounts: layer not known',
+    "Internal Server Error",  # of a part that broke down over it, as 4.3.1 does for `stats`
+    "container 994e9ba4224c does not exist in database: no such container",
+)
+
+
+@asynccontextmanager
+async def stumbling(
+    tmp_path: Path, message: str, times: int, then: str
+) -> AsyncIterator[tuple[Engine, list[str]]]:
+    """An engine that answers 500 so many times; and what it was asked."""
+    asked: list[str] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append((await reader.readuntil(b"\r\n\r\n")).decode().split()[1])
+        refused = len(asked) <= times
+        body = (json.dumps({"message": message}) if refused else then).encode()
+        status = b"500 Internal Server Error" if refused else b"200 OK"
+        size = b"Content-Length: %d" % len(body)
+        writer.write(b"HTTP/1.1 %s\r\n%s\r\nConnection: close\r\n\r\n%s" % (status, size, body))
+        await writer.drain()
+        writer.close()
+
+    path = str(tmp_path / "s.sock")
+    server = await asyncio.start_unix_server(serve, path)
+    engine = Engine(path)
+    try:
+        yield engine, asked
+    finally:
+        await engine.close()
+        server.close()
+        await server.wait_closed()
+
+
+class TestStumbling:
+    @pytest.mark.parametrize("message", _STUMBLES)
+    async def test_a_listing_is_asked_for_again(self, tmp_path: Path, message: str) -> None:
+        async with stumbling(tmp_path, message, 2, '[{"Id": "a", "State": "running"}]') as (
+            engine,
+            asked,
+        ):
+            (box,) = await Containers(engine).listed("l=1")
+        assert (box.id, box.state, len(asked)) == ("a", "running", 3)
+
+    async def test_an_engine_that_goes_on_so_is_out_of_order(self, tmp_path: Path) -> None:
+        async with stumbling(tmp_path, "disk I/O error", 99, "[]") as (engine, asked):
+            with pytest.raises(Unavailable, match="disk I/O error"):
+                await Containers(engine).listed("l=1")
+        assert len(asked) == 6
+
+    @pytest.mark.parametrize("message", _STUMBLES[:3])
+    async def test_one_container_is_looked_at_again(self, tmp_path: Path, message: str) -> None:
+        async with stumbling(tmp_path, message, 1, '{"Id": "a"}') as (engine, asked):
+            box = await Containers(engine).inspect("a")
+        assert box is not None
+        assert len(asked) == 2
+
+    async def test_one_that_is_gone_is_so_at_once(self, tmp_path: Path) -> None:
+        async with stumbling(tmp_path, _STUMBLES[3], 1, '{"Id": "a"}') as (engine, asked):
+            assert await Containers(engine).inspect("a") is None
+        assert len(asked) == 1
+
+    async def test_an_effect_is_not_repeated(self, tmp_path: Path) -> None:
+        async with stumbling(tmp_path, _STUMBLES[0], 1, "{}") as (engine, asked):
+            with pytest.raises(Unavailable):
+                await engine.call("POST", "/containers/a/start")
+        assert len(asked) == 1
 
 
 class TestSocketPath:
