@@ -121,9 +121,9 @@ def _told(state: BudgetState, mark: int) -> dict[str, object]:
         "held": str(budget.in_own(spending.held)),
         "reserved": str(budget.in_own(spending.reserved)),
         "left": str(budget.in_own(state.left_usd)),
-        "period": budget.period.value,
-        "period_start": state.period.start.isoformat(),
-        "period_end": state.period.end.isoformat(),
+        "period": budget.period and budget.period.value,
+        "period_start": state.period.start.isoformat() if budget.period else None,
+        "period_end": state.period.end.isoformat() if budget.period else None,
         "message": f"{mark} % of budget {budget} are used: {_sum(state)}",
     }
 

@@ -202,7 +202,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             ownership=Ownership(database),
             projects=projects,
             users=users,
-            keys=ApiKeys(database),
+            keys=ApiKeys(database, registry),
             tokens=tokens,
             sessions=sessions,
             logins=Logins(database, passwords, check, second_factors, sessions),

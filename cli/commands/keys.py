@@ -7,7 +7,7 @@ import typer
 
 from cli import render
 from cli.state import state_of
-from cortex.domain.accounts import ApiKey
+from cortex.domain.accounts import ApiKey, KeyBudget
 
 app = typer.Typer()
 keys_app = typer.Typer(no_args_is_help=True, help="API keys: what programs send.")
@@ -32,7 +32,11 @@ def list_keys(
         render.say(state, "there is no such key; `cortex keys create NAME` makes one")
     else:
         heading = ("ID", "USER", "NAME", "PREFIX", "SCOPES", "USED", "EXPIRES", "STATE")
-        render.table(state, heading, [_row(key) for key in keys])
+        if any(key.budget for key in keys):
+            rows = [_row(key) + _budget(key.budget) for key in keys]
+            render.table(state, (*heading, "SPENT", "LEFT"), rows)
+        else:
+            render.table(state, heading, [_row(key) for key in keys])
 
 
 @keys_app.command("create")
@@ -53,12 +57,19 @@ def create(
     expires: Annotated[
         str | None, typer.Option(metavar="DURATION", help="Such as `90d`; else never.")
     ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="AMOUNT",
+            help="What all that is submitted with it may cost together, such as `5 USD`.",
+        ),
+    ] = None,
 ) -> None:
     """Make a key, and print it: it is nowhere to be had again."""
     state = state_of(ctx)
     with state.client() as cortex:
         made = cortex.create_key(
-            name, user=user, scopes=scope or (), project=only, expires_in=expires
+            name, user=user, scopes=scope or (), project=only, expires_in=expires, budget=budget
         )
     if state.json:
         render.print_json(made)
@@ -94,6 +105,14 @@ def _row(key: ApiKey) -> tuple[str, ...]:
         render.clock(key.expires_at) or "never",
         _state(key),
     )
+
+
+def _budget(budget: KeyBudget | None) -> tuple[str, str]:
+    """What is spent, with what is set aside for jobs that wait; and what is left of how much."""
+    if budget is None:
+        return "", ""
+    spent = budget.spent + budget.reserved
+    return str(spent), f"{budget.left} of {budget.amount}"
 
 
 def _state(key: ApiKey) -> str:

@@ -6,14 +6,16 @@ from datetime import datetime
 from typing import Final
 
 import orjson
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import exists, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from cortex.db.base import Access, Repository, Row, Transacts, Writes
 from cortex.db.tables.accounts import ApiKeyRow, UserRow
 from cortex.db.tables.base import NOW
+from cortex.db.tables.money import BudgetRow
 from cortex.domain.accounts import ApiKey, User, UserKind
 from cortex.domain.errors import NotFound
+from cortex.domain.money.budgets import BudgetScope
 from cortex.domain.rights import Role
 
 CHANNELS: Final = ("cortex_users", "cortex_api_keys", "cortex_sessions")
@@ -44,6 +46,10 @@ _USERS = select(
     UserRow.updated_at,
 )
 
+_HAS_BUDGET: Final = exists().where(
+    BudgetRow.scope == BudgetScope.KEY.value, BudgetRow.scope_value == ApiKeyRow.id
+)
+
 # A use that came before the one that is written already is dropped.
 _USED: Final = text("""
 UPDATE api_keys k SET last_used_at = u.at, last_used_from = u.source
@@ -60,6 +66,7 @@ class KeyHolder:
     prefix: str
     project: str | None
     scopes: tuple[str, ...]
+    budget: bool
     expires_at: datetime | None
     revoked_at: datetime | None
     name: str
@@ -223,6 +230,7 @@ class AccountRepository(Repository[Access]):
                 ApiKeyRow.prefix,
                 ApiKeyRow.project,
                 ApiKeyRow.scopes,
+                _HAS_BUDGET.label("budget"),
                 ApiKeyRow.expires_at,
                 ApiKeyRow.revoked_at,
                 UserRow.name,

@@ -17,7 +17,8 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
-from cortex.domain.rights import Action, Role
+from cortex.domain.money import Money
+from cortex.domain.rights import NEVER_WITH_BUDGET, Action, Role
 
 USER_NAME: Final = "^[a-z][a-z0-9._-]{0,62}$"
 SCOPE: Final = "^([a-z]+:[a-z]+|[a-z]+:\\*|read)$"
@@ -51,6 +52,24 @@ class User(BaseModel):
     updated_at: datetime
 
 
+class KeyBudget(BaseModel):
+    """What everything that is submitted with a key may cost in all, and how much of it is used.
+
+    Attributes:
+        amount: The most that it may be.
+        spent: What is charged, or held for leases.
+        reserved: Set aside for accepted jobs that have no lease.
+        left: What may still be set aside; below zero if a network charged more than it offered.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    amount: Money
+    spent: Money
+    reserved: Money
+    left: Money
+
+
 class ApiKey(BaseModel):
     """A key as it is known afterwards: without its secret.
 
@@ -60,6 +79,7 @@ class ApiKey(BaseModel):
         project: The only one in which it opens anything; None: wherever its owner may go.
         scopes: What it may do at most; empty: whatever its owner's role allows.
         created_by: Who made it.
+        budget: None: what is submitted with it counts against no budget of its own.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -76,6 +96,7 @@ class ApiKey(BaseModel):
     last_used_at: datetime | None
     last_used_from: str
     revoked_at: datetime | None
+    budget: KeyBudget | None = None
 
 
 @dataclass(frozen=True)
@@ -148,6 +169,18 @@ def scopes_of(words: tuple[str, ...]) -> frozenset[Action] | None:
             raise ValueError(f"`{word[:60]}` is no scope; there are {known}, and such as `jobs:*`")
         actions |= matching
     return frozenset(actions)
+
+
+def allowed_by(words: tuple[str, ...], *, budget: bool) -> frozenset[Action] | None:
+    """The actions that a key with these scopes allows, with or without a budget; None: all.
+
+    Raises:
+        ValueError: one is no scope.
+    """
+    actions = scopes_of(words)
+    if not budget:
+        return actions
+    return (frozenset(Action) if actions is None else actions) - NEVER_WITH_BUDGET
 
 
 def known_scopes(*, stars: bool = False) -> list[str]:

@@ -81,8 +81,11 @@ class Job(BaseModel):
     cancel_requested_at: datetime | None = None
     warned_at: datetime | None = None
     updated_at: datetime
+    api_key: str | None = Field(
+        default=None, description="That it was submitted with, if that has a budget."
+    )
 
     @property
     def covered(self) -> Covered:
         """What decides which budgets cover it."""
-        return Covered(self.owner, self.project, self.labels)
+        return Covered(self.owner, self.project, self.labels, self.api_key)

@@ -193,6 +193,7 @@ class Principal(BaseModel):
         scopes: What that key may do at most; None: whatever the role allows.
         memberships: The roles in projects, by their names; not in the personal one.
         only: The one project to which that key is bound.
+        budget_key: Id of that key, if it has a budget: what is submitted counts there.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -205,6 +206,7 @@ class Principal(BaseModel):
     scopes: frozenset[Action] | None = None
     memberships: Mapping[str, Role] = Field(default_factory=dict)
     only: str | None = None
+    budget_key: str | None = Field(default=None, repr=False)
 
     @property
     def home(self) -> str:
@@ -298,6 +300,24 @@ class Principal(BaseModel):
             f"`{self.name}` ({self.role}) may not do `{action}`. {_who(action)}", action=action
         )
 
+    def require_same_budget(self, api_key: str | None, thing: str, action: Action) -> None:
+        """Go on unless a key with a budget would spend beside it.
+
+        Args:
+            api_key: The key whose budget the thing counts against; None: none.
+            thing: What it is, in words.
+            action: What would be done.
+
+        Raises:
+            Forbidden: the thing was not submitted with this key.
+        """
+        if self.budget_key not in (None, api_key):
+            raise Forbidden(
+                f"the API key `{self.credential}` of `{self.name}` has a budget, and {thing} was "
+                f"not made with it: it may not do `{action}` there",
+                action=action,
+            )
+
 
 _THINGS: Final = {
     Action.KEYS_CHANGE: "keys",
@@ -308,6 +328,21 @@ _THINGS: Final = {
     Action.TEMPLATES_CHANGE: "templates",
     Action.SCHEDULES_CHANGE: "schedules",
 }
+NEVER_WITH_BUDGET: Final = frozenset(
+    {
+        Action.KEYS_CHANGE,
+        Action.ACCOUNT_CHANGE,
+        Action.SESSIONS_CHANGE,
+        Action.USERS_CHANGE,
+        Action.BUDGETS_CHANGE,
+        Action.SETTINGS_CHANGE,
+        Action.PROVIDERS_CHANGE,
+        Action.TEMPLATES_CHANGE,
+    }
+)
+"""What a key with a budget never allows: with it one could spend beside the budget. A schedule of
+somebody else may follow the template that is changed."""
+
 _BESIDES: Final = frozenset({Action.SERVER_READ, Action.PROVIDERS_READ})
 """What one needs to run jobs, though it is about the whole server."""
 

@@ -19,6 +19,7 @@ from cortex.domain.quantities import Duration
 from cortex.domain.rights import Role
 from cortex.domain.spec.rules import span
 from cortex.schemas._view import View
+from cortex.schemas.money import Amount
 
 UserName = Annotated[
     str,
@@ -107,6 +108,11 @@ class KeyCreate(BaseModel):
     )
     expires_in: Lifetime | None = Field(
         default=None, description="Such as `90d`, at most ten years; default: never."
+    )
+    budget: Amount | None = Field(
+        default=None,
+        description="What everything that is submitted with it may cost in all, such as `5 USD`; "
+        "default: only the budgets that cover its jobs anyway limit them.",
     )
 
 

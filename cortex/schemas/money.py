@@ -98,6 +98,8 @@ class BudgetCreate(BaseModel):
         value = self.scope_value
         if self.scope is BudgetScope.SYSTEM and value is not None:
             raise ValueError("`scope_value` is for the scopes `user`, `project` and `label` only")
+        if self.scope is BudgetScope.KEY:
+            raise ValueError("the budget of an API key is made with the key")
         if self.scope is BudgetScope.USER and not value:
             raise ValueError("`scope_value` must name the user whose jobs it is about")
         if self.scope is BudgetScope.PROJECT and not re.fullmatch(USER_NAME, value or ""):

@@ -15,7 +15,7 @@ async def add_budget(
     *,
     scope: BudgetScope = BudgetScope.SYSTEM,
     value: str | None = None,
-    period: BudgetPeriod = BudgetPeriod.MONTH,
+    period: BudgetPeriod | None = BudgetPeriod.MONTH,
     action: BudgetAction = BudgetAction.STOP,
     usd_rate: str = "1",
     name: str = "team",

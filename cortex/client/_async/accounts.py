@@ -44,6 +44,7 @@ class AsyncAccountCalls:
         scopes: Sequence[str] = (),
         project: str | None = None,
         expires_in: str | None = None,
+        budget: str | None = None,
     ) -> KeyCreated:
         """Make an API key; the answer is the only place where its text stands.
 
@@ -54,9 +55,11 @@ class AsyncAccountCalls:
                 that the role of its user allows.
             project: The only one in which it opens anything; None: wherever its user may go.
             expires_in: Such as `90d`; None: never.
+            budget: What all that is submitted with it may cost together, such as `5 USD`; None:
+                only the budgets that cover its jobs anyway limit them.
         """
         return await self._transport.call(
-            routes.create_key(name, user, scopes, project, expires_in)
+            routes.create_key(name, user, scopes, project, expires_in, budget)
         )
 
     async def revoke_key(self, key_id: str) -> None:

@@ -38,14 +38,17 @@ def create_key(
     scopes: Sequence[str],
     project: str | None,
     expires_in: str | None,
+    budget: str | None,
 ) -> Call[KeyCreated]:
-    body = {
+    body: dict[str, object] = {
         "name": name,
         "user": user,
         "scopes": list(scopes),
         "project": project,
         "expires_in": expires_in,
     }
+    if budget is not None:  # older servers know no such field
+        body["budget"] = budget
     return send("POST", "/keys", KeyCreated, body, repeatable=False)
 
 

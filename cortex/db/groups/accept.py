@@ -30,7 +30,7 @@ WITH given AS (
     SELECT e->>'id' AS id, e->>'name' AS name, e->>'owner' AS owner, e->>'project' AS project,
         e->'spec' AS spec,
         decode(e->>'secrets', 'base64') AS secrets, e->'labels' AS labels,
-        e->>'member' AS member, (e->>'gang')::int AS gang,
+        e->>'api_key' AS api_key, e->>'member' AS member, (e->>'gang')::int AS gang,
         e->>'event' AS event, e->'data' AS data, CAST(e->>'reserve' AS numeric) AS reserve, n
     FROM jsonb_array_elements(CAST(:jobs AS jsonb)) WITH ORDINALITY AS t(e, n)
 ), grouped AS (
@@ -39,9 +39,9 @@ WITH given AS (
         CAST(:spec AS jsonb), CAST(:labels AS jsonb), CAST(:template AS jsonb))
 ), stored AS (
     INSERT INTO jobs (id, name, owner, project, spec, secrets, state, labels,
-        group_id, member, gang, held, template)
+        group_id, member, gang, held, template, api_key)
     SELECT id, name, owner, project, spec, secrets, :state, labels,
-        :id, member, gang, true, CAST(:template AS jsonb) FROM given
+        :id, member, gang, true, CAST(:template AS jsonb), api_key FROM given
 ), reserved AS (
     INSERT INTO job_reserves (job_id, usd) SELECT id, reserve FROM given WHERE reserve IS NOT NULL
 ), gangs AS (
@@ -159,6 +159,7 @@ def _row(group: NewGroup, member: NewMember, spec: Mapping[str, Any]) -> dict[st
         "spec": spec,
         "secrets": base64.b64encode(job.secrets).decode() if job.secrets is not None else None,
         "labels": job.spec.labels,
+        "api_key": job.api_key,
         "member": member.member.name,
         "gang": member.member.gang,
         "event": new_id("evt"),

@@ -30,18 +30,25 @@ WITH sent AS (
 ), watched AS (
     SELECT 1 FROM budgets b WHERE b.enabled AND b.action = 'stop' AND EXISTS (
         SELECT 1 FROM sent WHERE {
-        covers("b", "sent.e->>'owner'", "sent.e->>'project'", "(sent.e->'labels')")
+        covers(
+            "b",
+            "sent.e->>'owner'",
+            "sent.e->>'project'",
+            "(sent.e->'labels')",
+            "sent.e->>'api_key'",
+        )
     })
 ), given AS (
     SELECT e->>'id' AS id, e->>'name' AS name, e->>'owner' AS owner, e->>'project' AS project,
         e->'spec' AS spec,
         decode(e->>'secrets', 'base64') AS secrets, e->'labels' AS labels,
-        e->'template' AS template,
+        e->'template' AS template, e->>'api_key' AS api_key,
         e->>'event' AS event, e->'data' AS data, CAST(e->>'reserve' AS numeric) AS reserve, n
     FROM sent WHERE CAST(:reserved AS boolean) OR NOT EXISTS (SELECT 1 FROM watched)
 ), stored AS (
-    INSERT INTO jobs (id, name, owner, project, spec, secrets, state, labels, template)
-    SELECT id, name, owner, project, spec, secrets, :state, labels, template FROM given
+    INSERT INTO jobs (id, name, owner, project, spec, secrets, state, labels, template,
+        api_key)
+    SELECT id, name, owner, project, spec, secrets, :state, labels, template, api_key FROM given
 ), reserved AS (
     INSERT INTO job_reserves (job_id, usd) SELECT id, reserve FROM given WHERE reserve IS NOT NULL
 ), told AS (
@@ -116,6 +123,7 @@ def _row(job: NewJob, spec: dict[str, Any]) -> dict[str, Any]:
         "spec": spec,
         "secrets": base64.b64encode(job.secrets).decode() if job.secrets is not None else None,
         "labels": job.spec.labels,
+        "api_key": job.api_key,
         "event": new_id("evt"),
         "data": {
             "state": JobState.PENDING.value,

@@ -56,7 +56,8 @@ _PLACED: Final = "attempt = :attempt, provider_id = :provider, message = :messag
 # What is within the reserve of the job was allowed when it was accepted; else the budgets, if there
 # is one, must be locked and asked first, which takes statements of their own
 # (`cortex.db.money.budgets`).
-_ALLOWED: Final = f"""(NOT {stop_covers("jobs.owner", "jobs.project", "jobs.labels")} OR EXISTS (
+_STOPPED: Final = stop_covers("jobs.owner", "jobs.project", "jobs.labels", "jobs.api_key")
+_ALLOWED: Final = f"""(NOT {_STOPPED} OR EXISTS (
             SELECT 1 FROM job_reserves r
             WHERE r.job_id = :job AND r.released_at IS NULL AND r.usd >= :hold_usd))"""
 # The lock is that of a foreign key: whoever removes the provider waits, and sees the lease then.

@@ -28,6 +28,7 @@ class NewJob:
     Attributes:
         project: Where it belongs; empty: the owner's personal one.
         template: What it was made from, if from one.
+        api_key: That it is submitted with, if that has a budget.
     """
 
     id: str
@@ -36,6 +37,7 @@ class NewJob:
     secrets: bytes | None = None
     project: str = ""
     template: TemplateRef | None = None
+    api_key: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "project", self.project or self.owner)
@@ -43,7 +45,7 @@ class NewJob:
     @property
     def covered(self) -> Covered:
         """What decides which budgets cover it."""
-        return Covered(self.owner, self.project, self.spec.labels)
+        return Covered(self.owner, self.project, self.spec.labels, self.api_key)
 
 
 @dataclass(frozen=True)

@@ -31,17 +31,17 @@ from cortex.domain.money.budgets import (
 )
 
 
-def stop_covers(owner: str, project: str, labels: str) -> str:
+def stop_covers(owner: str, project: str, labels: str, api_key: str) -> str:
     """That a budget which stops jobs covers a job."""
     return f"""EXISTS (SELECT 1 FROM budgets b
-        WHERE b.enabled AND b.action = 'stop' AND {covers("b", owner, project, labels)})"""
+        WHERE b.enabled AND b.action = 'stop' AND {covers("b", owner, project, labels, api_key)})"""
 
 
 _LOCK: Final = text(f"""
 SELECT b.*, clock_timestamp() AS now FROM budgets b
 WHERE b.enabled AND b.action = 'stop' AND EXISTS (
     SELECT 1 FROM jsonb_array_elements(CAST(:jobs AS jsonb)) AS g(e)
-    WHERE {covers("b", "g.e->>'owner'", "g.e->>'project'", "(g.e->'labels')")})
+    WHERE {covers("b", "g.e->>'owner'", "g.e->>'project'", "(g.e->'labels')", "g.e->>'api_key'")})
 ORDER BY b.id FOR NO KEY UPDATE OF b
 """)
 
@@ -95,6 +95,13 @@ class BudgetRepository(Repository[Access]):
 
     async def all(self) -> list[Budget]:
         query = select(BudgetRow.__table__).order_by(BudgetRow.id)
+        return [_budget(row) for row in (await self.connection.execute(query)).mappings()]
+
+    async def of_keys(self, key_ids: Sequence[str]) -> list[Budget]:
+        """The budgets of these API keys, as far as they have one."""
+        query = select(BudgetRow.__table__).where(
+            BudgetRow.scope == BudgetScope.KEY.value, BudgetRow.scope_value.in_(key_ids)
+        )
         return [_budget(row) for row in (await self.connection.execute(query)).mappings()]
 
     async def put(self: "BudgetRepository[Transacts]", budget: Budget) -> None:
@@ -178,7 +185,7 @@ def _values(budget: Budget) -> dict[str, Any]:
         "name": budget.name,
         "scope": budget.scope.value,
         "scope_value": budget.scope_value,
-        "period": budget.period.value,
+        "period": budget.period and budget.period.value,
         "action": budget.action.value,
         "amount": budget.amount.amount,
         "currency": budget.amount.currency,
@@ -193,7 +200,7 @@ def _budget(row: Row) -> Budget:
         name=row["name"],
         scope=BudgetScope(row["scope"]),
         scope_value=row["scope_value"],
-        period=BudgetPeriod(row["period"]),
+        period=row["period"] and BudgetPeriod(row["period"]),
         action=BudgetAction(row["action"]),
         amount=Money(amount=row["amount"], currency=row["currency"]),
         usd_rate=row["usd_rate"],

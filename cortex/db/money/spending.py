@@ -15,7 +15,7 @@ from cortex.domain.money.forecast import Facts
 from cortex.domain.states import JobState, LeaseState
 
 
-def covers(budget: str, owner: str, project: str, labels: str) -> str:
+def covers(budget: str, owner: str, project: str, labels: str, api_key: str) -> str:
     """The condition that a budget covers a job, in SQL (`Budget.covers` says it in Python).
 
     A question about several projects has their names, with commas between them.
@@ -23,12 +23,13 @@ def covers(budget: str, owner: str, project: str, labels: str) -> str:
     value = f"{budget}.scope_value"
     return f"""({budget}.scope = 'system'
         OR ({budget}.scope = 'user' AND {value} = {owner})
+        OR ({budget}.scope = 'key' AND {value} = {api_key})
         OR ({budget}.scope = 'project' AND {project} = ANY(string_to_array({value}, ',')))
         OR ({budget}.scope = 'label' AND {labels}->>split_part({value}, '=', 1)
             = substr({value}, strpos({value}, '=') + 1)))"""
 
 
-_COVERED: Final = covers("b", "j.owner", "j.project", "j.labels")
+_COVERED: Final = covers("b", "j.owner", "j.project", "j.labels", "j.api_key")
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,13 @@ USED: Final = f"""COALESCE(s.usage_usd, {_RATE} * GREATEST(EXTRACT(EPOCH FROM
 _ENDING: Final = listed((JobState.CANCELLING, JobState.SETTLING))
 _BILLS: Final = """l.kind = 'charge' AND l.created_at >= b.since AND l.created_at < b.until"""
 
-# There may be many: those of all jobs come from the index alone, those of some by a join.
+# There may be many: those of all jobs come from the index alone, those of a key by its jobs (they
+# are of all time), those of others by a join.
 _CHARGED: Final = f"""CASE WHEN b.scope = 'system' THEN
         (SELECT COALESCE(SUM(l.amount * l.usd_rate), 0) FROM ledger l WHERE {_BILLS})
+    WHEN b.scope = 'key' THEN
+        (SELECT COALESCE(SUM(l.amount * l.usd_rate), 0) FROM jobs j
+            JOIN ledger l ON l.job_id = j.id WHERE j.api_key = b.scope_value AND {_BILLS})
     ELSE
         (SELECT COALESCE(SUM(l.amount * l.usd_rate), 0) FROM ledger l
             JOIN jobs j ON j.id = l.job_id AND {_COVERED} WHERE {_BILLS})

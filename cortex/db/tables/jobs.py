@@ -58,6 +58,8 @@ class JobRow(Base):
     warned_at: Mapped[datetime | None]
     restarted_at: Mapped[datetime | None]
     template: Mapped[dict[str, Any] | None]
+    api_key: Mapped[str | None]
+    """The API key that it was submitted with, if that has a budget."""
 
     __table_args__ = (
         Index("jobs_created", "created_at", "id"),
@@ -78,6 +80,7 @@ class JobRow(Base):
             text("(substring(secrets from 2 for get_byte(secrets, 0)))"),
             postgresql_where=text("secrets IS NOT NULL"),
         ),
+        Index("jobs_api_key", "api_key", postgresql_where=text("api_key IS NOT NULL")),
         Index("jobs_group", "group_id", "id", postgresql_where=text("group_id IS NOT NULL")),
     )
 

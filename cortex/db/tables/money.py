@@ -66,7 +66,7 @@ class BudgetRow(Base):
     name: Mapped[str] = mapped_column(server_default="")
     scope: Mapped[str]
     scope_value: Mapped[str | None]
-    period: Mapped[str]
+    period: Mapped[str | None]
     action: Mapped[str]
     amount: Mapped[Decimal]
     currency: Mapped[str]
@@ -76,9 +76,13 @@ class BudgetRow(Base):
     updated_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
     __table_args__ = (
-        CheckConstraint("scope IN ('system', 'user', 'project', 'label')", name="budgets_scope"),
+        CheckConstraint(
+            "scope IN ('system', 'user', 'project', 'label', 'key')", name="budgets_scope"
+        ),
+        CheckConstraint("(period IS NULL) = (scope = 'key')", name="budgets_in_all"),
         CheckConstraint("period IN ('day', 'week', 'month')", name="budgets_period"),
         CheckConstraint("action IN ('alert', 'stop')", name="budgets_action"),
+        Index("budgets_key", "scope_value", unique=True, postgresql_where=text("scope = 'key'")),
     )
 
 

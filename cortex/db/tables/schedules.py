@@ -18,6 +18,7 @@ class ScheduleRow(Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     project: Mapped[str]
     owner: Mapped[str]
+    api_key: Mapped[str | None]
     name: Mapped[str]
     description: Mapped[str] = mapped_column(server_default="")
     cron: Mapped[str]

@@ -24,6 +24,8 @@ class BudgetScope(StrEnum):
     USER = "user"
     PROJECT = "project"
     LABEL = "label"
+    KEY = "key"
+    """The jobs that were submitted with an API key: the budget that the key has, by its id."""
 
 
 class BudgetPeriod(StrEnum):
@@ -50,8 +52,13 @@ class Period(BaseModel):
     end: datetime
 
 
-def period_of(kind: BudgetPeriod, now: datetime) -> Period:
-    """The period that a moment is in."""
+_EVER: Final = Period(start=datetime(1970, 1, 1, tzinfo=UTC), end=datetime.max.replace(tzinfo=UTC))
+
+
+def period_of(kind: BudgetPeriod | None, now: datetime) -> Period:
+    """The period that a moment is in; without a kind all of time."""
+    if kind is None:
+        return _EVER
     day = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     if kind is BudgetPeriod.DAY:
         return Period(start=day, end=day + timedelta(days=1))
@@ -68,10 +75,15 @@ class Covered(NamedTuple):
     owner: str
     project: str
     labels: Mapping[str, str]
+    api_key: str | None = None
 
 
 class Budget(BaseModel):
-    """What may be spent within a period by the jobs of a scope."""
+    """What may be spent within a period by the jobs of a scope.
+
+    Attributes:
+        period: None: it never begins anew.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -79,7 +91,7 @@ class Budget(BaseModel):
     name: str
     scope: BudgetScope
     scope_value: str | None = None
-    period: BudgetPeriod
+    period: BudgetPeriod | None
     action: BudgetAction
     amount: Money
     usd_rate: Decimal = Decimal(1)
@@ -105,6 +117,8 @@ class Budget(BaseModel):
             return value == job.owner
         if self.scope is BudgetScope.PROJECT:
             return value == job.project
+        if self.scope is BudgetScope.KEY:
+            return value == job.api_key
         key, _, text = value.partition("=")
         return job.labels.get(key) == text
 
@@ -117,7 +131,8 @@ class Budget(BaseModel):
         return Money(amount=usd / self.usd_rate, currency=self.amount.currency).rounded()
 
     def __str__(self) -> str:
-        return f"`{self.name}` ({self.amount} per {self.period} for {self.whose()})"
+        often = f"per {self.period}" if self.period else "in all"
+        return f"`{self.name}` ({self.amount} {often} for {self.whose()})"
 
 
 class Spending(BaseModel):
@@ -156,9 +171,10 @@ class BudgetState(BaseModel):
         if usd <= 0 or usd <= self.left_usd:
             return None
         left, asked = max(self.left_usd, Decimal(0)), self.budget.in_own(usd)
+        until = f" until {self.period.end:%Y-%m-%d %H:%M} UTC" if self.budget.period else ""
         return (
-            f"budget {self.budget} has {self.budget.in_own(left)} left until "
-            f"{self.period.end:%Y-%m-%d %H:%M} UTC, and {asked} is asked for"
+            f"budget {self.budget} has {self.budget.in_own(left)} left{until}, "
+            f"and {asked} is asked for"
         )
 
     def reached(self) -> list[int]:
@@ -172,6 +188,7 @@ _WHOSE: Final = {
     BudgetScope.USER: "jobs of ",
     BudgetScope.PROJECT: "jobs in project ",
     BudgetScope.LABEL: "jobs with ",
+    BudgetScope.KEY: "jobs of API key ",
 }
 
 Asked = tuple[Covered, Decimal]

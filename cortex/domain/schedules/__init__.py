@@ -78,6 +78,7 @@ class Schedule(BaseModel):
 
     Attributes:
         owner: In whose name jobs are submitted, with the rights of then.
+        api_key: The API key that it was made with, if that has a budget: its jobs count there.
         template: Name of the template that they are made from; else there is a `job`.
         template_version: None: the latest of then.
         params: What is given for the template's parameters.
@@ -97,6 +98,7 @@ class Schedule(BaseModel):
     id: str
     project: str
     owner: str
+    api_key: str | None = None
     name: str
     description: str
     cron: str

@@ -22,7 +22,7 @@ from cortex.db.accounts import KeyHolder, KeyUse
 from cortex.db.engine import Database, Reading
 from cortex.db.notify import Notifier
 from cortex.db.sessions import SessionHolder
-from cortex.domain.accounts import is_key, key_hash, scopes_of
+from cortex.domain.accounts import allowed_by, is_key, key_hash
 from cortex.domain.errors import CortexError, NotAuthenticated
 from cortex.domain.login_errors import NotLoggedIn
 from cortex.domain.rights import Principal, Role
@@ -122,9 +122,10 @@ class Authenticator:
             source=source,
             request_id=request_id,
             credential=holder.prefix,
-            scopes=scopes_of(holder.scopes),
+            scopes=allowed_by(holder.scopes, budget=holder.budget),
             memberships=await self.memberships(holder.name, holder.role),
             only=holder.project,
+            budget_key=holder.key_id if holder.budget else None,
         )
 
     @property

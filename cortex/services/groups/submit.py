@@ -121,7 +121,8 @@ class GroupSubmissions:
             key: Of an `Idempotency-Key`.
             project: Where it belongs; empty: the owner's personal one.
             origin: The template it was made from, and what was asked for.
-            by: Whose right to use the project's secrets counts; None: it may refer to none.
+            by: Whose right to use the project's secrets counts, and the budget of whose key; None:
+                it may refer to none.
 
         Raises:
             InvalidRequest, NoProviderCanRun, OverBudget: a member is not taken, so none is.
@@ -150,7 +151,13 @@ class GroupSubmissions:
             opened = await Secrets(self._keys, project or owner, by).of_group(tx, spec)
             assessments = await asyncio.to_thread(_assess_all, spec, members, market, opened)
             group = await asyncio.to_thread(
-                self._prepare, spec, members, opened, owner=owner, project=project
+                self._prepare,
+                spec,
+                members,
+                opened,
+                owner=owner,
+                project=project,
+                api_key=by.budget_key if by is not None else None,
             )
             group = replace(group, template=origin.template if origin is not None else None)
             if origin is not None and origin.claim is not None:
@@ -192,6 +199,7 @@ class GroupSubmissions:
         *,
         owner: str,
         project: str,
+        api_key: str | None,
     ) -> NewGroup:
         group_id = new_id("grp")
         # Sorted, so that members are listed in the order of the spec.
@@ -205,6 +213,7 @@ class GroupSubmissions:
                         owner=owner,
                         spec=expanded.job(group_id, ids),
                         project=project,
+                        api_key=api_key,
                     ),
                     opened,
                 ),

@@ -95,7 +95,8 @@ class JobControl:
 
         Raises:
             NotFound: there is no such job.
-            Forbidden: it is of somebody else, and the role reaches to own jobs only.
+            Forbidden: it is of somebody else, and the role reaches to own jobs only; or the key of
+                `by` has a budget, and the job does not count there.
             JobAlreadyEnded: it has ended, or is settling its bill.
             Conflict: it is being cancelled.
             IdempotencyConflict: the key was used for another request.
@@ -108,6 +109,7 @@ class JobControl:
         async with self._database.transaction() as tx:
             job = await tx.jobs.get(job_id)
             by.require(Action.JOBS_EXTEND, owner=job.owner, project=job.project)
+            by.require_same_budget(job.api_key, f"job `{job_id}`", Action.JOBS_EXTEND)
             done = key is not None and await self._seen(tx, job_id, duration, by, key)
             if not done:
                 await tx.jobs.lock(job_id)

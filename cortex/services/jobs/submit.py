@@ -134,7 +134,8 @@ class Submissions:
             project: Where it belongs; empty: the owner's personal one.
             visible: The projects whose jobs may give it inputs; None: all.
             origin: The template it was made from, and what was asked for.
-            by: Whose right to use the project's secrets counts; None: it may refer to none.
+            by: Whose right to use the project's secrets counts, and the budget of whose key; None:
+                it may refer to none.
 
         Raises:
             InvalidRequest, NoProviderCanRun, OverBudget: it is not taken; nothing is stored.
@@ -144,7 +145,7 @@ class Submissions:
         """
         check_key(key)
         market = await self._market()
-        jobs = self._new_jobs([spec], owner, project, origin)
+        jobs = self._new_jobs([spec], owner, project, by, origin)
         claim = origin.claim if origin is not None else None
         if key is None and claim is None and not spec.references():
             require_open(self._settings.jobs)
@@ -186,7 +187,7 @@ class Submissions:
         """
         check_key(key)
         market = await self._market()
-        jobs = self._new_jobs(specs, owner, project)
+        jobs = self._new_jobs(specs, owner, project, by)
         async with self._database.transaction() as tx:
             mark = self._mark("batch", jobs)
             seen = await _seen(tx, owner, key, mark)
@@ -245,7 +246,12 @@ class Submissions:
             await asyncio.to_thread(check)
 
     def _new_jobs(
-        self, specs: Sequence[JobSpec], owner: str, project: str, origin: Origin | None = None
+        self,
+        specs: Sequence[JobSpec],
+        owner: str,
+        project: str,
+        by: Principal | None,
+        origin: Origin | None = None,
     ) -> list[NewJob]:
         # Sorted, so that a batch is listed in its own order.
         ids = sorted(new_id("job") for _ in specs)
@@ -256,6 +262,7 @@ class Submissions:
                 spec=spec,
                 project=project,
                 template=origin.template if origin is not None else None,
+                api_key=by.budget_key if by is not None else None,
             )
             for job_id, spec in zip(ids, specs, strict=True)
         ]

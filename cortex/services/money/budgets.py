@@ -40,7 +40,7 @@ class Budgets:
         Raises:
             InvalidRequest: no rate of its currency is known.
         """
-        rate = await self._rate(wanted.amount.currency)
+        rate = await known_rate(self._registry, wanted.amount.currency)
         async with self._database.transaction() as tx:
             now = await tx.spending.now()
             budget = Budget(
@@ -70,9 +70,9 @@ class Budgets:
         """
         changes = change.changes()
         if change.amount is not None:
-            changes["usd_rate"] = await self._rate(change.amount.currency)
+            changes["usd_rate"] = await known_rate(self._registry, change.amount.currency)
         async with self._database.transaction() as tx:
-            before = await tx.budgets.lock(budget_id)
+            before = _of_its_own(await tx.budgets.lock(budget_id))
             expected.require(budget_version(before), f"budget `{budget_id}`")
             budget = before.model_copy(update=changes)
             if budget != before:
@@ -91,7 +91,7 @@ class Budgets:
             PreconditionFailed: it is not at the expected version.
         """
         async with self._database.transaction() as tx:
-            budget = await tx.budgets.lock(budget_id)
+            budget = _of_its_own(await tx.budgets.lock(budget_id))
             expected.require(budget_version(budget), f"budget `{budget_id}`")
             await tx.budgets.remove(budget_id)
             await _tell(tx, budget, "remove", by, _values(budget), {})
@@ -103,7 +103,7 @@ class Budgets:
             NotFound: there is none with this id, or none that `by` may see.
         """
         async with self._database.reading() as tx:
-            budget = await tx.budgets.get(budget_id)
+            budget = _of_its_own(await tx.budgets.get(budget_id))
             if by is not None and not _sees(by, budget):
                 raise NotFound(f"there is no budget `{budget_id[:60]}`")
             return (await _views(tx, [budget]))[0]
@@ -111,7 +111,7 @@ class Budgets:
     async def all(self, by: Principal | None = None) -> list[BudgetView]:
         """Every budget that `by` may see, the oldest first."""
         async with self._database.reading() as tx:
-            budgets = await tx.budgets.all()
+            budgets = [each for each in await tx.budgets.all() if each.period is not None]
             return await _views(tx, [each for each in budgets if by is None or _sees(by, each)])
 
     async def forecast(
@@ -129,18 +129,40 @@ class Budgets:
             facts = (await tx.spending.facts([asked]))[asked.id]
         return _forecast(facts, period, "USD", Decimal(1))
 
-    async def _rate(self, currency: str) -> Decimal:
-        rates = usd_rates(await self._registry.all())
-        rate = rates.get(currency)
-        if rate is None or rate <= 0:
-            known = ", ".join(sorted(name for name, value in rates.items() if value > 0))
-            message = f"`{currency}` has no known rate; known are {known}"
-            raise InvalidRequest(
-                f"the budget is not valid: `currency` {message} (USD, and those of the providers' "
-                "price sheets)",
-                errors=[FieldError(field="currency", message=message)],
-            )
-        return rate
+
+async def known_rate(registry: ProviderRegistry, currency: str, field: str = "currency") -> Decimal:
+    """USD for one unit of the currency of a budget.
+
+    Args:
+        registry: Whose price sheets tell the rates.
+        currency: Of the budget.
+        field: What is wrong of the request if there is none.
+
+    Raises:
+        InvalidRequest: no rate of it is known.
+    """
+    rates = usd_rates(await registry.all())
+    rate = rates.get(currency)
+    if rate is None or rate <= 0:
+        known = ", ".join(sorted(name for name, value in rates.items() if value > 0))
+        message = f"`{currency}` has no known rate; known are {known}"
+        raise InvalidRequest(
+            f"the budget is not valid: `{field}` {message} (USD, and those of the providers' "
+            "price sheets)",
+            errors=[FieldError(field=field, message=message)],
+        )
+    return rate
+
+
+def _of_its_own(budget: Budget) -> Budget:
+    """The budget, if it is not that of an API key, which is shown and limited with the key.
+
+    Raises:
+        NotFound: it is.
+    """
+    if budget.period is None:
+        raise NotFound(f"there is no budget `{budget.id[:60]}`")
+    return budget
 
 
 def _sees(by: Principal, budget: Budget) -> bool:
@@ -166,6 +188,8 @@ async def _views(tx: Reading, budgets: Sequence[Budget]) -> list[BudgetView]:
 
 def _view(state: BudgetState, facts: Facts) -> BudgetView:
     budget, spending = state.budget, state.spending
+    if budget.period is None:
+        raise ValueError("the budget of an API key is shown with the key")
     return BudgetView(
         period_start=state.period.start,
         period_end=state.period.end,

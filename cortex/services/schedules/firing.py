@@ -154,7 +154,7 @@ class Firing:
         if not owner.sees(schedule.project):
             raise NotFound(f"`{owner.name}`, who owns it, is not in `{schedule.project}` any more")
         await self._projects.choose(schedule.project, owner)
-        return owner
+        return owner.model_copy(update={"budget_key": schedule.api_key})
 
     async def _made(self, schedule: Schedule) -> tuple[JobSpec | GroupSpec, Origin]:
         if schedule.template_id is None:

@@ -89,6 +89,7 @@ class Schedules:
         values |= {
             "project": project,
             "owner": by.name,
+            "api_key": by.budget_key,
             "name": wanted.name,
             "jitter": wanted.jitter or _NOTHING,
             "start_at": wanted.start_at,
@@ -121,10 +122,11 @@ class Schedules:
             PreconditionFailed: it was changed meanwhile.
             InvalidRequest: what it says could not be submitted, or is never due.
             Forbidden: what runs would be otherwise, and `by` may not submit there, or not use the
-                secrets that it refers to then.
+                secrets that it refers to then; or their key has a budget, and made it not.
         """
         async with self._database.transaction() as tx:
             old = await tx.schedules.lock(schedule_id)
+            _require_budget(old, by)
             expected.require(schedule_version(old), f"schedule `{old.name}`")
             values = {name: getattr(change, name) for name in _PLAIN}
             values = {name: value for name, value in values.items() if value is not None}
@@ -177,11 +179,12 @@ class Schedules:
 
         Raises:
             NotFound: there is no such schedule.
-            Forbidden: `by` may not submit there.
+            Forbidden: `by` may not submit there, or their key has a budget, and made it not.
         """
         async with self._database.transaction() as tx:
             old = await tx.schedules.lock(schedule_id)
             by.require(Action.JOBS_SUBMIT, project=old.project)
+            _require_budget(old, by)
             if not old.paused:
                 return old
             values = {"paused": False, "note": "", "pause_reason": ""}
@@ -195,12 +198,13 @@ class Schedules:
         Raises:
             NotFound: there is no such schedule.
             Conflict: it was not taken; the detail says why.
-            Forbidden: `by` may not submit there.
+            Forbidden: `by` may not submit there, or their key has a budget, and made it not.
         """
         now = datetime.now(UTC)
         async with self._database.transaction() as tx:
             schedule = await tx.schedules.get(schedule_id)
             by.require(Action.JOBS_SUBMIT, project=schedule.project)
+            _require_budget(schedule, by)
             await tx.audit.add(
                 by, "schedule.trigger", schedule_id, due_at=now.isoformat(), owner=schedule.owner
             )
@@ -221,7 +225,7 @@ class Schedules:
         Raises:
             NotFound: there is no such schedule.
             InvalidRequest: the span is empty, in the future, or has too many times.
-            Forbidden: `by` may not submit there.
+            Forbidden: `by` may not submit there, or their key has a budget, and made it not.
         """
         if asked.end < asked.start:
             raise invalid("end", "is before the `start`")
@@ -231,6 +235,7 @@ class Schedules:
         async with self._database.transaction() as tx:
             old = await tx.schedules.lock(schedule_id)
             by.require(Action.JOBS_SUBMIT, project=old.project)
+            _require_budget(old, by)
             times = times_between(
                 old.cron, old.timezone, span.start, span.end, most=MOST_BACKFILLED
             )
@@ -274,6 +279,11 @@ class Schedules:
         before, after = changed_values(_audited(old), _audited(new))
         await tx.audit.add(by, action, old.id, before=before, after=after)
         return new
+
+
+def _require_budget(schedule: Schedule, by: Principal) -> None:
+    """What it submits counts against the budget of the key that made it, whoever fires it."""
+    by.require_same_budget(schedule.api_key, f"schedule `{schedule.name}`", Action.SCHEDULES_CHANGE)
 
 
 def schedule_view(schedule: Schedule) -> ScheduleView:

@@ -2,9 +2,11 @@
 
 import json
 
+import httpx
+
 from cortex.settings import Settings
 from tests.api.conftest import providers, settings
-from tests.api.support import KEY, serve
+from tests.api.support import JOBS, KEY, serve, spec
 from tests.cli.commands.test_trace import call
 
 __all__ = ["providers", "settings"]
@@ -42,3 +44,20 @@ async def test_a_user_a_key_and_its_end(settings: Settings, providers: None) -> 
         shown = await call(url, "jobs", key=key)
         assert "was revoked at" in shown.output
         assert (await call(url, "users", "set", "ann", "--off", key=KEY)).exit_code == 0
+
+
+async def test_a_key_with_a_budget(settings: Settings, providers: None) -> None:
+    async with serve(settings) as (url, _):
+        await call(url, "users", "add", "ann", "--role", "developer")
+        made = ("keys", "create", "ci", "--user", "ann", "--budget")
+        assert (await call(url, *made, "much")).exit_code == 2
+        key = (await call(url, *made, "5USD")).output.splitlines()[-1]
+        heading, row = (await call(url, "keys", "list")).output.splitlines()
+        assert heading.split()[-2:] == ["SPENT", "LEFT"]
+        assert row.endswith("5 USD of 5 USD")
+        async with httpx.AsyncClient(base_url=url, headers={"x-api-key": key}) as http:
+            answer = await http.post(JOBS, json=spec(resources={"cpu": 1}, duration="1h"))
+            assert answer.status_code == 202, answer.text
+        row = (await call(url, "keys", "list")).output.splitlines()[-1]
+        assert "0.02 USD" in row
+        assert row.endswith("4.98 USD of 5 USD")

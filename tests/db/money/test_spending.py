@@ -35,10 +35,11 @@ async def job(
     owner: str = "alice",
     state: str = "completed",
     attempt: int = 1,
+    api_key: str | None = None,
     **labels: str,
 ) -> str:
     spec = JobSpec(command=("x",), labels=labels)
-    new = NewJob(new_id("job"), owner, spec)
+    new = NewJob(new_id("job"), owner, spec, api_key=api_key)
     await tx.acceptance.store(
         [new], [spec.model_dump(mode="json")], delay=timedelta(0), reserves=[None]
     )
@@ -97,6 +98,28 @@ async def book(
 async def charged(tx: Transaction, amount: str, at: datetime | None = None, **of: Any) -> None:
     money = {name: of.pop(name) for name in ("currency", "rate") if name in of}
     await book(tx, await lease(tx, await job(tx, **of)), "charge", amount, at, **money)
+
+
+class TestKeys:
+    async def test_all_that_was_ever_submitted_with_it_counts(self, database: Database) -> None:
+        """Also what was billed years ago; nothing of others, and what runs and waits as well."""
+        scope = BudgetScope.KEY
+        budget = await add_budget(database, "100 USD", scope=scope, value="key_1", period=None)
+        async with database.transaction() as tx:
+            await charged(tx, "1", datetime(2021, 5, 1, tzinfo=UTC), api_key="key_1")
+            await charged(tx, "2", api_key="key_1")
+            await charged(tx, "4", api_key="key_2")
+            await charged(tx, "8")
+            running = await job(tx, state="running", api_key="key_1")
+            key = await lease(tx, running, state="active", cost=None)
+            await book(tx, key, "hold", "16")
+            waiting = await job(tx, state="pending", api_key="key_1")
+            await tx.reserves.put(waiting, Decimal(32))
+        spending = (await state_of(database, budget)).spending
+        assert [spending.charged, spending.held, spending.reserved] == [3, 16, 32]
+        async with database.reading() as tx:
+            burdens = await tx.spending.burdens(question(budget, MONTH))
+        assert {each.job_id for each in burdens} == {running, waiting}
 
 
 class TestPeriodBorders:

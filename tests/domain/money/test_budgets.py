@@ -66,6 +66,11 @@ class TestPeriods:
         assert period.start == datetime.fromisoformat(start).replace(tzinfo=UTC)
         assert period.end == datetime.fromisoformat(end).replace(tzinfo=UTC)
 
+    def test_without_one_it_is_all_of_time(self) -> None:
+        ever = period_of(None, NOW)
+        assert ever == period_of(None, NOW + timedelta(days=4000))
+        assert ever.start < NOW < ever.end
+
     def test_each_moment_is_in_one_period(self) -> None:
         moment = datetime(2026, 12, 20, 7, tzinfo=timezone(timedelta(hours=5)))
         for kind in BudgetPeriod:
@@ -90,13 +95,19 @@ class TestCovers:
             ("label", "team=m", False),
             ("label", "query=a=b", True),
             ("label", "other=", False),
+            ("key", "key_1", True),
+            ("key", "key_2", False),
         ],
     )
-    def test_by_owner_project_and_labels(
+    def test_by_owner_project_labels_and_key(
         self, scope: str, value: str | None, covered: bool
     ) -> None:
         labels = {"team": "ml", "query": "a=b"}
-        assert budget(scope, value).covers(Covered("alice", "vision", labels)) is covered
+        job = Covered("alice", "vision", labels, "key_1")
+        assert budget(scope, value).covers(job) is covered
+
+    def test_nothing_that_came_without_a_key(self) -> None:
+        assert not budget("key", "key_1").covers(Covered("alice", "vision", {}))
 
 
 OF_B = Covered("b", "b", {})
