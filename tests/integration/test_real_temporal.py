@@ -45,10 +45,11 @@ async def stage(
     return await stage_on(database_url, database, temporal, tmp_path, local=LOCAL)
 
 
-async def ended(stage: Stage, job_id: str) -> Job:
-    job = await stage.ended(job_id, within=60)
-    await check_books(stage, job)
-    return job
+async def ended(stage: Stage, *job_ids: str) -> list[Job]:
+    jobs = [await stage.ended(job_id, within=60) for job_id in job_ids]
+    for job in jobs:
+        await check_books(stage, job)
+    return jobs
 
 
 async def test_jobs_end_as_they_do_on_the_embedded_server(stage: Stage) -> None:
@@ -59,19 +60,19 @@ async def test_jobs_end_as_they_do_on_the_embedded_server(stage: Stage) -> None:
         endless = await stage.submit(**sh("echo on; sleep 300"))
         await eventually(partial(_in, stage, endless, JobState.RUNNING), within=60)
         await cancel(stage, endless)
-        told = [await ended(stage, job_id) for job_id in (good, bad, late, endless)]
+        told = await ended(stage, good, bad, late, endless)
     assert [(job.state, job.reason) for job in told] == [
-        (JobState.COMPLETED, None),
+        (JobState.COMPLETED, Reason.EXITED),
         (JobState.FAILED, Reason.EXITED),
         (JobState.FAILED, Reason.DEADLINE),
-        (JobState.CANCELLED, None),
+        (JobState.CANCELLED, Reason.CANCELLED),
     ]
     assert told[1].attempt == 2
 
 
 async def test_workflows_are_found_by_their_search_attributes(stage: Stage) -> None:
     async with stage.worker():
-        job = await ended(stage, await stage.submit(**sh("true")))
+        (job,) = await ended(stage, await stage.submit(**sh("true")))
 
         async def found() -> bool:
             query = "CortexProvider = 'local' AND CortexUser = 'tester'"
@@ -89,7 +90,7 @@ async def test_a_server_that_is_killed_loses_no_job(stage: Stage, server: RealTe
         waiting = [await stage.submit(**sh("true")) for _ in range(5)]
         await asyncio.sleep(5)  # the jobs end meanwhile, and nobody can be told
         await server.start()
-        told = [await ended(stage, job_id) for job_id in (*running, *waiting)]
+        told = await ended(stage, *running, *waiting)
     assert {job.state for job in told} == {JobState.COMPLETED}
 
 

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 import re
+import secrets
 import signal
 import socket
 import sys
@@ -105,8 +106,8 @@ class RealTemporal:
             await self._process.wait()
 
     async def _answers(self) -> bool:
-        assert self._process is not None
-        assert self._process.returncode is None, self._log.read_text()[-2000:]
+        if self._process is None or self._process.returncode is not None:
+            raise ChildProcessError(f"it ended: {self._log.read_text()[-2000:]}")
         try:
             client = await Client.connect(self.address)
             return await client.service_client.check_health()
@@ -143,12 +144,21 @@ async def _make(config: StackConfig, built: Path, database: str, schema: str) ->
 
 
 def _free_ports(count: int) -> list[int]:
-    """All held at once, so that no two are the same."""
+    """All held at once, so that no two are the same.
+
+    Below 32768: the server keeps the number of a port in two bytes with a sign, and ends at
+    others (`encode args[3]: ... is greater than maximum value for int2`).
+    """
+    ports: list[int] = []
     with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind((LOOPBACK, 0))
-        return [one.getsockname()[1] for one in sockets]
+        while len(ports) < count:
+            port = secrets.choice(range(10_000, 32_768))
+            try:
+                stack.enter_context(socket.socket()).bind((LOOPBACK, port))
+            except OSError:
+                continue
+            ports.append(port)
+    return ports
 
 
 def _configuration(config: StackConfig, ports: list[int], address: str) -> dict[str, object]:
