@@ -36,6 +36,7 @@ from cortex.services.accounts.sso import SingleSignOn
 from cortex.services.accounts.users import Users
 from cortex.services.audit.denials import Denials
 from cortex.services.audit.queries import AuditLog
+from cortex.services.audit.sealing import Sealer
 from cortex.services.events.hub import EventHub
 from cortex.services.events.streams import Streams
 from cortex.services.filters import SavedFilters
@@ -153,7 +154,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         authenticator, denials = Authenticator(database, notifier, tokens), Denials(database)
         runtime = RuntimeSettings(settings)
         follower = SettingsFollower(database, notifier, runtime)
-        for part in (notifier, follower, hub, dispatcher, probe, authenticator, denials):
+        sealer = Sealer(database)
+        for part in (notifier, follower, hub, dispatcher, probe, authenticator, denials, sealer):
             await part.start()
             stack.push_async_callback(part.aclose)
         users = Users(database, settings.api)

@@ -139,6 +139,14 @@ def _show(state: State, result: AuditVerification, known: str | None) -> None:
         render.say(state, f"{entries}, each as it was written")
     else:
         render.say(state, f"{entries}, each as it was written; the known head is among them")
+    if result.waiting:
+        render.say(state, f"{result.waiting} more, as written, wait for their seal")
+    if result.gaps:
+        render.say(
+            state,
+            f"{result.gaps} numbers without an entry: changes that were undone, or entries that "
+            "were removed before they were sealed",
+        )
     if result.head is not None:
         print(f"head {result.head}")
 

@@ -1,7 +1,7 @@
 """The audit log: who changed what, from where, and who tried without being allowed.
 
-Every entry is sealed into a chain when its transaction commits: its seal is a hash over the entry
-and the seal before it, so that an entry which is changed, removed or slipped in later shows.
+Every entry is sealed into a chain within seconds: its seal is a hash over the entry and the seal
+before it, so that an entry which is changed, removed or slipped in later shows.
 """
 
 import hashlib

@@ -31,5 +31,13 @@ class AuditVerification(View):
         description="`<number>:<seal>` of the newest entry. Kept elsewhere and given as `known` "
         "later, it shows whether the end of the log was cut off.",
     )
+    waiting: int = Field(
+        default=0, description="Entries that are as they were written, and have no seal yet."
+    )
+    gaps: int = Field(
+        default=0,
+        description="Numbers that no entry has: of changes that were undone after they were "
+        "written down, or of entries that were removed before they were sealed.",
+    )
     problems: tuple[AuditProblem, ...] = ()
     more: int = Field(default=0, description="Problems beyond those that are named.")

@@ -1,37 +1,42 @@
-"""The audit log in the database: only added to, and sealed into a chain at each commit."""
+"""The audit log in the database: only added to, noted at once, and sealed into a chain soon."""
 
 import asyncio
 import contextlib
 from typing import Any
 
 import pytest
+from alembic import command
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from cortex.db.audit import AuditFilter
 from cortex.db.engine import Database
+from cortex.db.migrate import alembic_config
 from cortex.domain.audit import Head, Outcome
 from cortex.domain.rights import Principal, Role
 from cortex.services.audit.queries import AuditLog
+from cortex.services.audit.sealing import seal_pending
 
 _TEXTS = ("actor", "credential", "action", "subject", "source", "request_id")
 ANN = Principal(name="ann", role=Role.ADMIN, source="192.0.2.1", request_id="r-1")
 
 
-async def add(database: Database, count: int = 1, **data: Any) -> None:
+async def add(database: Database, count: int = 1, *, seal: bool = True, **data: Any) -> None:
     for number in range(count):
         async with database.statement() as tx:
             await tx.audit.add(ANN, "job.cancel", f"job-{number}", **data)
+    if seal:
+        await seal_pending(database)
 
 
 async def tampered(database: Database, *statements: str) -> None:
     """As somebody does who owns the tables and knows of the triggers."""
     async with database.transaction() as tx:
-        for table in ("audit_log", "audit_chain"):
+        for table in ("audit_log", "audit_chain", "audit_pending"):
             await tx.connection.execute(text(f"ALTER TABLE {table} DISABLE TRIGGER USER"))
         for statement in statements:
             await tx.connection.execute(text(statement))
-        for table in ("audit_log", "audit_chain"):
+        for table in ("audit_log", "audit_chain", "audit_pending"):
             await tx.connection.execute(text(f"ALTER TABLE {table} ENABLE TRIGGER USER"))
 
 
@@ -43,13 +48,18 @@ async def problems(database: Database, known: str | None = None) -> list[tuple[A
 
 async def test_it_is_only_added_to(database: Database) -> None:
     await add(database)
-    for table, column in (("audit_log", "actor"), ("audit_chain", "hash")):
+    await add(database, seal=False)
+    for table, column in (
+        ("audit_log", "actor"),
+        ("audit_chain", "hash"),
+        ("audit_pending", "digest"),
+    ):
         for statement in (
             f"UPDATE {table} SET {column} = {column}",
             f"DELETE FROM {table}",
             f"TRUNCATE {table} CASCADE",
         ):
-            with pytest.raises(DBAPIError, match="the audit log is only added to"):
+            with pytest.raises(DBAPIError, match="the audit log (is only added to|is noted)"):
                 async with database.transaction() as tx:
                     await tx.connection.execute(text(statement))
     assert await problems(database) == []
@@ -70,7 +80,38 @@ class TestChain:
                 raise ZeroDivisionError
         await add(database)
         result = await AuditLog(database).verify()
-        assert (result.ok, result.entries) == (True, 2)
+        assert (result.ok, result.entries, result.gaps) == (True, 2, 1)
+
+    async def test_what_waits_is_no_problem(self, database: Database) -> None:
+        await add(database, 2)
+        await add(database, 3, seal=False)
+        async with database.reading() as tx:
+            assert await tx.audit.unsealed(limit=10) == []
+            assert (await tx.audit.counts()).waiting == 3
+            assert (await tx.audit.head()).seq == 2
+        result = await AuditLog(database).verify()  # which seals them
+        assert (result.ok, result.entries, result.waiting, result.gaps) == (True, 5, 0, 0)
+
+    async def test_several_that_seal_at_once(self, database: Database) -> None:
+        """While others write: each entry once, in one chain."""
+
+        async def write() -> None:
+            await add(database, 20, seal=False)
+
+        async def seal() -> int:
+            return sum([await seal_pending(database) for _ in range(10)])
+
+        *_, first, second = await asyncio.gather(write(), write(), seal(), seal())
+        assert first + second + await seal_pending(database) == 40
+        result = await AuditLog(database).verify()
+        assert (result.ok, result.entries, result.gaps) == (True, 40, 0)
+
+    async def test_nobody_who_writes_waits_for_it(self, database: Database) -> None:
+        await add(database, seal=False)
+        async with database.transaction() as sealing:
+            assert await sealing.audit.seal(most=10) == 1
+            await add(database, seal=False)
+        assert await seal_pending(database) == 1
 
     async def test_many_at_once(self, database: Database) -> None:
         """Each in a transaction of its own, which holds other locks in any order."""
@@ -164,6 +205,51 @@ class TestTampering:
         assert await problems(database, head) == [
             (3, 3, "the seal is another than was known of it")
         ]
+
+
+class TestBeforeTheSeal:
+    """What somebody does who owns the tables, in the seconds before an entry is sealed."""
+
+    async def test_changed(self, database: Database) -> None:
+        await add(database, 3, seal=False)
+        await tampered(database, "UPDATE audit_log SET actor = 'bob' WHERE id = 2")
+        assert await problems(database) == [(None, 2, "the entry was changed before it was sealed")]
+        assert await seal_pending(database) == 0  # it never gets one
+        await add(database)
+        result = await AuditLog(database).verify()
+        assert (result.ok, result.entries) == (False, 3)
+
+    async def test_removed(self, database: Database) -> None:
+        await add(database, 3, seal=False)
+        await tampered(database, "DELETE FROM audit_log WHERE id = 2")
+        assert await problems(database) == [(None, 2, "the entry is gone, before it was sealed")]
+
+    async def test_removed_with_its_note_it_is_a_gap(self, database: Database) -> None:
+        await add(database, 3, seal=False)
+        both = ("DELETE FROM audit_log WHERE id = 2", "DELETE FROM audit_pending")
+        await tampered(database, both[0], f"{both[1]} WHERE audit_id = 2")
+        result = await AuditLog(database).verify()
+        assert (result.ok, result.entries, result.gaps) == (True, 2, 1)
+
+    async def test_a_note_alone(self, database: Database) -> None:
+        await add(database, seal=False)
+        await tampered(database, "DELETE FROM audit_pending")
+        assert await problems(database) == [(None, 1, "the entry has no seal")]
+
+
+async def test_what_was_sealed_at_each_commit_still_holds(database: Database) -> None:
+    """Entries of before the change, with those of after in one chain."""
+    async with database.transaction() as tx:
+        await tx.connection.run_sync(lambda c: command.downgrade(alembic_config(c), "0034"))
+    await add(database, 3, seal=False)
+    async with database.reading() as tx:
+        before = await tx.audit.head()
+    assert before.seq == 3
+    async with database.transaction() as tx:
+        await tx.connection.run_sync(lambda c: command.upgrade(alembic_config(c), "head"))
+    await add(database, 2)
+    result = await AuditLog(database).verify(before)
+    assert (result.ok, result.entries, result.gaps) == (True, 5, 0)
 
 
 class TestPages:

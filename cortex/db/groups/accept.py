@@ -1,4 +1,4 @@
-"""Storing an accepted group: the group, its members, their order, events and the start command.
+"""Storing an accepted group: the group, its members, their order, events, audit entry, command.
 
 One statement, as for single jobs (`cortex.db.jobs.accept`): there is no moment at which a part of a
 group is there. Members are `held`: nobody starts them but the group.
@@ -14,12 +14,14 @@ from typing import Any, Final
 import orjson
 from sqlalchemy import text
 
+from cortex.db.audit import submitter
 from cortex.db.base import Access, Repository, Writes
 from cortex.db.jobs.repository import NewJob
 from cortex.domain.events import EventType
 from cortex.domain.groups.expand import ExpandedJob, GroupSpec
 from cortex.domain.groups.states import GroupState
 from cortex.domain.ids import new_id
+from cortex.domain.rights import Principal
 from cortex.domain.states import JobState
 from cortex.domain.templates import TemplateRef
 
@@ -49,6 +51,11 @@ WITH given AS (
 ), needs AS (
     INSERT INTO job_needs (job_id, needs_job_id)
     SELECT * FROM unnest(CAST(:dependents AS text[]), CAST(:needed AS text[]))
+), audited AS (
+    INSERT INTO audit_log (actor, credential, action, subject, source, request_id, data)
+    SELECT :actor, :credential, 'group.submit', :id, :source, :request_id,
+        CAST(:audit AS jsonb)
+    WHERE CAST(:audited AS boolean)
 ), told AS (
     INSERT INTO events (id, type, subject, job_id, data)
     SELECT event, type, subject, job_id, data FROM (
@@ -100,6 +107,7 @@ class GroupAcceptanceRepository(Repository[Access]):
         group: NewGroup,
         specs: Sequence[Mapping[str, Any]],
         reserves: Sequence[Decimal] | None = None,
+        by: Principal | None = None,
     ) -> datetime:
         """Store a group as `pending`, its members held; returns when.
 
@@ -107,6 +115,7 @@ class GroupAcceptanceRepository(Repository[Access]):
             group: What is accepted.
             specs: The specs of its members as JSON values, secrets masked.
             reserves: What is set aside for each, in USD, once the budgets were locked and allow it.
+            by: Who submits it, for the audit log; None: nothing is said there.
         """
         amounts = [None] * len(specs) if reserves is None else [f"{usd:f}" for usd in reserves]
         given = [
@@ -131,10 +140,22 @@ class GroupAcceptanceRepository(Repository[Access]):
                 "group_type": EventType.GROUP_SUBMITTED.value,
                 "job_type": EventType.JOB_SUBMITTED.value,
                 "data": orjson.dumps(_group_data(group)).decode(),
+                "audit": orjson.dumps(_audited(group)).decode(),
+                **submitter(by),
             },
         )
         created_at: datetime = result.scalar_one()
         return created_at
+
+
+def _audited(group: NewGroup) -> dict[str, Any]:
+    """What the audit log says of it."""
+    made = {} if group.template is None else {"template": group.template.model_dump()}
+    return made | {
+        "name": group.spec.name,
+        "project": group.project,
+        "members": len(group.members),
+    }
 
 
 def _group_data(group: NewGroup) -> dict[str, Any]:

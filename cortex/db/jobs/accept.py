@@ -1,4 +1,4 @@
-"""Storing accepted jobs: rows, events and start commands in one statement.
+"""Storing accepted jobs: rows, events, audit entries and start commands in one statement.
 
 Triggers write the history and wake the listeners.
 
@@ -15,12 +15,14 @@ from typing import Any, Final
 import orjson
 from sqlalchemy import text
 
+from cortex.db.audit import submitter
 from cortex.db.base import Access, Repository, Writes
 from cortex.db.direct import Direct
 from cortex.db.jobs.repository import NewJob
 from cortex.db.money.spending import covers
 from cortex.domain.events import EventType
 from cortex.domain.ids import new_id
+from cortex.domain.rights import Principal
 from cortex.domain.states import JobState
 
 _STORE: Final = Direct(
@@ -51,6 +53,12 @@ WITH sent AS (
     SELECT id, name, owner, project, spec, secrets, :state, labels, template, api_key FROM given
 ), reserved AS (
     INSERT INTO job_reserves (job_id, usd) SELECT id, reserve FROM given WHERE reserve IS NOT NULL
+), audited AS (
+    INSERT INTO audit_log (actor, credential, action, subject, source, request_id, data)
+    SELECT :actor, :credential, 'job.submit', id, :source, :request_id,
+        jsonb_strip_nulls(jsonb_build_object(
+            'name', name, 'project', project, 'template', template))
+    FROM given WHERE CAST(:audited AS boolean) ORDER BY n
 ), told AS (
     INSERT INTO events (id, type, subject, job_id, data)
     SELECT event, :type, id, id, data FROM given ORDER BY n
@@ -80,6 +88,7 @@ class AcceptanceRepository(Repository[Access]):
         *,
         delay: timedelta,
         reserves: Sequence[Decimal | None] | None = None,
+        by: Principal | None = None,
     ) -> Stored | None:
         """Store accepted jobs as `pending` with event and start command.
 
@@ -88,6 +97,7 @@ class AcceptanceRepository(Repository[Access]):
             specs: Their specs as JSON values, secrets masked.
             delay: How long the relay leaves the commands to the caller.
             reserves: What is set aside for each, in USD, once the budgets were locked and allow it.
+            by: Who submits them, for the audit log; None: nothing is said there.
 
         Returns:
             None, and nothing is stored, if a budget that stops jobs covers one of them and no
@@ -106,6 +116,7 @@ class AcceptanceRepository(Repository[Access]):
                 "type": EventType.JOB_SUBMITTED.value,
                 "delay": delay,
                 "reserved": reserves is not None,
+                **submitter(by),
             },
         )
         if stored is None or stored["ids"] is None:

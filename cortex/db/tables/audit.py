@@ -1,7 +1,7 @@
 """The tables of the audit log: its entries, and the chain that seals them.
 
-Both are only added to: triggers refuse everything else, and write the chain when a transaction
-commits (`migrations/versions/0016_audit_chain.py`).
+Both are only added to: triggers refuse everything else, and note each entry that is to be sealed
+(`migrations/versions/0016_audit_chain.py`, `0035_audit_batches.py`).
 """
 
 from datetime import datetime
@@ -36,6 +36,18 @@ class AuditRow(Base):
         Index("audit_subject", "subject", "id"),
         Index("audit_actor", "actor", "id"),
     )
+
+
+class AuditPendingRow(Base):
+    """An entry that has no seal yet, with the digest of what was written; by a trigger.
+
+    No foreign key: it stays when the entry is removed, and tells of it.
+    """
+
+    __tablename__ = "audit_pending"
+
+    audit_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    digest: Mapped[bytes]
 
 
 class AuditSealRow(Base):

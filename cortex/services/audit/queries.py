@@ -4,10 +4,11 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
-from cortex.db.audit import AuditFilter, Sealed
+from cortex.db.audit import AuditFilter, Counts, Sealed, Unsealed
 from cortex.db.engine import Database
 from cortex.domain.audit import MAX_PROBLEMS, NO_ENTRY, AuditEntry, Head, seal_of
 from cortex.schemas.audit import AuditPage, AuditProblem, AuditVerification
+from cortex.services.audit.sealing import seal_pending
 from cortex.services.pagination import decode_number
 from cortex.services.sheets import Cell, csv_text
 
@@ -57,11 +58,12 @@ class AuditLog:
             yield "".join(f"{entry.model_dump_json()}\n" for entry in entries)
 
     async def verify(self, known: Head | None = None) -> AuditVerification:
-        """Reckon every seal anew, and say what does not fit.
+        """Reckon every seal anew, and say what does not fit. What waits is sealed before.
 
         Args:
             known: A head that was written down before: the chain must still contain it.
         """
+        await seal_pending(self._database)
         check = _Check(known)
         while True:
             async with self._database.reading() as tx:
@@ -72,7 +74,8 @@ class AuditLog:
                 check.take(seal)
         async with self._database.reading() as tx:
             unsealed = await tx.audit.unsealed(limit=MAX_PROBLEMS)
-        return check.result(unsealed)
+            counts = await tx.audit.counts()
+        return check.result(unsealed, counts)
 
     async def _all(self, wanted: AuditFilter) -> AsyncIterator[list[AuditEntry]]:
         after = 0
@@ -113,9 +116,9 @@ class _Check:
                 self._problem(seal.seq, seal.audit_id, "the seal is another than was known of it")
             self._known = None
 
-    def result(self, unsealed: Sequence[int]) -> AuditVerification:
-        for audit_id in unsealed:
-            self._problem(None, audit_id, "the entry has no seal")
+    def result(self, unsealed: Sequence[Unsealed], counts: Counts) -> AuditVerification:
+        for entry in unsealed:
+            self._problem(None, entry.audit_id, _what(entry))
         known = self._known
         if known is not None and known.seq > self.head.seq:
             first, last = self.head.seq + 1, known.seq
@@ -125,6 +128,8 @@ class _Check:
             ok=not self._problems,
             entries=self._seals,
             head=str(self.head) if self.head.seq else None,
+            waiting=counts.waiting,
+            gaps=counts.gaps,
             problems=tuple(self._problems),
             more=self._more,
         )
@@ -134,6 +139,14 @@ class _Check:
             self._problems.append(AuditProblem(seq=seq, audit_id=audit_id, message=message))
         else:
             self._more += 1
+
+
+def _what(entry: Unsealed) -> str:
+    if not entry.there:
+        return "the entry is gone, before it was sealed"
+    if entry.noted:
+        return "the entry was changed before it was sealed"
+    return "the entry has no seal"
 
 
 def _row(entry: AuditEntry) -> tuple[Cell, ...]:

@@ -39,7 +39,14 @@ class GroupControl:
                 )
             asked = await request_cancel(tx, group_id, reason)
             if asked and by is not None:
-                await tx.audit.add(by, "group.cancel", group_id, reason=reason)
+                await tx.audit.add(
+                    by,
+                    "group.cancel",
+                    group_id,
+                    name=heads[0].name,
+                    project=heads[0].project,
+                    reason=reason,
+                )
             # Also the second time: the first call may not have come through.
             await tx.groups.nudge(group_id)
 

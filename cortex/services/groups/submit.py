@@ -121,8 +121,8 @@ class GroupSubmissions:
             key: Of an `Idempotency-Key`.
             project: Where it belongs; empty: the owner's personal one.
             origin: The template it was made from, and what was asked for.
-            by: Whose right to use the project's secrets counts, and the budget of whose key; None:
-                it may refer to none.
+            by: Whose right to use the project's secrets counts, and the budget of whose key; who is
+                in the audit log. None: it may refer to none, and nobody is.
 
         Raises:
             InvalidRequest, NoProviderCanRun, OverBudget: a member is not taken, so none is.
@@ -168,7 +168,7 @@ class GroupSubmissions:
                 await tx.idempotency.remember(owner, key, fingerprint=mark, job_ids=[group.id])
             reserves = await _reserves(tx, group, assessments, market)
             # No lock: nobody knows these ids before the commit.
-            await tx.group_acceptance.store(group, specs, reserves)
+            await tx.group_acceptance.store(group, specs, reserves, by)
         return AcceptedGroup(group.id, replayed=False)
 
     async def _market(self) -> _Market:

@@ -78,7 +78,9 @@ class JobControl:
             return None
         refuse_ended(job, "cancelled")
         delivery = await self._cancel(tx, job, reason)
-        await tx.audit.add(by, "job.cancel", job_id, reason=reason)
+        await tx.audit.add(
+            by, "job.cancel", job_id, name=job.name, project=job.project, reason=reason
+        )
         return delivery
 
     def deliver(self, delivery: Delivery | None) -> None:
@@ -115,7 +117,14 @@ class JobControl:
                 await tx.jobs.lock(job_id)
                 extended = await extend_job(tx, job_id, duration, limits)
                 delivery = await self._command(tx, extended, "extend", {})
-                await tx.audit.add(by, "job.extend", job_id, duration=format_duration(duration))
+                await tx.audit.add(
+                    by,
+                    "job.extend",
+                    job_id,
+                    name=job.name,
+                    project=job.project,
+                    duration=format_duration(duration),
+                )
             view = await self._view(tx, job_id)
         self.deliver(delivery)
         return view, done

@@ -134,8 +134,8 @@ class Submissions:
             project: Where it belongs; empty: the owner's personal one.
             visible: The projects whose jobs may give it inputs; None: all.
             origin: The template it was made from, and what was asked for.
-            by: Whose right to use the project's secrets counts, and the budget of whose key; None:
-                it may refer to none.
+            by: Whose right to use the project's secrets counts, and the budget of whose key; who is
+                in the audit log. None: it may refer to none, and nobody is.
 
         Raises:
             InvalidRequest, NoProviderCanRun, OverBudget: it is not taken; nothing is stored.
@@ -151,7 +151,7 @@ class Submissions:
             require_open(self._settings.jobs)
             await self._check_inputs(spec, visible)
             self._assess(spec, market)
-            stored = await self._store_at_once(jobs, market)
+            stored = await self._store_at_once(jobs, market, by)
         else:
             async with self._database.transaction() as tx:
                 mark = self._mark("job", jobs) if origin is None else origin.mark
@@ -165,7 +165,7 @@ class Submissions:
                 if claim is not None:
                     await claim(tx, jobs[0].id)
                 await _remember(tx, jobs, key, mark)
-                stored = await self._store(tx, jobs, market, opened)
+                stored = await self._store(tx, jobs, market, opened, by)
         self._deliver(stored)
         view = new_job_view(jobs[0], stored.specs[0], stored.created_at, self._settings.temporal)
         return Accepted(view, jobs[0].id, replayed=False)
@@ -198,7 +198,7 @@ class Submissions:
             opened = await self._open(tx, jobs, by, batch=True)
             await self._assess_all(specs, opened, market)
             await _remember(tx, jobs, key, mark)
-            stored = await self._store(tx, jobs, market, opened)
+            stored = await self._store(tx, jobs, market, opened, by)
         self._deliver(stored)
         accepted = tuple(
             AcceptedJob(id=job.id, name=job.spec.name, state=JobState.PENDING) for job in jobs
@@ -277,31 +277,44 @@ class Submissions:
         where = in_project(kind, jobs[0].owner, jobs[0].project)
         return fingerprint(where, [job.spec for job in jobs], self._settings.encryption_keys)
 
-    async def _store_at_once(self, jobs: Sequence[NewJob], market: _Market) -> _Stored:
+    async def _store_at_once(
+        self, jobs: Sequence[NewJob], market: _Market, by: Principal | None
+    ) -> _Stored:
         """In one statement, which needs no transaction; in one if a budget must be asked."""
         sealed = [self._sealed(job, _NONE) for job in jobs]
         async with self._database.statement() as tx:
-            stored = await self._write(tx, sealed)
+            stored = await self._write(tx, sealed, by)
         if stored is not None:
             return stored
         async with self._database.transaction() as tx:
-            return await self._reserve(tx, sealed, _NONE, market)
+            return await self._reserve(tx, sealed, _NONE, market, by)
 
     async def _store(
-        self, tx: Transaction, jobs: Sequence[NewJob], market: _Market, opened: Opened
+        self,
+        tx: Transaction,
+        jobs: Sequence[NewJob],
+        market: _Market,
+        opened: Opened,
+        by: Principal | None,
     ) -> _Stored:
         sealed = [self._sealed(job, opened) for job in jobs]
         await write_down(tx, opened)
-        return await self._write(tx, sealed) or await self._reserve(tx, sealed, opened, market)
+        stored = await self._write(tx, sealed, by)
+        return stored or await self._reserve(tx, sealed, opened, market, by)
 
     async def _reserve(
-        self, tx: Transaction, jobs: Sequence[NewJob], opened: Opened, market: _Market
+        self,
+        tx: Transaction,
+        jobs: Sequence[NewJob],
+        opened: Opened,
+        market: _Market,
+        by: Principal | None,
     ) -> _Stored:
         """Store them with what they may cost set aside, if every budget allows that."""
         bounds = await self._bounds(jobs, opened, market)
         states = await tx.budgets.lock_covering([job.covered for job in jobs])
         require_room(states, jobs, bounds)
-        stored = await self._write(tx, jobs, bounds if states else [None] * len(jobs))
+        stored = await self._write(tx, jobs, by, bounds if states else [None] * len(jobs))
         if stored is None:
             raise RuntimeError("jobs with their reserves were not stored")
         return stored
@@ -322,13 +335,14 @@ class Submissions:
         self,
         tx: Statement,
         jobs: Sequence[NewJob],
+        by: Principal | None,
         reserves: Sequence[Decimal | None] | None = None,
     ) -> _Stored | None:
         # No lock: nobody knows these ids before the commit.
         specs = [job.spec.model_dump(mode="json") for job in jobs]
         ours = self._dispatcher.has_room(len(jobs))
         delay = HEAD_START if ours else timedelta(0)
-        stored = await tx.acceptance.store(jobs, specs, delay=delay, reserves=reserves)
+        stored = await tx.acceptance.store(jobs, specs, delay=delay, reserves=reserves, by=by)
         if stored is None:
             return None
         deliveries = [

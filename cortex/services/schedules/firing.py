@@ -154,7 +154,8 @@ class Firing:
         if not owner.sees(schedule.project):
             raise NotFound(f"`{owner.name}`, who owns it, is not in `{schedule.project}` any more")
         await self._projects.choose(schedule.project, owner)
-        return owner.model_copy(update={"budget_key": schedule.api_key})
+        # In the audit log the schedule stands in the place of a request.
+        return owner.model_copy(update={"budget_key": schedule.api_key, "request_id": schedule.id})
 
     async def _made(self, schedule: Schedule) -> tuple[JobSpec | GroupSpec, Origin]:
         if schedule.template_id is None:

@@ -9,7 +9,9 @@ from sqlalchemy import text
 
 from cortex.db.engine import Database
 from cortex.schemas.audit import AuditPage, AuditVerification
-from tests.api.support import JOBS, check_problem, submit
+from tests.api.groups import GROUPS
+from tests.api.groups import submit as submit_group
+from tests.api.support import JOBS, check_problem, spec, submit
 from tests.api.test_access import being, settings
 from tests.support import eventually
 
@@ -34,8 +36,66 @@ async def test_a_change_is_told_with_who_where_and_which_request(
     (entry,) = (await entries(client, action="job.cancel")).items
     assert (entry.actor, entry.subject, entry.outcome) == ("local", job_id, "done")
     assert (entry.source, entry.request_id) == ("127.0.0.1", "r-4711")
-    assert entry.data == {"reason": "why not"}
+    assert entry.data == {"name": "hello", "project": "local", "reason": "why not"}
     assert (await entries(client, request="r-4711")).items == (entry,)
+
+
+class TestSubmissions:
+    async def test_a_job(self, client: httpx.AsyncClient) -> None:
+        """Who, from where, in which request, and what: with its name and project alone."""
+        headers = {"x-request-id": "r-1", "idempotency-key": "once"}
+        body = spec(secret_env={"TOKEN": "hush"}, env={"A": "loud"})
+        for _ in range(2):
+            answer = await client.post(JOBS, json=body, headers=headers)
+            assert answer.status_code == 202, answer.text
+        (entry,) = (await entries(client, action="job.submit")).items
+        assert (entry.actor, entry.source, entry.request_id) == ("local", "127.0.0.1", "r-1")
+        assert entry.subject == answer.json()["id"]
+        assert entry.data == {"name": "hello", "project": "local"}
+
+    async def test_each_of_a_batch(self, client: httpx.AsyncClient) -> None:
+        jobs = [spec(name=f"j{number}") for number in range(30)]
+        answer = await client.post(f"{JOBS}/batch", json={"jobs": jobs})
+        made = (await entries(client, action="job.submit")).items
+        ids = [job["id"] for job in answer.json()["jobs"]]
+        assert [entry.subject for entry in reversed(made)] == ids
+        assert [entry.data["name"] for entry in reversed(made)] == [job["name"] for job in jobs]
+
+    async def test_a_group_with_its_end(self, client: httpx.AsyncClient) -> None:
+        """One entry: its jobs are those of the group."""
+        made = await submit_group(client)
+        await client.post(f"{GROUPS}/{made.id}/cancel", json={"reason": "r"})
+        cancelled, submitted = (await entries(client, subject=made.id)).items
+        about = {"name": made.name, "project": "local"}
+        assert (submitted.action, submitted.actor) == ("group.submit", "local")
+        assert submitted.data == {**about, "members": 3}
+        assert (cancelled.action, cancelled.data) == ("group.cancel", {**about, "reason": "r"})
+        assert (await entries(client, action="job.submit")).items == ()
+
+    async def test_from_a_template(self, client: httpx.AsyncClient) -> None:
+        body = {"name": "t", "job": {"name": "made", "command": ["x"]}}
+        template = (await client.post("/api/v1/templates", json=body)).json()["id"]
+        answer = await client.post(f"/api/v1/templates/{template}/submit", json={})
+        assert answer.status_code == 202, answer.text
+        (entry,) = (await entries(client, action="job.submit")).items
+        assert (entry.data["name"], entry.data["template"]["id"]) == ("made", template)
+
+    async def test_what_is_refused_is_none(self, client: httpx.AsyncClient) -> None:
+        answer = await client.post(JOBS, json=spec(duration="9000h"))
+        assert answer.status_code == 422
+        assert (await entries(client)).items == ()
+
+
+async def test_what_was_submitted_is_sealed_within_seconds(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    await submit(client)
+
+    async def sealed() -> bool:
+        async with database.reading() as tx:
+            return (await tx.audit.head()).seq == 1
+
+    await eventually(sealed)
 
 
 async def test_a_budget_as_it_was_and_as_it_is(client: httpx.AsyncClient) -> None:

@@ -230,8 +230,8 @@ class TestCancel:
             database, "SELECT data FROM events WHERE type = 'group.cancel.requested'"
         )
         assert [event.data["reason"] for event in events] == ["enough"]
-        audit = await rows(database, "SELECT actor, action FROM audit_log")
-        assert audit == [("local", "group.cancel")]
+        audit = await rows(database, "SELECT actor, action FROM audit_log ORDER BY id")
+        assert audit == [("local", "group.submit"), ("local", "group.cancel")]
         kinds = await rows(database, "SELECT kind FROM commands ORDER BY id")
         assert kinds[0] == ("start_group",)
         assert ("nudge",) in kinds
