@@ -17,6 +17,7 @@ from typing import ClassVar, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
+from cortex.domain.metrics import Sample
 from cortex.domain.money import Money
 from cortex.domain.offers import Capabilities, Offer, PriceSheet, Usage
 from cortex.domain.providers.inspection import Trial
@@ -286,6 +287,15 @@ class Provider(ABC, Generic[ConfigT]):
         Raises:
             LeaseLost: the network knows nothing of it any more (after `forget`).
         """
+
+    async def metrics(self, refs: Sequence[LeaseRef]) -> list[Sample]:
+        """What these leases take of their machines now, in as few calls as the network allows.
+
+        Called where `capabilities().metrics` names something, some hundred leases at a time. A
+        lease that does not run (any more), or of which nothing can be said now, is left out. No
+        figure is made up: what the network does not tell stays None. By default nothing is told.
+        """
+        return []
 
     @abstractmethod
     def logs(

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 import structlog
 
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
+from cortex.domain.metrics import Sample
 from cortex.domain.offers import Capabilities, Offer, PriceSheet, Usage
 from cortex.domain.providers.inspection import CallTally, Trial
 from cortex.domain.spec import JobSpec
@@ -176,6 +177,15 @@ class CountedProvider(Provider[Any]):
 
     async def usage(self, ref: LeaseRef) -> Usage:
         return await self._call("usage", [ref.key], self.inner.usage(ref))
+
+    async def metrics(self, refs: Sequence[LeaseRef]) -> list[Sample]:
+        # Not through `_call`: whether it tells figures says nothing about whether it runs jobs.
+        with self._step("metrics", _keys(refs)):
+            try:
+                return await self.inner.metrics(refs)
+            except ProviderError as error:
+                self._scrub(error)
+                raise
 
     async def logs(
         self, ref: LeaseRef, *, since: str | None = None, follow: bool = False

@@ -7,6 +7,7 @@ from decimal import Decimal
 from pydantic import BaseModel, ConfigDict, Field
 
 from cortex.domain.conditions import Conditions
+from cortex.domain.metrics import Metric
 from cortex.domain.money import Money, cost_for
 from cortex.domain.rendering import ENGINES, FORMATS, Render
 from cortex.domain.spec import JobSpec
@@ -42,6 +43,9 @@ class Capabilities(_Model):
         default=True, description="Logs and files can still be read after the lease was cancelled."
     )
     inputs: bool = Field(default=False, description="Takes files for a job before it starts.")
+    metrics: tuple[Metric, ...] = Field(
+        default=(), description="What it tells of running jobs; empty: nothing."
+    )
     render: bool = Field(default=False, description="Renders scenes.")
     render_engines: tuple[str, ...] = ENGINES
     render_formats: tuple[str, ...] = FORMATS

@@ -22,6 +22,7 @@ for _part in (
     "_inputs",
     "_lifecycle",
     "_logs",
+    "_metrics",
     "_outputs",
     "_placing",
     "_render",
@@ -36,6 +37,7 @@ from providers.conformance._harness import Harness  # noqa: E402
 from providers.conformance._inputs import InputChecks  # noqa: E402
 from providers.conformance._lifecycle import LifecycleChecks  # noqa: E402
 from providers.conformance._logs import LogChecks  # noqa: E402
+from providers.conformance._metrics import MetricsChecks  # noqa: E402
 from providers.conformance._outputs import OutputChecks  # noqa: E402
 from providers.conformance._placing import PlacingChecks  # noqa: E402
 from providers.conformance._render import RenderConformance, size_of  # noqa: E402
@@ -58,6 +60,7 @@ class ProviderConformance(
     LifecycleChecks,
     CancelChecks,
     UsageChecks,
+    MetricsChecks,
     LogChecks,
     InputChecks,
     OutputChecks,

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from providers.docker.engine import Engine, EngineRefused, Method, filters, segment
-from providers.docker.wire import Container, Listed
+from providers.docker.wire import Container, Listed, Stats
 from providers.errors import InvalidSpec, Unavailable
 
 _ARCHIVE_TIMEOUT = 600
@@ -52,6 +52,24 @@ class Containers:
             return [Listed.model_validate(container) for container in listed]
         except (ValidationError, TypeError):
             raise _not_understood() from None
+
+    async def stats(self, container_id: str) -> Stats | None:
+        """What a running container takes of the machine; None if it does not run (any more)."""
+        path = f"/containers/{segment(container_id)}/stats"
+        try:
+            answer = await self.engine.get_raw(path, {"stream": "false", "one-shot": "true"})
+        except EngineRefused as refused:
+            if refused.missing or refused.status == 409:
+                return None
+            raise
+        if not answer.content.strip():  # Podman, of one that ended while it was asked
+            return None
+        try:
+            return Stats.model_validate_json(answer.content)
+        except ValidationError:
+            raise Unavailable(
+                "the container engine described what a container uses in a way not known"
+            ) from None
 
     async def create(self, name: str, body: dict[str, Any]) -> str:
         """The id of the new container. Raises EngineRefused; `is_name_taken` tells that case."""

@@ -13,6 +13,7 @@ from cortex.domain.conditions import Conditions
 from cortex.domain.conditions.references import REFERENCE
 from cortex.domain.ids import is_lease_key
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
+from cortex.domain.metrics import Metric, Sample
 from cortex.domain.offers import Capabilities, Offer, PriceSheet, Usage
 from cortex.domain.providers.inspection import Trial
 from cortex.domain.spec import JobSpec
@@ -36,6 +37,7 @@ from providers.docker.containers import Containers
 from providers.docker.engine import Engine
 from providers.docker.images import has_image
 from providers.docker.marks import End, Marks
+from providers.docker.metrics import Metrics
 from providers.docker.names import ACCOUNT, KEY, container_name, lease_ref
 from providers.docker.outputs import OutputReader
 from providers.docker.prepare import Preparer
@@ -79,6 +81,7 @@ class DockerProvider(Provider[DockerConfig]):
         self._statuses = Statuses(
             self._containers, self._marks, self._collector, config, self._label
         )
+        self._metrics = Metrics(self._containers)
         self._info = Info()
 
     async def initialize(self) -> None:
@@ -108,6 +111,7 @@ class DockerProvider(Provider[DockerConfig]):
             two_phase=True,
             read_only_root=True,
             inputs=True,
+            metrics=self._told(),
             conditions=_CONDITIONS,
         )
 
@@ -211,6 +215,9 @@ class DockerProvider(Provider[DockerConfig]):
             raise gone(ref)
         return usage
 
+    async def metrics(self, refs: Sequence[LeaseRef]) -> list[Sample]:
+        return await self._metrics.of(refs, network="network" in self._told())
+
     async def logs(
         self, ref: LeaseRef, *, since: str | None = None, follow: bool = False
     ) -> AsyncIterator[LogLine]:
@@ -264,6 +271,15 @@ class DockerProvider(Provider[DockerConfig]):
     async def wait_for_change(self, timeout: timedelta) -> None:
         """Return soon after the engine reports an event of one of our containers."""
         await self._watch.wait(timeout)
+
+    def _told(self) -> tuple[Metric, ...]:
+        """What the engine says of running containers.
+
+        Podman says what was received as sent, up to 4.3; there is nothing to count where the
+        container has the machine's network, or none.
+        """
+        network = not self._engine.is_podman and self.config.network == "bridge"
+        return ("cpu", "memory", "disk", *(("network",) if network else ()))
 
     async def _read_info(self) -> Info:
         try:

@@ -132,6 +132,66 @@ class Listed(_Wire):
         return self.size_rw or 0
 
 
+class _Figures(BaseModel):
+    """A part of `GET /containers/{id}/stats`, whose names are lower case."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class CpuUsage(_Figures):
+    total_usage: int = 0
+
+
+class CpuStats(_Figures):
+    cpu_usage: CpuUsage = Field(default_factory=CpuUsage)
+
+
+class MemoryStats(_Figures):
+    """`stats` has the parts of it by the names of the control group; Podman leaves it out."""
+
+    usage: int | None = None
+    stats: dict[str, int] | None = None
+
+    @property
+    def used(self) -> int | None:
+        """Without the pages of files that nobody uses now, as Docker's own command shows it."""
+        if self.usage is None:
+            return None
+        parts = self.stats or {}
+        idle = parts.get("inactive_file", parts.get("total_inactive_file", 0))
+        return self.usage - idle if idle < self.usage else self.usage
+
+
+class BlockEntry(_Figures):
+    op: str = ""
+    value: int = 0
+
+
+class BlockStats(_Figures):
+    io_service_bytes_recursive: tuple[BlockEntry, ...] | None = None
+
+    def sum(self, op: str) -> int | None:
+        """Bytes of `read` or `write` over all devices; None where the engine counts nothing."""
+        entries = self.io_service_bytes_recursive
+        if entries is None:
+            return None
+        return sum(entry.value for entry in entries if entry.op.lower() == op)
+
+
+class NetworkStats(_Figures):
+    rx_bytes: int = 0
+    tx_bytes: int = 0
+
+
+class Stats(_Figures):
+    """`GET /containers/{id}/stats`. Of one that has ended meanwhile, Docker's are all zero."""
+
+    cpu_stats: CpuStats = Field(default_factory=CpuStats)
+    memory_stats: MemoryStats = Field(default_factory=MemoryStats)
+    blkio_stats: BlockStats = Field(default_factory=BlockStats)
+    networks: dict[str, NetworkStats] | None = None
+
+
 class Volume(_Wire):
     name: str
     labels: dict[str, str] | None = None

@@ -14,6 +14,7 @@ from typing import ClassVar, TypeVar
 
 from cortex.domain.conditions import Conditions
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
+from cortex.domain.metrics import Sample
 from cortex.domain.money import Money
 from cortex.domain.offers import Capabilities, Offer, PriceSheet, Usage
 from cortex.domain.providers.inspection import Trial
@@ -44,6 +45,7 @@ from providers.golem.health import look
 from providers.golem.images import Images
 from providers.golem.launch import Launcher, fresh
 from providers.golem.locks import alone
+from providers.golem.metrics import Metrics
 from providers.golem.negotiate import Negotiator
 from providers.golem.offers import Market
 from providers.golem.payments import Payments
@@ -86,6 +88,7 @@ class GolemProvider(Provider[GolemConfig]):
         self._collector = Collector(
             config, self._agreements, self._activities, viewer, lambda: self.drop
         )
+        self._metrics = Metrics(self._agreements, self._activities)
         self._launcher = Launcher(config, self._agreements, self._activities)
         negotiator = Negotiator(self._daemon, self._agreements, config)
         self._reserver = Reserver(
@@ -119,6 +122,7 @@ class GolemProvider(Provider[GolemConfig]):
             poll_interval=self.config.poll_interval,
             two_phase=True,
             keeps_results=False,
+            metrics=("cpu",),
             conditions=self._conditions,
         )
 
@@ -233,6 +237,24 @@ class GolemProvider(Provider[GolemConfig]):
                 "accepted": f"{bills.accepted:f}",
             },
         )
+
+    async def metrics(self, refs: Sequence[LeaseRef]) -> list[Sample]:
+        """One by one, some at a time. A provider that cannot be asked now keeps none from it."""
+        samples: list[Sample] = []
+        problems: list[ProviderError] = []
+
+        async def one(ref: LeaseRef) -> None:
+            try:
+                sample = await self._metrics.of(ref)
+            except ProviderError as error:
+                problems.append(error)
+            else:
+                samples.extend([sample] if sample is not None else [])
+
+        await _some_at_a_time(refs, one)
+        if problems and not samples:
+            raise problems[0]
+        return samples
 
     async def logs(
         self, ref: LeaseRef, *, since: str | None = None, follow: bool = False

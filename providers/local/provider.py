@@ -22,6 +22,7 @@ from cortex.disk import Disk
 from cortex.domain.conditions import Conditions
 from cortex.domain.ids import is_lease_key
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
+from cortex.domain.metrics import Sample
 from cortex.domain.offers import Capabilities, Offer, PriceSheet, Usage
 from cortex.domain.providers.inspection import Trial
 from cortex.domain.spec import JobSpec
@@ -47,6 +48,7 @@ from providers.local._bell import Bell
 from providers.local._launch import SEEN, TEMPORARY, Launcher, remove, remove_tree
 from providers.local._lease import BELL, LeaseFolder
 from providers.local._logs import LogReader
+from providers.local._metrics import measure
 from providers.local._outputs import OutputCopier
 from providers.local._ports import taken
 from providers.local._processes import end_process
@@ -97,6 +99,7 @@ class LocalProvider(Provider[LocalConfig]):
             poll_interval=timedelta(seconds=15),
             read_only_root=self._bwrap is not None,
             inputs=True,
+            metrics=("cpu", "memory"),
             conditions=self._conditions(),
         )
 
@@ -205,6 +208,12 @@ class LocalProvider(Provider[LocalConfig]):
         if usage is None:
             raise LeaseLost(f"there is no lease `{ref.key}`")
         return usage
+
+    async def metrics(self, refs: Sequence[LeaseRef]) -> list[Sample]:
+        folders = [folder for ref in refs if (folder := self._folder(ref)) is not None]
+        return await self._blocking(
+            lambda: [sample for folder in folders if (sample := measure(folder)) is not None]
+        )
 
     async def logs(
         self, ref: LeaseRef, *, since: str | None = None, follow: bool = False

@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 from cortex.domain.conditions import Conditions
 from cortex.domain.ids import is_lease_key
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
+from cortex.domain.metrics import Sample
 from cortex.domain.money import Money
 from cortex.domain.offers import Capabilities, Offer, PriceSheet, Usage
 from cortex.domain.rendering import Render
@@ -106,6 +107,7 @@ class LocalRender(Provider[RenderConfig]):
             max_cpu=below.max_cpu,
             max_memory=below.max_memory,
             poll_interval=below.poll_interval,
+            metrics=below.metrics,
             conditions=Conditions(scenes=self._scenes.limits),
         )
 
@@ -179,6 +181,9 @@ class LocalRender(Provider[RenderConfig]):
 
     async def usage(self, ref: LeaseRef) -> Usage:
         return await self._local.usage(ref)
+
+    async def metrics(self, refs: Sequence[LeaseRef]) -> list[Sample]:
+        return await self._local.metrics(refs)
 
     def logs(
         self, ref: LeaseRef, *, since: str | None = None, follow: bool = False

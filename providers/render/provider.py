@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from cortex.domain.leases import LeaseRef, LeaseSnapshot
+from cortex.domain.metrics import Sample
 from cortex.domain.offers import Capabilities, Offer, PriceSheet, Usage
 from cortex.domain.providers.inspection import Trial
 from cortex.domain.spec import JobSpec
@@ -86,6 +87,9 @@ class RenderProvider(Provider[RenderConfig]):
 
     async def usage(self, ref: LeaseRef) -> Usage:
         return await self._driver.usage(ref)
+
+    async def metrics(self, refs: Sequence[LeaseRef]) -> list[Sample]:
+        return await self._driver.metrics(refs)
 
     def logs(
         self, ref: LeaseRef, *, since: str | None = None, follow: bool = False

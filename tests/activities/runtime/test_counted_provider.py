@@ -2,13 +2,14 @@
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from activities.runtime.counted_provider import CountedProvider
 from cortex.domain.leases import LeaseRef
+from cortex.domain.metrics import Sample
 from cortex.domain.offers import PriceSheet
 from providers.base import LogLine, NetworkStatus, Provider
 from providers.calls import note
@@ -36,6 +37,11 @@ class Network(NullProvider):
         self.reachable = True
         self.closed = False
         self.go_on = asyncio.Event()
+
+    async def metrics(self, refs: Sequence[LeaseRef]) -> list[Sample]:
+        if self.error is not None:
+            raise self.error
+        return [Sample(key=ref.key) for ref in refs]
 
     async def pricing(self) -> PriceSheet:
         if self.error is not None:
@@ -123,6 +129,20 @@ class TestCounting:
         with pytest.raises(type(error)):
             await counted.provider.pricing()
         assert counted.told == ["answered"]
+
+    @pytest.mark.parametrize("error", [None, Unavailable("away"), TimeoutError()])
+    async def test_figures_say_nothing_about_a_network(
+        self, counted: Counted, error: Exception | None
+    ) -> None:
+        """One that runs jobs well and tells no figures takes new jobs all the same."""
+        counted.network.error = error
+        if error is None:
+            assert await counted.provider.metrics([REF]) == [Sample(key="k")]
+        else:
+            with pytest.raises(type(error)):
+                await counted.provider.metrics([REF])
+        assert counted.told == []
+        assert {tally.step for tally in counted.provider.tallies()} == {"metrics"}
 
     async def test_a_bug_says_nothing(self, counted: Counted) -> None:
         counted.network.error = ValueError("ours")
