@@ -213,7 +213,14 @@ def make_activities(
     )
     settlement = SettlementActivities(database, fleet, settings, copier)
     monitor = MonitorActivities(
-        database, fleet, client, notifier, copier, settings.monitor, settings.budgets.usage_every
+        database,
+        fleet,
+        client,
+        notifier,
+        copier,
+        settings.monitor,
+        settings.jobs,
+        settings.budgets.usage_every,
     )
     maintenance = MaintenanceActivities(database, settings, client)
     deadlines = DeadlineActivities(database, settings)

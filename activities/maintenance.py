@@ -50,7 +50,10 @@ class MaintenanceActivities:
         now = datetime.now(UTC)
         async with self._database.transaction() as tx:
             made = await ensure_partitions(tx.connection, now)
-            dropped = await drop_partitions(tx.connection, now - self._settings.retention.events)
+            kept = self._settings.retention
+            dropped = await drop_partitions(
+                tx.connection, now - kept.events, metrics=now - kept.metrics
+            )
         async with self._database.transaction() as tx:
             logs = await tx.logs.expire(self._settings.logs.retention)
             keys = await tx.idempotency.expire(_IDEMPOTENCY)

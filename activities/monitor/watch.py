@@ -19,6 +19,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.contracts import WatchInput
 from activities.monitor.logs import Audience, LogCopier
+from activities.monitor.metrics import Sampler
 from activities.monitor.recording import change_of, record
 from activities.monitor.silence import LeaseSightings
 from activities.monitor.usage import Meter
@@ -32,7 +33,7 @@ from cortex.domain.errors import DatabaseUnavailable
 from cortex.domain.failures import FailureType
 from cortex.domain.leases import Lease, LeaseSnapshot
 from cortex.domain.states import LeaseState, RunState
-from cortex.settings import MonitorSettings
+from cortex.settings import JobSettings, MonitorSettings
 from cortex.tasks import end_tasks
 from cortex.temporal.contracts import SIGNAL_LEASE_CHANGED
 from providers.base import looked_at
@@ -58,8 +59,10 @@ class MonitorActivities:
         notifier: Notifier,
         copier: LogCopier,
         settings: MonitorSettings,
+        jobs: JobSettings,
         usage_every: timedelta = timedelta(minutes=1),
     ) -> None:
+        self._jobs = jobs
         self._usage_every = usage_every
         self._database = database
         self._fleet = fleet
@@ -103,6 +106,7 @@ class _Shift:
         self._follow_after: dict[str, float] = {}
         self._frames: dict[str, int] = {}
         self._meter = Meter(owner._database, owner._usage_every)
+        self._sampler = Sampler(owner._database, owner._jobs)
         self._sightings = LeaseSightings(owner._database, provider_id, owner._settings)
         self._down = asyncio.create_task(activity.wait_for_worker_shutdown())
 
@@ -126,6 +130,7 @@ class _Shift:
 
     async def end(self) -> None:
         await self._meter.aclose()
+        await self._sampler.aclose()
         await end_tasks((self._down, *self._follows.values()))
 
     async def _pass(self) -> int:
@@ -141,6 +146,7 @@ class _Shift:
             await self._tell([*changed, *(lease for lease in untold if lease.key not in told)])
             self._copy_logs(provider, live)
             self._meter.tick(provider, live)
+            self._sampler.watch(provider, live)
             async with asyncio.timeout(_PATIENCE):
                 await provider.tend([lease.ref for lease in live if lease.ref])
             await self._sightings.end()

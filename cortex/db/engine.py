@@ -27,6 +27,7 @@ from cortex.db.jobs.frames import FrameRepository
 from cortex.db.jobs.leases import LeaseRepository
 from cortex.db.jobs.lifecycle import StepRepository
 from cortex.db.jobs.logs import LogRepository
+from cortex.db.jobs.metrics import MetricRepository
 from cortex.db.jobs.outputs import OutputRepository
 from cortex.db.jobs.repository import JobRepository
 from cortex.db.jobs.stuck import StuckRepository
@@ -91,6 +92,7 @@ class UnitOfWork(Generic[Access]):
         self.logs: LogRepository[Access] = LogRepository(connection)
         self.outputs: OutputRepository[Access] = OutputRepository(connection)
         self.frames: FrameRepository[Access] = FrameRepository(connection)
+        self.metrics: MetricRepository[Access] = MetricRepository(connection)
         self.providers: ProviderRepository[Access] = ProviderRepository(connection)
         self.managed: ManagedProviderRepository[Access] = ManagedProviderRepository(connection)
         self.circuits: CircuitRepository[Access] = CircuitRepository(connection)

@@ -1,24 +1,71 @@
-"""Monthly partitions of the history tables: made ahead of time, dropped by retention."""
+"""Partitions of the history tables: made ahead of time, dropped by retention.
 
+A month each; a day each where there are many rows, and none is kept for long.
+"""
+
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-PARTITIONED = ("job_status", "provider_status", "events")
-_AHEAD = 2
+PARTITIONED: Final = ("job_status", "provider_status", "events")
+"""Those of which a partition is a month."""
+METRICS: Final = "job_metrics"
+"""That of which a partition is a day."""
+
+
+@dataclass(frozen=True)
+class _Span:
+    """How long the partitions of a table are.
+
+    Attributes:
+        form: Of the end of their names.
+        longest: Within so much time after a begin lies the next one, and no second.
+    """
+
+    form: str
+    longest: timedelta
+
+    def begin(self, time: datetime) -> datetime:
+        """Of the partition that the time falls into."""
+        return datetime.strptime(f"{time.astimezone(UTC):{self.form}}", self.form).replace(
+            tzinfo=UTC
+        )
+
+    def end(self, begin: datetime) -> datetime:
+        return self.begin(begin + self.longest)
+
+    def begin_of(self, name: str, table: str) -> datetime | None:
+        """By the name of a partition; None if it is not one that was made here."""
+        try:
+            return datetime.strptime(name.removeprefix(f"{table}_"), self.form).replace(tzinfo=UTC)
+        except ValueError:
+            return None
+
+
+_MONTH: Final = _Span("%Y_%m", timedelta(days=32))
+_DAY: Final = _Span("%Y_%m_%d", timedelta(hours=36))
+_AHEAD: Final = 2
+_REGISTERED: Final = text("SELECT to_regclass(:name)")
+_SPANS: Final = {**dict.fromkeys(PARTITIONED, _MONTH), METRICS: _DAY}
 
 
 async def ensure_partitions(connection: AsyncConnection, now: datetime) -> list[str]:
-    """Make the partitions of this month and the next two; returns the names of new ones."""
+    """Make the partitions of now and the next two; returns the names of new ones.
+
+    Tables that are still to come with a newer schema are left out.
+    """
     made: list[str] = []
-    first = _month(now)
-    for _ in range(_AHEAD + 1):
-        after = _month(first + timedelta(days=32))
-        for table in PARTITIONED:
-            name = f"{table}_{first:%Y_%m}"
-            exists = await connection.scalar(text("SELECT to_regclass(:name)"), {"name": name})
-            if exists is None:
+    for table, span in _SPANS.items():
+        if await connection.scalar(_REGISTERED, {"name": table}) is None:
+            continue
+        first = span.begin(now)
+        for _ in range(_AHEAD + 1):
+            after = span.end(first)
+            name = f"{table}_{first:{span.form}}"
+            if await connection.scalar(_REGISTERED, {"name": name}) is None:
                 await connection.execute(
                     text(
                         f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF {table} "
@@ -26,34 +73,28 @@ async def ensure_partitions(connection: AsyncConnection, now: datetime) -> list[
                     )
                 )
                 made.append(name)
-        first = after
+            first = after
     return made
 
 
-async def drop_partitions(connection: AsyncConnection, older_than: datetime) -> list[str]:
-    """Drop partitions that end before `older_than`; returns their names."""
+async def drop_partitions(
+    connection: AsyncConnection, older_than: datetime, *, metrics: datetime
+) -> list[str]:
+    """Drop partitions that end before `older_than`, those of metrics before `metrics`; returns
+    their names.
+    """
     dropped: list[str] = []
-    for table in PARTITIONED:
+    for table, span in _SPANS.items():
         rows = await connection.execute(
             text(
-                "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = :t ::regclass"
+                "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = to_regclass(:t)"
             ),
             {"t": table},
         )
         for name in rows.scalars().all():
-            month = _month_of(name, table)
-            if month is not None and _month(month + timedelta(days=32)) <= older_than:
+            begin = span.begin_of(name, table)
+            limit = metrics if table == METRICS else older_than
+            if begin is not None and span.end(begin) <= limit:
                 await connection.execute(text(f"DROP TABLE {name}"))
                 dropped.append(name)
     return dropped
-
-
-def _month(time: datetime) -> datetime:
-    return datetime(time.year, time.month, 1, tzinfo=UTC)
-
-
-def _month_of(name: str, table: str) -> datetime | None:
-    try:
-        return datetime.strptime(name.removeprefix(f"{table}_"), "%Y_%m").replace(tzinfo=UTC)
-    except ValueError:
-        return None

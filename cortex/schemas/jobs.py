@@ -18,6 +18,7 @@ from cortex.domain.spec.rules import span
 from cortex.domain.states import JobState, LeaseState, RunState
 from cortex.domain.templates import TemplateRef
 from cortex.schemas._view import View
+from cortex.schemas.metrics import ResourcesUsed
 
 
 class CostSoFar(Money):
@@ -114,6 +115,10 @@ class JobView(JobSummary):
     )
     template: TemplateRef | None = Field(
         default=None, description="The template that it was made from."
+    )
+    resources_used: ResourcesUsed | None = Field(
+        default=None,
+        description="Once it has ended, as far as its providers told it and it is still kept.",
     )
     log_bytes: int = 0
     log_dropped_bytes: int = 0

@@ -51,6 +51,12 @@ class JobSettings(Section):
         description="Told so long before a job's deadline, at most a quarter of its duration; "
         "0: never, and no job is extended by itself.",
     )
+    metrics_interval: Duration = Field(
+        default=timedelta(seconds=15),
+        ge=timedelta(0),
+        description="How often networks are asked what running jobs take of their machines, where "
+        "they tell it; 0: never.",
+    )
 
 
 class StrategyWeights(Section):
@@ -154,6 +160,11 @@ class DiskSettings(Section):
 class RetentionSettings(Section):
     events: Duration = Field(
         default=timedelta(days=90), ge=timedelta(hours=1), description="Of history tables."
+    )
+    metrics: Duration = Field(
+        default=timedelta(days=7),
+        ge=timedelta(hours=1),
+        description="Of what jobs took of their machines; deleted by whole days (UTC).",
     )
 
 

@@ -55,6 +55,17 @@ _OF_JOB: Final = {
         WHERE u.job_id = j.id AND u.state IN ({_HELD})
         ORDER BY u.attempt DESC LIMIT 1
     ) END""",
+    # The newest row of an attempt sums up all before it.
+    "resources_used": """CASE WHEN j.finished_at IS NOT NULL THEN (
+        SELECT json_build_object('cpu_seconds', SUM(u.cpu_seconds),
+            'memory_peak', MAX(u.memory_peak))
+        FROM leases l CROSS JOIN LATERAL (
+            SELECT m.cpu_seconds, m.memory_peak FROM job_metrics m
+            WHERE m.job_id = j.id AND m.attempt = l.attempt AND m.created_at >= j.created_at
+            ORDER BY m.created_at DESC LIMIT 1
+        ) u WHERE l.job_id = j.id
+        HAVING COUNT(*) > 0
+    ) END""",
     "extension": "extract(epoch FROM j.extension)::bigint",
     "history": """(SELECT coalesce(json_agg(json_build_object(
             'state', s.state, 'attempt', s.attempt, 'message', s.message,

@@ -1,8 +1,8 @@
 """What all tables share: their base, the types of their columns, the time.
 
 The tables were first drawn in one go (`migrations/versions/0001_first_schema.py`). `job_status`,
-`provider_status` and `events` are range-partitioned by time; `cortex.db.partitions` makes and drops
-the partitions.
+`provider_status`, `events` and `job_metrics` are range-partitioned by time; `cortex.db.partitions`
+makes and drops the partitions.
 """
 
 from datetime import datetime, timedelta
