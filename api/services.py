@@ -46,6 +46,7 @@ from cortex.services.groups.submit import GroupSubmissions
 from cortex.services.health import HealthProbe
 from cortex.services.jobs.bulk import BulkCancels
 from cortex.services.jobs.control import JobControl
+from cortex.services.jobs.metrics import MetricQueries
 from cortex.services.jobs.queries import Queries
 from cortex.services.jobs.quotes import Quotes
 from cortex.services.jobs.submit import Submissions
@@ -94,6 +95,7 @@ class Services:
     stuck: StuckJobs
     traces: Traces
     queries: Queries
+    metrics: MetricQueries
     billing: Billing
     budgets: Budgets
     plugins: PluginDirectory
@@ -194,6 +196,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             traces=Traces(database, client),
             group_control=GroupControl(database),
             queries=Queries(database, JobReads(pool), settings),
+            metrics=MetricQueries(database, registry, settings.jobs),
             group_queries=GroupQueries(database, GroupReads(pool), settings),
             billing=Billing(database),
             budgets=Budgets(database, registry),

@@ -42,6 +42,8 @@ COMMANDS = {
     "job": Entry("jobs", "Show one job: spec, leases, history, bill.", _JOBS),
     "group": Entry("groups", "Run several jobs as one: submit, watch, show, cancel.", _JOBS),
     "frames": Entry("frames", "Show the frames of a render job.", _JOBS),
+    "metrics": Entry("metrics", "Show what a job took of its machine over time.", _JOBS),
+    "top": Entry("metrics", "Show the jobs that run, the busiest first.", _JOBS),
     "logs": Entry("outputs", "Print a job's output.", _JOBS),
     "events": Entry("outputs", "Print what happened, as it happens with -f.", _JOBS),
     "outputs": Entry("outputs", "List and download result files.", _JOBS),

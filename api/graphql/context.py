@@ -16,6 +16,7 @@ from api.services import Services
 from cortex.db.groups.views import MemberFilter
 from cortex.domain.rights import Principal
 from cortex.domain.states import JobState
+from cortex.services.jobs.metrics import Asked as Metrics
 from cortex.services.views import temporal_url
 
 CHARGES: Final = 100
@@ -42,6 +43,7 @@ class Loaders:
         self.providers: DataLoader[str, Row | None] = DataLoader(self._providers)
         self.charges: DataLoader[str, list[Row]] = DataLoader(self._charges)
         self.events: DataLoader[Part, Row] = DataLoader(partial(_parts, self._events))
+        self.metrics: DataLoader[tuple[str, Metrics], Row | None] = DataLoader(self._metrics)
         self.members: DataLoader[Part, Row] = DataLoader(partial(_parts, self._members))
 
     async def _jobs(self, ids: list[str]) -> list[Row | None]:
@@ -67,6 +69,11 @@ class Loaders:
     async def _events(self, part: Part, ids: Sequence[str]) -> dict[str, Row]:
         pages = await self._services.queries.events_of(ids, after=part.after, limit=part.limit)
         return {name: page.model_dump(mode="json") for name, page in pages.items()}
+
+    async def _metrics(self, parts: list[tuple[str, Metrics]]) -> list[Row | None]:
+        shown = await self._services.metrics.of_jobs(parts)
+        rows = [None if each is None else each.model_dump(mode="json") for each in shown]
+        return [None if row is None else {**row, "nodes": row["points"]} for row in rows]
 
     async def _members(self, part: Part, ids: Sequence[str]) -> dict[str, Row]:
         where = MemberFilter(states=part.states, after=part.after)

@@ -226,6 +226,7 @@ def _facts(job: JobView) -> list[tuple[str, str]]:
         ("started", render.clock(job.started_at)),
         ("finished", render.clock(job.finished_at)),
         ("ran", render.span(ran) if ran is not None else ""),
+        ("used", _used(job)),
         ("deadline", left),
         ("restarts", _restarts(job)),
         ("cost", _cost(job)),
@@ -241,6 +242,18 @@ def _cost(job: JobView) -> str:
         return str(job.cost)
     told = "as its network tells" if not now.estimated else "estimated as price times time"
     return f"{now} so far, {told} ({render.clock(now.as_of)})"
+
+
+def _used(job: JobView) -> str:
+    """What it took of its machines, once it has ended."""
+    used = job.resources_used
+    if used is None:
+        return ""
+    cpu = "" if used.cpu_seconds is None else f"{render.duration(used.cpu_seconds)} of CPU"
+    memory = (
+        "" if used.memory_peak is None else f"{render.size(used.memory_peak)} of memory at most"
+    )
+    return ", ".join(part for part in (cpu, memory) if part)
 
 
 def _secrets(spec: JobSpec) -> list[str]:

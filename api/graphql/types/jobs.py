@@ -6,16 +6,20 @@ from typing import Annotated, Any
 import strawberry
 
 from api.graphql.access import guarded, resolved, shown
+from api.graphql.arguments import moment
 from api.graphql.context import Asked, Part
 from api.graphql.pages import DEFAULT, Connection, connection, counted
 from api.graphql.scalars import Amount, Json, Long, Row, Time
 from api.graphql.types.events import Event, event_page, position_of
+from api.graphql.types.metrics import JobMetrics, ResourcesUsed
 from api.graphql.types.money import CostSoFar, LedgerEntry, Money
 from api.graphql.types.providers import Provider
 from cortex.domain.groups.states import GroupState
 from cortex.domain.jobs import Reason
+from cortex.domain.metrics import MOST_POINTS, USUAL_POINTS
 from cortex.domain.rights import Action
 from cortex.domain.states import JobState, LeaseState, RunState
+from cortex.services.jobs.metrics import Asked as Metrics
 
 for _choice in (GroupState, JobState, LeaseState, Reason, RunState):
     strawberry.enum(_choice)
@@ -127,6 +131,7 @@ class Job:
     restarted_at: Time | None = detail("restarted_at", Time | None)
     warned_at: Time | None = detail("warned_at", Time | None)
     template: TemplateRef | None = detail("template", TemplateRef | None)
+    resources_used: ResourcesUsed | None = detail("resources_used", ResourcesUsed | None)
     log_bytes: Long = detail("log_bytes", Long)
     log_dropped_bytes: Long = detail("log_dropped_bytes", Long)
     cancel_requested_at: Time | None = detail("cancel_requested_at", Time | None)
@@ -150,6 +155,19 @@ class Job:
     async def charges(self, info: Asked) -> Any:
         row: Any = self
         return await info.context.loaders.charges.load(row["id"])
+
+    @resolved(JobMetrics, "What it took of its machine, in about so many steps of time.")
+    async def metrics(
+        self,
+        info: Asked,
+        first: int = USUAL_POINTS,
+        since: Time | None = None,
+        until: Time | None = None,
+    ) -> Any:
+        row: Any = self
+        points = counted(first, most=MOST_POINTS)
+        asked = Metrics(moment("since", since), moment("until", until), points=points)
+        return await info.context.loaders.metrics.load((row["id"], asked))
 
     @resolved(Connection[Event], "What happened to it, oldest first.")
     async def events(self, info: Asked, first: int = DEFAULT, after: str | None = None) -> Any:

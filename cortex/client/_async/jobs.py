@@ -9,6 +9,7 @@ from cortex.client._async.paging import every_entry
 from cortex.client._async.waiting import until_ended
 from cortex.client._routes import events as event_routes
 from cortex.client._routes import jobs as routes
+from cortex.client._routes.call import Since
 from cortex.client._routes.jobs import JobFilter, Spec
 from cortex.client.errors import WaitTimeout
 from cortex.client.transport import AsyncTransport
@@ -23,6 +24,7 @@ from cortex.schemas.jobs import (
     Quote,
     Validation,
 )
+from cortex.schemas.metrics import JobMetrics
 
 _ALL = JobFilter()
 
@@ -161,6 +163,25 @@ class AsyncJobCalls:
             cursor: `next_cursor` of the page before.
         """
         call = routes.frames(job_id, state=state, limit=limit, cursor=cursor)
+        return await self._transport.call(call)
+
+    async def metrics(
+        self,
+        job_id: str,
+        *,
+        since: Since | None = None,
+        until: Since | None = None,
+        step: int | None = None,
+    ) -> JobMetrics:
+        """What a job took of its machine over time, as far as its provider tells it.
+
+        Args:
+            job_id: Its id.
+            since: A time, or how long ago; None: from its start on.
+            until: A time, or how long ago; None: up to its end, or now.
+            step: Seconds from one point to the next; None: what makes about 120 points.
+        """
+        call = routes.metrics(job_id, since=since, until=until, step=step)
         return await self._transport.call(call)
 
     async def cancel(self, job_id: str, *, reason: str = "") -> JobView:

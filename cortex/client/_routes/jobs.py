@@ -12,6 +12,7 @@ from cortex.domain.spec import JobSpec
 from cortex.domain.units import format_duration
 from cortex.schemas.bulk import BulkCancelView
 from cortex.schemas.jobs import BatchAccepted, FramePage, JobPage, JobView, Quote, Validation
+from cortex.schemas.metrics import JobMetrics
 
 Spec = JobSpec | Mapping[str, Any]
 """A job spec, or a mapping of its form: the server checks the latter."""
@@ -99,6 +100,13 @@ def job(job_id: str) -> Call[JobView]:
 def frames(job_id: str, *, state: str | None, limit: int, cursor: str | None) -> Call[FramePage]:
     params = query(state=state, limit=limit, cursor=cursor)
     return get(f"{job_path(job_id)}/frames", FramePage, params)
+
+
+def metrics(
+    job_id: str, *, since: Since | None, until: Since | None, step: int | None
+) -> Call[JobMetrics]:
+    params = query(since=since, until=until, step=step)
+    return get(f"{job_path(job_id)}/metrics", JobMetrics, params)
 
 
 def cancel(job_id: str, reason: str) -> Call[JobView]:

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from cortex.client._routes import events as event_routes
 from cortex.client._routes import jobs as routes
+from cortex.client._routes.call import Since
 from cortex.client._routes.jobs import JobFilter, Spec
 from cortex.client._sync.paging import every_entry
 from cortex.client._sync.waiting import until_ended
@@ -24,6 +25,7 @@ from cortex.schemas.jobs import (
     Quote,
     Validation,
 )
+from cortex.schemas.metrics import JobMetrics
 
 _ALL = JobFilter()
 
@@ -161,6 +163,25 @@ class JobCalls:
             cursor: `next_cursor` of the page before.
         """
         call = routes.frames(job_id, state=state, limit=limit, cursor=cursor)
+        return self._transport.call(call)
+
+    def metrics(
+        self,
+        job_id: str,
+        *,
+        since: Since | None = None,
+        until: Since | None = None,
+        step: int | None = None,
+    ) -> JobMetrics:
+        """What a job took of its machine over time, as far as its provider tells it.
+
+        Args:
+            job_id: Its id.
+            since: A time, or how long ago; None: from its start on.
+            until: A time, or how long ago; None: up to its end, or now.
+            step: Seconds from one point to the next; None: what makes about 120 points.
+        """
+        call = routes.metrics(job_id, since=since, until=until, step=step)
         return self._transport.call(call)
 
     def cancel(self, job_id: str, *, reason: str = "") -> JobView:

@@ -19,6 +19,7 @@ _JOBS = """query ($first: Int!) {
     leases { key provider { id status } }
     charges { id amount { amount } }
     events(first: 3) { nodes { type } }
+    metrics(first: 5, since: "1h") { note nodes { cpu { avg } } } resourcesUsed { cpuSeconds }
     group { id name counts gangs { gang } }
   } }
 }"""
@@ -63,7 +64,7 @@ async def test_the_same_statements_for_few_jobs_and_for_fifty(
     assert sum(job["group"] is not None for job in jobs) == 36
     groups = (await data(client, _GROUPS, first=50))["groups"]["nodes"]
     assert [len(group["members"]["nodes"]) for group in groups] == [2] * 10
-    for query, few, most in ((_JOBS, 16, 9), (_GROUPS, 2, 5)):
+    for query, few, most in ((_JOBS, 16, 11), (_GROUPS, 2, 5)):
         counts = []
         for first in (few, 50):
             statements.clear()

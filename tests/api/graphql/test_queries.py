@@ -7,7 +7,9 @@ from sqlalchemy import text
 from cortex.db.engine import Database
 from tests.api.graphql.support import data, refusal
 from tests.api.groups import GROUPS, group
+from tests.api.routes.test_metrics import measured, running
 from tests.api.support import JOBS, eventually, submit
+from tests.db.jobs.test_metrics import end
 
 _JOB = """query ($id: ID!) { job(id: $id) {
   id name owner project state reason message exitCode attempt providerId progress labels
@@ -17,6 +19,11 @@ _JOB = """query ($id: ID!) { job(id: $id) {
   history { state attempt message time }
   charges { id kind amount { amount currency } usdRate jobId }
   events { nodes { type subject position data } pageInfo { hasNextPage endCursor } }
+} }"""
+_METRICS = """query ($id: ID!) { job(id: $id) {
+  metrics { reported note since until step nodes { time attempt cpu { min avg max }
+    memory { max } cpuSeconds networkSent } }
+  resourcesUsed { cpuSeconds memoryPeak }
 } }"""
 
 
@@ -208,3 +215,35 @@ class TestServer:
         assert found["provider"] == {"id": "local"}
         error = await refusal(client, '{ provider(id: "none") { id } }')
         assert error["code"] == "not_found"
+
+
+class TestMetrics:
+    async def test_are_those_of_rest(self, client: httpx.AsyncClient, database: Database) -> None:
+        job_id, began = await running(client, database)
+        await measured(database, job_id, began, 1.0, 2.0)
+        rest = (await client.get(f"{JOBS}/{job_id}/metrics")).json()
+        job = (await data(client, _METRICS, id=job_id))["job"]
+        assert job["metrics"]["reported"] == rest["reported"] == ["cpu", "memory"]
+        assert job["metrics"]["since"] == rest["since"]
+        assert [point["time"] for point in job["metrics"]["nodes"]] == [
+            point["time"] for point in rest["points"]
+        ]
+        assert job["metrics"]["nodes"][-1]["cpu"]["max"] == 2.0
+        assert job["resourcesUsed"] is None
+        await end(database, job_id)
+        assert (await data(client, _METRICS, id=job_id))["job"]["resourcesUsed"] is None
+
+    @pytest.mark.parametrize(
+        ("arguments", "named"),
+        [("first: 0", "first"), ("first: 1001", "first"), ('since: "soon"', "since")],
+    )
+    async def test_what_is_not_understood(
+        self, client: httpx.AsyncClient, arguments: str, named: str
+    ) -> None:
+        job_id = await submit(client)
+        query = f'{{ job(id: "{job_id}") {{ metrics({arguments}) {{ note }} }} }}'
+        assert f"`{named}`" in (await refusal(client, query))["message"]
+
+    async def test_points_count_as_what_may_be_given(self, client: httpx.AsyncClient) -> None:
+        query = "{ jobs(first: 500) { nodes { metrics(first: 1000) { nodes { time } } } } }"
+        assert (await refusal(client, query))["code"] == "query_too_complex"
