@@ -50,6 +50,7 @@ from cortex import faultpoints, garbage
 from cortex.db.engine import Database
 from cortex.db.jobs.leases import CHANNEL as LEASES_CHANNEL
 from cortex.db.jobs.logs import LOOKED_AT
+from cortex.db.messages import CHANNEL as MESSAGES_CHANNEL
 from cortex.db.notify import Notifier
 from cortex.db.outbox.commands import CHANNEL as COMMANDS_CHANNEL
 from cortex.db.outbox.events import CHANNEL as EVENTS_CHANNEL
@@ -59,6 +60,7 @@ from cortex.db.runtime_settings import CHANNEL as SETTINGS_CHANNEL
 from cortex.db.webhooks.repository import CHANNEL as WEBHOOKS_CHANNEL
 from cortex.domain.errors import CortexError, ServiceUnavailable
 from cortex.loops import loop_factory
+from cortex.notices.host import NoticeHost
 from cortex.plugins.host import PluginHost
 from cortex.plugins.loading import Loaded, load_plugins, strategies_of
 from cortex.runtime_settings import RuntimeSettings, SettingsFollower
@@ -84,6 +86,7 @@ _CHANNELS = (
     CIRCUITS_CHANNEL,
     LOOKED_AT,
     WEBHOOKS_CHANNEL,
+    MESSAGES_CHANNEL,
     SETTINGS_CHANNEL,
 )
 
@@ -101,6 +104,7 @@ class Service:
     relay: Relay
     plugins: PluginHost
     webhooks: WebhookHost
+    notices: NoticeHost
     core: Worker | None
     queues: ProviderQueues
 
@@ -128,13 +132,14 @@ class Service:
         await prepare_namespace(client, settings.temporal.retention)
         database = Database(settings.database, application="cortex-worker")
         fleet = Fleet(settings, database)
-        loaded = await asyncio.to_thread(load_plugins, settings.plugins)
+        loaded = await asyncio.to_thread(load_plugins, settings.plugin_sections())
         # Of events only plugins are told here; a job has ten of them.
         events = (EVENTS_CHANNEL,) if loaded else ()
         notifier = Notifier(settings.database, (*_CHANNELS, *events))
         relay = Relay(database, client, notifier, settings.jobs)
         plugins = PluginHost(loaded, database, notifier, settings.plugin_delivery)
         webhooks = WebhookHost(database, notifier, settings)
+        notices = NoticeHost(database, notifier, settings)
         await fleet.start()
         follower = SettingsFollower(database, notifier, RuntimeSettings(settings))
         await notifier.start()
@@ -153,6 +158,7 @@ class Service:
             relay,
             plugins,
             webhooks,
+            notices,
             core,
             queues,
         )
@@ -170,6 +176,7 @@ class Service:
             await self.relay.start()
             await self.plugins.start()
             await self.webhooks.start()
+            await self.notices.start()
             own = () if self.core is None else (TASK_QUEUE,)
             _log.info("worker.ready", queues=[*own, *self.queues.names])
             tasks = [
@@ -180,6 +187,7 @@ class Service:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self.notices.aclose()
             await self.webhooks.aclose()
             await self.plugins.aclose()
             await self.relay.aclose()

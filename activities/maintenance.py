@@ -23,6 +23,7 @@ _IDEMPOTENCY = timedelta(days=7)
 _DONE_COMMANDS = timedelta(days=2)
 _OLD_DRAFTS = timedelta(hours=1)
 _OLD_LINKS = timedelta(days=30)
+_OLD_MESSAGES = timedelta(days=30)
 _OLD_LOGINS = timedelta(hours=1)
 _OLD_SESSIONS = timedelta(days=30)
 _STALE_PARTS = timedelta(days=1)
@@ -62,6 +63,7 @@ class MaintenanceActivities:
             findings = await tx.findings.expire(self._settings.retention.events)
             sessions = await tx.sessions.expire(_OLD_SESSIONS)
             links = await tx.links.expire(_OLD_LINKS)
+            messages = await tx.messages.expire(_OLD_MESSAGES)
             challenges = await tx.passkeys.expire(_OLD_LOGINS)
             devices = await tx.devices.expire(_OLD_LOGINS)
             sso = await tx.sso.expire(_OLD_LOGINS)
@@ -80,6 +82,7 @@ class MaintenanceActivities:
             "findings": findings,
             "sessions": sessions,
             "login_links": links,
+            "messages": messages,
             "login_attempts": attempts,
             "sso_logins": sso,
             "device_logins": devices,

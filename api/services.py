@@ -25,6 +25,7 @@ from cortex.services.accounts.invitations import Invitations
 from cortex.services.accounts.keys import ApiKeys
 from cortex.services.accounts.lockout import Lockout
 from cortex.services.accounts.logins import Logins
+from cortex.services.accounts.mails import AccountMails
 from cortex.services.accounts.ownership import Ownership
 from cortex.services.accounts.passkeys import Passkeys
 from cortex.services.accounts.password_check import PasswordCheck
@@ -213,7 +214,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             logins=Logins(database, passwords, check, second_factors, sessions),
             second_factors=second_factors,
             passkeys=passkeys,
-            invitations=Invitations(database, passwords),
+            invitations=Invitations(database, passwords, AccountMails(settings)),
             sso=SingleSignOn(database, sessions, Identities(users), settings.oidc),
             devices=DeviceLogins(database, sessions, lockout, settings.device_login),
             secrets=Secrets(database, client, settings),

@@ -74,7 +74,7 @@ async def update_user(
     by: Caller,
     expected: IfMatch,
 ) -> Response:
-    """Change the role, or switch a user off: it holds from the next request on."""
+    """Change the role or address, or switch a user off: it holds from the next request on."""
     user = await services.users.update(name, body, by, expected)
     services.authenticator.forget()
     return tagged(user, user_version(user))
@@ -95,9 +95,10 @@ async def invite_user(
     services: Using,
     by: Caller,
 ) -> Response:
-    """A token by which somebody sets their first password, or another one; it is shown once.
+    """A token by which somebody sets their first password, or another one.
 
-    It is used once, with `POST /auth/redeem`; those that were made before are void.
+    It is sent to their address where the server has one and sends mail (`sent_to`), else it is
+    shown, only here. It is used once, with `POST /auth/redeem`; earlier ones are void.
     """
     invitation = await services.invitations.invite(name, body, by)
     return answer(invitation, status=201, headers={"cache-control": "no-store"})

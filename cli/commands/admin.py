@@ -34,7 +34,7 @@ def create(
                 raise
             user = cortex.add_user(name, Role.ADMIN)
         _require_new(user)
-        invitation = cortex.invite(name, expires_in="5m")
+        invitation = cortex.invite(name, expires_in="5m", by_email=False)
         if invitation.kind != "invitation":
             raise CliError(
                 f"`{name}` has a password already; `cortex users invite {name}` resets it"

@@ -42,11 +42,13 @@ def add(
     name: Name,
     role: Annotated[Role, typer.Option(help="What they may do.")] = Role.DEVELOPER,
     service: Annotated[bool, typer.Option("--service", help="A program, not a person.")] = False,
+    email: Annotated[str, typer.Option(help="Where links and notices are sent.")] = "",
 ) -> None:
     """Add a user. `cortex keys create --user NAME` makes a key for them."""
     state = state_of(ctx)
     with state.client() as cortex:
-        user = cortex.add_user(name, role, UserKind.SERVICE if service else UserKind.PERSON)
+        kind = UserKind.SERVICE if service else UserKind.PERSON
+        user = cortex.add_user(name, role, kind, email=email)
     _done(state, user, f"user `{name}` was added as {role.value}")
 
 
@@ -58,14 +60,18 @@ def change(
     active: Annotated[
         bool | None, typer.Option("--on/--off", help="Whether their keys open anything.")
     ] = None,
+    email: Annotated[
+        str | None, typer.Option(help="Where links and notices are sent; empty: nowhere.")
+    ] = None,
 ) -> None:
-    """Change a user's role, or switch a user off; it holds at once."""
+    """Change a user's role or address, or switch a user off; it holds at once."""
     state = state_of(ctx)
-    if role is None and active is None:
-        raise BadInput("say what to change: --role, --on/--off")
+    if role is None and active is None and email is None:
+        raise BadInput("say what to change: --role, --email, --on/--off")
     with state.client() as cortex:
-        user = cortex.update_user(name, role=role, active=active)
-    now = f"{user.role.value}, {'active' if user.active else 'switched off'}"
+        user = cortex.update_user(name, role=role, active=active, email=email)
+    address = f" <{user.email}>" if user.email else ""
+    now = f"{user.role.value}, {'active' if user.active else 'switched off'}{address}"
     _done(state, user, f"user `{name}` is now {now}")
 
 
@@ -76,16 +82,26 @@ def invite(
     expires: Annotated[
         str | None, typer.Option(metavar="DURATION", help="Such as `12h`; else 3 days.")
     ] = None,
+    by_email: Annotated[
+        bool | None,
+        typer.Option(
+            "--by-email/--print", help="Send it, or print it; else it is sent where that can be."
+        ),
+    ] = None,
 ) -> None:
-    """Make a link by which somebody sets their first password, or another one; print its token."""
+    """Make a link by which somebody sets their first password, or another one; send or print it."""
     state = state_of(ctx)
     with state.client() as cortex:
-        invitation = cortex.invite(name, expires_in=expires)
+        invitation = cortex.invite(name, expires_in=expires, by_email=by_email)
         url = cortex.connection.url
     if state.json:
         render.print_json(invitation)
         return
     until = render.clock(invitation.expires_at)
+    if invitation.sent_to:
+        what = f"{invitation.kind.value} of `{name}` until {until}, for once"
+        render.say(state, f"{what}; it is sent to {invitation.sent_to}")
+        return
     render.say(
         state, f"{invitation.kind.value} of `{name}` until {until}, for once; it is shown only now:"
     )

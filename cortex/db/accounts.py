@@ -42,6 +42,7 @@ _USERS = select(
     UserRow.kind,
     UserRow.role,
     UserRow.active,
+    UserRow.email,
     UserRow.created_at,
     UserRow.updated_at,
 )
@@ -90,12 +91,18 @@ class KeyUse:
 
 class AccountRepository(Repository[Access]):
     async def add_user(
-        self: "AccountRepository[Writes]", user_id: str, name: str, kind: UserKind, role: Role
+        self: "AccountRepository[Writes]",
+        user_id: str,
+        name: str,
+        kind: UserKind,
+        role: Role,
+        *,
+        email: str = "",
     ) -> bool:
         """Add a user; False if there is one of this name."""
         statement = (
             upsert(UserRow)
-            .values(id=user_id, name=name, kind=kind, role=role)
+            .values(id=user_id, name=name, kind=kind, role=role, email=email)
             .on_conflict_do_nothing(index_elements=["name"])
             .returning(UserRow.id)
         )
@@ -135,9 +142,9 @@ class AccountRepository(Repository[Access]):
         return await self.user(name)
 
     async def change_user(
-        self: "AccountRepository[Writes]", user_id: str, role: Role, active: bool
+        self: "AccountRepository[Writes]", user_id: str, role: Role, active: bool, email: str
     ) -> None:
-        values = {"role": role, "active": active, "updated_at": NOW}
+        values = {"role": role, "active": active, "email": email, "updated_at": NOW}
         await self.connection.execute(update(UserRow).where(UserRow.id == user_id).values(**values))
 
     async def credentials(self, name: str, *, lock: bool = False) -> Credentials | None:

@@ -34,6 +34,7 @@ from cortex.db.jobs.stuck import StuckRepository
 from cortex.db.jobs.views import ReadRepository
 from cortex.db.links import LinkRepository
 from cortex.db.logins import LoginRepository
+from cortex.db.messages import MessageRepository
 from cortex.db.money.budgets import BudgetRepository
 from cortex.db.money.ledger import LedgerRepository
 from cortex.db.money.reports import ReportRepository
@@ -137,6 +138,7 @@ class UnitOfWork(Generic[Access]):
         self.webhooks: WebhookRepository[Access] = WebhookRepository(connection)
         self.fanout: FanoutRepository[Access] = FanoutRepository(connection)
         self.deliveries: DeliveryRepository[Access] = DeliveryRepository(connection)
+        self.messages: MessageRepository[Access] = MessageRepository(connection)
 
 
 Reading = UnitOfWork[Reads]

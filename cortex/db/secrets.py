@@ -11,6 +11,7 @@ from sqlalchemy import text
 from cortex.db.base import Access, Repository, Writes
 from cortex.security.places import (
     job_place,
+    message_place,
     named_secret_place,
     provider_place,
     signing_place,
@@ -45,6 +46,7 @@ class SealedCount:
 
 _PLACES: Final = {
     "jobs": job_place,
+    "messages": message_place,
     "named_secrets": named_secret_place,
     "providers": provider_place,
     "signing_keys": signing_place,
@@ -53,6 +55,7 @@ _PLACES: Final = {
 }
 _COLUMNS: Final = {
     "jobs": "secrets",
+    "messages": "sealed",
     "named_secrets": "sealed",
     "providers": "credentials",
     "signing_keys": "sealed",

@@ -39,7 +39,11 @@ class UserKind(StrEnum):
 
 
 class User(BaseModel):
-    """Somebody with a name, which also owns the jobs that are submitted under it."""
+    """Somebody with a name, which also owns the jobs that are submitted under it.
+
+    Attributes:
+        email: Where links and notices are sent; empty: nowhere.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -48,6 +52,7 @@ class User(BaseModel):
     kind: UserKind
     role: Role
     active: bool
+    email: str = ""
     created_at: datetime
     updated_at: datetime
 

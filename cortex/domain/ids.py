@@ -31,6 +31,7 @@ Prefix = Literal[
     "tpl",
     "sch",
     "flt",
+    "msg",
 ]
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"

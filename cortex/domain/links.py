@@ -10,6 +10,12 @@ from typing import Final
 
 LINK_TOKEN: Final = "^ctl_[A-Za-z0-9_-]{43}$"
 _LINK_TOKEN: Final = re.compile(LINK_TOKEN)
+_IN_TEXT: Final = re.compile(LINK_TOKEN[1:-1])
+
+
+def without_links(text: str) -> str:
+    """A text of others, in which no token of a link stands any more."""
+    return _IN_TEXT.sub("ctl_…", text)
 
 
 class LinkKind(StrEnum):

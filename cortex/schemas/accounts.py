@@ -14,6 +14,7 @@ from cortex.domain.accounts import (
     known_scopes,
     scopes_of,
 )
+from cortex.domain.mail import MaybeAddress
 from cortex.domain.names import ONE_LINE, one_line
 from cortex.domain.quantities import Duration
 from cortex.domain.rights import Role
@@ -71,6 +72,9 @@ class UserCreate(BaseModel):
     kind: UserKind = Field(
         default=UserKind.PERSON, description="`service`: a program, which has keys only."
     )
+    email: MaybeAddress = Field(
+        default="", description="Where links and notices are sent; empty: nowhere."
+    )
 
 
 class UserUpdate(BaseModel):
@@ -81,6 +85,9 @@ class UserUpdate(BaseModel):
     role: Role | None = None
     active: StrictBool | None = Field(
         default=None, description="False: no key of theirs opens anything."
+    )
+    email: MaybeAddress | None = Field(
+        default=None, description="Where links and notices are sent; empty: nowhere any more."
     )
 
 

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, WithJsonSchema
 
 from cortex.domain.links import LINK_TOKEN, LinkKind
 from cortex.domain.names import NO_NUL
@@ -73,20 +73,28 @@ class PasswordChange(BaseModel):
 
 
 class InvitationRequest(BaseModel):
-    """How long the link is good."""
+    """How long the link is good, and how it reaches whom it is for."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     expires_in: LinkLifetime = Field(default=timedelta(days=3), description="At most 30 days.")
+    by_email: StrictBool | None = Field(
+        default=None,
+        description="True: it is sent by e-mail, or refused (409); false: it is answered; "
+        "null: sent where the server sends mail and the user has an address, else answered.",
+    )
 
 
 class Invitation(View):
     """A link by which somebody sets a password, once. Its token is nowhere to be had again."""
 
-    token: str = Field(repr=False, description="For `POST /auth/redeem`.")
+    token: str = Field(
+        repr=False, description="For `POST /auth/redeem`; empty: it is sent by e-mail."
+    )
     user: str
     kind: LinkKind = Field(description="`reset`: they have a password already.")
     expires_at: datetime
+    sent_to: str = Field(default="", description="The address to which it is sent.")
 
 
 class Redemption(BaseModel):

@@ -25,6 +25,11 @@ def webhook_place(webhook_id: str) -> str:
     return f"webhook:{webhook_id}"
 
 
+def message_place(message_id: str) -> str:
+    """Of `messages.sealed`."""
+    return f"message:{message_id}"
+
+
 def draft_place(draft_id: str) -> str:
     """Of `provider_drafts.sealed`."""
     return f"draft:{draft_id}"

@@ -28,9 +28,11 @@ from cortex.domain.trace.stuck import StuckRules
 from cortex.settings.base import Bytes, Duration, SsoName
 from cortex.settings.outside import (
     KmsSettings,
+    NoticeSettings,
     PluginDeliverySettings,
     PluginSettings,
     ProviderSettings,
+    SmtpSettings,
     VaultSettings,
     WebhookSettings,
 )
@@ -68,6 +70,7 @@ __all__ = [
     "KmsSettings",
     "LogSettings",
     "MonitorSettings",
+    "NoticeSettings",
     "PlacementSettings",
     "PluginDeliverySettings",
     "PluginSettings",
@@ -75,6 +78,7 @@ __all__ = [
     "ReconcileSettings",
     "RetentionSettings",
     "Settings",
+    "SmtpSettings",
     "StrategyWeights",
     "TelemetrySettings",
     "TemporalSettings",
@@ -142,6 +146,8 @@ class Settings(BaseSettings):
     )
     plugin_delivery: PluginDeliverySettings = Field(default_factory=PluginDeliverySettings)
     webhooks: WebhookSettings = Field(default_factory=WebhookSettings)
+    smtp: SmtpSettings = Field(default_factory=SmtpSettings)
+    notices: NoticeSettings = Field(default_factory=NoticeSettings)
     providers: dict[str, ProviderSettings] = Field(
         default_factory=lambda: {"local": ProviderSettings(type="local")},
         description="Provider id to its type and configuration.",
@@ -151,6 +157,14 @@ class Settings(BaseSettings):
     def outputs_dir(self) -> Path:
         """Where result files are kept; shared by API and workers."""
         return self.data_dir / "outputs"
+
+    def plugin_sections(self) -> dict[str, PluginSettings]:
+        """Sections of plugins, by name; `email` without a `host` has the server of `[smtp]`."""
+        mail = self.plugins.get("email")
+        if mail is None or not self.smtp.host or "host" in mail.config():
+            return self.plugins
+        server = self.smtp.model_dump(exclude={"addresses"})
+        return {**self.plugins, "email": PluginSettings.model_validate({**server, **dict(mail)})}
 
     @classmethod
     def settings_customise_sources(

@@ -46,6 +46,7 @@ LogLevel = Annotated[
     BeforeValidator(lambda text: text.upper() if isinstance(text, str) else text),
 ]
 SsoName = Annotated[str, Field(pattern=SSO_NAME)]
+UserName = Annotated[str, AfterValidator(check_user_name)]
 KeyName = Annotated[str, AfterValidator(_key_name)]
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 Bytes = Annotated[int, BeforeValidator(parse_bytes)]

@@ -8,12 +8,14 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    FilePath,
     IPvAnyNetwork,
     SecretStr,
     model_validator,
 )
 
-from cortex.settings.base import Duration, Section, check_waits
+from cortex.domain.mail import MailAddress, MaybeAddress, Tls
+from cortex.settings.base import Duration, Section, UserName, check_waits
 
 
 class PluginDeliverySettings(Section):
@@ -69,6 +71,55 @@ class WebhookSettings(Section):
     keep_dead: Duration = Field(
         default=timedelta(days=30), description="How long what is dead can be delivered by hand."
     )
+
+    @model_validator(mode="after")
+    def _waits_grow(self) -> Self:
+        check_waits(self.first_wait, self.longest_wait)
+        return self
+
+
+class SmtpSettings(Section):
+    """The mail server of this installation; without a `host` no mail is sent."""
+
+    host: str = Field(default="", max_length=253, description="Name of the server.")
+    port: int = Field(default=587, ge=1, le=65535)
+    tls: Tls = Field(
+        default=Tls.STARTTLS, description="`starttls`, `tls` (from the start, port 465) or `none`."
+    )
+    ca: FilePath | None = Field(
+        default=None, description="Certificates (PEM) to trust besides the system's."
+    )
+    username: str = Field(default="", description="Empty: without logging in.")
+    password: SecretStr = SecretStr("")
+    sender: MaybeAddress = Field(default="", description="What mails are from.")
+    addresses: dict[UserName, MailAddress] = Field(
+        default_factory=dict,
+        description="Addresses of those who have their key in the settings; `local` is the owner "
+        "of the plain `api.key`. Users have theirs by `cortex users`.",
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.host and not self.sender:
+            raise ValueError("`host` needs a `sender`: what mails are from")
+        if self.username and self.tls is Tls.NONE:
+            raise ValueError("`username` needs `tls`: a password is not sent in clear")
+        return self
+
+
+class NoticeSettings(Section):
+    first_wait: Duration = Field(
+        default=timedelta(seconds=10),
+        gt=timedelta(0),
+        description="After the first failed attempt to send; doubles with each.",
+    )
+    longest_wait: Duration = Field(
+        default=timedelta(minutes=30), gt=timedelta(0), description="Between two attempts."
+    )
+    give_up_after: Duration = Field(
+        default=timedelta(hours=24), description="A notice that is not taken for so long is dead."
+    )
+    at_once: int = Field(default=8, ge=1, le=100, description="Sent at once by a worker.")
 
     @model_validator(mode="after")
     def _waits_grow(self) -> Self:

@@ -3,26 +3,17 @@
 from datetime import timedelta
 from email.headerregistry import Address
 from email.message import EmailMessage
-from enum import StrEnum
 from typing import Annotated, ClassVar, Final, Self
 
 from pydantic import AfterValidator, Field, FilePath, SecretStr, StringConstraints, model_validator
 
+from cortex.domain.mail import Tls
+from cortex.notices.smtp import MailServer, ServerAway, new_mail, send_mail
 from cortex.plugins.contract import Away, Plugin, PluginConfig
 from cortex.plugins.notifications import Notification
-from cortex.sinks.levels import Threshold, words
+from cortex.sinks.levels import Threshold
 
-_TIMEOUT: Final = 20.0
 _LIMIT: Final = timedelta(seconds=60)
-_TRANSIENT: Final = range(400, 500)
-_LONGEST_SUBJECT: Final = 200
-
-
-class Tls(StrEnum):
-    STARTTLS = "starttls"
-    """Begins in clear and must change to TLS before anything is said."""
-    TLS = "tls"
-    NONE = "none"
 
 
 def _address(text: str) -> str:
@@ -35,14 +26,14 @@ def _address(text: str) -> str:
     return text
 
 
-MailAddress = Annotated[str, StringConstraints(max_length=254), AfterValidator(_address)]
+_Address = Annotated[str, StringConstraints(max_length=254), AfterValidator(_address)]
 
 
 class EmailConfig(PluginConfig, Threshold):
-    """`[plugins.email]`."""
+    """`[plugins.email]`; server and sender are those of `[smtp]` where none is given here."""
 
-    to: tuple[MailAddress, ...] = Field(min_length=1, max_length=50)
-    sender: MailAddress = Field(description="What the mails are from.")
+    to: tuple[_Address, ...] = Field(min_length=1, max_length=50)
+    sender: _Address = Field(description="What the mails are from.")
     host: str = Field(min_length=1, max_length=253, description="The SMTP server.")
     port: int = Field(default=587, ge=1, le=65535)
     tls: Tls = Tls.STARTTLS
@@ -74,36 +65,21 @@ class EmailChannel:
             Away: the server cannot be reached, or takes none just now.
             SMTPException: it refuses this mail for good.
         """
-        import aiosmtplib  # few have a server
-
         config = self._config
         if not config.tells(note):
             return
+        server = MailServer(
+            host=config.host,
+            port=config.port,
+            tls=config.tls,
+            ca=config.ca,
+            username=config.username,
+            password=config.password.get_secret_value(),
+        )
         try:
-            await aiosmtplib.send(
-                mail_of(note, config),
-                hostname=config.host,
-                port=config.port,
-                cert_bundle=str(config.ca) if config.ca else None,
-                use_tls=config.tls is Tls.TLS,
-                start_tls=config.tls is Tls.STARTTLS,
-                username=config.username or None,
-                password=config.password.get_secret_value() or None,
-                timeout=_TIMEOUT,
-            )
-        except aiosmtplib.SMTPRecipientsRefused as refused:
-            codes = {each.code for each in refused.recipients}
-            if all(code in _TRANSIENT for code in codes):
-                raise Away(f"the mail server takes none for these addresses: {refused}") from None
-            raise
-        except aiosmtplib.SMTPAuthenticationError as refused:
-            raise Away(f"the mail server does not let Cortex in: {refused.message}") from None
-        except aiosmtplib.SMTPResponseException as refused:
-            if refused.code in _TRANSIENT:
-                raise Away(f"the mail server takes none: {refused.message}") from None
-            raise
-        except (aiosmtplib.SMTPException, OSError) as error:
-            raise Away(f"the mail server cannot be used: {words(error)}") from None
+            await send_mail(mail_of(note, config), server)
+        except ServerAway as away:
+            raise Away(str(away)) from None
 
 
 class Email(Plugin[EmailConfig]):
@@ -119,18 +95,16 @@ class Email(Plugin[EmailConfig]):
 
 def mail_of(note: Notification, config: EmailConfig) -> EmailMessage:
     """The mail; its `Message-ID` is the same if it is sent again."""
-    mail = EmailMessage()
     title = " ".join(note.title.split())
-    mail["Subject"] = f"[Cortex] {title}"[:_LONGEST_SUBJECT]
-    mail["From"] = config.sender
-    mail["To"] = ", ".join(config.to)
-    mail["Date"] = note.time
-    mail["Message-ID"] = f"<{note.event.id}@{config.sender.rpartition('@')[2]}>"
-    # No answers of machines to a machine (RFC 3834).
-    mail["Auto-Submitted"] = "auto-generated"
     lines = [f"{title[:1].upper()}{title[1:]}.", "", note.text, ""]
     if note.job_id:
         lines.append(f"See: cortex show {note.job_id}")
     lines.append(f"At {note.time:%Y-%m-%d %H:%M:%S} UTC.")
-    mail.set_content("\n".join(lines))
-    return mail
+    return new_mail(
+        subject=f"[Cortex] {title}",
+        sender=config.sender,
+        to=config.to,
+        text="\n".join(lines),
+        mail_id=note.event.id,
+        time=note.time,
+    )

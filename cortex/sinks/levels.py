@@ -1,4 +1,4 @@
-"""Which notices a channel tells, and how an error is told."""
+"""Which notices a channel tells."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -23,8 +23,3 @@ class Threshold(BaseModel):
         """Whether this is still worth telling."""
         late = datetime.now(UTC) - note.time > self.max_age
         return not late and _ORDER.index(note.level) >= _ORDER.index(self.level)
-
-
-def words(error: Exception) -> str:
-    """What an error says, in one line; its kind if it says nothing."""
-    return " ".join(str(error).split()) or type(error).__name__

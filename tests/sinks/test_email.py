@@ -1,76 +1,22 @@
 """Notices come as mails over an encrypted line to a real mail server; an outage loses none."""
 
-import ssl
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from email import message_from_bytes
-from email.message import Message
 from pathlib import Path
 from typing import Any
 
 import aiosmtplib
 import pytest
 from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from pydantic import ValidationError
 
 from cortex.domain.events import Event, EventType
 from cortex.embedded.config import free_ports
 from cortex.plugins import Away, Notification
 from cortex.plugins.loading import load_plugins
-from cortex.settings import PluginSettings
+from cortex.settings import PluginSettings, Settings, SmtpSettings
 from cortex.sinks.email import Email, EmailConfig
-from simulators.kit.certificates import self_signed
-
-
-class MailServer(Controller):
-    """A server that asks for TLS and a password, and keeps what it is sent.
-
-    `answer` is what it says to each mail.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        key, pem = self_signed("localhost")
-        self.ca = folder / "ca.pem"
-        self.ca.write_text(pem)
-        chain = folder / "server.pem"
-        chain.write_text(key + pem)
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(chain)
-        self.answer = "250 taken"
-        self.envelopes: list[Envelope] = []
-        super().__init__(
-            self,
-            hostname="127.0.0.1",
-            port=free_ports(1)[0],
-            tls_context=context,
-            require_starttls=True,
-            auth_required=True,
-            authenticator=self._known,
-        )
-
-    def _known(self, *given: Any) -> AuthResult:
-        login = given[-1]
-        assert isinstance(login, LoginPassword)
-        right = (login.login, login.password) == (b"cortex", b"hunter2")
-        return AuthResult(success=right, handled=False)
-
-    async def handle_RCPT(  # the name that aiosmtpd looks for
-        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
-    ) -> str:
-        if address.startswith("nobody"):
-            return "550 no such mailbox"
-        envelope.rcpt_tos.append(address)
-        return "250 ok"
-
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
-        if self.answer.startswith("250"):
-            self.envelopes.append(envelope)
-        return self.answer
-
-    @property
-    def mails(self) -> list[Message]:
-        return [message_from_bytes(each.content or b"") for each in self.envelopes]  # type: ignore[arg-type]
+from tests.support.mail import MailServer
 
 
 @pytest.fixture
@@ -212,3 +158,19 @@ class TestConfiguration:
         with pytest.raises(ValidationError, match="not sent in clear") as told:
             config(server, tls="none")
         assert "hunter2" not in str(told.value)
+
+    def test_server_and_sender_of_the_section_smtp(self) -> None:
+        smtp = SmtpSettings(host="mail", port=2525, sender="c@example.com", username="cortex")
+        own: dict[str, object] = {"to": ["ops@example.com"]}
+        given = Settings(smtp=smtp, plugins={"email": PluginSettings.model_validate(own)})
+        (loaded,) = load_plugins(given.plugin_sections())
+        assert isinstance(loaded.plugin, Email)
+        used = loaded.plugin.config
+        assert (used.host, used.port, used.sender) == ("mail", 2525, "c@example.com")
+        # One that names its server is left as it is.
+        own |= {"host": "other", "sender": "d@example.com"}
+        given = Settings(smtp=smtp, plugins={"email": PluginSettings.model_validate(own)})
+        (loaded,) = load_plugins(given.plugin_sections())
+        assert isinstance(loaded.plugin, Email)
+        used = loaded.plugin.config
+        assert (used.host, used.port, used.username) == ("other", 587, "")

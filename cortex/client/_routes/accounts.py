@@ -17,13 +17,15 @@ def user(name: str) -> Call[User]:
     return get(_user(name), User)
 
 
-def add_user(name: str, role: Role, kind: UserKind) -> Call[User]:
+def add_user(name: str, role: Role, kind: UserKind, email: str) -> Call[User]:
     body = {"name": name, "role": role.value, "kind": kind.value}
+    if email:
+        body["email"] = email
     return send("POST", "/users", User, body, repeatable=False)
 
 
-def update_user(name: str, role: Role | None, active: bool | None) -> Call[User]:
-    given = {"role": None if role is None else role.value, "active": active}
+def update_user(name: str, role: Role | None, active: bool | None, email: str | None) -> Call[User]:
+    given = {"role": None if role is None else role.value, "active": active, "email": email}
     body = {field: value for field, value in given.items() if value is not None}
     return send("PATCH", _user(name), User, body)
 

@@ -84,8 +84,9 @@ def reset_second_factor(name: str) -> Call[None]:
     return Call("DELETE", path, lambda _: None)
 
 
-def invite(name: str, expires_in: str | None) -> Call[Invitation]:
-    body = {} if expires_in is None else {"expires_in": expires_in}
+def invite(name: str, expires_in: str | None, by_email: bool | None) -> Call[Invitation]:
+    given = {"expires_in": expires_in, "by_email": by_email}
+    body = {field: value for field, value in given.items() if value is not None}
     path = f"/users/{quoted(name, safe='')}/invitation"
     return send("POST", path, Invitation, body, repeatable=False)
 

@@ -22,6 +22,7 @@ class UserRow(Base):
     password_changed_at: Mapped[datetime | None]
     role: Mapped[str]
     active: Mapped[bool] = mapped_column(server_default=text("true"))
+    email: Mapped[str] = mapped_column(server_default="")
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     updated_at: Mapped[datetime] = mapped_column(server_default=NOW)
 

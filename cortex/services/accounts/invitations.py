@@ -1,29 +1,36 @@
-"""One-time links: an admin makes one for somebody, who sets a password with it."""
+"""One-time links: an admin makes one for somebody, who sets a password with it.
+
+That it is made and that its mail is on its way is one transaction.
+"""
 
 from cortex.db.engine import Database
 from cortex.db.links import StoredLink
-from cortex.domain.accounts import UserKind
+from cortex.domain.accounts import User, UserKind
 from cortex.domain.errors import Conflict, NotFound
 from cortex.domain.links import LinkKind, LinkToken
 from cortex.domain.login_errors import NotLoggedIn
 from cortex.domain.rights import Principal
 from cortex.schemas.auth import Invitation, InvitationRequest, Redemption
+from cortex.services.accounts.mails import AccountMails
 from cortex.services.accounts.passwords import Passwords
 
 
 class Invitations:
     """Makes and redeems links. Who may make them is the business of the route."""
 
-    def __init__(self, database: Database, passwords: Passwords) -> None:
+    def __init__(self, database: Database, passwords: Passwords, mails: AccountMails) -> None:
         self._database = database
         self._passwords = passwords
+        self._mails = mails
 
     async def invite(self, name: str, wanted: InvitationRequest, by: Principal) -> Invitation:
         """A link for somebody who has no password yet, or has lost it; earlier ones are void.
 
+        It is sent to them by mail where that is possible, and else given to whoever asks.
+
         Raises:
             NotFound: there is no such user.
-            Conflict: it is a service, or switched off.
+            Conflict: it is a service, or switched off; or mail is asked for and not possible.
         """
         token = LinkToken.make()
         async with self._database.transaction() as tx:
@@ -38,9 +45,27 @@ class Invitations:
             expires_at = await tx.links.add(
                 token.hash, stored.user.id, kind, wanted.expires_in, created_by=by.name
             )
-            after = {"kind": kind.value, "expires_at": expires_at.isoformat()}
+            await self._mails.void(tx, stored.user)
+            mailed = self._is_mailed(stored.user, wanted)
+            if mailed:
+                await self._mails.send_link(tx, stored.user, kind, token, expires_at)
+            after = {"kind": kind.value, "expires_at": expires_at.isoformat(), "by_email": mailed}
             await tx.audit.add(by, "user.invite", name, before={}, after=after)
-        return Invitation(token=token.text, user=name, kind=kind, expires_at=expires_at)
+        return Invitation(
+            token="" if mailed else token.text,
+            user=name,
+            kind=kind,
+            expires_at=expires_at,
+            sent_to=stored.user.email if mailed else "",
+        )
+
+    def _is_mailed(self, user: User, wanted: InvitationRequest) -> bool:
+        if wanted.by_email is False:
+            return False
+        why_not = self._mails.why_not(user)
+        if why_not and wanted.by_email:
+            raise Conflict(why_not)
+        return not why_not
 
     async def redeem(self, wanted: Redemption, by: Principal) -> None:
         """Set a password with a link, which is used up; all sessions of the user end.

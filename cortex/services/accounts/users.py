@@ -55,7 +55,9 @@ class Users:
         await tx.projects.lock_names()
         if await tx.projects.find(wanted.name) is not None:
             raise Conflict(f"`{wanted.name}` is the name of a project")
-        added = await tx.accounts.add_user(new_id("usr"), wanted.name, wanted.kind, wanted.role)
+        added = await tx.accounts.add_user(
+            new_id("usr"), wanted.name, wanted.kind, wanted.role, email=wanted.email
+        )
         if not added:
             raise Conflict(f"there is a user `{wanted.name}` already")
         after = wanted.model_dump(mode="json")
@@ -65,7 +67,7 @@ class Users:
     async def update(
         self, name: str, change: UserUpdate, by: Principal, expected: Expected = ANY_VERSION
     ) -> User:
-        """Change role or whether they may do anything at all; it holds at once.
+        """Change role, address, or whether they may do anything at all; it holds at once.
 
         Raises:
             NotFound: there is none of this name.
@@ -76,18 +78,27 @@ class Users:
             expected.require(user_version(user), f"user `{name}`")
             role = user.role if change.role is None else change.role
             active = user.active if change.active is None else change.active
-            return await change_in(tx, user, role, active, by)
+            return await change_in(tx, user, role, active, by, email=change.email)
 
 
 async def change_in(
-    tx: Transaction, user: User, role: Role, active: bool, by: Principal, **told: Any
+    tx: Transaction,
+    user: User,
+    role: Role,
+    active: bool,
+    by: Principal,
+    *,
+    email: str | None = None,
+    **told: Any,
 ) -> User:
     """Change a user in a transaction that has locked them; `told` goes into the audit log."""
+    email = user.email if email is None else email
     old, new = changed_values(
-        {"role": user.role, "active": user.active}, {"role": role, "active": active}
+        {"role": user.role, "active": user.active, "email": user.email},
+        {"role": role, "active": active, "email": email},
     )
     if new:
-        await tx.accounts.change_user(user.id, role, active)
+        await tx.accounts.change_user(user.id, role, active, email)
         changed = await _narrow_webhooks(tx, user.name, role, active)
         more: dict[str, Any] = {"webhooks": changed} if changed else {}
         await tx.audit.add(by, "user.update", user.name, before=old, after=new, **more, **told)
@@ -96,7 +107,7 @@ async def change_in(
 
 def user_version(user: User) -> str:
     """The version of what can be changed about a user."""
-    return version_of({"role": user.role, "active": user.active})
+    return version_of({"role": user.role, "active": user.active, "email": user.email})
 
 
 async def _narrow_webhooks(tx: Transaction, name: str, role: Role, active: bool) -> list[str]:

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from cortex.db.engine import Database
 from cortex.domain.links import LinkToken
 from cortex.schemas.auth import Invitation
+from cortex.settings import Settings, SmtpSettings
 from tests.api.logins import AUTH, OTHER, PASSWORD, bearing, log_in, person, try_login
 from tests.api.support import check_problem
 
@@ -149,3 +150,46 @@ class TestReset:
         login = await log_in(client)
         answer = await client.post(f"{USERS}/ann/invitation", headers=bearing(login))
         check_problem(answer, 403, "forbidden")
+
+
+class TestByMail:
+    """Where the server sends mail; that a worker sends it is tested in `tests/notices`."""
+
+    @pytest.fixture
+    def settings(self, settings: Settings) -> Settings:
+        smtp = SmtpSettings(host="localhost", sender="cortex@example.com")
+        return settings.model_copy(update={"smtp": smtp})
+
+    async def test_the_answer_says_whom_it_is_sent_to(
+        self, client: httpx.AsyncClient, database: Database
+    ) -> None:
+        await added(client, email="ann@example.com")
+        invitation = await invited(client)
+        assert (invitation.token, invitation.sent_to) == ("", "ann@example.com")
+        async with database.reading() as tx:
+            query = text("SELECT recipient, channel, kind FROM messages")
+            rows = (await tx.connection.execute(query)).all()
+            query = text("SELECT data FROM audit_log WHERE action = 'user.invite'")
+            data = (await tx.connection.execute(query)).scalar_one()
+        assert [tuple(row) for row in rows] == [("ann", "email", "invitation")]
+        assert data["after"]["by_email"] is True
+
+    async def test_it_is_shown_where_that_is_asked_for_or_there_is_no_address(
+        self, client: httpx.AsyncClient
+    ) -> None:
+        await added(client, email="ann@example.com")
+        answer = await client.post(f"{USERS}/ann/invitation", json={"by_email": False})
+        token = answer.json()["token"]
+        assert (await redeemed(client, token)).status_code == 204
+        await added(client, "bob")
+        assert (await invited(client, "bob")).token
+        answer = await client.post(f"{USERS}/bob/invitation", json={"by_email": True})
+        assert "`bob` has no address" in check_problem(answer, 409, "conflict").detail
+
+    async def test_an_address_is_changed_and_removed(self, client: httpx.AsyncClient) -> None:
+        await added(client)
+        for address in ("ann@example.com", ""):
+            answer = await client.patch(f"{USERS}/ann", json={"email": address})
+            assert (answer.status_code, answer.json()["email"]) == (200, address)
+        answer = await client.patch(f"{USERS}/ann", json={"email": "a@b\r\nBcc: c@d"})
+        assert check_problem(answer, 422, "invalid_request").errors[0].field == "email"

@@ -5,7 +5,7 @@ import asyncio
 from typer.testing import CliRunner, Result
 
 from cli.main import app
-from cortex.settings import Settings
+from cortex.settings import Settings, SmtpSettings
 from tests.api.conftest import providers, settings
 from tests.api.logins import OTHER, PASSWORD
 from tests.api.support import KEY, serve
@@ -47,3 +47,17 @@ async def test_an_invitation_is_redeemed_without_a_key(settings: Settings, provi
         again = await call(url, "redeem", words[4], stdin=f"{OTHER}\n", key="")
         assert "was used already" in again.output
         assert "reset of `ann`" in (await call(url, "users", "invite", "ann")).output
+
+
+async def test_a_link_that_is_sent(settings: Settings, providers: None) -> None:
+    smtp = SmtpSettings(host="localhost", sender="cortex@example.com")
+    async with serve(settings.model_copy(update={"smtp": smtp})) as (url, _):
+        await call(url, "users", "add", "ann", "--email", "ann@example.com")
+        shown = await call(url, "users", "invite", "ann")
+        assert "it is sent to ann@example.com" in shown.output
+        assert "ctl_" not in shown.output
+        assert "redeem ctl_" in (await call(url, "users", "invite", "ann", "--print")).output
+        changed = await call(url, "users", "set", "ann", "--email", "")
+        assert "`ann` is now developer, active" in changed.output
+        refused = await call(url, "users", "invite", "ann", "--by-email")
+        assert "`ann` has no address" in refused.output

@@ -1,0 +1,1 @@
+"""What Cortex tells single persons: by e-mail or in a chat of their own, durably."""
