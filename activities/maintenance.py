@@ -64,6 +64,7 @@ class MaintenanceActivities:
             sessions = await tx.sessions.expire(_OLD_SESSIONS)
             links = await tx.links.expire(_OLD_LINKS)
             messages = await tx.messages.expire(_OLD_MESSAGES)
+            notices = await tx.notices.expire(_OLD_MESSAGES)
             challenges = await tx.passkeys.expire(_OLD_LOGINS)
             devices = await tx.devices.expire(_OLD_LOGINS)
             sso = await tx.sso.expire(_OLD_LOGINS)
@@ -83,6 +84,7 @@ class MaintenanceActivities:
             "sessions": sessions,
             "login_links": links,
             "messages": messages,
+            "notices": notices,
             "login_attempts": attempts,
             "sso_logins": sso,
             "device_logins": devices,

@@ -41,7 +41,7 @@ GRAPHQL: Final = "/graphql"
 PUBLIC_PATHS: Final = frozenset(
     f"/api/v1/auth/{name}"
     for name in (
-        *("jwks", "login", "login/passkey", "redeem", "refresh"),
+        *("jwks", "login", "login/passkey", "redeem", "refresh", "unsubscribe"),
         *("oidc", "oidc/{name}/start", "oidc/{name}/callback"),
         *("device", "device/start", "device/token"),
         *("device/login", "device/passkey", "device/sso/{name}", "device/confirm"),

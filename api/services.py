@@ -54,6 +54,7 @@ from cortex.services.jobs.submit import Submissions
 from cortex.services.money.billing import Billing
 from cortex.services.money.budgets import Budgets
 from cortex.services.named_secrets import NamedSecrets
+from cortex.services.notices import Notices
 from cortex.services.payloads import Payloads
 from cortex.services.plugins import PluginDirectory
 from cortex.services.projects import Projects
@@ -122,6 +123,7 @@ class Services:
     payloads: Payloads
     settings_desk: SettingsDesk
     filters: SavedFilters
+    notices: Notices
     webhooks: Webhooks
     deliveries: WebhookDeliveries
     audit: AuditLog
@@ -226,6 +228,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             payloads=Payloads(keyring, settings.temporal),
             settings_desk=SettingsDesk(database, runtime),
             filters=SavedFilters(database, projects),
+            notices=Notices(database, settings),
             webhooks=Webhooks(database, settings),
             deliveries=WebhookDeliveries(database),
             audit=AuditLog(database),

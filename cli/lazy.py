@@ -80,6 +80,7 @@ COMMANDS = {
     "filters": Entry("filters", "Keep filters of lists of jobs, by name.", _JOBS),
     "schedules": Entry("schedules", "Submit jobs by themselves, by cron.", _JOBS),
     "settings": Entry("settings", "Change settings while Cortex runs (admins).", _SEE),
+    "notices": Entry("notices", "Choose what you are told by e-mail or in a chat.", _SEE),
     "webhooks": Entry("webhooks", "Have events sent to a URL; see what became of each.", _SEE),
     "audit": Entry("audit", "See who changed what, and who was denied (admins).", _SEE),
     "up": Entry("stack", "Start the whole stack on this machine.", _SERVER),

@@ -36,6 +36,7 @@ class RunOptions:
     budget: str | None = None
     max_price: str | None = None
     retries: int | None = None
+    notify: Sequence[str] = ()
     outputs: Sequence[str] = ()
     overrides: Sequence[str] = field(default=())
 
@@ -60,6 +61,7 @@ class RunOptions:
             "duration": ("--duration", self.duration),
             "budget": ("--budget", self.budget),
             "retries": ("--retries", self.retries),
+            "notify.on": ("--notify", list(self.notify) or None),
             "outputs": ("--output", list(self.outputs) or None),
         }
         for path, (option, value) in simple.items():

@@ -67,6 +67,10 @@ def run(
     budget: Annotated[str | None, typer.Option(help="Most it may cost: `0.50 USD`.")] = None,
     max_price: Annotated[str | None, typer.Option(help="Most per hour: `0.10 USD`.")] = None,
     retries: Annotated[int | None, typer.Option(help="Starts anew when it fails.")] = None,
+    notify: Annotated[
+        list[str] | None,
+        typer.Option(metavar="EVENT", help="Tell me: failed, completed, stuck, …; again for more."),
+    ] = None,
     output: Annotated[
         list[str] | None, typer.Option("--output", "-o", help="File or folder to keep.")
     ] = None,
@@ -106,6 +110,7 @@ def run(
         budget=budget,
         max_price=max_price,
         retries=retries,
+        notify=notify or (),
         outputs=output or (),
         overrides=set_ or (),
     )

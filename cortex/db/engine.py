@@ -41,6 +41,8 @@ from cortex.db.money.reports import ReportRepository
 from cortex.db.money.reserves import ReserveRepository
 from cortex.db.money.spending import SpendingRepository
 from cortex.db.named_secrets import NamedSecretRepository
+from cortex.db.notices.happenings import NoticeRepository
+from cortex.db.notices.preferences import PreferenceRepository
 from cortex.db.opening import Opener
 from cortex.db.outbox.commands import CommandRepository
 from cortex.db.outbox.events import EventRepository
@@ -139,6 +141,8 @@ class UnitOfWork(Generic[Access]):
         self.fanout: FanoutRepository[Access] = FanoutRepository(connection)
         self.deliveries: DeliveryRepository[Access] = DeliveryRepository(connection)
         self.messages: MessageRepository[Access] = MessageRepository(connection)
+        self.notices: NoticeRepository[Access] = NoticeRepository(connection)
+        self.preferences: PreferenceRepository[Access] = PreferenceRepository(connection)
 
 
 Reading = UnitOfWork[Reads]

@@ -18,6 +18,8 @@ CHANNEL: Final = "cortex_messages"
 _PENDING: Final = MessageState.PENDING.value
 _LONGEST_ERROR: Final = 300
 
+_NEXT_IN: Final = text(f"SELECT min(due_at) - now() FROM messages WHERE state = '{_PENDING}'")
+
 _CLAIM: Final = text(f"""
 WITH chosen AS MATERIALIZED (
     SELECT id FROM messages WHERE state = '{_PENDING}' AND due_at <= now()
@@ -98,8 +100,7 @@ class MessageRepository(Repository[Access]):
 
     async def next_in(self) -> timedelta | None:
         """How long until something is due; None: nothing waits."""
-        query = select(func.min(MessageRow.due_at) - func.now()).where(MessageRow.state == _PENDING)
-        return (await self.connection.execute(query)).scalar_one_or_none()
+        return (await self.connection.execute(_NEXT_IN)).scalar_one_or_none()
 
     async def claim(
         self: "MessageRepository[Transacts]", claim: str, lease: timedelta, *, limit: int

@@ -53,6 +53,8 @@ class EventType(StrEnum):
     PROVIDER_DISABLED = "provider.disabled"
     WEBHOOK_DISABLED = "webhook.disabled"
     """By Cortex itself: its receiver has not taken anything for long, or is gone."""
+    SCHEDULE_PAUSED = "schedule.paused"
+    """By Cortex itself: it could only fail from now on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +91,8 @@ class Event(BaseModel):
     position: str = Field(description="Opaque cursor: the SSE `id`, for `Last-Event-ID`.")
     type: EventType
     subject: str = Field(
-        description="The id of what it happened to: job, lease, group, provider, budget or webhook."
+        description="The id of what it happened to: job, lease, group, provider, budget, webhook "
+        "or schedule."
     )
     job_id: str | None = None
     time: datetime

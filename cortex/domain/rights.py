@@ -78,6 +78,8 @@ class Action(StrEnum):
     TEMPLATES_CHANGE = "templates.change"
     FILTERS_CHANGE = "filters.change"
     """To save filters of one's own; to share them takes the right to submit to the project."""
+    NOTICES_CHANGE = "notices.change"
+    """To see and choose what one is told."""
     SCHEDULES_READ = "schedules.read"
     SCHEDULES_CHANGE = "schedules.change"
 
@@ -132,6 +134,7 @@ _KEYS: Final = {
     Action.SESSIONS_CHANGE: Reach.OWN,
     Action.ACCOUNT_CHANGE: Reach.OWN,
     Action.FILTERS_CHANGE: Reach.OWN,
+    Action.NOTICES_CHANGE: Reach.OWN,
 }
 _LOOKS: Final = _READS | _KEYS | {Action.PROJECTS_READ: Reach.ALL}
 

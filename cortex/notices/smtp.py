@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.message import EmailMessage
+from email.policy import SMTP
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +12,8 @@ from cortex.domain.mail import Tls
 _TIMEOUT: Final = 20.0
 _TRANSIENT: Final = range(400, 500)
 _LONGEST_SUBJECT: Final = 200
+# Addresses in headers are long: folded, programs that look for them would not find them.
+_POLICY: Final = SMTP.clone(max_line_length=998, cte_type="7bit")
 
 
 class ServerAway(Exception):
@@ -42,7 +45,7 @@ def new_mail(
     `sender` and `to` are addresses. The `Message-ID` is made of `mail_id`: the same if the mail is
     sent again. `time` is in UTC.
     """
-    mail = EmailMessage()
+    mail = EmailMessage(policy=_POLICY)
     printable = "".join(c if c.isprintable() else " " for c in subject)
     mail["Subject"] = " ".join(printable.split())[:_LONGEST_SUBJECT]
     mail["From"] = sender
@@ -65,8 +68,11 @@ async def send_mail(mail: EmailMessage, server: MailServer) -> None:
     import aiosmtplib  # few have a server
 
     try:
+        # As bytes: the library would fold it by a policy of its own.
         await aiosmtplib.send(
-            mail,
+            mail.as_bytes(),
+            sender=str(mail["From"]),
+            recipients=[address.addr_spec for address in mail["To"].addresses],
             hostname=server.host,
             port=server.port,
             cert_bundle=str(server.ca) if server.ca else None,

@@ -36,7 +36,8 @@ class Notification(BaseModel):
 def notification_of(event: Event) -> Notification | None:
     """What is to be told of an event; None for most of them.
 
-    Told are: a job's end, what holds a job up, a provider's change of health, a webhook's end.
+    Told are: a job's end, what holds a job up, a provider's change of health, a webhook's end, a
+    schedule that Cortex has paused.
     """
     data = {name: value for name, value in event.data.items() if isinstance(value, str)}
     text = data.get("message", "")
@@ -51,6 +52,8 @@ def notification_of(event: Event) -> Notification | None:
         return _note(event, level, f"provider {event.subject} {words}", text)
     if event.type is EventType.WEBHOOK_DISABLED:
         return _note(event, "error", f"webhook {event.subject} was disabled", text)
+    if event.type is EventType.SCHEDULE_PAUSED:
+        return _note(event, "error", f"schedule {data.get('name', event.subject)} was paused", text)
     return None
 
 

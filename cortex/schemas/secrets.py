@@ -14,6 +14,7 @@ class SealedView(View):
 
     what: str = Field(
         description="`jobs` (their `secret_env`), `named_secrets` (of projects), "
+        "`notice_preferences` (chats of persons), "
         "`messages` (to persons, until they are sent), "
         "`providers` (their credentials), `signing_keys` (of access tokens), "
         "`totp_seeds` (second factors), `webhooks` (what signs, headers)."

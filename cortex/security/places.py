@@ -30,6 +30,11 @@ def message_place(message_id: str) -> str:
     return f"message:{message_id}"
 
 
+def preference_place(name: str) -> str:
+    """Of `notice_preferences.sealed`."""
+    return f"notices:{name}"
+
+
 def draft_place(draft_id: str) -> str:
     """Of `provider_drafts.sealed`."""
     return f"draft:{draft_id}"

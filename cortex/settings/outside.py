@@ -120,6 +120,19 @@ class NoticeSettings(Section):
         default=timedelta(hours=24), description="A notice that is not taken for so long is dead."
     )
     at_once: int = Field(default=8, ge=1, le=100, description="Sent at once by a worker.")
+    gather: Duration = Field(
+        default=timedelta(seconds=10),
+        ge=timedelta(0),
+        description="How long a notice waits for others, to be told in one message.",
+    )
+    gap: Duration = Field(
+        default=timedelta(minutes=5),
+        description="Between two messages to one person over one channel; what comes up meanwhile "
+        "is told by the next.",
+    )
+    max_age: Duration = Field(
+        default=timedelta(days=1), description="What is older when its turn comes is told nobody."
+    )
 
     @model_validator(mode="after")
     def _waits_grow(self) -> Self:

@@ -73,7 +73,7 @@ class TestRoutes:
         assert {route.path for route in api_routes() if not needed(route)} == {
             f"{PREFIX}/auth/{name}"
             for name in (
-                *("jwks", "login", "login/passkey", "redeem", "refresh"),
+                *("jwks", "login", "login/passkey", "redeem", "refresh", "unsubscribe"),
                 *("oidc", "oidc/{name}/start", "oidc/{name}/callback"),
                 *("device", "device/start", "device/token"),
                 *("device/login", "device/passkey", "device/sso/{name}", "device/confirm"),

@@ -94,6 +94,18 @@ KNOWN: Final = (
     ),
     Known(
         _VALID,
+        "PUT /api/v1/users/me/notices",
+        '^422 .*"field":"chat"',
+        "which services and addresses a chat may have depends on Apprise and the settings",
+    ),
+    Known(
+        _VALID,
+        f"{_SPECS}|{_GROUPS}",
+        "^422 .*, who is nobody here or may not see jobs of this project",
+        "who there is is no matter of the document",
+    ),
+    Known(
+        _VALID,
         r"PATCH /api/v1/webhooks/\{webhook_id\}",
         "^422 .*must be given anew .* for another host",
         "what a webhook has already is no matter of the document",

@@ -50,6 +50,7 @@ MAY = (
         Action.NAMED_SECRETS_USE: RUNNERS,
         Action.SCHEDULES_CHANGE: RUNNERS,
         Action.FILTERS_CHANGE: EVERYBODY,
+        Action.NOTICES_CHANGE: EVERYBODY,
     }
     | dict.fromkeys(READS - {Action.RECONCILE_READ}, EVERYBODY)
     | dict.fromkeys(ADMINS, {Role.ADMIN})

@@ -16,12 +16,14 @@ import pytest
 from temporalio.client import Client
 
 from cortex.client import ApiError, AsyncCortex
+from cortex.domain.notices import NoticeEvent
 from cortex.domain.rights import Role
 from cortex.domain.states import JobState
 from cortex.embedded.simulators import SIMULATORS, provider_id
 from cortex.security import totp
 from tests.e2e.support import shell
 from tests.support import eventually
+from tests.support.mail import MailServer
 from tests.support.stack import Stack, running_stack, short_folder
 
 pytestmark = pytest.mark.e2e
@@ -63,9 +65,30 @@ class Planted:
 
 
 @pytest.fixture(scope="module")
-async def stack() -> AsyncIterator[Stack]:
+def mails() -> Iterator[MailServer]:
+    """Where the stack sends mail."""
+    with short_folder("ctx-mail-") as folder:
+        server = MailServer(folder)
+        server.start()
+        yield server
+        server.end()
+
+
+@pytest.fixture(scope="module")
+async def stack(mails: MailServer) -> AsyncIterator[Stack]:
     with short_folder("ctx-sec-") as folder:
-        settings = {"CORTEX_TEMPORAL__ENCRYPT_PAYLOADS": "true"}
+        settings = {
+            "CORTEX_TEMPORAL__ENCRYPT_PAYLOADS": "true",
+            "CORTEX_SMTP__HOST": "localhost",
+            "CORTEX_SMTP__PORT": str(mails.port),
+            "CORTEX_SMTP__CA": str(mails.ca),
+            "CORTEX_SMTP__USERNAME": "cortex",
+            "CORTEX_SMTP__PASSWORD": "hunter2",
+            "CORTEX_SMTP__SENDER": "cortex@example.com",
+            "CORTEX_SMTP__ADDRESSES__LOCAL": "local@example.com",
+            "CORTEX_NOTICES__GATHER": "0s",
+            "CORTEX_NOTICES__GAP": "1s",
+        }
         async with running_stack(folder, settings, simulators=True) as running:
             yield running
 
@@ -155,10 +178,25 @@ async def plant_logins(stack: Stack, planted: Planted) -> None:
     }
 
 
-async def test_nothing_that_is_secret_is_anywhere(stack: Stack) -> None:
+async def mailed_link(stack: Stack, mails: MailServer) -> str:
+    """The token of a link, as it stands in the mail that was sent."""
+    await stack.client.add_user("mailed", Role.VIEWER, email="mailed@example.com")
+    assert (await stack.client.invite("mailed")).token == ""
+
+    async def sent() -> bool:
+        return bool(mails.envelopes)
+
+    await eventually(sent, what="the mail with the link")
+    assert mails.envelopes[0].rcpt_tos == ["mailed@example.com"]
+    return mails.texts[0].partition("redeem ctl_")[2].split()[0]
+
+
+async def test_nothing_that_is_secret_is_anywhere(stack: Stack, mails: MailServer) -> None:
     planted, told = Planted(), Planted()
     client = stack.client
     await plant_logins(stack, planted)
+    planted.by_name["the token of a mailed link"] = await mailed_link(stack, mails)
+    await client.update_notices(own=[each.value for each in NoticeEvent])
     await client.add_user("planter", Role.DEVELOPER)
     key = await client.create_key("ci", user="planter")
     planted.by_name["an API key"] = key.key[13:]
@@ -204,7 +242,14 @@ async def test_nothing_that_is_secret_is_anywhere(stack: Stack) -> None:
     group = await client.wait_group(view.id, timeout=300)
     assert group.state == "completed"
 
-    leaks = planted.found("a table", await database(stack))
+    async def notified() -> bool:
+        return any("group g has completed" in text.lower() for text in mails.texts)
+
+    await eventually(notified, within=30, what="the notice of the group's end")
+    notices = "\n".join(mails.texts[1:])
+    assert ids[0] in notices
+    leaks = planted.found("a notice", notices.encode()) + told.found("a notice", notices.encode())
+    leaks += planted.found("a table", await database(stack))
     kept = await histories(stack)
     leaks += planted.found("a history of Temporal", kept)
     leaks += told.found("a history of Temporal", kept)

@@ -137,7 +137,7 @@ class TestTrouble:
             async def tried() -> bool:
                 query = text("SELECT attempts FROM messages")
                 async with database.reading() as tx:
-                    return (await tx.connection.execute(query)).scalar_one() >= 2
+                    return int((await tx.connection.execute(query)).scalar_one()) >= 2
 
             await eventually(tried, what="two attempts")
             (tmp_path / "again").mkdir()

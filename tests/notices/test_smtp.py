@@ -29,6 +29,6 @@ def test_a_subject_is_one_line(subject: str) -> None:
     )
     assert mail["Bcc"] is None
     assert mail["Message-ID"] == "<msg_1@example.com>"
-    head = mail.as_bytes().partition(b"\n\n")[0]
+    head = mail.as_bytes().partition(b"\r\n\r\n")[0]
     assert not any(line.lower().startswith(b"bcc") for line in head.splitlines())
     assert len(mail["Subject"]) <= 200

@@ -13,6 +13,7 @@ from cortex.client._async.filters import AsyncFilterCalls
 from cortex.client._async.groups import AsyncGroupCalls
 from cortex.client._async.jobs import AsyncJobCalls
 from cortex.client._async.money import AsyncMoneyCalls
+from cortex.client._async.notices import AsyncNoticeCalls
 from cortex.client._async.outputs import AsyncOutputCalls
 from cortex.client._async.plugins import AsyncPluginCalls
 from cortex.client._async.projects import AsyncProjectCalls
@@ -46,6 +47,7 @@ class AsyncCortex(
     AsyncTemplateCalls,
     AsyncScheduleCalls,
     AsyncFilterCalls,
+    AsyncNoticeCalls,
     AsyncWebhookCalls,
     AsyncAuditCalls,
     AsyncTraceCalls,

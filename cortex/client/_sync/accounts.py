@@ -23,15 +23,22 @@ class AccountCalls:
         """One user."""
         return self._transport.call(routes.user(name))
 
-    def add_user(self, name: str, role: Role, kind: UserKind = UserKind.PERSON) -> User:
-        """Add a person or a service."""
-        return self._transport.call(routes.add_user(name, role, kind))
+    def add_user(
+        self, name: str, role: Role, kind: UserKind = UserKind.PERSON, *, email: str = ""
+    ) -> User:
+        """Add a person or a service; `email` is where links and notices are sent."""
+        return self._transport.call(routes.add_user(name, role, kind, email))
 
     def update_user(
-        self, name: str, *, role: Role | None = None, active: bool | None = None
+        self,
+        name: str,
+        *,
+        role: Role | None = None,
+        active: bool | None = None,
+        email: str | None = None,
     ) -> User:
-        """Change the role, or switch a user off or on; what is None stays as it is."""
-        return self._transport.call(routes.update_user(name, role, active))
+        """Change the role or address, or switch a user off or on; what is None stays as it is."""
+        return self._transport.call(routes.update_user(name, role, active, email))
 
     def keys(self, user: str | None = None) -> tuple[ApiKey, ...]:
         """API keys, the newest first: one's own, for admins everybody's or those of a user."""

@@ -101,14 +101,18 @@ class AuthCalls:
         """Remove the app and the passkeys of somebody who has lost them (admins)."""
         return self._transport.call(routes.reset_second_factor(name))
 
-    def invite(self, name: str, *, expires_in: str | None = None) -> Invitation:
+    def invite(
+        self, name: str, *, expires_in: str | None = None, by_email: bool | None = None
+    ) -> Invitation:
         """A token by which somebody sets their first password, or another one, once.
 
         Args:
             name: Of a person.
             expires_in: Such as `12h`, at most 30 days; None: 3 days.
+            by_email: True: it is sent to their address, or refused; False: it is in the answer;
+                None: sent if that is possible (`sent_to`), else in the answer.
         """
-        return self._transport.call(routes.invite(name, expires_in))
+        return self._transport.call(routes.invite(name, expires_in, by_email))
 
     def redeem(self, token: str, password: str) -> None:
         """Set a password with the token of an invitation or a reset."""

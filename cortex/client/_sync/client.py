@@ -14,6 +14,7 @@ from cortex.client._sync.filters import FilterCalls
 from cortex.client._sync.groups import GroupCalls
 from cortex.client._sync.jobs import JobCalls
 from cortex.client._sync.money import MoneyCalls
+from cortex.client._sync.notices import NoticeCalls
 from cortex.client._sync.outputs import OutputCalls
 from cortex.client._sync.plugins import PluginCalls
 from cortex.client._sync.projects import ProjectCalls
@@ -47,6 +48,7 @@ class Cortex(
     TemplateCalls,
     ScheduleCalls,
     FilterCalls,
+    NoticeCalls,
     WebhookCalls,
     AuditCalls,
     TraceCalls,

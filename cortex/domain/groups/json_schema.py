@@ -30,6 +30,7 @@ def group_spec_schema() -> dict[str, Any]:
             "items": {"type": ["string", "number", "boolean"]},
         },
     }
+    fields = _without(fields, "notify")
     parts["GroupJob"]["properties"] = {**fields, **own, "secret_env": fields["secret_env"]}
     parts["GroupDefaults"]["properties"] = _without(fields, "name")
     for name in ("GroupJob", "GroupDefaults"):

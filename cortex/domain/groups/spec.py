@@ -20,6 +20,7 @@ from cortex.domain.names import check_name
 from cortex.domain.quantities import Duration
 from cortex.domain.spec import JobSpec
 from cortex.domain.spec.extensions import EXTENSION_SCHEMA, without_extensions
+from cortex.domain.spec.notify import Notify
 from cortex.domain.written import WrittenSecret, WrittenText
 
 MAX_MEMBERS: Final = 1000
@@ -170,6 +171,11 @@ class GroupSpec(BaseModel):
         default=None, ge=1, description="How many run at once; with best_effort only."
     )
     labels: dict[str, WrittenText] = Field(default_factory=dict, max_length=32)
+    notify: Notify | None = Field(
+        default=None,
+        description="Who is told of what happens to it, besides their own choice: of all its jobs "
+        "together.",
+    )
     defaults: GroupDefaults = Field(
         default_factory=GroupDefaults, description="Part of a job spec, under that of every job."
     )
@@ -225,9 +231,13 @@ def job_errors(spec: GroupSpec) -> list[FieldError]:
     if "name" in (spec.defaults.model_extra or {}):
         message = "each job has a name of its own"
         errors.append(FieldError(field="defaults.name", message=message))
+    if "notify" in (spec.defaults.model_extra or {}):
+        errors.append(FieldError(field="defaults.notify", message=_TOGETHER))
     seen: dict[str, int] = {}
     for number, job in enumerate(spec.jobs):
         place = f"jobs[{number}]"
+        if "notify" in (job.model_extra or {}):
+            errors.append(FieldError(field=f"{place}.notify", message=_TOGETHER))
         if job.array in seen:
             twice = f"`{job.array}` is the name of jobs[{seen[job.array]}] too"
             errors.append(FieldError(field=f"{place}.name", message=twice))
@@ -246,6 +256,7 @@ def job_errors(spec: GroupSpec) -> list[FieldError]:
     return errors
 
 
+_TOGETHER: Final = "stands at the top of a group: people are told of all its jobs together"
 _ONE_COMMIT: Final = (
     "is for `policy: best_effort`: with all_or_nothing, jobs that can begin together "
     "are committed together"

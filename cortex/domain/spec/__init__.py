@@ -28,6 +28,7 @@ from cortex.domain.quantities import Bytes, Cores, Duration
 from cortex.domain.rendering import RENDER_OUTPUTS, RENDER_RESOURCES, Render
 from cortex.domain.spec.extensions import EXTENSION_SCHEMA, without_extensions
 from cortex.domain.spec.inputs import MAX_INPUTS, Input
+from cortex.domain.spec.notify import Notify
 from cortex.domain.spec.runtime import AutoExtend, Retries
 from cortex.domain.written import SecretReference, WrittenSecret, WrittenText
 
@@ -214,6 +215,9 @@ class JobSpec(_Model):
         description="Outputs of other jobs to begin with, as files of this one.",
     )
     labels: dict[str, WrittenText] = Field(default_factory=dict, max_length=32)
+    notify: Notify | None = Field(
+        default=None, description="Who is told of what happens to it, besides their own choice."
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -32,6 +32,7 @@ from cortex.security.keyring import KeyRing
 from cortex.security.places import job_place
 from cortex.services.jobs.admission import Assessment, assess, require_open
 from cortex.services.jobs.idempotency import Origin, check_key, fingerprint, in_project
+from cortex.services.jobs.notify import names_others, require_told
 from cortex.services.jobs.references import Opened, Secrets, write_down
 from cortex.services.money.reserves import require_room, upper_bound
 from cortex.services.plugins import PluginDirectory
@@ -92,6 +93,9 @@ class GroupSubmissions:
         market = await self._market()
 
         members = await asyncio.to_thread(expand, spec)
+        if by is not None and names_others(spec.notify, by.name):
+            async with self._database.reading() as tx:
+                await require_told(tx, [spec.notify], by.name, project, self._settings.api)
         opened = Opened({})
         if any(member.spec.references() for member in members):
             secrets = Secrets(self._keys, project or (by.name if by else ""), by)
@@ -148,6 +152,7 @@ class GroupSubmissions:
                 if seen is not None:
                     return AcceptedGroup(seen[0], replayed=True)
             require_open(self._settings.jobs)
+            await require_told(tx, [spec.notify], owner, project, self._settings.api)
             opened = await Secrets(self._keys, project or owner, by).of_group(tx, spec)
             assessments = await asyncio.to_thread(_assess_all, spec, members, market, opened)
             group = await asyncio.to_thread(

@@ -60,8 +60,16 @@ def in_project(kind: str, owner: str, project: str) -> str:
 
 def fingerprint(kind: str, specs: Sequence[JobSpec], encryption_keys: SecretStr | None) -> str:
     """A digest of the normalised specs, secrets included."""
-    content = [[spec.model_dump(mode="json"), spec.secrets()] for spec in specs]
+    content = [[_shown(spec), spec.secrets()] for spec in specs]
     return fingerprint_of(kind, content, encryption_keys)
+
+
+def _shown(spec: JobSpec) -> dict[str, Any]:
+    """What a spec says; without what it does not say, it is as before there was such a field."""
+    shown = spec.model_dump(mode="json")
+    if spec.notify is None:
+        del shown["notify"]
+    return shown
 
 
 def fingerprint_of(kind: str, content: Sequence[Any], encryption_keys: SecretStr | None) -> str:

@@ -24,6 +24,7 @@ from cortex.security.places import job_place
 from cortex.services.jobs.admission import Assessment, assess, at_index, require_open
 from cortex.services.jobs.idempotency import Origin, check_key, fingerprint, in_project
 from cortex.services.jobs.inputs import require_inputs
+from cortex.services.jobs.notify import names_others, require_told
 from cortex.services.jobs.references import Opened, Secrets, write_down
 from cortex.services.money.reserves import require_room, upper_bound
 from cortex.services.plugins import PluginDirectory
@@ -92,7 +93,8 @@ class Submissions:
         by: Principal | None = None,
     ) -> Validation:
         """What `submit` would say, without storing anything."""
-        await self._check_inputs(spec, visible)
+        owner = by.name if by is not None else ""
+        await self._check_others(spec, owner, project, visible)
         market = await self._market()
         assessment = self._assess(await self.clear(spec, project=project, by=by), market)
         return Validation(
@@ -149,7 +151,7 @@ class Submissions:
         claim = origin.claim if origin is not None else None
         if key is None and claim is None and not spec.references():
             require_open(self._settings.jobs)
-            await self._check_inputs(spec, visible)
+            await self._check_others(spec, owner, project, visible)
             self._assess(spec, market)
             stored = await self._store_at_once(jobs, market, by)
         else:
@@ -160,6 +162,7 @@ class Submissions:
                     return Accepted(await self._view(tx, seen[0]), seen[0], replayed=True)
                 require_open(self._settings.jobs)
                 await require_inputs(tx, [spec], seen=visible)
+                await require_told(tx, [spec.notify], owner, project, self._settings.api)
                 opened = await self._open(tx, jobs, by, batch=False)
                 self._assess(opened.clear(spec), market)
                 if claim is not None:
@@ -195,6 +198,8 @@ class Submissions:
                 return Accepted(await _accepted(tx, seen), seen[0], replayed=True)
             require_open(self._settings.jobs)
             await require_inputs(tx, specs, batch=True, seen=visible)
+            asked = [spec.notify for spec in specs]
+            await require_told(tx, asked, owner, project, self._settings.api, batch=True)
             opened = await self._open(tx, jobs, by, batch=True)
             await self._assess_all(specs, opened, market)
             await _remember(tx, jobs, key, mark)
@@ -210,10 +215,14 @@ class Submissions:
         async with self._database.reading() as tx:
             return Accepted(await self._view(tx, job_id), job_id, replayed=True)
 
-    async def _check_inputs(self, spec: JobSpec, visible: frozenset[str] | None) -> None:
-        if spec.inputs:
+    async def _check_others(
+        self, spec: JobSpec, owner: str, project: str, visible: frozenset[str] | None
+    ) -> None:
+        """Jobs that give it inputs, and people who are told of it."""
+        if spec.inputs or names_others(spec.notify, owner):
             async with self._database.reading() as tx:
                 await require_inputs(tx, [spec], seen=visible)
+                await require_told(tx, [spec.notify], owner, project, self._settings.api)
 
     async def _market(self) -> _Market:
         return _Market(await self._registry.all(), await self._plugins.strategies())

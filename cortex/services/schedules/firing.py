@@ -24,6 +24,7 @@ from cortex.domain.errors import (
     NotFound,
     ServiceUnavailable,
 )
+from cortex.domain.events import EventType
 from cortex.domain.groups.spec import GroupSpec
 from cortex.domain.ids import is_group_id
 from cortex.domain.rights import Action, Principal, Role
@@ -233,6 +234,10 @@ class Firing:
             if not now.paused:
                 await tx.schedules.change(schedule.id, {"paused": True, "pause_reason": why})
                 await tx.commands.add_for_schedule(schedule.id)
+                told = {"name": now.name, "owner": now.owner, "project": now.project}
+                await tx.events.add(
+                    EventType.SCHEDULE_PAUSED, schedule.id, data={**told, "message": why}
+                )
                 await tx.audit.add(
                     _CORTEX,
                     "schedule.pause",

@@ -203,6 +203,10 @@ class TestRefused:
         async with database.reading() as tx:
             query = "SELECT actor FROM audit_log WHERE action = 'schedule.pause'"
             assert (await tx.connection.exec_driver_sql(query)).scalar_one() == "cortex"
+            query = "SELECT subject, data FROM events WHERE type = 'schedule.paused'"
+            (event,) = (await tx.connection.exec_driver_sql(query)).all()
+        assert event.subject == schedule.id
+        assert event.data == {"name": "s", "owner": "ann", "project": "vision", "message": why}
 
     async def test_one_that_is_gone(self, schedules: Schedules, firing: Firing) -> None:
         schedule = await made(schedules)
