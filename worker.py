@@ -66,7 +66,7 @@ from cortex.plugins.loading import Loaded, load_plugins, strategies_of
 from cortex.runtime_settings import RuntimeSettings, SettingsFollower
 from cortex.security.keyring import KeyRing
 from cortex.security.kms import with_open_keys
-from cortex.settings import Settings
+from cortex.settings import Settings, read_settings
 from cortex.telemetry.logging import configure_logging
 from cortex.telemetry.tracing import configure_tracing
 from cortex.temporal.client import connect, prepare_namespace
@@ -343,9 +343,9 @@ async def _touch(health_file: Path | None) -> None:
 
 def main() -> None:
     faultpoints.arm()
-    settings = Settings()
-    configure_logging(settings.telemetry)
     try:
+        settings = read_settings()
+        configure_logging(settings.telemetry)
         settings = with_open_keys(settings)
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(main_async(settings))

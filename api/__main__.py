@@ -15,17 +15,16 @@ from typing import Any
 import structlog
 import uvicorn
 from fastapi import FastAPI
-from pydantic import ValidationError
 
 from api.app import create_app
 from api.connections import connections_of
 from api.live import MAX_MESSAGE
 from api.protocol import BoundedProtocol
 from cortex import faultpoints, garbage
-from cortex.domain.errors import CortexError, field_errors
+from cortex.domain.errors import CortexError
 from cortex.loops import loop_factory
 from cortex.security.kms import with_open_keys
-from cortex.settings import Settings
+from cortex.settings import Settings, read_settings
 from cortex.telemetry.logging import configure_logging
 
 _GRACE_SECONDS = 5
@@ -95,19 +94,12 @@ def main() -> None:
     """Run the server; exits with 1 if it cannot start."""
     faultpoints.arm()
     try:
-        settings = Settings()
+        settings = read_settings()
         configure_logging(settings.telemetry)
         settings = with_open_keys(settings)
         server = Server(create_app(settings), settings, ready=garbage.freeze)
-    except ValidationError as error:
-        problems = ", ".join(
-            f"`{problem.field}` {problem.message}" for problem in field_errors(error)
-        )
-        sys.exit(f"the settings are not valid: {problems}")
     except CortexError as error:
         sys.exit(f"the API cannot start: {error.detail}")
-    except ValueError as error:
-        sys.exit(f"the settings cannot be read: {error}")
     _log.info("api.start", host=settings.api.host, port=settings.api.port)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(server.serve())

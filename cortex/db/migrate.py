@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from cortex.db.engine import Database
 from cortex.db.partitions import ensure_partitions
 from cortex.domain.errors import CortexError
-from cortex.settings import Settings
+from cortex.settings import read_settings
 
 # One migration at a time, whoever starts first.
 _LOCK = 0x636F72746578
@@ -41,7 +41,7 @@ async def _upgrade(connection: AsyncConnection) -> None:
 
 
 async def _main() -> None:
-    database = Database(Settings().database, application="cortex-migrate")
+    database = Database(read_settings().database, application="cortex-migrate")
     try:
         await migrate(database)
     finally:

@@ -86,31 +86,25 @@ def _away(url: str, error: Exception) -> Finding:
     """The fix for each way in which a connection fails; libpq's own words, and no password."""
     text = first_line(error)
     where = "the setting `database.url` (CORTEX_DATABASE__URL)"
+    try:
+        parts = psycopg.conninfo.conninfo_to_dict(url)
+    except psycopg.Error:  # whose text may have the password in it
+        example = "postgresql://user:password@host:5432/database"
+        return fault("database", "its URL is malformed", f"correct {where}: `{example}`")
     for words, fix in (
         ("password authentication failed", f"correct user and password in {where}"),
         ("no password supplied", f"give the password in {where}"),
         ("does not exist", f"make the role and the database, or correct their names in {where}"),
         ("resolve", f"correct the host in {where}, or mend the name server"),
         ("translate host name", f"correct the host in {where}, or mend the name server"),
-        ("invalid URI", f"correct {where}"),
-        ("invalid connection option", f"correct {where}"),
         ("certificate", "mend the server's certificate, or `sslrootcert` in the URL"),
         ("too many", "raise `max_connections`, or run fewer processes"),
         ("starting up", "wait until it is ready"),
     ):
         if words in text:
             return fault("database", text, fix)
-    parts = psycopg.conninfo.conninfo_to_dict(url) if _parses(url) else {}
     place = f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}"
     return fault("database", f"PostgreSQL at {place}: {text}", f"start it, or correct {where}")
-
-
-def _parses(url: str) -> bool:
-    try:
-        psycopg.conninfo.conninfo_to_dict(url)
-    except psycopg.Error:
-        return False
-    return True
 
 
 def _server(connection: psycopg.AsyncConnection[Any]) -> Finding:

@@ -341,10 +341,11 @@ NEVER_WITH_BUDGET: Final = frozenset(
         Action.SETTINGS_CHANGE,
         Action.PROVIDERS_CHANGE,
         Action.TEMPLATES_CHANGE,
+        Action.JOBS_RESOLVE,
     }
 )
 """What a key with a budget never allows: with it one could spend beside the budget. A schedule of
-somebody else may follow the template that is changed."""
+somebody else may follow the template that is changed; whoever resolves says what a lease cost."""
 
 _BESIDES: Final = frozenset({Action.SERVER_READ, Action.PROVIDERS_READ})
 """What one needs to run jobs, though it is about the whole server."""

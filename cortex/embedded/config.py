@@ -22,7 +22,7 @@ from cortex.embedded.containers import container_socket, docker_entry
 from cortex.embedded.errors import StackError
 from cortex.embedded.files import write_private
 from cortex.embedded.simulators import SIMULATORS, simulated_providers
-from cortex.settings import Settings, config_file
+from cortex.settings import InvalidSettings, Settings, config_file, read_settings
 
 PortName = Literal["api", "temporal", "temporal_ui", "temporal_metrics", "postgres"]
 
@@ -298,13 +298,9 @@ class StackConfig(BaseModel):
 def user_settings() -> Settings:
     """The settings from the user's environment and file, with errors for people."""
     try:
-        return Settings()
-    except ValidationError as err:
-        raise StackError(
-            f"The settings ({config_file()}, CORTEX_*) are not valid: {_problems(err)}."
-        ) from None
-    except (ValueError, OSError) as err:
-        raise StackError(f"The settings ({config_file()}) cannot be read: {err}.") from None
+        return read_settings()
+    except InvalidSettings as error:
+        raise StackError(f"{error.detail[0].upper()}{error.detail[1:]}.") from None
 
 
 def read_stack_file(data_dir: Path) -> dict[str, Any]:

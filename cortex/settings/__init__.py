@@ -7,7 +7,7 @@ file of the same lower-case name in the folder `CORTEX_SECRETS_DIR` (`cortex_dat
 import os
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     NestedSecretsSettingsSource,
@@ -17,6 +17,7 @@ from pydantic_settings import (
 )
 
 from cortex.domain.device import DeviceRules
+from cortex.domain.errors import CortexError, field_errors
 from cortex.domain.lockout import LockoutRules
 from cortex.domain.passkeys import PasskeyRules
 from cortex.domain.passwords import PasswordRules
@@ -96,6 +97,13 @@ def default_data_dir() -> Path:
     return Path(base) / "cortex"
 
 
+class InvalidSettings(CortexError):
+    """A program cannot start with these settings."""
+
+    code = "invalid_settings"
+    title = "The settings are not valid"
+
+
 class Settings(BaseSettings):
     """Every setting, with its default and what it does."""
 
@@ -104,6 +112,7 @@ class Settings(BaseSettings):
         env_nested_delimiter="__",
         extra="ignore",
         frozen=True,
+        hide_input_in_errors=True,
         nested_model_default_partial_update=True,
     )
 
@@ -188,3 +197,20 @@ class Settings(BaseSettings):
 def config_file() -> Path:
     """The TOML file in use: `CORTEX_CONFIG`, or `cortex.toml` in the working folder."""
     return Path(os.environ.get("CORTEX_CONFIG", "cortex.toml"))
+
+
+def read_settings() -> Settings:
+    """The settings of this process, for a program that starts.
+
+    Raises:
+        InvalidSettings: they are not valid, or cannot be read; field by field, without the values,
+            which may be secrets.
+    """
+    where = f"{config_file()}, CORTEX_*"
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = ", ".join(f"`{one.field}` {one.message}" for one in field_errors(error))
+        raise InvalidSettings(f"the settings ({where}) are not valid: {problems}") from None
+    except (ValueError, OSError) as error:
+        raise InvalidSettings(f"the settings ({where}) cannot be read: {error}") from None

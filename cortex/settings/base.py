@@ -10,6 +10,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SecretStr,
 )
 
 from cortex.domain.accounts import check_user_name
@@ -38,6 +39,19 @@ def _base_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _database_url(url: SecretStr) -> SecretStr:
+    """What libpq says of a malformed one has the password in it; so it never gets to see one."""
+    scheme, _, rest = url.get_secret_value().partition("://")
+    authority = re.split("[/?]", rest)[0]
+    if scheme not in ("postgresql", "postgres"):
+        raise ValueError("must be such as `postgresql://user:password@host:5432/database`")
+    if authority.count("@") > 1:
+        raise ValueError("has more than one `@`: write that of the password as `%40`")
+    if re.search("%(?![0-9A-Fa-f]{2})", rest):
+        raise ValueError("has a `%` without two hexadecimal digits behind it: write it as `%25`")
+    return url
+
+
 _ORIGIN = r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?"
 Origin = Annotated[str, AfterValidator(_origin)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
@@ -45,6 +59,7 @@ LogLevel = Annotated[
     Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
     BeforeValidator(lambda text: text.upper() if isinstance(text, str) else text),
 ]
+DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
 SsoName = Annotated[str, Field(pattern=SSO_NAME)]
 UserName = Annotated[str, AfterValidator(check_user_name)]
 KeyName = Annotated[str, AfterValidator(_key_name)]
@@ -59,4 +74,4 @@ def check_waits(first: timedelta, longest: timedelta) -> None:
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)

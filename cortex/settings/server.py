@@ -12,6 +12,7 @@ from cortex.domain.rights import LOCAL_ADMIN, Role
 from cortex.settings.base import (
     BaseUrl,
     Bytes,
+    DatabaseUrl,
     Duration,
     KeyName,
     Origin,
@@ -20,7 +21,7 @@ from cortex.settings.base import (
 
 
 class DatabaseSettings(Section):
-    url: SecretStr = Field(
+    url: DatabaseUrl = Field(
         default=SecretStr("postgresql://cortex@127.0.0.1:5432/cortex"),
         description="PostgreSQL connection URL.",
     )

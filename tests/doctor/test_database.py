@@ -38,9 +38,10 @@ async def test_a_sound_one_has_nothing_to_mend(database_url: str) -> None:
     [
         ((":54", ":1"), "127.0.0.1:1", "start it"),
         (("127.0.0.1", "no-such-host.invalid"), "no-such-host.invalid", "correct the host"),
+        (("@127.0.0.1", "@[::1"), "its URL is malformed", "correct the setting"),
         (("/t_", "/gone_"), "does not exist", "make the role and the database"),
         (("cortex:", "cortex:not-"), "password authentication failed", "correct user and password"),
-        (("/t_", "/?nonsense=1&dbname=t_"), "nonsense", "correct the setting"),
+        (("/t_", "/?nonsense=1&dbname=t_"), "its URL is malformed", "correct the setting"),
     ],
 )
 async def test_how_it_is_away_and_what_to_do(

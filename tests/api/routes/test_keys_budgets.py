@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from cortex.db.engine import Database
 from cortex.domain.accounts import KeyBudget
+from cortex.domain.ids import new_id
 from cortex.domain.rights import NEVER_WITH_BUDGET
 from cortex.schemas.accounts import KeyCreated, KeyPage
 from tests.api.routes.test_keys import KEYS, made, sending, user
@@ -226,6 +227,7 @@ class TestWaysAround:
             ("POST", f"{API}/users"),
             ("POST", f"{API}/budgets"),
             ("POST", f"{API}/templates"),
+            ("POST", f"{JOBS}/{new_id('job')}/resolve"),
         ):
             answer = await client.request(method, path, json={}, headers=sending(key.key))
             assert "has not the scope" in check_problem(answer, 403, "forbidden").detail
