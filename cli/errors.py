@@ -55,6 +55,7 @@ _BY_STATUS = {
     403: ExitCode.NOT_ALLOWED,
     404: ExitCode.NOT_FOUND,
     409: ExitCode.CONFLICT,
+    412: ExitCode.CONFLICT,
     413: ExitCode.BAD_INPUT,
     415: ExitCode.BAD_INPUT,
     422: ExitCode.BAD_INPUT,

@@ -7,7 +7,7 @@ import typer
 from cli import budget_view, render
 from cli.errors import BadInput, CliError, ExitCode
 from cli.state import State, state_of
-from cortex.client import Cortex
+from cortex.client import LAST_SEEN, Cortex
 from cortex.domain.money.budgets import BudgetAction, BudgetPeriod, BudgetScope
 from cortex.schemas.money import BudgetView
 
@@ -113,13 +113,15 @@ def change(
         raise BadInput("say what to change: --amount, --period, --name, --stop/--alert, --on/--off")
     action = None if stop is None else BudgetAction.STOP if stop else BudgetAction.ALERT
     with state.client() as cortex:
+        budget = cortex.budget(_find(cortex, which).id)
         made = cortex.update_budget(
-            _find(cortex, which).id,
+            budget.id,
             name=name,
             amount=amount,
             period=period,
             action=action,
             enabled=enabled,
+            if_match=LAST_SEEN,
         )
     _done(state, made, f"budget `{made.name}` was changed: {made.left} left this {made.period}")
 

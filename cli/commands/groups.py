@@ -8,6 +8,7 @@ import typer
 
 from cli import render
 from cli.errors import BadInput, ExitCode
+from cli.fields import Fields, names_of, show_fields
 from cli.find import find_group
 from cli.follow import Followed, follow, unpacked
 from cli.group_logs import follow_logs, print_logs
@@ -22,7 +23,7 @@ from cli.trace_view import show_trace
 from cortex.client import ApiError, AsyncCortex, GroupFilter, GroupSpec, MemberFilter
 from cortex.domain.groups.states import GroupState
 from cortex.domain.states import JobState
-from cortex.schemas.groups import GroupView
+from cortex.schemas.groups import GroupSummary, GroupView
 
 app = typer.Typer()
 group_app = typer.Typer(no_args_is_help=True, help="Run several jobs as one.")
@@ -150,9 +151,11 @@ def list_groups(
     name: Annotated[str | None, typer.Option(help="The group's name.")] = None,
     label: Annotated[list[str] | None, typer.Option("--label", "-l", help="KEY=VALUE.")] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")] = 50,
+    fields: Fields = None,
 ) -> None:
     """List groups, newest first."""
     state = state_of(ctx)
+    names = None if fields is None else names_of(fields, GroupSummary.model_fields)
     which = GroupFilter(
         state=_known(state_, GroupState),
         project=state.project,
@@ -161,6 +164,10 @@ def list_groups(
         labels=parse_labels(label or ()),
     )
     with state.client() as cortex:
+        if names is not None:
+            entries = cortex.iter_group_fields(names, which, page_size=min(limit, 100))
+            show_fields(state, names, islice(entries, limit))
+            return
         groups = list(islice(cortex.iter_groups(which, page_size=min(limit, 100)), limit))
     if state.json:
         render.print_json(*groups)

@@ -14,6 +14,7 @@ from rich.live import Live
 from cli import render
 from cli.bulk import cancel_matching, known_state, parse_where
 from cli.errors import BadInput, CliError, ExitCode, as_cli_error, show
+from cli.fields import Fields, names_of, show_fields
 from cli.find import find_id, find_job
 from cli.frames import show_frames
 from cli.local import dir_option
@@ -52,9 +53,13 @@ def jobs(
     ] = None,
     all_: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it anew each second.")] = False,
+    fields: Fields = None,
 ) -> None:
     """List jobs, newest first."""
     state = state_of(ctx)
+    names = None if fields is None else names_of(fields, JobSummary.model_fields)
+    if watch and names is not None:
+        raise BadInput("either --watch or --fields")
     which = JobFilter(
         state=None if state_ is None else known_state(state_, "--state"),
         project=state.project,
@@ -68,6 +73,11 @@ def jobs(
     with state.client() as cortex:
         if watch:
             _watch(state, cortex, which, saved, limit)
+            return
+        if names is not None:
+            most = None if all_ else limit
+            entries = cortex.iter_job_fields(names, which, saved=saved, page_size=_page(most))
+            show_fields(state, names, islice(entries, most))
             return
         listed = _take(cortex, which, saved, None if all_ else limit)
         if state.json:
@@ -86,8 +96,11 @@ def jobs(
 def _take(
     cortex: Cortex, which: JobFilter, saved: str | None, limit: int | None
 ) -> Iterator[JobSummary]:
-    page_size = 100 if limit is None else min(limit, 100)
-    return islice(cortex.iter_jobs(which, saved=saved, page_size=page_size), limit)
+    return islice(cortex.iter_jobs(which, saved=saved, page_size=_page(limit)), limit)
+
+
+def _page(limit: int | None) -> int:
+    return 100 if limit is None else min(limit, 100)
 
 
 def _watch(state: State, cortex: Cortex, which: JobFilter, saved: str | None, limit: int) -> None:

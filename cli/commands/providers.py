@@ -11,7 +11,7 @@ from cli.commands.verify import verify
 from cli.errors import BadInput, CliError
 from cli.provider_input import ConfigInput, read_config
 from cli.state import State, state_of
-from cortex.client import Cortex
+from cortex.client import LAST_SEEN, Cortex
 from cortex.client._routes.providers import UNSET, Unset
 from cortex.schemas.providers import ProviderTestResult, ProviderTypeView, ProviderView
 
@@ -133,7 +133,7 @@ def update(
         if wanted.config and not untested:
             _tested(state, cortex.test_provider(provider_id, config=wanted.config))
         config = wanted.config or None
-        made = cortex.update_provider(provider_id, config, rate_limit=limit)
+        made = cortex.update_provider(provider_id, config, rate_limit=limit, if_match=LAST_SEEN)
     _done(state, made, f"provider `{made.id}` was changed")
 
 

@@ -10,7 +10,7 @@ from cli.errors import BadInput
 from cli.specfile import load, load_whole
 from cli.state import State, state_of
 from cli.templates import Named, filling_of
-from cortex.client import ApiError
+from cortex.client import LAST_SEEN, ApiError
 from cortex.domain.schedules import Overlap
 from cortex.schemas.schedules import ScheduleCreate, ScheduleView
 
@@ -198,7 +198,8 @@ def update(
     if job is not None:
         fields |= {"params": {}, "overrides": {}}
     with state.client() as cortex:
-        changed = cortex.update_schedule(find_schedule(state, cortex, name).id, fields)
+        schedule = cortex.schedule(find_schedule(state, cortex, name).id)
+        changed = cortex.update_schedule(schedule.id, fields, if_match=LAST_SEEN)
     _tell(state, changed)
 
 

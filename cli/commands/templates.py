@@ -5,11 +5,11 @@ from typing import Annotated, Any
 import typer
 
 from cli import render
-from cli.errors import BadInput
+from cli.errors import BadInput, CliError, ExitCode
 from cli.specfile import Document, load_whole
 from cli.state import State, state_of
 from cli.templates import Named, filling_of, find_template
-from cortex.client import ApiError
+from cortex.client import LAST_SEEN, ApiError
 from cortex.domain.templates import Template
 from cortex.domain.templates.parameters import Parameter
 from cortex.schemas.templates import TemplateCreate
@@ -82,14 +82,31 @@ def create(
 
 
 @templates_app.command("update")
-def update(ctx: typer.Context, name: Name, file: File) -> None:
+def update(
+    ctx: typer.Context,
+    name: Name,
+    file: File,
+    if_version: Annotated[
+        int | None,
+        typer.Option("--if-version", min=1, help="Only if this is still the latest version."),
+    ] = None,
+) -> None:
     """Make the next version of a template. What the file does not have stays."""
     state = state_of(ctx)
     document = load_whole(file, TemplateCreate, _FORM)
     fields = {key: value for key, value in document.data.items() if key != "name"}
     with state.client() as cortex:
+        present = cortex.template(find_template(state, cortex, name).id)
+        if if_version not in (None, present.version):
+            raise CliError(
+                f"template `{name}` is at version {present.version} and not {if_version}: others "
+                "have changed it",
+                details=(f"`cortex templates show {name}` shows it",),
+                code="precondition_failed",
+                exit_code=ExitCode.CONFLICT,
+            )
         try:
-            made = cortex.update_template(find_template(state, cortex, name).id, fields)
+            made = cortex.update_template(present.id, fields, if_match=LAST_SEEN)
         except ApiError as error:
             raise _placed(error, document) from None
     _tell(state, made)

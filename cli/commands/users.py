@@ -7,6 +7,7 @@ import typer
 from cli import render
 from cli.errors import BadInput
 from cli.state import State, state_of
+from cortex.client import LAST_SEEN
 from cortex.domain.accounts import User, UserKind
 from cortex.domain.rights import Role
 
@@ -69,7 +70,8 @@ def change(
     if role is None and active is None and email is None:
         raise BadInput("say what to change: --role, --email, --on/--off")
     with state.client() as cortex:
-        user = cortex.update_user(name, role=role, active=active, email=email)
+        cortex.user(name)
+        user = cortex.update_user(name, role=role, active=active, email=email, if_match=LAST_SEEN)
     address = f" <{user.email}>" if user.email else ""
     now = f"{user.role.value}, {'active' if user.active else 'switched off'}{address}"
     _done(state, user, f"user `{name}` is now {now}")

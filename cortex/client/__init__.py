@@ -1,6 +1,7 @@
 """The Python client of Cortex: `Cortex` blocks, `AsyncCortex` awaits; both do the same."""
 
 from cortex.client._async.client import AsyncCortex
+from cortex.client._routes.call import LAST_SEEN
 from cortex.client._routes.groups import GroupFilter, MemberFilter
 from cortex.client._routes.jobs import JobFilter, Spec
 from cortex.client._routes.templates import Filling
@@ -15,6 +16,7 @@ from cortex.client.errors import (
     GroupWaitTimeout,
     InvalidValue,
     NotConfigured,
+    PreconditionFailed,
     WaitTimeout,
 )
 from cortex.client.retry import NO_RETRY, RetryPolicy
@@ -22,6 +24,7 @@ from cortex.domain.groups.expand import GroupSpec
 from cortex.domain.spec import JobSpec
 
 __all__ = [
+    "LAST_SEEN",
     "NO_RETRY",
     "ApiError",
     "AsyncCortex",
@@ -40,6 +43,7 @@ __all__ = [
     "JobSpec",
     "MemberFilter",
     "NotConfigured",
+    "PreconditionFailed",
     "RetryPolicy",
     "Spec",
     "WaitTimeout",

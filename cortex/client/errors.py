@@ -76,6 +76,13 @@ class ApiError(ClientError):
         return self.problem.errors
 
 
+class PreconditionFailed(ApiError):
+    """What was to be changed is not at the version of `if_match` any more; nothing was changed.
+
+    Read it again, look at what others did, and repeat the change if it still holds.
+    """
+
+
 class BadAnswer(ClientError):
     """What answered is no Cortex API of a version that this client knows."""
 

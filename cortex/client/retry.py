@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from cortex.client.errors import ApiError, BadAnswer, ConnectionFailed
+from cortex.client.errors import ApiError, BadAnswer, ConnectionFailed, PreconditionFailed
 from cortex.schemas.server import Problem
 
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
@@ -74,11 +74,13 @@ class Tries:
 
         Raises:
             ApiError: trying again would not help, or it was the last try.
+            PreconditionFailed: it is not at the version of `If-Match`.
         """
         self._failed += 1
         later = response.status_code == 429 or (self._repeatable and response.status_code in _LATER)
         if not later or self._failed >= self._policy.attempts:
-            raise ApiError(problem_of(response))
+            kind = PreconditionFailed if response.status_code == 412 else ApiError
+            raise kind(problem_of(response))
         return self._policy.delay(self._failed, _retry_after(response))
 
 

@@ -15,6 +15,7 @@ from cortex.client.errors import BadAnswer, NotConfigured
 from cortex.client.logins import SessionAuth
 from cortex.client.retry import RetryPolicy, Tries
 from cortex.client.streams import Follower, Stream
+from cortex.client.tags import Tags
 
 T = TypeVar("T")
 
@@ -33,6 +34,7 @@ class AsyncTransport:
         self.connection = connection
         self._retry = retry
         self._stream_retry = stream_retry
+        self._tags = Tags()
         self._http = httpx.AsyncClient(
             base_url=connection.url,
             headers=_headers(connection),
@@ -53,6 +55,7 @@ class AsyncTransport:
         """
         policy = self._stream_retry if patient else self._retry
         tries = Tries(policy, self.connection.url, repeatable=call.repeatable)
+        headers = self._tags.headers(call)
         while True:
             try:
                 response = await self._http.request(
@@ -60,12 +63,13 @@ class AsyncTransport:
                     call.path,
                     params=call.params,
                     content=call.body,
-                    headers=call.headers,
+                    headers=headers,
                 )
             except httpx.TransportError as error:
                 pause = tries.lost(error)
             else:
                 if response.is_success or response.status_code in call.good:
+                    self._tags.note(call, response)
                     return _parsed(call, response)
                 pause = tries.refused(response)
             await asyncio.sleep(pause)
@@ -140,6 +144,7 @@ class Transport:
         self.connection = connection
         self._retry = retry
         self._stream_retry = stream_retry
+        self._tags = Tags()
         self._http = httpx.Client(
             base_url=connection.url,
             headers=_headers(connection),
@@ -160,6 +165,7 @@ class Transport:
         """
         policy = self._stream_retry if patient else self._retry
         tries = Tries(policy, self.connection.url, repeatable=call.repeatable)
+        headers = self._tags.headers(call)
         while True:
             try:
                 response = self._http.request(
@@ -167,12 +173,13 @@ class Transport:
                     call.path,
                     params=call.params,
                     content=call.body,
-                    headers=call.headers,
+                    headers=headers,
                 )
             except httpx.TransportError as error:
                 pause = tries.lost(error)
             else:
                 if response.is_success or response.status_code in call.good:
+                    self._tags.note(call, response)
                     return _parsed(call, response)
                 pause = tries.refused(response)
             time.sleep(pause)

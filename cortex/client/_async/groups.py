@@ -1,8 +1,8 @@
 """The part of the asynchronous client that is about groups."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 from uuid import uuid4
 
 from cortex.client._async.paging import every_entry
@@ -94,6 +94,20 @@ class AsyncGroupCalls:
         pages = partial(routes.groups, which, page_size)
         async for group in every_entry(self._transport, pages):
             yield group
+
+    async def iter_group_fields(
+        self, fields: Sequence[str], which: GroupFilter = _ALL, *, page_size: int = 500
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Some fields of all groups that match, newest first.
+
+        Args:
+            fields: Such as `id`, `name`, `state`: names of fields of `GroupSummary`.
+            which: The filter.
+            page_size: Groups per request.
+        """
+        pages = partial(routes.group_fields, which, fields, page_size)
+        async for entry in every_entry(self._transport, pages):
+            yield entry
 
     async def cancel_group(self, group_id: str, *, reason: str = "") -> GroupView:
         """Ask for the end of a group: none of it starts any more, and what runs is cancelled."""

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from functools import partial
+from typing import Any
 from uuid import uuid4
 
 from cortex.client._async.paging import every_entry
@@ -145,6 +146,26 @@ class AsyncJobCalls:
         pages = partial(routes.jobs, which, saved, page_size)
         async for job in every_entry(self._transport, pages):
             yield job
+
+    async def iter_job_fields(
+        self,
+        fields: Sequence[str],
+        which: JobFilter = _ALL,
+        *,
+        saved: str | None = None,
+        page_size: int = 500,
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Some fields of all jobs that match, newest first; less to read and to send than all.
+
+        Args:
+            fields: Such as `id`, `name`, `state`: names of fields of `JobSummary`.
+            which: The filter.
+            saved: Name of a saved filter; what `which` says counts.
+            page_size: Jobs per request.
+        """
+        pages = partial(routes.job_fields, which, fields, saved, page_size)
+        async for entry in every_entry(self._transport, pages):
+            yield entry
 
     async def frames(
         self,

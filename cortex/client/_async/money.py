@@ -5,7 +5,7 @@ from functools import partial
 
 from cortex.client._async.paging import every_entry
 from cortex.client._routes import money as routes
-from cortex.client._routes.call import Since
+from cortex.client._routes.call import IfMatch, Since, only_if
 from cortex.client.transport import AsyncTransport
 from cortex.domain.money import Money
 from cortex.domain.money.budgets import BudgetAction, BudgetPeriod, BudgetScope
@@ -119,8 +119,22 @@ class AsyncMoneyCalls:
         period: BudgetPeriod | None = None,
         action: BudgetAction | None = None,
         enabled: bool | None = None,
+        if_match: IfMatch = None,
     ) -> BudgetView:
-        """Change a budget; what is None stays as it is."""
+        """Change a budget; what is None stays as it is.
+
+        Args:
+            budget_id: Its id.
+            name: Stands in every message about it.
+            amount: Such as `100 USD`.
+            period: In UTC.
+            action: `alert` tells only; `stop` also refuses and stops jobs.
+            enabled: Whether it counts.
+            if_match: Only at this version; `LAST_SEEN`: as this client read it last.
+
+        Raises:
+            PreconditionFailed: others have changed it meanwhile.
+        """
         values = {
             "name": name,
             "amount": amount,
@@ -128,8 +142,9 @@ class AsyncMoneyCalls:
             "action": action,
             "enabled": enabled,
         }
-        return await self._transport.call(routes.update_budget(budget_id, values))
+        call = routes.update_budget(budget_id, values)
+        return await self._transport.call(only_if(call, if_match))
 
-    async def delete_budget(self, budget_id: str) -> None:
-        """Remove a budget."""
-        return await self._transport.call(routes.delete_budget(budget_id))
+    async def delete_budget(self, budget_id: str, *, if_match: IfMatch = None) -> None:
+        """Remove a budget; with `if_match` only at that version (`PreconditionFailed`)."""
+        return await self._transport.call(only_if(routes.delete_budget(budget_id), if_match))

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from cortex.client._routes import providers as routes
+from cortex.client._routes.call import IfMatch, only_if
 from cortex.client._routes.providers import UNSET, Unset
 from cortex.client.transport import AsyncTransport
 from cortex.domain.providers.inspection import Inspection
@@ -65,6 +66,7 @@ class AsyncProviderCalls:
         config: Mapping[str, Any] | None = None,
         *,
         rate_limit: float | Unset | None = UNSET,
+        if_match: IfMatch = None,
     ) -> ProviderView:
         """Change a provider; what runs there goes on.
 
@@ -72,12 +74,20 @@ class AsyncProviderCalls:
             provider_id: Its id.
             config: What to change of it; None as a value removes a field.
             rate_limit: Steps per second at most; None: no limit.
-        """
-        return await self._transport.call(routes.update(provider_id, config, rate_limit))
+            if_match: Only at this version; `LAST_SEEN`: as this client read it last.
 
-    async def delete_provider(self, provider_id: str) -> None:
-        """Remove a provider and its credentials; one that holds leases is refused."""
-        return await self._transport.call(routes.delete(provider_id))
+        Raises:
+            PreconditionFailed: others have changed it meanwhile.
+        """
+        call = routes.update(provider_id, config, rate_limit)
+        return await self._transport.call(only_if(call, if_match))
+
+    async def delete_provider(self, provider_id: str, *, if_match: IfMatch = None) -> None:
+        """Remove a provider and its credentials; one that holds leases is refused.
+
+        With `if_match` only at that version (`PreconditionFailed`).
+        """
+        return await self._transport.call(only_if(routes.delete(provider_id), if_match))
 
     async def enable_provider(self, provider_id: str) -> ProviderView:
         """Let it take new jobs."""

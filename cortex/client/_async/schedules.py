@@ -7,6 +7,7 @@ from typing import Any
 
 from cortex.client._async.paging import every_entry
 from cortex.client._routes import schedules as routes
+from cortex.client._routes.call import IfMatch, only_if
 from cortex.client.transport import AsyncTransport
 from cortex.domain.schedules import ScheduleRun
 from cortex.schemas.schedules import SchedulePage, ScheduleRunPage, ScheduleView
@@ -60,13 +61,21 @@ class AsyncScheduleCalls:
         """
         return await self._transport.call(routes.create(fields, project or self._project))
 
-    async def update_schedule(self, schedule_id: str, fields: Mapping[str, Any]) -> ScheduleView:
-        """Change a schedule; what is not among the fields stays."""
-        return await self._transport.call(routes.update(schedule_id, fields))
+    async def update_schedule(
+        self, schedule_id: str, fields: Mapping[str, Any], *, if_match: IfMatch = None
+    ) -> ScheduleView:
+        """Change a schedule; what is not among the fields stays.
 
-    async def delete_schedule(self, schedule_id: str) -> None:
-        """Take it away with the list of its runs."""
-        await self._transport.call(routes.delete(schedule_id))
+        With `if_match` only at that version (`PreconditionFailed`).
+        """
+        return await self._transport.call(only_if(routes.update(schedule_id, fields), if_match))
+
+    async def delete_schedule(self, schedule_id: str, *, if_match: IfMatch = None) -> None:
+        """Take it away with the list of its runs.
+
+        With `if_match` only at that version (`PreconditionFailed`).
+        """
+        await self._transport.call(only_if(routes.delete(schedule_id), if_match))
 
     async def pause_schedule(self, schedule_id: str, note: str = "") -> ScheduleView:
         """Submit nothing by itself until it is resumed."""

@@ -1,6 +1,7 @@
 """The part of the asynchronous client that is about secrets."""
 
 from cortex.client._routes import secrets as routes
+from cortex.client._routes.call import IfMatch, only_if
 from cortex.client.transport import AsyncTransport
 from cortex.domain.named_secrets import NamedSecret
 from cortex.schemas.secrets import RotationView
@@ -33,16 +34,29 @@ class AsyncSecretCalls:
         """One secret, without its value."""
         return await self._transport.call(routes.secret(name, project or self._project))
 
-    async def set_secret(self, name: str, value: str, project: str | None = None) -> NamedSecret:
+    async def set_secret(
+        self, name: str, value: str, project: str | None = None, *, if_match: IfMatch = None
+    ) -> NamedSecret:
         """Set a secret of a project, whether it is there already or not.
 
         Args:
             name: Jobs refer to it by that: `secret_env: {TOKEN: {secret: NAME}}`.
             value: At most 16,384 characters.
             project: Which; None: where this client's submissions go.
-        """
-        return await self._transport.call(routes.set_secret(name, value, project or self._project))
+            if_match: Only at this version; `LAST_SEEN`: as this client read it last.
 
-    async def delete_secret(self, name: str, project: str | None = None) -> None:
-        """Take a secret away; jobs that were accepted with it keep their copy."""
-        await self._transport.call(routes.delete_secret(name, project or self._project))
+        Raises:
+            PreconditionFailed: others have set it meanwhile.
+        """
+        call = routes.set_secret(name, value, project or self._project)
+        return await self._transport.call(only_if(call, if_match))
+
+    async def delete_secret(
+        self, name: str, project: str | None = None, *, if_match: IfMatch = None
+    ) -> None:
+        """Take a secret away; jobs that were accepted with it keep their copy.
+
+        With `if_match` only at that version (`PreconditionFailed`).
+        """
+        call = routes.delete_secret(name, project or self._project)
+        await self._transport.call(only_if(call, if_match))

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from cortex.client._async.paging import every_entry
 from cortex.client._routes import templates as routes
+from cortex.client._routes.call import IfMatch, only_if
 from cortex.client._routes.templates import Filling
 from cortex.client.transport import AsyncTransport
 from cortex.domain.templates import Template, TemplateSummary
@@ -70,13 +71,21 @@ class AsyncTemplateCalls:
         """
         return await self._transport.call(routes.create(fields, project or self._project))
 
-    async def update_template(self, template_id: str, fields: Mapping[str, Any]) -> Template:
-        """Make its next version; what is not among the fields stays."""
-        return await self._transport.call(routes.update(template_id, fields))
+    async def update_template(
+        self, template_id: str, fields: Mapping[str, Any], *, if_match: IfMatch = None
+    ) -> Template:
+        """Make its next version; what is not among the fields stays.
 
-    async def delete_template(self, template_id: str) -> None:
-        """Take it away with all its versions."""
-        return await self._transport.call(routes.delete(template_id))
+        With `if_match` only if the latest is that version (`PreconditionFailed`).
+        """
+        return await self._transport.call(only_if(routes.update(template_id, fields), if_match))
+
+    async def delete_template(self, template_id: str, *, if_match: IfMatch = None) -> None:
+        """Take it away with all its versions.
+
+        With `if_match` only if the latest is that version (`PreconditionFailed`).
+        """
+        return await self._transport.call(only_if(routes.delete(template_id), if_match))
 
     async def preview_template(
         self, template_id: str, filling: Filling = _NOTHING

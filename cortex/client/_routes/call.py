@@ -4,7 +4,7 @@ What the routes of all nouns, and through them both clients, share.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -48,6 +48,7 @@ class Call(Generic[T_co]):
     Attributes:
         repeatable: Whether it may reach the server twice without harm.
         good: Statuses besides 2xx whose body is the answer all the same.
+        as_seen: Whether it is only for what is still as this client has seen it last.
     """
 
     method: str
@@ -58,10 +59,41 @@ class Call(Generic[T_co]):
     headers: dict[str, str] = field(default_factory=dict)
     repeatable: bool = True
     good: frozenset[int] = frozenset()
+    as_seen: bool = False
 
     def __post_init__(self) -> None:
         check_sendable(*(text for pair in self.params for text in pair))
         check_headers(self.headers)
+
+
+class LastSeen:
+    """A type for `LAST_SEEN`."""
+
+
+LAST_SEEN = LastSeen()
+"""As `if_match`: only if nobody has changed it since this client read it last."""
+
+IfMatch = str | LastSeen | None
+"""Which version a change is meant for: an `ETag`, `LAST_SEEN`, or None: whichever there is."""
+
+
+class SomeFields(BaseModel):
+    """A page of a list whose entries have only the fields that were asked for."""
+
+    items: tuple[dict[str, Any], ...]
+    next_cursor: str | None = None
+
+
+def only_if(call: Call[T_co], if_match: IfMatch) -> Call[T_co]:
+    """The call, for this version only.
+
+    It is not repeated by itself then: after a try whose answer got lost the version is another one.
+    """
+    if if_match is None:
+        return call
+    if isinstance(if_match, LastSeen):
+        return replace(call, as_seen=True, repeatable=False)
+    return replace(call, headers={**call.headers, "If-Match": if_match}, repeatable=False)
 
 
 def get(path: str, model: type[ModelT], params: Params = ()) -> Call[ModelT]:

@@ -1,12 +1,12 @@
 """The routes about groups: how each request is built and its answer read. No I/O."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from pydantic import SecretStr
 
-from cortex.client._routes.call import V1, Call, get, post, query
+from cortex.client._routes.call import V1, Call, SomeFields, get, post, query
 from cortex.client.encoding import plain, quoted
 from cortex.client.streams import Stream
 from cortex.domain.groups.expand import GroupSpec
@@ -68,6 +68,13 @@ def groups(which: GroupFilter, limit: int, cursor: str | None) -> Call[GroupPage
         cursor=cursor,
     )
     return get("/groups", GroupPage, params + labels)
+
+
+def group_fields(
+    which: GroupFilter, fields: Sequence[str], limit: int, cursor: str | None
+) -> Call[SomeFields]:
+    whole = groups(which, limit, cursor)
+    return get("/groups", SomeFields, (*whole.params, ("fields", ",".join(fields))))
 
 
 def group(

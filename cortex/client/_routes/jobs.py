@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
-from cortex.client._routes.call import Call, Since, get, job_path, post, query
+from cortex.client._routes.call import Call, Since, SomeFields, get, job_path, post, query
 from cortex.client.encoding import plain
 from cortex.client.streams import Params
 from cortex.domain.spec import JobSpec
@@ -68,6 +68,13 @@ def quote(spec: Spec, project: str | None = None) -> Call[Quote]:
 def jobs(which: JobFilter, saved: str | None, limit: int, cursor: str | None) -> Call[JobPage]:
     params = query(saved=saved, limit=limit, cursor=cursor) + _filter(which)
     return get("/jobs", JobPage, params)
+
+
+def job_fields(
+    which: JobFilter, fields: Sequence[str], saved: str | None, limit: int, cursor: str | None
+) -> Call[SomeFields]:
+    whole = jobs(which, saved, limit, cursor)
+    return get("/jobs", SomeFields, (*whole.params, ("fields", ",".join(fields))))
 
 
 def cancel_jobs(

@@ -4,6 +4,7 @@
 from collections.abc import Sequence
 
 from cortex.client._routes import accounts as routes
+from cortex.client._routes.call import IfMatch, only_if
 from cortex.client.transport import Transport
 from cortex.domain.accounts import ApiKey, User, UserKind
 from cortex.domain.rights import Role
@@ -36,9 +37,22 @@ class AccountCalls:
         role: Role | None = None,
         active: bool | None = None,
         email: str | None = None,
+        if_match: IfMatch = None,
     ) -> User:
-        """Change the role or address, or switch a user off or on; what is None stays as it is."""
-        return self._transport.call(routes.update_user(name, role, active, email))
+        """Change the role or address, or switch a user off or on; what is None stays as it is.
+
+        Args:
+            name: Of the user.
+            role: The new one.
+            active: Whether the user may do anything.
+            email: Where links and notices are sent; empty: nowhere.
+            if_match: Only at this version; `LAST_SEEN`: as this client read it last.
+
+        Raises:
+            PreconditionFailed: others have changed it meanwhile.
+        """
+        call = routes.update_user(name, role, active, email)
+        return self._transport.call(only_if(call, if_match))
 
     def keys(self, user: str | None = None) -> tuple[ApiKey, ...]:
         """API keys, the newest first: one's own, for admins everybody's or those of a user."""

@@ -1,9 +1,9 @@
 """The part of the blocking client that is about groups."""
 # Made from _async/groups.py by `make format`; change that one.
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 from uuid import uuid4
 
 from cortex.client._routes import groups as routes
@@ -92,6 +92,19 @@ class GroupCalls:
     ) -> Iterator[GroupSummary]:
         """All groups that match, newest first, page by page."""
         pages = partial(routes.groups, which, page_size)
+        yield from every_entry(self._transport, pages)
+
+    def iter_group_fields(
+        self, fields: Sequence[str], which: GroupFilter = _ALL, *, page_size: int = 500
+    ) -> Iterator[dict[str, Any]]:
+        """Some fields of all groups that match, newest first.
+
+        Args:
+            fields: Such as `id`, `name`, `state`: names of fields of `GroupSummary`.
+            which: The filter.
+            page_size: Groups per request.
+        """
+        pages = partial(routes.group_fields, which, fields, page_size)
         yield from every_entry(self._transport, pages)
 
     def cancel_group(self, group_id: str, *, reason: str = "") -> GroupView:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from cortex.client._routes import providers as routes
+from cortex.client._routes.call import IfMatch, only_if
 from cortex.client._routes.providers import UNSET, Unset
 from cortex.client.transport import Transport
 from cortex.domain.providers.inspection import Inspection
@@ -66,6 +67,7 @@ class ProviderCalls:
         config: Mapping[str, Any] | None = None,
         *,
         rate_limit: float | Unset | None = UNSET,
+        if_match: IfMatch = None,
     ) -> ProviderView:
         """Change a provider; what runs there goes on.
 
@@ -73,12 +75,20 @@ class ProviderCalls:
             provider_id: Its id.
             config: What to change of it; None as a value removes a field.
             rate_limit: Steps per second at most; None: no limit.
-        """
-        return self._transport.call(routes.update(provider_id, config, rate_limit))
+            if_match: Only at this version; `LAST_SEEN`: as this client read it last.
 
-    def delete_provider(self, provider_id: str) -> None:
-        """Remove a provider and its credentials; one that holds leases is refused."""
-        return self._transport.call(routes.delete(provider_id))
+        Raises:
+            PreconditionFailed: others have changed it meanwhile.
+        """
+        call = routes.update(provider_id, config, rate_limit)
+        return self._transport.call(only_if(call, if_match))
+
+    def delete_provider(self, provider_id: str, *, if_match: IfMatch = None) -> None:
+        """Remove a provider and its credentials; one that holds leases is refused.
+
+        With `if_match` only at that version (`PreconditionFailed`).
+        """
+        return self._transport.call(only_if(routes.delete(provider_id), if_match))
 
     def enable_provider(self, provider_id: str) -> ProviderView:
         """Let it take new jobs."""

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from cortex.client._routes import schedules as routes
+from cortex.client._routes.call import IfMatch, only_if
 from cortex.client._sync.paging import every_entry
 from cortex.client.transport import Transport
 from cortex.domain.schedules import ScheduleRun
@@ -60,13 +61,21 @@ class ScheduleCalls:
         """
         return self._transport.call(routes.create(fields, project or self._project))
 
-    def update_schedule(self, schedule_id: str, fields: Mapping[str, Any]) -> ScheduleView:
-        """Change a schedule; what is not among the fields stays."""
-        return self._transport.call(routes.update(schedule_id, fields))
+    def update_schedule(
+        self, schedule_id: str, fields: Mapping[str, Any], *, if_match: IfMatch = None
+    ) -> ScheduleView:
+        """Change a schedule; what is not among the fields stays.
 
-    def delete_schedule(self, schedule_id: str) -> None:
-        """Take it away with the list of its runs."""
-        self._transport.call(routes.delete(schedule_id))
+        With `if_match` only at that version (`PreconditionFailed`).
+        """
+        return self._transport.call(only_if(routes.update(schedule_id, fields), if_match))
+
+    def delete_schedule(self, schedule_id: str, *, if_match: IfMatch = None) -> None:
+        """Take it away with the list of its runs.
+
+        With `if_match` only at that version (`PreconditionFailed`).
+        """
+        self._transport.call(only_if(routes.delete(schedule_id), if_match))
 
     def pause_schedule(self, schedule_id: str, note: str = "") -> ScheduleView:
         """Submit nothing by itself until it is resumed."""

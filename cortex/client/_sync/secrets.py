@@ -2,6 +2,7 @@
 # Made from _async/secrets.py by `make format`; change that one.
 
 from cortex.client._routes import secrets as routes
+from cortex.client._routes.call import IfMatch, only_if
 from cortex.client.transport import Transport
 from cortex.domain.named_secrets import NamedSecret
 from cortex.schemas.secrets import RotationView
@@ -34,16 +35,29 @@ class SecretCalls:
         """One secret, without its value."""
         return self._transport.call(routes.secret(name, project or self._project))
 
-    def set_secret(self, name: str, value: str, project: str | None = None) -> NamedSecret:
+    def set_secret(
+        self, name: str, value: str, project: str | None = None, *, if_match: IfMatch = None
+    ) -> NamedSecret:
         """Set a secret of a project, whether it is there already or not.
 
         Args:
             name: Jobs refer to it by that: `secret_env: {TOKEN: {secret: NAME}}`.
             value: At most 16,384 characters.
             project: Which; None: where this client's submissions go.
-        """
-        return self._transport.call(routes.set_secret(name, value, project or self._project))
+            if_match: Only at this version; `LAST_SEEN`: as this client read it last.
 
-    def delete_secret(self, name: str, project: str | None = None) -> None:
-        """Take a secret away; jobs that were accepted with it keep their copy."""
-        self._transport.call(routes.delete_secret(name, project or self._project))
+        Raises:
+            PreconditionFailed: others have set it meanwhile.
+        """
+        call = routes.set_secret(name, value, project or self._project)
+        return self._transport.call(only_if(call, if_match))
+
+    def delete_secret(
+        self, name: str, project: str | None = None, *, if_match: IfMatch = None
+    ) -> None:
+        """Take a secret away; jobs that were accepted with it keep their copy.
+
+        With `if_match` only at that version (`PreconditionFailed`).
+        """
+        call = routes.delete_secret(name, project or self._project)
+        self._transport.call(only_if(call, if_match))

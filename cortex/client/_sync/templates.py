@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 from cortex.client._routes import templates as routes
+from cortex.client._routes.call import IfMatch, only_if
 from cortex.client._routes.templates import Filling
 from cortex.client._sync.paging import every_entry
 from cortex.client.transport import Transport
@@ -68,13 +69,21 @@ class TemplateCalls:
         """
         return self._transport.call(routes.create(fields, project or self._project))
 
-    def update_template(self, template_id: str, fields: Mapping[str, Any]) -> Template:
-        """Make its next version; what is not among the fields stays."""
-        return self._transport.call(routes.update(template_id, fields))
+    def update_template(
+        self, template_id: str, fields: Mapping[str, Any], *, if_match: IfMatch = None
+    ) -> Template:
+        """Make its next version; what is not among the fields stays.
 
-    def delete_template(self, template_id: str) -> None:
-        """Take it away with all its versions."""
-        return self._transport.call(routes.delete(template_id))
+        With `if_match` only if the latest is that version (`PreconditionFailed`).
+        """
+        return self._transport.call(only_if(routes.update(template_id, fields), if_match))
+
+    def delete_template(self, template_id: str, *, if_match: IfMatch = None) -> None:
+        """Take it away with all its versions.
+
+        With `if_match` only if the latest is that version (`PreconditionFailed`).
+        """
+        return self._transport.call(only_if(routes.delete(template_id), if_match))
 
     def preview_template(self, template_id: str, filling: Filling = _NOTHING) -> TemplatePreview:
         """What `submit_template` would make and say; nothing is stored."""
