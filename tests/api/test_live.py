@@ -5,13 +5,13 @@ import base64
 import contextlib
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 import api.live
@@ -20,28 +20,16 @@ from cortex.domain.events import EventType
 from cortex.settings import Settings
 from tests.api.groups import GROUPS, group
 from tests.api.routes.test_projects import joined, made, someone
-from tests.api.support import AUTH, JOBS, KEY, serve, spec
+from tests.api.sockets import Listener, client, server, submitted
+from tests.api.support import AUTH, JOBS, KEY, serve
 from tests.support import patience
+
+__all__ = ["client", "server"]
 
 
 @dataclass
-class Live:
-    """A client that keeps what it hears."""
-
-    socket: ClientConnection
-    heard: list[dict[str, Any]] = field(default_factory=list)
-
-    async def say(self, **message: Any) -> None:
-        await self.socket.send(json.dumps(message))
-
-    async def hear(self, **wanted: Any) -> dict[str, Any]:
-        """The next message with these values; what comes before is kept."""
-        async with asyncio.timeout(patience(20)):
-            while True:
-                message: dict[str, Any] = json.loads(await self.socket.recv())
-                self.heard.append(message)
-                if all(message.get(name) == value for name, value in wanted.items()):
-                    return message
+class Live(Listener):
+    """A client of `/api/v1/ws`."""
 
     async def subscribe(self, name: str = "a", **choice: Any) -> None:
         await self.say(type="subscribe", id=name, **choice)
@@ -58,18 +46,6 @@ class Live:
         return [m for m in self.heard if m["type"] == "event" and m["id"] == name]
 
 
-@pytest.fixture
-async def server(settings: Settings, providers: None) -> AsyncIterator[str]:
-    async with serve(settings) as (url, _):
-        yield url
-
-
-@pytest.fixture
-async def client(server: str) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=server, headers=AUTH, timeout=30) as http:
-        yield http
-
-
 @contextlib.asynccontextmanager
 async def live(
     server: str, headers: dict[str, str] | None = None, **options: Any
@@ -77,12 +53,6 @@ async def live(
     url = f"{server.replace('http', 'ws', 1)}/api/v1/ws"
     async with connect(url, additional_headers=headers or AUTH, **options) as socket:
         yield Live(socket)
-
-
-async def submitted(client: httpx.AsyncClient, **options: Any) -> str:
-    answer = await client.post(JOBS, json=spec(), **options)
-    assert answer.status_code == 202, answer.text
-    return str(answer.json()["id"])
 
 
 class TestChoosing:
@@ -167,16 +137,10 @@ class TestChoosing:
     async def test_bytes_and_floods_end_it(self, server: str) -> None:
         async with live(server) as socket:
             await socket.socket.send(b"\x00")
-            with pytest.raises(ConnectionClosed) as closed:
-                await socket.hear(type="pong")
-            assert closed.value.rcvd is not None
-            assert closed.value.rcvd.code == 1007
+            assert (await socket.closed())[0] == 1007
         async with live(server) as socket:
             await socket.socket.send("x" * 100_000)
-            with pytest.raises(ConnectionClosed) as closed:
-                await socket.hear(type="pong")
-            assert closed.value.rcvd is not None
-            assert closed.value.rcvd.code == 1009
+            assert (await socket.closed())[0] == 1009
 
 
 class TestResuming:
@@ -228,11 +192,9 @@ class TestResuming:
                     type="subscribe", id="a", types=["provider.updated"], **{"from": "start"}
                 )
                 await asyncio.sleep(1.5)  # the time itself is what is tested
-                with pytest.raises(ConnectionClosed) as closed:
-                    await socket.hear(type="nothing")
-                assert closed.value.rcvd is not None
-                assert closed.value.rcvd.code == api.live.TOO_SLOW
-                assert "resume after" in closed.value.rcvd.reason
+                code, reason = await socket.closed()
+                assert code == api.live.TOO_SLOW
+                assert "resume after" in reason
                 first = socket.events()
             assert 0 < len(first) < many
             async with live(url) as socket:
@@ -290,11 +252,9 @@ class TestAccess:
         async with live(server, ann) as socket:
             await socket.subscribe()
             await client.delete(f"/api/v1/keys/{keys[0]['id']}")
-            with pytest.raises(ConnectionClosed) as closed:
-                await socket.hear(type="nothing")
-        assert closed.value.rcvd is not None
-        assert closed.value.rcvd.code == api.live.NOT_ALLOWED
-        assert "was revoked" in closed.value.rcvd.reason
+            code, reason = await socket.closed()
+            assert code == api.live.NOT_ALLOWED
+            assert "was revoked" in reason
 
     async def test_who_was_removed_hears_nothing_more(
         self, server: str, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
@@ -310,10 +270,7 @@ class TestAccess:
             late = await submitted(client, params={"project": "vision"})
             with contextlib.suppress(ConnectionClosed):
                 await socket.say(type="subscribe", id="b", **{"from": "start"})
-            with pytest.raises(ConnectionClosed) as closed:
-                await socket.hear(type="nothing")
-        assert closed.value.rcvd is not None
-        assert closed.value.rcvd.code == api.live.NOT_ALLOWED
+            assert (await socket.closed())[0] == api.live.NOT_ALLOWED
         assert late not in str(socket.heard)
         assert not [message for message in socket.heard if message.get("id") == "b"]
 
@@ -341,7 +298,4 @@ class TestAccess:
         async with serve(settings) as (url, server), live(url) as socket:
             await socket.subscribe()
             server.should_exit = True
-            with pytest.raises(ConnectionClosed) as closed:
-                await socket.hear(type="nothing")
-            assert closed.value.rcvd is not None
-            assert closed.value.rcvd.code in (1001, 1012)
+            assert (await socket.closed())[0] in (1001, 1012)

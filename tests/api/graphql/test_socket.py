@@ -1,17 +1,15 @@
 """Subscriptions over real WebSockets: the protocol, resuming, slow and forbidden clients."""
 
-import asyncio
 import contextlib
-import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 import api.graphql.socket as protocol
 import api.live
@@ -22,12 +20,10 @@ from cortex.settings import Settings
 from tests.api import test_live
 from tests.api.groups import GROUPS, group
 from tests.api.routes.test_projects import joined, made, someone
+from tests.api.sockets import Listener, client, server, submitted
 from tests.api.support import AUTH, JOBS, eventually, serve
-from tests.api.test_live import submitted
-from tests.support import patience
 
-server = test_live.server
-client = test_live.client
+__all__ = ["client", "server"]
 
 EVENTS = "id type subject position jobId data"
 ALL = f"""subscription ($after: String, $start: StreamStart = NOW, $types: [String!]) {{
@@ -35,23 +31,8 @@ ALL = f"""subscription ($after: String, $start: StreamStart = NOW, $types: [Stri
 
 
 @dataclass
-class Follower:
-    """A client of `graphql-transport-ws` that keeps what it hears."""
-
-    socket: ClientConnection
-    heard: list[dict[str, Any]] = field(default_factory=list)
-
-    async def say(self, **message: Any) -> None:
-        await self.socket.send(json.dumps(message))
-
-    async def hear(self, **wanted: Any) -> dict[str, Any]:
-        """The next message with these values; what comes before is kept."""
-        async with asyncio.timeout(patience(20)):
-            while True:
-                message: dict[str, Any] = json.loads(await self.socket.recv())
-                self.heard.append(message)
-                if all(message.get(name) == value for name, value in wanted.items()):
-                    return message
+class Follower(Listener):
+    """A client of `graphql-transport-ws`."""
 
     async def begin(self) -> None:
         await self.say(type="connection_init", payload={"anything": 1})
@@ -72,13 +53,6 @@ class Follower:
     async def errors(self, name: str = "a") -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = (await self.hear(type="error", id=name))["payload"]
         return found
-
-    async def closed(self) -> tuple[int, str]:
-        """How the server ends it."""
-        with pytest.raises(ConnectionClosed) as over:
-            await self.hear(type="nothing")
-        assert over.value.rcvd is not None
-        return over.value.rcvd.code, over.value.rcvd.reason
 
 
 @contextlib.asynccontextmanager
