@@ -3,39 +3,50 @@
 import re
 from collections.abc import Mapping
 from datetime import timedelta
-from decimal import Decimal
-from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
     ConfigDict,
     Field,
-    PlainSerializer,
     SecretStr,
-    StringConstraints,
-    WithJsonSchema,
     field_serializer,
     field_validator,
     model_validator,
 )
 
-from cortex.domain.money import Money, format_amount, printable
+from cortex.domain.money import Money
 from cortex.domain.names import SECRET_MASK, check_name
-from cortex.domain.quantities import Bytes, Cores, Duration
+from cortex.domain.quantities import Duration
 from cortex.domain.rendering import RENDER_OUTPUTS, RENDER_RESOURCES, Render
+from cortex.domain.spec.environment import MAX_ENV_BYTES, check_env
 from cortex.domain.spec.extensions import EXTENSION_SCHEMA, without_extensions
 from cortex.domain.spec.inputs import MAX_INPUTS, Input
 from cortex.domain.spec.notify import Notify
+from cortex.domain.spec.parts import Part, container_path, positive_money
+from cortex.domain.spec.placement import Placement, Strategy, StrategyName, Weights
+from cortex.domain.spec.resources import Gpu, Port, Resources, Volume
 from cortex.domain.spec.runtime import AutoExtend, Retries
 from cortex.domain.written import SecretReference, WrittenSecret, WrittenText
 
-MAX_ENV_BYTES = 128 * 1024
+__all__ = [
+    "MAX_COMMAND_BYTES",
+    "MAX_DURATION",
+    "MAX_ENV_BYTES",
+    "Gpu",
+    "JobSpec",
+    "Placement",
+    "Port",
+    "Resources",
+    "Strategy",
+    "StrategyName",
+    "Volume",
+    "Weights",
+    "check_env",
+]
+
 MAX_COMMAND_BYTES = 128 * 1024
 MAX_DURATION = timedelta(days=90)
-_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _LABEL_KEY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?")
 _NOT_RENDERED = (
     "image",
@@ -52,115 +63,8 @@ _NOT_RENDERED = (
 )
 _IMAGE = re.compile(r"[a-z0-9][\w.\-/:@]{0,499}", re.ASCII)
 
-ShortText = Annotated[str, StringConstraints(min_length=1, max_length=128, strip_whitespace=True)]
 
-
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-
-
-class Strategy(StrEnum):
-    """The strategies that are always there; plugins add others by their own names."""
-
-    COST = "cost"
-    PERFORMANCE = "performance"
-    AVAILABILITY = "availability"
-
-
-StrategyName = Annotated[
-    str,
-    StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$"),
-    WithJsonSchema(
-        {
-            "type": "string",
-            "pattern": r"^[a-z0-9][a-z0-9._-]{0,62}$",
-            "examples": [strategy.value for strategy in Strategy],
-        }
-    ),
-]
-_Weight = Annotated[
-    Decimal,
-    Field(ge=0, le=1000),
-    AfterValidator(printable),
-    PlainSerializer(format_amount, return_type=str, when_used="json"),
-]
-
-
-class Gpu(_Model):
-    count: int = Field(default=1, ge=1, le=64)
-    vendor: Literal["nvidia", "amd", "intel"] = "nvidia"
-    model: ShortText | None = Field(default=None, description="Such as `a100`; any when absent.")
-
-
-class Resources(_Model):
-    cpu: Cores = Field(default=Decimal("0.5"), description="Cores, or millicores as `250m`.")
-    memory: Annotated[Bytes, Field(ge=4 * 2**20, le=64 * 2**40)] = Field(default=256 * 2**20)
-    storage: Annotated[Bytes, Field(ge=0, le=1024 * 2**40)] = Field(
-        default=2**30, description="Scratch space of the job."
-    )
-    gpu: Gpu | None = None
-    pids: int = Field(default=512, ge=1, le=1_000_000, description="Most processes and threads.")
-
-
-class Port(_Model):
-    port: int = Field(ge=1, le=65535)
-    protocol: Literal["tcp", "udp"] = "tcp"
-    name: ShortText | None = None
-    public: bool = True
-
-
-class Volume(_Model):
-    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
-    path: str
-    size: Annotated[Bytes, Field(ge=2**20, le=1024 * 2**40)] = Field(default=2**30)
-    persistent: bool = Field(default=False, description="Keep it when the lease is released.")
-
-    @field_validator("path")
-    @classmethod
-    def _absolute(cls, value: str) -> str:
-        return _container_path(value)
-
-
-class Weights(_Model):
-    """How much each side of an offer counts when offers are ranked."""
-
-    cost: _Weight = Decimal(0)
-    performance: _Weight = Decimal(0)
-    availability: _Weight = Decimal(0)
-
-    @model_validator(mode="after")
-    def _something(self) -> Self:
-        if not self.total():
-            raise ValueError("must give at least one of cost, performance, availability a weight")
-        return self
-
-    def total(self) -> Decimal:
-        return self.cost + self.performance + self.availability
-
-
-class Placement(_Model):
-    providers: tuple[ShortText, ...] = Field(default=(), description="Allowed ids; empty: all.")
-    strategy: StrategyName = Field(
-        default=Strategy.COST.value,
-        description="How offers are ranked: cost, performance, availability, or a plugin's.",
-    )
-    weights: Weights | None = Field(
-        default=None, description="In place of the weights that the strategy has by itself."
-    )
-    max_price: Money | None = Field(default=None, description="Most per hour.")
-    regions: tuple[ShortText, ...] = ()
-    failover: bool = Field(default=True, description="Try the next offer when one falls through.")
-    timeout: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(days=7))] = Field(
-        default=timedelta(minutes=10), description="How long to look for capacity."
-    )
-
-    @field_validator("max_price")
-    @classmethod
-    def _positive(cls, value: Money | None) -> Money | None:
-        return _positive_money(value)
-
-
-class JobSpec(_Model):
+class JobSpec(Part):
     """What the user asked for.
 
     `secret_env` holds secrets: it is shown masked everywhere and stored encrypted.
@@ -282,7 +186,7 @@ class JobSpec(_Model):
     @field_validator("workdir")
     @classmethod
     def _workdir_path(cls, value: str | None) -> str | None:
-        return None if value is None else _container_path(value)
+        return None if value is None else container_path(value)
 
     @field_validator("outputs")
     @classmethod
@@ -311,7 +215,7 @@ class JobSpec(_Model):
     @field_validator("budget")
     @classmethod
     def _positive_budget(cls, value: Money | None) -> Money | None:
-        return _positive_money(value)
+        return positive_money(value)
 
     @field_serializer("secret_env", when_used="json")
     def _masked(
@@ -379,40 +283,6 @@ class JobSpec(_Model):
 
 def _clear(secret: SecretStr | SecretReference) -> str:
     return secret.get_secret_value() if isinstance(secret, SecretStr) else SECRET_MASK
-
-
-def check_env(env: Mapping[str, str]) -> None:
-    """Refuse variables that no program can be given, or too many of them.
-
-    Raises:
-        ValueError: says which, never its value.
-    """
-    for name, text in env.items():
-        if not _ENV_NAME.fullmatch(name):
-            raise ValueError(
-                f"`{name[:60]}` must be letters, digits and `_.-`, and begin with a letter or `_`"
-            )
-        if "\0" in text:
-            raise ValueError(f"`{name}` must not contain a NUL character")
-    size = sum(len(name) + len(text.encode()) + 2 for name, text in env.items())
-    if size > MAX_ENV_BYTES:
-        raise ValueError(
-            f"has {size:,} bytes with its names and may have at most {MAX_ENV_BYTES:,}; "
-            "pass large data as a file"
-        )
-
-
-def _container_path(value: str) -> str:
-    path = PurePosixPath(value)
-    if not path.is_absolute() or ".." in path.parts or "\0" in value or len(value) > 4096:
-        raise ValueError("must be an absolute path without `..`")
-    return str(path)
-
-
-def _positive_money(value: Money | None) -> Money | None:
-    if value is not None and value.amount <= 0:
-        raise ValueError("must be more than zero")
-    return value
 
 
 def _unique(field: str, values: list[Any]) -> None:
