@@ -135,7 +135,11 @@ class AkashProvider(Provider[AkashConfig]):
         return Committed(ref=ref)
 
     async def find(self, key: str) -> Found | None:
-        """By the mark in the deployment's name. Doubles of an active one are closed here."""
+        """By the mark in the deployment's name. Doubles of an active one are closed here.
+
+        Raises:
+            Unavailable: it cannot be told; one that was asked for may still be made.
+        """
         active = await self._deployments.active(key)
         if active:
             kept, marker = active[0]
@@ -145,6 +149,7 @@ class AkashProvider(Provider[AkashConfig]):
             return Found(ref=lease_ref(kept.dseq, marker), committed=committed)
         closed = await self._deployments.closed(key)
         if closed is None:
+            self._reserver.require_answered(key)
             return None
         detail = await self._console.detail(closed[0])
         committed = detail is not None and detail.lease is not None

@@ -6,6 +6,7 @@ long as the Console may still be at it.
 """
 
 import asyncio
+import math
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, replace
@@ -79,6 +80,18 @@ class Reserver:
         self._callback = callback
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._manifests: OrderedDict[str, str] = OrderedDict()
+        self._unanswered: dict[str, float] = {}
+
+    def require_answered(self, key: str) -> None:
+        """Go on only if nothing that this process has asked for can appear on the chain any more.
+
+        A step that is cancelled while the Console works leaves nobody who waits for its answer.
+
+        Raises:
+            Unavailable: a deployment of this key may still be made.
+        """
+        if time.monotonic() < self._unanswered.get(key, 0.0):
+            raise Unavailable(f"a deployment of lease `{key}` was asked for and may still be made")
 
     async def reserve(
         self, spec: JobSpec, key: str, price: Money | None, report: Report
@@ -150,6 +163,25 @@ class Reserver:
             self._keep(detail.dseq, ours)
 
     async def _create(self, tender: _Tender, report: Report) -> str:
+        self._unanswered[tender.key] = math.inf
+        try:
+            dseq = await self._created(tender, report)
+        except asyncio.CancelledError:
+            self._give_up(tender.key)
+            raise
+        except Exception:
+            del self._unanswered[tender.key]
+            raise
+        del self._unanswered[tender.key]
+        return dseq
+
+    def _give_up(self, key: str) -> None:
+        """Nobody waits for the answer any more: what it is about has its time to appear."""
+        now = time.monotonic()
+        left = {each: until for each, until in self._unanswered.items() if until > now}
+        self._unanswered = {**left, key: now + self._config.search_window.total_seconds()}
+
+    async def _created(self, tender: _Tender, report: Report) -> str:
         try:
             made, sealed = await self._made(tender)
         except OutcomeUnknown as error:
