@@ -63,7 +63,10 @@ def logout(ctx: typer.Context) -> None:
     finally:
         store.drop(url)
     if not state.json:
-        words = f"logged out of {url}" if known else f"nobody was logged in at {url}"
+        from cortex.client.urls import shown_url
+
+        where = shown_url(url)
+        words = f"logged out of {where}" if known else f"nobody was logged in at {where}"
         render.say(state, words)
 
 

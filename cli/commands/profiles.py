@@ -9,6 +9,7 @@ from cli.errors import BadInput, CliError, ExitCode
 from cli.state import State, state_of
 from cortex.client.connection import checked_url
 from cortex.client.profiles import PROFILE_NAME, Profile
+from cortex.client.urls import shown_url
 
 app = typer.Typer()
 profile_app = typer.Typer(
@@ -25,7 +26,7 @@ def list_profiles(ctx: typer.Context) -> None:
     state = state_of(ctx)
     profiles, in_use = state.profiles().all(), state.profiles().in_use()
     if state.json:
-        render.print_json(*profiles)
+        render.print_json(*map(_shown, profiles))
     elif not profiles:
         render.say(state, "there is no profile; `cortex profile add NAME URL` makes one")
     else:
@@ -33,7 +34,7 @@ def list_profiles(ctx: typer.Context) -> None:
             (
                 "*" if each == in_use else "",
                 each.name,
-                each.url,
+                shown_url(each.url),
                 each.project or "",
                 _who(state, each),
             )
@@ -57,18 +58,19 @@ def show(
         profile = connection.profile
         if profile is None:
             raise CliError(
-                f"no profile counts: {connection.url} is named by the {connection.source}",
+                f"no profile counts: {shown_url(connection.url)} is named by the "
+                f"{connection.source}",
                 code="not_found",
                 exit_code=ExitCode.NOT_FOUND,
             )
     else:
         profile = state.profiles().get(name)
     if state.json:
-        render.print_json(profile)
+        render.print_json(_shown(profile))
         return
     for what, value in (
         ("name", profile.name),
-        ("server", profile.url),
+        ("server", shown_url(profile.url)),
         ("project", profile.project or "your own"),
         ("logged in as", _who(state, profile) or "nobody: `cortex --profile … login`"),
     ):
@@ -131,6 +133,11 @@ def remove(ctx: typer.Context, name: Name) -> None:
     state.profiles().drop(name)
     if not state.json:
         render.say(state, f"profile `{name}` was removed")
+
+
+def _shown(profile: Profile) -> Profile:
+    """Without a password that an earlier version has kept in the URL."""
+    return profile.model_copy(update={"url": shown_url(profile.url)})
 
 
 def _who(state: State, profile: Profile) -> str:

@@ -8,6 +8,7 @@ from cli import render
 from cli.errors import BadInput
 from cli.state import State, state_of
 from cortex.client import LAST_SEEN
+from cortex.client.urls import shown_url
 from cortex.domain.accounts import User, UserKind
 from cortex.domain.rights import Role
 
@@ -95,7 +96,7 @@ def invite(
     state = state_of(ctx)
     with state.client() as cortex:
         invitation = cortex.invite(name, expires_in=expires, by_email=by_email)
-        url = cortex.connection.url
+        url = shown_url(cortex.connection.url)
     if state.json:
         render.print_json(invitation)
         return

@@ -1,5 +1,6 @@
 """What can go wrong in the client, in words that say what to do."""
 
+from cortex.client.urls import shown_url
 from cortex.domain.errors import FieldError
 from cortex.schemas.groups import GroupView
 from cortex.schemas.jobs import JobView
@@ -33,6 +34,7 @@ class ConnectionFailed(ClientError):
     """
 
     def __init__(self, url: str, why: str, *, unsure: bool = False) -> None:
+        url = shown_url(url)
         text = (
             f"no answer from {url}: {why}. Is the server running? See `cortex status`, "
             "start it with `cortex up`, or name another one with --url or CORTEX_URL"

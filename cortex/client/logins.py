@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cortex.client.errors import ApiError, NotConfigured
 from cortex.client.profiles import write_private
 from cortex.client.retry import problem_of
+from cortex.client.urls import shown_url
 from cortex.client.vault import SERVICE, Vault, desktop_vault, vault_errors
 from cortex.schemas.auth import LoggedIn
 
@@ -162,8 +163,8 @@ class LoginStore:
                 kept = vault.get_password(SERVICE, self._path(login.url, login.profile).stem)
         if kept is None:
             raise NotConfigured(
-                f"the login at {login.url} is kept in a keyring that cannot be read now: unlock "
-                "it, or log in anew (`cortex login`)"
+                f"the login at {shown_url(login.url)} is kept in a keyring that cannot be read "
+                "now: unlock it, or log in anew (`cortex login`)"
             )
         secrets = {name: value for name, value in json.loads(kept).items() if name in _SECRETS}
         return login.model_copy(update=secrets)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import httpx
 
 from cortex.client.errors import ApiError, BadAnswer, ConnectionFailed, PreconditionFailed
+from cortex.client.urls import asked_url
 from cortex.schemas.server import Problem
 
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
@@ -92,12 +93,12 @@ def problem_of(response: httpx.Response) -> Problem:
         status = response.status_code
         title = response.reason_phrase or "Error"
         if status < 400:
-            raise BadAnswer(f"{response.request.url} answered {status} {title}") from None
+            raise BadAnswer(f"{asked_url(response)} answered {status} {title}") from None
         return Problem(
             title=title,
             status=status,
             code=f"http_{status}",
-            detail=f"{response.request.method} {response.request.url} answered {status} {title}",
+            detail=f"{response.request.method} {asked_url(response)} answered {status} {title}",
         )
 
 

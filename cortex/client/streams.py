@@ -11,6 +11,7 @@ from cortex.client.encoding import check_sendable
 from cortex.client.errors import BadAnswer
 from cortex.client.retry import RetryPolicy, Tries
 from cortex.client.sse import SseDecoder
+from cortex.client.urls import asked_url
 
 T = TypeVar("T")
 Params = tuple[tuple[str, str], ...]
@@ -106,9 +107,7 @@ class Follower(Generic[T]):
         """
         kind = response.headers.get("content-type", "")
         if not kind.startswith("text/event-stream"):
-            raise BadAnswer(
-                f"{response.request.url} sent `{kind}` where a live stream was expected"
-            )
+            raise BadAnswer(f"{asked_url(response)} sent `{kind}` where a live stream was expected")
         self._decoder = SseDecoder(self._last_id)
         self._connected = True
 

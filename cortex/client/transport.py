@@ -16,6 +16,7 @@ from cortex.client.logins import SessionAuth
 from cortex.client.retry import RetryPolicy, Tries
 from cortex.client.streams import Follower, Stream
 from cortex.client.tags import Tags
+from cortex.client.urls import asked_url
 
 T = TypeVar("T")
 
@@ -259,6 +260,6 @@ def _parsed(call: Call[T], response: httpx.Response) -> T:
         return call.parse(response.content)
     except ValueError as error:
         raise BadAnswer(
-            f"{response.request.url} answered something that is no Cortex API of this version; "
+            f"{asked_url(response)} answered something that is no Cortex API of this version; "
             f"check the URL and both versions (`cortex version`): {str(error)[:300]}"
         ) from error

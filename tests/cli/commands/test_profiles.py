@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cortex.client.profiles import ProfileStore
+from cortex.client.profiles import Profile, ProfileStore
 from cortex.db.engine import Database
 from cortex.settings import Settings
 from tests.api.logins import PASSWORD, person
@@ -34,6 +34,23 @@ async def test_a_url_with_a_password_is_not_taken_and_not_shown(tmp_path: Path) 
         assert "has a name or password in it" in shown.output
         assert "hush" not in shown.output
     assert not (tmp_path / "profiles.json").exists()
+
+
+async def test_a_password_that_an_earlier_version_kept_is_not_shown(tmp_path: Path) -> None:
+    shell = Home("", tmp_path)
+    ProfileStore(tmp_path).keep(Profile(name="old", url="http://u:hush@127.0.0.1:1"))
+    for words in (
+        ["profile", "list"],
+        ["--json", "profile", "list"],
+        ["profile", "show", "old"],
+        ["--json", "profile", "show", "old"],
+        ["--profile", "old", "profile", "show"],
+        ["--profile", "old", "logout"],
+        ["--profile", "old", "jobs"],
+    ):
+        shown = await shell(*words)
+        assert "hush" not in shown.output, words
+        assert "127.0.0.1:1" in shown.output, words
 
 
 @pytest.mark.usefixtures("ann")
