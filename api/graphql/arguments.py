@@ -10,7 +10,7 @@ import api.respond
 from api.graphql.pages import wrong
 from api.params import Moment
 from cortex.db.outbox.events import POSITION
-from cortex.domain.errors import NotFound
+from cortex.domain.errors import NotFound, field_errors
 from cortex.domain.ids import is_group_id, is_job_id
 from cortex.services.pagination import todays_form
 
@@ -55,8 +55,7 @@ def moment(name: str, text: str | None) -> datetime | None:
     try:
         return _MOMENT.validate_python(text)
     except ValidationError as error:
-        message = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
-        raise wrong(camel(name), message) from None
+        raise wrong(camel(name), field_errors(error)[0].message) from None
 
 
 def position(text: str | None) -> str | None:

@@ -2,17 +2,15 @@
 
 import re
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from cortex.domain.units import format_bytes, format_duration
+from cortex.domain.units import format_bytes
+from cortex.domain.wordings import worded
 
-_TIMEDELTA = re.compile(r"datetime\.timedelta\(([a-z]+=\d+(?:, [a-z]+=\d+)*)\)")
 _BYTES = re.compile(r"(?<=equal to )\d+$")
 _SIZES = frozenset({"memory", "storage", "size"})
-_DECIMAL = re.compile(r"Decimal\('([^']+)'\)")
 
 
 class FieldError(BaseModel):
@@ -175,7 +173,7 @@ def field_error(loc: tuple[int | str, ...], message: str, kind: str) -> FieldErr
     path = _path(loc)
     if path.rpartition(".")[2] in _SIZES:
         message = _BYTES.sub(lambda match: format_bytes(int(match[0])), message)
-    return FieldError(field=path, message=_message(message, kind))
+    return FieldError(field=path, message=worded(message, kind))
 
 
 _UNWRITTEN = ("[key]", "[value]", "[reference]")
@@ -190,19 +188,3 @@ def _path(loc: tuple[int | str, ...]) -> str:
             continue
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
     return text or "spec"
-
-
-def _message(message: str, kind: str) -> str:
-    if kind == "extra_forbidden":
-        return "is not a known field"
-    if kind == "missing":
-        return "is required"
-    text = message.removeprefix("Value error, ")
-    text = _TIMEDELTA.sub(_duration, text)
-    text = _DECIMAL.sub(r"\1", text.replace("Input should be", "must be", 1))
-    return text[:1].lower() + text[1:]
-
-
-def _duration(match: re.Match[str]) -> str:
-    parts = dict(part.split("=") for part in match[1].split(", "))
-    return format_duration(timedelta(**{unit: int(count) for unit, count in parts.items()}))
