@@ -38,14 +38,21 @@ class Needs(FieldExtension):
         subjects: The arguments that may name the job or group that it is about; without one it
             narrows what it shows to what may be seen.
         inside: It is a field of a job or group: the action is about that one.
+        what: What the subjects are, where they are no jobs or groups.
     """
 
     def __init__(
-        self, action: Action, *, subjects: tuple[str, ...] = (), inside: bool = False
+        self,
+        action: Action,
+        *,
+        subjects: tuple[str, ...] = (),
+        inside: bool = False,
+        what: str | None = None,
     ) -> None:
         self.action = action
         self.subjects = subjects
         self.inside = inside
+        self.what = what
 
     async def resolve_async(
         self, next_: Callable[..., Any], source: Any, info: Any, **arguments: Any
@@ -70,7 +77,7 @@ class Needs(FieldExtension):
         given = [arguments[name] for name in self.subjects if arguments.get(name) is not None]
         named = [each for one in given for each in (one if isinstance(one, list) else [one])]
         for subject in named or [None]:
-            await require(by, self.action, subject, services.ownership)
+            await require(by, self.action, subject, services.ownership, self.what)
 
 
 def guarded(
@@ -81,6 +88,7 @@ def guarded(
     subjects: tuple[str, ...] = (),
     inside: bool = False,
     live: bool = False,
+    what: str | None = None,
 ) -> Callable[[Callable[..., Any]], Any]:
     """A field with a resolver that needs an action.
 
@@ -91,8 +99,9 @@ def guarded(
         subjects: See `Needs`.
         inside: See `Needs`.
         live: It gives one value after the other, as a subscription.
+        what: See `Needs`.
     """
-    need = Needs(action, subjects=subjects, inside=inside)
+    need = Needs(action, subjects=subjects, inside=inside, what=what)
     make = strawberry.subscription if live else strawberry.field
     made: Callable[[Callable[..., Any]], Any] = make(
         graphql_type=kind, description=description, extensions=[need]

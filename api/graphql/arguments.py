@@ -11,7 +11,7 @@ from api.graphql.pages import wrong
 from api.params import Moment
 from cortex.db.outbox.events import POSITION
 from cortex.domain.errors import NotFound, field_errors
-from cortex.domain.ids import is_group_id, is_job_id
+from cortex.domain.ids import SCHEDULE_ID, TEMPLATE_ID, is_group_id, is_job_id
 from cortex.services.pagination import todays_form
 
 _MOMENT: Final[TypeAdapter[datetime]] = TypeAdapter(Moment)
@@ -36,6 +36,28 @@ def group_id(text: str) -> str:
     """
     if not is_group_id(text):
         raise named("group", text)
+    return text
+
+
+def template_id(text: str) -> str:
+    """The id of a template.
+
+    Raises:
+        NotFound: no template has one of this form.
+    """
+    if not re.fullmatch(TEMPLATE_ID, text):
+        raise named("template", text)
+    return text
+
+
+def schedule_id(text: str) -> str:
+    """The id of a schedule.
+
+    Raises:
+        NotFound: no schedule has one of this form.
+    """
+    if not re.fullmatch(SCHEDULE_ID, text):
+        raise named("schedule", text)
     return text
 
 

@@ -4,20 +4,18 @@ import asyncio
 import json
 from typing import Any, Final, TypeVar
 
-import orjson
 import strawberry
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from api.access import require
 from api.bodies import parse_body
 from api.graphql.access import guarded, plain
-from api.graphql.arguments import camel, group_id, job_id
-from api.graphql.context import Asked, Context
+from api.graphql.arguments import group_id, job_id
+from api.graphql.changes import GroupChange, JobChange, changing, job_change, model_of
+from api.graphql.context import Asked
 from api.graphql.queries import budget_row
 from api.graphql.scalars import Json, Row
-from api.graphql.types.jobs import Group, Job
+from api.graphql.team_mutations import TeamMutation
 from api.graphql.types.money import Budget
-from cortex.domain.errors import FieldError, InvalidRequest
 from cortex.domain.groups.expand import GroupSpec
 from cortex.domain.money.budgets import BudgetAction, BudgetPeriod, BudgetScope
 from cortex.domain.rights import Action
@@ -25,42 +23,11 @@ from cortex.domain.spec import JobSpec
 from cortex.domain.versions import ANY_VERSION, Expected
 from cortex.schemas.jobs import CancelRequest, ExtendRequest
 from cortex.schemas.money import BudgetCreate, BudgetUpdate
-from cortex.services.views import render
 
 M = TypeVar("M", bound=BaseModel)
 
 # From here on a spec is read beside the event loop, as in REST.
 _LARGE: Final = 2 * 1024
-
-
-@plain
-@strawberry.type(description="A job that was submitted or changed.")
-class JobChange:
-    id: strawberry.ID
-    replayed: bool = strawberry.field(
-        description="Nothing was done now: the same `idempotencyKey` was used before."
-    )
-
-    @guarded(Action.JOBS_READ, Job | None, "The job as it is now.", inside=True)
-    async def job(self, info: Asked) -> Any:
-        row: Any = self
-        return row["job"]
-
-
-@plain
-@strawberry.type(description="A group that was submitted or changed.")
-class GroupChange:
-    id: strawberry.ID
-    replayed: bool = strawberry.field(
-        description="Nothing was done now: the same `idempotencyKey` was used before."
-    )
-
-    @guarded(Action.JOBS_READ, Group | None, "The group as it is now.")
-    async def group(self, info: Asked) -> Any:
-        row: Any = self
-        context = info.context
-        await require(context.by, Action.JOBS_READ, row["id"], context.services.ownership)
-        return await context.loaders.groups.load(row["id"])
 
 
 @plain
@@ -82,7 +49,7 @@ class Removed:
 
 
 @strawberry.type
-class Mutation:
+class Mutation(TeamMutation):
     @guarded(
         Action.JOBS_SUBMIT,
         JobChange | None,
@@ -96,7 +63,7 @@ class Mutation:
         project: str | None = None,
         idempotency_key: str | None = None,
     ) -> Any:
-        context = _changing(info)
+        context = changing(info)
         by, services = context.by, context.services
         model = await _spec(spec, JobSpec, "the job spec")
         accepted = await services.submissions.submit(
@@ -107,7 +74,7 @@ class Mutation:
             visible=by.projects(Action.JOBS_READ),
             by=by,
         )
-        return _job_change(accepted.answer, replayed=accepted.replayed)
+        return job_change(accepted.answer, replayed=accepted.replayed)
 
     @guarded(
         Action.JOBS_CANCEL,
@@ -116,10 +83,10 @@ class Mutation:
         subjects=("id",),
     )
     async def cancel_job(self, info: Asked, id: strawberry.ID, reason: str = "") -> Any:
-        context = _changing(info)
-        asked = _model(CancelRequest, {"reason": reason})
+        context = changing(info)
+        asked = model_of(CancelRequest, {"reason": reason})
         view = await context.services.control.cancel(job_id(id), asked.reason, context.by)
-        return _job_change(view)
+        return job_change(view)
 
     @guarded(
         Action.JOBS_EXTEND,
@@ -130,12 +97,12 @@ class Mutation:
     async def extend_job(
         self, info: Asked, id: strawberry.ID, duration: str, idempotency_key: str | None = None
     ) -> Any:
-        context = _changing(info)
-        asked = _model(ExtendRequest, {"duration": duration})
+        context = changing(info)
+        asked = model_of(ExtendRequest, {"duration": duration})
         view, done = await context.services.control.extend(
             job_id(id), asked.duration, context.by, key=idempotency_key
         )
-        return _job_change(view, replayed=done)
+        return job_change(view, replayed=done)
 
     @guarded(
         Action.JOBS_SUBMIT,
@@ -149,7 +116,7 @@ class Mutation:
         project: str | None = None,
         idempotency_key: str | None = None,
     ) -> Any:
-        context = _changing(info)
+        context = changing(info)
         by, services = context.by, context.services
         model = await _spec(spec, GroupSpec, "the group spec")
         accepted = await services.groups.submit(
@@ -168,8 +135,8 @@ class Mutation:
         subjects=("id",),
     )
     async def cancel_group(self, info: Asked, id: strawberry.ID, reason: str = "") -> Any:
-        context = _changing(info)
-        asked = _model(CancelRequest, {"reason": reason})
+        context = changing(info)
+        asked = model_of(CancelRequest, {"reason": reason})
         await context.services.group_control.cancel(group_id(id), asked.reason, context.by)
         return {"id": id, "replayed": False}
 
@@ -189,9 +156,9 @@ class Mutation:
         action: BudgetAction = BudgetAction.ALERT,
         enabled: bool = True,
     ) -> Any:
-        context = _changing(info)
+        context = changing(info)
         values = {"name": name, "amount": amount, "scope": scope, "scope_value": scope_value}
-        wanted = _model(
+        wanted = model_of(
             BudgetCreate, {**values, "period": period, "action": action, "enabled": enabled}
         )
         return {"id": (await context.services.budgets.create(wanted, context.by)).id}
@@ -212,10 +179,10 @@ class Mutation:
         enabled: bool | None = None,
         if_version: str | None = None,
     ) -> Any:
-        context = _changing(info)
+        context = changing(info)
         values: Row = {"name": name, "amount": amount, "period": period, "action": action}
         values["enabled"] = enabled
-        change = _model(
+        change = model_of(
             BudgetUpdate, {key: value for key, value in values.items() if value is not None}
         )
         await context.services.budgets.update(id, change, context.by, _expected(if_version))
@@ -225,22 +192,9 @@ class Mutation:
     async def delete_budget(
         self, info: Asked, id: strawberry.ID, if_version: str | None = None
     ) -> Any:
-        context = _changing(info)
+        context = changing(info)
         await context.services.budgets.remove(id, context.by, _expected(if_version))
         return {"id": id}
-
-
-def _changing(info: Asked) -> Context:
-    """The context of a change: what was read before is not known any more."""
-    context = info.context
-    context.forget()
-    return context
-
-
-def _job_change(view: Any, *, replayed: bool = False) -> Row:
-    row: Row = orjson.loads(view if isinstance(view, str) else render(view))
-    whose = {name: row[name] for name in ("id", "owner", "project")}
-    return {**whose, "replayed": replayed, "job": row}
 
 
 async def _spec(value: Any, model: type[M], what: str) -> M:
@@ -251,17 +205,6 @@ async def _spec(value: Any, model: type[M], what: str) -> M:
         return parse_body(body, model, what, is_yaml=is_text).model
     parsed = await asyncio.to_thread(parse_body, body, model, what, is_yaml=is_text)
     return parsed.model
-
-
-def _model(kind: type[M], values: dict[str, Any]) -> M:
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        problem = InvalidRequest.from_validation(error, "the request")
-        errors = [
-            FieldError(field=camel(each.field), message=each.message) for each in problem.errors
-        ]
-        raise InvalidRequest(problem.detail, errors=errors) from None
 
 
 def _expected(version: str | None) -> Expected:

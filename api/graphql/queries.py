@@ -11,6 +11,7 @@ from api.graphql.arguments import cursor_of, group_id, job_id, labels_of, moment
 from api.graphql.context import Asked, Context
 from api.graphql.pages import DEFAULT, Connection, by_time, connection, counted, rows_of
 from api.graphql.scalars import Row, Time
+from api.graphql.team_queries import TeamQuery
 from api.graphql.types.events import Event, event_page, position_of
 from api.graphql.types.jobs import Group, Job
 from api.graphql.types.money import Budget, CostReport, LedgerEntry
@@ -22,8 +23,6 @@ from cortex.domain.rights import Action, Role
 from cortex.domain.states import JobState
 from cortex.schemas.money import BudgetView
 from cortex.services.money.budgets import budget_version
-
-strawberry.enum(Role)
 
 
 @shown(Action.SERVER_READ)
@@ -44,7 +43,7 @@ def budget_row(budget: BudgetView) -> Row:
 
 
 @strawberry.type
-class Query:
+class Query(TeamQuery):
     @guarded(Action.SERVER_READ, Me, "Who asks.")
     async def me(self, info: Asked) -> Any:
         by = info.context.by

@@ -34,6 +34,7 @@ _VALUES = {
     "duration": '"never"',
     "name": '""',
     "amount": '"nothing"',
+    "schedule": '"nothing"',
 }
 """What gets no further than the check of who may: nothing is changed by it."""
 
@@ -118,7 +119,7 @@ class TestMatrix:
         case: Case,
     ) -> None:
         expected = case.reach(need.action)
-        if expected == "yes" and name.startswith("cancel"):
+        if expected == "yes" and name.startswith(("cancel", "submit")):
             return
         kind, subject = _subject(name, argument, case.thing)
         query = operation_of(operation, name, field, **{argument: subject})
@@ -148,7 +149,8 @@ class TestMatrix:
             if need.action in IN_PROJECTS and not need.subjects
         }
         lists = {"jobs", "groups", "ledger", "costs", "budgets", "budget"}
-        assert many == lists | {"submitJob", "submitGroup"}
+        shared = {"templates", "schedules", "projects", "project", "filters"}
+        assert many == lists | shared | {"submitJob", "submitGroup"}
 
 
 class TestLeaks:
@@ -168,16 +170,23 @@ class TestLeaks:
             costs(groupBy: "job") { totalUsd rows { keys } }
             projects: costs(groupBy: "project,owner") { rows { keys } }
             budgets { name }
+            templates { nodes { id project owner } }
+            schedules { nodes { id project owner } }
+            known: projects { name members { name } }
+            filters { name owner }
+            webhooks { project owner }
         }"""
         found = await data(client, everything, ann)
-        for secret in (hidden.job, hidden.group, "'other'"):
+        for secret in (hidden.job, hidden.group, hidden.template, hidden.schedule, "'other'"):
             assert secret not in str(found)
         assert found["costs"]["totalUsd"] == "2"
         assert mine.job in [node["id"] for node in found["jobs"]["nodes"]]
+        assert [node["id"] for node in found["templates"]["nodes"]] == [mine.template]
+        assert [node["id"] for node in found["schedules"]["nodes"]] == [mine.schedule]
         of_group = f'{{ jobs(group: "{hidden.group}") {{ nodes {{ id }} }} }}'
         assert (await data(client, of_group, ann))["jobs"]["nodes"] == []
         for project in ("other", "nothing"):
-            for field in ("jobs", "groups", "events", "ledger", "costs"):
+            for field in ("jobs", "groups", "events", "ledger", "costs", "templates", "schedules"):
                 query = f'{{ {field}(project: "{project}") {{ __typename }} }}'
                 error = await refusal(client, query, ann)
                 assert error["message"] == f"there is no project `{project}`"
@@ -287,5 +296,6 @@ def _one(kind: type) -> GraphQLSchema:
 
 
 def _subject(name: str, argument: str, of: Thing) -> tuple[str, str]:
-    about = name if argument == "id" else argument
-    return ("group", of.group) if "group" in about.lower() else ("job", of.job)
+    about = (name if argument == "id" else argument).lower()
+    kind = next((each for each in ("group", "template", "schedule") if each in about), "job")
+    return kind, str(getattr(of, kind))

@@ -8,6 +8,13 @@ from pydantic import BaseModel
 
 from api.graphql.arguments import camel
 from api.graphql.schema import CORE, text
+from cortex.domain.accounts import User
+from cortex.domain.filters import SavedFilter
+from cortex.domain.projects import Member, Project
+from cortex.domain.runtime_settings import SettingsVersion
+from cortex.domain.schedules import ScheduleRun
+from cortex.domain.templates import Template, TemplateSummary
+from cortex.domain.webhooks import Webhook
 from cortex.schemas.groups import GangView, GroupView, MemberView
 from cortex.schemas.jobs import JobView, LeaseView, StatusChange
 from cortex.schemas.money import (
@@ -18,6 +25,7 @@ from cortex.schemas.money import (
     LedgerView,
 )
 from cortex.schemas.providers import CircuitView, ProviderView
+from cortex.schemas.schedules import ScheduleView
 from tests.telemetry.test_structlog_alone import loaded
 
 ROOT = Path(__file__).parents[3]
@@ -37,6 +45,16 @@ def test_the_file_is_up_to_date() -> None:
         ("Gang", GangView),
         ("Member", MemberView),
         ("LedgerEntry", LedgerView),
+        ("TemplateSummary", TemplateSummary),
+        ("Template", Template),
+        ("Schedule", ScheduleView),
+        ("ScheduleRun", ScheduleRun),
+        ("Webhook", Webhook),
+        ("User", User),
+        ("Project", Project),
+        ("ProjectMember", Member),
+        ("SavedFilter", SavedFilter),
+        ("SettingsVersion", SettingsVersion),
         ("CostReport", CostReport),
         ("CostRow", CostRow),
         ("Budget", BudgetView),
