@@ -64,7 +64,7 @@ def main() -> None:
     elif "api" in which:
         print(asyncio.run(api.measure(jobs=10_000, seconds=2 if quick else 8)))
     if "sockets" in which:
-        count, seconds = (200, 3.0) if quick else (arguments.count or 10_000, 30.0)
+        count, seconds = (200, 3.0) if quick else (arguments.count or 10_000, 20.0)
         slow = 100 if quick else 3000
         print(asyncio.run(sockets.measure(sockets=count, slow=slow, seconds=seconds)))
     if "disk" in which:

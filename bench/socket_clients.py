@@ -13,7 +13,7 @@ import os
 import resource
 import sys
 import time
-from typing import Any
+from typing import Any, cast
 
 from cortex.loops import loop_factory
 
@@ -55,7 +55,7 @@ class WebSocket(asyncio.Protocol):
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast(asyncio.Transport, transport)  # that of uvloop is none by its class
         self._transport = transport
         transport.write(
             b"GET /api/v1/ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
