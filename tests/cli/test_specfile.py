@@ -8,6 +8,7 @@ import pytest
 from cli.errors import BadInput
 from cli.options import RunOptions
 from cli.specfile import load, parse
+from cortex.domain.spec.notify import JobNotice
 
 GROUPS = {"array.yaml", "group.yaml", "pipeline.yaml"}
 EXAMPLES = [path for path in sorted(Path("examples").glob("*.yaml")) if path.name not in GROUPS]
@@ -126,6 +127,14 @@ class TestOptions:
         assert (spec.resources.gpu.model, spec.resources.gpu.count) == ("a100", 2)
         assert (spec.resources.pids, spec.read_only_root) == (5, True)
         assert spec.retries.on_failure == 2
+
+    def test_whom_to_tell(self) -> None:
+        notify = RunOptions(command=["a"], notify=["failed", "stuck"]).document().spec().notify
+        assert notify is not None
+        assert (notify.on, notify.to) == ((JobNotice.FAILED, JobNotice.STUCK), ("me",))
+        with pytest.raises(BadInput) as refused:
+            RunOptions(command=["a"], notify=["ended"]).document().spec()
+        assert "notify.on[0]" in f"{refused.value} {refused.value.details}"
 
     def test_options_change_a_file(self, tmp_path: Path) -> None:
         path = tmp_path / "job.yaml"
