@@ -192,7 +192,7 @@ KNOWN: Final = (
     ),
     Known(
         _VALID,
-        r"(POST|PATCH) /api/v1/budgets.*",
+        r"(POST|PATCH) /api/v1/(budgets|keys).*",
         "^422 .*has no known rate",
         "which currencies have a rate is known from the price sheets only",
     ),
