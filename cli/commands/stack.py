@@ -267,10 +267,12 @@ def doctor(ctx: typer.Context, data_dir: DataDir = None) -> None:
     if "CORTEX_DATABASE__URL" in os.environ or not read_stack_file(folder):
         render.say(state, f"looking at what the settings name ({config_file()}, CORTEX_*)")
         _exec("cortex.doctor", args)
-    running = (
-        "" if find_running(folder) else f", which is not running: `cortex {dir_option(state)}up`"
-    )
-    render.say(state, f"looking at the stack in {folder}{running}")
+    start = f"cortex {dir_option(state)}up"
+    if find_running(folder) is None:
+        render.say(state, f"the stack in {folder} is not running: `{start}`")
+        args += ["--start", start]
+    else:
+        render.say(state, f"looking at the stack in {folder}")
     _exec("cortex.doctor", args, StackConfig.load(folder).environment())
 
 

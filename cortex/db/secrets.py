@@ -76,7 +76,8 @@ def _statement(form: str, what: str) -> str:
 COUNT: Final = text(
     " UNION ALL ".join(
         _statement(
-            "SELECT '{table}' AS what, {key} AS key, count(*) AS number FROM {table} "
+            "SELECT '{table}' AS what, {key} AS key, count(*) AS number, max(id) AS example "
+            "FROM {table} "
             "WHERE {column} IS NOT NULL GROUP BY {key}",
             what,
         )
@@ -94,6 +95,10 @@ _OTHERS: Final = {
     )
     for what in _COLUMNS
 }
+EXAMPLE: Final = {
+    what: _statement("SELECT {column} FROM {table} WHERE id = %s", what) for what in _COLUMNS
+}
+"""By kind, as psycopg takes it: one ciphertext, by the id that `COUNT` gives."""
 # Whoever has changed it meanwhile has encrypted it with the newest key already.
 _REPLACE: Final = {
     what: text(

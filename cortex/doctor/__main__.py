@@ -1,5 +1,9 @@
-"""`python -m cortex.doctor [--json]`: looks at what the settings name; ends with 1 on a fault."""
+"""Looks at what the settings name, and ends with 1 on a fault.
 
+`python -m cortex.doctor [--json] [--start COMMAND]`; the command starts a stack that is down.
+"""
+
+import argparse
 import asyncio
 import json
 import sys
@@ -24,8 +28,12 @@ def main() -> None:
         settings = user_settings()
     except StackError as error:
         sys.exit(str(error))
-    findings = asyncio.run(examine(settings))
-    if "--json" in sys.argv[1:]:
+    parser = argparse.ArgumentParser(prog="cortex.doctor")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--start")
+    options = parser.parse_args()
+    findings = asyncio.run(examine(settings, options.start))
+    if options.json:
         lines = [json.dumps(asdict(finding)) for finding in findings]
     else:
         lines = [*_table(findings), "", _sum(findings)]

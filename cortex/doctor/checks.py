@@ -19,19 +19,23 @@ _PATIENCE: Final = timedelta(seconds=5)
 """For a key service that is away."""
 
 
-async def examine(settings: Settings) -> list[Finding]:
-    """What was found, in less than half a minute; nothing is changed and nothing raised."""
+async def examine(settings: Settings, start: str | None = None) -> list[Finding]:
+    """What was found, in less than half a minute; nothing is changed and nothing raised.
+
+    `start`: a command that starts database, Temporal and API; None: they are started one by one.
+    """
+    it = f"start it (`{start}`)" if start else "start it"
     findings = await asyncio.to_thread(check_machine, settings)
-    database = await check_database(settings)
+    database = await check_database(settings, it)
     known = None if database.providers is None else [one.id for one in database.providers]
     temporal, api, redis = await asyncio.gather(
-        check_temporal(settings, known), check_api(settings), check_redis(settings)
+        check_temporal(settings, known, it), check_api(settings, start), check_redis(settings)
     )
     try:
         impatient = settings.kms.model_copy(update={"patience": _PATIENCE})
         asked = settings.model_copy(update={"kms": impatient})
         opened = await asyncio.to_thread(with_open_keys, asked)
-        ring = check_key_ring(opened, database.keys)
+        ring = check_key_ring(opened, database.stored)
     except CortexError as error:
         ring = fault("key ring", error.detail, "start the key service, or correct `kms`")
     return [

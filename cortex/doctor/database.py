@@ -9,7 +9,7 @@ from alembic.script import ScriptDirectory
 
 from cortex.db.migrate import alembic_config
 from cortex.db.partitions import PARTITIONED
-from cortex.db.secrets import COUNT
+from cortex.db.secrets import COUNT, EXAMPLE, Sealed
 from cortex.doctor.findings import Finding, fault, fine, first_line, unknown, warning
 from cortex.settings import Settings
 
@@ -34,16 +34,25 @@ class Provider:
 
 
 @dataclass(frozen=True)
+class Stored:
+    """So many ciphertexts of a kind, encrypted with a key, and one of them."""
+
+    key: str
+    count: int
+    example: Sealed
+
+
+@dataclass(frozen=True)
 class DatabaseReport:
     findings: list[Finding]
     providers: list[Provider] | None
     """Those that are enabled; None: nobody could be asked."""
-    keys: dict[str, list[str]] | None
-    """What is encrypted, by the id of the key; None: nobody could be asked."""
+    stored: list[Stored] | None
+    """What is encrypted; None: nobody could be asked."""
 
 
-async def check_database(settings: Settings) -> DatabaseReport:
-    """Never raises: what cannot be looked at is a finding."""
+async def check_database(settings: Settings, start: str = "start it") -> DatabaseReport:
+    """Never raises: what cannot be looked at is a finding. `start`: how one starts it."""
     url = settings.database.url.get_secret_value()
     try:
         connection = await psycopg.AsyncConnection.connect(
@@ -51,7 +60,7 @@ async def check_database(settings: Settings) -> DatabaseReport:
         )
     except (psycopg.Error, OSError) as error:
         lost = unknown_all("without the database")
-        return DatabaseReport([_away(url, error), *lost], None, None)
+        return DatabaseReport([_away(url, error, start), *lost], None, None)
     try:
         async with connection:
             await connection.execute(f"SET statement_timeout = '{_PATIENCE}s'".encode())
@@ -79,10 +88,10 @@ async def _look(settings: Settings, connection: psycopg.AsyncConnection[Any]) ->
         findings += [unknown(name, "with another schema") for name in ("partitions", "outbox")]
         return DatabaseReport(findings, None, None)
     findings += [await _partitions(connection), await _outbox(connection)]
-    return DatabaseReport(findings, await _providers(connection), await _keys(connection))
+    return DatabaseReport(findings, await _providers(connection), await _stored(connection))
 
 
-def _away(url: str, error: Exception) -> Finding:
+def _away(url: str, error: Exception, start: str) -> Finding:
     """The fix for each way in which a connection fails; libpq's own words, and no password."""
     text = first_line(error)
     where = "the setting `database.url` (CORTEX_DATABASE__URL)"
@@ -97,6 +106,7 @@ def _away(url: str, error: Exception) -> Finding:
         ("does not exist", f"make the role and the database, or correct their names in {where}"),
         ("resolve", f"correct the host in {where}, or mend the name server"),
         ("translate host name", f"correct the host in {where}, or mend the name server"),
+        ("invalid", f"correct {where}"),
         ("certificate", "mend the server's certificate, or `sslrootcert` in the URL"),
         ("too many", "raise `max_connections`, or run fewer processes"),
         ("starting up", "wait until it is ready"),
@@ -104,7 +114,11 @@ def _away(url: str, error: Exception) -> Finding:
         if words in text:
             return fault("database", text, fix)
     place = f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}"
-    return fault("database", f"PostgreSQL at {place}: {text}", f"start it, or correct {where}")
+    if "timeout expired" in text:
+        detail = f"PostgreSQL at {place} does not answer within {_PATIENCE} s"
+        fix = f"look at its load and log, and at firewalls on the way; or correct {where}"
+        return fault("database", detail, fix)
+    return fault("database", f"PostgreSQL at {place}: {text}", f"{start}, or correct {where}")
 
 
 def _server(connection: psycopg.AsyncConnection[Any]) -> Finding:
@@ -209,11 +223,16 @@ async def _providers(connection: psycopg.AsyncConnection[Any]) -> list[Provider]
     return [Provider(*row) for row in rows]
 
 
-async def _keys(connection: psycopg.AsyncConnection[Any]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for what, key, number in await (await connection.execute(COUNT.text.encode())).fetchall():
-        found.setdefault(bytes(key).decode(errors="replace"), []).append(f"{number} of {what}")
-    return found
+async def _stored(connection: psycopg.AsyncConnection[Any]) -> list[Stored]:
+    stored: list[Stored] = []
+    rows = await (await connection.execute(COUNT.text.encode())).fetchall()
+    for what, key, number, one in rows:
+        cursor = await connection.execute(EXAMPLE[what].encode(), (one,))
+        blob = await cursor.fetchone()
+        if blob is not None and blob[0] is not None:  # else it is gone since
+            example = Sealed(what, one, bytes(blob[0]))
+            stored.append(Stored(bytes(key).decode(errors="replace"), number, example))
+    return stored
 
 
 async def _one(connection: psycopg.AsyncConnection[Any], statement: str) -> Any:

@@ -44,6 +44,8 @@ def _folder(folder: Path) -> Finding:
     except FileNotFoundError:
         fix = f"make it, for the user that Cortex runs as: `mkdir -m 700 -p {folder}`"
         return fault(name, f"{folder} is not there", fix)
+    except NotADirectoryError:
+        return fault(name, f"{folder} is no folder", "remove it, or choose another `data_dir`")
     except OSError as error:
         user = f"user id {os.geteuid()}"
         fix = f"give it to the user that Cortex runs as (here: {user})"

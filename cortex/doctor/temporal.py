@@ -31,12 +31,15 @@ _NAMES: Final = ("namespace", "search attributes", "workers")
 _WHERE: Final = "the setting `temporal.address` (CORTEX_TEMPORAL__ADDRESS)"
 
 
-async def check_temporal(settings: Settings, providers: list[str] | None) -> list[Finding]:
+async def check_temporal(
+    settings: Settings, providers: list[str] | None, start: str = "start it"
+) -> list[Finding]:
     """Never raises: what cannot be looked at is a finding.
 
     Args:
         settings: Of the installation.
         providers: Whose queues are to be served; None: not known.
+        start: How one starts the server.
     """
     findings = [await _certificate(settings)] if settings.temporal.tls else []
     # The payloads are not looked at: a key ring that is broken has a finding of its own.
@@ -49,7 +52,7 @@ async def check_temporal(settings: Settings, providers: list[str] | None) -> lis
             )
     except (CortexError, RPCError, RuntimeError, TimeoutError) as error:
         lost = [unknown(name, "without Temporal") for name in _NAMES]
-        return [*findings, await _away(settings, error), *lost]
+        return [*findings, await _away(settings, error, start), *lost]
     detail = f"server {info.server_version} at {settings.temporal.address}"
     findings.append(fine("temporal", detail))
     try:
@@ -65,7 +68,7 @@ async def check_temporal(settings: Settings, providers: list[str] | None) -> lis
     return findings
 
 
-async def _away(settings: Settings, error: BaseException) -> Finding:
+async def _away(settings: Settings, error: BaseException, start: str) -> Finding:
     """Told by how far one gets: no such host, nobody listens, not with these credentials."""
     name, address = "temporal", settings.temporal.address
     host, _, port = address.rpartition(":")
@@ -80,7 +83,10 @@ async def _away(settings: Settings, error: BaseException) -> Finding:
             _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
         writer.close()
     except (OSError, TimeoutError):
-        return fault(name, f"nobody listens at {address}", f"start it, or correct {_WHERE}")
+        return fault(name, f"nobody listens at {address}", f"{start}, or correct {_WHERE}")
+    if isinstance(error, TimeoutError):
+        detail = f"{address} does not answer within {2 * _CALL.total_seconds():.0f} s"
+        return fault(name, detail, "look at its load, its log and its own database")
     cause = error.__cause__ or error
     tls = "with TLS" if settings.temporal.tls else "without TLS"
     fix = "see whether `temporal.tls` and `temporal.api_key` are as the server wants them"

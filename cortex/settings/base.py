@@ -52,6 +52,16 @@ def _database_url(url: SecretStr) -> SecretStr:
     return url
 
 
+def _address(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not re.fullmatch(_HOST, host) or not re.fullmatch("[0-9]{1,5}", port):
+        raise ValueError("must be `host:port`, such as `127.0.0.1:7233`")
+    if not 1 <= int(port) <= 65535:
+        raise ValueError("must have a port from 1 to 65535")
+    return text
+
+
+_HOST = r"[^\[\]:/@\s]+|\[[0-9a-fA-F:.]+\]"
 _ORIGIN = r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?"
 Origin = Annotated[str, AfterValidator(_origin)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
@@ -59,6 +69,7 @@ LogLevel = Annotated[
     Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
     BeforeValidator(lambda text: text.upper() if isinstance(text, str) else text),
 ]
+Address = Annotated[str, AfterValidator(_address)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
 SsoName = Annotated[str, Field(pattern=SSO_NAME)]
 UserName = Annotated[str, AfterValidator(check_user_name)]

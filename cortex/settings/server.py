@@ -10,6 +10,7 @@ from pydantic import (
 
 from cortex.domain.rights import LOCAL_ADMIN, Role
 from cortex.settings.base import (
+    Address,
     BaseUrl,
     Bytes,
     DatabaseUrl,
@@ -35,7 +36,7 @@ class DatabaseSettings(Section):
 
 
 class TemporalSettings(Section):
-    address: str = Field(default="127.0.0.1:7233", description="host:port of the frontend.")
+    address: Address = Field(default="127.0.0.1:7233", description="host:port of the frontend.")
     namespace: str = Field(default="cortex", description="Made at start if it does not exist.")
     retention: Duration = Field(default=timedelta(days=30), description="Of closed workflows.")
     ui_url: str = Field(default="http://127.0.0.1:8233", description="Web UI, for links.")

@@ -20,9 +20,10 @@ async def test_nothing_but_the_database_is_there(database_url: str, tmp_path: Pa
         api=ApiSettings(port=1),
         encryption_keys=SecretStr("k1:none:abc"),
     )
-    found = {finding.name: finding for finding in await examine(settings)}
+    found = {finding.name: finding for finding in await examine(settings, "cortex up")}
     assert found["schema"].verdict == Verdict.OK
     assert found["temporal"].verdict == Verdict.FAULT
+    assert "start it (`cortex up`), or correct" in found["temporal"].fix
     assert found["key ring"].verdict == Verdict.FAULT
     assert found["providers"].verdict == Verdict.FAULT
     assert found["api"].verdict == Verdict.WARNING
@@ -33,7 +34,7 @@ class TestPrinted:
     def findings(self, monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
         findings = [fine("disk", "much is free")]
 
-        async def found(_: Settings) -> list[Finding]:
+        async def found(_: Settings, __: str | None) -> list[Finding]:
             return findings
 
         monkeypatch.setattr(program, "examine", found)

@@ -1,13 +1,16 @@
 """A database that is away, of another version, or tells of trouble."""
 
+import socket
 from collections.abc import Sequence
 
 import psycopg
 import pytest
 from pydantic import SecretStr
 
+from cortex.doctor import database
 from cortex.doctor.database import DatabaseReport, check_database
 from cortex.doctor.findings import Finding, Verdict
+from cortex.security.places import provider_place
 from cortex.settings import DatabaseSettings, Settings
 from tests.support.databases import as_admin
 
@@ -30,7 +33,7 @@ async def test_a_sound_one_has_nothing_to_mend(database_url: str) -> None:
     report = await look(database_url)
     assert {finding.verdict for finding in report.findings} == {Verdict.OK}
     assert {finding.fix for finding in report.findings} == {""}
-    assert (report.providers, report.keys) == ([], {})
+    assert (report.providers, report.stored) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -39,6 +42,8 @@ async def test_a_sound_one_has_nothing_to_mend(database_url: str) -> None:
         ((":54", ":1"), "127.0.0.1:1", "start it"),
         (("127.0.0.1", "no-such-host.invalid"), "no-such-host.invalid", "correct the host"),
         (("@127.0.0.1", "@[::1"), "its URL is malformed", "correct the setting"),
+        (("/t_", "/t_?sslmode=odd&x="), "its URL is malformed", "correct the setting"),
+        (("/t_", "/?sslmode=odd&dbname=t_"), "invalid sslmode", "correct the setting"),
         (("/t_", "/gone_"), "does not exist", "make the role and the database"),
         (("cortex:", "cortex:not-"), "password authentication failed", "correct user and password"),
         (("/t_", "/?nonsense=1&dbname=t_"), "its URL is malformed", "correct the setting"),
@@ -127,4 +132,17 @@ async def test_providers_and_keys_are_told(database_url: str) -> None:
     assert [(one.id, one.status, one.message) for one in report.providers] == [
         ("a", "offline", "no answer")
     ]
-    assert report.keys == {"k1": ["1 of providers"]}
+    assert report.stored is not None
+    assert [(each.key, each.count, each.example.place) for each in report.stored] == [
+        ("k1", 1, provider_place("a"))
+    ]
+
+
+async def test_one_that_takes_the_connection_and_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "_PATIENCE", 2)  # seconds; the least that libpq takes
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        report = await look(f"postgresql://u:p@127.0.0.1:{port}/x")
+    found = named(report.findings, "database")
+    assert "does not answer within 2 s" in found.detail
+    assert "look at its load" in found.fix

@@ -31,7 +31,7 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 def test_a_folder_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     found = look(tmp_path / "file")["data folder"]
-    assert (found.verdict, "cannot be written" in found.detail) == (Verdict.FAULT, True)
+    assert (found.verdict, "is no folder" in found.detail) == (Verdict.FAULT, True)
 
 
 def test_a_folder_that_everyone_may_read(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A Temporal that is away, is something else, or lacks what jobs need."""
 
 import asyncio
+import socket
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
+from cortex.doctor import temporal as doctor
 from cortex.doctor.findings import Finding, Verdict
 from cortex.doctor.temporal import check_temporal
 from cortex.settings import Settings, TemporalSettings
@@ -80,6 +82,14 @@ async def test_something_else_listens() -> None:
     async with deaf_server() as address:
         found = named(await look(address), "temporal")
     assert (found.verdict, "without TLS" in found.detail) == (Verdict.FAULT, True)
+
+
+async def test_one_that_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_CALL", timedelta(seconds=0.2))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        found = named(await look(address), "temporal")
+    assert (found.verdict, "does not answer within" in found.detail) == (Verdict.FAULT, True)
 
 
 async def test_tls_where_the_server_has_none(temporal: Client) -> None:

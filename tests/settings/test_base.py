@@ -3,7 +3,7 @@
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from cortex.settings import DatabaseSettings
+from cortex.settings import DatabaseSettings, TemporalSettings
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,19 @@ def test_a_malformed_database_url_is_told_without_its_password(url: str, said: s
         DatabaseSettings(url=SecretStr(url))
     assert said in str(refused.value)
     assert "heim" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "address", ["localhost", "::1", "localhost:99999", "localhost:0", "http://localhost:7233", ""]
+)
+def test_an_address_that_is_none(address: str) -> None:
+    with pytest.raises(ValidationError, match="must be `host:port`|from 1 to 65535"):
+        TemporalSettings(address=address)
+
+
+@pytest.mark.parametrize("address", ["localhost:7233", "[::1]:7233", "a.tmprl.cloud:7233"])
+def test_an_address(address: str) -> None:
+    assert TemporalSettings(address=address).address == address
 
 
 @pytest.mark.parametrize(
