@@ -33,9 +33,9 @@ _log = structlog.get_logger(__name__)
 
 def _websocket(**options: Any) -> asyncio.Protocol:
     """Loaded with the first client."""
-    from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+    from api.socket_protocol import QuietSocketProtocol
 
-    return WebSocketsSansIOProtocol(**options)
+    return QuietSocketProtocol(**options)
 
 
 class Server(uvicorn.Server):
