@@ -40,7 +40,7 @@ async def get_notices(services: Using, by: Caller) -> Response:
     responses=problems(),
 )
 async def put_notices(
-    body: Annotated[NoticesPut, Depends(Body(NoticesPut, "the notices"))],
+    body: Annotated[NoticesPut, Depends(Body(NoticesPut, "the choice of notices"))],
     services: Using,
     by: Caller,
 ) -> Response:

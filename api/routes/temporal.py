@@ -16,7 +16,7 @@ from cortex.schemas.temporal import PayloadsJson
 
 router = api_router("server")
 
-Sent = Annotated[PayloadsJson, Depends(Body(PayloadsJson, "the payloads"))]
+Sent = Annotated[PayloadsJson, Depends(Body(PayloadsJson, "the list of payloads"))]
 
 
 @router.post(

@@ -165,8 +165,13 @@ class Occurrence:
 
     @property
     def key(self) -> str:
-        """What a person is told once: of a group's jobs the first of a kind only."""
+        """What a person is told once: of a group's jobs the first of a kind only.
+
+        A group starts with the first of its jobs: that is one thing, whichever is looked at first.
+        """
         kind = self.kind
+        if kind is NoticeEvent.STARTED and self.group_id is not None:
+            return f"{self.group_id}:{kind}:"
         if self.in_group:
             return f"{self.group_id}:member:{kind}"
         since = self.data.get("stuck_since") or self.data.get("deadline_at") or ""
@@ -191,7 +196,7 @@ class Occurrence:
             return f"cortex group show {self.subject}"
         if self.subject.startswith("sch_"):
             return f"cortex --project {self.project} schedules show {self.name}"
-        return f"cortex show {self.subject}"
+        return f"cortex job {self.subject}"
 
 
 _BY_TYPE: Final = {
@@ -214,7 +219,8 @@ def wants(
     if occurrence.notify is not None and kinds & _asked(occurrence.notify.on):
         if own and "me" in occurrence.notify.to:
             return True
-        if name in occurrence.notify.to and (own or chosen.named):
+        named = name in occurrence.notify.to
+        if named and (own or (chosen.named and occurrence.project in projects)):
             return True
     if own:
         return bool(kinds & frozenset(chosen.own))

@@ -53,9 +53,10 @@ class NoticeFanout:
         return len(settled) == _PAGE
 
     async def _notices(self, tx: Transaction, told: list[Occurrence]) -> list[NewNotice]:
-        projects = {each.project for each in told}
-        members = await tx.preferences.members(projects)
-        names = _named(told) | members.keys()
+        members = await tx.preferences.members({each.project for each in told})
+        for name in _named_besides(told):
+            members[name] = set(await tx.projects.memberships(name))
+        names = {each.owner for each in told} | members.keys()
         stored = await tx.preferences.find(names)
         made: list[NewNotice] = []
         texts: dict[str, str] = {}
@@ -76,13 +77,12 @@ class NoticeFanout:
         return made
 
 
-def _named(told: Iterable[Occurrence]) -> set[str]:
-    """Everybody who is an owner, or whom a spec names."""
+def _named_besides(told: Iterable[Occurrence]) -> set[str]:
+    """Everybody whom a spec names, other than its owner."""
     names: set[str] = set()
     for each in told:
-        names.add(each.owner)
         if each.notify is not None:
-            names |= set(each.notify.to) - {ME}
+            names |= set(each.notify.to) - {ME, each.owner}
     return names
 
 

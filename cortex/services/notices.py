@@ -120,6 +120,6 @@ def _audited(chosen: Preferences) -> dict[str, object]:
 
 def _invalid(message: str) -> InvalidRequest:
     return InvalidRequest(
-        f"the notices are not valid: `chat` {message}",
+        f"the choice of notices is not valid: `chat` {message}",
         errors=[FieldError(field="chat", message=message)],
     )

@@ -54,7 +54,7 @@ class ChatChannel:
         assert service is not None
         body = note.text
         if note.job_id:
-            body = f"{body}\ncortex show {note.job_id}".strip()
+            body = f"{body}\ncortex job {note.job_id}".strip()
         told = await service.async_notify(
             title=f"Cortex: {note.title}", body=body or note.title, notify_type=_KINDS[note.level]
         )

@@ -98,7 +98,7 @@ def mail_of(note: Notification, config: EmailConfig) -> EmailMessage:
     title = " ".join(note.title.split())
     lines = [f"{title[:1].upper()}{title[1:]}.", "", note.text, ""]
     if note.job_id:
-        lines.append(f"See: cortex show {note.job_id}")
+        lines.append(f"See: cortex job {note.job_id}")
     lines.append(f"At {note.time:%Y-%m-%d %H:%M:%S} UTC.")
     return new_mail(
         subject=f"[Cortex] {title}",

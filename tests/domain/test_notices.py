@@ -77,11 +77,12 @@ class TestWants:
             {"state": "completed"}, notify=Notify.model_validate({"to": ["me", "bob"]})
         )
         assert wants("ann", Preferences(own=()), for_bob, ())
-        assert wants("bob", Preferences(own=()), for_bob, ())
-        assert not wants("bob", Preferences(named=False), for_bob, ())
+        assert wants("bob", Preferences(own=()), for_bob, {"team"})
+        assert not wants("bob", Preferences(own=ALL, projects=ALL), for_bob, {"other"})
+        assert not wants("bob", Preferences(named=False), for_bob, {"team"})
         assert not wants("eve", Preferences(own=ALL), for_bob, ())
         started = happened({"state": "running"}, notify=for_bob.notify)
-        assert not wants("bob", Preferences(), started, ())
+        assert not wants("bob", Preferences(), started, {"team"})
 
     def test_nothing_once_all_is_off(self) -> None:
         named = happened(notify=Notify.model_validate({"to": ["me", "bob"]}))
@@ -114,6 +115,11 @@ class TestOnce:
         assert one.key == other.key
         assert one.title == "a job of group sweep is stuck: train"
         assert one.key != happened({"state": "running"}, group_id="grp_1").key
+
+    def test_a_group_starts_with_the_first_of_its_jobs(self) -> None:
+        running = {"state": "running"}
+        whole = happened(running, EventType.GROUP_STATE_CHANGED, subject="grp_1", group_id="grp_1")
+        assert happened(running, group_id="grp_1", subject="job_1").key == whole.key
 
     def test_stuck_anew_is_another_thing(self) -> None:
         first, again, later = (

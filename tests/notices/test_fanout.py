@@ -99,19 +99,20 @@ class TestRights:
         [
             (Role.DEVELOPER, False, False),
             (Role.DEVELOPER, True, True),
-            (Role.VIEWER, False, True),
-            (Role.OPERATOR, False, True),
-            (Role.BILLING, False, True),
-            (Role.ADMIN, False, True),
+            (Role.VIEWER, False, False),
+            (Role.OPERATOR, False, False),
+            (Role.BILLING, False, False),
+            (Role.ADMIN, False, False),
+            (Role.ADMIN, True, True),
         ],
     )
-    async def test_nobody_is_told_of_what_they_may_not_see(
+    async def test_only_who_is_in_the_project_can_be_named(
         self, database: Database, settings: Settings, role: Role, *, inside: bool, told: bool
     ) -> None:
         await person(database, "bob", role=role)
         if inside:
             await member(database, "team", "bob")
-        await choose(database, settings, "bob", Preferences(own=ALL, projects=ALL))
+        await choose(database, settings, "bob", Preferences(own=ALL))
         notify = {"on": ["failed"], "to": ["bob"]}
         job = await job_of(database, "ann", project="team", notify=notify)
         await happen(database, job, FAILED)

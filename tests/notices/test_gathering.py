@@ -61,7 +61,7 @@ class TestMail:
         (body,) = server.texts
         assert "Job train-0 has failed." in body
         assert "exit code 3" in body
-        assert "cortex show job_" in body
+        assert "cortex job job_" in body
         assert link in body
         # It is in clear nowhere, and what was sent is kept nowhere.
         assert link.rpartition("=")[2] not in await everything(database)

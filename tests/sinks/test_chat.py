@@ -23,7 +23,7 @@ async def test_what_a_chat_is_told() -> None:
         (got,) = receiver.tried
     assert got.envelope["title"] == "Cortex: job job_1 has failed"
     assert got.envelope["type"] == "failure"
-    assert got.envelope["message"].endswith("cortex show job_1")
+    assert got.envelope["message"].endswith("cortex job job_1")
 
 
 async def test_one_that_is_away() -> None:

@@ -73,7 +73,7 @@ async def test_what_a_mail_says(server: MailServer) -> None:
     body = str(mail.get_payload())
     assert body.startswith("Job job_1 has failed.")
     assert "its last words" in body
-    assert "cortex show job_1" in body
+    assert "cortex job job_1" in body
 
 
 async def test_no_header_comes_in_by_a_name(server: MailServer) -> None:

@@ -99,5 +99,5 @@ class Notify(BaseModel):
         ),
     ] = Field(
         default=(ME,),
-        description="`me`, whoever submits it, and names of users who may see it.",
+        description="`me`, whoever submits it, and names of members of its project.",
     )

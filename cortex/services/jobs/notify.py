@@ -1,4 +1,8 @@
-"""Whom a spec names in `notify`: only who may see the job can be told of it."""
+"""Whom a spec names in `notify`: only members of the job's project.
+
+Others are refused whatever they may see: else whoever submits could find out who has a role on the
+whole server, and have mails sent to them.
+"""
 
 from collections.abc import Sequence
 
@@ -19,10 +23,10 @@ async def require_told(
     *,
     batch: bool = False,
 ) -> None:
-    """Go on only if everybody who is named may see jobs of this owner in this project.
+    """Go on only if everybody who is named is in this project, and may see this owner's jobs there.
 
-    With `batch` the fields begin with the number of the job. Who is not there and who may not see
-    it are told alike.
+    With `batch` the fields begin with the number of the job. Who is not there and who is not in
+    the project are told alike.
 
     Raises:
         InvalidRequest: names who is not told.
@@ -32,14 +36,22 @@ async def require_told(
         for place, name in enumerate(notify.to if notify is not None else ()):
             if name in (ME, owner):
                 continue
-            by = await owner_now(tx, name, api)
-            if by is None or not by.may(Action.JOBS_READ, owner=owner, project=project or owner):
+            if not await _may_be_told(tx, name, owner, project or owner, api):
                 where = f"jobs[{index}].notify.to[{place}]" if batch else f"notify.to[{place}]"
-                message = f"names `{name}`, who is nobody here or may not see jobs of this project"
+                message = f"names `{name}`, who is not in the project of this job"
                 errors.append(FieldError(field=where, message=message))
     if errors:
         told = ", ".join(f"`{each.field}` {each.message}" for each in errors[:3])
         raise InvalidRequest(f"the spec is not valid: {told}", errors=errors)
+
+
+async def _may_be_told(
+    tx: Reading | Transaction, name: str, owner: str, project: str, api: ApiSettings
+) -> bool:
+    if project not in await tx.projects.memberships(name):
+        return False
+    by = await owner_now(tx, name, api)
+    return by is not None and by.may(Action.JOBS_READ, owner=owner, project=project)
 
 
 def names_others(notify: Notify | None, owner: str) -> bool:

@@ -13,12 +13,12 @@ from cortex.domain.rights import Role
 from cortex.settings import ApiKey, Settings, SmtpSettings
 from tests.api.groups import GROUPS, group
 from tests.api.support import JOBS, check_problem, client_of, spec
-from tests.notices.support import choose
+from tests.notices.support import choose, member
 from tests.webhooks.support import LOOPBACK
 
 NOTICES = "/api/v1/users/me/notices"
 UNSUBSCRIBE = "/api/v1/auth/unsubscribe"
-PEOPLE = {"ann": Role.DEVELOPER, "bob": Role.DEVELOPER, "vera": Role.VIEWER}
+PEOPLE = {"ann": Role.DEVELOPER, "bob": Role.DEVELOPER, "vera": Role.VIEWER, "root": Role.ADMIN}
 
 
 @pytest.fixture
@@ -104,6 +104,7 @@ class TestPreferences:
         answer = await client.put(NOTICES, json=body, headers=being("ann"))
         assert answer.status_code == 422
         assert answer.json()["errors"][0]["field"] == field
+        assert answer.json()["detail"].startswith("the choice of notices is not valid: ")
         assert "hunter2" not in answer.text
 
 
@@ -145,22 +146,27 @@ class TestNotify:
         shown = await client.get(f"{JOBS}/{made.json()['id']}", headers=being("ann"))
         assert shown.json()["spec"]["notify"] == notify
 
-    async def test_only_who_may_see_it_is_named(self, client: httpx.AsyncClient) -> None:
-        """And who is not there is told of alike."""
+    async def test_only_members_of_its_project_are_named(
+        self, client: httpx.AsyncClient, database: Database
+    ) -> None:
+        """Who is not there is told of alike, and so is who may see all that there is."""
         head = being("ann")
-        for name, refused in {"vera": False, "bob": True, "zed": True}.items():
+        where = {"project": "shared"}
+        await member(database, "shared", "ann")
+        await member(database, "shared", "vera", "viewer")
+        for name, refused in {"vera": False, "root": True, "bob": True, "zed": True}.items():
             body = spec(notify={"to": ["me", name]})
             for path in (JOBS, f"{JOBS}/validate"):
-                answer = await client.post(path, json=body, headers=head)
+                answer = await client.post(path, json=body, headers=head, params=where)
                 assert (answer.status_code == 422) == refused, answer.text
                 if refused:
                     (error,) = answer.json()["errors"]
                     assert error["field"] == "notify.to[1]"
                     assert error["message"].replace(name, "x") == (
-                        "names `x`, who is nobody here or may not see jobs of this project"
+                        "names `x`, who is not in the project of this job"
                     )
             whole = group(notify={"to": [name]})
-            answer = await client.post(GROUPS, json=whole, headers=head)
+            answer = await client.post(GROUPS, json=whole, headers=head, params=where)
             assert (answer.status_code == 422) == refused, answer.text
         problem = check_problem(
             await client.post(f"{JOBS}/batch", json={"jobs": [spec(), body]}, headers=head),
