@@ -57,7 +57,7 @@ class TestSpec:
         ("values", "field", "words"),
         [
             ({"frames": "1-a"}, "render.frames", "`1-a`"),
-            ({"frames": [1, 2]}, "render.frames", "string"),
+            ({"frames": [1, 2]}, "render.frames", "must be text"),
             ({"frames": "1-99999"}, "render.frames", "more than 10000"),
             ({"scene": "a.blend"}, "render.scene", "absolute path"),
             ({"scene": "/a/../b"}, "render.scene", "`..`"),

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from cortex.db.engine import Database
+from cortex.services.providers import queries
 from tests.api.graphql.support import data
 from tests.api.graphql.test_queries import billed
 from tests.api.groups import GROUPS, group
@@ -42,6 +43,8 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         return await execute(self, query, *args, **options)
 
     monkeypatch.setattr(psycopg.AsyncCursor, "execute", noting)
+    # Else it goes by the clock whether the providers are read anew.
+    monkeypatch.setattr(queries, "_FRESH_SECONDS", 0.0)
     asked: list[str] = []
     token = _counted.set(asked)
     yield asked
