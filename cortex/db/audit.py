@@ -28,7 +28,7 @@ _DIGEST: Final = f"sha256(convert_to({CONTENT}, 'UTF8'))"
 _SEALED: Final = text(f"""
 SELECT c.seq, c.audit_id, c.hash, a.id IS NOT NULL AS there, {CONTENT} AS content
 FROM audit_chain c LEFT JOIN audit_log a ON a.id = c.audit_id
-WHERE c.seq > :after ORDER BY c.seq LIMIT :limit
+WHERE CAST(:after AS bigint) IS NULL OR c.seq > :after ORDER BY c.seq LIMIT :limit
 """)
 
 # By merge of the indexes; an entry is noted when it is written, and noted until it has its seal.
@@ -45,7 +45,8 @@ ORDER BY 1 LIMIT :limit
 _COUNTS: Final = text(f"""
 SELECT
     (SELECT count(*) FROM audit_pending p JOIN audit_log a ON a.id = p.audit_id
-        WHERE p.digest = {_DIGEST}) AS waiting,
+        WHERE p.digest = {_DIGEST}
+            AND NOT EXISTS (SELECT FROM audit_chain c WHERE c.audit_id = a.id)) AS waiting,
     (SELECT COALESCE(max(id), 0) - count(*) FROM audit_log) AS gaps
 """)
 _SEAL: Final = text("SELECT audit_seal_pending(:most)")
@@ -160,8 +161,8 @@ class AuditRepository(Repository[Access]):
                 query = query.where(AuditRow.id < before)
         return [_entry(row) for row in (await self.connection.execute(query)).mappings()]
 
-    async def sealed(self, *, after: int, limit: int) -> list[Sealed]:
-        """Seals behind this one, in their order, with what they cover."""
+    async def sealed(self, *, after: int | None, limit: int) -> list[Sealed]:
+        """Seals behind this number (None: all), in their order, with what they cover."""
         rows = await self.connection.execute(_SEALED, {"after": after, "limit": limit})
         return [
             Sealed(row.seq, row.audit_id, row.hash, row.content if row.there else None)

@@ -20,7 +20,8 @@ _OUT_OF_STEP: Final = timedelta(seconds=2)
 _FAR_OUT: Final = timedelta(seconds=30)
 _LATE: Final = timedelta(minutes=1)
 _STUCK: Final = timedelta(minutes=10)
-_NAMES: Final = ("schema", "role", "connections", "database clock", "partitions", "outbox")
+_DATA: Final = ("partitions", "outbox", "audit")
+_NAMES: Final = ("schema", "role", "connections", "database clock", *_DATA)
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,13 @@ async def _look(settings: Settings, connection: psycopg.AsyncConnection[Any]) ->
         await _clock(connection),
     ]
     if schema.fix:
-        findings += [unknown(name, "with another schema") for name in ("partitions", "outbox")]
+        findings += [unknown(name, "with another schema") for name in _DATA]
         return DatabaseReport(findings, None, None)
-    findings += [await _partitions(connection), await _outbox(connection)]
+    findings += [
+        await _partitions(connection),
+        await _outbox(connection),
+        await _audit(connection),
+    ]
     return DatabaseReport(findings, await _providers(connection), await _stored(connection))
 
 
@@ -210,6 +215,26 @@ async def _outbox(connection: psycopg.AsyncConnection[Any]) -> Finding:
     if error:
         detail += f" ({error[:120]})"
     fix = "run a worker: its relay delivers them; if one runs, mend Temporal first"
+    return fault(name, detail, fix) if age > _STUCK else warning(name, detail, fix)
+
+
+async def _audit(connection: psycopg.AsyncConnection[Any]) -> Finding:
+    name = "audit"
+    row = await (
+        await connection.execute(
+            "SELECT count(*), coalesce(now() - min(a.created_at), '0'::interval) "
+            "FROM audit_pending p JOIN audit_log a ON a.id = p.audit_id "
+            "WHERE NOT EXISTS (SELECT FROM audit_chain c WHERE c.audit_id = a.id)"
+        )
+    ).fetchone()
+    count, age = row or (0, timedelta(0))
+    if age <= _LATE:
+        return fine(name, f"{count} entries wait for their seal")
+    detail = f"{count} entries have no seal, the oldest for {age.total_seconds():,.0f} s"
+    fix = (
+        "run the API, which seals them; if it runs, look for `audit.sealing_failed` in its log, "
+        "and at `cortex audit verify`"
+    )
     return fault(name, detail, fix) if age > _STUCK else warning(name, detail, fix)
 
 

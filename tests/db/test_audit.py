@@ -207,6 +207,115 @@ class TestTampering:
         ]
 
 
+class TestByTheServersRole:
+    """What somebody does with the rights of the server, triggers and all."""
+
+    @staticmethod
+    async def refused(database: Database, statement: str, why: str) -> None:
+        with pytest.raises(DBAPIError, match=why):
+            async with database.transaction() as tx:
+                await tx.connection.execute(text(statement))
+
+    @pytest.mark.parametrize(
+        ("number", "entry", "seal"),
+        [
+            ("9223372036854775807", "3", "'x'"),
+            ("2", "3", "'x'"),
+            ("2", "3", "audit_seal(a, '')"),  # behind nothing, instead of the first
+            ("3", "3", "audit_seal(a, (SELECT hash FROM audit_chain))"),
+            ("0", "3", "audit_seal(a, (SELECT hash FROM audit_chain))"),
+            ("-9223372036854775808", "3", "audit_seal(a, (SELECT hash FROM audit_chain))"),
+            ("2", "1", "audit_seal(a, (SELECT hash FROM audit_chain))"),  # has its seal already
+            ("2", "4711", "'x'"),
+        ],
+    )
+    async def test_into_the_chain_comes_only_the_next_seal(
+        self, database: Database, number: str, entry: str, seal: str
+    ) -> None:
+        await add(database)
+        await add(database, 2, seal=False)
+        insert = (
+            f"INSERT INTO audit_chain (seq, audit_id, hash) SELECT {number}, {entry}, "
+            f"{seal}::bytea FROM audit_log a WHERE a.id = least({entry}, 3)"
+        )
+        await self.refused(database, insert, "only the next seal")
+        result = await AuditLog(database).verify()
+        assert (result.ok, result.entries, result.waiting) == (True, 3, 0)
+
+    async def test_whoever_seals_as_the_server_does_leaves_nothing_to_do(
+        self, database: Database
+    ) -> None:
+        await add(database)
+        await add(database, seal=False)
+        async with database.transaction() as tx:
+            insert = """INSERT INTO audit_chain (seq, audit_id, hash) SELECT 2, 2,
+                audit_seal(a, (SELECT hash FROM audit_chain)) FROM audit_log a WHERE a.id = 2"""
+            await tx.connection.execute(text(insert))
+            assert not await tx.audit.any_pending()
+        assert await problems(database) == []
+
+    @pytest.mark.parametrize(
+        ("entry", "digest"),
+        [("999999", "'x'"), ("1", "'x'"), ("1", "audit_seal(a, '')")],
+    )
+    async def test_only_an_entry_is_noted(
+        self, database: Database, entry: str, digest: str
+    ) -> None:
+        await add(database)
+        insert = (
+            f"INSERT INTO audit_pending SELECT {entry}, {digest}::bytea "
+            "FROM audit_log a WHERE a.id = 1"
+        )
+        await self.refused(database, insert, "only an entry of the audit log is noted")
+        assert await problems(database) == []
+
+    @pytest.mark.parametrize(
+        ("column", "value"),
+        [
+            ("outcome", "'maybe'"),
+            ("data", "'[1]'"),
+            ("created_at", "'0044-03-15 BC'"),
+            ("created_at", "'10000-01-01'"),
+        ],
+    )
+    async def test_an_entry_that_nobody_could_read(
+        self, database: Database, column: str, value: str
+    ) -> None:
+        insert = (
+            f"INSERT INTO audit_log (actor, action, subject, {column}) "
+            f"VALUES ('x', 'y', 'z', {value})"
+        )
+        await self.refused(database, insert, f"audit_log_{column}")
+
+
+class TestOutsideOfTheChain:
+    """Seals by whoever owns the tables, or from before there was a check of them."""
+
+    async def test_the_greatest_number_there_is(self, database: Database) -> None:
+        await add(database)
+        await add(database, 2, seal=False)
+        last = 2**63 - 1
+        await tampered(
+            database, f"INSERT INTO audit_chain (seq, audit_id, hash) VALUES ({last}, 2, 'x')"
+        )
+        result = await AuditLog(database).verify()
+        assert [(each.seq, each.message) for each in result.problems] == [
+            (None, "what waits cannot be sealed; the server's log says why"),
+            (2, f"seals 2 to {last - 1} are gone"),
+        ]
+        assert (result.ok, result.head, result.waiting) == (False, None, 1)
+
+    async def test_numbers_before_the_first(self, database: Database) -> None:
+        await add(database, 3, seal=False)
+        for number, entry in ((-(2**63), 1), (0, 2)):
+            await tampered(
+                database,
+                f"INSERT INTO audit_chain (seq, audit_id, hash) VALUES ({number}, {entry}, 'x')",
+            )
+        message = "the chain starts with 1: no seal has this number"
+        assert (await problems(database))[:2] == [(-(2**63), 1, message), (0, 2, message)]
+
+
 class TestBeforeTheSeal:
     """What somebody does who owns the tables, in the seconds before an entry is sealed."""
 

@@ -120,6 +120,24 @@ async def test_commands_that_nobody_delivers(database_url: str, age: str, verdic
     assert ("Temporal is away" in found.detail) == (verdict != Verdict.OK)
 
 
+@pytest.mark.parametrize(
+    ("age", "verdict"),
+    [("30 seconds", Verdict.OK), ("5 minutes", Verdict.WARNING), ("2 hours", Verdict.FAULT)],
+)
+async def test_entries_that_nobody_seals(database_url: str, age: str, verdict: Verdict) -> None:
+    await execute(
+        database_url,
+        "INSERT INTO audit_log (actor, action, subject, created_at) "
+        f"VALUES ('ann', 'job.cancel', 'x', now() - interval '{age}')",
+    )
+    found = named((await look(database_url)).findings, "audit")
+    assert found.verdict == verdict
+    assert found.detail.startswith("1 entries")
+    assert ("audit.sealing_failed" in found.fix) == (verdict != Verdict.OK)
+    await execute(database_url, "SELECT audit_seal_pending(10)")
+    assert named((await look(database_url)).findings, "audit").verdict == Verdict.OK
+
+
 async def test_providers_and_keys_are_told(database_url: str) -> None:
     await execute(
         database_url,

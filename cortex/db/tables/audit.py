@@ -1,7 +1,8 @@
 """The tables of the audit log: its entries, and the chain that seals them.
 
-Both are only added to: triggers refuse everything else, and note each entry that is to be sealed
-(`migrations/versions/0016_audit_chain.py`, `0035_audit_batches.py`).
+Both are only added to: triggers refuse everything else, note each entry that is to be sealed, and
+let only the next seal into the chain (`migrations/versions/0016_audit_chain.py`,
+`0035_audit_batches.py`, `0039_audit_links.py`).
 """
 
 from datetime import datetime
@@ -9,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    CheckConstraint,
     ForeignKey,
     Identity,
     Index,
@@ -35,6 +37,13 @@ class AuditRow(Base):
     __table_args__ = (
         Index("audit_subject", "subject", "id"),
         Index("audit_actor", "actor", "id"),
+        # An entry that breaks one could not be read.
+        CheckConstraint("outcome IN ('done', 'denied')", name="audit_log_outcome"),
+        CheckConstraint("jsonb_typeof(data) = 'object'", name="audit_log_data"),
+        CheckConstraint(
+            "created_at >= '0002-01-01Z' AND created_at < '9999-01-01Z'",
+            name="audit_log_created_at",
+        ),
     )
 
 

@@ -1,16 +1,22 @@
 """Searching, exporting and verifying the audit log."""
 
 import json
+import re
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
+import structlog
+
 from cortex.db.audit import AuditFilter, Counts, Sealed, Unsealed
 from cortex.db.engine import Database
-from cortex.domain.audit import MAX_PROBLEMS, NO_ENTRY, AuditEntry, Head, seal_of
+from cortex.domain.audit import HEAD, MAX_PROBLEMS, NO_ENTRY, AuditEntry, Head, seal_of
+from cortex.domain.errors import CortexError
 from cortex.schemas.audit import AuditPage, AuditProblem, AuditVerification
 from cortex.services.audit.sealing import seal_pending
 from cortex.services.pagination import decode_number
 from cortex.services.sheets import Cell, csv_text
+
+_log = structlog.get_logger(__name__)
 
 _ROWS_AT_ONCE: Final = 1000
 _SEALS_AT_ONCE: Final = 2000
@@ -63,15 +69,23 @@ class AuditLog:
         Args:
             known: A head that was written down before: the chain must still contain it.
         """
-        await seal_pending(self._database)
         check = _Check(known)
+        try:
+            await seal_pending(self._database)
+        except CortexError:
+            raise
+        except Exception:  # such as a seal with the greatest number: what is there is still told
+            _log.warning("audit.sealing_failed", exc_info=True)
+            check.sealing_failed()
+        after = None
         while True:
             async with self._database.reading() as tx:
-                seals = await tx.audit.sealed(after=check.head.seq, limit=_SEALS_AT_ONCE)
+                seals = await tx.audit.sealed(after=after, limit=_SEALS_AT_ONCE)
             if not seals:
                 break
             for seal in seals:
                 check.take(seal)
+            after = seals[-1].seq
         async with self._database.reading() as tx:
             unsealed = await tx.audit.unsealed(limit=MAX_PROBLEMS)
             counts = await tx.audit.counts()
@@ -100,8 +114,16 @@ class _Check:
         self._problems: list[AuditProblem] = []
         self._more = 0
 
+    def sealing_failed(self) -> None:
+        self._problem(None, None, "what waits cannot be sealed; the server's log says why")
+
     def take(self, seal: Sealed) -> None:
         self._seals += 1
+        if seal.seq < 1:
+            self._problem(
+                seal.seq, seal.audit_id, "the chain starts with 1: no seal has this number"
+            )
+            return
         if seal.seq != self.head.seq + 1:
             first, last = self.head.seq + 1, seal.seq - 1
             gone = f"seal {first} is" if first == last else f"seals {first} to {last} are"
@@ -124,10 +146,11 @@ class _Check:
             first, last = self.head.seq + 1, known.seq
             gone = f"entry {first}" if first == last else f"entries {first} to {last}"
             self._problem(first, None, f"{gone} of the chain: gone from its end")
+        head = str(self.head)
         return AuditVerification(
             ok=not self._problems,
             entries=self._seals,
-            head=str(self.head) if self.head.seq else None,
+            head=head if re.fullmatch(HEAD, head) else None,
             waiting=counts.waiting,
             gaps=counts.gaps,
             problems=tuple(self._problems),

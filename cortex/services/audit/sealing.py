@@ -50,6 +50,9 @@ class Sealer:
             except CortexError as error:
                 _log.warning("audit.sealing_waits", error=error.detail)
                 wait = _RETRY
+            except Exception:  # a bug of ours or somebody's seal: no reason to stop for ever
+                _log.warning("audit.sealing_failed", exc_info=True)
+                wait = _RETRY
 
 
 async def seal_pending(database: Database) -> int:
