@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import PydanticCustomError
 
 from cortex.domain.units import format_bytes
 from cortex.domain.wordings import worded
@@ -174,6 +175,12 @@ def field_error(loc: tuple[int | str, ...], message: str, kind: str) -> FieldErr
     if path.rpartition(".")[2] in _SIZES:
         message = _BYTES.sub(lambda match: format_bytes(int(match[0])), message)
     return FieldError(field=path, message=worded(message, kind))
+
+
+def wrong_field(field: str, message: str) -> ValidationError:
+    """A problem of one field that only the model as a whole shows; its validators raise it."""
+    kind = PydanticCustomError("value_error", "{message}", {"message": message})
+    return ValidationError.from_exception_data("", [{"type": kind, "loc": (field,), "input": None}])
 
 
 _UNWRITTEN = ("[key]", "[value]", "[reference]")

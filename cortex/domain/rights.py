@@ -270,6 +270,12 @@ class Principal(BaseModel):
         """
         if self.may(action, owner=owner, project=project):
             return
+        if self.budget_key is not None and action in NEVER_WITH_BUDGET:
+            raise Forbidden(
+                f"the API key `{self.credential}` of `{self.name}` has a budget, and a key with a "
+                f"budget never allows `{action.replace('.', ':')}`",
+                action=action,
+            )
         if self.scopes is not None and action not in self.scopes:
             raise Forbidden(
                 f"the API key `{self.credential}` of `{self.name}` has not the scope "

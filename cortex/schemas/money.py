@@ -12,12 +12,14 @@ from pydantic import (
     Field,
     PlainSerializer,
     StrictBool,
+    ValidationError,
     WithJsonSchema,
     model_validator,
 )
 
 from cortex.domain.accounts import USER_NAME
-from cortex.domain.money import POSITIVE, Money, format_amount
+from cortex.domain.errors import wrong_field
+from cortex.domain.money import COUNTED, QUANTUM, Money, format_amount
 from cortex.domain.money.budgets import BudgetAction, BudgetPeriod, BudgetScope
 from cortex.domain.money.ledger import EntryKind
 from cortex.domain.names import LABEL, ONE_LINE, one_line
@@ -28,7 +30,13 @@ def _positive(value: Money) -> Money:
     kept = value.billed()
     if kept.amount <= 0:
         raise ValueError("must be more than zero")
+    if value.amount < QUANTUM:
+        raise ValueError(f"must be at least {QUANTUM:f}, the least that is reckoned with")
     return kept
+
+
+def _whose_jobs(message: str) -> ValidationError:
+    return wrong_field("scope_value", message)
 
 
 # Whose jobs it is about, by its scope.
@@ -59,7 +67,7 @@ _SCOPES: Final[list[Any]] = [
 
 
 Number = Annotated[Decimal, PlainSerializer(format_amount, return_type=str, when_used="json")]
-Amount = Annotated[Money, AfterValidator(_positive), WithJsonSchema(POSITIVE)]
+Amount = Annotated[Money, AfterValidator(_positive), WithJsonSchema(COUNTED)]
 Name = Annotated[
     str,
     Field(max_length=80),
@@ -97,15 +105,15 @@ class BudgetCreate(BaseModel):
     def _whose(self) -> Self:
         value = self.scope_value
         if self.scope is BudgetScope.SYSTEM and value is not None:
-            raise ValueError("`scope_value` is for the scopes `user`, `project` and `label` only")
+            raise _whose_jobs("is for the scopes `user`, `project` and `label` only")
         if self.scope is BudgetScope.KEY:
-            raise ValueError("the budget of an API key is made with the key")
+            raise wrong_field("scope", "cannot be `key`: the budget of an API key is made with it")
         if self.scope is BudgetScope.USER and not value:
-            raise ValueError("`scope_value` must name the user whose jobs it is about")
+            raise _whose_jobs("must name the user whose jobs it is about")
         if self.scope is BudgetScope.PROJECT and not re.fullmatch(USER_NAME, value or ""):
-            raise ValueError("`scope_value` must name the project whose jobs it is about")
+            raise _whose_jobs("must name the project whose jobs it is about")
         if self.scope is BudgetScope.LABEL and not re.fullmatch(LABEL, value or ""):
-            raise ValueError("`scope_value` must be a label as `key=value`")
+            raise _whose_jobs("must be a label as `key=value`")
         return self
 
 

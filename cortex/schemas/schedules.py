@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from cortex.domain.errors import wrong_field
 from cortex.domain.names import NAME, NO_NUL
 from cortex.domain.quantities import Duration
 from cortex.domain.schedules import Overlap, ScheduleRun
@@ -140,7 +141,7 @@ class _Wanted(BaseModel):
     @model_validator(mode="after")
     def _not_both(self) -> Self:
         if self.template is not None and self.job is not None:
-            raise ValueError("may have a `template` or a `job`, not both")
+            raise wrong_field("job", "cannot stand beside a `template`: give one of both")
         return self
 
 
@@ -171,7 +172,7 @@ class ScheduleCreate(_Wanted):
     @model_validator(mode="after")
     def _one(self) -> Self:
         if self.template is None and self.job is None:
-            raise ValueError("must have either a `template` or a `job`")
+            raise wrong_field("template", "is required, or a `job` instead")
         return self
 
 

@@ -11,6 +11,7 @@ from pydantic import (
     model_validator,
 )
 
+from cortex.domain.errors import wrong_field
 from cortex.domain.groups.spec import GroupSpec
 from cortex.domain.names import NAME, NO_NUL
 from cortex.domain.spec import JobSpec
@@ -64,8 +65,10 @@ class TemplateCreate(BaseModel):
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        if (self.job is None) is (self.group is None):
-            raise ValueError("must have either a `job` or a `group`")
+        if self.job is None and self.group is None:
+            raise wrong_field("job", "is required, or a `group` instead")
+        if self.job is not None and self.group is not None:
+            raise wrong_field("group", "cannot stand beside a `job`: give one of both")
         return self
 
 

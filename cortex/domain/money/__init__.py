@@ -22,6 +22,7 @@ _MOST_PLACES = 100
 _CURRENCY = "[A-Za-z]{3,10}"
 _WHOLE = "[0-9]{1,15}"
 _PLACES = f"(\\.[0-9]{{1,{_MOST_PLACES}}})?"
+_COUNTED = rf"([1-9][0-9]{{0,14}}{_PLACES}|0\.[0-9]{{0,8}}[1-9][0-9]{{0,89}})"
 _POSITIVE = rf"([1-9][0-9]{{0,14}}{_PLACES}|0\.[0-9]{{0,17}}[1-9][0-9]{{0,80}})"
 
 
@@ -52,7 +53,8 @@ def _schema(amount: str, **number: Any) -> dict[str, Any]:
 ANY = _schema(f"[-+]?{_WHOLE}{_PLACES}", exclusiveMinimum=-(10**15))
 NOT_NEGATIVE = _schema(f"\\+?{_WHOLE}{_PLACES}", anyOf=[{"const": 0}, {"minimum": 1e-18}])
 POSITIVE = _schema(rf"\+?{_POSITIVE}", minimum=1e-9)
-"""JSON Schemas of what is taken as money."""
+COUNTED = _schema(rf"\+?{_COUNTED}", minimum=1e-9)
+"""JSON Schemas of what is taken as money; `COUNTED` is at least the `QUANTUM`."""
 
 
 class CurrencyMismatch(ValueError):

@@ -115,8 +115,9 @@ def _user_of(user: User | None, name: str) -> User:
     if user is not None:
         return user
     message = (
-        f"`{name}` is no user: only those that were added (`cortex users add`) have keys here; "
-        "those of the settings are changed in the settings"
+        f"`{name}` is no user, and only users have keys here: add one (`cortex users add NAME "
+        "--role ROLE`) and say whose the key is (`user`; `--user NAME` of `cortex keys create`). "
+        "The keys of the settings are changed in the settings"
     )
     raise NotFound(
         f"the key cannot be made: `user` {message}",

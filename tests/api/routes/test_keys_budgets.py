@@ -230,7 +230,9 @@ class TestWaysAround:
             ("POST", f"{JOBS}/{new_id('job')}/resolve"),
         ):
             answer = await client.request(method, path, json={}, headers=sending(key.key))
-            assert "has not the scope" in check_problem(answer, 403, "forbidden").detail
+            detail = check_problem(answer, 403, "forbidden").detail
+            assert "has a budget, and a key with a budget never allows" in detail
+            assert "scope" not in detail
         assert (await client.get(JOBS, headers=sending(key.key))).status_code == 200
 
     async def test_such_a_scope_is_of_no_use(self, client: httpx.AsyncClient) -> None:
@@ -241,9 +243,29 @@ class TestWaysAround:
             problem = check_problem(await client.post(KEYS, json=body), 422, "invalid_request")
             assert "a key with a budget never allows it" in problem.detail
 
+    async def test_the_least_amount(self, client: httpx.AsyncClient) -> None:
+        await user(client)
+        key = await limited(client, "0.000000001 USD")
+        assert (await budget_of(client, key)).left.amount == Decimal("0.000000001")
+
+    async def test_who_is_no_user_is_told_what_to_do(self, client: httpx.AsyncClient) -> None:
+        answer = await client.post(KEYS, json={"name": "ci", "budget": "5 USD"})
+        problem = check_problem(answer, 404, "not_found")
+        assert "`local` is no user" in problem.detail
+        assert "`cortex users add NAME" in problem.detail
+        assert "`--user NAME`" in problem.detail
+
     async def test_an_amount_that_is_none(self, client: httpx.AsyncClient) -> None:
         await user(client)
-        for amount in ("0 USD", "-1 USD", "5", "5 dollars!", "1 XYZ", 5):
+        for amount in (
+            "0 USD",
+            "-1 USD",
+            "0.000000000000000001 USD",
+            "5",
+            "5 dollars!",
+            "1 XYZ",
+            5,
+        ):
             body = {"name": "x", "user": "ann", "budget": amount}
             problem = check_problem(await client.post(KEYS, json=body), 422, "invalid_request")
             assert problem.errors[0].field.startswith("budget"), amount

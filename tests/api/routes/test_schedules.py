@@ -105,7 +105,7 @@ class TestChanges:
             ({"start_at": "tomorrow"}, "start_at", "RFC 3339"),
             ({"catchup": "1s"}, "catchup", "from 10s to 30d"),
             ({"jitter": "2h"}, "jitter", "from 1s to 1h"),
-            ({"job": None}, "spec", "either a `template` or a `job`"),
+            ({"job": None}, "template", "is required, or a `job` instead"),
             ({"job": {"command": ["x"], "cpu": 1}}, "job.cpu", "is not a known field"),
             (
                 {"job": {"command": ["x"], "secret_env": {"A": "b"}}},

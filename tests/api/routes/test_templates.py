@@ -142,7 +142,8 @@ class TestVersions:
                 "job.secret_env.TOKEN",
                 "stored in clear",
             ),
-            ({"group": {"jobs": []}}, "spec", "either a `job` or a `group`"),
+            ({"group": {"jobs": []}}, "group", "cannot stand beside a `job`"),
+            ({"job": None}, "job", "is required, or a `group` instead"),
         ],
     )
     async def test_what_could_never_be_submitted(
