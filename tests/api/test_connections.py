@@ -9,6 +9,7 @@ import structlog
 
 import api.connections
 from api.connections import Connections, allow_files, connections_of
+from cortex.schemas.server import Problem
 from cortex.settings import ApiSettings, Settings
 from tests.api.support import JOBS, KEY, serve
 from tests.support import patience
@@ -129,6 +130,9 @@ async def test_slow_ones_give_way_to_whoever_has_something_to_say(
             # As many as came after the first sixteen: those that have owed theirs for the longest.
             told = await asyncio.gather(*(each.read() for each, _ in slow[: 41 - 16]))
         assert all(each.startswith(b"HTTP/1.1 503") for each in told)
-        assert all(b"all connections are taken" in each for each in told)
+        assert all(b"retry-after: 2" in each for each in told)
+        problems = [Problem.model_validate_json(each.partition(b"\r\n\r\n")[2]) for each in told]
+        assert {each.code for each in problems} == {"too_many_requests"}
+        assert all("all connections are taken" in each.detail for each in problems)
         for _, each in (*slow, (reader, writer)):
             each.close()

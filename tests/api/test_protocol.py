@@ -12,6 +12,7 @@ from websockets.asyncio.client import connect
 
 from api import protocol
 from api.protocol import MAX_HEAD, BoundedProtocol
+from cortex.schemas.server import Problem
 from cortex.settings import Settings
 from tests.api.support import JOBS, KEY, serve
 from tests.support import eventually, patience
@@ -70,6 +71,17 @@ async def line(address: tuple[str, int]) -> AsyncIterator[Line]:
     one.close()
 
 
+def check_refusal(answer: bytes, status: int, code: str) -> None:
+    """One answer, a problem as all others."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d" % status), answer
+    assert b"content-type: application/problem+json" in head
+    assert b"content-length: %d" % len(body) in head
+    assert b"connection: close" in head
+    problem = Problem.model_validate_json(body)
+    assert (problem.status, problem.code) == (status, code)
+
+
 class TestHeads:
     async def test_one_that_never_ends(self, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(BoundedProtocol, "head_seconds", 0.3)
@@ -78,8 +90,7 @@ class TestHeads:
         assert (await line.head()).startswith(b"HTTP/1.1 200")
         await line.send(b"GET /health/live HTTP/1.1\r\nHo")
         rest = await line.rest()
-        assert b"HTTP/1.1 408" in rest
-        assert b"connection: close" in rest
+        check_refusal(rest[rest.index(b"HTTP/1.1 408") :], 408, "request_timeout")
 
     async def test_one_that_drips(self, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(BoundedProtocol, "head_seconds", 0.3)
@@ -129,6 +140,39 @@ class TestHeads:
         rest = await line.rest()
         assert sent < 10 * 2**20
         assert rest == b"" or b"HTTP/1.1 431" in rest
+
+    @pytest.mark.parametrize("pieces", [1, 3])
+    @pytest.mark.parametrize("start", [b"GET /health/live?a=", b"GET / HTTP/1.1\r\nHost: a\r\nX: "])
+    async def test_a_large_one_however_it_comes(
+        self, line: Line, pieces: int, start: bytes
+    ) -> None:
+        end = b"\r\n\r\n" if b"HTTP" in start else b" HTTP/1.1\r\nHost: a\r\n\r\n"
+        request = start + b"a" * 70_000 + end
+        size = len(request) // pieces + 1
+        for begin in range(0, len(request), size):
+            await line.send(request[begin : begin + size])
+        check_refusal(await line.rest(), 431, "request_header_fields_too_large")
+
+    async def test_a_large_one_behind_another(self, line: Line) -> None:
+        """Nothing is said in the middle of the first answer; the second is not worked on."""
+        small = b"GET /health/live HTTP/1.1\r\n" + HOST
+        await line.send(small + b"\r\n" + small + b"X: " + b"a" * 70_000 + b"\r\n\r\n")
+        assert (await line.rest()).count(b"HTTP/1.1 200") <= 1
+
+    @pytest.mark.parametrize("host", [b"Host: a\r\n", KEYED])
+    async def test_a_large_one_of_a_websocket(self, line: Line, host: bytes) -> None:
+        upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\nX: " + b"a" * 70_000
+        await line.send(b"GET /api/v1/ws HTTP/1.1\r\n" + host + upgrade + b"\r\n\r\n")
+        check_refusal(await line.rest(), 431, "request_header_fields_too_large")
+
+    async def test_with_a_body_behind_it(self, line: Line) -> None:
+        large = b"X: " + b"a" * 70_000 + b"\r\nContent-Length: 2\r\n\r\n{}"
+        await line.send(POST + KEYED + large)
+        check_refusal(await line.rest(), 431, "request_header_fields_too_large")
+
+    async def test_one_that_is_none(self, line: Line) -> None:
+        await line.send(b"GET / NONSENSE\r\n\r\n")
+        check_refusal(await line.rest(), 400, "bad_request")
 
     async def test_a_large_one_that_fits(self, line: Line) -> None:
         large = b"X-Large: " + b"a" * (MAX_HEAD - 1000) + b"\r\n\r\n"
