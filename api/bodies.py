@@ -66,7 +66,7 @@ class Body(Generic[M]):
             MalformedBody: neither JSON nor YAML, or a key stands twice; says in which line and
                 column.
             InvalidRequest: one entry per wrong field.
-            UnsupportedMediaType: the content type is another one.
+            UnsupportedMediaType: the content type is another one, or it is compressed.
         """
         return (await self._parsed(request)).model
 
@@ -77,6 +77,7 @@ class Body(Generic[M]):
             if self.optional:
                 return Parsed(self.model())
             raise MalformedBody(f"the body is empty; send {self._what}")
+        require_plain(request.headers)
         if len(body) < (_LARGE_YAML if is_yaml else _LARGE):
             return parse_body(body, self.model, self._what, is_yaml=is_yaml)
         return await asyncio.to_thread(parse_body, body, self.model, self._what, is_yaml=is_yaml)
@@ -88,6 +89,19 @@ class NotedBody(Body[M]):
     async def __call__(self, request: Request) -> Parsed[M]:
         """The body of this request, and notes; see `Body`."""
         return await self._parsed(request)
+
+
+def require_plain(headers: Headers) -> None:
+    """Go on only if a body was sent as it is.
+
+    Raises:
+        UnsupportedMediaType: it is compressed.
+    """
+    coding = headers.get("content-encoding", "").strip()
+    if coding.lower() not in ("", "identity"):
+        raise UnsupportedMediaType(
+            f"`Content-Encoding: {coding[:60]}` is not understood; send the body as it is"
+        )
 
 
 def parse_body(body: bytes, model: type[M], what: str, *, is_yaml: bool) -> Parsed[M]:

@@ -34,7 +34,7 @@ _SAID: Final = {
     409: "It conflicts with the current state.",
     412: "It is not at the version of `If-Match`; nothing was changed.",
     413: "The body is too large.",
-    415: "The body has another content type.",
+    415: "The body has another content type, or is compressed (`Content-Encoding`).",
     422: "Something in the request is not valid; `errors` says what.",
     429: "Too many requests, keys that are not valid, or failed logins; see `Retry-After`.",
     503: "The server is busy, or something it needs is away; see `Retry-After`.",

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access import principal_of
+from api.bodies import require_plain
 from api.graphql.context import Context
 from api.graphql.documents import Documents
 from api.graphql.operations import Asking, Operation, read_request, refused
@@ -56,6 +57,7 @@ async def _read(request: Request) -> Asking:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != _JSON:  # what a form of another page can send is not taken
         raise UnsupportedMediaType(f"`{kind[:60]}` is not understood; send {_JSON}")
+    require_plain(request.headers)
     try:
         value = orjson.loads(await request.body())
     except orjson.JSONDecodeError as error:

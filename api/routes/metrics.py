@@ -12,6 +12,7 @@ from api.params import WHOLE, JobId, Moment
 from api.respond import answer
 from api.routing import api_router
 from api.services import Using
+from cortex.domain.errors import FieldError, InvalidRequest
 from cortex.domain.metrics import LONGEST_STEP
 from cortex.domain.rights import Action
 from cortex.schemas.metrics import JobMetrics
@@ -43,5 +44,11 @@ async def job_metrics(
     `reported` says what it tells; where that is nothing, `note` says so. Steps in which nothing was
     measured have no point.
     """
+    if since is not None and until is not None and since > until:
+        message = "must not be after `until`"
+        raise InvalidRequest(
+            f"the request is not valid: `since` {message}",
+            errors=[FieldError(field="since", message=message)],
+        )
     asked = Asked(since=since, until=until, step=step)
     return answer(await services.metrics.of_job(job_id, asked))

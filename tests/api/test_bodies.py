@@ -1,5 +1,7 @@
 """Bodies are taken as they were written, or refused; the CLI's files are read the same way."""
 
+import gzip
+
 import httpx
 import pytest
 
@@ -8,6 +10,22 @@ from tests.api.support import JOBS, check_problem, spec
 
 YAML = {"content-type": "application/yaml"}
 JSON = {"content-type": "application/json"}
+
+
+@pytest.mark.parametrize("kind", ["gzip", "br", "identity, gzip"])
+async def test_a_body_that_is_compressed(client: httpx.AsyncClient, kind: str) -> None:
+    body = gzip.compress(b'{"command": ["true"]}')
+    headers = {**JSON, "content-encoding": kind}
+    for path in (JOBS, f"{JOBS}/batch", "/graphql"):
+        answer = await client.post(path, content=body, headers=headers)
+        problem = check_problem(answer, 415, "unsupported_media_type")
+        assert f"`Content-Encoding: {kind}`" in problem.detail
+
+
+async def test_a_body_as_it_is(client: httpx.AsyncClient) -> None:
+    headers = {**JSON, "content-encoding": "Identity"}
+    answer = await client.post(JOBS, content=b'{"command": ["true"]}', headers=headers)
+    assert answer.status_code == 202, answer.text
 
 
 async def test_text_is_as_it_was_written(client: httpx.AsyncClient) -> None:

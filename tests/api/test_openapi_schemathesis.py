@@ -88,6 +88,12 @@ KNOWN: Final = (
     ),
     Known(
         _VALID,
+        r"GET /api/v1/jobs/\{job_id\}/metrics",
+        '^422 .*"field":"since","message":"must not be after',
+        "which of two times is the later one is no rule that JSON Schema can say",
+    ),
+    Known(
+        _VALID,
         r"(POST|PATCH) /api/v1/webhooks.*",
         '^422 .*"field":"url"',
         "which addresses, ports and schemes a webhook may have depends on the settings",

@@ -101,12 +101,16 @@ class TestPoints:
         assert metrics.step == 5
         assert len(metrics.points) <= 301
 
-    async def test_bounds_the_wrong_way_round_hold_nothing(
+    async def test_bounds_the_wrong_way_round_are_refused(
         self, client: httpx.AsyncClient, database: Database
     ) -> None:
-        job_id, began = await running(client, database)
-        await measured(database, job_id, began, 1.0)
-        metrics = await shown(client, job_id, since="1m", until="5m")
+        job_id, _ = await running(client, database)
+        wrong = {"since": "1m", "until": "5m"}
+        answer = await client.get(f"{JOBS}/{job_id}/metrics", params=wrong)
+        problem = check_problem(answer, 422, "invalid_request")
+        assert [each.field for each in problem.errors] == ["since"]
+        same = datetime.now(UTC).isoformat()
+        metrics = await shown(client, job_id, since=same, until=same)
         assert metrics.points == ()
         assert "nothing was measured" in metrics.note
 
