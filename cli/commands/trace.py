@@ -84,7 +84,11 @@ def resolve(
         str | None, typer.Option(metavar="AMOUNT", help="The same, and book this: `1.20 USD`.")
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Also where nothing is stuck: it is cancelled first.")
+        bool,
+        typer.Option(
+            "--force",
+            help="Also where nothing is stuck: it is cancelled first. Also a sum that is too high.",
+        ),
     ] = False,
 ) -> None:
     """End by hand what Cortex would go on trying. Admins only."""

@@ -40,11 +40,15 @@ class ResolveRequest(BaseModel):
 
     action: ResolveAction
     amount: Money | None = Field(
-        default=None, description="What is booked, such as `1.20 USD`; for `settle` only."
+        default=None,
+        description="What is booked, such as `1.20 USD`; for `settle` only. More than the lease "
+        "can have cost takes `force`.",
     )
     reason: Words = Field(description="Why; is kept in the audit log, the ledger and the events.")
     force: StrictBool = Field(
-        default=False, description="Also where nothing is stuck: the job is cancelled first."
+        default=False,
+        description="Also where nothing is stuck: the job is cancelled first. Also an amount above "
+        "what the lease can have cost.",
     )
 
 

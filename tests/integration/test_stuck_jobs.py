@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -200,18 +201,25 @@ class TestByHand:
     async def test_settle_with_an_amount(self, scene: Scene) -> None:
         job_id = await scene.running()
         await scene.stuck(job_id)
-        answer = await scene.resolve(job_id, action="settle", amount="1.25 USD")
+        (lease,) = await scene.leases(job_id)
+        most = lease.offer.estimate(timedelta(minutes=10))
+        slip = await scene.resolve(job_id, action="settle", amount="1000000 USD")
+        detail = check_problem(slip, 422, "invalid_request").detail
+        assert "1000000 USD" in detail
+        assert f"{most} at most" in detail
+        half = str((most * Decimal("0.5")).rounded())
+        answer = await scene.resolve(job_id, action="settle", amount=half)
         view = ResolutionView.model_validate_json(answer.content)
         assert "reconcile finds it as an orphan" in view.note
         job = await scene.stage.ended(job_id, within=60)
         assert job.state is JobState.CANCELLED
         assert "settled by hand, by `local`: test" in job.message
         ((amount, note),) = await scene.charges(job_id)
-        assert amount == "1.25 USD"
+        assert amount == half
         assert "settled by hand, by `local`: test" in note
         (event,) = await scene.resolved(job_id)
         assert event["by"] == "local"
-        assert event["amount"] == "1.25 USD"
+        assert event["amount"] == half
         async with scene.stage.database.transaction() as tx:
             rows = await tx.connection.execute(
                 text("SELECT actor, subject, data FROM audit_log WHERE action = 'job.resolve'")

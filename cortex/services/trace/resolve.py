@@ -20,6 +20,7 @@ from cortex.domain.errors import (
 from cortex.domain.events import EventType
 from cortex.domain.jobs import Job
 from cortex.domain.leases import Lease
+from cortex.domain.money import Money
 from cortex.domain.rights import Action, Principal
 from cortex.domain.states import CANCELLABLE_JOB_STATES, LeaseState
 from cortex.domain.trace.resolution import Resolution, ResolveAction
@@ -83,13 +84,16 @@ class Resolutions:
             NotFound: there is no such job.
             JobAlreadyEnded: it has ended: nothing about it changes any more.
             Conflict: nothing is stuck, or there is no lease to decide about.
-            InvalidRequest: an amount where none belongs, none where one does, or an unfit one.
+            InvalidRequest: an amount where none belongs, none where one does, or an unfit one;
+                without `force`, one above the most that the lease can have cost.
             TemporalUnavailable: what waits cannot be seen, so that nothing was done.
         """
         by.require(Action.JOBS_RESOLVE)
         async with self._database.transaction() as tx:
             before = await _read(tx, job_id)
             rate = await _rate(tx, before, request)
+            if not request.force:
+                await _check_amount(tx, before.lease, request.amount, rate)
         seen = await self._seen(before)
         resolution = Resolution(
             action=request.action,
@@ -244,6 +248,29 @@ async def _rate(tx: Transaction, case: _Case, request: ResolveRequest) -> Decima
             f"give it in one of {known}"
         )
     return rates[currency]
+
+
+async def _check_amount(
+    tx: Transaction, lease: Lease | None, amount: Money | None, rate: Decimal | None
+) -> None:
+    """A slip of the hand is booked for good: without `force` not more than there can be a bill of.
+
+    That is what is held, what the network has told so far, and the offer's price for the time that
+    it has run, whichever is most.
+    """
+    if lease is None or amount is None or rate is None:
+        return
+    rates = {**lease.offer.rates(), amount.currency: rate}
+    known = [await tx.ledger.held(lease), lease.reckoned(datetime.now(UTC))]
+    if lease.usage is not None and lease.usage.currency in rates:
+        known.append(lease.usage)
+    most = max(known, key=lambda each: each.in_usd(rates[each.currency]))
+    if amount.in_usd(rate) > most.in_usd(rates[most.currency]):
+        raise _unfit(
+            f"is {amount}, and the lease `{lease.key}` can have cost {most} at most (what is held, "
+            "what its network told, or its price for the time it ran); if its bill is really "
+            "higher, say `force`"
+        )
 
 
 async def write_down(

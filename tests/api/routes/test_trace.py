@@ -1,9 +1,15 @@
 """The explorer without Temporal: the database alone tells what it knows, and says so."""
 
+from datetime import timedelta
+
 import httpx
 from sqlalchemy import text
 
 from cortex.db.engine import Database
+from cortex.domain.ids import lease_key
+from cortex.domain.money import Money
+from cortex.domain.money.ledger import EntryKind
+from cortex.domain.offers import Offer
 from cortex.domain.trace.model import Phase, StepState, Trace
 from cortex.schemas.trace import StuckPage
 from tests.api.support import JOBS, check_problem, spec, submit
@@ -101,6 +107,45 @@ class TestResolve:
         async with database.transaction() as tx:
             entries = await tx.connection.execute(text("SELECT action FROM audit_log"))
             assert list(entries.scalars()) == ["job.submit"]
+
+    async def test_a_slip_of_the_hand_is_not_booked(
+        self, client: httpx.AsyncClient, database: Database
+    ) -> None:
+        """More than is held, than the network told and than the time it ran at its price."""
+        job_id = await submit(client)
+        offer = Offer(provider_id="local", price_per_hour=Money.model_validate("0.50 USD"))
+        async with database.transaction() as tx:
+            key = lease_key(job_id, 1)
+            await tx.leases.add(key, job_id, 1, offer=offer)
+            (lease,) = await tx.leases.of_job(job_id)
+            await tx.ledger.add(lease, EntryKind.HOLD, offer.estimate(timedelta(hours=2)))
+
+        async def settle(amount: str, **more: bool) -> httpx.Response:
+            body = {"action": "settle", "amount": amount, "reason": "so", **more}
+            return await client.post(f"{JOBS}/{job_id}/resolve", json=body)
+
+        async def taken(amount: str, **more: bool) -> None:
+            """As far as can be without Temporal."""
+            check_problem(await settle(amount, **more), 503, "temporal_unavailable")
+
+        problem = check_problem(await settle("1000000 USD"), 422, "invalid_request")
+        assert problem.errors[0].field == "amount"
+        words = f"is 1000000 USD, and the lease `{key}` can have cost 1 USD at most"
+        assert words in problem.detail
+        check_problem(await settle("1.000000001 USD"), 422, "invalid_request")
+        await taken("1 USD")
+        await taken("0 USD")
+        await taken("1000000 USD", force=True)
+        async with database.transaction() as tx:
+            told = "usage_amount = 3, usage_currency = 'USD', usage_usd = 3, usage_at = now()"
+            await tx.connection.execute(text(f"UPDATE leases SET {told}"))
+        await taken("3 USD")
+        check_problem(await settle("3.01 USD"), 422, "invalid_request")
+        async with database.transaction() as tx:
+            ran = "committed_at = now() - interval '10 hours'"
+            await tx.connection.execute(text(f"UPDATE leases SET {ran}"))
+        await taken("5 USD")
+        check_problem(await settle("5.01 USD"), 422, "invalid_request")
 
     async def test_of_nothing(self, client: httpx.AsyncClient) -> None:
         retry = {"action": "retry", "reason": "now"}
