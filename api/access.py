@@ -21,6 +21,7 @@ SUBJECTS: Final = {
     "group_id": "group",
     "template_id": "template",
     "schedule_id": "schedule",
+    "webhook_id": "webhook",
 }
 """The parameters of a path that name something which belongs to a project, and what that is."""
 
@@ -158,4 +159,5 @@ DraftTarget = Annotated[str, Depends(_draft_target)]
 SeenJobs = Annotated[Seen, Depends(Narrowed(Action.JOBS_READ))]
 SeenMoney = Annotated[Seen, Depends(Narrowed(Action.MONEY_READ))]
 SeenSchedules = Annotated[Seen, Depends(Narrowed(Action.SCHEDULES_READ))]
+SeenWebhooks = Annotated[Seen, Depends(Narrowed(Action.WEBHOOKS_READ))]
 SeenTemplates = Annotated[Seen, Depends(Narrowed(Action.TEMPLATES_READ))]

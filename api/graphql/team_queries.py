@@ -132,13 +132,23 @@ class TeamQuery:
     @guarded(
         Action.WEBHOOKS_READ,
         list[Webhook] | None,
-        "One's own webhooks, for operators and admins everybody's; newest first.",
+        "One's own webhooks and those of one's projects, for operators and admins everybody's; "
+        "newest first.",
     )
-    async def webhooks(self, info: Asked, owner: str | None = None) -> Any:
+    async def webhooks(
+        self, info: Asked, owner: str | None = None, project: str | None = None
+    ) -> Any:
         context = info.context
-        return rows_of((await context.services.webhooks.all(owner, context.by)).items)
+        seen = await narrowed(context.by, Action.WEBHOOKS_READ, project, context.services.projects)
+        return rows_of((await context.services.webhooks.all(seen, owner, context.by)).items)
 
-    @guarded(Action.WEBHOOKS_READ, Webhook | None, "One webhook: how it does.")
+    @guarded(
+        Action.WEBHOOKS_READ,
+        Webhook | None,
+        "One webhook: how it does.",
+        subjects=("id",),
+        what="webhook",
+    )
     async def webhook(self, info: Asked, id: strawberry.ID) -> Any:
         context = info.context
         return (await context.services.webhooks.get(id, context.by)).model_dump(mode="json")

@@ -6,7 +6,7 @@ from fastapi import Depends, Path, Query
 from pydantic import Field
 from starlette.responses import Response
 
-from api.access import Caller, needs
+from api.access import Caller, SeenWebhooks, needs
 from api.bodies import Body
 from api.openapi import problems
 from api.params import WHOLE, NumberCursor
@@ -36,15 +36,16 @@ _SHOWN_ONCE = {"cache-control": "no-store"}
     "/webhooks",
     dependencies=[needs(Action.WEBHOOKS_READ)],
     response_model=WebhookPage,
-    responses=problems(),
+    responses=problems(404),
 )
 async def list_webhooks(
     services: Using,
     by: Caller,
+    projects: SeenWebhooks,
     owner: Annotated[str | None, Query(description="Only of this one.")] = None,
 ) -> Response:
-    """One's own webhooks, for operators and admins everybody's; the newest first."""
-    return answer(await services.webhooks.all(owner, by))
+    """One's own webhooks and those of one's projects, for operators and admins everybody's."""
+    return answer(await services.webhooks.all(projects, owner, by))
 
 
 @router.post(
@@ -52,15 +53,19 @@ async def list_webhooks(
     dependencies=[needs(Action.WEBHOOKS_CHANGE)],
     status_code=201,
     response_model=WebhookSecret,
-    responses=problems(409),
+    responses=problems(404, 409),
 )
 async def create_webhook(
     body: Annotated[WebhookCreate, Depends(Body(WebhookCreate, "the webhook"))],
     services: Using,
     by: Caller,
+    project: Annotated[
+        str | None,
+        Query(description="Which it belongs to, and whose events it gets; default: one's own."),
+    ] = None,
 ) -> Response:
     """Make a webhook. It gets what happens from now on; its secret stands in this answer only."""
-    made = await services.webhooks.create(body, by)
+    made = await services.webhooks.create(body, by, project)
     location = {"location": f"/api/v1/webhooks/{made.info.id}"}
     return answer(made, status=201, headers={**_SHOWN_ONCE, **location})
 

@@ -45,11 +45,17 @@ Description = Annotated[str | None, typer.Option(help="What it is for.")]
 
 
 @webhooks_app.command("list")
-def list_webhooks(ctx: typer.Context, owner: Owner = None) -> None:
-    """List webhooks: one's own, for operators and admins everybody's."""
+def list_webhooks(
+    ctx: typer.Context,
+    owner: Annotated[str | None, typer.Option(help="Only of this one.")] = None,
+    of_project: Annotated[
+        str | None, typer.Option(metavar="PROJECT", help="Only those of this project.")
+    ] = None,
+) -> None:
+    """List webhooks: one's own and those of one's projects, for operators and admins all."""
     state = state_of(ctx)
     with state.client() as cortex:
-        webhooks = cortex.webhooks(owner)
+        webhooks = cortex.webhooks(owner, project=of_project)
     if state.json:
         render.print_json(*webhooks)
     elif not webhooks:
@@ -72,6 +78,12 @@ def create(
     project: Project = None,
     header: Headers = None,
     description: Description = None,
+    of_project: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PROJECT", help="It belongs to this project, and gets the events of all there."
+        ),
+    ] = None,
     off: Annotated[bool, typer.Option("--off", help="Send nothing yet.")] = False,
 ) -> None:
     """Make a webhook, and print its secret: it is nowhere to be had again."""
@@ -84,6 +96,7 @@ def create(
             headers=_pairs(header, "--header"),
             description=description,
             enabled=not off,
+            project=of_project,
         )
     if state.json:
         render.print_json(made)
@@ -304,7 +317,7 @@ def _pairs(given: Sequence[str] | None, option: str) -> dict[str, str] | None:
 def _row(webhook: Webhook) -> tuple[str, ...]:
     return (
         webhook.id,
-        webhook.owner,
+        f"{webhook.owner} in {webhook.project}" if webhook.shared else webhook.owner,
         webhook.url,
         " ".join(webhook.events),
         _state(webhook),

@@ -15,6 +15,7 @@ from cortex.db.tables.jobs import JobRow
 from cortex.db.tables.projects import ProjectMemberRow, ProjectRow
 from cortex.db.tables.schedules import ScheduleRow
 from cortex.db.tables.templates import TemplateRow
+from cortex.db.tables.webhooks import WebhookRow
 from cortex.domain.errors import NotFound
 from cortex.domain.projects import Member, Project
 from cortex.domain.rights import Role
@@ -22,10 +23,11 @@ from cortex.domain.rights import Role
 CHANNEL: Final = "cortex_project_members"
 """Told when somebody comes, goes, or has another role."""
 
-_OWNED: Final[Mapping[str, type[JobRow | JobGroupRow | TemplateRow | ScheduleRow]]] = {
+_OWNED: Final[Mapping[str, type[JobRow | JobGroupRow | TemplateRow | ScheduleRow | WebhookRow]]] = {
     "grp": JobGroupRow,
     "tpl": TemplateRow,
     "sch": ScheduleRow,
+    "whk": WebhookRow,
 }
 """By the prefix of an id; all else are jobs."""
 _NAMES: Final = text("SELECT pg_advisory_xact_lock(hashtextextended('names', 0))")
@@ -143,7 +145,7 @@ class ProjectRepository(Repository[Access]):
         return (await self.connection.execute(query)).first() is not None
 
     async def whose(self, subject_id: str) -> Whose | None:
-        """Where a job, group or template belongs; None if there is none with this id."""
+        """Where a job, group, template or so belongs; None if there is none with this id."""
         table = _OWNED.get(subject_id.partition("_")[0], JobRow)
         query = select(table.owner, table.project).where(table.id == subject_id)
         row = (await self.connection.execute(query)).first()

@@ -125,6 +125,8 @@ IN_PROJECTS: Final = frozenset(
         Action.NAMED_SECRETS_READ,
         Action.NAMED_SECRETS_CHANGE,
         Action.NAMED_SECRETS_USE,
+        Action.WEBHOOKS_READ,
+        Action.WEBHOOKS_CHANGE,
     }
 )
 """What a role within a project can allow; all else is a matter of the server."""
@@ -173,7 +175,7 @@ POLICY: Final = MappingProxyType(
             Action.NAMED_SECRETS_READ: Reach.PROJECT,
             Action.NAMED_SECRETS_CHANGE: Reach.OWN,
             Action.NAMED_SECRETS_USE: Reach.PROJECT,
-            Action.WEBHOOKS_READ: Reach.OWN,
+            Action.WEBHOOKS_READ: Reach.PROJECT,
             Action.WEBHOOKS_CHANGE: Reach.OWN,
             Action.TEMPLATES_READ: Reach.PROJECT,
             Action.TEMPLATES_CHANGE: Reach.OWN,

@@ -46,7 +46,8 @@ class Webhook(BaseModel):
 
     Attributes:
         owner: Who made it.
-        project: Which it belongs to; by default the personal one of its owner.
+        project: Which it belongs to: then it gets the events of all jobs there. That of its
+            owner's name: it is personal, and gets those of what its owner may see.
         events: Types, such as `job.state.changed`; one may end in a star: `job.*`, `*`.
         headers: Names of the headers that are sent along; their values are secret.
         previous_until: Until when the secret before the last rotation signs as well.
@@ -74,6 +75,11 @@ class Webhook(BaseModel):
     dead: int
     created_at: datetime
     updated_at: datetime
+
+    @property
+    def shared(self) -> bool:
+        """Whether it belongs to a project, not to its owner alone."""
+        return self.project != self.owner
 
 
 class Attempt(BaseModel):
@@ -147,12 +153,21 @@ def matches(pattern: str, event_type: str) -> bool:
     return event_type == pattern
 
 
-def is_visible(reach: Reach, owner: str, projects: Collection[str], subject: Subject) -> bool:
+def is_visible(
+    reach: Reach, owner: str, projects: Collection[str], subject: Subject, project: str
+) -> bool:
     """Whether a webhook of this owner may get events of this subject at all.
 
-    `projects` are those that the owner is in besides the personal one: who has left a project sees
-    nothing of it any more, own jobs neither.
+    Args:
+        reach: Of whose things the owner may know.
+        owner: Whose it is.
+        projects: Those that the owner is in besides the personal one: who has left a project sees
+            nothing of it any more, own jobs neither.
+        subject: What the event is about.
+        project: Which the webhook belongs to; another than the owner's: it gets all of that one.
     """
+    if project != owner:
+        return subject.project == project
     if reach is Reach.ALL:
         return True
     return subject.owner == owner and subject.project in (owner, *projects)

@@ -14,7 +14,7 @@ from cortex.domain.notices import Occurrence, Preferences
 from cortex.domain.rights import Action, Principal
 from cortex.security.keyring import KeyRing
 from cortex.security.places import preference_place
-from cortex.services.schedules.owners import owner_now
+from cortex.services.accounts.owners import owner_now
 from cortex.settings import Settings
 
 TOKEN: Final = "^ctu_[A-Za-z0-9_-]{43}$"

@@ -9,6 +9,8 @@ from cortex.domain.errors import Conflict, FieldError, NotFound
 from cortex.domain.projects import Project
 from cortex.domain.rights import LOCAL_ADMIN, Action, Principal, Role
 from cortex.schemas.projects import ProjectCreate, ProjectPage, ProjectUpdate
+from cortex.services.accounts.owners import owner_now
+from cortex.services.webhooks.vouching import disown
 from cortex.settings import ApiSettings
 
 
@@ -17,6 +19,7 @@ class Projects:
 
     def __init__(self, database: Database, settings: ApiSettings) -> None:
         self._database = database
+        self._settings = settings
         self._configured = frozenset({LOCAL_ADMIN, *settings.keys})
 
     async def all(self, by: Principal) -> ProjectPage:
@@ -88,6 +91,7 @@ class Projects:
             before = _role_of(project, member)
             if before is not role:
                 await tx.projects.put_member(name, member, role, by.name)
+                told = await self._disown(tx, member, f"is {role} in `{name}` now")
                 await tx.audit.add(
                     by,
                     "project.member",
@@ -95,6 +99,7 @@ class Projects:
                     member=member,
                     before={} if before is None else {"role": before.value},
                     after={"role": role.value},
+                    **told,
                 )
             return await tx.projects.get(name)
 
@@ -110,6 +115,7 @@ class Projects:
             before = _role_of(project, member)
             if before is None or not await tx.projects.remove_member(name, member):
                 raise NotFound(f"`{member[:63]}` is not in the project `{name}`")
+            told = await self._disown(tx, member, f"has left `{name}`")
             await tx.audit.add(
                 by,
                 "project.member",
@@ -117,7 +123,14 @@ class Projects:
                 member=member,
                 before={"role": before.value},
                 after={},
+                **told,
             )
+
+    async def _disown(self, tx: Transaction, member: str, why: str) -> dict[str, Any]:
+        """What the audit log says besides: the webhooks that are disabled by that."""
+        now = await owner_now(tx, member, self._settings)
+        webhooks = await disown(tx, member, now, why)
+        return {"webhooks": webhooks} if webhooks else {}
 
     async def known(self, name: str, seen: frozenset[str] | None) -> str:
         """The name, if it is that of a project, made or personal, among those that one may see.

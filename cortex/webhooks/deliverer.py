@@ -154,7 +154,13 @@ class Deliverer:
         if not delivery.is_ping:
             if delivery.event is None:
                 return replace(nothing, error="the event is not kept any more"), True
-            if not is_visible(delivery.reach, delivery.owner, delivery.projects, delivery.subject):
+            if not is_visible(
+                delivery.reach,
+                delivery.owner,
+                delivery.projects,
+                delivery.subject,
+                delivery.project,
+            ):
                 return replace(nothing, error="its owner may not see the event any more"), True
         try:
             secrets = WebhookSecrets.opened(self._keyring, delivery.sealed, delivery.webhook_id)

@@ -115,9 +115,10 @@ class Fanout:
 
 
 def _is_for(webhook: Listening, event: Happened) -> bool:
-    return is_visible(webhook.reach, webhook.owner, webhook.projects, event.subject) and wants(
-        webhook.events, webhook.jobs, event.type, event.subject
+    visible = is_visible(
+        webhook.reach, webhook.owner, webhook.projects, event.subject, webhook.project
     )
+    return visible and wants(webhook.events, webhook.jobs, event.type, event.subject)
 
 
 async def _either(one: asyncio.Event, other: asyncio.Event, timeout: float) -> None:

@@ -39,6 +39,7 @@ class Thing:
     group: str
     template: str
     schedule: str
+    webhook: str
 
     def id_of(self, parameter: str) -> str:
         return str(getattr(self, SUBJECTS[parameter]))
@@ -101,14 +102,20 @@ async def thing(client: httpx.AsyncClient, database: Database, owner: str, proje
     shape = template.json()["id"]
     body = {"name": new_id("sch"), "cron": "0 3 * * *", "job": spec()}
     nightly = (await client.post(SCHEDULES, json=body, params=where, headers=head)).json()["id"]
+    body = {"url": "https://hooks.example.com/x"}
+    answer = await client.post("/api/v1/webhooks", json=body, params=where, headers=head)
+    hook = answer.json()["info"]["id"]
     async with database.transaction() as tx:
-        of = {"jobs": job, "job_groups": made, "templates": shape, "schedules": nightly}
+        of = {
+            **{"jobs": job, "job_groups": made, "templates": shape, "schedules": nightly},
+            "webhooks": hook,
+        }
         for table, name in of.items():
             await tx.connection.execute(
                 text(f"UPDATE {table} SET owner = :owner, project = :project WHERE id = :id"),
                 {"owner": owner, "project": project, "id": name},
             )
-    return Thing(owner, project, job, made, shape, nightly)
+    return Thing(owner, project, job, made, shape, nightly, hook)
 
 
 def routes_of_things() -> list[tuple[APIRoute, Action]]:
@@ -210,6 +217,7 @@ class TestLeaks:
             f"{GROUPS}?owner=dora",
             TEMPLATES,
             SCHEDULES,
+            "/api/v1/webhooks",
             "/api/v1/events?limit=1000",
             "/api/v1/ledger?limit=1000",
             "/api/v1/ledger?format=csv",
@@ -226,6 +234,7 @@ class TestLeaks:
             assert hidden.group not in answer.text, path
             assert hidden.template not in answer.text, path
             assert hidden.schedule not in answer.text, path
+            assert hidden.webhook not in answer.text, path
             assert "other" not in answer.text, path
         costs = (await client.get("/api/v1/costs", headers=ann)).json()
         assert costs["total_usd"] == "2"

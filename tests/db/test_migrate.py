@@ -36,6 +36,22 @@ async def test_back_and_forth(database: Database) -> None:
         await tx.connection.execute(text("SELECT group_id FROM commands"))
 
 
+async def test_a_webhook_of_before_projects_had_some_stays_its_owners(database: Database) -> None:
+    made = text(
+        "INSERT INTO webhooks (id, owner, project, reach, url, secrets, events, tx, seq) "
+        "VALUES ('whk_1', 'ann', 'ann', 'own', 'https://x.test', '', '{*}', 0, 0)"
+    )
+    async with database.transaction() as tx:
+        await tx.connection.run_sync(lambda c: command.downgrade(alembic_config(c), "0039"))
+        await tx.connection.execute(made)
+        await tx.connection.run_sync(lambda c: command.upgrade(alembic_config(c), "head"))
+        (webhook,) = await tx.webhooks.all("ann", frozenset({"ann"}))
+        assert (webhook.enabled, webhook.shared) == (True, False)
+        assert await tx.webhooks.disown("ann", frozenset({"ann"}), "x") == []
+        assert await tx.webhooks.disown("ann", frozenset(), "switched off") == ["whk_1"]
+        await tx.webhooks.remove("whk_1")
+
+
 def test_every_module_of_tables_is_imported() -> None:
     """One that is not would be no table, and its migration a mistake."""
     modules = {module.name for module in pkgutil.iter_modules(tables.__path__)}

@@ -66,13 +66,21 @@ def test_jobs(jobs: JobFilter, subject: Subject, wanted: bool) -> None:
 
 
 def test_who_reaches_to_own_things_only() -> None:
-    assert is_visible(Reach.OWN, "ann", ["team"], RED)
-    assert is_visible(Reach.OWN, "ann", [], Subject("ann", "ann"))
-    assert not is_visible(Reach.OWN, "ann", ["other"], RED)
-    assert not is_visible(Reach.OWN, "bob", ["team"], RED)
-    assert not is_visible(Reach.OWN, "bob", ["team"], NOBODY)
-    assert is_visible(Reach.ALL, "bob", [], RED)
-    assert is_visible(Reach.ALL, "bob", [], NOBODY)
+    assert is_visible(Reach.OWN, "ann", ["team"], RED, "ann")
+    assert is_visible(Reach.OWN, "ann", [], Subject("ann", "ann"), "ann")
+    assert not is_visible(Reach.OWN, "ann", ["other"], RED, "ann")
+    assert not is_visible(Reach.OWN, "bob", ["team"], RED, "bob")
+    assert not is_visible(Reach.OWN, "bob", ["team"], NOBODY, "bob")
+    assert is_visible(Reach.ALL, "bob", [], RED, "bob")
+    assert is_visible(Reach.ALL, "bob", [], NOBODY, "bob")
+
+
+def test_one_of_a_project_gets_what_is_there_alone() -> None:
+    for reach in (Reach.OWN, Reach.ALL):
+        assert is_visible(reach, "bob", [], RED, "team")
+        assert not is_visible(reach, "ann", ["team"], RED, "other")
+        assert not is_visible(reach, "ann", ["team"], Subject("ann", "ann"), "team")
+        assert not is_visible(reach, "bob", ["team"], NOBODY, "team")
 
 
 def test_pauses_grow_vary_and_are_bounded() -> None:

@@ -15,9 +15,14 @@ class AsyncWebhookCalls:
 
     _transport: AsyncTransport
 
-    async def webhooks(self, owner: str | None = None) -> tuple[Webhook, ...]:
-        """One's own webhooks, for operators and admins everybody's; the newest first."""
-        return (await self._transport.call(routes.webhooks(owner))).items
+    async def webhooks(
+        self, owner: str | None = None, *, project: str | None = None
+    ) -> tuple[Webhook, ...]:
+        """One's own webhooks and those of one's projects, or of one; the newest first.
+
+        For operators and admins everybody's.
+        """
+        return (await self._transport.call(routes.webhooks(owner, project))).items
 
     async def webhook(self, webhook_id: str) -> Webhook:
         """One webhook."""
@@ -32,6 +37,7 @@ class AsyncWebhookCalls:
         headers: Mapping[str, str] | None = None,
         description: str | None = None,
         enabled: bool = True,
+        project: str | None = None,
     ) -> WebhookSecret:
         """Make a webhook; the answer is the only place where its secret stands.
 
@@ -42,6 +48,7 @@ class AsyncWebhookCalls:
             headers: Sent along; their values are nowhere to be had again.
             description: What it is for.
             enabled: Whether events are sent from now on.
+            project: Which it belongs to, and whose events it gets; None: it is one's own.
         """
         fields = {
             "url": url,
@@ -51,7 +58,7 @@ class AsyncWebhookCalls:
             "description": description,
             "enabled": enabled,
         }
-        return await self._transport.call(routes.create(fields))
+        return await self._transport.call(routes.create(fields, project))
 
     async def update_webhook(
         self,

@@ -1,6 +1,7 @@
 """The routes about webhooks: how each request is built and its answer read. No I/O."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from cortex.client._routes.call import V1, Call, get, query, send
@@ -9,16 +10,17 @@ from cortex.domain.webhooks import Delivery, DeliveryState, Webhook
 from cortex.schemas.webhooks import DeliveryPage, Redelivered, WebhookPage, WebhookSecret
 
 
-def webhooks(owner: str | None) -> Call[WebhookPage]:
-    return get("/webhooks", WebhookPage, query(owner=owner))
+def webhooks(owner: str | None, project: str | None) -> Call[WebhookPage]:
+    return get("/webhooks", WebhookPage, query(owner=owner, project=project))
 
 
 def webhook(webhook_id: str) -> Call[Webhook]:
     return get(_webhook(webhook_id), Webhook)
 
 
-def create(fields: Mapping[str, Any]) -> Call[WebhookSecret]:
-    return send("POST", "/webhooks", WebhookSecret, _given(fields), repeatable=False)
+def create(fields: Mapping[str, Any], project: str | None) -> Call[WebhookSecret]:
+    call = send("POST", "/webhooks", WebhookSecret, _given(fields), repeatable=False)
+    return replace(call, params=query(project=project))
 
 
 def update(webhook_id: str, fields: Mapping[str, Any]) -> Call[Webhook]:

@@ -16,9 +16,14 @@ class WebhookCalls:
 
     _transport: Transport
 
-    def webhooks(self, owner: str | None = None) -> tuple[Webhook, ...]:
-        """One's own webhooks, for operators and admins everybody's; the newest first."""
-        return (self._transport.call(routes.webhooks(owner))).items
+    def webhooks(
+        self, owner: str | None = None, *, project: str | None = None
+    ) -> tuple[Webhook, ...]:
+        """One's own webhooks and those of one's projects, or of one; the newest first.
+
+        For operators and admins everybody's.
+        """
+        return (self._transport.call(routes.webhooks(owner, project))).items
 
     def webhook(self, webhook_id: str) -> Webhook:
         """One webhook."""
@@ -33,6 +38,7 @@ class WebhookCalls:
         headers: Mapping[str, str] | None = None,
         description: str | None = None,
         enabled: bool = True,
+        project: str | None = None,
     ) -> WebhookSecret:
         """Make a webhook; the answer is the only place where its secret stands.
 
@@ -43,6 +49,7 @@ class WebhookCalls:
             headers: Sent along; their values are nowhere to be had again.
             description: What it is for.
             enabled: Whether events are sent from now on.
+            project: Which it belongs to, and whose events it gets; None: it is one's own.
         """
         fields = {
             "url": url,
@@ -52,7 +59,7 @@ class WebhookCalls:
             "description": description,
             "enabled": enabled,
         }
-        return self._transport.call(routes.create(fields))
+        return self._transport.call(routes.create(fields, project))
 
     def update_webhook(
         self,

@@ -10,13 +10,17 @@ from cortex.db.tables.base import NOW, Base
 
 
 class WebhookRow(Base):
-    """`tx` and `seq` are the position of the last event that was looked at for it."""
+    """`tx` and `seq` are the position of the last event that was looked at for it.
+
+    `vouched_by` has said last where it leads, or enabled it; None: its owner.
+    """
 
     __tablename__ = "webhooks"
 
     id: Mapped[str] = mapped_column(primary_key=True)
     owner: Mapped[str]
     project: Mapped[str]
+    vouched_by: Mapped[str | None]
     reach: Mapped[str]
     description: Mapped[str] = mapped_column(server_default="")
     url: Mapped[str]
@@ -38,6 +42,7 @@ class WebhookRow(Base):
     __table_args__ = (
         CheckConstraint("reach IN ('own', 'all')", name="webhooks_reach"),
         Index("webhooks_owner", "owner", "id"),
+        Index("webhooks_project", "project", "id"),
     )
 
 

@@ -60,7 +60,8 @@ FROM chosen WHERE d.id = chosen.id RETURNING d.id
 
 _CLAIMED: Final = text("""
 SELECT d.id AS delivery_id, d.webhook_id, d.event_id, d.body, d.attempts,
-    now() - d.queued_at AS age, w.url, w.secrets, w.owner AS webhook_owner, w.reach,
+    now() - d.queued_at AS age, w.url, w.secrets, w.owner AS webhook_owner,
+    w.project AS webhook_project, w.reach,
     w.previous_until > now() AS overlap,
     e.id, e.tx, e.seq, e.type, e.subject, e.job_id, e.created_at, e.data,
     coalesce(j.owner, g.owner) AS owner, coalesce(j.project, g.project) AS project,
@@ -156,6 +157,7 @@ class ClaimedDelivery:
         body: Of a ping.
         subject: Whose event it is.
         owner: Whose webhook it is.
+        project: Which it belongs to.
         projects: Those that the owner is in.
         overlap: Whether the secret of before signs as well.
         attempts: How often it was tried in vain.
@@ -168,6 +170,7 @@ class ClaimedDelivery:
     url: str
     sealed: bytes
     owner: str
+    project: str
     reach: Reach
     projects: tuple[str, ...]
     overlap: bool
@@ -342,6 +345,7 @@ def _claimed(row: Row, claim: str) -> ClaimedDelivery:
         url=row["url"],
         sealed=bytes(row["secrets"]),
         owner=row["webhook_owner"],
+        project=row["webhook_project"],
         reach=Reach(row["reach"]),
         projects=tuple(row["projects"]),
         overlap=bool(row["overlap"]),

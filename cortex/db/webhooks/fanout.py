@@ -26,7 +26,7 @@ SELECT EXISTS (SELECT 1 FROM webhooks WHERE enabled) AS wanted, EXISTS (
 """)
 
 _SUBSCRIBERS: Final = text("""
-SELECT id, owner, reach, events, jobs, tx, seq,
+SELECT id, owner, project, reach, events, jobs, tx, seq,
     ARRAY(SELECT project FROM project_members WHERE member = webhooks.owner) AS projects
 FROM webhooks WHERE enabled
 ORDER BY id FOR NO KEY UPDATE
@@ -80,6 +80,7 @@ class Listening:
 
     id: str
     owner: str
+    project: str
     reach: Reach
     projects: tuple[str, ...]
     events: tuple[str, ...]
@@ -117,6 +118,7 @@ class FanoutRepository(Repository[Access]):
             Listening(
                 id=row.id,
                 owner=row.owner,
+                project=row.project,
                 reach=Reach(row.reach),
                 projects=tuple(row.projects),
                 events=tuple(row.events),

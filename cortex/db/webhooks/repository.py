@@ -30,9 +30,24 @@ _COUNTS: Final = {
 _NARROW: Final = text("""
 UPDATE webhooks SET reach = :reach, enabled = enabled AND :allowed, updated_at = now(),
     disabled_reason = CASE WHEN enabled AND NOT :allowed THEN :reason ELSE disabled_reason END
-WHERE id IN (SELECT id FROM webhooks WHERE owner = :owner ORDER BY id FOR NO KEY UPDATE)
+WHERE id IN (SELECT id FROM webhooks
+        WHERE owner = :owner AND project = owner ORDER BY id FOR NO KEY UPDATE)
     AND (reach <> :reach OR (enabled AND NOT :allowed))
 RETURNING id, enabled
+""")
+
+
+_LOCK_OF: Final = text("""
+SELECT id FROM webhooks WHERE owner = :name OR vouched_by = :name ORDER BY id FOR NO KEY UPDATE
+""")
+
+# Who has left a project has perhaps said where its webhooks lead.
+_DISOWN: Final = text("""
+UPDATE webhooks SET enabled = false, disabled_reason = :reason, updated_at = now()
+WHERE enabled AND id IN (SELECT id FROM webhooks
+    WHERE coalesce(vouched_by, owner) = :name AND project <> ALL(:projects)
+    ORDER BY id FOR NO KEY UPDATE)
+RETURNING id
 """)
 
 
@@ -70,6 +85,7 @@ class WebhookRepository(Repository[Access]):
             insert(WebhookRow).values(
                 id=made.id,
                 owner=made.owner,
+                vouched_by=made.owner,
                 project=made.project,
                 reach=made.reach.value,
                 description=made.description,
@@ -84,9 +100,11 @@ class WebhookRepository(Repository[Access]):
             )
         )
 
-    async def all(self, owner: str | None) -> list[Webhook]:
-        """The webhooks of an owner, or of all; the newest first."""
+    async def all(self, owner: str | None, projects: frozenset[str] | None) -> list[Webhook]:
+        """The webhooks of an owner, or of all, in these projects (None: in all); newest first."""
         query = _query().order_by(WebhookRow.id.desc())
+        if projects is not None:
+            query = query.where(WebhookRow.project.in_(projects))
         if owner is not None:
             query = query.where(WebhookRow.owner == owner)
         rows = (await self.connection.execute(query)).mappings()
@@ -133,8 +151,12 @@ class WebhookRepository(Repository[Access]):
         events: Sequence[str],
         jobs: JobFilter,
         enabled: bool,
+        vouched_by: str | None,
     ) -> None:
-        """What its owner decides on. One that is enabled begins with a clean record."""
+        """What its owner decides on. One that is enabled begins with a clean record.
+
+        `vouched_by`: who says from now on that its URL may get the events; None: who did before.
+        """
         values: dict[str, Any] = {
             "description": description,
             "url": url,
@@ -143,6 +165,8 @@ class WebhookRepository(Repository[Access]):
             "enabled": enabled,
             "updated_at": NOW,
         }
+        if vouched_by is not None:
+            values["vouched_by"] = vouched_by
         if enabled:
             values |= {"disabled_reason": "", "failing_since": None, "failures": 0}
         await self.connection.execute(
@@ -184,6 +208,13 @@ class WebhookRepository(Repository[Access]):
         )
         return bool((await self.connection.execute(statement)).rowcount)
 
+    async def lock_of(self: "WebhookRepository[Transacts]", name: str) -> None:
+        """Lock all that somebody owns or vouches for, in the order in which events are handed out.
+
+        Whoever changes both kinds does it first: one after the other they would deadlock.
+        """
+        await self.connection.execute(_LOCK_OF, {"name": name})
+
     async def narrow(
         self: "WebhookRepository[Writes]", owner: str, reach: Reach | None, reason: str
     ) -> list[str]:
@@ -203,6 +234,16 @@ class WebhookRepository(Repository[Access]):
             "reason": reason,
         }
         return [row.id for row in await self.connection.execute(_NARROW, values)]
+
+    async def disown(
+        self: "WebhookRepository[Writes]", name: str, projects: frozenset[str], reason: str
+    ) -> list[str]:
+        """Disable the webhooks of other projects than these for which somebody vouches; their ids.
+
+        Until somebody who may enables them, and vouches from then on.
+        """
+        values = {"name": name, "projects": sorted(projects), "reason": reason}
+        return [row.id for row in await self.connection.execute(_DISOWN, values)]
 
     async def remove(self: "WebhookRepository[Writes]", webhook_id: str) -> None:
         """Take it away with all its deliveries."""

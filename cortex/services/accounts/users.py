@@ -7,9 +7,11 @@ from cortex.domain.accounts import User
 from cortex.domain.audit import changed_values
 from cortex.domain.errors import Conflict
 from cortex.domain.ids import new_id
-from cortex.domain.rights import LOCAL_ADMIN, POLICY, Action, Principal, Role
+from cortex.domain.rights import LOCAL_ADMIN, Principal, Role
 from cortex.domain.versions import ANY_VERSION, Expected, version_of
 from cortex.schemas.accounts import UserCreate, UserPage, UserUpdate
+from cortex.services.webhooks.vouching import disown
+from cortex.services.webhooks.webhooks import webhook_reach
 from cortex.settings import ApiSettings
 
 
@@ -112,6 +114,11 @@ def user_version(user: User) -> str:
 
 async def _narrow_webhooks(tx: Transaction, name: str, role: Role, active: bool) -> list[str]:
     """What somebody may not see any more is not sent to their webhooks either; which it changed."""
-    reach = POLICY[role].get(Action.WEBHOOKS_READ) if active else None
+    reach = webhook_reach(role) if active else None
     why = f"the role `{role}` has none" if active else "who is switched off"
-    return await tx.webhooks.narrow(name, reach, f"it is of `{name}`: {why}")
+    await tx.webhooks.lock_of(name)
+    changed = await tx.webhooks.narrow(name, reach, f"it is of `{name}`: {why}")
+    memberships = await tx.projects.memberships(name)
+    now = Principal(name=name, role=role, memberships=memberships) if active else None
+    why = f"has the role `{role}` now" if active else "is switched off"
+    return [*changed, *await disown(tx, name, now, why)]

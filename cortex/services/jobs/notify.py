@@ -10,7 +10,7 @@ from cortex.db.engine import Reading, Transaction
 from cortex.domain.errors import FieldError, InvalidRequest
 from cortex.domain.rights import Action
 from cortex.domain.spec.notify import ME, Notify
-from cortex.services.schedules.owners import owner_now
+from cortex.services.accounts.owners import owner_now
 from cortex.settings import ApiSettings
 
 

@@ -31,13 +31,13 @@ from cortex.domain.rights import Action, Principal, Role
 from cortex.domain.schedules import Cause, Overlap, RunState, Schedule, ScheduleRun
 from cortex.domain.spec import JobSpec
 from cortex.domain.templates.making import made_spec
+from cortex.services.accounts.owners import owner_now
 from cortex.services.groups.control import GroupControl
 from cortex.services.groups.submit import GroupSubmissions
 from cortex.services.jobs.control import JobControl
 from cortex.services.jobs.idempotency import Origin
 from cortex.services.jobs.submit import Submissions
 from cortex.services.projects import Projects
-from cortex.services.schedules.owners import owner_now
 from cortex.settings import Settings
 
 _CORTEX: Final = Principal(name="cortex", role=Role.ADMIN)

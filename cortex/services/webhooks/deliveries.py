@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from cortex.db.engine import Database
-from cortex.db.webhooks.repository import no_webhook
 from cortex.domain.errors import Conflict
-from cortex.domain.rights import Action, Principal
+from cortex.domain.rights import Principal
 from cortex.domain.webhooks import Delivery, DeliveryState
 from cortex.schemas.webhooks import DeliveryPage, Redelivered
 from cortex.services.pagination import decode_number
-from cortex.services.webhooks.webhooks import seen
+from cortex.services.webhooks.webhooks import locked, seen
 
 
 class WebhookDeliveries:
@@ -59,9 +58,7 @@ class WebhookDeliveries:
             NotFound: there is no such webhook, or `by` may not see it.
         """
         async with self._database.transaction() as tx:
-            stored = await tx.webhooks.lock(webhook_id)
-            if not by.may(Action.WEBHOOKS_CHANGE, owner=stored.shown.owner):
-                raise no_webhook(webhook_id)
+            await locked(tx, webhook_id, by)
             delivery_id = await tx.deliveries.add_ping(webhook_id, datetime.now(UTC))
             await tx.webhooks.wake()
             await tx.audit.add(by, "webhook.ping", webhook_id, delivery=delivery_id)
@@ -77,9 +74,7 @@ class WebhookDeliveries:
             Conflict: the delivery has not ended, or is a ping.
         """
         async with self._database.transaction() as tx:
-            stored = await tx.webhooks.lock(webhook_id)
-            if not by.may(Action.WEBHOOKS_CHANGE, owner=stored.shown.owner):
-                raise no_webhook(webhook_id)
+            await locked(tx, webhook_id, by)
             if delivery_id is not None:
                 _check(await tx.deliveries.get(webhook_id, delivery_id))
             count = await tx.deliveries.redeliver(webhook_id, delivery_id)

@@ -37,6 +37,11 @@ _VALUES = {
     "schedule": '"nothing"',
 }
 """What gets no further than the check of who may: nothing is changed by it."""
+_NARROWED = (
+    *("jobs", "groups", "events", "ledger", "costs"),
+    *("templates", "schedules", "webhooks"),
+)
+"""Fields about many that take a `project`."""
 
 
 def fields() -> list[tuple[str, str, GraphQLField, Needs]]:
@@ -149,7 +154,7 @@ class TestMatrix:
             if need.action in IN_PROJECTS and not need.subjects
         }
         lists = {"jobs", "groups", "ledger", "costs", "budgets", "budget"}
-        shared = {"templates", "schedules", "projects", "project", "filters"}
+        shared = {"templates", "schedules", "projects", "project", "filters", "webhooks"}
         assert many == lists | shared | {"submitJob", "submitGroup"}
 
 
@@ -174,10 +179,11 @@ class TestLeaks:
             schedules { nodes { id project owner } }
             known: projects { name members { name } }
             filters { name owner }
-            webhooks { project owner }
+            webhooks { id project owner }
         }"""
         found = await data(client, everything, ann)
-        for secret in (hidden.job, hidden.group, hidden.template, hidden.schedule, "'other'"):
+        things = (hidden.job, hidden.group, hidden.template, hidden.schedule, hidden.webhook)
+        for secret in (*things, "'other'"):
             assert secret not in str(found)
         assert found["costs"]["totalUsd"] == "2"
         assert mine.job in [node["id"] for node in found["jobs"]["nodes"]]
@@ -186,7 +192,7 @@ class TestLeaks:
         of_group = f'{{ jobs(group: "{hidden.group}") {{ nodes {{ id }} }} }}'
         assert (await data(client, of_group, ann))["jobs"]["nodes"] == []
         for project in ("other", "nothing"):
-            for field in ("jobs", "groups", "events", "ledger", "costs", "templates", "schedules"):
+            for field in _NARROWED:
                 query = f'{{ {field}(project: "{project}") {{ __typename }} }}'
                 error = await refusal(client, query, ann)
                 assert error["message"] == f"there is no project `{project}`"
@@ -297,5 +303,7 @@ def _one(kind: type) -> GraphQLSchema:
 
 def _subject(name: str, argument: str, of: Thing) -> tuple[str, str]:
     about = (name if argument == "id" else argument).lower()
-    kind = next((each for each in ("group", "template", "schedule") if each in about), "job")
+    kind = next(
+        (each for each in ("group", "template", "schedule", "webhook") if each in about), "job"
+    )
     return kind, str(getattr(of, kind))

@@ -1,4 +1,4 @@
-"""Webhooks by the API: made, changed, shown; whose they are, and what is nowhere to be seen."""
+"""Webhooks by the API: made, changed, shown, sent; and what is nowhere to be seen."""
 
 import asyncio
 from typing import Any
@@ -32,14 +32,6 @@ async def made(client: httpx.AsyncClient, url: str = URL, **values: Any) -> dict
     shown: dict[str, Any] = answer.json()
     assert answer.headers["location"] == f"{HOOKS}/{shown['info']['id']}"
     return shown
-
-
-async def key_of(client: httpx.AsyncClient, name: str, role: str, *scopes: str) -> dict[str, str]:
-    await client.post("/api/v1/users", json={"name": name, "role": role})
-    body = {"name": "x", "user": name, "scopes": scopes}
-    answer = await client.post("/api/v1/keys", json=body)
-    assert answer.status_code == 201, answer.text
-    return {"authorization": f"Bearer {answer.json()['key']}"}
 
 
 class TestChanges:
@@ -193,129 +185,6 @@ class TestChanges:
         answer = await client.post(path, json={"overlap": overlap})
         problem = check_problem(answer, 422, "invalid_request")
         assert problem.errors[0].field == "overlap"
-
-
-class TestOwners:
-    async def test_one_sees_and_changes_own_ones_only(self, client: httpx.AsyncClient) -> None:
-        ann, bob = (
-            await key_of(client, "ann", "developer"),
-            await key_of(client, "bob", "developer"),
-        )
-        of_ann = (await client.post(HOOKS, json={"url": URL}, headers=ann)).json()["info"]
-        of_bob = (await client.post(HOOKS, json={"url": URL}, headers=bob)).json()["info"]
-        own = (await client.get(HOOKS, headers=bob)).json()["items"]
-        assert [each["id"] for each in own] == [of_bob["id"]]
-        check_problem(await client.get(f"{HOOKS}?owner=ann", headers=bob), 403, "forbidden")
-        for webhook_id in (of_ann["id"], new_id("whk"), "x"):
-            path = f"{HOOKS}/{webhook_id}"
-            for method, each in (
-                *(("GET", path), ("PATCH", path), ("DELETE", path), ("POST", f"{path}/ping")),
-                *(("POST", f"{path}/rotate-secret"), ("POST", f"{path}/redeliver")),
-                *(("GET", f"{path}/deliveries"), ("GET", f"{path}/deliveries/dlv_1")),
-            ):
-                body: dict[str, Any] | None = {} if method in ("PATCH", "POST") else None
-                answer = await client.request(method, each, json=body, headers=bob)
-                problem = check_problem(answer, 404, "not_found")
-                assert problem.detail == f"there is no webhook `{webhook_id}`"
-        assert (await client.get(f"{HOOKS}/{of_ann['id']}", headers=ann)).status_code == 200
-        operator = await key_of(client, "eve", "operator")
-        assert len((await client.get(HOOKS, headers=operator)).json()["items"]) == 2
-        for role in ("viewer", "billing"):
-            headers = await key_of(client, role, role)
-            check_problem(await client.get(HOOKS, headers=headers), 403, "forbidden")
-
-    async def test_a_developer_gets_events_of_own_jobs_only(
-        self, client: httpx.AsyncClient, database: Database, settings: Settings
-    ) -> None:
-        ann = await key_of(client, "ann", "developer")
-        async with receiving() as hers, receiving() as all_:
-            bodies: list[dict[str, Any]] = [
-                {"url": hers.url},
-                {"url": hers.url, "jobs": {"owner": "bob"}},
-            ]
-            for body in bodies:
-                assert (await client.post(HOOKS, json=body, headers=ann)).status_code == 201
-            await made(client, all_.url)
-            await happen(database, await new_job(database, "ann"), "hers")
-            await happen(database, await new_job(database, "bob"), "his")
-            await happen(database, None, "nobody's", subject="akash")
-            worker = Worker(database, settings)
-            await worker.fan_out()
-            await worker.send_all()
-        assert hers.notes == ["hers"]
-        listed = (await client.get(HOOKS)).json()["items"]
-        assert [(each["waiting"], each["dead"]) for each in listed] == [(0, 0)] * 3
-        assert sorted(all_.notes) == ["hers", "his", "nobody's"]
-
-    async def test_who_has_left_a_project_hears_nothing_of_it(
-        self, client: httpx.AsyncClient, database: Database, settings: Settings
-    ) -> None:
-        ann = await key_of(client, "ann", "developer")
-        await client.post("/api/v1/projects", json={"name": "team"})
-        member = "/api/v1/projects/team/members/ann"
-        await client.put(member, json={"role": "developer"})
-        async with receiving() as receiver:
-            await client.post(HOOKS, json={"url": receiver.url}, headers=ann)
-            job = await new_job(database, "ann", project="team")
-            await happen(database, job, "in it")
-            worker = Worker(database, settings)
-            await worker.fan_out()
-            await worker.send_all()
-            await happen(database, job, "waits")
-            await worker.fan_out()
-            assert (await client.delete(member)).status_code == 204
-            await happen(database, job, "left")
-            await happen(database, await new_job(database, "ann"), "own")
-            await worker.fan_out()
-            await worker.send_all()
-        assert receiver.notes == ["in it", "own"]
-
-    async def test_a_key_of_one_project_makes_none(self, client: httpx.AsyncClient) -> None:
-        """A webhook would tell of more than the key may see."""
-        await key_of(client, "ann", "developer")
-        await client.post("/api/v1/projects", json={"name": "team"})
-        await client.put("/api/v1/projects/team/members/ann", json={"role": "developer"})
-        body = {"name": "x", "user": "ann", "project": "team"}
-        key = (await client.post("/api/v1/keys", json=body)).json()["key"]
-        answer = await client.post(
-            HOOKS, json={"url": URL}, headers={"authorization": f"Bearer {key}"}
-        )
-        assert "`team`" in check_problem(answer, 403, "forbidden").detail
-
-    async def test_a_key_that_may_not_read_jobs_makes_none(self, client: httpx.AsyncClient) -> None:
-        headers = await key_of(client, "ann", "developer", "webhooks:change")
-        answer = await client.post(HOOKS, json={"url": URL}, headers=headers)
-        assert "jobs:read" in check_problem(answer, 403, "forbidden").detail
-
-    async def test_who_may_less_gets_less(
-        self, client: httpx.AsyncClient, database: Database, settings: Settings
-    ) -> None:
-        headers = await key_of(client, "eve", "operator")
-        async with receiving() as receiver:
-            made = await client.post(HOOKS, json={"url": receiver.url}, headers=headers)
-            path = f"{HOOKS}/{made.json()['info']['id']}"
-            await happen(database, await new_job(database, "bob"), 1)
-            worker = Worker(database, settings)
-            await worker.fan_out()
-            await client.patch("/api/v1/users/eve", json={"role": "developer"})
-            await happen(database, await new_job(database, "bob"), 2)
-            await happen(database, await new_job(database, "eve"), 3)
-            await worker.fan_out()
-            await worker.send_all()
-            assert receiver.notes == [3]
-            (entry,) = (await client.get("/api/v1/audit?action=user.update")).json()["items"]
-            assert entry["data"]["webhooks"] == [path.rsplit("/", 1)[1]]
-            for change, why in (
-                ({"role": "viewer"}, "the role `viewer` has none"),
-                ({"role": "developer"}, "the role `viewer` has none"),
-                ({"active": False}, "who is switched off"),
-            ):
-                await client.patch("/api/v1/users/eve", json=change)
-                shown = (await client.get(path)).json()
-                assert not shown["enabled"]
-                assert shown["disabled_reason"] == f"it is of `eve`: {why}"
-                if change == {"role": "developer"}:
-                    await client.patch(path, json={"enabled": True})
 
 
 class TestFilters:

@@ -72,6 +72,21 @@ async def test_a_webhook_from_its_begin_to_its_end(
         assert (await call(url, "webhooks", "show", webhook_id)).exit_code == 4
 
 
+async def test_a_webhook_of_a_project(settings: Settings, providers: None) -> None:
+    settings = settings.model_copy(update={"webhooks": QUICK})
+    leads = ("create", "https://hooks.example.com/x")
+    async with serve(settings) as (url, _):
+        await call(url, "projects", "create", "vision")
+        assert (await call(url, "webhooks", *leads, "--of-project", "nothing")).exit_code == 4
+        own = json.loads((await call(url, "--json", "webhooks", *leads)).output)["info"]["id"]
+        shown = await call(url, "webhooks", *leads, "--of-project", "vision")
+        assert "its secret is shown only now" in shown.output
+        listed = (await call(url, "webhooks", "list", "--of-project", "vision")).output
+        assert "local in vision" in listed
+        assert own not in listed
+        assert own in (await call(url, "webhooks", "list")).output
+
+
 async def _sent(url: str, webhook_id: str) -> str:
     """Wait until the event was sent; the id of its delivery."""
     ids: list[str] = []

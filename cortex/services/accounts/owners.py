@@ -1,4 +1,4 @@
-"""What the owner of a schedule may do now."""
+"""What somebody whose schedules run, or whose webhooks are told, may do now."""
 
 from cortex.db.engine import Reading, Transaction
 from cortex.domain.rights import LOCAL_ADMIN, Principal, Role
@@ -6,7 +6,7 @@ from cortex.settings import ApiSettings
 
 
 async def owner_now(tx: Reading | Transaction, name: str, keys: ApiSettings) -> Principal | None:
-    """The owner as they are now; None if there is no such user or key, or it is switched off."""
+    """Somebody as they are now; None if there is no such user or key, or it is switched off."""
     user = await tx.accounts.find_user(name)
     if user is not None:
         if not user.active:
