@@ -57,7 +57,7 @@ class TestValues:
             ({"jobs.max_duration": "soon"}, "jobs.max_duration", "duration"),
             ({"api.requests_per_minute": -1}, "api.requests_per_minute", "0"),
             ({"telemetry.log_level": "LOUD"}, "telemetry.log_level", "DEBUG"),
-            ({"jobs.accept": "perhaps"}, "jobs.accept", "boolean"),
+            ({"jobs.accept": "perhaps"}, "jobs.accept", "`true` or `false`"),
             ({"__dict__": 1}, "__dict__", "is no setting"),
             ({"encryption_keys": "x"}, "encryption_keys", "needs a restart"),
             ({"plugins.email": "x"}, "plugins.email", "needs a restart"),
