@@ -12,6 +12,7 @@ import pytest
 
 from tests.deploy.servers import ROOT, plain_environment
 
+pytestmark = pytest.mark.slow
 _SCRIPTS = Path(sysconfig.get_path("scripts"))
 
 

@@ -4,6 +4,7 @@ import base64
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from pydantic import SecretStr
 from temporalio.api.common.v1 import Payload
 from temporalio.api.history.v1 import HistoryEvent
@@ -20,6 +21,7 @@ from tests.support import eventually
 from tests.support.sandbox import RUNNER
 from workflows.registry import WORKFLOWS
 
+pytestmark = pytest.mark.slow
 NULL: dict[str, Any] = {"type": "null", "run_seconds": 4}
 KEYS = SecretStr(f"k1:{base64.b64encode(b'7' * 32).decode()}")
 RING = KeyRing.from_setting(KEYS)

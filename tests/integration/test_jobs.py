@@ -5,6 +5,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from cortex.domain.events import EventType
 from cortex.domain.jobs import Job, Reason
 from cortex.domain.money.ledger import EntryKind, LedgerEntry
@@ -259,6 +261,7 @@ class TestWebUi:
 
 
 class TestLogs:
+    @pytest.mark.slow
     async def test_loud_job_is_bounded_and_says_so(self, make_stage: StageMaker) -> None:
         stage = await make_stage(local={**LOCAL, "max_log_bytes": 32 * 2**20})
         script = "head -c 20000000 /dev/zero | tr '\\0' x | fold -w 1000; echo; echo the end"

@@ -40,7 +40,7 @@ from tests.support.fickle import GOOD_KEY, FickleProvider, Switch, fickle, fickl
 from worker import Service
 
 __all__ = ["fickle", "fickle_installed"]
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 SPEC = JobSpec.model_validate({"command": ["x"], "placement": {"providers": ["f1"]}})
 
 

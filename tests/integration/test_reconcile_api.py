@@ -22,7 +22,7 @@ from tests.integration.reconciling import running, strange_key, tuned
 from tests.integration.test_reconcile_networks import SPEC, inner
 from worker import Service
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 URL = "/api/v1/reconcile"
 REPO = Path(__file__).parents[2]
 

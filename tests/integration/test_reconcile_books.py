@@ -29,7 +29,7 @@ from tests.support import eventually
 from tests.support.rows import open_holds, set_lease
 from worker import Service
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 @pytest.fixture

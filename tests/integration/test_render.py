@@ -18,6 +18,7 @@ from tests.integration.conftest import Stage, StageMaker
 from tests.integration.test_jobs import check_books
 from tests.support import eventually
 
+pytestmark = pytest.mark.slow
 STAND_IN = Path(__file__).parents[2] / "simulators" / "render" / "standin.py"
 
 

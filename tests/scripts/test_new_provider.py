@@ -76,6 +76,7 @@ class TestMade:
             done = run(made, "-m", "ruff", *words, "--no-cache", ".")
             assert done.returncode == 0, done.stdout
 
+    @pytest.mark.slow
     def test_house(self, made: Path) -> None:
         """Its test lies where it belongs; who imports whom is kept; its page's links lead on."""
         subprocess.run(["git", "init", "-q"], cwd=made, check=True)

@@ -43,6 +43,7 @@ _DIFFERS = {
 
 
 class TestAlike:
+    @pytest.mark.slow
     @needs("akash-gateway")
     async def test_in_the_world_of_each_recording(
         self, tmp_path_factory: pytest.TempPathFactory, record_property: Any

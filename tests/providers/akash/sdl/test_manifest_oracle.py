@@ -4,6 +4,8 @@ import random
 from decimal import Decimal
 from typing import Any
 
+import pytest
+
 from providers.akash.sdl.manifest import version
 from providers.akash.sdl.render import Rendered, render
 from tests.providers.akash.conftest import config, key, spec
@@ -81,6 +83,7 @@ def _some(dice: random.Random) -> Rendered:
     )
 
 
+@pytest.mark.slow
 def test_manifests_and_hashes_agree_with_the_library() -> None:
     dice = random.Random(20261124)
     jobs = [_some(dice) for _ in range(150)]
