@@ -47,6 +47,7 @@ async def measure(*, sockets: int, slow: int, seconds: float) -> str:
     # One user has all of them, and the server is told to have room for them.
     room = {
         "CORTEX_API__MAX_SOCKETS": str(sockets),
+        "CORTEX_API__MAX_CONNECTIONS": str(sockets + slow + 1000),
         "CORTEX_API__MAX_STREAMS_PER_USER": "0",
     }
     os.environ.update(room)
